@@ -1,0 +1,8 @@
+"""`python -m navigator` is `model-navigator`."""
+
+import sys
+
+from navigator.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

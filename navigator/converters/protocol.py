@@ -1,0 +1,82 @@
+"""What a converter is, what it is given and how it says that a machine cannot run it.
+
+Owns no converter; `navigator.converters` lists them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from navigator.records import Format, Host, Json, ModelConfig, Signature
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conversion:
+    """What a converter is given, inside a worker.
+
+    Args:
+        source: the source artifact: a file, or a SavedModel directory.
+        destination: the path of the artifact to make; its parent is an empty directory of this step alone, so
+            side files (ONNX external data) may lie beside it.
+        options: the step's options, as `Converter.options` froze them.
+        signature: the source model's.
+        samples: directory of samples (`navigator.arrays`), None where the converter does not need them.
+        raise_from: an ONNX file of the same model at a lower opset that passed verification, or None.
+    """
+
+    source: Path
+    destination: Path
+    options: Mapping[str, Json] = field(default_factory=dict)
+    signature: Signature | None = None
+    samples: Path | None = None
+    raise_from: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unavailable:
+    """Why a converter cannot run on a machine, and what would change that."""
+
+    reason: str
+    remedy: str
+
+
+class Converter(Protocol):
+    """One edge. Every member is a module-level name."""
+
+    SOURCE: Format
+    TARGET: Format
+    DISTRIBUTIONS: tuple[str, ...]
+    """Installed distributions (PyPI names) it imports; their versions are part of an artifact's identity."""
+    PRELOAD: tuple[str, ...]
+    """Modules that the fork server imports once, before it forks."""
+    NEEDS_SAMPLES: bool
+    """True if conversion must wait for the source model's signature and samples."""
+
+    def unavailable(self, host: Host) -> Unavailable | None:
+        """Why this machine cannot run it, or None. Pure and quick: no import of a framework."""
+
+    def convert(self, conversion: Conversion) -> Mapping[str, Json]:
+        """Make the artifact at `conversion.destination` and return its properties (`onnx_opset`, …).
+
+        Raises:
+            StepError: it cannot, with a sentence for the user. Anything else it raises becomes a failed step
+                with the exception's text.
+        """
+
+
+def missing(distributions: tuple[str, ...], extra: str, host: Host) -> Unavailable | None:
+    """Return why a converter that needs `distributions` cannot run on `host`, or None.
+
+    Args:
+        distributions: PyPI names.
+        extra: the extra of this project that installs them.
+        host: the machine.
+    """
+    absent = [name for name in distributions if name not in host.versions]
+    if not absent:
+        return None
+    return Unavailable(
+        reason=f"not installed: {', '.join(absent)}",
+        remedy=f"pip install 'model-navigator[{extra}]'",
+    )

@@ -1,0 +1,1 @@
+"""Reports as text for people. Pure: one module an output."""

@@ -1,0 +1,10 @@
+"""How a model of each format is loaded and run: one module a format, one dictionary that lists them.
+
+A runner is a module that satisfies `Runner`. Runners never judge: they return outputs by name, and
+`navigator.verify` compares. Frameworks are imported inside functions only.
+"""
+
+from navigator.records import Format
+from navigator.runners.protocol import Runner
+
+RUNNERS: dict[Format, Runner] = {}

@@ -1,0 +1,43 @@
+"""What a runner and a loaded model are. Owns no runner; `navigator.runners` lists them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from navigator.records import Format, Json, Signature
+
+
+class LoadedModel(Protocol):
+    """A model in memory."""
+
+    signature: Signature
+    """Inputs and outputs, by the names that `infer` takes and returns."""
+    properties: Mapping[str, Json]
+    """Facts for the report, e.g. `onnx_opset`."""
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the model once on inputs by name and return the outputs by name, in the model's order."""
+
+
+class Runner(Protocol):
+    """One format. Every member is a module-level name."""
+
+    FORMAT: Format
+    DISTRIBUTIONS: tuple[str, ...]
+    PRELOAD: tuple[str, ...]
+
+    def load(self, path: Path, *, declared: Signature, signature_name: str | None = None) -> LoadedModel:
+        """Load the model.
+
+        Args:
+            path: the file or SavedModel directory.
+            declared: what is known about inputs and outputs from the configuration or annotation file (for the
+                source) or from the source model (for an artifact); either side may be empty, and a format that
+                carries its own signature checks the declared one against it.
+            signature_name: which of a SavedModel's signatures.
+
+        Raises:
+            StepError: it cannot be loaded or its signature is not enough, with a sentence for the user.
+        """
