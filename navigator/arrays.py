@@ -47,9 +47,7 @@ def load(directory: Path, *, mapped: bool = False) -> list[tuple[str, dict[str, 
         (
             entry["name"],
             {
-                tensor: np.load(
-                    directory / Path(file).name, mmap_mode="r" if mapped else None, allow_pickle=False
-                )
+                tensor: np.load(directory / Path(file).name, mmap_mode="r" if mapped else None, allow_pickle=False)
                 for tensor, file in entry["files"].items()
             },
         )

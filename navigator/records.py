@@ -266,7 +266,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleInfo:
-    """One set of inputs that a model was verified with; `reduced_from` holds the shapes asked for if they did not fit."""
+    """One set of inputs a model was verified with; `reduced_from`: the shapes asked for, if they did not fit."""
 
     name: str
     shapes: Mapping[str, tuple[int, ...]]

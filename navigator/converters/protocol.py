@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from navigator.records import Format, Host, Json, ModelConfig, Signature
+from navigator.records import Format, Host, Json, Signature
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
