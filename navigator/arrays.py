@@ -31,7 +31,7 @@ def save(directory: Path, sets: Sequence[tuple[str, Arrays]]) -> None:
             if array.dtype.kind not in "biufc":
                 raise TypeError(f"{tensor}: dtype {array.dtype} cannot be saved")
             files[tensor] = f"{position}_{number}.npy"
-            np.save(directory / files[tensor], array, allow_pickle=False)
+            np.save(directory / files[tensor], np.asarray(array, order="C"), allow_pickle=False)
         index.append({"name": name, "files": files})
     (directory / "index.json").write_text(json.dumps(index))
 

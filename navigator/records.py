@@ -187,7 +187,10 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
-    """What this machine has; `versions` maps an installed distribution to its version."""
+    """What this machine has; `versions` maps an installed distribution to its version.
+
+    `notes` are sentences about what could not be found out, such as a GPU whose driver does not answer.
+    """
 
     python: str
     system: str
@@ -196,6 +199,7 @@ class Host:
     memory_bytes: int
     gpus: tuple[Gpu, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,8 +207,8 @@ class Step:
     """One converter with one frozen set of options; it makes one artifact.
 
     `label` is unique within the model and also the artifact's directory. `parent` is the label of the step whose
-    artifact is the input, or None for the source model. `raise_from` names the step with the next lower opset:
-    where that one passed, its file's opset is raised, which is cheaper than exporting again.
+    artifact is the input, or None for the source model. `raise_from` names the same export's steps at lower opsets:
+    where one of them passed, its file's opset is raised, which is cheaper than exporting again.
     """
 
     label: str
@@ -213,7 +217,7 @@ class Step:
     target_format: Format
     parent: str | None = None
     options: Mapping[str, Json] = field(default_factory=dict)
-    raise_from: str | None = None
+    raise_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -266,11 +270,15 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleInfo:
-    """One set of inputs a model was verified with; `reduced_from`: the shapes asked for, if they did not fit."""
+    """One set of inputs a model was verified with; `reduced_from`: the shapes asked for, if they did not fit.
+
+    `refused` is why the source model could not be run on it, where it was left out for that: only random shapes are.
+    """
 
     name: str
     shapes: Mapping[str, tuple[int, ...]]
     reduced_from: Mapping[str, tuple[int, ...]] | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -335,7 +343,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputModel:
-    """An artifact on disk. `sha256` is over its files, see `navigator.cache.digest`; `path` is absolute."""
+    """An artifact on disk. `sha256` is over its files, see `navigator.digests.artifact_digest`; `path` is absolute."""
 
     name: str
     path: Path

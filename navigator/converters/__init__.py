@@ -4,6 +4,26 @@ A converter is a module that satisfies `Converter`. To add one: write `<source>_
 `CONVERTERS`, name its target in `schemas/navigator.schema.json`. Frameworks are imported inside functions only.
 """
 
+from navigator.converters import (
+    copy,
+    engines,
+    onnx_to_onnx,
+    tf_savedmodel_to_onnx,
+    torch_export_to_onnx,
+    torchscript_to_onnx,
+)
 from navigator.converters.protocol import Converter
 
-CONVERTERS: dict[str, Converter] = {}
+CONVERTERS: dict[str, Converter] = {
+    "tf_savedmodel_to_onnx": tf_savedmodel_to_onnx,
+    "torchscript_to_onnx": torchscript_to_onnx,
+    "torch_export_to_onnx": torch_export_to_onnx,
+    "onnx_to_onnx": onnx_to_onnx,
+    "tf_savedmodel_to_tf_savedmodel": copy.TF_SAVEDMODEL_TO_TF_SAVEDMODEL,
+    "torchscript_to_torchscript": copy.TORCHSCRIPT_TO_TORCHSCRIPT,
+    "torch_export_to_torch_export": copy.TORCH_EXPORT_TO_TORCH_EXPORT,
+    "onnx_to_trt": engines.ONNX_TO_TRT,
+    "onnx_to_trt_rtx": engines.ONNX_TO_TRT_RTX,
+    "torchscript_to_torch_trt": engines.TORCHSCRIPT_TO_TORCH_TRT,
+    "tf_savedmodel_to_tf_trt": engines.TF_SAVEDMODEL_TO_TF_TRT,
+}

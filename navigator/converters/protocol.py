@@ -42,16 +42,23 @@ class Unavailable:
 
 
 class Converter(Protocol):
-    """One edge. Every member is a module-level name."""
+    """One edge. A module satisfies it with module-level names; capitals are constants."""
 
-    SOURCE: Format
-    TARGET: Format
-    DISTRIBUTIONS: tuple[str, ...]
-    """Installed distributions (PyPI names) it imports; their versions are part of an artifact's identity."""
-    PRELOAD: tuple[str, ...]
-    """Modules that the fork server imports once, before it forks."""
-    NEEDS_SAMPLES: bool
-    """True if conversion must wait for the source model's signature and samples."""
+    @property
+    def SOURCE(self) -> Format: ...
+    @property
+    def TARGET(self) -> Format: ...
+    @property
+    def DISTRIBUTIONS(self) -> tuple[str, ...]:
+        """Installed distributions (PyPI names) it imports; their versions are part of an artifact's identity."""
+
+    @property
+    def PRELOAD(self) -> tuple[str, ...]:
+        """Modules that the fork server imports once, before it forks."""
+
+    @property
+    def NEEDS_SAMPLES(self) -> bool:
+        """True if conversion must wait for the source model's signature and samples."""
 
     def unavailable(self, host: Host) -> Unavailable | None:
         """Why this machine cannot run it, or None. Pure and quick: no import of a framework."""

@@ -5,6 +5,12 @@ A runner is a module that satisfies `Runner`. Runners never judge: they return o
 """
 
 from navigator.records import Format
+from navigator.runners import onnx, tf_savedmodel, torch_export, torchscript
 from navigator.runners.protocol import Runner
 
-RUNNERS: dict[Format, Runner] = {}
+RUNNERS: dict[Format, Runner] = {
+    Format.TF_SAVEDMODEL: tf_savedmodel,
+    Format.ONNX: onnx,
+    Format.TORCHSCRIPT: torchscript,
+    Format.TORCH_EXPORT: torch_export,
+}

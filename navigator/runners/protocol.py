@@ -12,21 +12,30 @@ from navigator.records import Format, Json, Signature
 class LoadedModel(Protocol):
     """A model in memory."""
 
-    signature: Signature
-    """Inputs and outputs, by the names that `infer` takes and returns."""
-    properties: Mapping[str, Json]
-    """Facts for the report, e.g. `onnx_opset`."""
+    @property
+    def signature(self) -> Signature:
+        """Inputs and outputs, by the names that `infer` takes and returns; outputs may be known only after it."""
+
+    @property
+    def properties(self) -> Mapping[str, Json]:
+        """Facts for the report, e.g. `onnx_opset`."""
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the model once on inputs by name and return the outputs by name, in the model's order."""
 
 
 class Runner(Protocol):
-    """One format. Every member is a module-level name."""
+    """One format. A module satisfies it with module-level names; capitals are constants."""
 
-    FORMAT: Format
-    DISTRIBUTIONS: tuple[str, ...]
-    PRELOAD: tuple[str, ...]
+    @property
+    def FORMAT(self) -> Format: ...
+    @property
+    def DISTRIBUTIONS(self) -> tuple[str, ...]:
+        """Installed distributions (PyPI names) it imports."""
+
+    @property
+    def PRELOAD(self) -> tuple[str, ...]:
+        """Modules that the fork server imports once, before it forks."""
 
     def load(self, path: Path, *, declared: Signature, signature_name: str | None = None) -> LoadedModel:
         """Load the model.

@@ -1,0 +1,88 @@
+# Sets up .venv when it is needed and runs the project's commands in it.
+#
+#   make demo    make the example models, convert and verify them, print the summary
+#   make test    lint, types, layers, tests
+#   make lint    the first three
+#   make readme  write the README's table of options anew, from the schema
+#   make bench   compare with doing it by hand; writes benchmarks/results.md
+#   make clean   remove what these made, except .venv
+#
+# The environment is made by Python 3.11, 3.12 or 3.13, or by PYTHON=/path/to/python.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint readme bench clean
+
+PYTHON ?=
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check --progress-bar off
+export PYTHONUNBUFFERED := 1
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(READY)
+	@$(BIN)/python examples/make_models.py
+	echo
+	$(BIN)/model-navigator convert --config-path examples/navigator.yaml --override-workspace
+
+test: lint
+	@$(BIN)/python -m pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+readme: $(READY)
+	@$(BIN)/python -c 'import pathlib; from navigator.config import table; table.update(pathlib.Path("README.md"))'
+
+bench: $(READY)
+	@$(BIN)/python examples/make_models.py
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf build dist navigator_workspace examples/models examples/navigator_workspace examples/.cache \
+	    .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# Frameworks first and one by one: they are most of the time, and a failure then names the one.
+$(READY): pyproject.toml requirements-dev.txt
+	@say() { echo "set-up: $$*"; }
+	stop() { echo "set-up: $$*" >&2; exit 1; }
+	fits='import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
+	python=
+	for each in $(or $(PYTHON),python3.11 python3.12 python3.13 python3); do
+	    if "$$each" -c "$$fits" 2>/dev/null; then python=$$each; break; fi
+	done
+	[ -n "$$python" ] || stop "no Python 3.11, 3.12 or 3.13 found (TensorFlow 2.21 knows no newer one);" \
+	    "install one, for example with 'apt-get install python3 python3-venv', or say PYTHON=/path/to/python"
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then
+	    package=$$("$$python" -c 'import sys; print("python{}.{}-venv".format(*sys.version_info))')
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	        || stop "this Python cannot make environments; run 'sudo apt-get install $$package', then this again"
+	    say "installing $$package"
+	    apt-get update -qq
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$$package" >/dev/null
+	fi
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then
+	    say "$$("$$python" --version) makes .venv; it needs 3.5 GB, or 9 GB where PyTorch comes with CUDA;" \
+	        "free here: $$(df -Ph . | awk 'NR == 2 { print $$4 }')"
+	    "$$python" -m venv --clear .venv
+	fi
+	for framework in torch tensorflow; do
+	    pin=$$(grep "^$$framework==" requirements-dev.txt)
+	    say "$$pin"
+	    $(PIP) --constraint requirements-dev.txt "$$pin"
+	done
+	say "ONNX tools, linters and test tools"
+	$(PIP) --requirement requirements-dev.txt
+	say "model-navigator itself"
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+	say "done in $$SECONDS s, .venv has $$(du -sh .venv | cut -f1)"
+	echo

@@ -1,0 +1,109 @@
+"""The options as command-line arguments, made from the schema. Judges no value: `navigator.config.load` does."""
+
+import argparse
+import re
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from navigator.config.schema import Option, flag, flow, options
+
+_LISTS = frozenset(
+    {"choices", "integers", "texts", "paths", "tolerances", "shapes", "ranges", "dtypes", "tensors", "counts"}
+)
+_METAVARS: Mapping[str, str] = {
+    "text": "TEXT",
+    "path": "PATH",
+    "paths": "PATH",
+    "integer": "N",
+    "integers": "N",
+    "number": "NUMBER",
+    "texts": "TEXT",
+    "tolerances": "OUTPUT=NUMBER",
+    "shapes": "INPUT=D0,D1,...",
+    "ranges": "INPUT=LOW,HIGH",
+    "dtypes": "INPUT=DTYPE",
+    "tensors": "NAME:SHAPE:DTYPE",
+    "counts": "KIND=N",
+}
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Breaks lines at spaces only: `tf-savedmodel` and other names stay whole, so that they can be copied."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add every option of the schema to `parser`, in groups.
+
+    Options that are not typed leave no trace in the namespace: defaults are the loader's matter.
+    """
+    # argparse takes what starts with '-' for an option unless this says that it is a value: shapes and ranges
+    # such as -1,3 do. There is no public way to say so (Python 3.11 to 3.14).
+    parser._negative_number_matcher = re.compile(r"^-[0-9.]")
+    groups: dict[str, Any] = {}
+    for option in options().values():
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        _add(groups[option.group], option)
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses models and cells."""
+    for name, what in (("--models", "models whose name"), ("--cells", "cells whose label")):
+        parser.add_argument(name, nargs="+", default=[], metavar="GLOB", help=f"only {what} matches")
+    add_allow_outside(parser)
+
+
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """Add the file that a command reads."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="a configuration file, such as navigator.yaml")
+
+
+def add_allow_outside(parser: argparse.ArgumentParser) -> None:
+    """Add what lets a file leave its repository."""
+    parser.add_argument("--allow-outside", action="store_true", help="let the file name paths outside its repository")
+
+
+def overrides(namespace: argparse.Namespace) -> dict[str, Any]:
+    """Return what the user typed, by key, as texts, lists of texts and booleans."""
+    typed = vars(namespace)
+    return {key: typed[key] for key in options() if key in typed}
+
+
+def _add(group: Any, option: Option) -> None:
+    names = [*option.flags, option.flag, *(flag(alias) for alias in option.aliases)]
+    shared: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS, "help": _help(option)}
+    if option.notation == "flag":
+        group.add_argument(*names, action=argparse.BooleanOptionalAction, **shared)
+    elif option.notation in _LISTS:
+        group.add_argument(*names, nargs="+", action="extend", metavar=_metavar(option), **shared)
+    else:
+        group.add_argument(*names, metavar=_metavar(option), **shared)
+
+
+def _metavar(option: Option) -> str:
+    if option.choices:
+        return option.key.rsplit("_", 1)[-1].upper().removesuffix("S")
+    return _METAVARS[option.notation]
+
+
+def _help(option: Option) -> str:
+    parts = [option.description]
+    if option.choices:
+        parts.append(f"One of: {', '.join(option.choices)}.")
+    if option.default not in (None, [], {}) and option.notation != "flag":
+        parts.append(f"Default: {_typed(option.default)}.")
+    if option.notation in _LISTS:
+        parts.append(f"Example: {option.flag} {option.argument}")
+    return " ".join(parts).replace("%", "%%")
+
+
+def _typed(default: Any) -> str:
+    """Return a default as it would be typed; the default of all outputs has no name there."""
+    if isinstance(default, Mapping):
+        return " ".join(f"{name}={flow(each)}" if name else flow(each) for name, each in default.items())
+    return " ".join(flow(each) for each in default) if isinstance(default, list) else flow(default)

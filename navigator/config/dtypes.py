@@ -1,0 +1,56 @@
+"""NumPy's names of the dtypes that can be verified, without importing NumPy.
+
+A test compares the table with NumPy itself.
+"""
+
+import re
+
+from navigator.config.problems import quote
+from navigator.config.schema import nearest
+
+_SPELLINGS = {
+    "bool": "bool bool_ ? b1",
+    "int8": "int8 byte b i1",
+    "int16": "int16 short h i2",
+    "int32": "int32 intc i i4",
+    "int64": "int64 int int_ long l longlong q intp p i8",
+    "uint8": "uint8 ubyte B u1",
+    "uint16": "uint16 ushort H u2",
+    "uint32": "uint32 uintc I u4",
+    "uint64": "uint64 uint ulong L ulonglong Q uintp P u8",
+    "float16": "float16 half e f2",
+    "float32": "float32 single f f4",
+    "float64": "float64 double float d f8",
+}
+NAMES = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
+
+_TEXTS = frozenset(
+    {"str", "str_", "string", "bytes", "bytes_", "unicode", "object", "object_", "O", "S", "U", "void", "V"}
+)
+_BYTE_ORDER = re.compile(r"[<>=|](?=[a-zA-Z?][0-9]*$)")
+_SIZED_TEXT = re.compile(r"^[SUV][0-9]+$")
+# What other tools call the same types: not NumPy's names, but it is clear what is meant.
+_FOREIGN_PREFIX = re.compile(r"^(np\.|numpy\.|torch\.|tf\.|jnp\.|type_)")
+_FOREIGN = {"fp16": "float16", "fp32": "float32", "fp64": "float64", "boolean": "bool"}
+
+
+def canonical_dtype(text: str) -> str | None:
+    """Return NumPy's name for the dtype `text`, or None if it is none that can be verified."""
+    return NAMES.get(_BYTE_ORDER.sub("", text, count=1))
+
+
+def dtype_problem(text: str) -> tuple[str, str]:
+    """Return what is wrong with a dtype that `canonical_dtype` does not know, and what to do."""
+    if _BYTE_ORDER.sub("", text, count=1) in _TEXTS or _SIZED_TEXT.match(_BYTE_ORDER.sub("", text, count=1)):
+        return (
+            f"dtype {quote(text)} cannot be verified: strings and objects have no numerical distance",
+            "convert the part of the model between its numeric inputs and outputs",
+        )
+    if text in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"):
+        return f"{quote(text)} is not a NumPy dtype", "give the model inputs and outputs of a NumPy dtype, e.g. float32"
+    if text.startswith(("complex", "longdouble", "float128", "datetime64", "timedelta64")):
+        return f"dtype {quote(text)} cannot be verified", "use a float, int, uint or bool dtype, e.g. float32"
+    bare = _FOREIGN_PREFIX.sub("", text.lower())
+    meant = NAMES.get(_FOREIGN.get(bare, bare)) or nearest(bare, list(_SPELLINGS))
+    hint = f"did you mean '{meant}'?" if meant else "write e.g. float32, float16, int64, int32, uint8 or bool"
+    return f"{quote(text)} is not a NumPy dtype", hint

@@ -1,0 +1,243 @@
+"""From a navigator.yaml and the command line to a `RunConfig`, or to all of their problems at once.
+
+Owns the order of things: which value wins, which paths are relative to what. Imports no framework and no numpy.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from navigator.config import paths
+from navigator.config.checks import Value, check_model, check_run, check_samples, declared_inputs
+from navigator.config.formats import DeclaredFormatError, detect_format
+from navigator.config.problems import COMMAND_LINE, Place, Problems, quote
+from navigator.config.schema import MODEL, RUN, flag, flow, options
+from navigator.config.sections import (
+    FORMS,
+    Section,
+    beside_models,
+    entries_of,
+    misplaced_in_model,
+    read_overrides,
+    read_section,
+)
+from navigator.config.values import is_null, kind
+from navigator.config.yaml_file import Entries, Entry, Items, Node, read_yaml
+from navigator.errors import ConfigurationError
+from navigator.records import Format, RunConfig, from_data
+
+# What makes no sense for several models at once.
+_ONE_MODEL_ONLY = ("model_name", "model_path", "output_path", "inputs", "outputs")
+_WRITTEN = ("workspace_path", "cache_path", "output_path", "output_package")
+_SIGNATURE = ("inputs", "outputs")
+_WITHOUT_SIGNATURE = (Format.TORCHSCRIPT, Format.TORCH_TRT)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Context:
+    """Where a configuration stands.
+
+    `config_path` is None without a file, `repository` also where the file's paths may leave it.
+    """
+
+    working_directory: Path
+    config_path: Path | None
+    repository: Path | None
+    problems: Problems
+
+    def start(self, place: Place) -> Path:
+        """Return the directory that a relative path written at `place` starts from."""
+        if place.path is None or self.config_path is None:
+            return self.working_directory
+        return self.config_path.parent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Written:
+    """What a file says: the options of the run, and of each model with the place where it starts."""
+
+    run: Section
+    models: Sequence[tuple[Place, Section]] = ()
+
+
+def load(
+    config_path: Path | None,
+    overrides: Mapping[str, Any],
+    *,
+    working_directory: Path,
+    allow_outside: bool = False,
+) -> RunConfig:
+    """Return the configuration with every default applied, every path absolute and every format known.
+
+    Args:
+        config_path: a navigator.yaml, or None where the command line says everything.
+        overrides: options of the command line, see `navigator.config.overrides`; they win over the file.
+        working_directory: where relative paths of the command line start.
+        allow_outside: let the file's paths leave its repository.
+
+    Raises:
+        InvalidConfigurationError: with every problem of the file and the command line.
+    """
+    working_directory = working_directory.absolute()
+    problems = Problems()
+    path = None if config_path is None else paths.absolute(str(config_path), working_directory)
+    context = _Context(
+        working_directory=working_directory,
+        config_path=path,
+        repository=None if path is None or allow_outside else paths.repository_of(path),
+        problems=problems,
+    )
+    typed = read_overrides(overrides, problems)
+    written = _read_file(context)
+    if len(written.models) > 1:
+        for key in typed.values:
+            if key in _ONE_MODEL_ONLY:
+                text = f"{flag(key)}: there are {len(written.models)} models in {config_path}"
+                problems.add(COMMAND_LINE, text, f"write {key} in the file, at the model that it is for")
+    run = typed.over(written.run).only(RUN)
+    run_data = _with_paths(context, run.values)
+    run_data.setdefault("workspace_path", str(working_directory / options()["workspace_path"].default))
+    models = [(values.only(MODEL), place) for place, values in ((p, typed.over(s)) for p, s in written.models)]
+    model_data = [_resolve(context, place, given) for given, place in models]
+    check_run(run.values, run_data, [given.values for given, _ in models], model_data, problems)
+    problems.check()
+    return from_data(RunConfig, {**run_data, "config_path": path and str(path), "models": model_data})
+
+
+def _read_file(context: _Context) -> _Written:
+    """Read the file, or what takes its place where there is none: one model without options."""
+    path, problems = context.config_path, context.problems
+    if path is None:
+        return _Written(run=Section(), models=[(COMMAND_LINE, Section())])
+    node = read_yaml(path, paths.shown(path, context.working_directory), problems)
+    if node is None:
+        return _Written(run=Section())
+    entries = entries_of(node, "the file", problems)
+    if any(entry.key in FORMS for entry in entries):
+        return _several(node, {entry.key: entry for entry in entries}, problems)
+    if not isinstance(node, Entries):
+        return _Written(run=Section())
+    section = read_section(entries, problems)
+    return _Written(run=section, models=[(node.place, section)])
+
+
+def _several(node: Node, entries: Mapping[str, Entry], problems: Problems) -> _Written:
+    """Read the form with `models` and `defaults`."""
+    for key, entry in entries.items():
+        if key not in FORMS:
+            beside_models(entry, problems)
+    defaults = Section()
+    if "defaults" in entries and not is_null(entries["defaults"].value):
+        defaults = read_section(entries_of(entries["defaults"].value, "'defaults'", problems), problems)
+    if "models" not in entries:
+        problems.add(node.place, "'defaults' without 'models'", "list the models under 'models'")
+        return _Written(run=defaults)
+    models = entries["models"].value
+    if not isinstance(models, Items) or not models.nodes:
+        what = "is empty" if is_null(models) or isinstance(models, Items) else f"must be a list, not {kind(models)}"
+        problems.add(entries["models"].place, f"'models' {what}", "start each model with '- model_name: ...'")
+        return _Written(run=defaults)
+    forbidden = misplaced_in_model()
+    found = []
+    for each in models.nodes:
+        own = read_section(entries_of(each, "a model", problems), problems, forbidden=forbidden)
+        if isinstance(each, Entries):
+            found.append((each.place, own.over(defaults)))
+    return _Written(run=defaults, models=found)
+
+
+def _resolve(context: _Context, place: Place, given: Section) -> dict[str, Any]:
+    """Find the model's format and signature, check its values, and return its record's data."""
+    values = given.values
+    for key in ("model_name", "model_path"):
+        if key not in values and key not in given.wrong:
+            _note_absent(context, place, key)
+    data = _with_paths(context, values)
+    data["model_format"] = source = _detect(context, values, data)
+    known = {**_annotation(context, values, data, source), **values}
+    data.update({key: known[key].data for key in _SIGNATURE if key in known})
+    check_model(known, context.problems)
+    if "samples" in values and len(data["samples"]) == len(values["samples"].data):
+        samples = [Path(each) for each in data["samples"]]
+        check_samples(values["samples"], samples, declared_inputs(known), context.problems)
+    config_path = None if place.path is None else str(context.config_path)
+    return {**data, "given": list(values), "line": place.line, "config_path": config_path}
+
+
+def _note_absent(context: _Context, place: Place, key: str) -> None:
+    example = flow(options()[key].example)
+    if place.path is None:
+        hint = f"write e.g. {flag(key)} {example}, or name a file with --config-path"
+        context.problems.add(place, f"{flag(key)}: is required", hint)
+    else:
+        hint = f"write e.g. '{key}: {example}', or pass {flag(key)} on the command line"
+        context.problems.add(place, f"{key}: is required", hint)
+
+
+def _with_paths(context: _Context, values: Mapping[str, Value]) -> dict[str, Any]:
+    """Return the values as plain data with absolute paths; note and leave out those that a file may not name."""
+    data = {}
+    for key, value in values.items():
+        data[key] = value.data
+        notation = options()[key].notation
+        if notation == "path" and value.data is not None:
+            data[key] = _absolute(context, value, value.data, value.place)
+        elif notation == "paths":
+            found = [_absolute(context, value, text, value.at(i)) for i, text in enumerate(value.data)]
+            data[key] = [each for each in found if each is not None]
+    return {key: each for key, each in data.items() if each is not None}
+
+
+def _absolute(context: _Context, value: Value, text: str, place: Place) -> str | None:
+    start = context.start(place)
+    if place.path is not None and context.repository is not None:
+        why = paths.outside(text, start, context.repository, written=value.key in _WRITTEN)
+        if why is not None:
+            context.problems.add(place, f"{value.subject}: {why[0]}", why[1])
+            return None
+    return str(paths.absolute(text, start))
+
+
+def _detect(context: _Context, values: Mapping[str, Value], data: Mapping[str, Any]) -> Format | None:
+    """Return the source format, or note why it cannot be told."""
+    if "model_path" not in data:
+        return None
+    declared = Format(data["model_format"]) if "model_format" in data else None
+    try:
+        return detect_format(Path(data["model_path"]), declared)
+    except ConfigurationError as error:
+        blamed = values["model_format" if isinstance(error, DeclaredFormatError) else "model_path"]
+        context.problems.add(blamed.place, f"{blamed.subject}: {error.message}", error.hint)
+        return None
+
+
+def _annotation(
+    context: _Context, values: Mapping[str, Value], data: Mapping[str, Any], source: Format | None
+) -> Mapping[str, Value]:
+    """Return the signature in `{model_path}.yaml` of a model whose file does not hold it."""
+    if source not in _WITHOUT_SIGNATURE or all(key in values for key in _SIGNATURE):
+        return {}
+    path = Path(data["model_path"] + ".yaml")
+    if not path.is_file() or path == context.config_path:
+        return {}
+    problems, shown = context.problems, paths.shown(path, context.working_directory)
+    if values["model_path"].place.path is not None and context.repository is not None:
+        why = paths.outside(str(path), path.parent, context.repository, written=False)
+        if why is not None:
+            problems.add(Place(path=shown), *why)
+            return {}
+    others = {
+        key: (f"{quote(key)} is not read from an annotation file", "move it to the navigator.yaml or the command line")
+        for key in options()
+        if key not in _SIGNATURE
+    }
+    entries = entries_of(read_yaml(path, shown, problems), "an annotation file", problems)
+    return read_section(entries, problems, forbidden=others).values
+
+
+def notes(run: RunConfig) -> tuple[str, ...]:
+    """Return a sentence for each option that somebody gave although `convert` does nothing with it."""
+    unused = [option.key for option in options().values() if option.unused]
+    given = {key for model in run.models for key in model.given}
+    return tuple(f"{key} is accepted, but convert does nothing with it" for key in unused if key in given)

@@ -1,0 +1,214 @@
+"""The one description of every option: finds `navigator.schema.json` and answers questions about it.
+
+Option names, types, defaults, aliases and limits live in the schema and nowhere else. Imports jsonschema only
+when a configuration is validated.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from navigator.config.problems import quote
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+RUN = "run"
+MODEL = "model"
+COMMAND_LINE_ONLY = "command line"
+
+_SCOPES = {"model_options": MODEL, "run_options": RUN, "command_line_options": COMMAND_LINE_ONLY}
+_LONGEST_KEY = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """One key of the schema. `choices` and `choice_aliases` are empty where any value of the type will do."""
+
+    key: str
+    scope: str
+    notation: str
+    description: str
+    group: str
+    default: Any
+    example: Any
+    argument: str
+    expects: str
+    nullable: bool
+    unused: bool
+    choices: tuple[str, ...]
+    choice_aliases: Mapping[str, str]
+    aliases: tuple[str, ...]
+    flags: tuple[str, ...]
+
+    @property
+    def flag(self) -> str:
+        return flag(self.key)
+
+
+def flag(key: str) -> str:
+    """Return the command line's spelling of `key`."""
+    return "--" + key.replace("_", "-")
+
+
+def schema_path(name: str) -> Path:
+    """Return the path of `schemas/<name>`, in an installed package or in a checkout.
+
+    Raises:
+        FileNotFoundError: neither has it; the installation is damaged.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for directory in (package / "schemas", package.parent / "schemas"):
+        if (directory / name).is_file():
+            return directory / name
+    raise FileNotFoundError(f"schemas/{name} is missing beside {package}; install the package again")
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the schema of navigator.yaml."""
+    loaded: dict[str, Any] = json.loads(schema_path("navigator.schema.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+@cache
+def options() -> Mapping[str, Option]:
+    """Return every option by its key, in the order of the schema: model, run, command line."""
+    definitions = schema()["$defs"]
+    found: dict[str, Option] = {}
+    for section, scope in _SCOPES.items():
+        properties = definitions[section]["properties"]
+        aliases: dict[str, list[str]] = {}
+        for key, described in properties.items():
+            if "x-alias-of" in described:
+                aliases.setdefault(described["x-alias-of"], []).append(key)
+        for key, described in properties.items():
+            if "x-alias-of" not in described:
+                found[key] = _option(key, scope, described, tuple(aliases.get(key, ())))
+    return found
+
+
+@cache
+def spellings() -> Mapping[str, str]:
+    """Return every accepted key (canonical, alias, kebab-case) with the canonical one."""
+    found = {}
+    for option in options().values():
+        for key in (option.key, *option.aliases):
+            found[key] = option.key
+            found[key.replace("_", "-")] = option.key
+    return found
+
+
+def nearest(word: str, candidates: Sequence[str]) -> str | None:
+    """Return the candidate that `word` was probably meant to be."""
+    if len(word) > _LONGEST_KEY:
+        return None
+    close = difflib.get_close_matches(word.lower().replace("-", "_"), [each.replace("-", "_") for each in candidates])
+    if not close:
+        return None
+    return next(each for each in candidates if each.replace("-", "_") == close[0])
+
+
+def flow(value: Any) -> str:
+    """Return a plain value as it may be written in a line of YAML."""
+    match value:
+        case Mapping():
+            return "{" + ", ".join(f"{flow(key)}: {flow(each)}" for key, each in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(flow(each) for each in value) + "]"
+        case str():
+            return f'"{value}"' if not value or any(mark in value for mark in ",:=[]{}#") else value
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def broken_limits(section: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield where and how canonical values break the schema's limits.
+
+    Args:
+        section: canonical keys and values, as `navigator.config.values` makes them.
+
+    Yields:
+        (path from the section's key to the value, what is wrong with it).
+    """
+    from jsonschema import Draft202012Validator
+
+    # Which keys there may and must be is the loader's matter: the command line may give them too.
+    rules = {"allOf": schema()["$defs"]["flat_file"]["allOf"], "$defs": schema()["$defs"]}
+    for error in Draft202012Validator(rules).iter_errors(section):
+        for leaf in _leaves(error):
+            yield tuple(leaf.absolute_path), _wording(leaf)
+
+
+def _option(key: str, scope: str, described: Mapping[str, Any], aliases: tuple[str, ...]) -> Option:
+    return Option(
+        key=key,
+        scope=scope,
+        notation=described["x-notation"],
+        description=described["description"],
+        group=described["x-group"],
+        default=described.get("default"),
+        example=described["examples"][0],
+        argument=described["x-argument"],
+        expects=described.get("x-expects", ""),
+        nullable="default" in described and described["default"] is None,
+        unused=described.get("x-unused", False),
+        choices=_choices(described) if described["x-notation"] in ("choice", "choices") else (),
+        choice_aliases=described.get("x-choice-aliases", {}),
+        aliases=aliases,
+        flags=tuple(described.get("x-flags", ())),
+    )
+
+
+def _choices(described: Mapping[str, Any]) -> tuple[str, ...]:
+    if "enum" in described:
+        return tuple(described["enum"])
+    if "$ref" in described:
+        return _choices(schema()["$defs"][described["$ref"].removeprefix("#/$defs/")])
+    return _choices(described["anyOf"][0])
+
+
+def _leaves(error: "ValidationError") -> Iterator["ValidationError"]:
+    """Yield the errors that tell: those of the alternative whose type the value has."""
+    if error.validator not in ("anyOf", "oneOf") or not error.context:
+        yield error
+        return
+    branches: dict[Any, list[ValidationError]] = {}
+    for each in error.context:
+        branches.setdefault(each.schema_path[0], []).append(each)
+    for errors in branches.values():
+        if not any(each.validator in ("type", "enum") and not each.path for each in errors):
+            for each in errors:
+                yield from _leaves(each)
+            return
+    yield error
+
+
+def _wording(error: "ValidationError") -> str:
+    value, limit = error.instance, error.validator_value
+    shown = quote(value) if isinstance(value, str) else flow(value)
+    match error.validator:
+        case "minimum":
+            return f"{shown} is less than {limit}, the smallest value allowed"
+        case "exclusiveMinimum":
+            return f"{shown} is not greater than {limit}"
+        case "maximum":
+            return f"{shown} is greater than {limit}, the largest value allowed"
+        case "minItems" | "minLength":
+            return "is empty"
+        case "maxLength":
+            return f"is {len(str(value))} characters long, more than {limit}"
+        case "pattern":
+            return f"{shown} is not allowed"
+        case _:
+            return f"{shown} is not allowed here: {error.message}"

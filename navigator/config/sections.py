@@ -1,0 +1,181 @@
+"""From the nodes of a file, or what the command line gave, to canonical values with their places.
+
+A section is a set of options that stand together: a flat file, the defaults, one model, an annotation file, the
+command line. Owns keys: aliases, unknown and misplaced ones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from navigator.config import tensors, values
+from navigator.config.checks import Value
+from navigator.config.problems import COMMAND_LINE, Problems, quote
+from navigator.config.schema import (
+    COMMAND_LINE_ONLY,
+    MODEL,
+    RUN,
+    Option,
+    broken_limits,
+    flag,
+    nearest,
+    options,
+    spellings,
+)
+from navigator.config.values import Reading
+from navigator.config.yaml_file import Entries, Entry, Node, to_node
+
+_READERS: dict[str, Callable[[Reading, Node], Any]] = {
+    "text": values.read_text,
+    "path": values.read_text,
+    "flag": values.read_flag,
+    "integer": values.read_integer,
+    "number": values.read_number,
+    "choice": values.read_choice,
+    "choices": lambda reading, node: values.read_list(reading, node, values.read_choice),
+    "integers": lambda reading, node: values.read_list(reading, node, values.read_integer),
+    "texts": lambda reading, node: values.read_list(reading, node, values.read_text),
+    "paths": lambda reading, node: values.read_list(reading, node, values.read_text),
+    "tolerances": tensors.read_tolerances,
+    "shapes": tensors.read_shapes,
+    "ranges": tensors.read_ranges,
+    "dtypes": tensors.read_dtypes,
+    "tensors": tensors.read_tensors,
+    "counts": tensors.read_counts,
+}
+
+FORMS = ("models", "defaults")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """Options that stand together: the good values by canonical key, and the keys whose values are wrong."""
+
+    values: Mapping[str, Value] = field(default_factory=dict)
+    wrong: frozenset[str] = frozenset()
+
+    def over(self, other: "Section") -> "Section":
+        """Return both; where both have an option, the value here wins as a whole."""
+        return Section(values={**other.values, **self.values}, wrong=self.wrong | other.wrong)
+
+    def only(self, scope: str) -> "Section":
+        """Return the options of one scope, in the schema's order."""
+        keys = [option.key for option in options().values() if option.scope == scope]
+        return Section(values={key: self.values[key] for key in keys if key in self.values}, wrong=self.wrong)
+
+
+def read_section(
+    entries: Sequence[Entry], problems: Problems, *, forbidden: Mapping[str, tuple[str, str]] | None = None
+) -> Section:
+    """Read a section.
+
+    Args:
+        entries: keys as written, with their nodes.
+        problems: takes everything that is wrong.
+        forbidden: canonical keys that do not belong here, each with what is wrong and what to do; where it is not
+            given, those that no file may have.
+    """
+    forbidden = _misplaced_in_file() if forbidden is None else forbidden
+    written: dict[str, Entry] = {}
+    found: dict[str, Value] = {}
+    for entry in entries:
+        key = spellings().get(entry.key)
+        if key is None:
+            _note_unknown(entry, problems)
+        elif key in forbidden:
+            problems.add(entry.place, *forbidden[key])
+        elif key in written:
+            first = written[key]
+            where = f" at line {first.place.line}, column {first.place.column}" if first.place.line else ""
+            text = f"{quote(entry.key)} and {quote(first.key)}{where} are the same option"
+            problems.add(entry.place, text, "keep one of them")
+        else:
+            written[key] = entry
+            value = _read(options()[key], entry, problems)
+            if value is not None:
+                found[key] = value
+    good = _within_limits(found, problems)
+    return Section(values=good, wrong=frozenset(written) - frozenset(good))
+
+
+def read_overrides(overrides: Mapping[str, Any], problems: Problems) -> Section:
+    """Read what the command line gave."""
+    entries = [Entry(key, COMMAND_LINE, to_node(data, COMMAND_LINE)) for key, data in overrides.items()]
+    return read_section([entry for entry in entries if entry.key != "config_path"], problems, forbidden={})
+
+
+def misplaced_in_model() -> dict[str, tuple[str, str]]:
+    """Return the keys that a model under `models:` may not have."""
+    run = {
+        option.key: (f"{quote(option.key)} concerns the whole run, not one model", "move it to 'defaults'")
+        for option in options().values()
+        if option.scope == RUN
+    }
+    return {**run, **_misplaced_in_file()}
+
+
+def beside_models(entry: Entry, problems: Problems) -> None:
+    """Note a key that stands beside `models` and `defaults`."""
+    key = spellings().get(entry.key)
+    if key is None:
+        _note_unknown(entry, problems)
+    elif options()[key].scope == MODEL:
+        text = f"{quote(entry.key)} stands beside 'models'"
+        problems.add(entry.place, text, "move it into a model, or to 'defaults' for all models")
+    else:
+        problems.add(entry.place, f"{quote(entry.key)} stands beside 'models'", "move it to 'defaults'")
+
+
+def entries_of(node: Node | None, what: str, problems: Problems) -> Sequence[Entry]:
+    """Return the entries of a mapping, or note that `what` must be one."""
+    if node is None:
+        return ()
+    if isinstance(node, Entries):
+        return node.entries
+    problems.add(node.place, f"{what} must be a mapping, not {values.kind(node)}", "write lines like 'key: value'")
+    return ()
+
+
+def _misplaced_in_file() -> dict[str, tuple[str, str]]:
+    """Return the keys that no file may have."""
+    return {
+        option.key: (f"{quote(option.key)} is no key of a file", f"pass {option.flag} on the command line")
+        for option in options().values()
+        if option.scope == COMMAND_LINE_ONLY
+    }
+
+
+def _note_unknown(entry: Entry, problems: Problems) -> None:
+    if entry.place.path is None:
+        problems.add(entry.place, f"{flag(entry.key)}: there is no such option", "see --help")
+        return
+    meant = None if problems.full else nearest(entry.key, [*spellings(), *FORMS])
+    hint = f"did you mean '{meant}'?" if meant else "the README lists all keys"
+    problems.add(entry.place, f"unknown key {quote(entry.key)}", hint)
+
+
+def _read(option: Option, entry: Entry, problems: Problems) -> Value | None:
+    reading = Reading(option=option, problems=problems)
+    if values.is_null(entry.value):
+        if not option.nullable:
+            reading.wrong(entry.place, "has no value", f"remove the key, or {reading.example(entry.place)}")
+            return None
+        data = None
+    else:
+        data = _READERS[option.notation](reading, entry.value)
+        if data is None:
+            return None
+    return Value(key=option.key, data=data, place=entry.value.place, places=reading.places)
+
+
+def _within_limits(found: dict[str, Value], problems: Problems) -> dict[str, Value]:
+    """Return the values that keep to the schema's limits, and note the others."""
+    broken = set()
+    for (key, *path), text in broken_limits({key: value.data for key, value in found.items()}):
+        option, value = options()[str(key)], found[str(key)]
+        reading = Reading(option=option, problems=problems)
+        place = value.at(*path)
+        about = "".join(f"{part}: " for part in path if isinstance(part, str) and part)
+        reading.wrong(place, about + text, f"use {option.expects}" if option.expects else "")
+        broken.add(key)
+    return {key: value for key, value in found.items() if key not in broken}

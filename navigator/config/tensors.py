@@ -1,0 +1,253 @@
+"""From the ways in which people write what belongs to a model's inputs and outputs to its canonical form.
+
+Signatures, shapes, ranges, dtypes, tolerances: each as mapping, as list of `name=value` or `name:value`, or as
+one text with spaces. A name ends at the last separator, since TensorFlow's names hold colons.
+"""
+
+import re
+from collections import Counter
+from typing import Any
+
+from navigator.config.dtypes import canonical_dtype, dtype_problem
+from navigator.config.problems import Place, quote
+from navigator.config.values import NUMBER, Reading, is_null, kind, pieces, read_integer, read_number
+from navigator.config.yaml_file import Entries, Entry, Items, Node, Scalar
+
+_NAMED = re.compile(r"(?P<name>.+)[:=](?P<value>[^:=]*)", re.DOTALL)
+_TENSOR = re.compile(r"(?P<name>.+)[:=](?P<shape>[^:=]*):(?P<dtype>[^:]+)", re.DOTALL)
+_SHAPE_AND_DTYPE = re.compile(r"(?P<shape>[^:=]*):(?P<dtype>[^:=]+)", re.DOTALL)
+_TENSOR_KEYS = ("name", "shape", "dtype")
+_QUOTE_IT = 'inside [...] a value with a comma needs quotes, as in ["x:-1,3:float32"]'
+
+
+def read_tolerances(reading: Reading, node: Node) -> dict[str, float] | None:
+    """Return {output or "": tolerance}; the entry "" is the schema's default where it is not given."""
+    found: dict[str, float] = {}
+    good = True
+    for name, value in _named(reading, node, unnamed=True).items():
+        number = read_number(reading, value, name)
+        if number is None:
+            good = False
+        else:
+            found[name] = number
+    return {**reading.option.default, **found} if good else None
+
+
+def read_shapes(reading: Reading, node: Node) -> dict[str, list[int]] | None:
+    """Return {input: shape}; every axis has a size."""
+    found = {}
+    for name, value in _named(reading, node, unnamed=False).items():
+        shape = _shape(reading, value, name, dynamic=False)
+        if shape is not None:
+            found[name] = shape
+    return found
+
+
+def read_ranges(reading: Reading, node: Node) -> dict[str, list[float]] | None:
+    """Return {input or "": [low, high]}."""
+    if isinstance(node, Items) and len(node.nodes) == 2 and all(_is_number(each) for each in node.nodes):
+        low, high = (read_number(reading, each) for each in node.nodes)
+        return None if low is None or high is None else {"": [low, high]}
+    found = {}
+    for name, value in _named(reading, node, unnamed=True).items():
+        ends = _split(value)
+        about = f"{name}: " if name else ""
+        if len(ends) != 2:
+            reading.wrong(value.place, f"{about}a range has a lowest and a highest value, not {len(ends)} values")
+            continue
+        numbers = [read_number(reading, each, name) for each in ends]
+        if None not in numbers:
+            found[name] = [number for number in numbers if number is not None]
+    return found
+
+
+def read_dtypes(reading: Reading, node: Node) -> dict[str, str] | None:
+    """Return {input or "": NumPy dtype name}."""
+    found = {}
+    for name, value in _named(reading, node, unnamed=True).items():
+        dtype = _dtype(reading, value, name)
+        if dtype is not None:
+            found[name] = dtype
+    return found
+
+
+def read_counts(reading: Reading, node: Node) -> dict[str, int] | None:
+    """Return {cpu or gpu: count}."""
+    found = {}
+    for name, value in _named(reading, node, unnamed=False).items():
+        if name not in ("cpu", "gpu"):
+            reading.wrong(reading.places[name,], f"{quote(name)} is not a kind of device", "write cpu or gpu")
+            continue
+        count = read_integer(reading, value, name)
+        if count is not None:
+            found[name] = count
+    return found
+
+
+def read_tensors(reading: Reading, node: Node) -> list[dict[str, Any]] | None:
+    """Return [{name, shape, dtype}] in the order written, None if any of them is wrong.
+
+    In a mapping the key is the name. An inner `name` that differs replaces it, unless another tensor has that
+    name: then the key is the name.
+    """
+    written: list[tuple[Place, str, dict[str, Any]]] = []
+    nodes = _tensor_nodes(reading, node)
+    for key, each in nodes:
+        tensor = _tensor(reading, key, each)
+        if tensor is not None:
+            reading.places[len(written),] = each.place
+            written.append((each.place, key, tensor))
+    keys = {key for _, key, _ in written if key}
+    inner = Counter(tensor["name"] for _, _, tensor in written)
+    names: set[str] = set()
+    for place, key, tensor in written:
+        name = tensor["name"]
+        if key and name != key and (name in keys or inner[name] > 1):
+            tensor["name"] = name = key
+        if name in names:
+            reading.wrong(place, f"{quote(name)} is named twice", "give every tensor a name of its own")
+            return None
+        names.add(name)
+    # Half a signature would make every mention of the other half a problem.
+    return [tensor for _, _, tensor in written] if len(written) == len(nodes) else None
+
+
+def _tensor_nodes(reading: Reading, node: Node) -> list[tuple[str, Node]]:
+    if isinstance(node, Entries):
+        return [(entry.key, entry.value) for entry in node.entries]
+    found: list[tuple[str, Node]] = []
+    for each in node.nodes if isinstance(node, Items) else (node,):
+        if is_null(each):
+            reading.wrong(each.place, "an item of the list is empty")
+        elif isinstance(each, Scalar):
+            found.extend(("", piece) for piece in pieces(each))
+        else:
+            found.append(("", each))
+    return found
+
+
+def _tensor(reading: Reading, key: str, node: Node) -> dict[str, Any] | None:
+    """Read one tensor; `key` is "" where the notation is no mapping."""
+    if isinstance(node, Entries) or is_null(node):
+        return _tensor_of_entries(reading, key, node if isinstance(node, Entries) else Entries(node.place, ()))
+    text = node.text if isinstance(node, Scalar) else ""
+    match = (_SHAPE_AND_DTYPE if key else _TENSOR).fullmatch(text)
+    if match is None:
+        shown = quote(text) if isinstance(node, Scalar) else kind(node)
+        form = "shape:dtype" if key else "name:shape:dtype"
+        about = f"{key}: " if key else ""
+        hint = "" if key or not node.place.path else _QUOTE_IT
+        reading.wrong(node.place, f"{about}{shown} is not of the form {form}", hint)
+        return None
+    name = key or match["name"]
+    shape = _shape(reading, Scalar(node.place, match["shape"], "str"), name, dynamic=True)
+    dtype = _dtype(reading, Scalar(node.place, match["dtype"], "str"), name)
+    return None if shape is None or dtype is None else {"name": name, "shape": shape, "dtype": dtype}
+
+
+def _tensor_of_entries(reading: Reading, key: str, node: Entries) -> dict[str, Any] | None:
+    parts = {entry.key: entry for entry in node.entries}
+    name = key
+    if "name" in parts and not is_null(parts["name"].value):
+        value = parts["name"].value
+        if not isinstance(value, Scalar) or not value.text:
+            reading.wrong(value.place, "name: a text is expected", "write the tensor's name")
+            return None
+        name = value.text
+    for entry in node.entries:
+        if entry.key not in _TENSOR_KEYS:
+            text = f"{key or name}: unknown key {quote(entry.key)}"
+            reading.wrong(entry.place, text, "a tensor has name, shape and dtype")
+    absent = [part for part in _TENSOR_KEYS if part not in parts and (part != "name" or not name)]
+    if absent:
+        verb = "is" if len(absent) == 1 else "are"
+        reading.wrong(node.place, f"{name or 'a tensor'}: {' and '.join(absent)} {verb} missing")
+        return None
+    shape = _shape(reading, parts["shape"].value, key or name, dynamic=True)
+    dtype = _dtype(reading, parts["dtype"].value, key or name)
+    return None if shape is None or dtype is None else {"name": name, "shape": shape, "dtype": dtype}
+
+
+def _named(reading: Reading, node: Node, *, unnamed: bool) -> dict[str, Node]:
+    """Return the value of each name; "" for one without name, which is a problem unless `unnamed`."""
+    found: dict[str, Node] = {}
+    for entry in _entries(node):
+        if not entry.key and not unnamed:
+            shown = quote(entry.value.text) if isinstance(entry.value, Scalar) else kind(entry.value)
+            reading.wrong(entry.place, f"{shown} does not say which name it is for")
+        elif entry.key in found:
+            which = quote(entry.key) if entry.key else "the entry without a name"
+            reading.wrong(entry.place, f"{which} is given twice", "keep one of them")
+        elif is_null(entry.value):
+            which = quote(entry.key) if entry.key else "an entry"
+            reading.wrong(entry.place, f"{which} has no value")
+        else:
+            found[entry.key] = entry.value
+            reading.places[entry.key,] = entry.place
+    return found
+
+
+def _entries(node: Node) -> list[Entry]:
+    match node:
+        case Entries():
+            return list(node.entries)
+        case Items():
+            return [entry for each in node.nodes for entry in _item_entries(each)]
+        case _ if is_null(node):
+            return [Entry("", node.place, node)]
+    found = []
+    for piece in pieces(node):
+        match = _NAMED.fullmatch(piece.text)
+        # A leading separator is the byte order of a dtype ('=f4'), not the end of a name.
+        name, value = (match["name"], match["value"]) if match else ("", piece.text)
+        found.append(Entry(name, piece.place, Scalar(piece.place, value, "str")))
+    return found or [Entry("", node.place, Scalar(node.place, "", "str"))]
+
+
+def _item_entries(node: Node) -> list[Entry]:
+    return [Entry("", node.place, node)] if isinstance(node, Items) else _entries(node)
+
+
+def _split(node: Node) -> list[Node]:
+    if isinstance(node, Items):
+        return list(node.nodes)
+    if isinstance(node, Scalar):
+        text = node.text.strip()
+        text = text[1:-1] if text[:1] + text[-1:] in ("[]", "()") else text
+        return [Scalar(node.place, part, "str") for part in text.split(",")] if text.strip() else []
+    return [node]
+
+
+def _shape(reading: Reading, node: Node, name: str, *, dynamic: bool) -> list[int] | None:
+    sizes = []
+    for each in _split(node):
+        text = each.text.strip() if isinstance(each, Scalar) else kind(each)
+        try:
+            size = int(text)
+        except ValueError:
+            axis = "write -1 for a dynamic axis" if dynamic else ""
+            reading.wrong(each.place, f"{name}: {quote(text)} is not the size of an axis", axis)
+            return None
+        if size == -1 and dynamic:
+            sizes.append(size)
+        elif size < 1 or size >= 2**63:
+            least = "at least 1, or -1 if it is dynamic" if dynamic else "at least 1"
+            reading.wrong(each.place, f"{name}: an axis of size {size} is not possible", f"a size is {least}")
+            return None
+        else:
+            sizes.append(size)
+    return sizes
+
+
+def _dtype(reading: Reading, node: Node, name: str) -> str | None:
+    text = node.text.strip() if isinstance(node, Scalar) else ""
+    dtype = canonical_dtype(text)
+    if dtype is None:
+        about = f"{name}: " if name else ""
+        message, hint = dtype_problem(text) if isinstance(node, Scalar) else ("a dtype is expected", "")
+        reading.wrong(node.place, about + message, hint)
+    return dtype
+
+
+def _is_number(node: Node) -> bool:
+    return isinstance(node, Scalar) and NUMBER.fullmatch(node.text.strip()) is not None

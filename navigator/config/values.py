@@ -1,0 +1,155 @@
+"""From the ways in which people write a value to its one canonical form, as plain data.
+
+Owns single values and lists of them; `navigator.config.tensors` owns the values that belong to named inputs and
+outputs. Judges notation and choices; limits are the schema's.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from navigator.config.problems import Place, Problems, quote
+from navigator.config.schema import Option, flow, nearest
+from navigator.config.yaml_file import Entries, Items, Node, Scalar
+
+NUMBER = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
+_INTEGER = re.compile(r"[-+]?[0-9][0-9_]*", re.ASCII)
+_LONGEST_NUMBER = 40
+_TRUE = frozenset({"true", "yes", "on"})
+_FALSE = frozenset({"false", "no", "off"})
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+WrittenPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """One option's value while it is read: where problems go, and where its parts stand."""
+
+    option: Option
+    problems: Problems
+    places: dict[WrittenPath, Place] = field(default_factory=dict)
+
+    def subject(self, place: Place) -> str:
+        """Return what the user calls this option: its key in a file, its flag on the command line."""
+        return self.option.key if place.path else self.option.flag
+
+    def example(self, place: Place) -> str:
+        """Return a hint that shows how to write the option."""
+        if place.path:
+            return f"write e.g. {flow(self.option.example)}"
+        return f"write e.g. {self.option.flag} {self.option.argument}"
+
+    def wrong(self, place: Place, text: str, hint: str = "") -> None:
+        """Note a problem of this option; without a `hint`, show how to write it."""
+        self.problems.add(place, f"{self.subject(place)}: {text}", hint or self.example(place))
+
+
+def read_number(reading: Reading, node: Node, name: str = "") -> float | None:
+    """Return a finite number, else note the problem; `name` is the entry that it belongs to."""
+    about = f"{name}: " if name else ""
+    if not isinstance(node, Scalar):
+        reading.wrong(node.place, f"{about}a single number is expected, not {kind(node)}")
+        return None
+    text = node.text.strip()
+    value = float(text.replace("_", "")) if len(text) <= _LONGEST_NUMBER and NUMBER.fullmatch(text) else None
+    if value is None or value in (float("inf"), float("-inf")):
+        finite = text.lower().lstrip("+-.") in ("inf", "infinity", "nan") or value is not None
+        reading.wrong(node.place, f"{about}{quote(node.text)} is not a {'finite ' if finite else ''}number")
+        return None
+    return value
+
+
+def read_integer(reading: Reading, node: Node, name: str = "") -> int | None:
+    """Return a whole number (4e9 and 14.0 are), else note the problem."""
+    about = f"{name}: " if name else ""
+    if not isinstance(node, Scalar):
+        reading.wrong(node.place, f"{about}a single integer is expected, not {kind(node)}")
+        return None
+    text = node.text.strip()
+    if len(text) <= _LONGEST_NUMBER and node.kind != "bool":
+        if _INTEGER.fullmatch(text):
+            return int(text.replace("_", ""))
+        if NUMBER.fullmatch(text) and float(text.replace("_", "")).is_integer():
+            return int(float(text.replace("_", "")))
+    reading.wrong(node.place, f"{about}{quote(node.text)} is not an integer")
+    return None
+
+
+def read_text(reading: Reading, node: Node) -> str | None:
+    """Return a text as it is written: 22.10 stays 22.10."""
+    if not isinstance(node, Scalar):
+        reading.wrong(node.place, f"a single text is expected, not {kind(node)}")
+        return None
+    if _UNPRINTABLE.search(node.text):
+        reading.wrong(node.place, f"{quote(node.text)} contains a control character")
+        return None
+    if not node.text:
+        reading.wrong(node.place, "is empty")
+        return None
+    return node.text
+
+
+def read_choice(reading: Reading, node: Node) -> str | None:
+    """Return one of the option's choices, an older name replaced by today's."""
+    option = reading.option
+    if not isinstance(node, Scalar):
+        reading.wrong(node.place, f"a single choice is expected, not {kind(node)}")
+        return None
+    word = node.text.strip()
+    found = option.choice_aliases.get(word, word)
+    if found in option.choices:
+        return found
+    meant = nearest(word, option.choices)
+    hint = f"did you mean '{meant}'?" if meant else ""
+    reading.wrong(node.place, f"{quote(node.text)} is not one of {', '.join(option.choices)}", hint)
+    return None
+
+
+def read_flag(reading: Reading, node: Node) -> bool | None:
+    """Return a boolean."""
+    word = node.text.lower() if isinstance(node, Scalar) else ""
+    if word in _TRUE or word in _FALSE:
+        return word in _TRUE
+    shown = quote(node.text) if isinstance(node, Scalar) else kind(node)
+    reading.wrong(node.place, f"{shown} is neither true nor false", "write true or false")
+    return None
+
+
+def read_list(reading: Reading, node: Node, read: Callable[[Reading, Node], Any]) -> list[Any] | None:
+    """Return a list, also from a single value; None if any item is wrong."""
+    if isinstance(node, Entries):
+        reading.wrong(node.place, "a list is expected, not a mapping")
+        return None
+    items: list[Any] = []
+    for position, each in enumerate(node.nodes if isinstance(node, Items) else (node,)):
+        reading.places[position,] = each.place
+        if is_null(each):
+            reading.wrong(each.place, "an item of the list is empty")
+            items.append(None)
+        else:
+            items.append(read(reading, each))
+    return None if any(item is None for item in items) else items
+
+
+def is_null(node: Node) -> bool:
+    """Tell whether nothing (or `null`) is written."""
+    return isinstance(node, Scalar) and node.kind == "null"
+
+
+def pieces(node: Scalar) -> Iterator[Scalar]:
+    """Split `a=1,3 b=2` at its spaces, keeping spaces after commas together."""
+    for text in re.sub(r"\s*,\s*", ",", node.text).split():
+        yield Scalar(node.place, text, "str")
+
+
+def kind(node: Node) -> str:
+    """Return "a list", "a mapping" or "a single value", for problems."""
+    match node:
+        case Items():
+            return "a list"
+        case Entries():
+            return "a mapping"
+        case _:
+            return "a single value"

@@ -1,0 +1,285 @@
+"""Safe reading of YAML with the position of every value.
+
+Builds nodes from parser events, never objects: no tag is obeyed, anchors are bounded, keys stay as they are
+written. Knows nothing of the options.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from navigator.config.problems import Place, Problems, quote
+
+MAX_BYTES = 2**20
+_MAX_VALUES = 50_000
+_MAX_DEPTH = 32
+_CORE = "tag:yaml.org,2002:"
+_CORE_SCALARS = frozenset(_CORE + name for name in ("str", "int", "float", "bool", "null"))
+_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+# The extension built with libyaml reads ten times faster; a PyYAML without it has only the other.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A single value: the text as written, and what YAML takes it for (str, int, float, bool or null)."""
+
+    place: Place
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    place: Place
+    nodes: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key, as written, and its value."""
+
+    key: str
+    place: Place
+    value: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A mapping without duplicate keys, merge keys resolved."""
+
+    place: Place
+    entries: tuple[Entry, ...]
+
+
+Node = Scalar | Items | Entries
+
+
+class _StopError(Exception):
+    """The rest of the file cannot be read; the problem is noted."""
+
+
+def read_yaml(path: Path, shown: Path, problems: Problems) -> Node | None:
+    """Read a YAML file of at most 1 MiB; return None where it holds no usable document.
+
+    Args:
+        path: the file.
+        shown: its name in problems.
+        problems: takes everything that is wrong with it.
+    """
+    whole = Place(path=shown)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        problems.add(whole, f"cannot be read: {error.strerror or error}", "check the path")
+        return None
+    if len(data) > MAX_BYTES:
+        problems.add(whole, "is larger than 1 MiB", "a configuration file is small; check the path")
+        return None
+    text = _decode(data, shown, problems)
+    return None if text is None else parse_yaml(text, shown, problems)
+
+
+def parse_yaml(text: str, shown: Path, problems: Problems) -> Node | None:
+    """Return the one document in `text`, or None; `shown` is the file's name in problems."""
+    bad = _CONTROL.search(text)
+    if bad:
+        place = _place_at(text, bad.start(), shown)
+        problems.add(place, f"the character {bad.group()!r} is not allowed in YAML", "remove it")
+        return None
+    loader = _Loader(text)
+    try:
+        return _Builder(loader, shown, problems).document()
+    except yaml.YAMLError as error:
+        _note_syntax(error, text, shown, problems)
+    except _StopError:
+        pass
+    finally:
+        loader.dispose()
+    return None
+
+
+def to_node(data: Any, place: Place) -> Node:
+    """Return plain Python data (what a command line or a caller gives) as nodes, all at `place`."""
+    match data:
+        case None:
+            return Scalar(place, "", "null")
+        case bool():
+            return Scalar(place, str(data).lower(), "bool")
+        case int():
+            return Scalar(place, str(data), "int")
+        case float():
+            return Scalar(place, repr(data), "float")
+        case Mapping():
+            return Entries(place, tuple(Entry(str(key), place, to_node(each, place)) for key, each in data.items()))
+        case list() | tuple():
+            return Items(place, tuple(to_node(each, place) for each in data))
+        case _:
+            return Scalar(place, str(data), "str")
+
+
+def _decode(data: bytes, shown: Path, problems: Problems) -> str | None:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8", errors="replace")
+        place = _place_at(before, len(before), shown)
+        problems.add(place, f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8")
+        return None
+
+
+def _place_at(text: str, offset: int, shown: Path) -> Place:
+    line_start = text.rfind("\n", 0, offset) + 1
+    return Place(path=shown, line=text.count("\n", 0, offset) + 1, column=offset - line_start + 1)
+
+
+def _note_syntax(error: yaml.YAMLError, text: str, shown: Path, problems: Problems) -> None:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    context = getattr(error, "context", None)
+    message = f"not valid YAML: {what}" + (f" {context}" if context else "")
+    if mark is None:
+        problems.add(Place(path=shown), message, "check the file's syntax")
+        return
+    lines = text.splitlines()
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    tab = "\t" in line[: len(line) - len(line.lstrip())]
+    hint = "indent with spaces, YAML allows no tabs" if tab else "check indentation, quotes and brackets here"
+    problems.add(Place(path=shown, line=mark.line + 1, column=mark.column + 1), message, hint)
+
+
+class _Builder:
+    """Turns a loader's events into nodes, counting aliases as often as they are used."""
+
+    def __init__(self, loader: Any, shown: Path, problems: Problems) -> None:
+        self.loader = loader
+        self.shown = shown
+        self.problems = problems
+        self.anchors: dict[str, tuple[Node, int] | None] = {}
+        self.values = 0
+
+    def document(self) -> Node | None:
+        self.loader.get_event()  # the stream's start
+        if isinstance(self.loader.peek_event(), yaml.StreamEndEvent):
+            self.problems.add(Place(path=self.shown), "is empty", "write at least model_name and model_path")
+            return None
+        self.loader.get_event()  # the document's start
+        node, _ = self.node(0)
+        self.loader.get_event()  # the document's end
+        following = self.loader.peek_event()
+        if isinstance(following, yaml.DocumentStartEvent):
+            text = "a second YAML document starts here"
+            self.problems.add(self.place(following), text, "write several models as a list under 'models'")
+        if isinstance(node, Scalar) and node.kind == "null" and not node.text:
+            self.problems.add(Place(path=self.shown), "is empty", "write at least model_name and model_path")
+            return None
+        return node
+
+    def place(self, event: Any) -> Place:
+        return Place(path=self.shown, line=event.start_mark.line + 1, column=event.start_mark.column + 1)
+
+    def stop(self, event: Any, message: str, hint: str) -> _StopError:
+        self.problems.add(self.place(event), message, hint)
+        return _StopError()
+
+    def count(self, values: int, event: Any) -> None:
+        self.values += values
+        if self.values > _MAX_VALUES:
+            text = f"the file holds, with its aliases written out, more than {_MAX_VALUES} values"
+            raise self.stop(event, text, "write less, or fewer aliases of aliases")
+
+    def node(self, depth: int) -> tuple[Node, int]:
+        """Read the next node and return it with its number of values."""
+        event = self.loader.get_event()
+        if isinstance(event, yaml.AliasEvent):
+            return self.alias(event)
+        self.count(1, event)
+        if depth > _MAX_DEPTH:
+            raise self.stop(event, f"nested deeper than {_MAX_DEPTH} levels", "no option is nested that deep")
+        self.check_tag(event)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = None
+        built: tuple[Node, int]
+        if isinstance(event, yaml.ScalarEvent):
+            built = self.scalar(event), 1
+        elif isinstance(event, yaml.SequenceStartEvent):
+            built = self.sequence(event, depth)
+        else:
+            built = self.mapping(event, depth)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = built
+        return built
+
+    def alias(self, event: Any) -> tuple[Node, int]:
+        if event.anchor not in self.anchors:
+            raise self.stop(event, f"alias '*{event.anchor}' has no anchor before it", "define it with '&' above")
+        built = self.anchors[event.anchor]
+        if built is None:
+            raise self.stop(event, f"anchor '&{event.anchor}' contains itself", "write the values out")
+        self.count(built[1], event)
+        return built
+
+    def check_tag(self, event: Any) -> None:
+        tag = event.tag
+        if tag in (None, "!") or (tag.startswith(_CORE) and tag[len(_CORE) :] in ("seq", "map")):
+            return
+        if isinstance(event, yaml.ScalarEvent) and tag in _CORE_SCALARS:
+            return
+        short = tag.replace(_CORE, "!!", 1)
+        self.problems.add(self.place(event), f"the tag {quote(short)} is not allowed", "write the plain value")
+
+    def scalar(self, event: Any) -> Scalar:
+        tag = event.tag
+        if tag is None:
+            tag = self.loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+        kind = tag.removeprefix(_CORE) if tag in _CORE_SCALARS else "str"
+        return Scalar(self.place(event), event.value, kind)
+
+    def sequence(self, event: Any, depth: int) -> tuple[Items, int]:
+        nodes = []
+        size = 1
+        while not isinstance(self.loader.peek_event(), yaml.SequenceEndEvent):
+            node, values = self.node(depth + 1)
+            nodes.append(node)
+            size += values
+        self.loader.get_event()
+        return Items(self.place(event), tuple(nodes)), size
+
+    def mapping(self, event: Any, depth: int) -> tuple[Entries, int]:
+        own: dict[str, Entry] = {}
+        merged: dict[str, Entry] = {}
+        size = 1
+        while not isinstance(self.loader.peek_event(), yaml.MappingEndEvent):
+            plain = not getattr(self.loader.peek_event(), "style", None)
+            key, key_values = self.node(depth + 1)
+            value, values = self.node(depth + 1)
+            size += key_values + values
+            if not isinstance(key, Scalar):
+                self.problems.add(key.place, "a key must be a text, not a list or mapping", "write a plain key")
+            elif key.text == "<<" and plain:
+                for entry in self.merge(value):
+                    merged.setdefault(entry.key, entry)
+            elif key.text in own:
+                first = own[key.text].place
+                text = f"key {quote(key.text)} is already given at line {first.line}, column {first.column}"
+                self.problems.add(key.place, text, "keep one of them")
+            else:
+                own[key.text] = Entry(key.text, key.place, value)
+        self.loader.get_event()
+        inherited = [entry for name, entry in merged.items() if name not in own]
+        return Entries(self.place(event), (*own.values(), *inherited)), size
+
+    def merge(self, node: Node) -> Iterator[Entry]:
+        for each in node.nodes if isinstance(node, Items) else (node,):
+            if isinstance(each, Entries):
+                yield from each.entries
+            else:
+                self.problems.add(each.place, "'<<' merges only mappings", "refer to a mapping with an anchor")

@@ -1,0 +1,47 @@
+"""Conversions between equal formats: a copy, which is verified like every other artifact.
+
+ONNX has its own, `onnx_to_onnx`, since its weights may lie in files beside it.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from navigator.converters.protocol import Conversion, Unavailable
+from navigator.records import Format, Host, Json
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A converter (see `navigator.converters.protocol`) from `SOURCE` to itself."""
+
+    SOURCE: Format
+    DISTRIBUTIONS: tuple[str, ...] = ()
+    PRELOAD: tuple[str, ...] = ()
+    NEEDS_SAMPLES: bool = False
+
+    @property
+    def TARGET(self) -> Format:
+        return self.SOURCE
+
+    def unavailable(self, host: Host) -> Unavailable | None:
+        """Return None: every machine can copy."""
+        del host
+        return None
+
+    def convert(self, conversion: Conversion) -> Mapping[str, Json]:
+        """Copy the file or the directory."""
+        if conversion.source.is_dir():
+            shutil.copytree(conversion.source, conversion.destination)
+            # A source that nobody may write to must not become an artifact that nobody can remove.
+            for path in (conversion.destination, *conversion.destination.rglob("*")):
+                if path.is_dir():
+                    path.chmod(path.stat().st_mode | 0o700)
+        else:
+            shutil.copyfile(conversion.source, conversion.destination)
+        return {"exporter": "copied"}
+
+
+TF_SAVEDMODEL_TO_TF_SAVEDMODEL = Copy(Format.TF_SAVEDMODEL)
+TORCHSCRIPT_TO_TORCHSCRIPT = Copy(Format.TORCHSCRIPT)
+TORCH_EXPORT_TO_TORCH_EXPORT = Copy(Format.TORCH_EXPORT)

@@ -1,0 +1,251 @@
+"""TensorFlow SavedModel to ONNX, by tf2onnx.
+
+Owns the order of the conversion and what is said where it cannot go on; `tf_freeze` makes the graph that tf2onnx
+takes, `tf2onnx_patches` mends tf2onnx, `onnx_file` writes, checks and raises opsets.
+
+The steps of `tf2onnx.convert` are called one by one (`process_tf_graph`, `optimize_graph`, `make_model`: the same in
+1.16 and 1.17), since only so the weights can travel beside the graph, skipped operations are seen, and neither a
+second load nor an environment variable is needed.
+"""
+
+import gc
+import logging
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from navigator.converters import onnx_file
+from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.converters.tf2onnx_patches import custom_op_handlers, unsupported_operations, weights_copied_once
+from navigator.converters.tf_freeze import FrozenGraph, freeze, weight_bytes
+from navigator.errors import StepError
+from navigator.records import Format, Host, Json, Signature
+from navigator.runners.memory import gigabytes, require_memory
+from navigator.runners.tf_signatures import (
+    choose_signature,
+    listed,
+    open_signature,
+    reason,
+)
+
+SOURCE = Format.TF_SAVEDMODEL
+TARGET = Format.ONNX
+DISTRIBUTIONS = ("tensorflow", "tf2onnx", "onnx")
+# `import tf2onnx` alone loads nothing: its modules are named.
+PRELOAD = ("tensorflow", "tf2onnx.tf_loader", "tf2onnx.tfonnx", "tf2onnx.optimizer", "onnx")
+NEEDS_SAMPLES = False
+
+_Proto = Any
+
+_LOWEST_OPSET = 7
+
+# Peak memory after loading, by size of the weights. Measured: 4.0 with plain matrices of 2.26 GB, 4.2 with 0.54 GB.
+_MEMORY_FACTOR = 5
+_MEMORY_FLOOR_BYTES = 300_000_000
+
+# Operations for which there is something better to say than their name.
+_ARGMAX = "keras.ops.argmax and argmin of Keras 3 emit Bitcast and BitwiseAnd: use tf.argmax and tf.argmin"
+_ADVICE = {"Bitcast": _ARGMAX, "BitwiseAnd": _ARGMAX}
+_TEXT = ("String", "Regex", "AsString", "DecodeRaw", "Substr", "Unicode", "StaticRegex")
+
+log = logging.getLogger(__name__)
+
+
+def unavailable(host: Host) -> Unavailable | None:
+    """Why this machine cannot run it, see `navigator.converters.protocol.Converter`."""
+    return missing(DISTRIBUTIONS, "tensorflow", host)
+
+
+def convert(conversion: Conversion) -> Mapping[str, Json]:
+    """Convert one signature, or raise the opset of its ONNX file where there is one.
+
+    Options: `opset`, and `signature_name` (None: see `choose_signature`).
+
+    Returns:
+        `onnx_opset` as read back from the file, `exporter`, `signature_name`; and `dropped_updates`, the operations
+        that change variables, where there are any: a file of constants cannot change them. Unused inputs stay.
+
+    Raises:
+        StepError: it cannot, with a sentence for the user.
+    """
+    opset = int(conversion.options["opset"])
+    if opset < _LOWEST_OPSET:
+        raise StepError(
+            f"tf2onnx writes opsets from {_LOWEST_OPSET}, not {opset}", f"set onnx_opsets to {_LOWEST_OPSET} or higher"
+        )
+    name = choose_signature(conversion.source, conversion.options.get("signature_name"))
+    export = partial(_export, conversion, name, opset)
+    properties = onnx_file.raised_or_exported(conversion.raise_from, conversion.destination, opset, export)
+    return {**properties, "signature_name": name}
+
+
+def _export(conversion: Conversion, name: str, opset: int) -> Mapping[str, Json]:
+    from tf2onnx.constants import OPSET_TO_IR_VERSION
+
+    highest = max(OPSET_TO_IR_VERSION)
+    destination = conversion.destination
+    if opset <= highest:
+        return _export_directly(conversion.source, name, destination, opset)
+    with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
+        lower = Path(scratch) / destination.name
+        properties = _export_directly(conversion.source, name, lower, highest)
+        onnx_file.raise_opset(lower, destination, opset)
+        exporter = f"{properties['exporter']}, {onnx_file.raised_from(lower)}"
+    return {**properties, **onnx_file.properties(destination, exporter)}
+
+
+def _export_directly(source: Path, name: str, destination: Path, opset: int) -> dict[str, Json]:
+    import tf2onnx
+
+    frozen = _frozen(source, name)
+    gc.collect()  # the loaded model, and below tf2onnx's graph: their objects refer to each other
+    model = _converted(frozen, opset, source.name)
+    gc.collect()
+    onnx_file.save(model, destination)
+    del model
+    gc.collect()
+    onnx_file.check(destination)
+    exporter = f"tf2onnx {tf2onnx.__version__}"
+    onnx_file.require_opset(destination, opset, exporter)
+    properties = onnx_file.properties(destination, exporter)
+    if frozen.dropped_updates:
+        properties["dropped_updates"] = list(frozen.dropped_updates)
+    return properties
+
+
+def _frozen(source: Path, name: str) -> FrozenGraph:
+    """Return the signature as a graph of constants; the loaded model is gone when it returns."""
+    opened = open_signature(source, name)
+    unknown = [spec.name for spec in opened.signature.inputs if spec.shape is None]
+    if unknown:
+        raise StepError(
+            f"the signature {name!r} takes {listed(unknown)} of any rank, which tf2onnx would make a scalar",
+            "save a signature whose tf.TensorSpec states the shape, with None for a dynamic axis",
+        )
+    both = {spec.name for spec in opened.signature.inputs} & {spec.name for spec in opened.signature.outputs}
+    if both:
+        raise StepError(
+            f"the signature {name!r} has an input and an output both called {listed(sorted(both))}",
+            "ONNX needs different names: save a signature that renames one of them",
+        )
+    weights = weight_bytes(opened)
+    require_memory(
+        weights * _MEMORY_FACTOR + _MEMORY_FLOOR_BYTES,
+        f"converting {source.name} to ONNX ({gigabytes(weights)} of weights)",
+    )
+    try:
+        return freeze(opened)
+    except Exception as error:
+        raise StepError(
+            f"TensorFlow cannot freeze the signature {name!r} of {source}: {type(error).__name__}: {reason(error)}",
+            "the whole error is in the log; a signature whose variables are all read directly can be frozen",
+        ) from error
+
+
+def _converted(frozen: FrozenGraph, opset: int, name: str) -> _Proto:
+    """Return the ONNX model of a frozen graph.
+
+    Raises:
+        StepError: tf2onnx cannot, or leaves operations out.
+    """
+    import tensorflow as tf
+    from tf2onnx import optimizer
+
+    with tf.device("/cpu:0"), tf.Graph().as_default() as graph, weights_copied_once():
+        tf.import_graph_def(frozen.graph_def, name="")
+        processed = _processed(graph, frozen, opset)
+        try:
+            optimized = optimizer.optimize_graph(processed, False)
+        except Exception:
+            # Without copies a failing optimizer leaves the graph broken. This way is the slow one: a copy each.
+            log.warning("tf2onnx's optimizer failed; converting again, without what fails", exc_info=True)
+            optimized = optimizer.optimize_graph(_processed(graph, frozen, opset), True)
+        frozen.weights.clear()
+        del processed
+        model = optimized.make_model(f"converted from {name}")
+    _unlist_initializers(model)
+    _state_shapes(model, frozen.signature)
+    return model
+
+
+def _processed(graph: _Proto, frozen: FrozenGraph, opset: int) -> _Proto:
+    from tf2onnx import tfonnx
+
+    error: Exception | None = None
+    processed = None
+    with unsupported_operations() as unsupported:
+        try:
+            processed = tfonnx.process_tf_graph(
+                graph,
+                opset=opset,
+                custom_op_handlers=custom_op_handlers(opset),
+                input_names=list(frozen.inputs),
+                output_names=list(frozen.outputs),
+                tensors_to_rename={**frozen.inputs, **frozen.outputs},
+                const_node_values=frozen.weights,
+                initialized_tables=frozen.tables,
+            )
+        except Exception as raised:  # noqa: BLE001 - any type at all; unsupported operations often cause it
+            error = raised
+    if unsupported:
+        raise StepError(_unsupported(unsupported, opset), _advice(unsupported, opset)) from error
+    if error is not None:
+        hint = "the whole error is in the log; another opset may work (onnx_opsets)"
+        if "bfloat16" in str(error):
+            hint = "tf2onnx knows no bfloat16: save the model with float32 or float16 instead"
+        raise StepError(f"tf2onnx cannot convert the model to opset {opset}: {reason(error)}", hint) from error
+    return processed
+
+
+def _unsupported(found: Mapping[str, list[str]], opset: int) -> str:
+    import tf2onnx
+
+    operations = "; ".join(f"{operation} (in {_some(nodes)})" for operation, nodes in sorted(found.items()))
+    return f"tf2onnx {tf2onnx.__version__} cannot convert these TensorFlow operations to opset {opset}: {operations}"
+
+
+def _some(nodes: list[str]) -> str:
+    return ", ".join(nodes[:2]) + (f" and {len(nodes) - 2} more" if len(nodes) > 2 else "")
+
+
+def _advice(found: Mapping[str, list[str]], opset: int) -> str:
+    """Return what a user can do: another opset, another operation, or another model."""
+    from tf2onnx.constants import OPSET_TO_IR_VERSION
+    from tf2onnx.handler import tf_op
+
+    for higher in range(opset + 1, max(OPSET_TO_IR_VERSION) + 1):
+        if found.keys() <= {*tf_op.create_mapping(higher, None), *custom_op_handlers(higher)}:
+            return f"they need opset {higher} or higher: set onnx_opsets: [{higher}]"
+    advice = sorted({_ADVICE[operation] for operation in found if operation in _ADVICE})
+    if any(operation.startswith(_TEXT) for operation in found):
+        advice.append("ONNX has no operations on text: save a signature that starts after text processing")
+    return "; ".join(advice) or "replace them in the model by operations that ONNX has, and save it again"
+
+
+def _unlist_initializers(model: _Proto) -> None:
+    """Take the weights out of the list of inputs, where opsets below 9 put them."""
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    for index in reversed(range(len(model.graph.input))):
+        if model.graph.input[index].name in initializers:
+            del model.graph.input[index]
+
+
+def _state_shapes(model: _Proto, signature: Signature) -> None:
+    """Give the outputs whose rank tf2onnx lost (lookup tables, text) the signature's shape; ONNX asks for one."""
+    shapes = {spec.name: spec.shape for spec in signature.outputs}
+    for value in model.graph.output:
+        if value.type.tensor_type.HasField("shape"):
+            continue
+        shape = shapes[value.name]
+        if shape is None:
+            raise StepError(
+                f"the rank of the output {value.name!r} is unknown, and an ONNX file must state it",
+                "save a signature that ends in tf.ensure_shape, with None for a dynamic axis",
+            )
+        value.type.tensor_type.shape.SetInParent()
+        for axis, size in enumerate(shape):
+            value.type.tensor_type.shape.dim.add(
+                **({"dim_param": f"{value.name}_{axis}"} if size < 0 else {"dim_value": size})
+            )

@@ -1,0 +1,100 @@
+"""torch.export to ONNX by `torch.onnx.export(dynamo=True)`.
+
+Options: `opset`. Names come from the signature, dynamic axes are the program's own. The exporter is written for
+opset 18 and changes the opset afterwards, not always with success and without saying so: every file is read back.
+"""
+
+import re
+from collections.abc import Mapping
+
+from navigator.converters import onnx_file
+from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.errors import StepError
+from navigator.records import Format, Host, Json
+from navigator.runners import torch_values
+from navigator.runners.memory import gigabytes, require_memory
+from navigator.runners.torch_export import load_program, quiet
+
+SOURCE = Format.TORCH_EXPORT
+TARGET = Format.ONNX
+DISTRIBUTIONS = ("torch", "onnxscript", "onnx", "onnxruntime")
+PRELOAD = ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx", "onnx.inliner", "onnxruntime")
+NEEDS_SAMPLES = True  # for the names: the signature comes with the samples
+
+_NATIVE_OPSET = 18
+
+# Weights over this are written beside the file as they are read; below, protobuf copies them (torch 2.13, measured
+# at 0.5 and 2.1 GB).
+_EXTERNAL_FROM_BYTES = 1_800_000_000
+_MEMORY_FACTOR = 4.3
+_EXTERNAL_MEMORY_FACTOR = 1.3
+
+
+def unavailable(host: Host) -> Unavailable | None:
+    """Return why `host` cannot run it, or None."""
+    return missing(DISTRIBUTIONS, "torch", host)
+
+
+def convert(conversion: Conversion) -> Mapping[str, Json]:
+    """Export the program, or raise a lower opset's export; see `navigator.converters.protocol`."""
+    opset = int(conversion.options["opset"])
+    return onnx_file.raised_or_exported(
+        conversion.raise_from, conversion.destination, opset, lambda: _export(conversion, opset)
+    )
+
+
+def _export(conversion: Conversion, opset: int) -> Mapping[str, Json]:
+    import onnx
+    import torch
+
+    assert conversion.signature is not None
+    destination = conversion.destination
+    size = conversion.source.stat().st_size
+    external = size > _EXTERNAL_FROM_BYTES
+    factor = _EXTERNAL_MEMORY_FACTOR if external else _MEMORY_FACTOR
+    require_memory(int(size * factor), f"exporting {conversion.source.name} ({gigabytes(size)})")
+    program = load_program(conversion.source)
+    torch_values.refuse_bfloat16([*program.named_parameters(), *program.named_buffers()])
+    exporter = f"torch.onnx {str(torch.__version__).split('+', 1)[0]} torch.export"
+    try:
+        with quiet():
+            torch.onnx.export(
+                program,
+                (),
+                str(destination),
+                dynamo=True,
+                opset_version=opset,
+                input_names=[spec.name for spec in conversion.signature.inputs],
+                output_names=[spec.name for spec in conversion.signature.outputs],
+                external_data=external,
+            )
+    except Exception as error:
+        raise _refusal(error, exporter, opset) from error
+    try:
+        onnx_file.require_opset(destination, opset, "it")
+        onnx_file.check(destination)
+    except StepError as error:
+        raise StepError(
+            f"{exporter} at opset {opset}: {error.message}",
+            f"set onnx_opsets from {_NATIVE_OPSET} to {onnx.defs.onnx_opset_version()}, e.g. [{_NATIVE_OPSET}]",
+        ) from error
+    return onnx_file.properties(destination, exporter)
+
+
+def _refusal(error: BaseException, exporter: str, opset: int) -> StepError:
+    """Return the exporter's error as a sentence: the first cause, which its own text has after a page of advice."""
+    at = ""
+    while error.__cause__ is not None:
+        error = error.__cause__
+        translating = re.search(r"Error when translating node .*?target=torch\.ops\.([\w.]+)\.\w+\]", str(error))
+        at = f" at the operator {translating[1]}" if translating else at
+    missing_function = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(error))
+    if missing_function:
+        return StepError(
+            f"{exporter} cannot write the operator {missing_function[1]} at any opset",
+            "replace the operator in the model",
+        )
+    return StepError(
+        f"{exporter} fails at opset {opset}{at}: {torch_values.reason(error)}",
+        "replace that part of the model; the log has its place",
+    )

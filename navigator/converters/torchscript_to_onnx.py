@@ -1,0 +1,264 @@
+"""TorchScript to ONNX by `torch.onnx.export(dynamo=False)`, the only exporter of torch that takes a ScriptModule.
+
+Options: `opset`. Names come from the signature, dynamic axes are its -1. Arguments and outputs that ONNX does not
+have (dictionaries, lists, None) are flattened by tracing a wrapper around the module, which keeps its control flow.
+"""
+
+import re
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from navigator import arrays
+from navigator.converters import onnx_file
+from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.converters.torch_onnx_patches import known_ranks
+from navigator.errors import StepError
+from navigator.records import Format, Host, Json, Signature, TensorSpec
+from navigator.runners import torch_values
+from navigator.runners.memory import gigabytes, require_memory
+from navigator.runners.torchscript import load_module, quiet
+from navigator.runners.torchscript_arguments import Argument, bind, call, parameters
+
+SOURCE = Format.TORCHSCRIPT
+TARGET = Format.ONNX
+DISTRIBUTIONS = ("torch", "onnx", "onnxruntime")
+PRELOAD = ("torch", "torch.onnx", "onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
+NEEDS_SAMPLES = True
+
+# A torch object; the package's types differ between the versions we support.
+_Torch = Any
+
+# What the exporter has operators of its own for (torch 2.13); it stamps 21 to 23 on a file of opset 20's operators.
+_LOWEST_OPSET = 7
+_HIGHEST_OPSET = 20
+
+# Peak memory by size of the file, measured at 0.5 and 2.1 GB (torch 2.13): over protobuf's limit weights are streamed.
+_MEMORY_FACTOR = 4.0
+_STREAMED_MEMORY_FACTOR = 1.3
+_STREAMED_FROM_BYTES = 2**31
+
+_UNSUPPORTED = re.compile(
+    r"operator '(?P<operator>[^']+)' to ONNX opset version \d+ is not supported"
+    r"(\. Support for this operator was added in version (?P<since>\d+))?"
+)
+
+# Operators for which there is something better to say than their name: what eval() makes of nn.Transformer's layers.
+_FAST_PATH = "call torch.backends.mha.set_fastpath_enabled(False), then trace the model and save it again"
+_ADVICE = {"aten::_transformer_encoder_layer_fwd": _FAST_PATH, "aten::_native_multi_head_attention": _FAST_PATH}
+
+# What torch 2.13 says at every export of a ScriptModule, or about a choice that verification judges anyway.
+_KNOWN_WARNINGS = (
+    r"You are using the legacy TorchScript-based ONNX export",
+    r"The feature will be removed\. Please remove usage of this function",
+    r".*no signature found for",
+    r"Exporting a model to ONNX with a batch_size other than 1",
+    r"Setting 'keep_initializers_as_inputs=False' for opset version",
+)
+
+
+def unavailable(host: Host) -> Unavailable | None:
+    """Return why `host` cannot run it, or None."""
+    return missing(DISTRIBUTIONS, "torch", host)
+
+
+def convert(conversion: Conversion) -> Mapping[str, Json]:
+    """Export the module, or raise a lower opset's export; see `navigator.converters.protocol`."""
+    opset = int(conversion.options["opset"])
+    if opset < _LOWEST_OPSET:
+        raise StepError(
+            f"the TorchScript exporter cannot write opset {opset}: it starts at {_LOWEST_OPSET}",
+            "set onnx_opsets: [14]",
+        )
+    return onnx_file.raised_or_exported(
+        conversion.raise_from, conversion.destination, opset, lambda: _exported(conversion, opset)
+    )
+
+
+def _exported(conversion: Conversion, opset: int) -> Mapping[str, Json]:
+    """Export at `opset`, or at the highest that the exporter knows, and raise that."""
+    destination = conversion.destination
+    if opset <= _HIGHEST_OPSET:
+        _export(conversion, destination, opset)
+        return onnx_file.properties(destination, _exporter())
+    with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
+        lower = Path(scratch) / destination.name
+        _export(conversion, lower, _HIGHEST_OPSET)
+        onnx_file.raise_opset(lower, destination, opset)
+        return onnx_file.properties(destination, f"{_exporter()}, {onnx_file.raised_from(lower)}")
+
+
+def _export(conversion: Conversion, destination: Path, opset: int) -> None:
+    """Export to `destination`, checked and read back."""
+    assert conversion.signature is not None
+    assert conversion.samples is not None
+    size = conversion.source.stat().st_size
+    factor = _MEMORY_FACTOR if size < _STREAMED_FROM_BYTES else _STREAMED_MEMORY_FACTOR
+    require_memory(int(size * factor), f"exporting {conversion.source.name} ({gigabytes(size)})")
+    module = load_module(conversion.source)
+    torch_values.refuse_bfloat16([*module.named_parameters(), *module.named_buffers()])
+    samples = arrays.load(conversion.samples, mapped=True)
+    try:
+        _run_exporter(module, conversion.signature, samples, destination, opset)
+    except StepError:
+        raise
+    except Exception as error:
+        raise _refusal(error, opset) from error
+    try:
+        onnx_file.gather(destination)
+        onnx_file.require_opset(destination, opset, "it")
+        onnx_file.check(destination)
+    except StepError as error:
+        raise StepError(
+            f"{_exporter()} at opset {opset}: {error.message}",
+            error.hint or f"set onnx_opsets: [14] or higher; {_HIGHEST_OPSET} is the exporter's highest",
+        ) from error
+    _name_output_axes(destination, conversion.signature)
+
+
+def _run_exporter(
+    module: _Torch,
+    signature: Signature,
+    samples: Sequence[tuple[str, arrays.Arrays]],
+    destination: Path,
+    opset: int,
+) -> None:
+    import torch
+
+    arguments = bind(parameters(module), signature.inputs)
+    names = [name for argument in arguments for name in argument.inputs]
+    sample = _example(samples, signature.inputs)
+    tensors = {name: torch_values.to_tensor(sample[name]) for name in names}
+    with quiet(), known_ranks(), torch.no_grad():
+        for message in _KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        torch.onnx.export(
+            module if _is_flat(module, arguments) else _flattened(module, arguments, tensors),
+            tuple(tensors.values()),
+            str(destination),
+            dynamo=False,
+            opset_version=opset,
+            input_names=names,
+            output_names=[spec.name for spec in signature.outputs],
+            dynamic_axes=_dynamic_axes(signature.inputs, samples),
+        )
+
+
+def _is_flat(module: _Torch, arguments: Sequence[Argument]) -> bool:
+    """Whether every argument is given, by a tensor, and one tensor or a plain tuple of tensors comes back."""
+    returns = [str(value.type) for value in module.forward.schema.returns]
+    items = returns[0].removeprefix("Tuple[").removesuffix("]").split(", ") if len(returns) == 1 else [""]
+    return (
+        set(items) == {"Tensor"}
+        and len(arguments) == len(parameters(module))
+        and all(each.parameter.kind == "tensor" and each.inputs for each in arguments)
+    )
+
+
+def _flattened(module: _Torch, arguments: Sequence[Argument], tensors: Mapping[str, _Torch]) -> _Torch:
+    """Return a traced module around `module` that takes tensors by position and returns a tuple of tensors."""
+    import torch
+
+    class Flat(torch.nn.Module):  # type: ignore[misc] # torch is untyped here
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *values: _Torch) -> tuple[_Torch, ...]:
+            returned = call(self.inner, arguments, dict(zip(tensors, values, strict=True)))
+            leaves = [leaf for _, leaf in torch_values.flatten(returned)]
+            return tuple(leaf if isinstance(leaf, torch.Tensor) else torch.as_tensor(leaf) for leaf in leaves)
+
+    return torch.jit.trace(Flat().eval(), tuple(tensors.values()), check_trace=False)
+
+
+def _example(samples: Sequence[tuple[str, arrays.Arrays]], inputs: Sequence[TensorSpec]) -> arrays.Arrays:
+    """Return the smallest of the samples with the fewest dynamic axes of size 1, which exporters take for constants."""
+
+    def cost(sample: arrays.Arrays) -> tuple[int, int]:
+        ones = sum(
+            own == -1 and size == 1
+            for spec in inputs
+            for own, size in zip(spec.shape or (), sample[spec.name].shape, strict=False)
+        )
+        return ones, sum(sample[spec.name].size for spec in inputs)
+
+    return min((sample for _, sample in samples), key=cost)
+
+
+def _dynamic_axes(
+    inputs: Sequence[TensorSpec], samples: Sequence[tuple[str, arrays.Arrays]]
+) -> dict[str, dict[int, str]]:
+    """Return a name for every dynamic axis of the inputs; the exporter derives those of the outputs.
+
+    The first axes that have one size in every sample share the name "batch"; any other is `<input>_<axis>`.
+    """
+
+    def first_sizes(spec: TensorSpec) -> list[int]:
+        return [sample[spec.name].shape[0] for _, sample in samples]
+
+    batched = [spec for spec in inputs if spec.shape and spec.shape[0] == -1]
+    return {
+        spec.name: {
+            axis: "batch" if axis == 0 and first_sizes(spec) == first_sizes(batched[0]) else f"{spec.name}_{axis}"
+            for axis, size in enumerate(spec.shape or ())
+            if size == -1
+        }
+        for spec in inputs
+    }
+
+
+def _name_output_axes(path: Path, signature: Signature) -> None:
+    """Name the dynamic axes of the outputs of the file at `path` that are no input's: `<output>_<axis>`.
+
+    The exporter calls them after operators (torch 2.13); where it left the example's size although `signature` has -1,
+    the axis gets a name too.
+    """
+    import onnx
+
+    model = onnx_file.load(path)
+    inputs = {axis.dim_param for value in model.graph.input for axis in value.type.tensor_type.shape.dim}
+    declared = {spec.name: spec.shape or () for spec in signature.outputs}
+    names: dict[str, str] = {}
+    changed = False
+    for value in (*model.graph.output, *model.graph.value_info):
+        sizes = dict(enumerate(declared.get(value.name, ())))
+        for index, axis in enumerate(value.type.tensor_type.shape.dim):
+            if value.name in declared and axis.dim_param and axis.dim_param not in inputs:
+                names.setdefault(axis.dim_param, f"{value.name}_{index}")
+            if axis.dim_param in names:
+                axis.dim_param = names[axis.dim_param]
+                changed = True
+            elif axis.HasField("dim_value") and sizes.get(index) == -1:
+                axis.dim_param = f"{value.name}_{index}"
+                changed = True
+    if changed:
+        onnx.save_model(model, str(path))
+
+
+def _refusal(error: Exception, opset: int) -> StepError:
+    """Return the exporter's error as a sentence; its own text may go on with pages of the graph."""
+    found = _UNSUPPORTED.search(str(error))
+    if found is None:
+        return StepError(
+            f"{_exporter()} fails at opset {opset}: {torch_values.reason(error)}",
+            "export the model with torch.export instead (.pt2), or see the log for the graph",
+        )
+    operator, since = found["operator"], found["since"]
+    if since is None:
+        return StepError(
+            f"{_exporter()} cannot write the operator {operator} at any opset up to {_HIGHEST_OPSET}",
+            _ADVICE.get(operator, "export the model with torch.export instead (.pt2), or replace the operator"),
+        )
+    return StepError(
+        f"{_exporter()} cannot write the operator {operator} at opset {opset}: it needs {since} or higher",
+        f"set onnx_opsets: [{since}]",
+    )
+
+
+def _exporter() -> str:
+    import torch
+
+    return f"torch.onnx {str(torch.__version__).split('+', 1)[0]} TorchScript"

@@ -1,0 +1,277 @@
+"""Runs the units of work: a thread and a worker process each, one fork server a framework.
+
+`navigator.schedule` says what may start, `navigator.steps` does a unit's work; its outcome is data. Only the thread
+that calls `run` changes the state.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from navigator.cache import Cache
+from navigator.cells import cell_results
+from navigator.converters import CONVERTERS
+from navigator.digests import Stamp, model_files, size_bytes, stamp
+from navigator.records import CellResult, Host, ModelPlan, Plan, RunConfig, State
+from navigator.reuse import Keys, keys, recall, remember
+from navigator.runners import RUNNERS
+from navigator.schedule import ModelState, Unit
+from navigator.steps import Artifact, Failure, Reference, Site, Verified, run_convert, run_reference, run_verify
+from navigator.workers.pool import ForkServer
+from navigator.workspace import Workspace
+
+# What the work of a unit returns: a call that notes its outcome, made by the one thread that changes the state.
+Noted = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Source:
+    """A source model as it was when the run began: its cache keys, its size, and its files with their stamp."""
+
+    keys: Mapping[str, Keys]
+    size_bytes: int
+    files: tuple[Path, ...]
+    stamp: Stamp
+
+
+class Execution:
+    """One run of a plan.
+
+    Args:
+        plan: what to do.
+        run: the run's options.
+        host: this machine; its facts are part of the cache's keys.
+        workspace: where everything goes, held by the caller.
+        cache: None if off.
+        memory_bytes: what one worker may use.
+        command: this run's command line, for the reproduction of failures.
+        on_start, on_end: called in the calling thread as units start and end.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        run: RunConfig,
+        host: Host,
+        *,
+        workspace: Workspace,
+        cache: Cache | None,
+        memory_bytes: int,
+        command: str,
+        on_start: Callable[[Unit], None] = lambda _unit: None,
+        on_end: Callable[[Unit], None] = lambda _unit: None,
+    ) -> None:
+        self._run = run
+        self._workspace = workspace
+        self._cache = cache
+        self._memory_bytes = memory_bytes
+        self._command = command
+        self._on_start = on_start
+        self._on_end = on_end
+        self._jobs = run.jobs or max(1, min(4, host.cpu_count))
+        self._models = {model.config.model_name: ModelState(plan=model) for model in plan.models}
+        self._sources = {model.config.model_name: self._source(model, host) for model in plan.models}
+        self._servers: dict[str, ForkServer] = {}
+        self._errors: list[Exception] = []
+
+    def results(self) -> tuple[CellResult, ...]:
+        """Return every planned cell as it stands; also right while the run goes on."""
+        return tuple(
+            result
+            for name, model in self._models.items()
+            for result in cell_results(
+                model.plan, model.outcomes, source_bytes=self._sources[name].size_bytes, command=self._command
+            )
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what was found out about source models that the report should say."""
+        return tuple(
+            f"{name}: {note}"
+            for name, model in self._models.items()
+            if isinstance(model.reference, Reference)
+            for note in model.reference.notes
+        )
+
+    def run(self) -> None:
+        """Run until every cell is decided. An interrupt kills the workers and leaves the rest undecided.
+
+        Raises:
+            Exception: an error of ours in a unit. It failed that unit only; all others have run.
+        """
+        for model in self._models.values():
+            for label in ("source", *(step.label for step in model.plan.steps)):
+                self._workspace.forget(model.name, label)
+        self._recall()
+        with ThreadPoolExecutor(max_workers=self._jobs) as threads, self._fork_servers():
+            running: dict[Future[Noted], Unit] = {}
+            try:
+                while True:
+                    for unit in self._ready(self._jobs - len(running)):
+                        self._models[unit.model].started[unit.label, unit.what] = unit
+                        self._on_start(unit)
+                        running[threads.submit(self._work, unit)] = unit
+                    if not running:
+                        break
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        unit = running.pop(future)
+                        self._note(unit, future)
+                        self._models[unit.model].block()
+                        self._free(self._models[unit.model])
+                        self._on_end(unit)
+            except BaseException:
+                for server in self._servers.values():
+                    server.cancel()
+                raise
+        if self._errors:
+            raise self._errors[0]
+
+    def _source(self, model: ModelPlan, host: Host) -> _Source:
+        """Return the state of a model's files, taken before their identities: a change meanwhile is then seen."""
+        files = (*model_files(model.config.model_path), *model.config.samples)
+        before = stamp(*files)
+        return _Source(
+            keys=keys(model, host, self._run.memory_limit_bytes) if self._cache is not None else {},
+            size_bytes=size_bytes(model.config.model_path),
+            files=files,
+            stamp=before,
+        )
+
+    def _note(self, unit: Unit, future: Future[Noted]) -> None:
+        """Note what became of a unit. An error of ours in one must not cost the results of the others."""
+        try:
+            future.result()()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run raises it again when the others have ended
+            self._errors.append(error)
+            failure = Failure(
+                state=State.FAILED,
+                message=f"model-navigator itself failed here: {type(error).__name__}: {error}",
+                remedy="report it with the lines that the command printed",
+            )
+            model = self._models[unit.model]
+            if unit.what == "reference":
+                model.reference = failure
+            else:
+                model.outcomes[unit.label] = failure
+
+    def _recall(self) -> None:
+        """Take from the cache what it has."""
+        if self._cache is None:
+            return
+        for model in self._models.values():
+            for step in model.plan.steps:
+                key = self._sources[model.name].keys[step.label]
+                found = recall(model.plan, step, key, cache=self._cache, workspace=self._workspace)
+                if found is not None:
+                    model.outcomes[step.label] = found
+                if isinstance(found, Verified):
+                    self._on_end(Unit(model=model.name, label=step.label, what="verify"))
+
+    @contextlib.contextmanager
+    def _fork_servers(self) -> Iterator[None]:
+        """Start one fork server for each framework that undecided cells need, and stop them at the end."""
+        modules: dict[str, dict[str, None]] = {}
+        for model in self._models.values():
+            if model.pending:
+                names = modules.setdefault(_framework(model), {})
+                names.update(dict.fromkeys(_preload(model.plan)))
+        with contextlib.ExitStack() as stack:
+            for framework, names in modules.items():
+                directory = self._workspace.path / ".scratch" / f"server-{framework}"
+                directory.mkdir()
+                self._servers[framework] = stack.enter_context(ForkServer(preload=tuple(names), directory=directory))
+            yield
+
+    def _ready(self, room: int) -> list[Unit]:
+        """Return up to `room` units that may start now, references first."""
+        units = [unit for model in self._models.values() for unit in model.ready()]
+        return sorted(units, key=lambda unit: unit.what != "reference")[:room]
+
+    def _work(self, unit: Unit) -> Noted:
+        model = self._models[unit.model]
+        match unit.what:
+            case "reference":
+                return self._reference(model)
+            case "convert":
+                return self._convert(model, unit)
+            case _:
+                return self._verify(model, unit)
+
+    def _free(self, model: ModelState) -> None:
+        """Remove what would fill a disk: samples and references of decided models, artifacts without a verdict."""
+        for label, outcome in model.outcomes.items():
+            if isinstance(outcome, Failure):
+                self._workspace.discard(model.name, label)
+        if not model.pending:
+            self._workspace.free(model.name, "source")
+
+    def _site(self, model: ModelState) -> Site:
+        return Site(
+            server=self._servers[_framework(model)],
+            workspace=self._workspace,
+            timeout_seconds=self._run.timeout_seconds,
+            memory_bytes=self._memory_bytes,
+            verbose=self._run.verbose,
+        )
+
+    def _reference(self, model: ModelState) -> Noted:
+        outcome = run_reference(
+            model.plan.config,
+            site=self._site(model),
+        )
+        return partial(setattr, model, "reference", outcome)
+
+    def _convert(self, model: ModelState, unit: Unit) -> Noted:
+        step = model.step(unit.label)
+        source = model.artifact(step.parent)
+        assert source is not None
+        outcome = run_convert(
+            model.plan.config,
+            step,
+            source=source,
+            reference=model.reference if isinstance(model.reference, Reference) else None,
+            raise_from=model.artifact(unit.raise_from) if unit.raise_from else None,
+            site=self._site(model),
+        )
+        return partial(model.decide, unit.label, outcome)
+
+    def _verify(self, model: ModelState, unit: Unit) -> Noted:
+        artifact = model.outcomes[unit.label]
+        assert isinstance(artifact, Artifact)
+        assert isinstance(model.reference, Reference)
+        verified = run_verify(
+            model.plan.config,
+            model.step(unit.label),
+            artifact,
+            model.reference,
+            site=self._site(model),
+        )
+        source = self._sources[model.name]
+        if isinstance(verified, Verified) and stamp(*source.files) != source.stamp:
+            # It may be another model than the one whose identity is known.
+            note = f"{model.plan.config.model_path.name} or its samples changed while they were in use: run again"
+            verdict = replace(verified.verdict, warnings=(*verified.verdict.warnings, note))
+            verified = replace(verified, verdict=verdict)
+        elif self._cache is not None and isinstance(verified, Verified):
+            remember(source.keys[unit.label], verified, artifact, cache=self._cache)
+        self._workspace.free(model.name, unit.label)
+        return partial(model.decide, unit.label, verified)
+
+
+def _framework(model: ModelState) -> str:
+    """Return what a model's workers share a fork server by, so that each framework is imported once a run."""
+    return RUNNERS[model.plan.source_format].PRELOAD[0]
+
+
+def _preload(plan: ModelPlan) -> tuple[str, ...]:
+    """Return the modules that the workers of one model import, in a fixed order."""
+    sources: list[tuple[str, ...]] = [RUNNERS[plan.source_format].PRELOAD]
+    for step in plan.steps:
+        sources.append(CONVERTERS[step.converter].PRELOAD)
+        if step.target_format in RUNNERS:
+            sources.append(RUNNERS[step.target_format].PRELOAD)
+    return tuple(dict.fromkeys(name for names in sources for name in names))

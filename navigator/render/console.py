@@ -1,0 +1,197 @@
+"""Plans, reports and progress as text for a terminal or a log.
+
+Pure but for `Progress` and what begins with `show`, which write to standard output. Foreign text is stripped of control
+characters. Rich is imported where a terminal is written to, since it costs more than `--help` may take.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from navigator.records import Cell, CellResult, ModelPlan, Plan, Report, State
+from navigator.render import words
+from navigator.render.plain import report_lines, result_line, style_of
+from navigator.render.streams import write
+from navigator.render.words import clean
+
+if TYPE_CHECKING:
+    import rich.console
+    import rich.progress
+
+# What `--verbose` shows of a log; all of it is in the workspace.
+_LOG_LINES = 200
+
+
+def plan_text(plan: Plan) -> str:
+    """Return what a run would do: every cell with its steps, or why it cannot be made here and what would help."""
+    return "\n\n".join("\n".join(_plan_lines(model)) for model in plan.models) + "\n"
+
+
+def summary_text(report: Report) -> str:
+    """Return the report as plain text, failing cells first."""
+    return "".join(f"{line.text}\n" for line in report_lines(report))
+
+
+def show_summary(report: Report, console: "rich.console.Console | None" = None) -> None:
+    """Write the report to standard output or `console`, with colours where it is a terminal that wants them."""
+    if console is None:
+        if not _is_terminal(sys.stdout):
+            write(summary_text(report), sys.stdout)
+            return
+        from rich.console import Console
+
+        console = Console(highlight=False)
+    from rich.text import Text
+
+    for line in report_lines(report):
+        console.print(Text(line.text, style=line.style), soft_wrap=True)
+
+
+def show_log(path: Path) -> None:
+    """Write a worker's log to standard output, its end where it is long."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    if len(lines) > _LOG_LINES:
+        lines = [f"({len(lines) - _LOG_LINES} lines before)", *lines[-_LOG_LINES:]]
+    write("\n".join([f"--- {shown(path)}", *lines, "---", ""]), sys.stdout)
+
+
+def shown(path: Path) -> str:
+    """Return a path as a user in this directory would type it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+class Progress:
+    """Shows what runs and what has ended; a context manager, and safe to call from any thread.
+
+    A terminal gets a bar with the units that run now. Anything else, and a dumb terminal, gets one plain line for
+    each cell that is decided.
+
+    Args:
+        plan: what will run; for the number of cells and the widths of columns.
+        stream: where to; standard output by default.
+    """
+
+    def __init__(self, plan: Plan, stream: TextIO | None = None) -> None:
+        self._stream = sys.stdout if stream is None else stream
+        names = [clean(model.config.model_name) for model in plan.models]
+        todo = [clean(cell.label) for model in plan.models for cell in model.cells if cell.state is None]
+        self._widths = (max(map(len, names), default=0), max(map(len, todo), default=0))
+        self._total = len(todo)
+        self._lock = threading.Lock()
+        self._told: set[tuple[str, str]] = set()
+        self._running: dict[tuple[str, str, str], rich.progress.TaskID] = {}
+        self._bars: rich.progress.Progress | None = None
+        self._all: rich.progress.TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if _is_terminal(self._stream) and self._total:
+            self._bars = _bars(self._stream)
+            self._all = self._bars.add_task("cells", total=self._total, state="")
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            bars, self._bars = self._bars, None
+        if bars is not None:
+            bars.stop()
+
+    def started(self, model: str, label: str, what: str) -> None:
+        """Show that a unit runs: `what` (reference, convert, verify) is done for a step of a model."""
+        with self._lock:
+            if self._bars is not None:
+                text = f"{clean(model)}  {clean(label)}"
+                self._running[model, label, what] = self._bars.add_task(text, total=None, state=clean(what))
+
+    def finished(self, model: str, label: str, what: str, result: CellResult | None = None) -> None:
+        """Take a unit away, and tell its cell's outcome once that is decided."""
+        with self._lock:
+            task = self._running.pop((model, label, what), None)
+            if self._bars is not None and task is not None:
+                self._bars.remove_task(task)
+            if result is None or result.status.state is State.CANCELLED or (model, result.cell) in self._told:
+                return
+            self._told.add((model, result.cell))
+            line = result_line(result, widths=self._widths)
+            if self._bars is None or self._all is None:
+                write(f"{line}\n", self._stream)
+                return
+            from rich.text import Text
+
+            self._bars.console.print(Text(line, style=style_of(result)), soft_wrap=True)
+            self._bars.advance(self._all)
+
+
+def _bars(stream: TextIO) -> "rich.progress.Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[state]}", markup=False, style="dim"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(file=stream, highlight=False),
+        transient=True,
+    )
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """Tell whether a stream takes control characters. FORCE_COLOR does not make a file one."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def _plan_lines(model: ModelPlan) -> Iterator[str]:
+    yield f"{clean(model.config.model_name)}: {model.source_format}, {clean(str(model.config.model_path))}"
+    for note in model.notes:
+        yield f"  note: {clean(note)}"
+    todo = [cell for cell in model.cells if cell.state is None]
+    width = max((len(clean(cell.label)) for cell in model.cells), default=0)
+    if todo:
+        yield f"  {words.count(len(todo), 'cell')} to make"
+        for cell in todo:
+            yield f"    {clean(cell.label).ljust(width)}  {_chain(model, cell)}{_remarks(model, cell)}"
+    for state, title in ((State.UNAVAILABLE, "unavailable here"), (State.NOT_APPLICABLE, "not applicable")):
+        cells = [cell for cell in model.cells if cell.state is state]
+        if cells:
+            yield f"  {words.count(len(cells), 'cell')} {title}"
+        for reason, remedy in dict.fromkeys((cell.reason, cell.remedy) for cell in cells):
+            for cell in cells:
+                if (cell.reason, cell.remedy) == (reason, remedy):
+                    yield f"    {clean(cell.label).ljust(width)}  {_chain(model, cell)}{_remarks(model, cell)}".rstrip()
+            yield f"      why: {clean(reason)}"
+            if remedy:
+                yield f"      what to do: {clean(remedy)}"
+
+
+def _chain(model: ModelPlan, cell: Cell) -> str:
+    """Return the formats and steps on the way to a cell: a step's label ends in its own part."""
+    parts = [str(model.source_format)]
+    before = ""
+    for label in cell.steps:
+        parts.append(clean(label.removeprefix(f"{before}/") if before else label))
+        before = label
+    return " → ".join(parts) if cell.steps else ""
+
+
+def _remarks(model: ModelPlan, cell: Cell) -> str:
+    own = next((step for step in model.steps if cell.steps and step.label == cell.steps[-1]), None)
+    remarks = []
+    if own is not None and own.raise_from:
+        remarks.append(f"opset raised from {clean(own.raise_from[0])} if that passes")
+    if cell.merged:
+        also = "configuration is" if cell.merged == 1 else "configurations are"
+        remarks.append(f"{cell.merged} more {also} this same cell")
+    if cell.state is not None and cell.requested:
+        remarks.append("asked for by name")
+    return f"  ({'; '.join(remarks)})" if remarks else ""

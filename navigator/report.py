@@ -1,0 +1,169 @@
+"""The report: built from results, judged, and written as convert_results.yaml.
+
+Owns what makes a run good. Renders nothing: words for people are `navigator.render`'s.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from navigator.errors import ConfigurationError, ExitCode
+from navigator.records import CellResult, Host, Json, Report, State, from_data, to_data
+
+VERSION = 1
+
+# Sentences stay on one line, so that they can be searched for.
+_WIDTH = 100_000
+
+# States that fail a run whoever asked for the cell: something was tried and did not turn out well.
+_BAD = frozenset(
+    {State.FAILED, State.MISMATCHED, State.CRASHED, State.TIMED_OUT, State.BLOCKED, State.CANCELLED},
+)
+
+# Strings that PyYAML reads as strings and other YAML readers (YAML 1.2) as numbers.
+_NUMBER_ELSEWHERE = re.compile(r"[-+]?(\.?\d[\d_]*(\.\d*)?([eE][-+]?\d+)?|0o[0-7]+|0x[0-9a-fA-F]+)")
+
+
+def build(
+    host: Host,
+    results: Sequence[CellResult],
+    *,
+    notes: Sequence[str] = (),
+    seconds: float = 0.0,
+    complete: bool = False,
+) -> Report:
+    """Return the report of a run with its counts.
+
+    Args:
+        host: the machine.
+        results: every planned cell once, in the plan's order.
+        notes: sentences about the run as a whole.
+        seconds: wall time so far.
+        complete: whether the run came to its end.
+    """
+    states = Counter(result.status.state for result in results)
+    counts = {
+        "total": len(results),
+        "requested": sum(result.requested for result in results),
+        "bad": sum(is_bad(result) for result in results),
+        "cached": sum(result.cached for result in results),
+        "warned": sum(bool(result.warnings) for result in results),
+    }
+    counts |= {str(state): states[state] for state in State if states[state]}
+    return Report(
+        version=VERSION,
+        environment=host,
+        summary=counts,
+        results=tuple(results),
+        notes=tuple(notes),
+        seconds=seconds,
+        complete=complete,
+    )
+
+
+def is_bad(result: CellResult) -> bool:
+    """Tell whether a cell fails the run.
+
+    What this machine cannot make fails the run only where the user asked for it by name. What no converter makes,
+    and what was built but cannot be run here, does not fail it.
+    """
+    state = result.status.state
+    return state in _BAD or (state is State.UNAVAILABLE and result.requested)
+
+
+def exit_code(report: Report) -> ExitCode:
+    """Return the exit code of a run that ended with `report`; a run that did not end counts as cancelled."""
+    states = {result.status.state for result in report.results}
+    if State.CANCELLED in states:
+        return ExitCode.CANCELLED
+    if any(is_bad(result) for result in report.results):
+        return ExitCode.NOT_GOOD
+    if not report.complete:
+        return ExitCode.CANCELLED
+    if states <= {State.NOT_APPLICABLE, State.UNAVAILABLE}:
+        return ExitCode.NOTHING_TO_DO
+    return ExitCode.OK
+
+
+def good(report: Report) -> bool:
+    """Tell whether the run ended and every requested cell is good."""
+    return exit_code(report) is ExitCode.OK
+
+
+def write(report: Report, path: Path) -> None:
+    """Write convert_results.yaml at once: a reader sees the earlier report or this one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    data = to_data(report)
+    # What a run rewrites after each step is mostly what it wrote before.
+    results = "".join(_result_text(json.dumps(result)) for result in data.pop("results"))
+    last = {key: data.pop(key) for key in ("notes", "seconds", "complete")}
+    half = path.with_name(f".{path.name}.tmp")
+    half.write_text(f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}", encoding="utf-8")
+    half.replace(path)
+
+
+def read(path: Path) -> Report:
+    """Return the report that `write` wrote.
+
+    Raises:
+        ConfigurationError: it is not there, or not a report of this version.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            data = yaml.load(file, yaml.CSafeLoader)
+        version = data.get("version") if isinstance(data, dict) else None
+        if version != VERSION:
+            raise ConfigurationError(
+                f"{path}: version {version!r} of convert_results.yaml, not {VERSION}",
+                "make it with this version of model-navigator",
+            )
+        return from_data(Report, data)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigurationError(f"{path}: not a report: {what}", "run `model-navigator convert` again") from error
+
+
+@lru_cache(maxsize=1024)
+def _result_text(result: str) -> str:
+    return "\n" + _dump([json.loads(result)]).rstrip("\n")
+
+
+def _dump(data: Json) -> str:
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Writes text so that every YAML reader reads it alike, and never an anchor."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML passes it
+        return True
+
+
+def _text(dumper: yaml.CSafeDumper, value: str) -> yaml.ScalarNode:
+    style = None
+    if "\n" in value:
+        style = "|"
+    elif _NUMBER_ELSEWHERE.fullmatch(value):
+        style = "'"
+    if not value.isascii():
+        # A path may hold bytes that are no UTF-8, which Python carries as lone surrogates.
+        value = value.encode("utf-8", "replace").decode()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _list(dumper: yaml.CSafeDumper, value: list[Json]) -> yaml.SequenceNode:
+    shape = bool(value) and all(type(each) is int for each in value)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=shape or None)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(list, _list)

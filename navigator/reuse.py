@@ -1,0 +1,159 @@
+"""What the cache may answer instead of a step: identities of artifacts and verdicts, and what is kept under them.
+
+An identity holds everything that its artifact or verdict depends on, so that equal identities may share one.
+"""
+
+import os
+import platform
+from dataclasses import dataclass, replace
+from functools import cache as once
+from pathlib import Path
+
+from navigator import __version__
+from navigator.cache import Cache
+from navigator.converters import CONVERTERS
+from navigator.digests import combined, digest, identity, model_digest
+from navigator.records import (
+    Host,
+    Json,
+    ModelConfig,
+    ModelPlan,
+    OutputModel,
+    SampleInfo,
+    Step,
+    Verdict,
+    from_data,
+    to_data,
+)
+from navigator.runners import RUNNERS
+from navigator.steps import Artifact, Verified
+from navigator.workers.environment import deciding
+from navigator.workspace import Workspace
+
+# What converters and runners compute with beside what they name themselves.
+_SHARED = ("numpy", "ml-dtypes", "protobuf", "onnx", "onnx-ir", "onnxruntime", "keras", "tf-keras")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keys:
+    """A step's identities: of its artifact, and of its artifact's verdict apart from the artifact's bytes."""
+
+    artifact: str
+    verdict: str
+
+    def verdict_on(self, sha256: str) -> str:
+        """Return the identity of the verdict on an artifact with this digest.
+
+        Exporters write other bytes from run to run, and an artifact may have been evicted and made anew.
+        """
+        return identity([self.verdict, sha256])
+
+
+def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> dict[str, Keys]:
+    """Return the cache keys of every step: everything that an artifact or a verdict depends on.
+
+    Args:
+        plan: the model's.
+        host: the machine.
+        memory_limit_bytes: what the user allows a worker, since samples are made to fit.
+
+    Raises:
+        OSError: the model or a sample file cannot be read.
+    """
+    model = plan.config
+    samples = _samples(model, host, memory_limit_bytes)
+    tools = {
+        "navigator": [__version__, _code()],
+        "python": host.python,
+        "machine": platform.machine(),
+        "environment": deciding(os.environ),
+        **_versions(_SHARED, host),
+    }
+    root = {
+        "model": model_digest(model.model_path),
+        "format": plan.source_format,
+        "signature": to_data([model.inputs, model.outputs, model.signature_name]),
+    }
+    found: dict[str, Keys] = {}
+    for step in plan.steps:
+        converter = CONVERTERS[step.converter]
+        artifact = identity(
+            {
+                "tools": tools | _versions(converter.DISTRIBUTIONS, host),
+                "source": root if step.parent is None else found[step.parent].artifact,
+                "step": to_data([step.converter, step.options, step.raise_from]),
+                "samples": samples if converter.NEEDS_SAMPLES else None,
+            }
+        )
+        runners = (RUNNERS[plan.source_format], RUNNERS[step.target_format])
+        verdict = identity(
+            {
+                "tools": tools | _versions(tuple(name for each in runners for name in each.DISTRIBUTIONS), host),
+                "machine": [host.cpu, to_data(host.gpus)],
+                "source": root,
+                "artifact": artifact,
+                "samples": samples,
+                "tolerances": to_data([model.atol, model.rtol]),
+            }
+        )
+        found[step.label] = Keys(artifact=artifact, verdict=verdict)
+    return found
+
+
+def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: Workspace) -> Artifact | Verified | None:
+    """Return what the cache holds of a step, its files restored: the verified artifact, the artifact, or None."""
+    model = plan.config
+    path = workspace.artifact(model.model_name, step.label, step.target_format)
+    restored = cache.restore(key.artifact, path.parent)
+    if restored is None:
+        return None
+    found, digests = restored
+    artifact = Artifact(path=path, properties=found["properties"], seconds=0.0, peak_memory_bytes=0, cached=True)
+    judged = cache.get(key.verdict_on(combined(digests)), None)
+    if judged is None:
+        return artifact
+    return Verified(
+        output_model=replace(
+            from_data(OutputModel, judged["output_model"]), name=f"{model.model_name}.{step.label}", path=path
+        ),
+        expected_outputs=tuple(judged["expected_outputs"]),
+        infos=from_data(tuple[SampleInfo, ...], judged["infos"]),
+        verdict=from_data(Verdict, judged["verdict"]),
+        cached=True,
+    )
+
+
+def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache) -> None:
+    """Keep a verified artifact in the cache. One that did not pass is made anew on the next run."""
+    if not verified.verdict.passed:
+        return
+    if not artifact.cached:
+        cache.put(key.artifact, {"properties": dict(artifact.properties)}, artifact.path.parent)
+    judged = {
+        "output_model": to_data(verified.output_model),
+        "expected_outputs": list(verified.expected_outputs),
+        "infos": to_data(verified.infos),
+        "verdict": to_data(verified.verdict),
+    }
+    cache.put(key.verdict_on(verified.output_model.sha256), judged, None)
+
+
+def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None) -> Json:
+    """Return what a model's samples depend on; those that do not fit the memory are made smaller."""
+    return {
+        "shapes": to_data([model.min_shapes, model.opt_shapes, model.max_shapes, model.max_batch_size]),
+        "values": to_data([model.value_ranges, model.dtypes, model.random_seed]),
+        "files": [[path.stem, digest(path)] for path in model.samples],
+        "memory": [round(host.memory_bytes / 2**30), memory_limit_bytes],
+    }
+
+
+@once
+def _code() -> str:
+    """Return what identifies this program's own code: a version number does not change with every correction."""
+    root = Path(__file__).parent
+    return identity([[str(path.relative_to(root)), digest(path)] for path in sorted(root.rglob("*.py"))])
+
+
+def _versions(distributions: tuple[str, ...], host: Host) -> dict[str, str]:
+    return {name: host.versions.get(name, "") for name in distributions}

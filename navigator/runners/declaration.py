@@ -1,0 +1,128 @@
+"""What a user declared about inputs and outputs, held against what a model really has.
+
+Pure: knows no framework and no file. Matches by name where names agree and by position where they do not.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from navigator.errors import StepError
+from navigator.records import TensorSpec
+
+_INDEX = re.compile(r"__(\d+)$")
+
+
+def in_model_order(declared: Sequence[TensorSpec], names: Sequence[str]) -> tuple[TensorSpec, ...]:
+    """Return the declared tensors in the order in which the model takes or returns them.
+
+    By name where the declared names are the model's own; else by the indices of names that all follow the convention
+    `<name>__<index>`; else as declared.
+
+    Args:
+        declared: what the user wrote.
+        names: the model's own names, in its order.
+    """
+    by_name = {spec.name: spec for spec in declared}
+    if len(by_name) == len(declared) and set(by_name) == set(names):
+        return tuple(by_name[name] for name in names)
+    indices = [int(found[1]) for spec in declared if (found := _INDEX.search(spec.name))]
+    if sorted(indices) == list(range(len(declared))):
+        return tuple(spec for _, spec in sorted(zip(indices, declared, strict=True), key=lambda pair: pair[0]))
+    return tuple(declared)
+
+
+def difference(declared: TensorSpec, shape: Sequence[int] | None, dtype: str) -> str:
+    """Return what a real tensor or the model's own signature (-1: dynamic) contradicts in `declared`, or "".
+
+    A declared -1 agrees with any size; a declared size agrees with a dynamic axis.
+    """
+    if declared.dtype != dtype:
+        return f"{declared.name} is declared {declared.dtype}, the model has {dtype}"
+    if declared.shape is None or shape is None:
+        return ""
+    axes = zip(declared.shape, shape, strict=False)
+    if len(declared.shape) == len(shape) and all(ours == theirs or -1 in {ours, theirs} for ours, theirs in axes):
+        return ""
+    return f"{declared.name} is declared {list(declared.shape)}, the model has {list(shape)}"
+
+
+def adopted(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Return the model's own tensors under the declared names, with the sizes that either side fixes.
+
+    Args:
+        what: "inputs" or "outputs", for the sentence.
+        declared: what the user wrote; empty for nothing.
+        own: what the model says, in its order.
+
+    Raises:
+        StepError: another number of tensors, another dtype, or another shape.
+    """
+    if not declared:
+        return tuple(own)
+    if len(declared) != len(own):
+        raise StepError(
+            f"{what}: declared {len(declared)}, the model has {len(own)}",
+            f"declare these: {written(own)}",
+        )
+    ordered = in_model_order(declared, [spec.name for spec in own])
+    wrong = [
+        text
+        for ours, theirs in zip(ordered, own, strict=True)
+        if (text := difference(ours, theirs.shape, theirs.dtype))
+    ]
+    if wrong:
+        raise StepError(f"{what}: {'; '.join(wrong)}", f"declare these: {written(own)}")
+    return tuple(
+        TensorSpec(name=ours.name, shape=_narrower(ours, theirs), dtype=theirs.dtype)
+        for ours, theirs in zip(ordered, own, strict=True)
+    )
+
+
+def agreed(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Return the tensors of a model that knows their names, with the sizes that only `declared` fixes.
+
+    Args:
+        what: "inputs" or "outputs", for the sentence.
+        declared: what the user wrote; tensors that are left out are the model's own matter.
+        own: what the model says, in its order.
+
+    Raises:
+        StepError: a name that the model does not have, another dtype, or another shape.
+    """
+    known = {spec.name: spec for spec in own}
+    wrong = [
+        difference(spec, known[spec.name].shape, known[spec.name].dtype)
+        if spec.name in known
+        else f"{spec.name} is declared, the model has none of that name"
+        for spec in declared
+    ]
+    if any(wrong):
+        raise StepError(
+            f"{what}: {'; '.join(filter(None, wrong))}",
+            f"correct {what}, or leave it out: the model says {written(own)}",
+        )
+    wanted = {spec.name: spec for spec in declared}
+    return tuple(
+        TensorSpec(name=spec.name, shape=_narrower(wanted.get(spec.name, spec), spec), dtype=spec.dtype) for spec in own
+    )
+
+
+def written(specs: Sequence[TensorSpec]) -> str:
+    """Return `specs` as a user writes them in a navigator.yaml."""
+    return "[" + ", ".join(f'"{spec.name}:{axes(spec.shape)}:{spec.dtype}"' for spec in specs) + "]"
+
+
+def axes(shape: Sequence[int] | None) -> str:
+    """Return a shape as a user writes it."""
+    return ",".join(str(size) for size in shape or ())
+
+
+def shapes(tensors: Mapping[str, tuple[int, ...]]) -> str:
+    """Return named shapes as a phrase: `x [3, 4], mask [3]`."""
+    return ", ".join(f"{name} {list(shape)}" for name, shape in tensors.items())
+
+
+def _narrower(declared: TensorSpec, own: TensorSpec) -> tuple[int, ...] | None:
+    if declared.shape is None or own.shape is None:
+        return own.shape or declared.shape
+    return tuple(ours if theirs == -1 else theirs for ours, theirs in zip(declared.shape, own.shape, strict=True))

@@ -1,0 +1,139 @@
+"""Runs ONNX files on ONNX Runtime's CPU provider.
+
+The file carries its own names, and they are used as they are: where an artifact's differ from the source model's,
+verification says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from navigator.converters import onnx_file
+from navigator.converters.onnx_weights import Proto
+from navigator.errors import StepError
+from navigator.records import Format, Json, Signature, TensorSpec
+from navigator.runners.declaration import shapes
+
+FORMAT = Format.ONNX
+DISTRIBUTIONS = ("onnx", "onnxruntime")
+PRELOAD = ("onnx", "onnxruntime")
+
+# Below it, ONNX Runtime (1.32) lacks operators.
+_LOWEST_OPSET = 7
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(bool)": "bool",
+    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnnxModel:
+    """An ONNX Runtime session (see `navigator.runners.protocol.LoadedModel`)."""
+
+    session: Any
+    signature: Signature
+    properties: Mapping[str, Json]
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the session once; inputs that the file does not have (an exporter dropped them as unused) are not fed.
+
+        Raises:
+            StepError: an input is missing, or ONNX Runtime fails.
+        """
+        names = [spec.name for spec in self.signature.inputs]
+        absent = [name for name in names if name not in inputs]
+        if absent:
+            raise StepError(f"the ONNX model needs {', '.join(absent)}, the samples have {', '.join(inputs)}")
+        outputs = [spec.name for spec in self.signature.outputs]
+        # ONNX Runtime reads the buffer as it lies: mapped and strided arrays are laid out anew.
+        feed = {name: np.ascontiguousarray(inputs[name]).reshape(inputs[name].shape) for name in names}
+        try:
+            values = self.session.run(outputs, feed)
+        except Exception as error:
+            given = shapes({name: array.shape for name, array in feed.items()})
+            raise StepError(f"ONNX Runtime fails on {given}: {onnx_file.sentence(error)}") from error
+        return dict(zip(outputs, values, strict=True))
+
+
+def load(path: Path, *, declared: Signature, signature_name: str | None = None) -> OnnxModel:
+    """Load the ONNX file at `path`; see `navigator.runners.protocol.Runner.load`.
+
+    Declared inputs that the file does not have are listed in the property `unused_inputs`.
+    """
+    del signature_name  # only SavedModels have several
+    import onnxruntime
+
+    model = onnx_file.load(path)
+    _refuse_text(model)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=_providers())
+    except Exception as error:
+        text = onnx_file.sentence(error)
+        raise StepError(f"ONNX Runtime cannot load {path.name}: {text}", _advice(text, model, path)) from error
+    # The session says [] for a scalar and for an unknown rank; only the file tells them apart.
+    unranked = {
+        value.name
+        for value in (*model.graph.input, *model.graph.output)
+        if not value.type.tensor_type.HasField("shape")
+    }
+    signature = Signature(
+        inputs=tuple(_spec(value, "input", unranked) for value in session.get_inputs()),
+        outputs=tuple(_spec(value, "output", unranked) for value in session.get_outputs()),
+    )
+    own = {spec.name for spec in signature.inputs}
+    unused = [spec.name for spec in declared.inputs if spec.name not in own]
+    properties: dict[str, Json] = {"onnx_opset": onnx_file.opset_of(model, path)}
+    return OnnxModel(
+        session=session,
+        signature=signature,
+        properties=properties | ({"unused_inputs": unused} if unused else {}),
+    )
+
+
+def _advice(text: str, model: Proto, path: Path) -> str:
+    """Return what a user can do where ONNX Runtime lacks an operator, or ""."""
+    if "Could not find an implementation" not in text:
+        return ""
+    opset = onnx_file.opset_of(model, path)
+    if opset < _LOWEST_OPSET:
+        has = f"ONNX Runtime has the operators of opset {_LOWEST_OPSET} and higher"
+        return f"{has}: export the model at one, or change it with onnx.version_converter"
+    return f"ONNX Runtime does not run it at opset {opset} or for its types: choose another opset, or other types"
+
+
+def _providers() -> list[str]:
+    """Return where sessions run. The one place to choose: a GPU's provider needs TF32 off to be comparable."""
+    return ["CPUExecutionProvider"]
+
+
+def _refuse_text(model: Proto) -> None:
+    """Raise `StepError` for text before ONNX Runtime does for the locale that it would need."""
+    import onnx
+
+    for kind in ("input", "output"):
+        for value in getattr(model.graph, kind):
+            if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+                raise _incomparable(kind, value.name, "tensor(string)")
+
+
+def _incomparable(kind: str, name: str, written: str) -> StepError:
+    return StepError(
+        f"{kind} {name} is {written}: only tensors of numbers and bools can be compared",
+        "cut text, sequences and maps out of the model, e.g. with onnx.utils.extract_model",
+    )
+
+
+def _spec(value: Any, kind: str, unranked: set[str]) -> TensorSpec:
+    if value.type not in _DTYPES:
+        raise _incomparable(kind, value.name, value.type)
+    shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in value.shape)
+    return TensorSpec(name=value.name, shape=None if value.name in unranked else shape, dtype=_DTYPES[value.type])

@@ -1,0 +1,100 @@
+"""TensorFlow SavedModels, run on the CPU: the reference that their conversions are compared with.
+
+Owns feeding a signature and checking it against a declared one. `navigator.runners.tf_signatures` loads it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from navigator.errors import StepError
+from navigator.records import Format, Json, Signature, TensorSpec
+from navigator.runners.declaration import difference, written
+from navigator.runners.tf_signatures import OpenedSignature, listed, open_signature, reason
+
+FORMAT = Format.TF_SAVEDMODEL
+DISTRIBUTIONS = ("tensorflow",)
+PRELOAD = ("tensorflow",)
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadedSavedModel:
+    """A SavedModel's signature, see `navigator.runners.protocol.LoadedModel`."""
+
+    opened: OpenedSignature
+    signature: Signature
+
+    @property
+    def properties(self) -> Mapping[str, Json]:
+        return {"signature_name": self.opened.name}
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the signature once. Outputs come in alphabetical order: a SavedModel keeps no other.
+
+        Raises:
+            StepError: inputs are missing or unknown, or TensorFlow cannot run the signature on them.
+        """
+        import tensorflow as tf
+
+        expected = [spec.name for spec in self.signature.inputs]
+        if set(inputs) != set(expected):
+            raise StepError(
+                f"the signature {self.opened.name!r} takes {listed(expected)}, not {listed(sorted(inputs))}"
+            )
+        try:
+            tensors = {spec.name: tf.constant(inputs[spec.name], dtype=spec.dtype) for spec in self.signature.inputs}
+            results = self.opened.function(**tensors)
+        except (tf.errors.OpError, TypeError, ValueError) as error:
+            shapes = ", ".join(f"{name}: {list(array.shape)}" for name, array in inputs.items())
+            raise StepError(
+                f"TensorFlow cannot run the signature {self.opened.name!r} on {shapes}: {reason(error)}",
+                "check min_shapes and max_shapes against what the model accepts",
+            ) from error
+        return {spec.name: np.asarray(results[spec.name].numpy()) for spec in self.signature.outputs}
+
+
+def load(path: Path, *, declared: Signature, signature_name: str | None = None) -> _LoadedSavedModel:
+    """Load one signature of a SavedModel, see `navigator.runners.protocol.Runner`.
+
+    Raises:
+        StepError: it cannot be loaded, has no such signature, or contradicts the declared one.
+    """
+    opened = open_signature(path, signature_name)
+    return _LoadedSavedModel(
+        opened,
+        Signature(
+            inputs=_agreed("input", opened.signature.inputs, declared.inputs, opened.name),
+            outputs=_agreed("output", opened.signature.outputs, declared.outputs, opened.name),
+        ),
+    )
+
+
+def _agreed(
+    kind: str, actual: tuple[TensorSpec, ...], declared: tuple[TensorSpec, ...], signature_name: str
+) -> tuple[TensorSpec, ...]:
+    """Return `actual` with the axes that only `declared` fixes.
+
+    Raises:
+        StepError: they contradict each other.
+    """
+    hint = f"correct {kind}s, or leave it out: a SavedModel knows its own, {written(actual)}"
+    wanted = {spec.name: spec for spec in declared}
+    unknown = sorted(wanted.keys() - {spec.name for spec in actual})
+    if unknown:
+        raise StepError(f"the signature {signature_name!r} has no {kind} {listed(unknown)}", hint)
+    wrong = [
+        text
+        for spec in actual
+        if spec.name in wanted and (text := difference(wanted[spec.name], spec.shape, spec.dtype))
+    ]
+    if wrong:
+        raise StepError(f"{kind}s of the signature {signature_name!r}: {'; '.join(wrong)}", hint)
+    return tuple(_narrowed(spec, wanted[spec.name]) if spec.name in wanted else spec for spec in actual)
+
+
+def _narrowed(actual: TensorSpec, declared: TensorSpec) -> TensorSpec:
+    if declared.shape is None or actual.shape is None:
+        return replace(actual, shape=actual.shape or declared.shape)
+    return replace(actual, shape=tuple(max(axes) for axes in zip(actual.shape, declared.shape, strict=True)))

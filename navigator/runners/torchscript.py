@@ -1,0 +1,179 @@
+"""Runs TorchScript files (`.pt`) on torch's CPU.
+
+A TorchScript file names the arguments of its `forward` and says nothing of shapes and dtypes: inputs are declared,
+outputs are declared or seen. The ONNX export loads files through here too.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from navigator.errors import StepError
+from navigator.records import Format, Json, Signature, TensorSpec
+from navigator.runners import torch_values
+from navigator.runners.declaration import difference, in_model_order, shapes, written
+from navigator.runners.torchscript_arguments import Argument, bind, call, describe, parameters, refuse_unfillable
+
+FORMAT = Format.TORCHSCRIPT
+DISTRIBUTIONS = ("torch",)
+PRELOAD = ("torch",)
+
+# A torch object; the package's types differ between the versions we support.
+_Torch = Any
+
+
+@dataclass(kw_only=True, slots=True)
+class TorchScriptModel:
+    """A loaded TorchScript module (see `navigator.runners.protocol.LoadedModel`).
+
+    Where no outputs were declared, those of `signature` are empty until the first `infer`, and then what was seen:
+    an axis whose size differed between calls is -1.
+    """
+
+    module: _Torch
+    arguments: tuple[Argument, ...]
+    inputs: tuple[TensorSpec, ...]
+    declared_outputs: tuple[TensorSpec, ...]
+    seen_outputs: tuple[TensorSpec, ...] = ()
+    properties: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs in the order of `forward`'s arguments, outputs in the order it returns them."""
+        return Signature(inputs=self.inputs, outputs=self.seen_outputs or self.declared_outputs)
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run `forward` once, without gradients.
+
+        Raises:
+            StepError: the model fails, or returns other outputs than declared.
+        """
+        import torch
+
+        tensors = {name: torch_values.to_tensor(array) for name, array in inputs.items()}
+        try:
+            # Each shape runs once or twice: specialising the graph for it costs more than it saves.
+            with torch.no_grad(), torch.jit.optimized_execution(False):
+                value = call(self.module, self.arguments, tensors)
+        except Exception as error:
+            given = shapes({name: array.shape for name, array in inputs.items()})
+            raise StepError(f"the TorchScript model fails on {given}: {torch_values.reason(error)}") from error
+        arrays = {name: torch_values.to_array(name, leaf) for name, leaf in torch_values.flatten(value)}
+        if not arrays:
+            raise StepError("the TorchScript model returns no tensor")
+        seen = tuple(TensorSpec(name=name, shape=array.shape, dtype=array.dtype.name) for name, array in arrays.items())
+        if not self.declared_outputs:
+            self.seen_outputs = _widened(self.seen_outputs, seen)
+            return arrays
+        declared = self.seen_outputs = _declared(self.declared_outputs, seen)
+        return {spec.name: array for spec, array in zip(declared, arrays.values(), strict=True)}
+
+
+def load(path: Path, *, declared: Signature, signature_name: str | None = None) -> TorchScriptModel:
+    """Load the TorchScript file at `path`; see `navigator.runners.protocol.Runner.load`.
+
+    Declared inputs fill the arguments of `forward` by name where the names agree, else by position (see
+    `navigator.runners.torchscript_arguments.bind`).
+    """
+    del signature_name  # only SavedModels have several
+    module = load_module(path)
+    takes = parameters(module)
+    refuse_unfillable(takes)  # before anything is asked for that would not help
+    unknown = ", ".join(spec.name for spec in declared.inputs if spec.shape is None)
+    if not declared.inputs or unknown:
+        example = [TensorSpec(name=each.name, shape=(-1, 3, 224, 224), dtype="float32") for each in takes]
+        raise StepError(
+            f"{path} does not say the shapes and dtypes of its inputs, as no TorchScript file does, and the "
+            f"configuration does not either{f' for {unknown}' if unknown else ''}; forward takes {describe(takes)}",
+            "declare each as name:shape:dtype with -1 for a dynamic axis, in the navigator.yaml or in "
+            f"{path.name}.yaml; with your shapes, `inputs: {written(example)}`",
+        )
+    arguments = bind(takes, declared.inputs)
+    by_name = {spec.name: spec for spec in declared.inputs}
+    return TorchScriptModel(
+        module=module,
+        arguments=arguments,
+        inputs=tuple(by_name[name] for argument in arguments for name in argument.inputs),
+        declared_outputs=declared.outputs,
+    )
+
+
+def load_module(path: Path) -> _Torch:
+    """Return the module at `path` on the CPU, in evaluation mode and without gradients.
+
+    Raises:
+        StepError: not a TorchScript file, or it needs something that is not installed.
+    """
+    import torch
+
+    try:
+        with quiet():
+            module = torch.jit.load(str(path), map_location="cpu")
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        operator = next((line.rstrip(".:") for line in lines if line.startswith("Unknown builtin op")), "")
+        raise StepError(
+            f"{path} cannot be loaded as TorchScript: {operator or torch_values.reason(error)}",
+            "install the package that registers this operator" if operator else "save it with torch.jit.save",
+        ) from error
+    if not hasattr(module, "forward"):
+        raise StepError(f"{path} has no forward method", "script or trace a module whose forward is the model")
+    module.eval()
+    # The exporter leaves gradients on in the module that it exported (torch 2.13).
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what torch says about TorchScript's future: the files are what users have.
+
+    A DeprecationWarning in torch 2.13, a FutureWarning from 2.14 on.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is (deprecated|not supported)")
+        yield
+
+
+def _declared(declared: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """Return the declared outputs in the order in which the model returns them.
+
+    Raises:
+        StepError: it returns others.
+    """
+    if len(declared) != len(seen):
+        raise StepError(
+            f"outputs: declared {len(declared)} ({', '.join(spec.name for spec in declared)}), "
+            f"the model returns {len(seen)}",
+            f"declare what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
+        )
+    ordered = in_model_order(declared, [spec.name for spec in seen])
+    pairs = zip(ordered, seen, strict=True)
+    wrong = [text for ours, theirs in pairs if (text := difference(ours, theirs.shape, theirs.dtype))]
+    if wrong:
+        raise StepError(
+            f"outputs: {'; '.join(wrong)}",
+            f"declare what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
+        )
+    return ordered
+
+
+def _widened(before: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """Return outputs that cover what was seen before and now: -1 where sizes differ."""
+    known = {spec.name: spec.shape for spec in before}
+    return tuple(
+        TensorSpec(name=spec.name, shape=_covering(known.get(spec.name, spec.shape), spec.shape), dtype=spec.dtype)
+        for spec in seen
+    )
+
+
+def _covering(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if one is None or other is None or len(one) != len(other):
+        return None
+    return tuple(ours if ours == theirs else -1 for ours, theirs in zip(one, other, strict=True))

@@ -1,0 +1,280 @@
+"""The shapes that a model is run with: partial ones completed from the signature, and random ones between.
+
+Owns which axes belong together and how a sample is made to fit the machine. Draws no values and reads no file.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from navigator.errors import StepError
+from navigator.records import ModelConfig, TensorSpec
+
+Shape = tuple[int, ...]
+
+# What a model needs beside its inputs is unknown before it has run. ResNet-50 puts out 11.1 million activations for
+# an input of 0.15 million values, 74 times, and a runtime frees most of them on the way. Half of the memory is left
+# to weights and to the frameworks. Models of tokens need more than this for a byte of input; for them the worker's
+# memory limit is the guard.
+_ACTIVATIONS = 64
+_USABLE_MEMORY = 0.5
+
+_TRIES = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShapeProfile:
+    """The smallest, the usual and the largest shape of every input, complete and without -1."""
+
+    min: Mapping[str, Shape]
+    opt: Mapping[str, Shape]
+    max: Mapping[str, Shape]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tie:
+    """Dynamic axes, as (input, axis), that have one size in a sample, and the range of that size."""
+
+    axes: tuple[tuple[str, int], ...]
+    low: int
+    high: int
+
+    @property
+    def is_batch(self) -> bool:
+        return self.axes[0][1] == 0
+
+
+def resolve_shapes(inputs: Sequence[TensorSpec], config: ModelConfig) -> ShapeProfile:
+    """Complete `min_shapes`, `opt_shapes` and `max_shapes` from the signature.
+
+    Static axes are the signature's. Axis 0, if dynamic, is the batch: 1 to `max_batch_size`, or what is given for
+    another input's batch. Another dynamic axis needs a maximum and starts at 1. Opt is max unless given. An axis
+    without a given size takes the one given for another input's axis with the same maximum, since a sequence length
+    that differs between ids and mask fits no model. With an unknown rank the given shapes say all: axis 0 is the
+    batch, and the axes where they differ are dynamic.
+
+    Raises:
+        StepError: the given shapes contradict the signature, or do not say how large an axis gets.
+    """
+    given = {"min_shapes": config.min_shapes, "opt_shapes": config.opt_shapes, "max_shapes": config.max_shapes}
+    for key, shapes in given.items():
+        refuse_unknown(key, shapes, inputs)
+    frames = {spec.name: _frame(spec, given) for spec in inputs}
+    refuse([problem for name, frame in frames.items() for problem in _contradictions(name, frame, given)])
+    maxima = _maxima(frames, config)
+    minima = _complete(frames, maxima, config.min_shapes, {})
+    for name in minima.keys() & config.opt_shapes.keys() - config.min_shapes.keys():
+        minima[name] = tuple(map(min, minima[name], config.opt_shapes[name]))
+    optima = _complete(frames, maxima, config.opt_shapes, maxima)
+    for name in optima.keys() - config.opt_shapes.keys():
+        optima[name] = tuple(map(max, optima[name], minima[name]))
+    refuse(list(_disorders(minima, optima, maxima, config)))
+    return ShapeProfile(min=minima, opt=optima, max=maxima)
+
+
+def ties(profile: ShapeProfile) -> list[Tie]:
+    """Return the dynamic axes with room, the batch first; axes with equal ranges are one size in a sample.
+
+    A model fails if the batch or the sequence length of its inputs differ, and nothing but the ranges tells which
+    axes belong together. Batches with different ranges agree on the range that they share. Where axis 0 is static and
+    another axis has the batch's range, that is the batch: the state of a recurrent layer, [layers, batch, width].
+    """
+    batches: list[Tie] = []
+    others: dict[tuple[int, int], list[tuple[str, int]]] = {}
+    for name, shape in profile.min.items():
+        for axis, (low, high) in enumerate(zip(shape, profile.max[name], strict=True)):
+            if low < high and axis == 0:
+                batches.append(Tie(axes=((name, axis),), low=low, high=high))
+            elif low < high:
+                others.setdefault((low, high), []).append((name, axis))
+    if batches:
+        shared = Tie(
+            axes=tuple(axis for batch in batches for axis in batch.axes),
+            low=max(batch.low for batch in batches),
+            high=min(batch.high for batch in batches),
+        )
+        if shared.low <= shared.high:
+            alike = others.pop((shared.low, shared.high), [])
+            inner = [(name, axis) for name, axis in alike if profile.min[name][0] == profile.max[name][0]]
+            if len(inner) < len(alike):
+                others[shared.low, shared.high] = [axis for axis in alike if axis not in inner]
+            batches = [Tie(axes=(*shared.axes, *inner), low=shared.low, high=shared.high)]
+    return batches + [Tie(axes=tuple(axes), low=low, high=high) for (low, high), axes in others.items()]
+
+
+def random_shapes(
+    profile: ShapeProfile, tied: Sequence[Tie], rng: np.random.Generator, seen: Sequence[Mapping[str, Shape]]
+) -> dict[str, Shape] | None:
+    """Return shapes between min and max that are not in `seen`, or None if a few draws find none."""
+    for _ in range(_TRIES if tied else 0):
+        drawn: dict[tuple[str, int], int] = {}
+        for tie in tied:
+            drawn |= dict.fromkeys(tie.axes, int(rng.integers(tie.low, tie.high, endpoint=True)))
+        shapes = {
+            name: tuple(drawn.get((name, axis), size) for axis, size in enumerate(shape))
+            for name, shape in profile.max.items()
+        }
+        if shapes not in seen:
+            return shapes
+    return None
+
+
+def fitting(
+    wanted: Mapping[str, Shape], tied: Sequence[Tie], dtypes: Mapping[str, np.dtype[Any]], memory_bytes: int
+) -> dict[str, Shape]:
+    """Return `wanted`, or the shapes after halving the batch, then the largest other axes, until they fit.
+
+    No axis gets smaller than the min shapes allow, even if the sample then still seems too large.
+    """
+    sizes = {name: list(shape) for name, shape in wanted.items()}
+
+    def largest(tie: Tie) -> int:
+        return max(sizes[name][axis] for name, axis in tie.axes)
+
+    def needed() -> int:
+        return _ACTIVATIONS * sum(math.prod(shape) * dtypes[name].itemsize for name, shape in sizes.items())
+
+    while needed() > memory_bytes * _USABLE_MEMORY:
+        reducible = [tie for tie in tied if largest(tie) > tie.low]
+        if not reducible:
+            break
+        tie = max(reducible, key=lambda tie: (tie.is_batch, largest(tie)))
+        for name, axis in tie.axes:
+            sizes[name][axis] = min(sizes[name][axis], max(tie.low, sizes[name][axis] // 2))
+    return {name: tuple(shape) for name, shape in sizes.items()}
+
+
+def refuse_unknown(key: str, entries: Mapping[str, object], inputs: Sequence[TensorSpec]) -> None:
+    """Raise StepError if `entries`, under the configuration's `key`, name something else than an input."""
+    names = [spec.name for spec in inputs]
+    unknown = [name for name in entries if name not in names and (name or key.endswith("_shapes"))]
+    if unknown:
+        raise StepError(
+            f"{key} names {', '.join(map(repr, unknown))}, which the model does not take",
+            f"its inputs are: {', '.join(names) or 'none'}",
+        )
+
+
+def refuse(problems: Sequence[str], hint: str = "") -> None:
+    """Raise StepError with all `problems`, if there are any."""
+    if problems:
+        raise StepError("; ".join(problems), hint)
+
+
+def yaml_key(name: str) -> str:
+    """Return a tensor's name as a YAML key: quoted where YAML would read something else."""
+    plain = re.fullmatch(r"[A-Za-z_]\w*", name)
+    reserved = name.lower() in {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+    return name if plain and not reserved else json.dumps(name)
+
+
+def _frame(spec: TensorSpec, given: Mapping[str, Mapping[str, Shape]]) -> Shape:
+    """Return the signature's shape of an input, -1 for dynamic axes; with an unknown rank, what is given."""
+    if spec.shape is not None:
+        return spec.shape
+    maximum = given["max_shapes"].get(spec.name)
+    if maximum is None:
+        raise StepError(
+            f"nothing says how many axes the input {spec.name!r} has",
+            f"write its shape under max_shapes, for example `max_shapes: {{{yaml_key(spec.name)}: [8, 128]}}`",
+        )
+    others = [shapes[spec.name] for shapes in given.values() if len(shapes.get(spec.name, ())) == len(maximum)]
+    return tuple(
+        -1 if axis == 0 or any(other[axis] != size for other in others) else size for axis, size in enumerate(maximum)
+    )
+
+
+def _contradictions(name: str, frame: Shape, given: Mapping[str, Mapping[str, Shape]]) -> Iterator[str]:
+    for key, shapes in given.items():
+        shape = shapes.get(name)
+        if shape is None:
+            continue
+        if len(shape) != len(frame):
+            yield f"{key} gives {name!r} the shape {list(shape)}, but the model's input is {list(frame)}"
+            continue
+        for axis, (size, fixed) in enumerate(zip(shape, frame, strict=True)):
+            if fixed >= 0 and size != fixed:
+                yield f"{key} gives {name!r} size {size} on axis {axis}, which the model fixes at {fixed}"
+            elif fixed < 0 and size < 1:
+                yield f"{key} gives {name!r} size {size} on axis {axis}: a sample needs a size of at least 1 there"
+
+
+def _maxima(frames: Mapping[str, Shape], config: ModelConfig) -> dict[str, Shape]:
+    given = config.max_shapes
+    batches = {given[name][0] for name, frame in frames.items() if name in given and frame[:1] == (-1,)}
+    batch = min(batches, default=config.max_batch_size)
+    problems = []
+    maxima = {}
+    for name, frame in frames.items():
+        if name in given:
+            maxima[name] = given[name]
+            continue
+        maxima[name] = tuple(size if size >= 0 else batch for size in frame)
+        unknown = [axis for axis, size in enumerate(frame) if size < 0 and axis > 0]
+        if unknown:
+            axes = "axis " + " and ".join(map(str, unknown)) if len(unknown) < 3 else f"axes {unknown}"
+            problems.append(f"nothing says how large the input {name!r} {list(frame)} gets on {axes}")
+        elif frame[:1] == (-1,) and len(batches) > 1:
+            problems.append(f"the batch (axis 0) of the input {name!r} could be any of {sorted(batches)}")
+    refuse(problems, f"write max_shapes, for example `max_shapes: {_example(frames, maxima, given)}`")
+    return maxima
+
+
+def _example(frames: Mapping[str, Shape], maxima: Mapping[str, Shape], given: Mapping[str, Shape]) -> str:
+    """Return a YAML flow mapping of max_shapes for the inputs that have a dynamic axis."""
+    known = {
+        axis: size
+        for name in reversed(list(frames))
+        for axis, size in enumerate(given.get(name, ()))
+        if frames[name][axis] < 0
+    }
+    entries = []
+    for name, frame in frames.items():
+        if -1 in frame:
+            sizes = [known.get(axis, 128 if axis else 8) if size < 0 else size for axis, size in enumerate(frame)]
+            entries.append(f"{yaml_key(name)}: {list(maxima[name]) if name in given else sizes}")
+    return "{" + ", ".join(entries) + "}"
+
+
+def _complete(
+    frames: Mapping[str, Shape], maxima: Mapping[str, Shape], given: Mapping[str, Shape], default: Mapping[str, Shape]
+) -> dict[str, Shape]:
+    """Return `given` completed: static sizes, then what axes with the same maximum are given, then `default` or 1."""
+    known: dict[tuple[bool, int], set[int]] = {}
+    for name in frames:
+        for axis, size in enumerate(given.get(name, ())):
+            if frames[name][axis] < 0:
+                known.setdefault((axis == 0, maxima[name][axis]), set()).add(size)
+
+    def size_of(name: str, axis: int) -> int:
+        if frames[name][axis] >= 0:
+            return frames[name][axis]
+        sizes = known.get((axis == 0, maxima[name][axis]), set())
+        if not sizes and frames[name][0] >= 0:
+            sizes = known.get((True, maxima[name][axis]), set())  # the batch inside a state, see `ties`
+        if len(sizes) == 1:
+            return next(iter(sizes))
+        return default[name][axis] if default else 1
+
+    return {
+        name: given[name] if name in given else tuple(size_of(name, axis) for axis in range(len(frame)))
+        for name, frame in frames.items()
+    }
+
+
+def _disorders(
+    minima: Mapping[str, Shape], optima: Mapping[str, Shape], maxima: Mapping[str, Shape], config: ModelConfig
+) -> Iterator[str]:
+    for name, low in minima.items():
+        for axis, (smallest, usual, largest) in enumerate(zip(low, optima[name], maxima[name], strict=True)):
+            if not smallest <= usual <= largest:
+                whence = " (from max_batch_size)" if not axis and not config.max_shapes else ""
+                yield (
+                    f"the sizes of {name!r} on axis {axis} are not in order: "
+                    f"min {smallest}, opt {usual}, max {largest}{whence}"
+                )

@@ -1,0 +1,155 @@
+"""What a forked child does: cut itself off from the server, run one task, write its result file, leave.
+
+The result file, complete or absent, is all that the parent believes. Supervises nothing: deadline and memory are the
+server's. Never returns into the server's code.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+from navigator.errors import StepError
+from navigator.records import Json
+from navigator.workers import linux
+
+Tasks = Mapping[str, Callable[[Mapping[str, Json]], Json]]
+
+REQUEST = "request.json"
+RESULT = "result.json"
+HEADER = "=== "
+
+CANNOT_WRITE_RESULT = 74
+"""Exit code (sysexits.h, EX_IOERR) of a child that could not even write that it failed."""
+
+_TEXT_LIMIT = 500
+
+
+def main(tasks: Tasks, directory: Path, log_path: Path, server: int) -> NoReturn:
+    """Run the task that `directory` holds as `request.json`, and end this process.
+
+    Leaves by `os._exit`: the frameworks' own teardown may hang or crash, and nothing of it is needed.
+
+    Args:
+        tasks: name to function.
+        directory: the task's own; becomes the working directory.
+        log_path: what the task and its libraries print is appended here.
+        server: process id of the server.
+    """
+    code = 1
+    try:
+        _isolate(server)
+        code = _answer(directory, _run(tasks, directory, log_path))
+    except SystemExit as error:
+        # Left without a result, which the parent reports; what the task returned is unknown.
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:  # noqa: BLE001 - whatever it is, this process must not go on as a second server
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code & 0xFF)
+
+
+def _isolate(server: int) -> None:
+    """Make this process one that can be killed as a whole and that takes nothing else along."""
+    # A group and a session of its own: one signal ends it with its children, and Ctrl-C does not reach it.
+    os.setsid()
+    linux.die_with_parent(server)
+    # Descendants that leave the group stay in this process's tree while it lives, so that they count in its memory,
+    # and become the server's children when it ends, so that they are found and killed.
+    linux.become_subreaper()
+    linux.be_first_victim()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGIO):
+        signal.signal(number, signal.SIG_DFL)
+    gc.enable()
+
+
+def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
+    """Return the content of the result file."""
+    try:
+        _redirect(log_path)
+        os.chdir(directory)
+        request = json.loads((directory / REQUEST).read_text())
+    except (OSError, ValueError) as error:
+        return _failure(f"cannot start the task: {one_line(error)}", "check that the workspace is writable")
+    name = request["name"]
+    print(f"{HEADER}{name}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}", flush=True)  # noqa: T201 - its log
+    if name not in tasks:
+        return _failure(f"no task is called {name!r}", f"known: {', '.join(sorted(tasks))}")
+    try:
+        return {"ok": True, "value": tasks[name](request["arguments"])}
+    except StepError as error:
+        traceback.print_exc()
+        return _failure(error.message, error.hint)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - models are code: anything may come
+        traceback.print_exc()
+        return _failure(one_line(error))
+
+
+def _redirect(log_path: Path) -> None:
+    """Point the file descriptors themselves at the log: libraries print from C++."""
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(nothing)
+    os.close(log)
+
+
+def _answer(directory: Path, answer: dict[str, Json]) -> int:
+    """Write the result file and return the exit code."""
+    try:
+        text = json.dumps(answer)
+    except (TypeError, ValueError, RecursionError) as error:
+        traceback.print_exc()
+        text = json.dumps(_failure(f"the task returned a value that JSON cannot hold: {one_line(error)}"))
+    try:
+        _write(directory / RESULT, text)
+    except OSError as error:
+        traceback.print_exc()
+        sentence = f"cannot write its result into {directory}: {error.strerror}"
+        try:  # this is shorter, and a full disk may have that much room
+            _write(directory / RESULT, json.dumps(_failure(sentence, "free space on that disk")))
+        except OSError:
+            return CANNOT_WRITE_RESULT
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is complete on disk or absent."""
+    half_made = path.with_name(path.name + ".tmp")
+    try:
+        with half_made.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        half_made.replace(path)
+    except OSError:
+        half_made.unlink(missing_ok=True)
+        raise
+
+
+def _failure(message: str, hint: str = "") -> dict[str, Json]:
+    return {"ok": False, "message": message, "hint": hint, "traceback": traceback.format_exc()}
+
+
+def one_line(error: BaseException) -> str:
+    """Return `TypeName: first line of its text`, of bounded length, whatever the exception does when asked."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 - somebody's __str__
+        lines = []
+    name = type(error).__name__
+    text = f"{name}: {lines[0].strip()}" if lines else name
+    return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]}…"

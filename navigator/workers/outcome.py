@@ -1,0 +1,241 @@
+"""A task, what is known about its end, and the outcome and sentence that follow from it.
+
+Owns the sentences that users read about workers. Starts and kills nothing; reads only the task's result file and log.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from navigator.records import Json
+from navigator.workers.child import CANNOT_WRITE_RESULT, HEADER, RESULT
+
+_LOG_TAIL_BYTES = 16384
+_LINE_LIMIT = 200
+# Results are names, shapes and paths; arrays travel in files of their own.
+_RESULT_LIMIT_BYTES = 64 * 2**20
+# What TensorFlow prints on every machine, above all on one without a GPU: never the reason of a crash.
+_NOISE = re.compile(r"[IW]\d{4} \d\d|E\d{4} .*cuInit|WARNING: All log messages before absl")
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Outcome(StrEnum):
+    """How a task ended. Only `finished` has a value."""
+
+    FINISHED = "finished"
+    """It left a complete result file."""
+    FAILED = "failed"
+    """It, or what it needs, said that it cannot."""
+    CRASHED = "crashed"
+    """It died, or ended without a result."""
+    TIMED_OUT = "timed_out"
+    """It was killed at its deadline."""
+    CANCELLED = "cancelled"
+    """It was killed, or never started, because the run was cancelled."""
+
+
+class End(StrEnum):
+    """Why a task ended, as the fork server or its parent knows it."""
+
+    EXITED = "exited"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    CANCELLED = "cancelled"
+    NOT_STARTED = "not_started"
+    SERVER_FAILED = "server_failed"
+    SERVER_CRASHED = "server_crashed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """One call of a function in a forked child.
+
+    Args:
+        name: key of the table of tasks.
+        arguments: what the function is given.
+        directory: scratch directory of this task alone, made by the pool; holds `request.json` and `result.json`,
+            and is the working directory.
+        log_path: what the task and its libraries print is appended here.
+        timeout_seconds: counted from the fork, not from when the task was asked for.
+        memory_limit_bytes: for the child and its descendants together; memory that they share with the server
+            counts by their share only.
+    """
+
+    name: str
+    arguments: Mapping[str, Json]
+    directory: Path
+    log_path: Path
+    timeout_seconds: float
+    memory_limit_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """What became of a task.
+
+    Args:
+        outcome: `value` is None unless it is `finished`, `message` is "" only if it is.
+        value: what the function returned.
+        message: one sentence: what happened.
+        remedy: what to do next, or "".
+        seconds: from the fork until the child and everything that it started were gone.
+        peak_memory_bytes: the most that the child's processes held, with what they had from the server, as if each
+            had imported the frameworks itself.
+    """
+
+    outcome: Outcome
+    value: Json | None = None
+    message: str = ""
+    remedy: str = ""
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a task's process ended. `status` is its exit code, or minus the signal's number."""
+
+    reason: End
+    detail: str = ""
+    status: int = 0
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    used_bytes: int = 0
+
+
+def judge(task: Task, ended: Ended, *, log_start: int) -> TaskResult:
+    """Return what became of `task`.
+
+    A child that we killed is judged by why we did. Any other is judged by its result file alone: with one it has
+    finished, whatever happened on its way out; without one it has crashed, whatever its exit code.
+
+    Args:
+        task: the task.
+        ended: how its process ended.
+        log_start: size of the log in bytes before the task, which appended to it.
+    """
+    if ended.reason is not End.EXITED:
+        outcome, message, remedy = _killed(task, ended)
+        value = None
+    else:
+        outcome, value, message, remedy = _read_result(task, ended, log_start)
+    return TaskResult(
+        outcome=outcome,
+        value=value,
+        message=message,
+        remedy=remedy,
+        seconds=ended.seconds,
+        peak_memory_bytes=ended.peak_bytes,
+    )
+
+
+def _killed(task: Task, ended: Ended) -> tuple[Outcome, str, str]:
+    match ended.reason:
+        case End.TIMED_OUT:
+            return Outcome.TIMED_OUT, f"stopped after {task.timeout_seconds:g} s", "raise timeout_seconds"
+        case End.OUT_OF_MEMORY:
+            used, allowed = gibibytes(ended.used_bytes), gibibytes(task.memory_limit_bytes)
+            return (
+                Outcome.CRASHED,
+                f"out of memory: used {used} of the allowed {allowed}",
+                "lower max_shapes or jobs, raise memory_limit_bytes, or take a machine with more memory",
+            )
+        case End.CANCELLED:
+            return Outcome.CANCELLED, "cancelled", ""
+        case End.NOT_STARTED:
+            return Outcome.FAILED, f"cannot start a process: {ended.detail}", "free memory or process ids, then retry"
+        case End.SERVER_FAILED:
+            return Outcome.FAILED, ended.detail, f"repair that package; {_see(task)}"
+        case _:
+            return Outcome.CRASHED, ended.detail, f"{_see(task)}, then run again"
+
+
+def _read_result(task: Task, ended: Ended, log_start: int) -> tuple[Outcome, Json | None, str, str]:
+    path = task.directory / RESULT
+    try:
+        size = path.stat().st_size
+        if size > _RESULT_LIMIT_BYTES:
+            return Outcome.CRASHED, None, f"left a result of {gibibytes(size)}, which cannot be its own", _see(task)
+        result = json.loads(path.read_bytes())
+        if result["ok"] is True:
+            return Outcome.FINISHED, result["value"], "", ""
+        return Outcome.FAILED, None, str(result["message"]), str(result["hint"])
+    except FileNotFoundError:
+        message = _died(task, ended)
+    except OSError as error:
+        message = f"its result cannot be read: {error.strerror}"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        message = f"left a damaged result ({describe_status(ended.status)})"
+    last = last_line(task.log_path, log_start)
+    return Outcome.CRASHED, None, f"{message}; its last words: {last}" if last else message, _see(task)
+
+
+def _died(task: Task, ended: Ended) -> str:
+    """Say how a child ended that left no result."""
+    if ended.status == -signal.SIGKILL:
+        return f"{describe_status(ended.status)} (peak {gibibytes(ended.peak_bytes)})"
+    if ended.status == CANNOT_WRITE_RESULT:
+        try:
+            free = f"{gibibytes(shutil.disk_usage(task.directory).free)} free on that disk"
+        except OSError as error:
+            free = str(error.strerror)
+        return f"could not write its result into {task.directory}: {free}"
+    if ended.status < 0:
+        return describe_status(ended.status)
+    return f"{describe_status(ended.status)} without a result"
+
+
+def _see(task: Task) -> str:
+    return f"see {task.log_path}"
+
+
+def describe_status(status: int) -> str:
+    """Return an exit code, or minus a signal's number, in words."""
+    if status >= 0:
+        return f"ended with exit code {status}"
+    if status == -signal.SIGKILL:  # not by us: then we know why
+        return "killed by the kernel, most likely out of memory"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-status}"
+    meaning = (signal.strsignal(-status) or "").lower()
+    return f"crashed with {name} ({meaning})" if meaning else f"crashed with {name}"
+
+
+def last_line(path: Path, start: int) -> str:
+    """Return the last line of a log, from byte `start` on, that may tell a reader something; bounded, or ""."""
+    lines = log_tail(path, start)
+    for position, line in enumerate(lines):
+        if line.startswith("Fatal Python error:"):  # Python's own dump of a crash: where, but not why
+            lines = lines[:position]
+            break
+    useful = [
+        line for line in lines if any(map(str.isalnum, line)) and not line.startswith(HEADER) and not _NOISE.match(line)
+    ]
+    if not useful:
+        return ""
+    return useful[-1] if len(useful[-1]) <= _LINE_LIMIT else f"{useful[-1][:_LINE_LIMIT]}…"
+
+
+def log_tail(path: Path, start: int) -> list[str]:
+    """Return the last lines of a log, from byte `start` on, without colours; [] if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(min(end, max(start, end - _LOG_TAIL_BYTES)))
+            text = file.read(_LOG_TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        return []
+    return [line.strip() for line in _TERMINAL_CODES.sub("", text).splitlines()]
+
+
+def gibibytes(count: int) -> str:
+    """Return a number of bytes in GiB."""
+    return f"{count / 2**30:.2f} GiB"

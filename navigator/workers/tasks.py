@@ -1,0 +1,131 @@
+"""What a forked child does: run the source model, convert, run an artifact. One function a task.
+
+Arguments and values are plain JSON; arrays travel as `navigator.arrays` directories. Judges nothing: comparing
+is the parent's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from navigator import arrays
+from navigator.converters import CONVERTERS
+from navigator.converters.protocol import Conversion
+from navigator.errors import StepError
+from navigator.records import Format, Json, ModelConfig, SampleInfo, Signature, TensorSpec, from_data, to_data
+from navigator.runners import RUNNERS
+from navigator.runners.declaration import agreed
+from navigator.runners.protocol import LoadedModel
+from navigator.samples import RANDOM, Sample, generate
+
+_DRAWN = (
+    "check value_ranges (0 to 1 where nothing is given), min_shapes (1 where nothing is given), max_shapes and the "
+    "declared inputs against what the model takes, or give inputs of your own under samples"
+)
+
+
+def reference(arguments: Mapping[str, Json]) -> Json:
+    """Run the source model on its samples.
+
+    Args:
+        arguments: `config` (a `ModelConfig`), `memory_bytes` that a sample may use, `samples` and `outputs`: the
+            directories to write.
+
+    Returns:
+        `signature`, `properties`, `samples` (`SampleInfo`s), `notes` for the report and `unstable`: the outputs
+        that differ when the same sample is run twice, so that dropout left active is named as such.
+    """
+    config = from_data(ModelConfig, arguments["config"])
+    assert config.model_format is not None
+    declared = Signature(inputs=config.inputs, outputs=config.outputs)
+    model = RUNNERS[config.model_format].load(
+        config.model_path, declared=declared, signature_name=config.signature_name
+    )
+    inputs = agreed("inputs", declared.inputs, model.signature.inputs)
+    samples, infos = generate(inputs, config, memory_bytes=int(arguments["memory_bytes"]))
+    samples, outputs, told = _run(model, samples, infos, config)
+    arrays.save(Path(arguments["samples"]), samples)
+    arrays.save(Path(arguments["outputs"]), outputs)
+    again = model.infer(samples[0][1])
+    unstable = [name for name, value in outputs[0][1].items() if not _alike(value, again.get(name))]
+    return {
+        "signature": to_data(
+            Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs))
+        ),
+        "properties": dict(model.properties),
+        "samples": to_data(told),
+        "unstable": unstable,
+        "notes": _drawn_from_default(inputs, config),
+    }
+
+
+def _drawn_from_default(inputs: Sequence[TensorSpec], config: ModelConfig) -> list[str]:
+    """Say which whole numbers are only 0 and 1: right for a mask, and for ids two rows of a large table."""
+    if config.samples or "" in config.value_ranges:
+        return []
+    names = [spec.name for spec in inputs if spec.dtype in ("int32", "int64") and spec.name not in config.value_ranges]
+    if not names:
+        return []
+    return [f"{', '.join(names)}: drawn from 0 and 1 only; where they are ids or counts, give their value_ranges"]
+
+
+def _run(
+    model: LoadedModel, samples: Sequence[Sample], infos: Sequence[SampleInfo], config: ModelConfig
+) -> tuple[list[Sample], list[Sample], list[SampleInfo]]:
+    """Return the samples that the source model takes, its outputs, and what to report of all samples.
+
+    Random shapes may be refused: a network with strides takes 320 and 640, and no 507 between them.
+    """
+    asked_for = [info.shapes for info in infos if config.samples or info.name not in RANDOM]
+    taken, outputs, told = [], [], []
+    for (name, inputs), info in zip(samples, infos, strict=True):
+        try:
+            outputs.append((name, model.infer(inputs)))
+        except StepError as error:
+            if info.shapes in asked_for:
+                raise StepError(error.message, error.hint or ("" if config.samples else _DRAWN)) from error
+            told.append(replace(info, refused=error.message))
+            continue
+        taken.append((name, inputs))
+        told.append(info)
+    return taken, outputs, told
+
+
+def _alike(one: np.ndarray, other: np.ndarray | None) -> bool:
+    """Return whether two runs of one sample gave an output the same shape and, but for rounding, the same values."""
+    return other is not None and one.shape == other.shape and bool(np.allclose(one, other, 1e-3, 1e-5, equal_nan=True))
+
+
+def convert(arguments: Mapping[str, Json]) -> Json:
+    """Run one converter: `converter` is its key, `conversion` its `Conversion`. Returns the artifact's properties."""
+    conversion = from_data(Conversion, arguments["conversion"])
+    return dict(CONVERTERS[arguments["converter"]].convert(conversion))
+
+
+def infer(arguments: Mapping[str, Json]) -> Json:
+    """Run an artifact on samples.
+
+    Args:
+        arguments: `format`, `path`, `declared` (the source model's `Signature`), `signature_name`, `samples`: the
+            directory to read, `outputs`: the directory to write.
+
+    Returns:
+        `signature` and `properties` of the artifact.
+    """
+    model = RUNNERS[Format(arguments["format"])].load(
+        Path(arguments["path"]),
+        declared=from_data(Signature, arguments["declared"]),
+        signature_name=arguments["signature_name"],
+    )
+    outputs = [(name, model.infer(inputs)) for name, inputs in arrays.load(Path(arguments["samples"]))]
+    arrays.save(Path(arguments["outputs"]), outputs)
+    return {"signature": to_data(model.signature), "properties": dict(model.properties)}
+
+
+TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {
+    "reference": reference,
+    "convert": convert,
+    "infer": infer,
+}

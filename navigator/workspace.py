@@ -1,0 +1,144 @@
+"""The workspace directory: where artifacts, logs, scratch files and results lie, and that one run has it at a time.
+
+- `converted/<model>/<cell>/model.onnx` and so on: artifacts, one directory each
+- `logs/<model>/<cell>.convert.log` and so on: one log a worker; comparator dumps after a mismatch
+- `convert_results.yaml`, `summary.md`: the report
+- `.scratch/`: samples, outputs and half-made artifacts; removed at the end
+"""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from navigator.errors import ConfigurationError
+from navigator.records import Format
+
+# The file names of Triton's model repository, so that an artifact can be moved there as it is.
+ARTIFACT_NAMES = {
+    Format.ONNX: "model.onnx",
+    Format.TF_SAVEDMODEL: "model.savedmodel",
+    Format.TF_TRT: "model.savedmodel",
+    Format.TORCHSCRIPT: "model.pt",
+    Format.TORCH_TRT: "model.pt",
+    Format.TORCH_EXPORT: "model.pt2",
+    Format.TRT: "model.plan",
+    Format.TRT_RTX: "model.plan",
+}
+
+_OURS = ("converted", "logs", ".scratch", ".lock", "convert_results.yaml", ".convert_results.yaml.tmp", "summary.md")
+
+
+class Workspace:
+    """The directory of one run; a context manager that holds its lock and removes its scratch files.
+
+    Args:
+        path: the workspace; made if absent.
+        clean: remove what an earlier run left. Refused where the directory holds anything that no run of ours
+            writes, since that is somebody's work.
+
+    Raises:
+        ConfigurationError: it cannot be written, is in use by another run, or must not be cleaned.
+    """
+
+    def __init__(self, path: Path, *, clean: bool) -> None:
+        self.path = path
+        self._lock: int | None = None
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            if clean:
+                self._clean()
+            shutil.rmtree(path / ".scratch", ignore_errors=True)
+            (path / ".scratch").mkdir()
+        except OSError as error:
+            raise ConfigurationError(
+                f"workspace {path}: {error.strerror}", "choose a writable directory with --workspace-path"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.path / ".scratch", ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def results(self) -> Path:
+        return self.path / "convert_results.yaml"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.md"
+
+    def artifact(self, model: str, label: str, target: Format) -> Path:
+        """Return the path of a finished artifact."""
+        return self.path / "converted" / model / _flat(label) / ARTIFACT_NAMES[target]
+
+    def log(self, model: str, label: str, what: str) -> Path:
+        """Return the path of a worker's log; its directory exists."""
+        path = self.path / "logs" / model / f"{_flat(label)}.{what}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def dump(self, model: str, label: str) -> Path:
+        """Return the path prefix of a cell's comparator dumps."""
+        return self.path / "logs" / model / _flat(label)
+
+    def scratch(self, model: str, label: str, what: str) -> Path:
+        """Return a path in the scratch directory that no other step uses; its parent exists."""
+        path = self.path / ".scratch" / model / _flat(label) / what
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def forget(self, model: str, label: str) -> None:
+        """Remove what earlier runs left of a cell, so that a stale artifact is never taken for a new one."""
+        self.discard(model, label)
+        for stale in (self.path / "logs" / model).glob(f"{_flat(label)}.*"):
+            stale.unlink(missing_ok=True)
+
+    def discard(self, model: str, label: str) -> None:
+        """Remove a cell's artifact."""
+        shutil.rmtree(self.path / "converted" / model / _flat(label), ignore_errors=True)
+
+    def free(self, model: str, label: str) -> None:
+        """Remove a step's scratch files."""
+        shutil.rmtree(self.path / ".scratch" / model / _flat(label), ignore_errors=True)
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise ConfigurationError(
+                f"workspace {self.path} is in use by another run",
+                "wait for it, or choose another directory with --workspace-path",
+            ) from None
+
+    def _clean(self) -> None:
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
+        if foreign:
+            raise ConfigurationError(
+                f"workspace {self.path} holds files that no run wrote: {', '.join(foreign[:5])}",
+                "move them, or choose another directory with --workspace-path",
+            )
+        for name in _OURS:
+            if name == ".lock":
+                continue
+            entry = self.path / name
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+def _flat(label: str) -> str:
+    """Return a label as one directory name: an artifact's directory must not hold another's."""
+    return label.replace("/", "-")

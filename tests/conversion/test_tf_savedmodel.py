@@ -1,0 +1,368 @@
+import gc
+import importlib
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from navigator.converters import onnx_file, tf_savedmodel_to_onnx
+from navigator.converters.protocol import Conversion
+from navigator.errors import StepError
+from navigator.records import Json, Signature, TensorSpec, Verdict
+from navigator.runners import onnx as onnx_runner
+from navigator.runners import tf_savedmodel
+from navigator.verify import verify
+
+Arrays = dict[str, np.ndarray]
+
+NOTHING_DECLARED = Signature(inputs=(), outputs=())
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("savedmodels")
+    script = Path(__file__).parent / "tf_savedmodels.py"
+    made = subprocess.run([sys.executable, script, directory], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr[-3000:]
+    return directory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frameworks() -> None:
+    """Import TensorFlow and tf2onnx, whose modules warn about each other while they are imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in (*tf_savedmodel_to_onnx.PRELOAD, *tf_savedmodel.PRELOAD, *onnx_runner.PRELOAD):
+            importlib.import_module(module)
+
+
+def inputs_for(signature: Signature, batch: int) -> Arrays:
+    rng = np.random.default_rng(batch)
+    arrays: Arrays = {}
+    for spec in signature.inputs:
+        assert spec.shape is not None
+        shape = [batch if size == -1 else size for size in spec.shape]
+        dtype = np.dtype(spec.dtype)
+        if dtype.kind == "f":
+            arrays[spec.name] = rng.standard_normal(shape).astype(dtype)
+        else:
+            arrays[spec.name] = rng.integers(0, 2 if dtype.kind == "b" else 5, shape).astype(dtype)
+    return arrays
+
+
+def convert(
+    source: Path, directory: Path, opset: int, name: str | None = None, raise_from: Path | None = None
+) -> tuple[Path, Mapping[str, Json]]:
+    directory.mkdir(parents=True, exist_ok=True)
+    destination = directory / "model.onnx"
+    options = {"opset": opset, "signature_name": name}
+    conversion = Conversion(source=source, destination=destination, options=options, raise_from=raise_from)
+    return destination, tf_savedmodel_to_onnx.convert(conversion)
+
+
+def compare(source: Path, artifact: Path, tolerance: float = 1e-5, name: str | None = None) -> Verdict:
+    """Compare at batch sizes 1 and 3."""
+    model = tf_savedmodel.load(source, declared=NOTHING_DECLARED, signature_name=name)
+    loaded = onnx_runner.load(artifact, declared=model.signature)
+    samples = [(f"batch {batch}", inputs_for(model.signature, batch)) for batch in (1, 3)]
+    reference = [(label, model.infer(inputs)) for label, inputs in samples]
+    outputs = [(label, loaded.infer(inputs)) for label, inputs in samples]
+    return verify(reference, outputs, atol={"": tolerance}, rtol={"": tolerance})
+
+
+def spec(name: str, shape: tuple[int, ...] | None, dtype: str = "float32") -> TensorSpec:
+    return TensorSpec(name=name, shape=shape, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("model", "opset"),
+    [
+        ("exported", 9),
+        ("exported", 13),
+        ("exported", 15),
+        ("exported", 18),
+        ("exported", 21),
+        ("saved", 17),
+        ("several", 17),
+        ("several", 7),
+        ("lstm", 13),
+        ("lstm", 21),
+        ("gelu", 17),
+        ("gelu", 21),
+        ("float16", 17),
+        ("odd", 17),
+        ("loop", 17),
+        ("tables", 17),
+        ("tf1", 17),
+        ("keras_2", 17),
+    ],
+)
+def test_conversion_matches_its_source(models: Path, tmp_path: Path, model: str, opset: int) -> None:
+    artifact, properties = convert(models / model, tmp_path, opset)
+    assert onnx_file.opset(artifact) == properties["onnx_opset"] == opset
+    assert properties["signature_name"] == "serving_default"
+    assert str(properties["exporter"]).startswith("tf2onnx 1.")
+    assert ("raised from opset 18" in str(properties["exporter"])) is (opset > 18)
+    assert "dropped_updates" not in properties
+    verdict = compare(models / model, artifact, tolerance=2e-3 if model == "float16" else 1e-5)
+    assert verdict.passed, verdict.comparisons
+
+
+def test_names_types_and_dynamic_axes_are_the_signatures(models: Path, tmp_path: Path) -> None:
+    artifact, _ = convert(models / "several", tmp_path, 15)
+    source = tf_savedmodel.load(models / "several", declared=NOTHING_DECLARED).signature
+    assert source.inputs == (spec("extra", (-1, 3)), spec("ids", (-1, -1), "int32"))
+    assert source.outputs == (spec("first", (-1, 4)), spec("second", (-1, 2)))
+    made = onnx_runner.load(artifact, declared=NOTHING_DECLARED).signature
+    assert sorted(made.inputs, key=lambda each: each.name) == list(source.inputs)
+    assert sorted(made.outputs, key=lambda each: each.name) == list(source.outputs)
+
+
+def test_inputs_that_are_not_used_stay(models: Path, tmp_path: Path) -> None:
+    artifact, _ = convert(models / "odd", tmp_path, 17)
+    made = onnx_runner.load(artifact, declared=NOTHING_DECLARED).signature
+    assert {each.name for each in made.inputs} == {"x", "unused", "flag"}
+
+
+def test_weights_are_no_inputs_at_opsets_below_9(models: Path, tmp_path: Path) -> None:
+    import onnx
+
+    artifact, _ = convert(models / "exported", tmp_path, 8)
+    assert [value.name for value in onnx.load(artifact).graph.input] == ["image"]
+
+
+@pytest.mark.parametrize("model", ["exported", "gelu"])
+def test_one_wrong_weight_is_a_mismatch(models: Path, tmp_path: Path, model: str) -> None:
+    import onnx
+
+    artifact, _ = convert(models / model, tmp_path, 17)
+    proto = onnx.load(artifact)
+    weight = next(tensor for tensor in proto.graph.initializer if len(tensor.dims) == 2)
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values[0, 0] += 0.1
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(proto, artifact)
+    assert not compare(models / model, artifact).passed
+
+
+def test_signature_by_name(models: Path, tmp_path: Path) -> None:
+    artifact, properties = convert(models / "two_signatures", tmp_path, 17, "probability")
+    assert properties["signature_name"] == "probability"
+    assert compare(models / "two_signatures", artifact, name="probability").passed
+    loaded = tf_savedmodel.load(models / "two_signatures", declared=NOTHING_DECLARED, signature_name="probability")
+    assert loaded.properties == {"signature_name": "probability"}
+
+
+def test_opset_is_raised_from_a_lower_one(models: Path, tmp_path: Path) -> None:
+    lower, _ = convert(models / "lstm", tmp_path / "lower", 13)
+    artifact, properties = convert(models / "lstm", tmp_path / "higher", 16, raise_from=lower)
+    assert properties == {
+        "onnx_opset": 16,
+        "exporter": "raised from opset 13 by onnx.version_converter",
+        "signature_name": "serving_default",
+    }
+    assert onnx_file.opset(artifact) == 16
+    assert compare(models / "lstm", artifact).passed
+
+
+def test_conversion_from_the_source_where_raising_fails(models: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    artifact, properties = convert(models / "exported", tmp_path / "made", 16, raise_from=broken)
+    assert str(properties["exporter"]).startswith("tf2onnx")
+    assert compare(models / "exported", artifact).passed
+
+
+@pytest.mark.parametrize("model", ["exported", "gelu"])
+def test_conversion_without_the_optimizer_that_fails(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, model: str
+) -> None:
+    from tf2onnx import optimizer
+
+    class Failing:
+        def optimize(self, *_: Any) -> None:
+            raise ValueError("this optimizer fails")
+
+    monkeypatch.setitem(optimizer._optimizers, "remove_identity", Failing)
+    artifact, _ = convert(models / model, tmp_path, 17)
+    assert "tf2onnx's optimizer failed" in caplog.text
+    assert compare(models / model, artifact).passed
+
+
+def test_weights_over_the_limit_lie_beside_the_file(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "_INLINE_LIMIT_BYTES", 10_000)
+    artifact, _ = convert(models / "gelu", tmp_path, 21)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.onnx.data"}
+    assert artifact.stat().st_size < 20_000
+    assert compare(models / "gelu", artifact).passed
+
+
+def test_updates_of_variables_are_named_and_mismatch(models: Path, tmp_path: Path) -> None:
+    artifact, properties = convert(models / "counter", tmp_path, 17)
+    (update,) = properties["dropped_updates"]
+    assert "AssignAddVariableOp" in update
+    verdict = compare(models / "counter", artifact)
+    assert {each.output: each.passed for each in verdict.comparisons} == {"y": True, "z": False}
+
+
+@pytest.mark.parametrize(
+    ("model", "opset", "message"),
+    [
+        ("lgamma", 17, "cannot convert these TensorFlow operations to opset 17: Lgamma (in "),
+        ("lgamma", 17, "replace them in the model by operations that ONNX has"),
+        ("keras_argmax", 17, "use tf.argmax and tf.argmin"),
+        ("einsum", 11, "they need opset 12 or higher: set onnx_opsets: [12]"),
+        ("gelu", 8, "they need opset 9 or higher: set onnx_opsets: [9]"),
+        ("text_inside", 17, "save a signature that starts after text processing"),
+        ("text", 17, "the input 'x' of the signature 'serving_default' is text (tf.string)"),
+        ("bfloat16", 17, "tf2onnx knows no bfloat16: save the model with float32 or float16 instead"),
+        ("ragged", 17, "the output 'y' of the signature 'serving_default' is a RaggedTensor, not a dense tensor"),
+        ("any_rank", 17, "takes x of any rank, which tf2onnx would make a scalar"),
+        ("any_rank_out", 17, "the rank of the output 'y' is unknown, and an ONNX file must state it"),
+        ("same_name", 17, "has an input and an output both called x"),
+        ("no_signature", 17, "no_signature has no signature"),
+        ("two_signatures", 17, "has 2 signatures and none is called serving_default: logits, probability"),
+        ("tf1_gpu", 17, "has no graph with exactly the tag 'serve'; it has: gpu, serve"),
+        ("exported", 6, "tf2onnx writes opsets from 7, not 6"),
+        ("exported", 99, "opset 99 is unknown to onnx"),
+        ("", 17, "is not a SavedModel: there is no saved_model.pb in it"),
+    ],
+)
+def test_refused(models: Path, tmp_path: Path, model: str, opset: int, message: str) -> None:
+    with pytest.raises(StepError) as refused:
+        convert(models / model, tmp_path, opset)
+    assert message in str(refused.value)
+    assert refused.value.hint
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_unknown_signature(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="has no signature 'other'; it has: logits, probability"):
+        convert(models / "two_signatures", tmp_path, 17, "other")
+
+
+def test_damaged_savedmodels(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"nonsense")
+    with pytest.raises(StepError, match="is not a SavedModel: Cannot parse file"):
+        tf_savedmodel.load(tmp_path, declared=NOTHING_DECLARED)
+    (tmp_path / "saved_model.pb").write_bytes((models / "exported" / "saved_model.pb").read_bytes())
+    with pytest.raises(StepError, match=r"TensorFlow 2\..* cannot load .*"):
+        tf_savedmodel.load(tmp_path, declared=NOTHING_DECLARED)
+
+
+def test_memory_is_asked_for_before_it_runs_out(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100_000_000))
+    with pytest.raises(
+        StepError, match=r"converting gelu to ONNX \(0\.0 GB of weights\) takes about 0\.3 GB of memory and 0\.1 GB are"
+    ):
+        convert(models / "gelu", tmp_path, 17)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(StepError, match=r"loading gelu \(0\.0 GB of variables\) takes about"):
+        tf_savedmodel.load(models / "gelu", declared=NOTHING_DECLARED)
+
+
+def test_the_model_lives_as_long_as_it_is_used(models: Path) -> None:
+    loaded = tf_savedmodel.load(models / "several", declared=NOTHING_DECLARED)
+    gc.collect()
+    outputs = loaded.infer(inputs_for(loaded.signature, 2))
+    assert list(outputs) == ["first", "second"]
+    assert [value.shape for value in outputs.values()] == [(2, 4), (2, 2)]
+
+
+def test_unknown_rank_runs_with_a_declared_shape(models: Path) -> None:
+    declared = Signature(inputs=(spec("x", (-1, 2)),), outputs=())
+    loaded = tf_savedmodel.load(models / "any_rank", declared=declared)
+    assert loaded.signature == Signature(inputs=declared.inputs, outputs=(spec("y", None),))
+    np.testing.assert_array_equal(loaded.infer({"x": np.zeros((3, 2), np.float32)})["y"], np.ones((3, 2)))
+
+
+def test_declared_sizes_narrow_dynamic_axes(models: Path) -> None:
+    declared = Signature(inputs=(spec("ids", (2, 7), "int32"),), outputs=(spec("first", (-1, -1)),))
+    signature = tf_savedmodel.load(models / "several", declared=declared).signature
+    assert signature.inputs == (spec("extra", (-1, 3)), spec("ids", (2, 7), "int32"))
+    assert signature.outputs == (spec("first", (-1, 4)), spec("second", (-1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (spec("image", (-1, 5)), "image is declared [-1, 5], the model has [-1, 4]"),
+        (spec("image", (-1, 4, 1)), "image is declared [-1, 4, 1], the model has [-1, 4]"),
+        (spec("image", (-1, 4), "float16"), "image is declared float16, the model has float32"),
+        (spec("picture", (-1, 4)), "the signature 'serving_default' has no input picture"),
+    ],
+)
+def test_declared_inputs_that_contradict(models: Path, declared: TensorSpec, message: str) -> None:
+    with pytest.raises(StepError) as refused:
+        tf_savedmodel.load(models / "exported", declared=Signature(inputs=(declared,), outputs=()))
+    assert message in refused.value.message
+    assert refused.value.hint == 'correct inputs, or leave it out: a SavedModel knows its own, ["image:-1,4:float32"]'
+
+
+def test_inputs_that_do_not_fit(models: Path) -> None:
+    loaded = tf_savedmodel.load(models / "loop", declared=NOTHING_DECLARED)
+    n = np.array(1, np.int32)
+    with pytest.raises(StepError, match="takes n, x, not n, y"):
+        loaded.infer({"y": np.zeros((1, 160), np.float32), "n": n})
+    with pytest.raises(StepError) as refused:
+        loaded.infer({"x": np.ones((2, 7), np.float32), "n": n})
+    assert "cannot run the signature 'serving_default' on x: [2, 7], n: []: " in refused.value.message
+    assert "Graph execution error" not in refused.value.message
+
+
+FORKED = """
+import importlib, os, sys
+from pathlib import Path
+from navigator.converters import tf_savedmodel_to_onnx as converter
+from navigator.converters.protocol import Conversion
+from navigator.records import Signature
+from navigator.runners import tf_savedmodel as runner
+
+models, made = Path(sys.argv[1]), Path(sys.argv[2])
+for module in (*converter.PRELOAD, *runner.PRELOAD):
+    importlib.import_module(module)
+known = set(sys.modules)
+
+def convert():
+    options = {"opset": 13, "signature_name": None}
+    converter.convert(Conversion(source=models / "lstm", destination=made / "model.onnx", options=options))
+    late = {name.partition(".")[0] for name in set(sys.modules) - known} & {"tensorflow", "tf2onnx", "onnx", "keras"}
+    assert not late, late
+
+def run():
+    import numpy as np
+    loaded = runner.load(models / "lstm", declared=Signature(inputs=(), outputs=()))
+    assert loaded.infer({"steps": np.ones((2, 3, 5), np.float32)})["output_0"].shape == (2, 6)
+
+def without_tf_keras():
+    sys.modules["tf_keras"] = None
+    runner.load(models / "keras_2", declared=Signature(inputs=(), outputs=()))
+
+for task in (convert, run, without_tf_keras):
+    child = os.fork()
+    if child == 0:
+        try:
+            task()
+        except BaseException as error:
+            print(f"{task.__name__}: {type(error).__name__}: {error}", flush=True)
+            os._exit(1)
+        os._exit(0)
+    print(task.__name__, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def test_forked_children_of_a_process_that_only_imported(models: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORKED, str(models), str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert "convert 0\nrun 0\n" in ran.stdout, ran.stdout + ran.stderr[-3000:]
+    assert "was saved by Keras 2 together with its optimizer" in ran.stdout
+    assert "pip install tf-keras" in ran.stdout
+    assert compare(models / "lstm", tmp_path / "model.onnx").passed

@@ -1,0 +1,331 @@
+"""torch.export: the runner, and the edge to ONNX, on tiny programs made here."""
+# ruff: noqa: TID253 - the frameworks are what is tested
+# mypy: allow-subclassing-any
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from navigator import arrays
+from navigator.converters import CONVERTERS, onnx_file
+from navigator.converters.protocol import Conversion
+from navigator.errors import StepError
+from navigator.records import Json, Signature, TensorSpec, Verdict
+from navigator.runners import onnx as onnx_runner
+from navigator.runners import torch_export
+from navigator.verify import verify
+
+NOTHING = Signature(inputs=(), outputs=())
+
+Samples = Sequence[tuple[str, Mapping[str, np.ndarray]]]
+
+
+class Tagger(torch.nn.Module):
+    """A dictionary out of several inputs; `unused` is not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = torch.nn.Embedding(10, 4)
+
+    def forward(
+        self, ids: torch.Tensor, *, mask: torch.Tensor, unused: torch.Tensor
+    ) -> dict[str, torch.Tensor | tuple[torch.Tensor, torch.Tensor]]:
+        hidden = self.embed(ids) * mask.to(torch.float32).unsqueeze(-1)
+        return {"hidden": hidden, "more": (hidden.sum(1).argmax(-1), mask.all(1))}
+
+
+class Attention(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = torch.nn.Linear(4, 12)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.project(x).unsqueeze(1).chunk(3, -1)
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v).squeeze(1)
+
+
+def saved(path: Path, module: torch.nn.Module, args: tuple[Any, ...], **options: Any) -> Path:
+    """Export `module` and save the program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(module.eval(), args, **options), path)
+    return path
+
+
+def floats(shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(dtype)
+
+
+class Run:
+    """A source program run on samples, and conversions of it."""
+
+    def __init__(self, tmp_path: Path, source: Path, samples: Samples, declared: Signature = NOTHING) -> None:
+        self.tmp_path, self.source, self.samples = tmp_path, source, samples
+        model = torch_export.load(source, declared=declared)
+        self.expected = [(name, model.infer(inputs)) for name, inputs in samples]
+        self.signature = model.signature
+        arrays.save(tmp_path / "samples", samples)
+
+    def convert(self, opset: int, raise_from: Path | None = None) -> tuple[Path, Mapping[str, Json]]:
+        directory = self.tmp_path / f"op{opset}"
+        directory.mkdir()
+        conversion = Conversion(
+            source=self.source,
+            destination=directory / "model.onnx",
+            options={"opset": opset},
+            signature=self.signature,
+            samples=self.tmp_path / "samples",
+            raise_from=raise_from,
+        )
+        properties = CONVERTERS["torch_export_to_onnx"].convert(conversion)
+        return conversion.destination, properties
+
+    def verdict(self, path: Path) -> Verdict:
+        model = onnx_runner.load(path, declared=self.signature)
+        outputs = [(name, model.infer(inputs)) for name, inputs in self.samples]
+        return verify(self.expected, outputs, atol={"": 1e-5}, rtol={"": 1e-5})
+
+
+@pytest.fixture(scope="module")
+def tagger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    batch, length = torch.export.Dim("batch", min=2, max=8), torch.export.Dim("length")
+    example = torch.ones(3, 5, dtype=torch.int64)
+    return saved(
+        tmp_path_factory.mktemp("tagger") / "tagger.pt2",
+        Tagger(),
+        (example,),
+        kwargs={"mask": example.bool(), "unused": torch.ones(3)},
+        dynamic_shapes={
+            "ids": {0: batch, 1: length},
+            "mask": {0: batch, 1: length},
+            "unused": {0: batch},
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def attention_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("attention") / "attention.pt2"
+    return saved(path, Attention(), (torch.ones(2, 3, 4),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+
+
+def tags(batch: int, length: int) -> dict[str, np.ndarray]:
+    return {
+        "ids": np.random.default_rng(batch).integers(0, 10, (batch, length)),
+        "mask": np.random.default_rng(length).integers(0, 2, (batch, length)).astype(bool),
+        "unused": floats((batch,)),
+    }
+
+
+@pytest.fixture
+def tagger(tagger_file: Path, tmp_path: Path) -> Run:
+    return Run(tmp_path, tagger_file, [("min", tags(2, 6)), ("max", tags(8, 3))])
+
+
+@pytest.fixture
+def attention(attention_file: Path, tmp_path: Path) -> Run:
+    return Run(tmp_path, attention_file, [(f"{n}", {"x": floats((n, 3, 4), n)}) for n in (1, 4)])
+
+
+def change_a_weight(path: Path) -> None:
+    """Multiply one element of the first float weight by 1.05."""
+    model = onnx.load(str(path))
+    weight = next(each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT)
+    values = numpy_helper.to_array(weight).copy()
+    values.flat[np.abs(values).argmax()] *= 1.05
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, str(path))
+
+
+def test_the_signature_is_the_programs_own(tagger: Run) -> None:
+    assert tagger.signature == Signature(
+        inputs=(
+            TensorSpec(name="ids", shape=(-1, -1), dtype="int64"),
+            TensorSpec(name="mask", shape=(-1, -1), dtype="bool"),
+            TensorSpec(name="unused", shape=(-1,), dtype="float32"),
+        ),
+        outputs=(
+            TensorSpec(name="hidden", shape=(-1, -1, 4), dtype="float32"),
+            TensorSpec(name="more__0", shape=(-1,), dtype="int64"),
+            TensorSpec(name="more__1", shape=(-1,), dtype="bool"),
+        ),
+    )
+
+
+@pytest.mark.parametrize("opset", [18, 23])
+def test_several_inputs_and_outputs_convert(tagger: Run, opset: int) -> None:
+    path, properties = tagger.convert(opset)
+    exporter = f"torch.onnx {torch.__version__.split('+', 1)[0]} torch.export"
+    assert properties == {"onnx_opset": opset, "exporter": exporter}
+    assert onnx_file.opset(path) == opset
+    model = onnx_runner.load(path, declared=tagger.signature)
+    assert model.signature == tagger.signature
+    assert "unused_inputs" not in model.properties
+    assert tagger.verdict(path).passed
+    change_a_weight(path)
+    assert not tagger.verdict(path).passed
+
+
+def test_attention_and_a_raised_file(attention: Run) -> None:
+    lower, _ = attention.convert(18)
+    assert attention.verdict(lower).passed
+    path, properties = attention.convert(20, raise_from=lower)
+    assert properties == {"onnx_opset": 20, "exporter": "raised from opset 18 by onnx.version_converter"}
+    assert attention.verdict(path).passed
+    change_a_weight(path)
+    assert not attention.verdict(path).passed
+
+
+@pytest.mark.parametrize(
+    ("opset", "sentence"),
+    [
+        (14, r"torch\.export at opset 14: it wrote opset 18 where 14 was asked"),
+        (17, r"torch\.export at opset 17: the ONNX file is not valid: .*Split"),
+    ],
+)
+def test_an_opset_that_the_exporter_gets_wrong_is_refused(attention: Run, opset: int, sentence: str) -> None:
+    with pytest.raises(StepError, match=sentence) as refusal:
+        attention.convert(opset)
+    assert refusal.value.hint == f"set onnx_opsets from 18 to {onnx.defs.onnx_opset_version()}, e.g. [18]"
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    example = torch.ones(2, 4, dtype=torch.float16)
+    source = saved(
+        tmp_path / "half.pt2",
+        torch.nn.Linear(4, 3).half(),
+        (example,),
+        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+    )
+    run = Run(tmp_path, source, [(f"{n}", {"input": floats((n, 4), n, "float16")}) for n in (1, 3)])
+    path, _ = run.convert(18)
+    model = onnx_runner.load(path, declared=run.signature)
+    outputs = [(name, model.infer(inputs)) for name, inputs in run.samples]
+    assert verify(run.expected, outputs, atol={"": 2e-3}, rtol={"": 2e-3}).passed
+
+
+def test_a_sample_outside_the_exported_range_is_named(tagger_file: Path) -> None:
+    model = torch_export.load(tagger_file, declared=NOTHING)
+    with pytest.raises(StepError) as refusal:
+        model.infer(tags(9, 3))
+    assert refusal.value.message.startswith("input ids: axis 0 is 9, the program was exported for 2 to 8 (s")
+    assert refusal.value.hint.startswith("keep min_shapes, max_shapes and max_batch_size within it")
+
+
+def test_a_sample_that_a_fixed_axis_does_not_fit_is_named(attention_file: Path) -> None:
+    model = torch_export.load(attention_file, declared=NOTHING)
+    with pytest.raises(StepError, match="input x: axis 1 is 5, the program was exported for 3"):
+        model.infer({"x": floats((2, 5, 4))})
+
+
+def test_declared_names_rename_by_position(attention_file: Path, tmp_path: Path) -> None:
+    declared = Signature(
+        inputs=(TensorSpec(name="tokens", shape=(-1, 3, 4), dtype="float32"),),
+        outputs=(TensorSpec(name="mixed", shape=(-1, 3, 4), dtype="float32"),),
+    )
+    run = Run(tmp_path, attention_file, [("a", {"tokens": floats((3, 3, 4))})], declared)
+    path, _ = run.convert(18)
+    assert onnx_runner.load(path, declared=run.signature).signature == declared
+    assert run.verdict(path).passed
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ((), ""),
+        ((("x", (-1, 3, 4), "float16"),), "inputs: x is declared float16, the model has float32"),
+        ((("x", (-1, 7, 4), "float32"),), r"inputs: x is declared \[-1, 7, 4\], the model has \[-1, 3, 4\]"),
+        ((("x", (-1, 3, 4), "float32"), ("y", (1,), "float32")), "inputs: declared 2, the model has 1"),
+    ],
+)
+def test_declared_inputs_are_held_against_the_programs(
+    attention_file: Path, inputs: tuple[tuple[str, tuple[int, ...], str], ...], sentence: str
+) -> None:
+    specs = tuple(TensorSpec(name=name, shape=shape, dtype=dtype) for name, shape, dtype in inputs)
+    declared = Signature(inputs=specs, outputs=())
+    if not sentence:
+        assert torch_export.load(attention_file, declared=declared).signature.inputs[0].name == "x"
+        return
+    with pytest.raises(StepError, match=sentence) as refusal:
+        torch_export.load(attention_file, declared=declared)
+    assert refusal.value.hint == 'declare these: ["x:-1,3,4:float32"]'
+
+
+def test_bfloat16_is_refused(tmp_path: Path) -> None:
+    class Inside(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.to(torch.bfloat16)).to(torch.float32)
+
+    source = saved(tmp_path / "inside.pt2", Inside(4, 3).bfloat16(), (torch.ones(2, 4),))
+    run = Run(tmp_path, source, [("a", {"x": floats((2, 4))})])
+    with pytest.raises(StepError, match="weight weight is bfloat16, which ONNX Runtime cannot run on a CPU"):
+        run.convert(18)
+    example = torch.ones(2, 4, dtype=torch.bfloat16)
+    whole = saved(tmp_path / "whole.pt2", torch.nn.Linear(4, 3).bfloat16(), (example,))
+    with pytest.raises(StepError, match="input is bfloat16, which NumPy does not have"):
+        torch_export.load(whole, declared=NOTHING)
+
+
+def test_an_operator_that_onnx_does_not_have_is_named(tmp_path: Path) -> None:
+    class Singular(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.svd(x)[1]
+
+    source = saved(tmp_path / "svd.pt2", Singular(), (torch.ones(4, 3),))
+    run = Run(tmp_path, source, [("a", {"x": floats((4, 3))})])
+    with pytest.raises(StepError, match=r"cannot write the operator aten\._linalg_svd at any opset") as refusal:
+        run.convert(18)
+    assert "Next steps" not in str(refusal.value)
+
+
+def test_an_operator_that_the_exporter_fails_at_is_named(tmp_path: Path) -> None:
+    class Flat(torch.nn.Module):
+        def forward(self, q: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.scaled_dot_product_attention(q, q, q)
+
+    source = saved(tmp_path / "flat.pt2", Flat(), (torch.ones(2, 3, 4),))
+    run = Run(tmp_path, source, [("a", {"q": floats((2, 3, 4))})])
+    with pytest.raises(StepError) as refusal:
+        run.convert(18)
+    assert refusal.value.message.endswith(
+        "fails at opset 18 at the operator aten.scaled_dot_product_attention: "
+        "only 4D query, key, and value are supported"
+    )
+
+
+def test_constants_among_the_inputs_keep_their_values(tmp_path: Path) -> None:
+    class Scaled(torch.nn.Module):
+        def forward(self, x: torch.Tensor, times: int, bias: torch.Tensor | None) -> tuple[torch.Tensor, None]:
+            return x * times if bias is None else x * times + bias, None
+
+    source = saved(tmp_path / "scaled.pt2", Scaled(), (torch.ones(2), 3, None))
+    model = torch_export.load(source, declared=NOTHING)
+    assert [each.name for each in model.signature.inputs] == ["x"]
+    outputs = model.infer({"x": np.array([1, 2], np.float32)})
+    assert {name: value.tolist() for name, value in outputs.items()} == {"output__0": [3, 6]}
+
+
+def test_files_that_are_no_program_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.pt2").write_text("hello")
+    with pytest.raises(StepError, match=r"text.pt2 cannot be loaded as a torch\.export program: ") as refusal:
+        torch_export.load(tmp_path / "text.pt2", declared=NOTHING)
+    assert refusal.value.hint.startswith("save it with torch.export.save")
+
+
+def test_a_copy_is_the_same_program(tagger: Run, tmp_path: Path) -> None:
+    destination = tmp_path / "copy" / "model.pt2"
+    destination.parent.mkdir()
+    conversion = Conversion(source=tagger.source, destination=destination)
+    assert CONVERTERS["torch_export_to_torch_export"].convert(conversion) == {"exporter": "copied"}
+    model = torch_export.load(destination, declared=tagger.signature)
+    outputs = [(name, model.infer(inputs)) for name, inputs in tagger.samples]
+    assert verify(tagger.expected, outputs, atol={"": 0.0}, rtol={"": 0.0}).passed

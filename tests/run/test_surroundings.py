@@ -1,0 +1,156 @@
+"""Runs on a machine that does not play along: closed streams, what cannot be written, leftovers of earlier runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from navigator.cli import main
+
+TINY = """\
+model_name: tiny
+model_path: tiny.onnx
+target_formats: [onnx]
+onnx_opsets: [13, 17]
+max_batch_size: 4
+"""
+
+CONVERT = [sys.executable, "-m", "navigator", "convert"]
+
+
+def states(results: dict[str, Any]) -> list[str]:
+    return [each["status"]["state"] for each in results["results"]]
+
+
+def break_model(project: Path) -> None:
+    """Leave an ONNX file that no runtime knows an operator of."""
+    path = project / "tiny.onnx"
+    path.write_bytes(path.read_bytes().replace(b"Tanh", b"Tonh"))
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(project: Path) -> None:
+    """As in `model-navigator convert | head -1`, which must not make an unfinished run look good."""
+    (project / "navigator.yaml").write_text(TINY)
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(CONVERT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writer)
+
+    results = yaml.safe_load((project / "navigator_workspace/convert_results.yaml").read_text())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert results["complete"]
+    assert states(results) == ["passed", "passed"]
+
+
+def test_a_reader_that_goes_away_does_not_make_a_bad_run_good(project: Path) -> None:
+    break_model(project)
+    (project / "navigator.yaml").write_text(TINY)
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(CONVERT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_no_bug(project: Path, closed: str) -> None:
+    (project / "navigator.yaml").write_text(TINY)
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" "$@" {closed}', *CONVERT], stderr=subprocess.PIPE, text=True, timeout=120
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert yaml.safe_load((project / "navigator_workspace/convert_results.yaml").read_text())["complete"]
+
+
+def test_results_that_cannot_be_written_are_said_and_the_summary_is_shown(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "navigator.yaml").write_text(TINY)
+    (project / "navigator_workspace/convert_results.yaml").mkdir(parents=True)
+
+    assert main(["convert"]) == 1
+
+    told = capsys.readouterr()
+    assert "All 2 cells match the source model" in told.out
+    assert "convert_results.yaml could not be written: Is a directory" in told.err
+    assert "free space or correct the permissions, then run again" in told.err
+
+
+def test_a_workspace_that_cannot_hold_an_artifact_fails_its_cells(convert: Any, project: Path) -> None:
+    (project / "navigator_workspace").mkdir()
+    (project / "navigator_workspace/converted").write_text("not a directory")
+
+    code, results = convert(TINY)
+
+    assert code == 1
+    assert states(results) == ["failed", "failed"]
+    assert "the workspace cannot be used" in results["results"][0]["status"]["message"]
+    assert results["results"][0]["remedy"] == "free space or correct the permissions, then run again"
+
+
+def test_a_blocked_cell_keeps_no_artifact_of_an_earlier_run(convert: Any, project: Path) -> None:
+    convert(TINY)
+    assert (project / "navigator_workspace/converted/tiny/onnx_op17/model.onnx").exists()
+    break_model(project)
+
+    code, results = convert(TINY)
+
+    assert code == 1
+    assert states(results) == ["blocked", "blocked"]
+    assert not list((project / "navigator_workspace/converted").rglob("model.onnx"))
+
+
+def test_every_blocked_cell_is_told_while_the_run_goes_on(
+    convert: Any, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_model(project)
+
+    convert(TINY)
+
+    progress = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    assert sorted(line.split()[:3] for line in progress) == [
+        ["tiny", "onnx_op13", "blocked"],
+        ["tiny", "onnx_op17", "blocked"],
+    ]
+
+
+def test_the_reproduction_of_a_reproduction_is_the_same_command(convert: Any, project: Path) -> None:
+    break_model(project)
+
+    _, results = convert(TINY, "--models", "tiny", "--cells", "onnx_op13", "--verbose")
+
+    assert results["results"][0]["reproduce"] == "model-navigator convert --models tiny --cells onnx_op13 --verbose"
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("inputs: x:-1,5:float32", "inputs: x is declared [-1, 5], the model has [-1, 4]"),
+        ("inputs: x:-1,4:float16", "inputs: x is declared float16, the model has float32"),
+        ("outputs: w:-1,3:float32", "outputs: w is declared, the model has none of that name"),
+    ],
+)
+def test_a_declared_signature_that_an_onnx_file_contradicts_is_said(convert: Any, declared: str, message: str) -> None:
+    code, results = convert(f"{TINY}{declared}\n")
+
+    assert code == 1
+    assert states(results) == ["blocked", "blocked"]
+    assert results["results"][0]["status"]["message"].endswith(message)
+    what = declared.partition(":")[0]
+    assert results["results"][0]["remedy"].startswith(f"correct {what}, or leave it out: the model says [")
+
+
+def test_a_size_that_only_the_declaration_fixes_holds(convert: Any) -> None:
+    code, results = convert(f"{TINY}inputs: x:2,4:float32\n")
+
+    assert code == 0
+    assert {tuple(each["shapes"]["x"]) for each in results["results"][0]["samples"]} == {(2, 4)}

@@ -1,0 +1,127 @@
+"""The schema is the one description: keys, defaults, choices and the table agree with the records."""
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from navigator import config
+from navigator.config import schema
+from navigator.records import Format, LaunchMode, ModelConfig, Precision, PrecisionMode, RunConfig, to_data
+
+# What the loader fills in, and no user writes.
+BOOKKEEPING = {ModelConfig: {"config_path", "line", "given"}, RunConfig: {"models", "config_path"}}
+SCOPES = {ModelConfig: schema.MODEL, RunConfig: schema.RUN}
+
+
+@pytest.mark.parametrize("record", [ModelConfig, RunConfig])
+def test_keys_are_the_record_s_fields(record: type[Any]) -> None:
+    keys = {option.key for option in schema.options().values() if option.scope == SCOPES[record]}
+    assert keys == {field.name for field in dataclasses.fields(record)} - BOOKKEEPING[record]
+
+
+def test_defaults_are_the_record_s() -> None:
+    records = [to_data(ModelConfig(model_name="m", model_path=Path("m"))), to_data(RunConfig(models=()))]
+    fields = json.loads(json.dumps({**records[1], **records[0]}))
+    for option in schema.options().values():
+        if option.key in ("model_name", "model_path", "config_path"):
+            continue
+        default = option.default
+        assert default == fields[option.key], option.key
+
+
+def test_choices_are_the_record_s() -> None:
+    expected = {
+        "model_format": Format,
+        "target_formats": Format,
+        "tensorrt_precisions": Precision,
+        "tensorrt_precisions_mode": PrecisionMode,
+        "launch_mode": LaunchMode,
+    }
+    for key, enum in expected.items():
+        assert set(schema.options()[key].choices) == {str(member) for member in enum}
+    assert {option.key for option in schema.options().values() if option.choices} == set(expected)
+
+
+def test_the_schema_is_a_schema_and_its_examples_and_defaults_fit() -> None:
+    whole = schema.schema()
+    jsonschema.Draft202012Validator.check_schema(whole)
+    for section in ("model_options", "run_options"):
+        for key, described in whole["$defs"][section]["properties"].items():
+            if "x-alias-of" in described:
+                continue
+            assert described["description"].endswith("."), key
+            rules = jsonschema.Draft202012Validator({**described, "$defs": whole["$defs"]})
+            for value in [*described["examples"], *([described["default"]] if "default" in described else [])]:
+                rules.validate(value)
+
+
+def test_examples_are_what_the_loader_takes(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x08\x3a\x00")
+    parser = argparse.ArgumentParser()
+    config.add_options(parser)
+    for option in schema.options().values():
+        if option.key in ("model_path", "samples", "config_path"):
+            continue
+        typed = parser.parse_args([option.flag, *option.argument.split()])
+        common = {"model_name": "m", "model_path": "m.onnx"}
+        config.load(None, {**common, **config.overrides(typed)}, working_directory=tmp_path)
+        config.load(None, {**common, option.key: option.example}, working_directory=tmp_path)
+
+
+def test_schema_path_in_a_checkout_and_in_a_wheel(tmp_path: Path) -> None:
+    assert config.schema_path("navigator.schema.json").parent.name == "schemas"
+    with pytest.raises(FileNotFoundError, match=r"schemas/nothing\.json is missing"):
+        config.schema_path("nothing.json")
+    # A wheel has the schemas inside of the package.
+    root = Path(config.__file__).parents[2]
+    package = tmp_path / "navigator"
+    package.mkdir()
+    for child in (root / "navigator").iterdir():
+        if child.name in ("__init__.py", "records.py", "errors.py", "config"):
+            (package / child.name).symlink_to(child)
+    (package / "config").unlink()
+    (package / "config").mkdir()
+    for child in (root / "navigator" / "config").glob("*.py"):
+        (package / "config" / child.name).write_bytes(child.read_bytes())
+    (package / "schemas").mkdir()
+    (package / "schemas" / "navigator.schema.json").write_bytes(
+        config.schema_path("navigator.schema.json").read_bytes()
+    )
+    code = "from navigator.config import schema_path; print(schema_path('navigator.schema.json'))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == str(package / "schemas" / "navigator.schema.json")
+
+
+def test_table_has_every_option() -> None:
+    table = config.option_table()
+    rows = table.splitlines()
+    assert rows[:2] == ["| key and option | type | default | meaning |", "|---|---|---|---|"]
+    assert len(rows) == 2 + len(schema.options())
+    assert table.endswith("|\n")
+    assert (
+        "| `tensorrt_precisions` `--tensorrt-precisions`, `--target-precisions` | list of `int8`, `fp16`, `fp32` | "
+        "`[fp16, fp32]` | Precisions of TensorRT engines. |"
+    ) in rows
+    assert (
+        "| `output_path` `--output-path`, `-o` | path |  | Where the first good converted model is copied to. |" in rows
+    )
+    # Every row has four cells, whatever its text holds.
+    assert {row.replace("\\|", "").count("|") for row in rows} == {5}
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ({"": 1e-5, "a:0": [1, 2]}, '{"": 1e-05, "a:0": [1, 2]}'),
+        ([True, None, 0.0, "x"], "[true, null, 0, x]"),
+    ],
+)
+def test_flow(value: Any, written: str) -> None:
+    assert schema.flow(value) == written

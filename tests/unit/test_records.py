@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navigator.records import (
+    CellResult,
+    Comparison,
+    Format,
+    ModelConfig,
+    OutputModel,
+    State,
+    Status,
+    TensorSpec,
+    Tolerances,
+    from_data,
+    to_data,
+)
+
+GOOD = Comparison(output="y", passed=True, atol=1e-5, rtol=1e-5, samples=1, total=4, max_abs_error=0.0)
+MADE = OutputModel(name="m.onnx", path=Path("/w/model.onnx"), format=Format.ONNX, size_bytes=1, sha256="0" * 64)
+
+
+def passed(
+    *,
+    output_model: OutputModel | None = MADE,
+    expected: tuple[str, ...] = ("y",),
+    comparisons: tuple[Comparison, ...] = (GOOD,),
+) -> CellResult:
+    return CellResult(
+        model_name="m",
+        cell="onnx",
+        status=Status(state=State.PASSED),
+        source_model_config={},
+        conversion_config={},
+        comparator_config=Tolerances(atol={"": 1e-5}, rtol={"": 1e-5}),
+        expected_outputs=expected,
+        comparisons=comparisons,
+        output_model=output_model,
+    )
+
+
+def test_passed_with_an_artifact_and_a_comparison_per_output_can_be_constructed() -> None:
+    assert State.PASSED is passed().status.state
+
+
+def test_passed_needs_an_artifact() -> None:
+    with pytest.raises(ValueError, match="passed without an artifact"):
+        passed(output_model=None)
+
+
+@pytest.mark.parametrize(
+    ("expected", "comparisons"),
+    [
+        ((), ()),
+        (("y",), ()),
+        (("y", "z"), (GOOD,)),
+        ((), (GOOD,)),
+        (("z",), (GOOD,)),
+    ],
+)
+def test_passed_needs_a_passing_comparison_for_every_output_of_the_source(
+    expected: tuple[str, ...], comparisons: tuple[Comparison, ...]
+) -> None:
+    with pytest.raises(ValueError, match="passed without a passing comparison per output"):
+        passed(expected=expected, comparisons=comparisons)
+
+
+def test_passed_cannot_hold_a_failing_comparison() -> None:
+    extra = Comparison(output="extra", passed=False, atol=0, rtol=0, samples=1, problem="not an output of the source")
+
+    with pytest.raises(ValueError, match="passed with a failing comparison"):
+        passed(comparisons=(GOOD, extra))
+
+
+def test_a_result_survives_the_round_trip_to_plain_data() -> None:
+    assert passed() == from_data(CellResult, to_data(passed()))
+
+
+@given(
+    name=st.text(min_size=1, max_size=8),
+    shape=st.none() | st.lists(st.integers(-1, 99), max_size=4).map(tuple),
+    tolerance=st.floats(0, 1),
+    paths=st.lists(st.sampled_from([Path("/a"), Path("/b/c")]), max_size=2).map(tuple),
+)
+def test_a_model_survives_the_round_trip_to_plain_data(
+    name: str, shape: tuple[int, ...] | None, tolerance: float, paths: tuple[Path, ...]
+) -> None:
+    model = ModelConfig(
+        model_name="m",
+        model_path=Path("/m.onnx"),
+        model_format=Format.ONNX,
+        inputs=(TensorSpec(name=name, shape=shape, dtype="float32"),),
+        atol={name: tolerance},
+        max_shapes={name: (1, 2)},
+        samples=paths,
+    )
+
+    assert model == from_data(ModelConfig, to_data(model))

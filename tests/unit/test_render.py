@@ -1,0 +1,656 @@
+"""Reports and plans as people read them: golden files, hostile names, limits, terminals and logs.
+
+`UPDATE_CASES=1 pytest tests/unit/test_render.py` writes the golden files anew; look at their diff.
+"""
+
+import io
+import os
+import re
+import subprocess
+import sys
+import threading
+import tty
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from navigator import report as reports
+from navigator.records import (
+    Cell,
+    CellResult,
+    Comparison,
+    Configuration,
+    Format,
+    ModelConfig,
+    ModelPlan,
+    Plan,
+    Report,
+    State,
+    Status,
+    Step,
+    Tolerances,
+    WorstElement,
+)
+from navigator.render import words
+from navigator.render.console import Progress, plan_text, show_summary, summary_text
+from navigator.render.escape import code, fence, row, text
+from navigator.render.markdown import summary
+from navigator.render.plain import result_line
+
+CASES = Path(__file__).parents[1] / "cases" / "render"
+EVERY_STATE = reports.read(CASES / "every_state.yaml")
+GOOD = reports.read(CASES / "good.yaml")
+
+
+def of_state(state: State) -> CellResult:
+    return next(result for result in EVERY_STATE.results if result.status.state is state)
+
+
+def golden(name: str, shown: str) -> None:
+    path = CASES / name
+    if os.environ.get("UPDATE_CASES"):
+        path.write_text(shown, encoding="utf-8")
+    assert shown == path.read_text(encoding="utf-8")
+
+
+# Golden files -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD)])
+def test_markdown(name: str, report: Report) -> None:
+    golden(f"{name}.md", summary(report))
+
+
+@pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD)])
+def test_plain_text(name: str, report: Report) -> None:
+    golden(f"{name}.txt", summary_text(report))
+
+
+def a_plan() -> Plan:
+    onnx = Configuration(target_format=Format.ONNX, onnx_opset=13)
+    engine = Configuration(target_format=Format.TRT, onnx_opset=13)
+    config = ModelConfig(model_name="resnet50", model_path=Path("/models/resnet50.pt"))
+
+    def step(label: str, parent: str | None = None, raise_from: tuple[str, ...] = ()) -> Step:
+        return Step(
+            label=label,
+            converter="torchscript_to_onnx",
+            source_format=Format.TORCHSCRIPT,
+            target_format=Format.ONNX,
+            parent=parent,
+            raise_from=raise_from,
+        )
+
+    missing = {"state": State.UNAVAILABLE, "reason": "not installed: tensorrt", "remedy": "pip install tensorrt"}
+    cells = (
+        Cell(label="onnx_op13", configuration=onnx, steps=("onnx_op13",)),
+        Cell(label="onnx_op14", configuration=onnx, steps=("onnx_op14",)),
+        Cell(
+            label="onnx_op13/trt_fp16_hierarchy",
+            configuration=engine,
+            steps=("onnx_op13", "onnx_op13/trt_fp16_hierarchy"),
+            **missing,  # type: ignore[arg-type]  # one dictionary for keywords of several types
+        ),
+        Cell(
+            label="onnx_op13/trt_fp32",
+            configuration=engine,
+            steps=("onnx_op13", "onnx_op13/trt_fp32"),
+            merged=1,
+            requested=False,
+            **missing,  # type: ignore[arg-type]  # as above
+        ),
+        Cell(
+            label="tf-savedmodel",
+            configuration=onnx,
+            requested=False,
+            state=State.NOT_APPLICABLE,
+            reason="no conversion leads from torchscript to tf-savedmodel",
+            remedy="from torchscript these can be made: torchscript, onnx",
+        ),
+    )
+    resnet = ModelPlan(
+        config=config,
+        source_format=Format.TORCHSCRIPT,
+        steps=(step("onnx_op13"), step("onnx_op14", raise_from=("onnx_op13",))),
+        cells=cells,
+        notes=("onnx_opsets: 14 by default",),
+    )
+    bert = replace(
+        resnet, config=replace(config, model_name="bert"), cells=(cells[4],), steps=(), source_format=Format.TRT
+    )
+    return Plan(models=(resnet, bert))
+
+
+def test_plan() -> None:
+    golden("plan.txt", plan_text(a_plan()))
+
+
+# What the summary says ----------------------------------------------------------------------------------------------
+
+
+def test_failing_cells_come_first_and_causes_before_what_they_block() -> None:
+    shown = summary(EVERY_STATE)
+    titles = [
+        "`resnet50` / `onnx_op14`: mismatched",
+        "`effnet` / `onnx_op13`: failed",
+        "Blocked, unavailable or undecided",
+    ]
+    places = [shown.index(title) for title in [*titles, "**Warnings**", "2 of 3 passed", "<details>"]]
+    assert places == sorted(places)
+    table = shown[shown.index("2 of 3 passed") :]
+    assert table.index("`onnx_op14`") < table.index("`onnx_op13`")
+
+
+def test_every_cell_is_shown_in_both_forms() -> None:
+    for shown in (summary(EVERY_STATE), summary_text(EVERY_STATE)):
+        for result in EVERY_STATE.results:
+            assert result.cell in shown
+            assert words.word(result.status.state) in shown
+
+
+def test_cells_blocked_for_one_reason_are_told_once_with_what_to_do() -> None:
+    blocked = replace(of_state(State.BLOCKED), remedy="write max_shapes: {x: [8, 128]}")
+    both = replace(EVERY_STATE, results=(blocked, replace(blocked, cell="onnx_op17")))
+
+    lines = summary_text(both).splitlines()
+    at = lines.index(f"effnet  {blocked.cell}, onnx_op17  BLOCKED")
+    assert lines[at + 1] == f"  {blocked.status.message}"
+    assert lines[at + 2] == "  what to do: write max_shapes: {x: [8, 128]}"
+    assert summary_text(both).count(blocked.status.message) == 1
+
+    shown = summary(both)
+    assert f"`{blocked.cell}`, `onnx_op17`: blocked by" in shown
+    assert "**What to do:** write max\\_shapes: {x: \\[8, 128\\]}" in shown
+
+
+def test_cells_that_cannot_be_made_here_are_told_together_after_what_went_wrong() -> None:
+    absent = of_state(State.UNAVAILABLE)
+    absent = replace(absent, requested=True, status=replace(absent.status, message="no GPU"), remedy="use a GPU")
+    report = replace(EVERY_STATE, results=(absent, replace(absent, cell="trt_fp32"), of_state(State.FAILED)))
+
+    lines = summary_text(report).splitlines()
+    at = lines.index(f"{absent.model_name}  {absent.cell}, trt_fp32  UNAVAILABLE")
+    assert lines[at + 1 : at + 3] == ["  no GPU", "  what to do: use a GPU"]
+    assert lines.index("effnet  onnx_op13  FAILED") < at
+    shown = summary(report)
+    assert f"`{absent.cell}`, `trt_fp32`: unavailable: no GPU\\\n  **What to do:** use a GPU" in shown
+    assert shown.index("`onnx_op13`: failed") < shown.index("unavailable: no GPU")
+
+
+def test_a_suggestion_can_be_pasted() -> None:
+    import yaml
+
+    mismatched = of_state(State.MISMATCHED)
+    assert mismatched.suggested_tolerances is not None
+    block = re.search(r"```yaml\n(.*?)```", summary(EVERY_STATE), re.DOTALL)
+    assert block is not None
+    suggested = Tolerances(
+        atol={"": 1e-5, "out: 1": 3.2e-05, "`x`": 1e-300, "a\nb": 1.0, "name" * 50: 2.0}, rtol={"": 0.0}
+    )
+    assert yaml.safe_load(block.group(1)) == {
+        "atol": dict(mismatched.suggested_tolerances.atol),
+        "rtol": dict(mismatched.suggested_tolerances.rtol),
+    }
+    assert yaml.safe_load(words.tolerance_yaml(suggested)) == {
+        "atol": dict(suggested.atol),
+        "rtol": dict(suggested.rtol),
+    }
+
+
+@pytest.mark.parametrize(
+    ("results", "complete", "said"),
+    [
+        ((of_state(State.PASSED),), True, "The cell matches the source model"),
+        ((of_state(State.PASSED),) * 3, True, "All 3 cells match the source model"),
+        (GOOD.results, True, "All 3 cells match their source models"),
+        (
+            (of_state(State.PASSED), of_state(State.UNVERIFIED)),
+            True,
+            "1 cell matches the source model, 1 is not verified",
+        ),
+        ((of_state(State.PASSED), of_state(State.FAILED)), True, "1 of 2 cells is not good"),
+        ((of_state(State.FAILED), of_state(State.CRASHED)), True, "2 of 2 cells are not good"),
+        ((of_state(State.PASSED), of_state(State.CANCELLED)), False, "Not finished: 1 of 2 cells undecided"),
+        (
+            (of_state(State.FAILED), of_state(State.CANCELLED)),
+            False,
+            "Not finished: 1 of 2 cells undecided, 1 is not good",
+        ),
+        (
+            (of_state(State.NOT_APPLICABLE),),
+            True,
+            "Nothing was converted: no cell can be made on this machine",
+        ),
+    ],
+)
+def test_verdict(results: tuple[CellResult, ...], complete: bool, said: str) -> None:
+    report = reports.build(GOOD.environment, results, complete=complete)
+    assert words.verdict(report) == said
+    assert summary(report).splitlines()[0].endswith(said)
+    assert said in summary_text(report).splitlines()[-1]
+
+
+@pytest.mark.parametrize("report", [EVERY_STATE, GOOD])
+def test_a_warning_is_in_the_first_lines(report: Report) -> None:
+    assert "⚠️ the verification of 1 cell proves little" in summary(report).split("\n\n")[1]
+
+
+def compared(**more: object) -> Comparison:
+    return replace(of_state(State.PASSED).comparisons[0], **more)  # type: ignore[arg-type]  # test data
+
+
+@pytest.mark.parametrize(
+    ("comparison", "share"),
+    [
+        (compared(atol=1e-5, rtol=1e-5, worst=WorstElement(sample="s", index=(0,), reference=1.0, value=1.00001)), 0.5),
+        (compared(atol=0.0, rtol=0.0, worst=WorstElement(sample="s", index=(0,), reference=2, value=2)), 0.0),
+        (compared(atol=0.0, rtol=0.0, worst=WorstElement(sample="s", index=(), reference=2, value=3)), float("inf")),
+        (compared(atol=1.0, rtol=0.0, worst=WorstElement(sample="s", index=(), reference=True, value=False)), 1.0),
+        (compared(worst=None, max_abs_error=None, problem="missing"), float("inf")),
+        (compared(worst=None, max_abs_error=5e-6), 0.5),
+    ],
+)
+def test_share_of_the_tolerance(comparison: Comparison, share: float) -> None:
+    assert words.share(comparison) == pytest.approx(share, rel=1e-3)
+
+
+def test_the_worst_output_is_the_one_nearest_to_its_own_tolerance() -> None:
+    near = compared(
+        output="near", atol=1e-6, rtol=0.0, worst=WorstElement(sample="s", index=(), reference=0.0, value=9e-7)
+    )
+    large = compared(
+        output="large", atol=1.0, rtol=0.0, worst=WorstElement(sample="s", index=(), reference=0.0, value=0.1)
+    )
+    failing = replace(near, output="failing", passed=False, worst=None, max_abs_error=0.0)
+    assert words.worst([large, near]) is near
+    assert words.worst([large, failing, near]) is failing
+    assert words.worst([]) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (0.0, "0 %"),
+        (1e-6, "< 0.1 %"),
+        (0.003, "0.3 %"),
+        (0.21, "21 %"),
+        (0.99999, "< 100 %"),
+        (1.0, "100 %"),
+        (1.00001, "> 100 %"),
+        (3.2, "320 %"),
+        (float("inf"), "> 10,000 %"),
+    ],
+)
+def test_percent_never_rounds_across_a_border(part: float, said: str) -> None:
+    assert words.percent(part) == said
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (102_000_000, "97.3 MiB"), (5 * 2**40, "5.0 TiB")],
+)
+def test_sizes(amount: int, said: str) -> None:
+    assert words.size(amount) == said
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (3599.9, "60 min 0 s"), (7260, "2 h 1 min")],
+)
+def test_durations(amount: float, said: str) -> None:
+    assert words.seconds(amount) == said.replace("60 min 0 s", "1 h 0 min")
+
+
+# Hostile text -------------------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "a|b",
+    "a\\|b",
+    "`a` ``b``",
+    "a\n# heading",
+    "\n\n</details>",
+    "<script>alert(1)</script>",
+    "<!-- navigator: report -->",
+    "-->",
+    "@everyone and @org/team",
+    "owner/repository#12 #34 GH-56",
+    "https://example.com/x and www.example.com and me@example.com",
+    "![image](https://example.com/x.png)",
+    "[link](javascript:alert(1))",
+    "**bold** _it_ ~~gone~~ $x^2$",
+    "\x1b[2J\x1b]0;title\x07",
+    "right\u202eto left",
+    "- item",
+    "1. item",
+    "> quote",
+    "=====",
+    "&lt;b&gt; &#64;",
+    "```\nfence\n```",
+    "$`math`$",
+    " leading and trailing ",
+    "",
+    "name" * 500,
+    "\udcff",
+]
+
+MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+OURS = re.compile(r"</?(code|sub|details|summary)>")
+
+
+def hostile_report(name: str) -> Report:
+    """Return a report with `name` wherever foreign text can be."""
+    results = []
+    for result in EVERY_STATE.results:
+        comparisons = tuple(
+            replace(
+                each,
+                output=name,
+                problem=name if each.problem else "",
+                worst=replace(each.worst, sample=name) if each.worst else None,
+            )
+            for each in result.comparisons
+        )
+        results.append(
+            replace(
+                result,
+                model_name=name,
+                cell=name,
+                status=Status(state=result.status.state, message=name, log_path=Path(f"/{name}".replace("\0", ""))),
+                comparisons=comparisons,
+                expected_outputs=(name,) if result.status.state is State.PASSED else (),
+                source_model_config={"model_format": name},
+                warnings=(name,),
+                remedy=name,
+                reproduce=name,
+                suggested_tolerances=Tolerances(atol={name: 1.0}, rtol={}),
+            )
+        )
+    environment = replace(EVERY_STATE.environment, cpu=name, notes=(name,))
+    return reports.build(environment, results, notes=[name])
+
+
+def structure(markdown: str) -> list[str]:
+    """Return the blocks of a text and what is neither text nor code inside them."""
+    found = []
+    for token in MARKDOWN.parse(markdown):
+        if token.type == "html_block":
+            found.extend(re.findall(r"<[^>]*>", token.content))
+        elif token.type != "inline":
+            found.append(token.type)
+        for child in token.children or ():
+            if child.type == "html_inline":
+                assert OURS.fullmatch(child.content), child.content
+            else:
+                assert child.type in (
+                    "text",
+                    "text_special",
+                    "code_inline",
+                    "strong_open",
+                    "strong_close",
+                    "softbreak",
+                    "hardbreak",
+                )
+    return found
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_or_message_changes_the_structure(name: str) -> None:
+    shown = summary(hostile_report(name))
+    assert structure(shown) == structure(summary(hostile_report("harmless" if name.strip() else name)))
+    assert "<!--" not in shown
+    visible = "\n".join(
+        child.content for token in MARKDOWN.parse(shown) for child in token.children or () if child.type == "text"
+    )
+    assert not re.search(r"@(everyone|org|example)|://|www\.|#\d|GH-\d", visible)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", shown)
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_text_stays_one_cell_of_a_table(value: str) -> None:
+    for escaped in (text(value), code(value)):
+        shown = f"{row(['a', 'b'])}\n|---|---|\n{row([escaped, 'end'])}\n"
+        cells = [token for token in MARKDOWN.parse(shown) if token.type == "td_open"]
+        rows = [token for token in MARKDOWN.parse(shown) if token.type == "tr_open"]
+        inline = [token for token in MARKDOWN.parse(shown) if token.type == "inline"]
+        assert (len(rows), len(cells)) == (2, 2)
+        assert inline[-1].content == "end"
+        words_shown = "".join(
+            child.content
+            for child in inline[-2].children or ()
+            if child.type in ("text", "text_special", "code_inline")
+        )
+        assert "".join(words_shown.replace("\u200b", "").split()) in ("".join(words.clean(value).split()), '""')
+
+
+@given(st.text(alphabet="`~ab\n<!->", max_size=60))
+@settings(deadline=None)
+def test_nothing_ends_a_code_block(content: str) -> None:
+    tokens = MARKDOWN.parse(f"{fence(content, 'shell')}\n\nafter\n")
+    assert [token.type for token in tokens] == ["fence", "paragraph_open", "inline", "paragraph_close"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_plain_text_holds_no_control_characters(name: str) -> None:
+    shown = summary_text(hostile_report(name)) + plan_text(hostile_plan(name))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff]", shown)
+
+    def outer(report: Report) -> list[str]:
+        # YAML needs two lines for a long key.
+        return [line for line in summary_text(report).splitlines() if not line.startswith("    ")]
+
+    assert len(outer(hostile_report(name))) == len(outer(hostile_report("harmless" if name.strip() else name)))
+
+
+def hostile_plan(name: str) -> Plan:
+    model = a_plan().models[0]
+    cells = tuple(replace(cell, label=name, steps=(name,), reason=name, remedy=name) for cell in model.cells)
+    return Plan(models=(replace(model, config=replace(model.config, model_name=name), cells=cells, notes=(name,)),))
+
+
+# Limits -------------------------------------------------------------------------------------------------------------
+
+
+def many_failures() -> Report:
+    failed, passed = of_state(State.MISMATCHED), of_state(State.PASSED)
+    results = [replace(failed, model_name=f"bad{number}") for number in range(20)]
+    results += [replace(passed, model_name=f"fine{number}") for number in range(20)]
+    return reports.build(EVERY_STATE.environment, results, notes=["a note"], complete=True)
+
+
+def test_no_limit_cuts_nothing() -> None:
+    whole = summary(EVERY_STATE)
+    assert summary(EVERY_STATE, limit_chars=len(whole)) == whole
+    assert "Left out" not in whole
+
+
+@pytest.mark.parametrize("report", [EVERY_STATE, many_failures()])
+@pytest.mark.parametrize("share", [0.99, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1])
+def test_a_limit_holds_and_says_what_is_missing(report: Report, share: float) -> None:
+    limit = int(len(summary(report)) * share)
+    shown = summary(report, limit_chars=limit)
+    assert len(shown) <= limit
+    assert shown.startswith(summary(report).split("\n\n")[0])
+    assert "**Left out**, since the whole report is too long for this place: " in shown
+    structure(shown)
+
+
+def test_a_tiny_limit_keeps_the_verdict() -> None:
+    assert summary(EVERY_STATE, limit_chars=60) == "## ⚠️ Not finished: 1 of 11 cells undecided, 6 are not good\n"[:60]
+
+
+@pytest.mark.parametrize("share", [0.95, 0.8, 0.6, 0.4])
+def test_passed_cells_go_before_failing_ones(share: float) -> None:
+    report = many_failures()
+    shown = summary(report, limit_chars=int(len(summary(report)) * share))
+    tables = [number for number in range(20) if f"### `fine{number}`" in shown]
+    details = [number for number in range(20) if f"### ❌ `bad{number}`" in shown]
+    assert tables == list(range(len(tables)))
+    assert details == list(range(len(details)))
+    assert not tables or len(details) == 20
+    if len(details) < 20:
+        cut = 20 - len(details)
+        assert f"place: details of failing cells{f' ({cut})' if cut > 1 else ''}, notes, tables" in shown
+        assert "- ❌ `bad19` / `onnx_op14`: mismatched: output 'logits'" in shown, "one line is left of each"
+
+
+# Terminals and logs -------------------------------------------------------------------------------------------------
+
+
+def test_a_line_for_a_result() -> None:
+    assert result_line(GOOD.results[1]) == "resnet50  onnx_op13  passed         3.0 s  max abs 3.1e-06 (atol 1e-05)"
+    cached = result_line(GOOD.results[0])
+    assert cached == "resnet50  torchscript  passed        cached  max abs 3.1e-06 (atol 1e-05)"
+    crashed = result_line(of_state(State.CRASHED), widths=(8, 12))
+    assert crashed == "effnet    onnx_op14     crashed        1.0 s  the worker was killed by signal SIGSEGV"
+
+
+def test_an_error_that_passes_by_rtol_names_rtol() -> None:
+    assert words.errors(compared(max_abs_error=0.5, atol=1e-5, rtol=1e-3)) == "max abs 0.5 (atol 1e-05, rtol 0.001)"
+
+
+def finish(progress: Progress, results: list[CellResult]) -> None:
+    for result in results:
+        progress.started(result.model_name, result.cell, "convert")
+        progress.finished(result.model_name, result.cell, "convert", replace(result, status=UNDECIDED))
+        progress.started(result.model_name, result.cell, "verify")
+        progress.finished(result.model_name, result.cell, "verify", result)
+
+
+UNDECIDED = Status(state=State.CANCELLED, message="not decided")
+DECIDED = [replace(of_state(State.CRASHED), cell=f"cell{number}") for number in range(40)]
+
+
+def test_a_log_gets_one_plain_line_for_each_decided_cell() -> None:
+    stream = io.StringIO()
+    with Progress(a_plan(), stream) as progress:
+        progress.started("resnet50", "source", "reference")
+        progress.finished("resnet50", "source", "reference", None)
+        finish(progress, [of_state(State.CRASHED), GOOD.results[1]])
+    assert stream.getvalue() == (
+        "effnet    onnx_op14  crashed        1.0 s  the worker was killed by signal SIGSEGV\n"
+        "resnet50  onnx_op13  passed         3.0 s  max abs 3.1e-06 (atol 1e-05)\n"
+    )
+
+
+def test_threads_do_not_tear_lines() -> None:
+    stream = io.StringIO()
+    with Progress(a_plan(), stream) as progress:
+        threads = [threading.Thread(target=finish, args=(progress, DECIDED[start::4])) for start in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    lines = stream.getvalue().splitlines()
+    assert sorted(lines) == sorted(result_line(result, widths=(8, 9)) for result in DECIDED)
+
+
+def test_a_stream_that_lacks_characters_gets_question_marks() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    with Progress(a_plan(), stream) as progress:
+        finish(progress, [replace(DECIDED[0], model_name="modèle")])
+    stream.seek(0)
+    assert stream.read().startswith("mod?le")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[io.TextIOWrapper, int]]:
+    """A pseudo-terminal: the end that a program writes to, and the one that a person looks at."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    seen, written = os.openpty()
+    tty.setraw(written)
+    with os.fdopen(written, "w", encoding="utf-8") as stream:
+        yield stream, seen
+    os.close(seen)
+
+
+class Reader(threading.Thread):
+    """Collects what comes out of a terminal, which holds only a few KiB itself."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(daemon=True)
+        self._number = number
+        self._content = b""
+        self.start()
+
+    def run(self) -> None:
+        while not self._content.endswith(b"END\n"):
+            self._content += os.read(self._number, 65536)
+
+    def all(self, stream: io.TextIOWrapper) -> str:
+        stream.write("END\n")
+        stream.flush()
+        self.join(30)
+        return self._content.decode()
+
+
+def test_a_terminal_gets_a_bar_and_coloured_lines(terminal: tuple[io.TextIOWrapper, int]) -> None:
+    stream, seen = terminal
+    reader = Reader(seen)
+    with Progress(a_plan(), stream) as progress:
+        progress.started("resnet50", "onnx_op13", "convert")
+        finish(progress, [of_state(State.CRASHED), replace(GOOD.results[1], model_name="[bold]m[/bold]")])
+    shown = reader.all(stream)
+    assert "\x1b[1;31meffnet    onnx_op14  crashed" in shown
+    assert "\x1b[32m[bold]m[/bold]  onnx_op13  passed" in shown, "names are no markup"
+    assert "0/2" in shown
+    assert shown.count("killed by signal") == 1
+    assert "\x1b[?25h" in shown, "the cursor is back"
+
+
+@pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("TERM", "")])
+def test_a_dumb_terminal_gets_plain_lines(
+    terminal: tuple[io.TextIOWrapper, int], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    stream, seen = terminal
+    reader = Reader(seen)
+    with Progress(a_plan(), stream) as progress:
+        finish(progress, [of_state(State.CRASHED)])
+    assert reader.all(stream) == f"{result_line(of_state(State.CRASHED), widths=(8, 9))}\nEND\n"
+
+
+def test_the_summary_is_coloured_on_a_terminal_and_without_on_request(
+    terminal: tuple[io.TextIOWrapper, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, seen = terminal
+    monkeypatch.setattr(sys, "stdout", stream)
+    reader = Reader(seen)
+    show_summary(EVERY_STATE)
+    monkeypatch.setenv("NO_COLOR", "1")
+    show_summary(GOOD)
+    shown = reader.all(stream)
+    first, second = shown.split("1 h 3 min", 1)
+    assert "\x1b[1;31mresnet50  onnx_op14  MISMATCHED" in first
+    assert "\x1b[3" not in second.split("\n", 1)[1], "no colour"
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert plain == summary_text(EVERY_STATE) + summary_text(GOOD) + "END\n"
+
+
+def test_a_pipe_gets_no_control_characters_even_if_colour_is_forced(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    show_summary(EVERY_STATE)
+    with Progress(a_plan()) as progress:
+        finish(progress, [of_state(State.CRASHED)])
+    shown = capsys.readouterr().out
+    assert shown.startswith(summary_text(EVERY_STATE))
+    assert "\x1b" not in shown
+    assert "\r" not in shown
+
+
+def test_rendering_imports_rich_only_for_a_terminal() -> None:
+    program = (
+        "import sys; from navigator.render import console, markdown;"
+        "assert not any(name.split('.')[0] == 'rich' for name in sys.modules), 'rich'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])

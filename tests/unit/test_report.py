@@ -1,0 +1,294 @@
+"""What makes a run good, and convert_results.yaml as a user, a schema and another YAML reader see it."""
+
+import json
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from navigator import report
+from navigator.errors import ConfigurationError, ExitCode
+from navigator.records import (
+    CellResult,
+    Comparison,
+    Format,
+    Gpu,
+    Host,
+    OutputModel,
+    Report,
+    SampleInfo,
+    Seconds,
+    Signature,
+    State,
+    Status,
+    TensorSpec,
+    Tolerances,
+    WorstElement,
+    to_data,
+)
+
+ROOT = Path(__file__).parents[2]
+SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "convert_results.schema.json").read_text())
+EVERY_STATE = ROOT / "tests" / "cases" / "render" / "every_state.yaml"
+HOST = Host(python="3.11", system="Linux", cpu="a CPU", cpu_count=1, memory_bytes=2**30)
+
+
+def cell(state: State, *, requested: bool = True, **more: Any) -> CellResult:
+    passed = state is State.PASSED
+    known: dict[str, Any] = {
+        "model_name": "m",
+        "cell": "onnx_op13",
+        "status": Status(state=state, message="a sentence"),
+        "source_model_config": {
+            "model_name": "m",
+            "model_path": "/m.pt",
+            "model_format": "torchscript",
+            "model_version": "1",
+        },
+        "conversion_config": {"target_format": "onnx", "onnx_opset": 13, "tensorrt_config": None},
+        "comparator_config": Tolerances(atol={"": 1e-5}, rtol={"": 1e-5}),
+        "requested": requested,
+        "expected_outputs": ("y",) if passed else (),
+        "comparisons": (Comparison(output="y", passed=True, atol=1e-5, rtol=1e-5, samples=1),) if passed else (),
+        "output_model": OutputModel(name="m", path=Path("/o"), format=Format.ONNX, size_bytes=1, sha256="0" * 64)
+        if passed
+        else None,
+    }
+    return CellResult(**known | more)
+
+
+def of(*results: CellResult, complete: bool = True) -> Report:
+    return report.build(HOST, results, complete=complete)
+
+
+BAD = (State.FAILED, State.MISMATCHED, State.CRASHED, State.TIMED_OUT, State.BLOCKED)
+PASSED = cell(State.PASSED)
+
+JUDGED = [
+    pytest.param((PASSED,), ExitCode.OK, id="passed"),
+    *(pytest.param((PASSED, cell(state)), ExitCode.NOT_GOOD, id=f"requested {state}") for state in BAD),
+    *(
+        pytest.param((PASSED, cell(state, requested=False)), ExitCode.NOT_GOOD, id=f"default format {state}")
+        for state in BAD
+    ),
+    pytest.param((PASSED, cell(State.UNAVAILABLE)), ExitCode.NOT_GOOD, id="requested unavailable"),
+    pytest.param((PASSED, cell(State.UNAVAILABLE, requested=False)), ExitCode.OK, id="default format unavailable"),
+    pytest.param((PASSED, cell(State.NOT_APPLICABLE)), ExitCode.OK, id="requested not applicable"),
+    pytest.param((PASSED, cell(State.UNVERIFIED)), ExitCode.OK, id="unverified"),
+    pytest.param((PASSED, cell(State.CANCELLED)), ExitCode.CANCELLED, id="cancelled"),
+    pytest.param((cell(State.FAILED), cell(State.CANCELLED)), ExitCode.CANCELLED, id="failed and cancelled"),
+    pytest.param((), ExitCode.NOTHING_TO_DO, id="no cell"),
+    pytest.param((cell(State.NOT_APPLICABLE),), ExitCode.NOTHING_TO_DO, id="only not applicable"),
+    pytest.param(
+        (cell(State.NOT_APPLICABLE), cell(State.UNAVAILABLE, requested=False)),
+        ExitCode.NOTHING_TO_DO,
+        id="nothing that this machine can make",
+    ),
+    pytest.param((cell(State.UNAVAILABLE),), ExitCode.NOT_GOOD, id="only requested unavailable"),
+]
+
+
+@pytest.mark.parametrize(("results", "expected"), JUDGED)
+def test_exit_code(results: tuple[CellResult, ...], expected: ExitCode) -> None:
+    assert report.exit_code(of(*results)) is expected
+    assert report.good(of(*results)) is (expected is ExitCode.OK)
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.PASSED])
+def test_every_state_is_judged(state: State) -> None:
+    neutral = (State.NOT_APPLICABLE, State.UNVERIFIED)
+    assert report.is_bad(cell(state)) is (state not in neutral)
+
+
+def test_a_run_that_did_not_end_is_not_good() -> None:
+    unfinished = of(PASSED, complete=False)
+    assert report.exit_code(unfinished) is ExitCode.CANCELLED
+    assert not report.good(unfinished)
+    assert report.exit_code(of(PASSED, cell(State.FAILED), complete=False)) is ExitCode.NOT_GOOD
+
+
+def test_summary_counts() -> None:
+    built = of(
+        replace(PASSED, cached=True),
+        replace(PASSED, warnings=("weak",)),
+        cell(State.FAILED),
+        cell(State.UNAVAILABLE, requested=False),
+    )
+    assert built.summary == {
+        "total": 4,
+        "requested": 3,
+        "bad": 1,
+        "cached": 1,
+        "warned": 1,
+        "passed": 2,
+        "failed": 1,
+        "unavailable": 1,
+    }
+
+
+def test_a_report_round_trips(tmp_path: Path) -> None:
+    every = report.read(EVERY_STATE)
+    report.write(every, tmp_path / "convert_results.yaml")
+    assert report.read(tmp_path / "convert_results.yaml") == every
+    assert {result.status.state for result in every.results} == set(State), "the case covers every state"
+    assert [path.name for path in tmp_path.iterdir()] == ["convert_results.yaml"]
+
+
+def test_keys_keep_the_order_of_the_records(tmp_path: Path) -> None:
+    report.write(of(PASSED), tmp_path / "r.yaml")
+    data = yaml.safe_load((tmp_path / "r.yaml").read_text())
+    assert list(data) == [field.name for field in fields(Report)]
+    assert list(data["results"][0]) == [field.name for field in fields(CellResult)]
+    assert list(data["summary"])[:2] == ["total", "requested"]
+
+
+def test_no_result_is_an_empty_list(tmp_path: Path) -> None:
+    report.write(of(), tmp_path / "r.yaml")
+    assert yaml.safe_load((tmp_path / "r.yaml").read_text())["results"] == []
+    assert report.read(tmp_path / "r.yaml") == of()
+
+
+def test_texts_and_numbers_survive_every_yaml_reader(tmp_path: Path) -> None:
+    names = [
+        "1e5",
+        "1e-05",
+        "0o17",
+        "on",
+        "~",
+        "null",
+        "",
+        "- x",
+        "a: b",
+        "#",
+        "'",
+        "é\u2028x",
+        "\x1b[31m",
+        "tab\t",
+        "😀",
+    ]
+    message = "first line\n  second: line\n\nlast  \n"
+    result = cell(
+        State.FAILED,
+        status=Status(state=State.FAILED, message=message, log_path=Path("/tmp/a b: c")),
+        comparator_config=Tolerances(atol=dict.fromkeys(names, 1e-05), rtol={"": 1e22, "small": 5e-324}),
+        warnings=tuple(names),
+    )
+    path = tmp_path / "r.yaml"
+    report.write(of(result), path)
+    assert report.read(path) == of(result)
+    text = path.read_text()
+    # In YAML 1.1 a float needs a dot, in YAML 1.2 it does not: a text that looks like one is quoted for both.
+    assert "1.0e-05" in text
+    assert not re.search(r": 1e-05$", text, re.MULTILINE)
+    assert "- '1e5'\n" in text
+    assert "- '0o17'\n" in text
+
+
+def test_a_path_that_is_no_utf_8_does_not_stop_the_report(tmp_path: Path) -> None:
+    result = cell(State.FAILED, status=Status(state=State.FAILED, log_path=Path("/tmp/\udcff.log")))
+    report.write(of(result), tmp_path / "r.yaml")
+    assert yaml.safe_load((tmp_path / "r.yaml").read_text())["results"][0]["status"]["log_path"] == "/tmp/?.log"
+
+
+def test_sentences_and_shapes_stay_on_one_line(tmp_path: Path) -> None:
+    result = cell(
+        State.FAILED,
+        status=Status(state=State.FAILED, message="word " * 100 + "end"),
+        samples=(SampleInfo(name="max", shapes={"x": (8, 3, 224, 224)}),),
+    )
+    report.write(of(result), tmp_path / "r.yaml")
+    text = (tmp_path / "r.yaml").read_text()
+    assert f"message: {'word ' * 100}end\n" in text
+    assert "x: [8, 3, 224, 224]\n" in text
+
+
+def test_writing_replaces_the_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    report.write(of(PASSED), path)
+    with path.open() as earlier:
+        report.write(of(PASSED, cell(State.FAILED)), path)
+        assert len(yaml.safe_load(earlier)["results"]) == 1, "a reader keeps the whole earlier report"
+    assert len(report.read(path).results) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file or directory"),
+        ("results: [", "not a report"),
+        ("- 1\n", "version None of convert_results.yaml, not 1"),
+        ("version: 2\n", "version 2 of convert_results.yaml, not 1"),
+        ("version: 1\n", "missing required field `environment`"),
+    ],
+)
+def test_what_is_not_a_report_is_said(tmp_path: Path, content: str | None, said: str) -> None:
+    path = tmp_path / "r.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
+        report.read(path)
+    assert str(path) in caught.value.message
+
+
+def test_a_pass_without_evidence_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    report.write(of(cell(State.FAILED)), path)
+    path.write_text(path.read_text().replace("state: failed", "state: passed"))
+    with pytest.raises(ConfigurationError, match="passed without an artifact"):
+        report.read(path)
+
+
+def test_reports_fit_the_schema(tmp_path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    validator.validate(yaml.safe_load(EVERY_STATE.read_text()))
+    report.write(of(PASSED), tmp_path / "r.yaml")
+    validator.validate(yaml.safe_load((tmp_path / "r.yaml").read_text()))
+
+
+def test_the_schema_refuses_a_pass_without_evidence() -> None:
+    data = json.loads(json.dumps(to_data(of(cell(State.FAILED)))))
+    data["results"][0]["status"]["state"] = "passed"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("place", "record"),
+    [
+        ("", Report),
+        ("environment", Host),
+        ("gpu", Gpu),
+        ("result", CellResult),
+        ("status", Status),
+        ("tolerances", Tolerances),
+        ("sample", SampleInfo),
+        ("comparison", Comparison),
+        ("worst", WorstElement),
+        ("output_model", OutputModel),
+        ("signature", Signature),
+        ("tensor", TensorSpec),
+    ],
+)
+def test_schema_keys_are_the_records_fields(place: str, record: Any) -> None:
+    described = SCHEMA["$defs"][place] if place else SCHEMA
+    names = [field.name for field in fields(record)]
+    assert list(described["properties"]) == names
+    assert described["required"] == names
+    assert described["additionalProperties"] is False
+
+
+def test_the_schema_knows_every_state_and_format_and_describes_every_key() -> None:
+    definitions = SCHEMA["$defs"]
+    assert definitions["status"]["properties"]["state"]["enum"] == [str(state) for state in State]
+    assert set(State) <= set(SCHEMA["properties"]["summary"]["properties"])
+    assert definitions["format"]["enum"] == [str(each) for each in Format]
+    assert list(definitions["result"]["properties"]["seconds"]["properties"]) == [each.name for each in fields(Seconds)]
+    for place in (SCHEMA, *definitions.values()):
+        for name, key in place.get("properties", {}).items():
+            target = definitions[key["$ref"].rpartition("/")[2]] if "$ref" in key else {}
+            assert key.get("description") or target.get("description") or name == "version", name

@@ -1,0 +1,73 @@
+"""Sentences about ends that are hard to bring about on purpose, and what counts as a log's last words."""
+
+from pathlib import Path
+
+import pytest
+
+from navigator.workers.outcome import End, Ended, Outcome, Task, describe_status, judge, last_line
+
+TENSORFLOW = """\
+WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1795451226.112632   12698 port.cc:153] oneDNN custom operations are on.
+E0000 00:00:1795451228.191098   12698 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error
+"""
+CRASH = """\
+Fatal Python error: Segmentation fault
+
+Current thread 0x00007f64c33b4350 (most recent call first):
+  File "convert.py", line 7 in convert
+Extension modules: numpy (total: 1)
+"""
+
+
+def test_process_that_cannot_be_started(tmp_path: Path) -> None:
+    task = Task(
+        name="convert",
+        arguments={},
+        directory=tmp_path,
+        log_path=tmp_path / "log",
+        timeout_seconds=1,
+        memory_limit_bytes=1,
+    )
+    ended = Ended(reason=End.NOT_STARTED, detail="[Errno 11] Resource temporarily unavailable")
+    result = judge(task, ended, log_start=0)
+    assert result.outcome is Outcome.FAILED
+    assert result.message == "cannot start a process: [Errno 11] Resource temporarily unavailable"
+    assert result.remedy
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0, "ended with exit code 0"),
+        (-7, "crashed with SIGBUS (bus error)"),
+        (-4, "crashed with SIGILL (illegal instruction)"),
+        (-9, "killed by the kernel, most likely out of memory"),
+        (-40, "crashed with signal 40 (real-time signal 6)"),
+    ],
+)
+def test_status_in_words(status: int, words: str) -> None:
+    assert describe_status(status) == words
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("", ""),
+        ("=== convert, 2026-11-23 16:27:08 UTC, process 12927\n", ""),
+        (f"{TENSORFLOW}\n\n", ""),
+        (f"{TENSORFLOW}F0000 00:00:1 1 stub.cc:49] symbol not found\n", "F0000 00:00:1 1 stub.cc:49] symbol not found"),
+        (f"reading weights\n{TENSORFLOW}-----\n{CRASH}", "reading weights"),
+        ("50%\r\x1b[32m99%\x1b[0m", "99%"),
+        ("y" * 300, "y" * 200 + "…"),
+        (b"\xff\xfe broken", "\ufffd\ufffd broken"),
+    ],
+)
+def test_last_words(tmp_path: Path, log: str | bytes, words: str) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"of an earlier task\n" + (log if isinstance(log, bytes) else log.encode()))
+    assert last_line(path, 19) == words
+
+
+def test_last_words_of_no_log(tmp_path: Path) -> None:
+    assert last_line(tmp_path / "absent", 0) == ""
