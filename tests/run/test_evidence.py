@@ -233,7 +233,7 @@ def test_a_run_that_is_killed_at_once_leaves_no_earlier_results(convert: Any, pr
     assert convert(TINY)[0] == 0
     (project / "slow").mkdir()
     (project / "slow" / "sitecustomize.py").write_text(
-        "import sys, time\nif 'navigator.workers.server' in sys.orig_argv: time.sleep(600)\n"
+        "import sys, time\nif 'navigator.workers.server' in sys.orig_argv: time.sleep(20)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "navigator", "convert"],
