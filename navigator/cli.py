@@ -1,4 +1,4 @@
-"""The command line: verbs, the flow `load -> plan -> execute -> report -> render`, exit codes.
+"""The command line: verbs, `load -> plan` and filters, and the last resort for errors.
 
 Everything that costs time to import is imported inside the verb that needs it, so that `--help` and the answer
 to a wrong configuration stay under 0.3 s.

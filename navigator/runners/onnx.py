@@ -14,10 +14,9 @@ import numpy as np
 from navigator.converters import onnx_file
 from navigator.converters.onnx_weights import Proto
 from navigator.errors import StepError
-from navigator.records import Format, Json, Signature, TensorSpec
+from navigator.records import Json, Signature, TensorSpec
 from navigator.runners.declaration import shapes
 
-FORMAT = Format.ONNX
 DISTRIBUTIONS = ("onnx", "onnxruntime")
 PRELOAD = ("onnx", "onnxruntime")
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from navigator.records import Format, Json, Signature
+from navigator.records import Json, Signature
 
 
 class LoadedModel(Protocol):
@@ -27,8 +27,6 @@ class LoadedModel(Protocol):
 class Runner(Protocol):
     """One format. A module satisfies it with module-level names; capitals are constants."""
 
-    @property
-    def FORMAT(self) -> Format: ...
     @property
     def DISTRIBUTIONS(self) -> tuple[str, ...]:
         """Installed distributions (PyPI names) it imports."""

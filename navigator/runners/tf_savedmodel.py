@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import Format, Json, Signature, TensorSpec
+from navigator.records import Json, Signature, TensorSpec
 from navigator.runners.declaration import difference, written
 from navigator.runners.tf_signatures import OpenedSignature, listed, open_signature, reason
 
-FORMAT = Format.TF_SAVEDMODEL
 DISTRIBUTIONS = ("tensorflow",)
 PRELOAD = ("tensorflow",)
 

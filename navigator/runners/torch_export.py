@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import Format, Json, Signature, TensorSpec
+from navigator.records import Json, Signature, TensorSpec
 from navigator.runners import torch_values
 from navigator.runners.declaration import adopted, shapes
 
-FORMAT = Format.TORCH_EXPORT
 DISTRIBUTIONS = ("torch",)
 # Loading a program imports the last two, which takes longer than most programs.
 PRELOAD = ("torch", "torch.export", "torch._dynamo", "torch._functorch.aot_autograd")

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import Format, Json, Signature, TensorSpec
+from navigator.records import Json, Signature, TensorSpec
 from navigator.runners import torch_values
 from navigator.runners.declaration import difference, in_model_order, shapes, written
 from navigator.runners.torchscript_arguments import Argument, bind, call, describe, parameters, refuse_unfillable
 
-FORMAT = Format.TORCHSCRIPT
 DISTRIBUTIONS = ("torch",)
 PRELOAD = ("torch",)
 
