@@ -5,6 +5,7 @@
 #   make lint    the first three
 #   make readme  write the README's table of options anew, from the schema
 #   make bench   compare with doing it by hand; writes benchmarks/results.md
+#   make gpu-self-test   on a machine with a GPU: every conversion of the examples, and `pytest -m gpu`
 #   make clean   remove what these made, except .venv
 #
 # The environment is made by Python 3.11, 3.12 or 3.13, or by PYTHON=/path/to/python.
@@ -14,7 +15,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint readme bench clean
+.PHONY: help demo test lint readme bench gpu-self-test clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -45,6 +46,22 @@ readme: $(READY)
 bench: $(READY)
 	@$(BIN)/python examples/make_models.py
 	$(BIN)/python benchmarks/run.py
+
+# In .venv ONNX Runtime's CPU build makes way for the one with CUDA: they are one module under two names.
+FORMATS ?= tf-savedmodel torchscript torch-export onnx trt trt-rtx torch-trt tf-trt
+PRECISIONS ?= int8 fp16 fp32
+gpu-self-test: $(READY)
+	@nvidia-smi >/dev/null || { echo "gpu-self-test: nvidia-smi finds no GPU here" >&2; exit 1; }
+	echo "set-up: ONNX Runtime with CUDA, TensorRT, Torch-TensorRT"
+	$(BIN)/python -m pip uninstall -qq --yes onnxruntime
+	$(PIP) --requirement requirements-gpu.txt
+	$(BIN)/python examples/make_models.py
+	failed=0
+	$(BIN)/python -m pytest -m gpu -s || failed=1
+	$(BIN)/model-navigator convert --config-path examples/navigator.yaml --override-workspace \
+	    --target-formats $(FORMATS) --tensorrt-precisions $(PRECISIONS) --tensorrt-precisions-mode mixed || failed=1
+	touch --date=@0 $(READY)
+	exit $$failed
 
 clean:
 	rm -rf build dist navigator_workspace examples/models examples/navigator_workspace examples/.cache \

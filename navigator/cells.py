@@ -10,6 +10,7 @@ from navigator.records import (
     Cell,
     CellResult,
     Comparison,
+    Device,
     Json,
     ModelPlan,
     State,
@@ -55,6 +56,7 @@ def _result(
         conversion_config=_conversion_config(plan, cell),
         comparator_config=Tolerances(atol=model.atol, rtol=model.rtol),
         requested=cell.requested,
+        intermediate=cell.intermediate,
         steps=cell.steps,
         remedy=cell.remedy,
     )
@@ -71,6 +73,10 @@ def _result(
 def _decided(empty: CellResult, cell: Cell, outcomes: Mapping[str, StepOutcome]) -> CellResult:
     for label in cell.steps:
         outcome = outcomes.get(label)
+        if isinstance(outcome, Verified) and label != cell.label and not outcome.passed:
+            earlier = _verified(empty, outcome).status
+            message = f"blocked by {label}, which {_word(earlier.state)}: {earlier.message}"
+            return replace(empty, status=replace(earlier, state=State.BLOCKED, message=message))
         if not isinstance(outcome, Failure):
             continue
         if label == cell.label:
@@ -99,10 +105,25 @@ def _verified(empty: CellResult, verified: Verified) -> CellResult:
         suggested_tolerances=verdict.suggested,
         warnings=verdict.warnings,
         output_model=verified.output_model,
+        latencies=verified.latencies,
+        comparator_config=_applied(verdict.comparisons, empty.comparator_config),
         seconds=verified.seconds,
         peak_memory_bytes=verified.peak_memory_bytes or None,
         cached=verified.cached,
         remedy=failure.remedy if failure else "",
+    )
+
+
+def _applied(comparisons: tuple[Comparison, ...], configured: Tolerances) -> Tolerances:
+    """Return the tolerances that were applied: those configured, and what a reduced precision got instead of them."""
+
+    def entries(configured: Mapping[str, float], applied: Mapping[str, float]) -> dict[str, float]:
+        others = {name: each for name, each in applied.items() if each != configured.get(name, configured.get(""))}
+        return {**configured, **others}
+
+    return Tolerances(
+        atol=entries(configured.atol, {each.output: each.atol for each in comparisons}),
+        rtol=entries(configured.rtol, {each.output: each.rtol for each in comparisons}),
     )
 
 
@@ -113,28 +134,36 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
         return "nothing was compared"
     if not failing:
         worst = max(comparisons, key=lambda each: each.max_abs_error or 0.0)
-        return f"every output within tolerance; largest error {worst.max_abs_error or 0.0:.2g} in {worst.output!r}"
+        largest = f"largest error {worst.max_abs_error or 0.0:.2g} in {worst.output!r}{_where(worst)}"
+        return f"every output within tolerance; {largest}"
     first = failing[0]
     others = len(failing) - 1
     more = f"; {others} more output{'s differ' if others > 1 else ' differs'}" if others else ""
     if first.problem:
-        return f"output {first.output!r}: {first.problem}{more}"
+        return f"output {first.output!r}{_where(first)}: {first.problem}{more}"
     return (
-        f"output {first.output!r}: {first.mismatched} of {first.total} elements differ, "
+        f"output {first.output!r}{_where(first)}: {first.mismatched} of {first.total} elements differ, "
         f"largest error {first.max_abs_error or 0.0:.2g} (atol {first.atol:g}, rtol {first.rtol:g}){more}"
     )
+
+
+def _where(comparison: Comparison) -> str:
+    return " on the GPU" if comparison.device is Device.CUDA else ""
 
 
 def _conversion_config(plan: ModelPlan, cell: Cell) -> dict[str, Json]:
     model, configuration = plan.config, cell.configuration
     tensorrt = None
     if configuration.precision is not None:
+        step = next((step for step in plan.steps if step.label == cell.label), None)
         tensorrt = {
             "precision": str(configuration.precision),
             "precision_mode": str(configuration.precision_mode) if configuration.precision_mode else None,
             "explicit_precision": model.tensorrt_explicit_precision,
             "sparse_weights": model.tensorrt_sparse_weights,
             "max_workspace_size": model.tensorrt_max_workspace_size,
+            "tf32": bool(step.options.get("tf32")) if step is not None else None,
+            "container_image": step.image if step is not None else None,
         }
     return {
         "target_format": str(configuration.target_format),

@@ -13,13 +13,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from navigator import __version__, config
-from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
-from navigator.records import LaunchMode, Plan, RunConfig, to_data
+from navigator.errors import ExitCode, NavigatorError, NothingToDoError
+from navigator.records import Plan, RunConfig, to_data
 from navigator.render.streams import open_missing, write
 
 if TYPE_CHECKING:
@@ -110,26 +109,23 @@ def _validate(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
 
 
 def _plan(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
-    from navigator.host import describe
     from navigator.render.console import plan_text
 
     run = config.load(namespace.file, {}, working_directory=Path.cwd(), allow_outside=namespace.allow_outside)
-    plan = _planned(run, describe(), namespace)
+    plan = _planned(run, _host(run), namespace)
     _say(json.dumps(to_data(plan), indent=2) if namespace.json else plan_text(plan))
     return ExitCode.OK
 
 
 def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
     from navigator.convert import convert
-    from navigator.host import describe
     from navigator.workspace import Workspace
 
     started = time.monotonic()
     run = _load(namespace)
-    host = describe()
-    run, launch_notes = _local(run)
-    notes = (*config.notes(run), *launch_notes)
+    host = _host(run)
     plan = _planned(run, host, namespace)
+    notes = (*config.notes(run), *(f"{each.config.model_name}: {note}" for each in plan.models for note in each.notes))
     # A reproduction must not clean away what the run made.
     command = f"model-navigator {shlex.join(each for each in arguments if each != '--override-workspace')}"
     with Workspace(run.workspace_path, clean=run.override_workspace) as workspace:
@@ -150,25 +146,12 @@ def _load(namespace: argparse.Namespace) -> RunConfig:
     )
 
 
-def _local(run: RunConfig) -> tuple[RunConfig, tuple[str, ...]]:
-    """Resolve `launch_mode`: this version's workers run in this Python environment only.
+def _host(run: RunConfig) -> "Host":
+    """Describe this machine, its Docker daemon only where a conversion may need it."""
+    from navigator.host import describe
+    from navigator.plan import needs_docker
 
-    Raises:
-        ConfigurationError: docker was asked for by name.
-    """
-    for model in run.models:
-        if model.launch_mode is LaunchMode.DOCKER and "launch_mode" in model.given:
-            raise ConfigurationError(
-                f"{model.model_name}: launch_mode docker is not supported by this version",
-                "leave launch_mode out or set it to local: the workers then use the packages of this environment",
-            )
-    notes = (
-        ("launch_mode: local (workers use this Python environment; containers are not supported by this version)",)
-        if any(model.launch_mode is LaunchMode.DOCKER for model in run.models)
-        else ()
-    )
-    models = tuple(replace(model, launch_mode=LaunchMode.LOCAL) for model in run.models)
-    return replace(run, models=models), notes
+    return describe(docker=any(needs_docker(model) for model in run.models))
 
 
 def _planned(run: RunConfig, host: "Host", namespace: argparse.Namespace) -> Plan:

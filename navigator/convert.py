@@ -92,6 +92,7 @@ def convert(
         cache=cache,
         memory_bytes=run.memory_limit_bytes or int(available_memory_bytes() * 0.9),
         command=command,
+        on_progress=progress.say,
         on_start=lambda unit: progress.started(unit.model, unit.label, unit.what),
         on_end=lambda unit: _ended(unit, record.write(execution), progress, workspace if run.verbose else None),
     )

@@ -15,12 +15,24 @@ from navigator.cache import Cache
 from navigator.cells import cell_results
 from navigator.converters import CONVERTERS
 from navigator.digests import Stamp, model_files, size_bytes, stamp
-from navigator.records import CellResult, Host, ModelPlan, Plan, RunConfig, State
+from navigator.records import CellResult, Host, ModelConfig, ModelPlan, Plan, RunConfig, State
 from navigator.reuse import Keys, keys, recall, remember
 from navigator.runners import RUNNERS
-from navigator.schedule import ModelState, Unit
-from navigator.steps import Artifact, Failure, Reference, Site, Verified, run_convert, run_reference, run_verify
-from navigator.workers.pool import ForkServer
+from navigator.schedule import ModelState, Unit, startable
+from navigator.steps import (
+    Artifact,
+    Failure,
+    Reference,
+    Site,
+    Verified,
+    run_convert,
+    run_reference,
+    run_verify,
+    unverified,
+)
+from navigator.workers.container import Containers
+from navigator.workers.image import framework_of
+from navigator.workers.pool import ForkServer, Workers
 from navigator.workspace import Workspace
 
 # What the work of a unit returns: a call that notes its outcome, made by the one thread that changes the state.
@@ -49,6 +61,7 @@ class Execution:
         memory_bytes: what one worker may use.
         command: this run's command line, for the reproduction of failures.
         on_start, on_end: called in the calling thread as units start and end.
+        on_progress: called in any thread with a sentence about an image that is pulled or built.
     """
 
     def __init__(
@@ -63,6 +76,7 @@ class Execution:
         command: str,
         on_start: Callable[[Unit], None] = lambda _unit: None,
         on_end: Callable[[Unit], None] = lambda _unit: None,
+        on_progress: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         self._run = run
         self._workspace = workspace
@@ -71,16 +85,17 @@ class Execution:
         self._command = command
         self._on_start = on_start
         self._on_end = on_end
+        self._on_progress = on_progress
         self._jobs = run.jobs or max(1, min(4, host.cpu_count))
         self._models = {model.config.model_name: ModelState(plan=model) for model in plan.models}
         self._sources = {model.config.model_name: self._source(model, host) for model in plan.models}
-        self._servers: dict[str, ForkServer] = {}
+        self._workers: dict[str, Workers] = {}
         self._errors: list[Exception] = []
 
     def results(self) -> tuple[CellResult, ...]:
         """Return every planned cell as it stands; also right while the run goes on."""
         return tuple(
-            result
+            replace(result, must_be_verified=self._run.fail_on_unverified)
             for name, model in self._models.items()
             for result in cell_results(
                 model.plan, model.outcomes, source_bytes=self._sources[name].size_bytes, command=self._command
@@ -106,12 +121,13 @@ class Execution:
             for label in ("source", *(step.label for step in model.plan.steps)):
                 self._workspace.forget(model.name, label)
         self._recall()
-        with ThreadPoolExecutor(max_workers=self._jobs) as threads, self._fork_servers():
+        with ThreadPoolExecutor(max_workers=self._jobs) as threads, self._environments():
             running: dict[Future[Noted], Unit] = {}
             try:
                 while True:
-                    for unit in self._ready(self._jobs - len(running)):
-                        self._models[unit.model].started[unit.label, unit.what] = unit
+                    room, busy = self._jobs - len(running), {each.gpu for each in running.values()}
+                    for unit in startable(self._models.values(), room=room, busy=busy):
+                        self._models[unit.model].started[unit.key] = unit
                         self._on_start(unit)
                         running[threads.submit(self._work, unit)] = unit
                     if not running:
@@ -124,8 +140,8 @@ class Execution:
                         self._free(self._models[unit.model])
                         self._on_end(unit)
             except BaseException:
-                for server in self._servers.values():
-                    server.cancel()
+                for workers in self._workers.values():
+                    workers.cancel()
                 raise
         if self._errors:
             raise self._errors[0]
@@ -172,24 +188,33 @@ class Execution:
                     self._on_end(Unit(model=model.name, label=step.label, what="verify"))
 
     @contextlib.contextmanager
-    def _fork_servers(self) -> Iterator[None]:
-        """Start one fork server for each framework that undecided cells need, and stop them at the end."""
+    def _environments(self) -> Iterator[None]:
+        """Start what undecided cells run in, and stop it at the end: a fork server for each framework, containers."""
         modules: dict[str, dict[str, None]] = {}
+        images: dict[str, ModelConfig] = {}
         for model in self._models.values():
-            if model.pending:
-                names = modules.setdefault(_framework(model), {})
-                names.update(dict.fromkeys(_preload(model.plan)))
+            for image, preload in _preloads(model.plan).items() if model.pending else ():
+                if image is None:
+                    modules.setdefault(_framework(model), {}).update(dict.fromkeys(preload))
+                else:
+                    images.setdefault(image, model.plan.config)
+        scratch = self._workspace.path / ".scratch"
         with contextlib.ExitStack() as stack:
             for framework, names in modules.items():
-                directory = self._workspace.path / ".scratch" / f"server-{framework}"
+                directory = scratch / f"server-{framework}"
                 directory.mkdir()
-                self._servers[framework] = stack.enter_context(ForkServer(preload=tuple(names), directory=directory))
+                self._workers[framework] = stack.enter_context(ForkServer(preload=tuple(names), directory=directory))
+            for number, (image, config) in enumerate(images.items()):
+                assert config.model_format is not None
+                containers = Containers(
+                    image=image,
+                    framework=framework_of(config.model_format),
+                    directory=scratch / f"containers-{number}",
+                    rebuild=config.override_conversion_container,
+                    on_progress=self._on_progress,
+                )
+                self._workers[image] = stack.enter_context(containers)
             yield
-
-    def _ready(self, room: int) -> list[Unit]:
-        """Return up to `room` units that may start now, references first."""
-        units = [unit for model in self._models.values() for unit in model.ready()]
-        return sorted(units, key=lambda unit: unit.what != "reference")[:room]
 
     def _work(self, unit: Unit) -> Noted:
         model = self._models[unit.model]
@@ -209,20 +234,20 @@ class Execution:
         if not model.pending:
             self._workspace.free(model.name, "source")
 
-    def _site(self, model: ModelState) -> Site:
+    def _site(self, model: ModelState, image: str | None, gpu: str = "") -> Site:
         return Site(
-            server=self._servers[_framework(model)],
+            workers=self._workers[image or _framework(model)],
             workspace=self._workspace,
             timeout_seconds=self._run.timeout_seconds,
             memory_bytes=self._memory_bytes,
+            timing_cache=(self._run.cache_path or self._workspace.path) / "timing",
             verbose=self._run.verbose,
+            image=image,
+            gpu=next((each for each in model.plan.gpus if each.uuid == gpu), None),
         )
 
     def _reference(self, model: ModelState) -> Noted:
-        outcome = run_reference(
-            model.plan.config,
-            site=self._site(model),
-        )
+        outcome = run_reference(model.plan.config, site=self._site(model, model.plan.image))
         return partial(setattr, model, "reference", outcome)
 
     def _convert(self, model: ModelState, unit: Unit) -> Noted:
@@ -235,31 +260,36 @@ class Execution:
             source=source,
             reference=model.reference if isinstance(model.reference, Reference) else None,
             raise_from=model.artifact(unit.raise_from) if unit.raise_from else None,
-            site=self._site(model),
+            site=self._site(model, step.image, unit.gpu),
         )
         return partial(model.decide, unit.label, outcome)
 
     def _verify(self, model: ModelState, unit: Unit) -> Noted:
-        artifact = model.outcomes[unit.label]
+        artifact, step = model.outcomes[unit.label], model.step(unit.label)
         assert isinstance(artifact, Artifact)
         assert isinstance(model.reference, Reference)
-        verified = run_verify(
-            model.plan.config,
-            model.step(unit.label),
-            artifact,
-            model.reference,
-            site=self._site(model),
-        )
+        if not step.devices:
+            return partial(model.decide, unit.label, unverified(model.plan.config, step, artifact, model.reference))
+        site = self._site(model, step.image, unit.gpu)
+        verified = run_verify(model.plan.config, step, artifact, model.reference, unit.device, site=site)
         source = self._sources[model.name]
         if isinstance(verified, Verified) and stamp(*source.files) != source.stamp:
             # It may be another model than the one whose identity is known.
             note = f"{model.plan.config.model_path.name} or its samples changed while they were in use: run again"
             verdict = replace(verified.verdict, warnings=(*verified.verdict.warnings, note))
             verified = replace(verified, verdict=verdict)
-        elif self._cache is not None and isinstance(verified, Verified):
-            remember(source.keys[unit.label], verified, artifact, cache=self._cache)
+        return partial(self._check, model, unit, verified, artifact)
+
+    def _check(self, model: ModelState, unit: Unit, verified: Verified | Failure, artifact: Artifact) -> None:
+        """Note a verification; once that decides the step, keep what passed and remove its scratch files."""
+        model.check(unit.label, unit.device, verified)
+        outcome = model.outcomes.get(unit.label)
+        if isinstance(outcome, Artifact):
+            return
+        source = self._sources[model.name]
+        if self._cache is not None and isinstance(outcome, Verified) and stamp(*source.files) == source.stamp:
+            remember(source.keys[unit.label], outcome, artifact, cache=self._cache)
         self._workspace.free(model.name, unit.label)
-        return partial(model.decide, unit.label, verified)
 
 
 def _framework(model: ModelState) -> str:
@@ -267,11 +297,12 @@ def _framework(model: ModelState) -> str:
     return RUNNERS[model.plan.source_format].PRELOAD[0]
 
 
-def _preload(plan: ModelPlan) -> tuple[str, ...]:
-    """Return the modules that the workers of one model import, in a fixed order."""
-    sources: list[tuple[str, ...]] = [RUNNERS[plan.source_format].PRELOAD]
+def _preloads(plan: ModelPlan) -> dict[str | None, tuple[str, ...]]:
+    """Return what the workers of one model import, in a fixed order, by the image that they run in."""
+    found: dict[str | None, list[str]] = {plan.image: [*RUNNERS[plan.source_format].PRELOAD]}
     for step in plan.steps:
-        sources.append(CONVERTERS[step.converter].PRELOAD)
-        if step.target_format in RUNNERS:
-            sources.append(RUNNERS[step.target_format].PRELOAD)
-    return tuple(dict.fromkeys(name for names in sources for name in names))
+        names = found.setdefault(step.image, [])
+        names += CONVERTERS[step.converter].PRELOAD
+        if step.devices:
+            names += RUNNERS[step.target_format].PRELOAD
+    return {image: tuple(dict.fromkeys(names)) for image, names in found.items()}

@@ -22,25 +22,31 @@ _DISTRIBUTIONS = (
     *("numpy", "ml-dtypes", "protobuf"),
     *("tensorflow", "keras", "tf-keras", "tf2onnx", "torch"),
     *("onnx", "onnx-ir", "onnxruntime", "onnxscript", "onnxconverter-common", "onnx-graphsurgeon"),
-    *("nvidia-modelopt", "polygraphy", "tensorrt", "tensorrt-rtx-cu13", "torch-tensorrt"),
+    *("nvidia-modelopt", "polygraphy", "tensorrt", "tensorrt-rtx-cu13", "torch-tensorrt", "docker"),
 )
 # The same modules under another distribution's name: converters and runners ask for the first.
 _VARIANTS = {
     "tensorflow": ("tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel", "tensorflow-rocm"),
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-rocm"),
     "tensorrt": ("tensorrt-cu13", "tensorrt-cu12"),
+    "tensorrt-rtx-cu13": ("tensorrt-rtx", "tensorrt-rtx-cu12"),
 }
 
 _GPU_FIELDS = ("index", "uuid", "name", "compute_cap", "memory.total", "driver_version")
 _GPU_TIMEOUT_SECONDS = 5.0
+_DOCKER_TIMEOUT_SECONDS = 5
 # What it writes, in brackets, for a field that it cannot tell.
 _UNKNOWN = ("N/A", "Not Supported", "Unknown Error", "Insufficient Permissions", "GPU requires reset")
 
 _ROOT = Path("/")
 
 
-def describe() -> Host:
-    """Return what this machine has. Takes some 20 ms, and what nvidia-smi takes where there is one."""
+def describe(*, docker: bool = False) -> Host:
+    """Return what this machine has. Takes some 20 ms, and what nvidia-smi takes where there is one.
+
+    Args:
+        docker: whether to ask for the Docker daemon, which takes another 0.2 s.
+    """
     gpus, notes = find_gpus()
     return Host(
         python=platform.python_version(),
@@ -48,10 +54,43 @@ def describe() -> Host:
         cpu=cpu_name(),
         cpu_count=cpu_count(),
         memory_bytes=memory_bytes(),
-        gpus=gpus,
+        gpus=visible(gpus, os.environ.get("CUDA_VISIBLE_DEVICES")),
         versions=versions(),
+        docker=docker_version() if docker else "",
         notes=notes,
     )
+
+
+def visible(gpus: tuple[Gpu, ...], selection: str | None) -> tuple[Gpu, ...]:
+    """Return those of `gpus` that CUDA_VISIBLE_DEVICES leaves, in its order; None is no selection.
+
+    As CUDA reads it: indices or the beginnings of UUIDs, and what follows an unknown one does not count.
+    """
+    if selection is None:
+        return gpus
+    found: dict[str, Gpu] = {}
+    for entry in filter(None, (each.strip() for each in selection.split(","))):
+        matching = [gpu for gpu in gpus if entry == str(gpu.index) or (len(entry) > 4 and gpu.uuid.startswith(entry))]
+        if not matching:
+            break
+        found[matching[0].uuid] = matching[0]
+    return tuple(found.values())
+
+
+def docker_version() -> str:
+    """Return the version of the Docker daemon that answers, or "" where none does."""
+    url = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if url.startswith("unix://") and not Path(url.removeprefix("unix://")).exists():
+        return ""
+    try:
+        import docker
+    except ImportError:
+        return ""
+    try:
+        with contextlib.closing(docker.from_env(timeout=_DOCKER_TIMEOUT_SECONDS)) as client:
+            return str(client.version()["Version"])
+    except (docker.errors.DockerException, OSError, KeyError):
+        return ""
 
 
 def available_memory_bytes(root: Path = _ROOT) -> int:

@@ -66,6 +66,7 @@ def first_converted(plan: ModelPlan, results: tuple[CellResult, ...]) -> CellRes
             for each in results
             if each.model_name == plan.config.model_name
             and each.cell in conversions
+            and not each.intermediate
             and each.status.state is State.PASSED
         ),
         None,

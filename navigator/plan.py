@@ -9,13 +9,18 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from navigator.converters import CONVERTERS
-from navigator.converters.protocol import Unavailable, missing
+from navigator.converters.gpu import no_gpu
+from navigator.converters.protocol import Converter, Unavailable, missing
+from navigator.errors import ConfigurationError
 from navigator.records import (
     Cell,
     Configuration,
+    Device,
     Format,
+    Gpu,
     Host,
     Json,
+    LaunchMode,
     ModelConfig,
     ModelPlan,
     Plan,
@@ -38,8 +43,11 @@ _EXTRAS = {
 # torch.onnx writes opset 18 whatever lower one it is asked for, so the design document's 14 is no default for it.
 _TORCH_EXPORT_OPSETS = (18,)
 
-_ENGINES = (Format.TRT, Format.TRT_RTX, Format.TORCH_TRT)
+# Engines of strongly typed networks: their precision is the ONNX graph's, made by a step of its own.
+_TYPED = (Format.TRT, Format.TRT_RTX)
+_ENGINES = (*_TYPED, Format.TORCH_TRT)
 _GPU_FORMATS = (*_ENGINES, Format.TF_TRT)
+_TYPED_ONNX = "onnx_to_typed_onnx"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +57,7 @@ class _Edge:
     converter: str
     segment: str
     options: dict[str, Json]
+    precision: Precision = Precision.FP32
 
 
 def plan(run: RunConfig, host: Host) -> Plan:
@@ -64,7 +73,9 @@ def select(plan: Plan, *, models: Sequence[str] = (), cells: Sequence[str] = ())
             continue
         chosen = tuple(cell for cell in model.cells if _matches(cell.label, cells))
         if chosen:
-            kept.append(replace(model, cells=chosen, steps=_needed(model.steps, chosen)))
+            on_the_way = {label for cell in chosen if cell.state is None for label in cell.steps}
+            shown = tuple(cell for cell in model.cells if cell in chosen or cell.label in on_the_way)
+            kept.append(replace(model, cells=shown, steps=_needed(model.steps, chosen)))
     return Plan(models=tuple(kept))
 
 
@@ -117,13 +128,112 @@ def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
         cells[cell.label] = cell
         if cell.state is None and route is not None:
             for step in _steps(source, route):
-                steps.setdefault(step.label, step)
+                steps.setdefault(step.label, _placed(model, source, step, host))
     return ModelPlan(
         config=model,
         source_format=source,
         steps=_with_raises(tuple(steps.values())),
-        cells=tuple(cells.values()),
+        cells=_with_intermediates(tuple(cells.values()), steps),
+        gpus=gpus_of(model, host),
+        notes=_idle_gpu(tuple(steps.values()), host),
+        image=framework_image(model, source) if _in_container(model, None) else None,
     )
+
+
+def gpus_of(model: ModelConfig, host: Host) -> tuple[Gpu, ...]:
+    """Return the GPUs of `host` that the option `gpus` selects: indices, UUIDs, or all.
+
+    Raises:
+        ConfigurationError: one is named that is not there. Where there is no GPU at all, the cells say so.
+    """
+    if "all" in model.gpus or not host.gpus:
+        return host.gpus
+    known = {name: gpu for gpu in host.gpus for name in (str(gpu.index), gpu.uuid)}
+    unknown = [name for name in model.gpus if name not in known]
+    if unknown:
+        here = ", ".join(f"{gpu.index} ({gpu.name}, {gpu.uuid})" for gpu in host.gpus)
+        raise ConfigurationError(
+            f"{model.model_name}: gpus names {', '.join(unknown)}, which is not visible here",
+            f"the GPUs here are {here}; `gpus: all` takes them all",
+        )
+    return tuple(dict.fromkeys(known[name] for name in model.gpus))
+
+
+def needs_docker(model: ModelConfig) -> bool:
+    """Tell whether any conversion of `model` lives in a container, so that a plan asks for the Docker daemon."""
+    return _in_container(model, None) or any(
+        _in_container(model, converter)
+        for converter in CONVERTERS.values()
+        if converter.SOURCE is model.model_format and converter.TARGET in model.target_formats
+    )
+
+
+def framework_image(model: ModelConfig, source: Format) -> str:
+    """Return the image of the framework that `source` comes from: the user's, or NVIDIA's of `container_version`."""
+    if model.framework_docker_image is not None:
+        return model.framework_docker_image
+    name, suffix = ("tensorflow", "tf2-py3") if source is Format.TF_SAVEDMODEL else ("pytorch", "py3")
+    return f"nvcr.io/nvidia/{name}:{model.container_version}-{suffix}"
+
+
+def _in_container(model: ModelConfig, converter: Converter | None) -> bool:
+    """Tell whether a converter (None: the source model) runs in the framework's container.
+
+    `launch_mode: docker` takes all there but for TensorRT for RTX, which no framework's container has; left out, only
+    what this environment cannot have is there.
+    """
+    if "launch_mode" not in model.given:
+        return converter is not None and converter.IN_CONTAINER
+    return model.launch_mode is LaunchMode.DOCKER and (converter is None or converter.TARGET is not Format.TRT_RTX)
+
+
+def _placed(model: ModelConfig, source: Format, step: Step, host: Host) -> Step:
+    """Return `step` with where it runs and what its artifact is verified on."""
+    image = framework_image(model, source) if _in_container(model, CONVERTERS[step.converter]) else None
+    runner = RUNNERS[step.target_format]
+    reasons = {device: runner.unrunnable(device, host, step.options) for device in runner.DEVICES}
+    if image is not None:
+        # What the container's packages can run on is known there; the GPU is this machine's.
+        reasons = {device: "no GPU here" if device is Device.CUDA and not host.gpus else "" for device in reasons}
+    if len(reasons) > 1 and model.engine_count_per_device and "gpu" not in model.engine_count_per_device:
+        reasons[Device.CUDA] = "engine_count_per_device names only the CPU"
+    devices = tuple(device for device, reason in reasons.items() if not reason)
+    return replace(step, image=image, devices=devices, unrunnable="" if devices else next(iter(reasons.values()), ""))
+
+
+def _idle_gpu(steps: tuple[Step, ...], host: Host) -> tuple[str, ...]:
+    """Say of which formats artifacts could be verified on the GPU that is here, and why they are not."""
+    found: dict[str, None] = {}
+    for step in steps:
+        runner = RUNNERS[step.target_format]
+        reason = runner.unrunnable(Device.CUDA, host, step.options) if Device.CUDA in runner.DEVICES else ""
+        if host.gpus and step.image is None and reason and step.devices:
+            found[f"{step.target_format} is verified on the CPU only: {reason}"] = None
+    return tuple(found)
+
+
+def _with_intermediates(cells: tuple[Cell, ...], steps: dict[str, Step]) -> tuple[Cell, ...]:
+    """Add a cell for every step that others are made from: what went wrong on the way is then shown where it did."""
+    shown: dict[str, Cell] = {}
+    labels = {cell.label for cell in cells}
+    for cell in cells:
+        for label in cell.steps if cell.state is None else ():
+            if label not in labels and label not in shown:
+                step = steps[label]
+                opset = cell.configuration.onnx_opset
+                shown[label] = Cell(
+                    label=label,
+                    configuration=Configuration(
+                        target_format=step.target_format,
+                        onnx_opset=opset,
+                        precision=None if step.precision is Precision.FP32 else step.precision,
+                    ),
+                    steps=cell.steps[: cell.steps.index(label) + 1],
+                    requested=cell.requested,
+                    intermediate=True,
+                )
+        shown[cell.label] = cell
+    return tuple(shown.values())
 
 
 def _route(model: ModelConfig, source: Format, configuration: Configuration) -> tuple[_Edge, ...] | None:
@@ -131,8 +241,10 @@ def _route(model: ModelConfig, source: Format, configuration: Configuration) -> 
     keys = _shortest(source, configuration.target_format)
     if keys is None:
         return None
-    if source is Format.ONNX and configuration.target_format in _ENGINES and configuration.onnx_opset is not None:
+    if source is Format.ONNX and configuration.target_format in _TYPED and configuration.onnx_opset is not None:
         keys = ("onnx_to_onnx", *keys)
+    if configuration.target_format in _TYPED and configuration.precision is not Precision.FP32:
+        keys = (*keys[:-1], _TYPED_ONNX, keys[-1])
     return tuple(_edge(key, model, configuration) for key in keys)
 
 
@@ -155,8 +267,10 @@ def _shortest(source: Format, target: Format) -> tuple[str, ...] | None:
 def _edge(key: str, model: ModelConfig, configuration: Configuration) -> _Edge:
     """Return the edge with the options that belong to it, and the label that tells them apart."""
     source, target = CONVERTERS[key].SOURCE, CONVERTERS[key].TARGET
+    if key == _TYPED_ONNX:
+        return _typed_onnx(model, configuration)
     options: dict[str, Json] = {}
-    segment = str(target)
+    segment, precision = str(target), Precision.FP32
     if target is Format.ONNX and configuration.onnx_opset is not None:
         options["opset"] = configuration.onnx_opset
         segment = f"onnx_op{configuration.onnx_opset}"
@@ -165,24 +279,48 @@ def _edge(key: str, model: ModelConfig, configuration: Configuration) -> _Edge:
     if configuration.precision is not None and target is configuration.target_format:
         segment, engine = _engine_options(model, configuration)
         options |= engine
-    return _Edge(converter=key, segment=segment, options=options)
+        precision = configuration.precision
+    return _Edge(converter=key, segment=segment, options=options, precision=precision)
+
+
+def _typed_onnx(model: ModelConfig, configuration: Configuration) -> _Edge:
+    """Return the step that makes the ONNX graph's precision. What int8 leaves over is fp16 only in a hierarchy."""
+    precision, mode = configuration.precision, configuration.precision_mode
+    assert precision is not None
+    options: dict[str, Json] = {"precision": precision}
+    segment = f"onnx_{precision}"
+    if precision is Precision.INT8:
+        segment = f"{segment}_{mode}"
+        options |= {
+            "precision_mode": mode,
+            "explicit_precision": model.tensorrt_explicit_precision,
+            "random_samples": not model.samples,
+        }
+    return _Edge(converter=_TYPED_ONNX, segment=segment, options=options, precision=precision)
 
 
 def _engine_options(model: ModelConfig, configuration: Configuration) -> tuple[str, dict[str, Json]]:
     """Return label and options of an engine. In fp32 there is nothing to fall back to, so modes do not differ."""
-    precision, mode = configuration.precision, configuration.precision_mode
-    segment = f"{configuration.target_format}_{precision}"
+    precision, mode, target = configuration.precision, configuration.precision_mode, configuration.target_format
+    segment = f"{target}_{precision}"
     options: dict[str, Json] = {
         "precision": precision,
         "max_workspace_size": model.tensorrt_max_workspace_size,
     }
-    if configuration.target_format is Format.TF_TRT:
+    if target is Format.TF_TRT:
         return segment, options
     if precision is not Precision.FP32:
         segment = f"{segment}_{mode}"
         options["precision_mode"] = mode
+    # What stays in float32 beside a lower precision: TF32 is what TensorRT falls back to, with 10 bits of mantissa.
+    options["tf32"] = mode is PrecisionMode.HIERARCHY and precision is not Precision.FP32
     options["sparse_weights"] = model.tensorrt_sparse_weights
-    options["explicit_precision"] = model.tensorrt_explicit_precision
+    if target in _TYPED:
+        options["plugins"] = [str(path) for path in model.tensorrt_plugins]
+    else:
+        options["explicit_precision"] = model.tensorrt_explicit_precision
+    if target is Format.TRT_RTX:
+        options["compute_capabilities"] = list(model.tensorrt_rtx_compute_capabilities)
     return segment, options
 
 
@@ -199,6 +337,7 @@ def _steps(source: Format, route: tuple[_Edge, ...]) -> Iterator[Step]:
             target_format=target,
             parent=parent,
             options=edge.options,
+            precision=edge.precision,
         )
         parent, at = label, target
 
@@ -229,7 +368,7 @@ def _cell(
             remedy="add gpu to engine_count_per_device, or leave it out",
             requested=requested,
         )
-    unavailable = _unavailable(source, route, host)
+    unavailable = _unavailable(model, source, route, host)
     return Cell(
         label=labels[-1],
         configuration=configuration,
@@ -246,21 +385,38 @@ def reachable(source: Format) -> tuple[Format, ...]:
     return tuple(target for target in Format if _shortest(source, target) is not None)
 
 
-def _unavailable(source: Format, route: tuple[_Edge, ...], host: Host) -> Unavailable | None:
+def _unavailable(model: ModelConfig, source: Format, route: tuple[_Edge, ...], host: Host) -> Unavailable | None:
     """Return the first reason why `host` cannot run the source model or one of the edges."""
     extra = _EXTRAS.get(source, "onnx")
-    if source not in RUNNERS:
+    if source not in RUNNERS or source in _GPU_FORMATS:
         return Unavailable(
             reason=f"nothing here can run a {source} model as the reference",
             remedy="give the model that it was built from",
         )
-    reasons = [missing(RUNNERS[source].DISTRIBUTIONS, extra, host)]
+    reasons: list[Unavailable | None] = []
+    if _in_container(model, None):
+        reasons.append(_no_docker(host))
+    else:
+        reasons.append(missing(RUNNERS[source].DISTRIBUTIONS, extra, host))
     for edge in route:
         converter = CONVERTERS[edge.converter]
+        if _in_container(model, converter):
+            reasons += [no_gpu(host) if converter.NEEDS_GPU else None, _no_docker(host)]
+            continue
         reasons.append(converter.unavailable(host))
         if converter.TARGET in RUNNERS:
             reasons.append(missing(RUNNERS[converter.TARGET].DISTRIBUTIONS, extra, host))
     return next((reason for reason in reasons if reason is not None), None)
+
+
+def _no_docker(host: Host) -> Unavailable | None:
+    """Return that no Docker daemon answers, for what runs in a container."""
+    if host.docker:
+        return None
+    return Unavailable(
+        reason="it runs in the framework's container, and no Docker daemon answers here",
+        remedy="start Docker, give this user access to its socket, or set launch_mode: local",
+    )
 
 
 def _with_raises(steps: tuple[Step, ...]) -> tuple[Step, ...]:

@@ -54,6 +54,13 @@ class LaunchMode(StrEnum):
     DOCKER = "docker"
 
 
+class Device(StrEnum):
+    """What an artifact is run on."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 class State(StrEnum):
     """What became of a cell. Only `passed` is good."""
 
@@ -100,6 +107,15 @@ class Signature:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ShapeProfile:
+    """The smallest, the usual and the largest shape of every input, complete and without -1."""
+
+    min: Mapping[str, tuple[int, ...]]
+    opt: Mapping[str, tuple[int, ...]]
+    max: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """One model of a navigator.yaml with every default applied. Fields are the keys of the schema.
 
@@ -117,7 +133,7 @@ class ModelConfig:
     line: int | None = None
     output_path: Path | None = None
     output_package: Path | None = None
-    container_version: str = "22.07"
+    container_version: str = "25.02"
     framework_docker_image: str | None = None
     triton_docker_image: str | None = None
     override_conversion_container: bool = False
@@ -140,8 +156,14 @@ class ModelConfig:
     tensorrt_explicit_precision: bool = False
     tensorrt_sparse_weights: bool = False
     tensorrt_max_workspace_size: int = 4294967296
+    tensorrt_plugins: tuple[Path, ...] = ()
+    tensorrt_rtx_compute_capabilities: tuple[str, ...] = ()
     atol: Mapping[str, float] = field(default_factory=lambda: {"": 1e-5})
     rtol: Mapping[str, float] = field(default_factory=lambda: {"": 1e-5})
+    fp16_atol: Mapping[str, float] = field(default_factory=dict)
+    fp16_rtol: Mapping[str, float] = field(default_factory=dict)
+    int8_atol: Mapping[str, float] = field(default_factory=dict)
+    int8_rtol: Mapping[str, float] = field(default_factory=dict)
     max_batch_size: int = 128
     min_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     opt_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -171,6 +193,7 @@ class RunConfig:
     """Steps that run at the same time; 0 chooses by the machine's cores."""
     timeout_seconds: float = 3600.0
     memory_limit_bytes: int | None = None
+    fail_on_unverified: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,7 +212,8 @@ class Gpu:
 class Host:
     """What this machine has; `versions` maps an installed distribution to its version.
 
-    `notes` are sentences about what could not be found out, such as a GPU whose driver does not answer.
+    `docker` is the version of the Docker daemon that answers, "" where none does or nobody asked. `notes` are
+    sentences about what could not be found out, such as a GPU whose driver does not answer.
     """
 
     python: str
@@ -199,6 +223,7 @@ class Host:
     memory_bytes: int
     gpus: tuple[Gpu, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    docker: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -208,7 +233,9 @@ class Step:
 
     `label` is unique within the model and also the artifact's directory. `parent` is the label of the step whose
     artifact is the input, or None for the source model. `raise_from` names the same export's steps at lower opsets:
-    where one of them passed, its file's opset is raised, which is cheaper than exporting again.
+    where one of them passed, its file's opset is raised, which is cheaper than exporting again. `precision` is what
+    the artifact computes in. `devices` are what it is verified on, one after the other; where there are none,
+    `unrunnable` says why. `image` is the framework's container image that it runs in, None for this interpreter.
     """
 
     label: str
@@ -218,6 +245,10 @@ class Step:
     parent: str | None = None
     options: Mapping[str, Json] = field(default_factory=dict)
     raise_from: tuple[str, ...] = ()
+    precision: Precision = Precision.FP32
+    devices: tuple[Device, ...] = (Device.CPU,)
+    unrunnable: str = ""
+    image: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -237,7 +268,8 @@ class Cell:
     `steps` are the labels from the source to the cell's own step, which is the last; empty where no converter
     applies. `state` is None for a cell that can run here, else `not_applicable` or `unavailable`, with `reason`
     and `remedy`. `requested` is false where only the default target formats ask for it: then a machine that
-    cannot make it does not fail the run. `merged` counts further configurations that are this same cell.
+    cannot make it does not fail the run. `intermediate` cells were not asked for: other cells are made from them.
+    `merged` counts further configurations that are this same cell.
     """
 
     label: str
@@ -247,17 +279,23 @@ class Cell:
     reason: str = ""
     remedy: str = ""
     requested: bool = True
+    intermediate: bool = False
     merged: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelPlan:
-    """The tree of steps of one model, parents first, and its cells in matrix order."""
+    """The tree of steps of one model, parents first, and its cells in matrix order.
+
+    `gpus` are those that its steps may use; `image` is where the source model itself runs, see `Step`.
+    """
 
     config: ModelConfig
     source_format: Format
     steps: tuple[Step, ...]
     cells: tuple[Cell, ...]
+    gpus: tuple[Gpu, ...] = ()
+    image: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -293,7 +331,7 @@ class WorstElement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """One output, over all samples, against the source model's.
+    """One output on one device, over all samples, against the source model's.
 
     An element matches if `|value - reference| <= atol + rtol * |reference|` (numpy.isclose). Errors are None
     where nothing could be compared; `problem` then says why (missing, misshapen, wrongly typed, empty, non-finite).
@@ -314,6 +352,17 @@ class Comparison:
     reference_min: float | None = None
     reference_max: float | None = None
     problem: str = ""
+    device: Device = Device.CPU
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency:
+    """How long one sample takes: the median of `runs` after a warm-up, inputs and outputs in host memory."""
+
+    device: Device
+    sample: str
+    median_seconds: float
+    runs: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -375,8 +424,8 @@ class Seconds:
 class CellResult:
     """One entry of convert_results.yaml.
 
-    A result cannot be constructed as `passed` without an artifact and a passing comparison for every output in
-    `expected_outputs`, the source model's outputs.
+    A result cannot be constructed as `passed` without an artifact and, on each device that it was compared on, a
+    passing comparison for every output in `expected_outputs`, the source model's outputs.
 
     Raises:
         ValueError: `passed` without that evidence.
@@ -389,6 +438,8 @@ class CellResult:
     conversion_config: Mapping[str, Json]
     comparator_config: Tolerances
     requested: bool = True
+    intermediate: bool = False
+    must_be_verified: bool = False
     steps: tuple[str, ...] = ()
     expected_outputs: tuple[str, ...] = ()
     samples: tuple[SampleInfo, ...] = ()
@@ -396,6 +447,7 @@ class CellResult:
     suggested_tolerances: Tolerances | None = None
     warnings: tuple[str, ...] = ()
     output_model: OutputModel | None = None
+    latencies: tuple[Latency, ...] = ()
     seconds: Seconds = field(default_factory=Seconds)
     peak_memory_bytes: int | None = None
     cached: bool = False
@@ -405,10 +457,14 @@ class CellResult:
     def __post_init__(self) -> None:
         if self.status.state is not State.PASSED:
             return
-        compared = {comparison.output for comparison in self.comparisons if comparison.passed}
+        compared: dict[Device, set[str]] = {each.device: set() for each in self.comparisons}
+        for each in self.comparisons:
+            if each.passed:
+                compared[each.device].add(each.output)
         if self.output_model is None:
             raise ValueError(f"{self.model_name} {self.cell}: passed without an artifact")
-        if not self.expected_outputs or compared != set(self.expected_outputs):
+        expected = set(self.expected_outputs)
+        if not expected or not compared or any(outputs != expected for outputs in compared.values()):
             raise ValueError(f"{self.model_name} {self.cell}: passed without a passing comparison per output")
         if not all(comparison.passed for comparison in self.comparisons):
             raise ValueError(f"{self.model_name} {self.cell}: passed with a failing comparison")

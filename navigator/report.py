@@ -70,10 +70,12 @@ def build(
 def is_bad(result: CellResult) -> bool:
     """Tell whether a cell fails the run.
 
-    What this machine cannot make fails the run only where the user asked for it by name. What no converter makes,
-    and what was built but cannot be run here, does not fail it.
+    What this machine cannot make fails the run only where the user asked for it by name; what was built but cannot be
+    run here, only where `fail_on_unverified` says so. What no converter makes does not fail it.
     """
     state = result.status.state
+    if state is State.UNVERIFIED:
+        return result.must_be_verified
     return state in _BAD or (state is State.UNAVAILABLE and result.requested)
 
 

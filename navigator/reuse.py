@@ -16,10 +16,12 @@ from navigator.digests import combined, digest, identity, model_digest
 from navigator.records import (
     Host,
     Json,
+    Latency,
     ModelConfig,
     ModelPlan,
     OutputModel,
     SampleInfo,
+    State,
     Step,
     Verdict,
     from_data,
@@ -83,6 +85,9 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
                 "source": root if step.parent is None else found[step.parent].artifact,
                 "step": to_data([step.converter, step.options, step.raise_from]),
                 "samples": samples if converter.NEEDS_SAMPLES else None,
+                "gpus": to_data(plan.gpus) if converter.NEEDS_GPU else None,
+                "files": [digest(Path(path)) for path in step.options.get("plugins", ())],
+                "image": step.image,
             }
         )
         runners = (RUNNERS[plan.source_format], RUNNERS[step.target_format])
@@ -93,7 +98,8 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
                 "source": root,
                 "artifact": artifact,
                 "samples": samples,
-                "tolerances": to_data([model.atol, model.rtol]),
+                "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
+                "devices": to_data([step.devices, plan.image]),
             }
         )
         found[step.label] = Keys(artifact=artifact, verdict=verdict)
@@ -119,23 +125,35 @@ def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: W
         expected_outputs=tuple(judged["expected_outputs"]),
         infos=from_data(tuple[SampleInfo, ...], judged["infos"]),
         verdict=from_data(Verdict, judged["verdict"]),
+        latencies=from_data(tuple[Latency, ...], judged["latencies"]),
         cached=True,
     )
 
 
 def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache) -> None:
-    """Keep a verified artifact in the cache. One that did not pass is made anew on the next run."""
-    if not verified.verdict.passed:
+    """Keep a verified artifact in the cache, and one that nothing here can run, without a verdict.
+
+    One that did not pass is made anew on the next run.
+    """
+    unverified = verified.failure is not None and verified.failure.state is State.UNVERIFIED
+    if not verified.passed and not unverified:
         return
     if not artifact.cached:
         cache.put(key.artifact, {"properties": dict(artifact.properties)}, artifact.path.parent)
+    if unverified:
+        return
     judged = {
         "output_model": to_data(verified.output_model),
         "expected_outputs": list(verified.expected_outputs),
         "infos": to_data(verified.infos),
         "verdict": to_data(verified.verdict),
+        "latencies": to_data(verified.latencies),
     }
     cache.put(key.verdict_on(verified.output_model.sha256), judged, None)
+
+
+def _reduced(model: ModelConfig) -> list[Json]:
+    return [model.fp16_atol, model.fp16_rtol, model.int8_atol, model.int8_rtol]
 
 
 def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None) -> Json:

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import ModelConfig, SampleInfo, TensorSpec
+from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
 from navigator.shapes import (
     Shape,
-    ShapeProfile,
     fitting,
     random_shapes,
     refuse,
@@ -28,7 +27,7 @@ from navigator.shapes import (
     yaml_key,
 )
 
-__all__ = ["RANDOM", "Sample", "ShapeProfile", "generate", "resolve_shapes"]
+__all__ = ["RANDOM", "Sample", "generate", "resolve_shapes"]
 
 Sample = tuple[str, dict[str, np.ndarray]]
 

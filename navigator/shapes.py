@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import ModelConfig, TensorSpec
+from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
 
 Shape = tuple[int, ...]
 
@@ -25,15 +25,6 @@ _ACTIVATIONS = 64
 _USABLE_MEMORY = 0.5
 
 _TRIES = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShapeProfile:
-    """The smallest, the usual and the largest shape of every input, complete and without -1."""
-
-    min: Mapping[str, Shape]
-    opt: Mapping[str, Shape]
-    max: Mapping[str, Shape]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +66,24 @@ def resolve_shapes(inputs: Sequence[TensorSpec], config: ModelConfig) -> ShapePr
         optima[name] = tuple(map(max, optima[name], minima[name]))
     refuse(list(_disorders(minima, optima, maxima, config)))
     return ShapeProfile(min=minima, opt=optima, max=maxima)
+
+
+def profile_of(inputs: Sequence[TensorSpec], config: ModelConfig, samples: Sequence[SampleInfo]) -> ShapeProfile:
+    """Return the shapes that an engine is made for: those asked for, or those of the user's own samples.
+
+    Raises:
+        StepError: as `resolve_shapes`; or samples of the user's that differ in rank.
+    """
+    if not config.samples or config.max_shapes:
+        return resolve_shapes(inputs, config)
+    found: dict[str, dict[str, Shape]] = {"min": {}, "opt": {}, "max": {}}
+    for spec in inputs:
+        seen = [sample.shapes[spec.name] for sample in samples]
+        refuse([f"the samples give {spec.name!r} {len({*map(len, seen)})} ranks"] if len({*map(len, seen)}) > 1 else [])
+        found["min"][spec.name] = tuple(map(min, *seen)) if len(seen) > 1 else seen[0]
+        found["max"][spec.name] = tuple(map(max, *seen)) if len(seen) > 1 else seen[0]
+        found["opt"][spec.name] = config.opt_shapes.get(spec.name, found["max"][spec.name])
+    return ShapeProfile(min=found["min"], opt=found["opt"], max=found["max"])
 
 
 def ties(profile: ShapeProfile) -> list[Tie]:

@@ -15,13 +15,18 @@ import numpy as np
 
 from navigator import arrays, dumps
 from navigator.converters.protocol import Conversion
-from navigator.digests import Stamp, artifact_digest, size_bytes, stamp
+from navigator.digests import Stamp, artifact_digest, model_files, size_bytes, stamp
+from navigator.errors import StepError
 from navigator.records import (
+    Device,
+    Gpu,
     Json,
+    Latency,
     ModelConfig,
     OutputModel,
     SampleInfo,
     Seconds,
+    ShapeProfile,
     Signature,
     State,
     Step,
@@ -29,8 +34,10 @@ from navigator.records import (
     from_data,
     to_data,
 )
+from navigator.shapes import profile_of
+from navigator.tolerances import explicable, tolerances
 from navigator.verify import verify
-from navigator.workers.pool import ForkServer, Outcome, Task, TaskResult
+from navigator.workers.pool import Outcome, Task, TaskResult, Workers
 from navigator.workspace import Workspace
 
 # Base64 text of 64 MiB of arrays is about 90 MB a file: enough to look into a mismatch, small enough to upload.
@@ -88,6 +95,7 @@ class Reference:
     outputs: Path
     infos: tuple[SampleInfo, ...]
     written: Stamp
+    shapes: ShapeProfile
     unstable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -105,7 +113,7 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verified:
-    """An artifact with its verdict; `failure` is set instead where it could not be run."""
+    """An artifact with its verdict on `device`; `failure` is set instead where it could not be run."""
 
     output_model: OutputModel
     expected_outputs: tuple[str, ...]
@@ -113,6 +121,7 @@ class Verified:
     verdict: Verdict = field(default_factory=lambda: Verdict(comparisons=()))
     failure: Failure | None = None
     seconds: Seconds = field(default_factory=Seconds)
+    latencies: tuple[Latency, ...] = ()
     peak_memory_bytes: int = 0
     log_path: Path | None = None
     cached: bool = False
@@ -121,16 +130,40 @@ class Verified:
     def passed(self) -> bool:
         return self.failure is None and self.verdict.passed
 
+    def after(self, earlier: "Verified") -> "Verified":
+        """Return both: this one's outcome on another device than that of `earlier`, which passed."""
+        return replace(
+            self,
+            output_model=replace(
+                self.output_model, properties={**earlier.output_model.properties, **self.output_model.properties}
+            ),
+            verdict=replace(
+                self.verdict,
+                comparisons=(*earlier.verdict.comparisons, *self.verdict.comparisons),
+                warnings=tuple(dict.fromkeys((*earlier.verdict.warnings, *self.verdict.warnings))),
+            ),
+            latencies=(*earlier.latencies, *self.latencies),
+            seconds=replace(self.seconds, verify=earlier.seconds.verify + self.seconds.verify),
+            peak_memory_bytes=max(earlier.peak_memory_bytes, self.peak_memory_bytes),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """Where a unit's worker runs, where its files go, and what it may use."""
+    """Where a unit's worker runs, where its files go, and what it may use.
 
-    server: ForkServer
+    `workers` are in this interpreter, or in containers of `image`; `gpu` is the one that the unit has for itself, None
+    where it needs none. `timing_cache` is the directory for what TensorRT measured.
+    """
+
+    workers: Workers
     workspace: Workspace
     timeout_seconds: float
     memory_bytes: int
+    timing_cache: Path
     verbose: bool
+    image: str | None = None
+    gpu: Gpu | None = None
 
 
 @_failing_on_full_disk
@@ -144,20 +177,28 @@ def run_reference(model: ModelConfig, *, site: Site) -> Reference | Failure:
         "samples": str(samples),
         "outputs": str(outputs),
     }
-    task = _task("reference", arguments, name, "source", site=site)
-    result = site.server.run(task)
+    reads = (*model_files(model.model_path), *model.samples)
+    task = _task("reference", arguments, name, "source", site=site, reads=reads, writes=(samples, outputs))
+    result = site.workers.run(task)
     if result.outcome is not Outcome.FINISHED or result.value is None:
         return _failure(result, task)
     written = stamp(samples, outputs)
     found = _outputs(outputs)
     if isinstance(found, str):
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
+    signature = from_data(Signature, result.value["signature"])
+    infos = from_data(tuple[SampleInfo, ...], result.value["samples"])
+    try:
+        shapes = profile_of(signature.inputs, model, infos)
+    except StepError as error:
+        return Failure(state=State.FAILED, message=error.message, remedy=error.hint, log_path=task.log_path)
     return Reference(
-        signature=from_data(Signature, result.value["signature"]),
+        signature=signature,
         samples=samples,
         outputs=outputs,
-        infos=from_data(tuple[SampleInfo, ...], result.value["samples"]),
+        infos=infos,
         written=written,
+        shapes=shapes,
         unstable=tuple(result.value["unstable"]),
         notes=tuple(result.value["notes"]),
     )
@@ -179,6 +220,9 @@ def run_convert(
     site.workspace.forget(name, step.label)
     made = site.workspace.scratch(name, step.label, "artifact") / final.name
     made.parent.mkdir()
+    timing = site.timing_cache if site.gpu else None
+    if timing is not None:
+        timing.mkdir(parents=True, exist_ok=True)
     conversion = Conversion(
         source=source,
         destination=made,
@@ -186,10 +230,22 @@ def run_convert(
         signature=reference.signature if reference else None,
         samples=reference.samples if reference else None,
         raise_from=raise_from,
+        shapes=reference.shapes if reference else None,
+        timing_cache=timing,
+        gpu=site.gpu,
+        verbose=site.verbose,
     )
     arguments = {"converter": step.converter, "conversion": to_data(conversion)}
-    task = _task("convert", arguments, name, step.label, site=site)
-    result = site.server.run(task)
+    reads = (
+        *(model_files(source) if step.parent is None else (source.parent,)),
+        *((reference.samples,) if reference else ()),
+        *((raise_from.parent,) if raise_from else ()),
+        *(Path(path) for path in step.options.get("plugins", ())),
+        *((timing,) if timing else ()),
+    )
+    writes = (made.parent, *((timing,) if timing else ()))
+    task = _task("convert", arguments, name, step.label, site=site, reads=reads, writes=writes)
+    result = site.workers.run(task)
     if result.outcome is not Outcome.FINISHED or result.value is None:
         return _failure(result, task)
     if not made.exists() or size_bytes(made) == 0:
@@ -220,23 +276,29 @@ def run_verify(
     step: Step,
     artifact: Artifact,
     reference: Reference,
+    device: Device,
     *,
     site: Site,
 ) -> Verified:
-    """Run an artifact on the samples and compare its outputs with the source model's."""
+    """Run an artifact on the samples on one device and compare its outputs with the source model's."""
     name = model.model_name
-    outputs = site.workspace.scratch(name, step.label, "outputs")
+    outputs = site.workspace.scratch(name, step.label, f"outputs-{device}")
     arguments = {
         "format": step.target_format,
         "path": str(artifact.path),
         "declared": to_data(reference.signature),
         "signature_name": model.signature_name,
+        "device": device,
+        "options": step.options,
         "samples": str(reference.samples),
         "outputs": str(outputs),
     }
-    task = _task("infer", arguments, name, step.label, unit="verify", site=site)
+    plugins = tuple(Path(path) for path in step.options.get("plugins", ()))
+    reads = (artifact.path.parent, reference.samples, *plugins)
+    unit = "verify" if device is Device.CPU else f"verify-{device}"
+    task = _task("infer", arguments, name, step.label, unit=unit, site=site, reads=reads, writes=(outputs,))
     before = stamp(artifact.path.parent)
-    result = site.server.run(task)
+    result = site.workers.run(task)
     value = result.value or {}
     output_model = OutputModel(
         name=f"{name}.{step.label}",
@@ -251,20 +313,55 @@ def run_verify(
         output_model=output_model,
         expected_outputs=tuple(spec.name for spec in reference.signature.outputs),
         infos=reference.infos,
+        latencies=from_data(tuple[Latency, ...], value.get("latencies", ())),
         seconds=Seconds(convert=artifact.seconds, verify=result.seconds),
         peak_memory_bytes=max(artifact.peak_memory_bytes, result.peak_memory_bytes),
         log_path=task.log_path,
     )
     if result.outcome is not Outcome.FINISHED:
         failure = _failure(result, task)
-        return replace(verified, failure=replace(failure, message=f"converted, but cannot be run: {failure.message}"))
-    judged = _judged(verified, model, step, reference, outputs, site=site)
+        where = "" if device is Device.CPU else " on the GPU"
+        message = f"converted, but cannot be run{where}: {failure.message}"
+        return replace(verified, failure=replace(failure, message=message))
+    judged = _judged(verified, model, step, reference, outputs, device, site=site)
     # Last: what was compared is what these held before and after.
     if stamp(artifact.path.parent) != before:
         return _disturbed(verified, "the artifact")
     if stamp(reference.samples, reference.outputs) != reference.written:
         return _disturbed(verified, "the reference")
     return judged
+
+
+def unverified(model: ModelConfig, step: Step, artifact: Artifact, reference: Reference) -> Verified | Failure:
+    """Return what is known of an artifact that nothing here can run."""
+    return _described(model, step, artifact, reference)
+
+
+@_failing_on_full_disk
+def _described(model: ModelConfig, step: Step, artifact: Artifact, reference: Reference) -> Verified:
+    directory = artifact.path.parent
+    targets = ", ".join(artifact.properties.get("compute_capabilities", ()))
+    built_for = f"built for compute capability {targets}" if targets else "built"
+    return Verified(
+        output_model=OutputModel(
+            name=f"{model.model_name}.{step.label}",
+            path=artifact.path,
+            format=step.target_format,
+            size_bytes=size_bytes(directory),
+            sha256=artifact_digest(directory),
+            properties=artifact.properties,
+        ),
+        expected_outputs=tuple(spec.name for spec in reference.signature.outputs),
+        infos=reference.infos,
+        failure=Failure(
+            state=State.UNVERIFIED,
+            message=f"{built_for}, not executed here: {step.unrunnable}",
+            remedy="verify it on a machine that can run it",
+        ),
+        seconds=Seconds(convert=artifact.seconds),
+        peak_memory_bytes=artifact.peak_memory_bytes,
+        cached=artifact.cached,
+    )
 
 
 def _disturbed(verified: Verified, what: str) -> Verified:
@@ -278,6 +375,7 @@ def _judged(
     step: Step,
     reference: Reference,
     outputs: Path,
+    device: Device,
     *,
     site: Site,
 ) -> Verified:
@@ -286,13 +384,19 @@ def _judged(
     if isinstance(expected, str) or isinstance(actual, str):
         message = f"converted, but {actual if isinstance(actual, str) else expected}"
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
-    verdict = verify(expected, actual, atol=model.atol, rtol=model.rtol)
-    unused = verified.output_model.properties.get("unused_inputs", ())
+    allowed = tolerances(model, step.precision, expected)
+    verdict = verify(expected, actual, atol=allowed.atol, rtol=allowed.rtol, explicable=explicable(step.precision))
+    properties = verified.output_model.properties
     notes = [_unstable(reference.unstable)] if reference.unstable else []
-    notes += [f"the artifact takes no input {name!r}: the converter left it out as unused" for name in unused]
-    verdict = replace(verdict, warnings=(*verdict.warnings, *notes))
+    notes += [
+        f"the artifact takes no input {name!r}: the converter left it out as unused"
+        for name in properties.get("unused_inputs", ())
+    ]
+    notes += properties.get("warnings", ())
+    comparisons = tuple(replace(each, device=device) for each in verdict.comparisons)
+    verdict = replace(verdict, comparisons=comparisons, warnings=(*verdict.warnings, *notes))
     if site.verbose or not verdict.passed:
-        runs = {f"{model.model_format}-runner": expected, f"{step.target_format}-converted-runner": actual}
+        runs = {f"{model.model_format}-runner": expected, f"{step.target_format}-converted-{device}-runner": actual}
         try:
             dumps.write(
                 site.workspace.dump(model.model_name, step.label),
@@ -315,15 +419,22 @@ def _task(
     *,
     unit: str = "",
     site: Site,
+    reads: tuple[Path, ...],
+    writes: tuple[Path, ...],
 ) -> Task:
     """Return the worker's task; its log is named after the unit of work where that has another name."""
     return Task(
         name=what,
         arguments=arguments,
-        directory=site.workspace.scratch(model, label, what),
+        directory=site.workspace.scratch(model, label, unit or what),
         log_path=site.workspace.log(model, label, unit or what),
         timeout_seconds=site.timeout_seconds,
         memory_limit_bytes=site.memory_bytes,
+        # A container has that one GPU and no other; here all others are hidden, and all where the unit has none.
+        variables={} if site.image else {"CUDA_VISIBLE_DEVICES": site.gpu.uuid if site.gpu else ""},
+        reads=reads,
+        writes=writes,
+        gpu=site.gpu.uuid if site.gpu else "",
     )
 
 
@@ -353,4 +464,4 @@ def _unstable(outputs: tuple[str, ...]) -> str:
 
 def is_conversion(step: Step) -> bool:
     """Tell whether a step changes anything: handing the source on in its own format does not."""
-    return step.source_format is not step.target_format or "opset" in step.options
+    return step.source_format is not step.target_format or bool(step.options)

@@ -53,7 +53,14 @@ class _Output:
         return self.found.high - self.found.low
 
 
-def verify(reference: Outputs, outputs: Outputs, *, atol: Mapping[str, float], rtol: Mapping[str, float]) -> Verdict:
+def verify(
+    reference: Outputs,
+    outputs: Outputs,
+    *,
+    atol: Mapping[str, float],
+    rtol: Mapping[str, float],
+    explicable: float = _EXPLICABLE,
+) -> Verdict:
     """Compare an artifact's outputs with the source model's, sample by sample, output by output.
 
     An element matches if |value - reference| <= atol + rtol * |reference|, computed in float64 (64-bit integers:
@@ -65,6 +72,7 @@ def verify(reference: Outputs, outputs: Outputs, *, atol: Mapping[str, float], r
         outputs: the artifact's, for the same samples in the same order.
         atol: absolute tolerance by output name, "" for all others; 1e-5 where neither says.
         rtol: relative tolerance, likewise.
+        explicable: an error of more than this part of the range of all values gets no tolerances suggested.
 
     Raises:
         ConfigurationError: a tolerance is negative or not finite, so that nothing could fail, or nothing pass.
@@ -77,7 +85,7 @@ def verify(reference: Outputs, outputs: Outputs, *, atol: Mapping[str, float], r
         _compare(name, reference, outputs, _entry(atol, name), _entry(rtol, name), unlike) for name in [*names, *extra]
     ]
     warnings = list(_unknown_names(names, atol, rtol))
-    suggested, unexplained = _suggest(found, atol, rtol)
+    suggested, unexplained = _suggest(found, atol, rtol, explicable)
     warnings += unexplained
     for output in found:
         if not output.problem:
@@ -217,11 +225,11 @@ def _plain(value: object) -> Plain:
 
 
 def _suggest(
-    outputs: Sequence[_Output], atol: Mapping[str, float], rtol: Mapping[str, float]
+    outputs: Sequence[_Output], atol: Mapping[str, float], rtol: Mapping[str, float], explicable: float
 ) -> tuple[Tolerances | None, list[str]]:
     """Return tolerances with which all outputs pass, or None, and a sentence for each output that has none."""
     failed = [output for output in outputs if output.problem or output.found.mismatched]
-    tightest = {output.name: _tightest(output) for output in failed if not output.problem}
+    tightest = {output.name: _tightest(output, explicable) for output in failed if not output.problem}
     warnings = [
         f"{output.name!r}: errors reach {output.found.max_abs_error:.3g}, large against the outputs' own spread "
         f"{_range(output)}: no tolerance makes this meaningful, the artifact computes something else"
@@ -232,18 +240,23 @@ def _suggest(
     if not failed or len(explained) < len(failed):
         return None, warnings
     names = {output.name for output in outputs}
-    kept = [{"": _entry(entries, "")} | {k: v for k, v in entries.items() if k in names} for entries in (atol, rtol)]
+    # The entry for all others, unless there are none.
+    rest = [{} if "" not in each and names <= set(each) else {"": _entry(each, "")} for each in (atol, rtol)]
+    kept = [
+        others | {name: each for name, each in entries.items() if name in names}
+        for others, entries in zip(rest, (atol, rtol), strict=True)
+    ]
     return Tolerances(
         atol=kept[0] | {name: pair[0] for name, pair in explained.items()},
         rtol=kept[1] | {name: pair[1] for name, pair in explained.items()},
     ), warnings
 
 
-def _tightest(output: _Output) -> tuple[float, float] | None:
+def _tightest(output: _Output, explicable: float) -> tuple[float, float] | None:
     """Return the (atol, rtol) that lets the least through on average and with which every element matches."""
     found = output.found
     scale = output.spread or output.magnitude
-    if not found.max_abs_error <= _EXPLICABLE * scale:
+    if not found.max_abs_error <= explicable * scale:
         return None
     rtols = sorted({*_SUGGESTED_RTOL, min(output.rtol, max(_SUGGESTED_RTOL))})
     needed = [needed_atol(left, right, rtols) for _, left, right in output.pairs]

@@ -2,6 +2,7 @@
 
 - `converted/<model>/<cell>/model.onnx` and so on: artifacts, one directory each
 - `logs/<model>/<cell>.convert.log` and so on: one log a worker; comparator dumps after a mismatch
+- `timing/`: what TensorRT measured, where no cache keeps it
 - `convert_results.yaml`, `summary.md`: the report
 - `.scratch/`: samples, outputs and half-made artifacts; removed at the end
 """
@@ -28,7 +29,16 @@ ARTIFACT_NAMES = {
     Format.TRT_RTX: "model.plan",
 }
 
-_OURS = ("converted", "logs", ".scratch", ".lock", "convert_results.yaml", ".convert_results.yaml.tmp", "summary.md")
+_OURS = (
+    "converted",
+    "logs",
+    "timing",
+    ".scratch",
+    ".lock",
+    "convert_results.yaml",
+    ".convert_results.yaml.tmp",
+    "summary.md",
+)
 
 
 class Workspace:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from navigator.config.problems import Place, Problems, quote
+from navigator.config.problems import Place, Problems, about, quote
 from navigator.config.schema import flag, nearest
 from navigator.config.values import WrittenPath
 
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _OF_INPUTS = (*_SHAPES, "value_ranges", "dtypes")
-_OF_OUTPUTS = ("atol", "rtol")
+_OF_OUTPUTS = ("atol", "rtol", "fp16_atol", "fp16_rtol", "int8_atol", "int8_rtol")
 _NPY = b"\x93NUMPY"
 
 
@@ -67,6 +67,14 @@ def check_samples(value: Value, paths: Sequence[Path], inputs: Mapping[str, Any]
     for position, path in enumerate(paths):
         for message, hint in _sample_problems(path, inputs):
             problems.add(value.at(position), f"{value.subject}: {path} {message}", hint)
+
+
+def check_plugins(value: Value, paths: Sequence[Path], problems: Problems) -> None:
+    """Note which of the plugin libraries are not there; `value` is the option, for places."""
+    for position, path in enumerate(paths):
+        if not path.is_file():
+            hint = "build it first, or correct the path"
+            problems.add(value.at(position), f"{value.subject}: {path} does not exist", hint)
 
 
 def check_run(
@@ -207,8 +215,8 @@ def _check_ranges(values: Values, problems: Problems) -> None:
     for value in _present(values, ["value_ranges"]):
         for name, (low, high) in value.data.items():
             if low > high:
-                about = f"{name}: " if name else ""
-                text = f"{value.subject}: {about}the lowest value {low:g} is greater than the highest, {high:g}"
+                start = about(name)
+                text = f"{value.subject}: {start}the lowest value {low:g} is greater than the highest, {high:g}"
                 problems.add(value.at(name), text, "swap them")
 
 

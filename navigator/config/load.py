@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from navigator.config import paths
-from navigator.config.checks import Value, check_model, check_run, check_samples, declared_inputs
+from navigator.config.checks import Value, check_model, check_plugins, check_run, check_samples, declared_inputs
 from navigator.config.formats import DeclaredFormatError, detect_format
 from navigator.config.problems import COMMAND_LINE, Place, Problems, quote
 from navigator.config.schema import MODEL, RUN, flag, flow, options
@@ -161,6 +161,8 @@ def _resolve(context: _Context, place: Place, given: Section) -> dict[str, Any]:
     if "samples" in values and len(data["samples"]) == len(values["samples"].data):
         samples = [Path(each) for each in data["samples"]]
         check_samples(values["samples"], samples, declared_inputs(known), context.problems)
+    if "tensorrt_plugins" in values:
+        check_plugins(values["tensorrt_plugins"], [Path(each) for each in data["tensorrt_plugins"]], context.problems)
     config_path = None if place.path is None else str(context.config_path)
     return {**data, "given": list(values), "line": place.line, "config_path": config_path}
 

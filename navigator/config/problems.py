@@ -99,5 +99,10 @@ def quote(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "...")
 
 
+def about(name: str) -> str:
+    """Return the beginning of a sentence about the entry `name`, "" for the one without a name."""
+    return f"{name if name.isprintable() else quote(name)}: " if name else ""
+
+
 def _order(problem: Problem) -> tuple[bool, str, int, int]:
     return problem.path is None, str(problem.path), problem.line or 0, problem.column or 0

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from navigator.config.dtypes import canonical_dtype, dtype_problem
-from navigator.config.problems import Place, quote
+from navigator.config.problems import Place, about, quote
 from navigator.config.values import NUMBER, Reading, is_null, kind, pieces, read_integer, read_number
 from navigator.config.yaml_file import Entries, Entry, Items, Node, Scalar
 
@@ -51,9 +51,9 @@ def read_ranges(reading: Reading, node: Node) -> dict[str, list[float]] | None:
     found = {}
     for name, value in _named(reading, node, unnamed=True).items():
         ends = _split(value)
-        about = f"{name}: " if name else ""
+        start = about(name)
         if len(ends) != 2:
-            reading.wrong(value.place, f"{about}a range has a lowest and a highest value, not {len(ends)} values")
+            reading.wrong(value.place, f"{start}a range has a lowest and a highest value, not {len(ends)} values")
             continue
         numbers = [read_number(reading, each, name) for each in ends]
         if None not in numbers:
@@ -135,9 +135,9 @@ def _tensor(reading: Reading, key: str, node: Node) -> dict[str, Any] | None:
     if match is None:
         shown = quote(text) if isinstance(node, Scalar) else kind(node)
         form = "shape:dtype" if key else "name:shape:dtype"
-        about = f"{key}: " if key else ""
+        start = about(key or "")
         hint = "" if key or not node.place.path else _QUOTE_IT
-        reading.wrong(node.place, f"{about}{shown} is not of the form {form}", hint)
+        reading.wrong(node.place, f"{start}{shown} is not of the form {form}", hint)
         return None
     name = key or match["name"]
     shape = _shape(reading, Scalar(node.place, match["shape"], "str"), name, dynamic=True)
@@ -243,9 +243,9 @@ def _dtype(reading: Reading, node: Node, name: str) -> str | None:
     text = node.text.strip() if isinstance(node, Scalar) else ""
     dtype = canonical_dtype(text)
     if dtype is None:
-        about = f"{name}: " if name else ""
+        start = about(name)
         message, hint = dtype_problem(text) if isinstance(node, Scalar) else ("a dtype is expected", "")
-        reading.wrong(node.place, about + message, hint)
+        reading.wrong(node.place, start + message, hint)
     return dtype
 
 

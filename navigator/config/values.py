@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from navigator.config.problems import Place, Problems, quote
+from navigator.config.problems import Place, Problems, about, quote
 from navigator.config.schema import Option, flow, nearest
 from navigator.config.yaml_file import Entries, Items, Node, Scalar
 
@@ -48,24 +48,24 @@ class Reading:
 
 def read_number(reading: Reading, node: Node, name: str = "") -> float | None:
     """Return a finite number, else note the problem; `name` is the entry that it belongs to."""
-    about = f"{name}: " if name else ""
+    start = about(name)
     if not isinstance(node, Scalar):
-        reading.wrong(node.place, f"{about}a single number is expected, not {kind(node)}")
+        reading.wrong(node.place, f"{start}a single number is expected, not {kind(node)}")
         return None
     text = node.text.strip()
     value = float(text.replace("_", "")) if len(text) <= _LONGEST_NUMBER and NUMBER.fullmatch(text) else None
     if value is None or value in (float("inf"), float("-inf")):
         finite = text.lower().lstrip("+-.") in ("inf", "infinity", "nan") or value is not None
-        reading.wrong(node.place, f"{about}{quote(node.text)} is not a {'finite ' if finite else ''}number")
+        reading.wrong(node.place, f"{start}{quote(node.text)} is not a {'finite ' if finite else ''}number")
         return None
     return value
 
 
 def read_integer(reading: Reading, node: Node, name: str = "") -> int | None:
     """Return a whole number (4e9 and 14.0 are), else note the problem."""
-    about = f"{name}: " if name else ""
+    start = about(name)
     if not isinstance(node, Scalar):
-        reading.wrong(node.place, f"{about}a single integer is expected, not {kind(node)}")
+        reading.wrong(node.place, f"{start}a single integer is expected, not {kind(node)}")
         return None
     text = node.text.strip()
     if len(text) <= _LONGEST_NUMBER and node.kind != "bool":
@@ -73,7 +73,7 @@ def read_integer(reading: Reading, node: Node, name: str = "") -> int | None:
             return int(text.replace("_", ""))
         if NUMBER.fullmatch(text) and float(text.replace("_", "")).is_integer():
             return int(float(text.replace("_", "")))
-    reading.wrong(node.place, f"{about}{quote(node.text)} is not an integer")
+    reading.wrong(node.place, f"{start}{quote(node.text)} is not an integer")
     return None
 
 

@@ -19,6 +19,8 @@ class Copy:
     DISTRIBUTIONS: tuple[str, ...] = ()
     PRELOAD: tuple[str, ...] = ()
     NEEDS_SAMPLES: bool = False
+    NEEDS_GPU: bool = False
+    IN_CONTAINER: bool = False
 
     @property
     def TARGET(self) -> Format:

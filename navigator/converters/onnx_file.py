@@ -24,6 +24,7 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 # What onnx 1.23 and ONNX Runtime 1.32 write around what is wrong; the innermost node is where it is.
 _NOISE = (
     (re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : "), ""),
+    (re.compile(r"Load model from \S+ failed:\s*"), ""),
     (
         re.compile(r"(?:.*)Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message: "),
         r"\1 node '\2': ",

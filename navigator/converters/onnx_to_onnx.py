@@ -16,6 +16,8 @@ TARGET = Format.ONNX
 DISTRIBUTIONS = ("onnx", "onnxruntime")
 PRELOAD = ("onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
 NEEDS_SAMPLES = False
+NEEDS_GPU = False
+IN_CONTAINER = False
 
 log = logging.getLogger(__name__)
 

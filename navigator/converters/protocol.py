@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from navigator.records import Format, Host, Json, Signature
+from navigator.records import Format, Gpu, Host, Json, ShapeProfile, Signature
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +23,11 @@ class Conversion:
         signature: the source model's.
         samples: directory of samples (`navigator.arrays`), None where the converter does not need them.
         raise_from: an ONNX file of the same model at a lower opset that passed verification, or None.
+        shapes: the smallest, usual and largest shape of each of the source model's inputs; None where the converter
+            does not need them.
+        timing_cache: a directory for what TensorRT measured, kept between runs; None where the converter needs none.
+        gpu: the one that the conversion has for itself, None where it needs none.
+        verbose: whether the user wants details that cost something.
     """
 
     source: Path
@@ -31,6 +36,10 @@ class Conversion:
     signature: Signature | None = None
     samples: Path | None = None
     raise_from: Path | None = None
+    shapes: ShapeProfile | None = None
+    timing_cache: Path | None = None
+    gpu: Gpu | None = None
+    verbose: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +67,15 @@ class Converter(Protocol):
 
     @property
     def NEEDS_SAMPLES(self) -> bool:
-        """True if conversion must wait for the source model's signature and samples."""
+        """True if conversion must wait for the source model's signature, samples and shapes."""
+
+    @property
+    def NEEDS_GPU(self) -> bool:
+        """True if conversion runs on a GPU, which it then has for itself alone."""
+
+    @property
+    def IN_CONTAINER(self) -> bool:
+        """True if its libraries live in the framework's container, unless `launch_mode` is local."""
 
     def unavailable(self, host: Host) -> Unavailable | None:
         """Why this machine cannot run it, or None. Pure and quick: no import of a framework."""

@@ -36,6 +36,8 @@ DISTRIBUTIONS = ("tensorflow", "tf2onnx", "onnx")
 # `import tf2onnx` alone loads nothing: its modules are named.
 PRELOAD = ("tensorflow", "tf2onnx.tf_loader", "tf2onnx.tfonnx", "tf2onnx.optimizer", "onnx")
 NEEDS_SAMPLES = False
+NEEDS_GPU = False
+IN_CONTAINER = False
 
 _Proto = Any
 

@@ -20,6 +20,8 @@ TARGET = Format.ONNX
 DISTRIBUTIONS = ("torch", "onnxscript", "onnx", "onnxruntime")
 PRELOAD = ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx", "onnx.inliner", "onnxruntime")
 NEEDS_SAMPLES = True  # for the names: the signature comes with the samples
+NEEDS_GPU = False
+IN_CONTAINER = False
 
 _NATIVE_OPSET = 18
 

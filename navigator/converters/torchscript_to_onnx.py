@@ -27,6 +27,8 @@ TARGET = Format.ONNX
 DISTRIBUTIONS = ("torch", "onnx", "onnxruntime")
 PRELOAD = ("torch", "torch.onnx", "onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
 NEEDS_SAMPLES = True
+NEEDS_GPU = False
+IN_CONTAINER = False
 
 # A torch object; the package's types differ between the versions we support.
 _Torch = Any

@@ -104,6 +104,16 @@ class Progress:
         if bars is not None:
             bars.stop()
 
+    def say(self, sentence: str) -> None:
+        """Show a sentence about the run as a whole."""
+        with self._lock:
+            if self._bars is None:
+                write(f"{clean(sentence)}\n", self._stream)
+                return
+            from rich.text import Text
+
+            self._bars.console.print(Text(clean(sentence), style="dim"), soft_wrap=True)
+
     def started(self, model: str, label: str, what: str) -> None:
         """Show that a unit runs: `what` (reference, convert, verify) is done for a step of a model."""
         with self._lock:

@@ -53,7 +53,14 @@ def summary(report: Report, *, limit_chars: int | None = None) -> str:
     """
     header = _header(report)
     # From here to there is also the order of importance.
-    sections = [*_failures(report), *_warnings(report), *_notes(report), *_models(report), *_absent(report)]
+    sections = [
+        *_failures(report),
+        *_warnings(report),
+        *_unverified(report),
+        *_notes(report),
+        *_models(report),
+        *_absent(report),
+    ]
     sections.append(_Section(kind="the environment", text=f"<sub>{text(words.environment(report.environment))}</sub>"))
     whole = _join([header, *(section.text for section in sections)])
     if limit_chars is None or len(whole) <= limit_chars:
@@ -131,9 +138,9 @@ def _failure(result: CellResult, title: str) -> str:
     parts.extend(_comparisons([each for each in result.comparisons if not each.passed], result))
     if result.remedy:
         parts.append(f"**What to do:** {text(result.remedy)}")
-    if result.suggested_tolerances is not None:
+    if suggested := words.suggestion_yaml(result):
         parts.append("The tightest tolerances that would pass here. Paste them only if such errors are acceptable:")
-        parts.append(fence(words.tolerance_yaml(result.suggested_tolerances), "yaml"))
+        parts.append(fence(suggested, "yaml"))
     if result.reproduce:
         parts.append("To reproduce:")
         parts.append(fence(result.reproduce, "shell"))
@@ -151,7 +158,7 @@ def _comparisons(failing: list[Comparison], result: CellResult) -> list[str]:
     if measured:
         head = ["Output", "Max abs error", "Max rel error", "Out of tolerance", "Worst element", "Source", "Converted"]
         parts.append("\n".join([row(head), "|---|---|---|---|---|---|---|", *(_measured(each) for each in measured)]))
-    problems = [f"- {code(each.output)}: {text(each.problem)}" for each in shown if each.problem]
+    problems = [f"- {code(each.output)}{words.where(each)}: {text(each.problem)}" for each in shown if each.problem]
     if problems:
         parts.append("\n".join(problems))
     rest = []
@@ -167,7 +174,7 @@ def _comparisons(failing: list[Comparison], result: CellResult) -> list[str]:
 
 def _measured(comparison: Comparison) -> str:
     cells = [
-        code(comparison.output),
+        f"{code(comparison.output)}{words.where(comparison)}",
         _against(comparison.max_abs_error, f"atol {words.number(comparison.atol)}"),
         _against(comparison.max_rel_error, f"rtol {words.number(comparison.rtol)}"),
         words.portion(comparison),
@@ -193,6 +200,17 @@ def _warnings(report: Report) -> list[_Section]:
     return [_Section(kind="warnings", text="\n".join(quoted))]
 
 
+def _unverified(report: Report) -> list[_Section]:
+    found = words.unverified(report.results)
+    lines = [
+        f"- {MARKS[each.state]} {code(each.model_name)} / {', '.join(map(code, each.cells))}: {text(each.reason)}"
+        for each in found
+    ]
+    if not lines:
+        return []
+    return [_Section(kind="what was not verified", text="\n".join(["### Built, not verified", "", *lines]))]
+
+
 def _notes(report: Report) -> list[_Section]:
     notes = [f"- {text(note)}" for note in (*report.notes, *report.environment.notes)]
     return [_Section(kind="notes", text="\n".join(["### Notes", "", *notes]))] if notes else []
@@ -211,15 +229,12 @@ def _models(report: Report) -> list[_Section]:
 
 
 def _table(results: Sequence[CellResult]) -> list[str]:
-    opsets = any(words.opset(result) for result in results)
+    more = {"Opset": words.opset, "Latency on the GPU": words.latency}
+    more = {title: column for title, column in more.items() if any(column(result) for result in results)}
     head = ["Cell", "Status", "Worst output", "Max abs error (of tolerance)", "Size", "Convert", "Verify"]
     rule = "|---|---|---|---|--:|--:|--:|"
-    if opsets:
-        head, rule = [*head, "Opset"], f"{rule}--:|"
-    rows = []
-    for result in results:
-        cells = _cells(result)
-        rows.append(row([*cells, words.opset(result)] if opsets else cells))
+    head, rule = [*head, *more], f"{rule}{'--:|' * len(more)}"
+    rows = [row([*_cells(result), *(_whole(column(result)) for column in more.values())]) for result in results]
     return [row(head), rule, *rows]
 
 
@@ -230,7 +245,7 @@ def _cells(result: CellResult) -> list[str]:
     return [
         code(result.cell),
         f"{_whole(f'{MARKS[state]} {status}')}{' (cached)' if result.cached else ''}{' ⚠️' if result.warnings else ''}",
-        code(worst.output, 60) if worst is not None else "",
+        f"{code(worst.output, 60)}{words.where(worst)}" if worst is not None else "",
         _error(worst) if worst is not None else "",
         _size(result),
         _whole(words.seconds(result.seconds.convert)) if result.seconds.convert else "",

@@ -72,6 +72,9 @@ def report_lines(report: Report) -> Iterator[Line]:
             yield Line(f"  {clean(model)}  {', '.join(map(clean, cells))}: {clean(warning)}", _WARNED)
         yield Line("")
     yield from _table(report)
+    for each in words.unverified(report.results):
+        yield Line(f"{clean(each.model_name)}: not verified: {', '.join(map(clean, each.cells))}", _WARNED)
+        yield Line(f"  {clean(each.reason)}", _WARNED)
     for each in words.absent(report.results):
         labels = words.shorten(", ".join(map(clean, each.cells)), 100)
         yield Line(f"{clean(each.model_name)}: {words.word(each.state)}: {labels}", _QUIET)
@@ -96,10 +99,9 @@ def _failure(result: CellResult) -> Iterator[Line]:
         yield Line(f"  and {words.count(len(failing) - _OUTPUTS, 'more output')}")
     if result.remedy:
         yield Line(f"  what to do: {clean(result.remedy)}")
-    if result.suggested_tolerances is not None:
+    if suggested := words.suggestion_yaml(result):
         yield Line("  the tightest tolerances that would pass here, if such errors are acceptable:")
-        suggested = words.lines(words.tolerance_yaml(result.suggested_tolerances))
-        yield from (Line(f"    {line}") for line in suggested)
+        yield from (Line(f"    {line}") for line in words.lines(suggested))
     if result.reproduce:
         yield Line(f"  reproduce: {clean(result.reproduce)}")
     if result.status.log_path is not None:
@@ -117,7 +119,7 @@ def _follower(group: words.Absent) -> Iterator[Line]:
 
 
 def _comparison(comparison: Comparison) -> Iterator[str]:
-    name = clean(comparison.output)
+    name = f"{clean(comparison.output)}{words.where(comparison)}"
     if comparison.problem:
         yield f"{name}: {clean(comparison.problem)}"
     if comparison.max_abs_error is not None:
@@ -131,12 +133,13 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def _worst(comparison: Comparison) -> str:
-    name = words.shorten(clean(comparison.output), 24)
+    name = f"{words.shorten(clean(comparison.output), 24)}{words.where(comparison)}"
     return f"{name}: {words.shorten(clean(words.errors(comparison)), 48)}"
 
 
 def _table(report: Report) -> Iterator[Line]:
     rows: list[tuple[Sequence[str], str]] = []
+    timed = any(result.latencies for result in report.results)
     for name, results in words.models(report.results).items():
         for result in results:
             worst = words.worst(result.comparisons)
@@ -150,11 +153,12 @@ def _table(report: Report) -> Iterator[Line]:
                 words.size(made.size_bytes) if made is not None else "",
                 words.seconds(result.seconds.convert) if result.seconds.convert else "",
                 words.seconds(result.seconds.verify) if result.seconds.verify else "",
+                *((words.latency(result),) if timed else ()),
             )
             rows.append((cells, style_of(result)))
     if not rows:
         return
-    head = ("model", "cell", "status", "worst output", "size", "convert", "verify")
+    head = ("model", "cell", "status", "worst output", "size", "convert", "verify", *(("latency",) if timed else ()))
     widths = [max(len(cells[column]) for cells in (head, *(row for row, _ in rows))) for column in range(len(head))]
     for texts, style in ((head, _HEADING), *rows):
         left = [cell.ljust(width) for cell, width in zip(texts[:4], widths[:4], strict=True)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from navigator.errors import ExitCode
-from navigator.records import CellResult, Comparison, Host, Report, State, Tolerances, WorstElement, to_data
+from navigator.records import CellResult, Comparison, Device, Host, Report, State, WorstElement, to_data
 from navigator.report import exit_code, is_bad
 
 # The versions that explain a result; the report has all of them.
@@ -25,6 +25,7 @@ _TOLD = (
     "onnxruntime",
     "onnxruntime-gpu",
     "tensorrt",
+    "tensorrt-rtx-cu13",
     "torch-tensorrt",
     "numpy",
 )
@@ -105,6 +106,11 @@ def absent(results: Iterable[CellResult]) -> tuple[Absent, ...]:
     return _alike(result for result in results if is_absent(result))
 
 
+def unverified(results: Iterable[CellResult]) -> tuple[Absent, ...]:
+    """Return the cells that were built and that nothing here can run, where that does not fail the run."""
+    return _alike(result for result in results if result.status.state is State.UNVERIFIED and not is_bad(result))
+
+
 def warnings(results: Iterable[CellResult]) -> Mapping[tuple[str, str], tuple[str, ...]]:
     """Return {(model, warning): its cells}."""
     found: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -177,9 +183,31 @@ def portion(comparison: Comparison) -> str:
     return f"{comparison.mismatched:,} of {comparison.total:,} ({percent(comparison.mismatched / comparison.total)})"
 
 
-def tolerance_yaml(tolerances: Tolerances) -> str:
-    """Return tolerances as the keys of a navigator.yaml."""
-    return yaml.dump(to_data(tolerances), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000).rstrip()
+def suggestion_yaml(result: CellResult) -> str:
+    """Return the suggested tolerances of a cell as the keys of a navigator.yaml, which has own ones for fp16 and int8.
+
+    "" where there are none.
+    """
+    if result.suggested_tolerances is None:
+        return ""
+    engine = result.conversion_config.get("tensorrt_config") or {}
+    precision = engine.get("precision", "fp32")
+    data = to_data(result.suggested_tolerances)
+    if precision != "fp32":
+        data = {f"{precision}_{key}": entries for key, entries in data.items()}
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000).rstrip()
+
+
+def where(comparison: Comparison) -> str:
+    """Return what to say after an output's name: where it was computed, unless that is a CPU."""
+    return " on the GPU" if comparison.device is Device.CUDA else ""
+
+
+def latency(result: CellResult) -> str:
+    """Return how long the usual sample takes on a GPU, else the largest, or ""."""
+    found = {each.sample: each for each in result.latencies}
+    each = next((found[name] for name in ("opt", "max", *found) if name in found), None)
+    return "" if each is None else f"{1000 * each.median_seconds:.3g} ms ({each.sample})"
 
 
 def opset(result: CellResult) -> str:

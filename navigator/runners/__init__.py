@@ -5,7 +5,7 @@ A runner is a module that satisfies `Runner`. Runners never judge: they return o
 """
 
 from navigator.records import Format
-from navigator.runners import onnx, tf_savedmodel, torch_export, torchscript
+from navigator.runners import onnx, tf_savedmodel, tf_trt, torch_export, torch_trt, torchscript, trt
 from navigator.runners.protocol import Runner
 
 RUNNERS: dict[Format, Runner] = {
@@ -13,4 +13,8 @@ RUNNERS: dict[Format, Runner] = {
     Format.ONNX: onnx,
     Format.TORCHSCRIPT: torchscript,
     Format.TORCH_EXPORT: torch_export,
+    Format.TF_TRT: tf_trt,
+    Format.TORCH_TRT: torch_trt,
+    Format.TRT: trt.TRT,
+    Format.TRT_RTX: trt.TRT_RTX,
 }

@@ -1,9 +1,10 @@
-"""Runs ONNX files on ONNX Runtime's CPU provider.
+"""Runs ONNX files on ONNX Runtime's CPU or CUDA provider.
 
 The file carries its own names, and they are used as they are: where an artifact's differ from the source model's,
 verification says so.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,21 @@ from typing import Any
 import numpy as np
 
 from navigator.converters import onnx_file
+from navigator.converters.gpu import out_of_gpu_memory
 from navigator.converters.onnx_weights import Proto
 from navigator.errors import StepError
-from navigator.records import Json, Signature, TensorSpec
+from navigator.records import Device, Host, Json, Signature, TensorSpec
 from navigator.runners.declaration import shapes
 
 DISTRIBUTIONS = ("onnx", "onnxruntime")
 PRELOAD = ("onnx", "onnxruntime")
+DEVICES = (Device.CPU, Device.CUDA)
+
+# What ONNX Runtime 1.31 says where its CUDA provider cannot allocate.
+_OUT_OF_MEMORY = re.compile(
+    r"Failed to allocate memory|CUDA.*out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC"
+)
+_CUDA_PROVIDER = "CUDAExecutionProvider"
 
 # Below it, ONNX Runtime (1.32) lacks operators.
 _LOWEST_OPSET = 7
@@ -57,11 +66,31 @@ class OnnxModel:
             values = self.session.run(outputs, feed)
         except Exception as error:
             given = shapes({name: array.shape for name, array in feed.items()})
-            raise StepError(f"ONNX Runtime fails on {given}: {onnx_file.sentence(error)}") from error
+            text = onnx_file.sentence(error)
+            if _OUT_OF_MEMORY.search(str(error)):
+                raise out_of_gpu_memory(f"running {given} on ONNX Runtime") from error
+            raise StepError(f"ONNX Runtime fails on {given}: {text}") from error
         return dict(zip(outputs, values, strict=True))
 
 
-def load(path: Path, *, declared: Signature, signature_name: str | None = None) -> OnnxModel:
+def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+    """Return why `host` cannot run ONNX files on `device`, or ""."""
+    del options
+    if device is Device.CPU:
+        return ""
+    if not host.gpus:
+        return "no GPU here"
+    return "" if "onnxruntime-gpu" in host.versions else "onnxruntime here has no CUDA provider, onnxruntime-gpu has"
+
+
+def load(
+    path: Path,
+    *,
+    declared: Signature,
+    signature_name: str | None = None,
+    device: Device = Device.CPU,
+    options: Mapping[str, Json] | None = None,
+) -> OnnxModel:
     """Load the ONNX file at `path`; see `navigator.runners.protocol.Runner.load`.
 
     Declared inputs that the file does not have are listed in the property `unused_inputs`.
@@ -69,15 +98,23 @@ def load(path: Path, *, declared: Signature, signature_name: str | None = None) 
     del signature_name  # only SavedModels have several
     import onnxruntime
 
+    del options
+
     model = onnx_file.load(path)
     _refuse_text(model)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=_providers())
+        session = onnxruntime.InferenceSession(str(path), settings, providers=_providers(device))
     except Exception as error:
         text = onnx_file.sentence(error)
         raise StepError(f"ONNX Runtime cannot load {path.name}: {text}", _advice(text, model, path)) from error
+    if device is Device.CUDA and session.get_providers()[0] != _CUDA_PROVIDER:
+        # It falls back to the CPU without a word.
+        raise StepError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot use the GPU: its CUDA provider did not load",
+            "install the CUDA and cuDNN libraries it was built for, e.g. pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        )
     # The session says [] for a scalar and for an unknown rank; only the file tells them apart.
     unranked = {
         value.name
@@ -109,9 +146,15 @@ def _advice(text: str, model: Proto, path: Path) -> str:
     return f"ONNX Runtime does not run it at opset {opset} or for its types: choose another opset, or other types"
 
 
-def _providers() -> list[str]:
-    """Return where sessions run. The one place to choose: a GPU's provider needs TF32 off to be comparable."""
-    return ["CPUExecutionProvider"]
+def _providers(device: Device) -> list[str | tuple[str, dict[str, Any]]]:
+    """Return where a session runs. TF32, on by default, keeps 10 bits of mantissa: not what float32 promises."""
+    if device is Device.CPU:
+        return ["CPUExecutionProvider"]
+    import onnxruntime
+
+    # It finds CUDA's libraries in NVIDIA's own Python packages too, which torch brings along.
+    onnxruntime.preload_dlls()
+    return [(_CUDA_PROVIDER, {"use_tf32": 0}), "CPUExecutionProvider"]
 
 
 def _refuse_text(model: Proto) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from navigator.records import Json, Signature
+from navigator.records import Device, Host, Json, Signature
 
 
 class LoadedModel(Protocol):
@@ -35,7 +35,25 @@ class Runner(Protocol):
     def PRELOAD(self) -> tuple[str, ...]:
         """Modules that the fork server imports once, before it forks."""
 
-    def load(self, path: Path, *, declared: Signature, signature_name: str | None = None) -> LoadedModel:
+    @property
+    def DEVICES(self) -> tuple[Device, ...]:
+        """What it can run a model on, the first by default."""
+
+    def unrunnable(self, device: Device, host: Host, options: Mapping[str, Json]) -> str:
+        """Return why `host` cannot run an artifact of this format on one of `DEVICES`, or "". Pure and quick.
+
+        A missing distribution of `DISTRIBUTIONS` goes without saying; `options` are those of the artifact's step.
+        """
+
+    def load(
+        self,
+        path: Path,
+        *,
+        declared: Signature,
+        signature_name: str | None = None,
+        device: Device = Device.CPU,
+        options: Mapping[str, Json] | None = None,
+    ) -> LoadedModel:
         """Load the model.
 
         Args:
@@ -44,6 +62,8 @@ class Runner(Protocol):
                 source) or from the source model (for an artifact); either side may be empty, and a format that
                 carries its own signature checks the declared one against it.
             signature_name: which of a SavedModel's signatures.
+            device: one of `DEVICES`.
+            options: those of the step that made the artifact; for the source model none.
 
         Raises:
             StepError: it cannot be loaded or its signature is not enough, with a sentence for the user.

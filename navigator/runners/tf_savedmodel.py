@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import Json, Signature, TensorSpec
+from navigator.records import Device, Host, Json, Signature, TensorSpec
 from navigator.runners.declaration import difference, written
 from navigator.runners.tf_signatures import OpenedSignature, listed, open_signature, reason
 
 DISTRIBUTIONS = ("tensorflow",)
 PRELOAD = ("tensorflow",)
+DEVICES = (Device.CPU,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,26 @@ class _LoadedSavedModel:
         return {spec.name: np.asarray(results[spec.name].numpy()) for spec in self.signature.outputs}
 
 
-def load(path: Path, *, declared: Signature, signature_name: str | None = None) -> _LoadedSavedModel:
+def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+    """Return "": what can be loaded runs on every CPU."""
+    del device, host, options
+    return ""
+
+
+def load(
+    path: Path,
+    *,
+    declared: Signature,
+    signature_name: str | None = None,
+    device: Device = Device.CPU,
+    options: Mapping[str, Json] | None = None,
+) -> _LoadedSavedModel:
     """Load one signature of a SavedModel, see `navigator.runners.protocol.Runner`.
 
     Raises:
         StepError: it cannot be loaded, has no such signature, or contradicts the declared one.
     """
+    del device, options
     opened = open_signature(path, signature_name)
     return _LoadedSavedModel(
         opened,

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import Json, Signature, TensorSpec
+from navigator.records import Device, Host, Json, Signature, TensorSpec
 from navigator.runners import torch_values
 from navigator.runners.declaration import adopted, shapes
 
 DISTRIBUTIONS = ("torch",)
 # Loading a program imports the last two, which takes longer than most programs.
 PRELOAD = ("torch", "torch.export", "torch._dynamo", "torch._functorch.aot_autograd")
+DEVICES = (Device.CPU,)
 
 # A torch object; the package's types differ between the versions we support.
 _Torch = Any
@@ -84,12 +85,25 @@ class TorchExportModel:
         return ""
 
 
-def load(path: Path, *, declared: Signature, signature_name: str | None = None) -> TorchExportModel:
+def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+    """Return "": what can be loaded runs on every CPU."""
+    del device, host, options
+    return ""
+
+
+def load(
+    path: Path,
+    *,
+    declared: Signature,
+    signature_name: str | None = None,
+    device: Device = Device.CPU,
+    options: Mapping[str, Json] | None = None,
+) -> TorchExportModel:
     """Load the program at `path`; see `navigator.runners.protocol.Runner.load`.
 
     Declared inputs and outputs whose names are not the program's rename its own by position.
     """
-    del signature_name  # only SavedModels have several
+    del signature_name, device, options
     program = load_program(path)
     slots = tuple(_slots(program))
     inputs = adopted("inputs", declared.inputs, [_spec(program, name, name) for name, _ in slots if name])

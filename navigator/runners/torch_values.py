@@ -1,14 +1,59 @@
 """Values of torch models as NumPy arrays: in, out, flattened and named. For TorchScript and torch.export alike."""
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from navigator.converters.gpu import is_out_of_gpu_memory, out_of_gpu_memory
 from navigator.errors import StepError
+from navigator.records import Device
 
 # A torch object; the package's types differ between the versions we support.
 _Torch = Any
+
+
+def prepare(device: Device) -> None:
+    """Make torch compute on `device` what it computes on a CPU: TF32 keeps 10 bits of mantissa of float32's 23.
+
+    Raises:
+        StepError: torch has no such device.
+    """
+    import torch
+
+    if device is Device.CPU:
+        return
+    # A traced module has TF32 written into its convolutions; the libraries' own switch goes before that.
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+    if not torch.cuda.is_available():
+        raise StepError(
+            f"torch {torch.__version__} sees no GPU although this machine has one",
+            "install a torch built for the driver's CUDA version, or a newer driver (nvidia-smi tells both)",
+        )
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def device_name(device: Device) -> str:
+    """Return what torch calls a device, for the report."""
+    import torch
+
+    return str(torch.cuda.get_device_name()) if device is Device.CUDA else "cpu"
+
+
+def refusal(what: str, error: BaseException, device: Device) -> StepError:
+    """Return the error that a user reads where torch fails; `what` is the sentence's beginning."""
+    text = f"{what}: {reason(error)}"
+    if is_out_of_gpu_memory(error):
+        return out_of_gpu_memory(f"{what}: it")
+    if device is Device.CUDA and "same device" in text:
+        return StepError(
+            text,
+            "it holds tensors that were made on the CPU: trace or script it on a GPU, or, where it is served on CPUs "
+            "only, set engine_count_per_device: {cpu: 1}",
+        )
+    return StepError(text)
 
 
 def to_tensor(array: np.ndarray) -> _Torch:

@@ -1,4 +1,4 @@
-"""Runs TorchScript files (`.pt`) on torch's CPU.
+"""Runs TorchScript files (`.pt`) on torch's CPU or on a GPU.
 
 A TorchScript file names the arguments of its `forward` and says nothing of shapes and dtypes: inputs are declared,
 outputs are declared or seen. The ONNX export loads files through here too.
@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import Json, Signature, TensorSpec
+from navigator.records import Device, Host, Json, Signature, TensorSpec
 from navigator.runners import torch_values
 from navigator.runners.declaration import difference, in_model_order, shapes, written
 from navigator.runners.torchscript_arguments import Argument, bind, call, describe, parameters, refuse_unfillable
 
 DISTRIBUTIONS = ("torch",)
 PRELOAD = ("torch",)
+DEVICES = (Device.CPU, Device.CUDA)
 
 # A torch object; the package's types differ between the versions we support.
 _Torch = Any
@@ -38,6 +39,7 @@ class TorchScriptModel:
     arguments: tuple[Argument, ...]
     inputs: tuple[TensorSpec, ...]
     declared_outputs: tuple[TensorSpec, ...]
+    device: Device = Device.CPU
     seen_outputs: tuple[TensorSpec, ...] = ()
     properties: Mapping[str, Json] = field(default_factory=dict)
 
@@ -54,14 +56,14 @@ class TorchScriptModel:
         """
         import torch
 
-        tensors = {name: torch_values.to_tensor(array) for name, array in inputs.items()}
         try:
+            tensors = {name: torch_values.to_tensor(array).to(str(self.device)) for name, array in inputs.items()}
             # Each shape runs once or twice: specialising the graph for it costs more than it saves.
             with torch.no_grad(), torch.jit.optimized_execution(False):
                 value = call(self.module, self.arguments, tensors)
         except Exception as error:
             given = shapes({name: array.shape for name, array in inputs.items()})
-            raise StepError(f"the TorchScript model fails on {given}: {torch_values.reason(error)}") from error
+            raise torch_values.refusal(f"the TorchScript model fails on {given}", error, self.device) from error
         arrays = {name: torch_values.to_array(name, leaf) for name, leaf in torch_values.flatten(value)}
         if not arrays:
             raise StepError("the TorchScript model returns no tensor")
@@ -73,14 +75,31 @@ class TorchScriptModel:
         return {spec.name: array for spec, array in zip(declared, arrays.values(), strict=True)}
 
 
-def load(path: Path, *, declared: Signature, signature_name: str | None = None) -> TorchScriptModel:
+def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+    """Return why `host` cannot run TorchScript on `device`, or ""."""
+    del options
+    if device is Device.CPU:
+        return ""
+    if not host.gpus:
+        return "no GPU here"
+    return "torch here is a CPU build" if host.versions.get("torch", "").endswith("+cpu") else ""
+
+
+def load(
+    path: Path,
+    *,
+    declared: Signature,
+    signature_name: str | None = None,
+    device: Device = Device.CPU,
+    options: Mapping[str, Json] | None = None,
+) -> TorchScriptModel:
     """Load the TorchScript file at `path`; see `navigator.runners.protocol.Runner.load`.
 
     Declared inputs fill the arguments of `forward` by name where the names agree, else by position (see
     `navigator.runners.torchscript_arguments.bind`).
     """
-    del signature_name  # only SavedModels have several
-    module = load_module(path)
+    del signature_name, options
+    module = load_module(path, device)
     takes = parameters(module)
     refuse_unfillable(takes)  # before anything is asked for that would not help
     unknown = ", ".join(spec.name for spec in declared.inputs if spec.shape is None)
@@ -99,20 +118,23 @@ def load(path: Path, *, declared: Signature, signature_name: str | None = None) 
         arguments=arguments,
         inputs=tuple(by_name[name] for argument in arguments for name in argument.inputs),
         declared_outputs=declared.outputs,
+        device=device,
+        properties={"torch_device": torch_values.device_name(device)} if device is Device.CUDA else {},
     )
 
 
-def load_module(path: Path) -> _Torch:
-    """Return the module at `path` on the CPU, in evaluation mode and without gradients.
+def load_module(path: Path, device: Device = Device.CPU) -> _Torch:
+    """Return the module at `path` on `device`, in evaluation mode and without gradients.
 
     Raises:
-        StepError: not a TorchScript file, or it needs something that is not installed.
+        StepError: not a TorchScript file, it needs something that is not installed, or torch has no such device.
     """
     import torch
 
+    torch_values.prepare(device)
     try:
         with quiet():
-            module = torch.jit.load(str(path), map_location="cpu")
+            module = torch.jit.load(str(path), map_location=str(device))
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines()]
         operator = next((line.rstrip(".:") for line in lines if line.startswith("Unknown builtin op")), "")

@@ -80,6 +80,7 @@ def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
         _redirect(log_path)
         os.chdir(directory)
         request = json.loads((directory / REQUEST).read_text())
+        os.environ.update(request.get("variables", {}))
     except (OSError, ValueError) as error:
         return _failure(f"cannot start the task: {one_line(error)}", "check that the workspace is writable")
     name = request["name"]

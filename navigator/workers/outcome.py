@@ -9,7 +9,7 @@ import re
 import shutil
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -65,6 +65,11 @@ class Task:
         timeout_seconds: counted from the fork, not from when the task was asked for.
         memory_limit_bytes: for the child and its descendants together; memory that they share with the server
             counts by their share only.
+        variables: set in the child's environment before the function is called, e.g. CUDA_VISIBLE_DEVICES.
+        reads: files and directories that the function reads, and those that it writes (`directory` and the log go
+            without saying): what a worker that does not share our disks is sent, and what is fetched from it.
+        writes: see `reads`. What the function did not make is left out.
+        gpu: UUID of the GPU that the task may use, or "".
     """
 
     name: str
@@ -73,6 +78,10 @@ class Task:
     log_path: Path
     timeout_seconds: float
     memory_limit_bytes: int
+    variables: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+    gpu: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,13 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from navigator.workers.child import REQUEST, RESULT
 from navigator.workers.link import Link
 from navigator.workers.outcome import End, Ended, Outcome, Task, TaskResult, judge, log_tail
 
-__all__ = ["ForkServer", "Outcome", "Task", "TaskResult"]
+__all__ = ["ForkServer", "Outcome", "Task", "TaskResult", "Workers"]
+
+
+class Workers(Protocol):
+    """An environment: where tasks run. `ForkServer` is this interpreter's; containers are another."""
+
+    def run(self, task: Task) -> TaskResult:
+        """Run one task and return what became of it. Blocks; several threads may run tasks at the same time."""
+
+    def cancel(self) -> None:
+        """Kill all that runs; running and later tasks are `cancelled`. Safe in a signal handler."""
+
+    def close(self) -> None:
+        """Cancel what still runs, and wait until nothing is left."""
 
 
 class ForkServer:
@@ -97,7 +110,7 @@ def _prepare(task: Task) -> int:
         OSError: a directory or file cannot be written.
         TypeError, ValueError: the arguments are not JSON.
     """
-    request = json.dumps({"name": task.name, "arguments": dict(task.arguments)})
+    request = json.dumps({"name": task.name, "arguments": dict(task.arguments), "variables": dict(task.variables)})
     task.directory.mkdir(parents=True, exist_ok=True)
     # An earlier task's result must never be taken for this one's.
     (task.directory / RESULT).unlink(missing_ok=True)

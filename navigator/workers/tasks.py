@@ -4,6 +4,8 @@ Arguments and values are plain JSON; arrays travel as `navigator.arrays` directo
 is the parent's.
 """
 
+import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,18 @@ from navigator import arrays
 from navigator.converters import CONVERTERS
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
-from navigator.records import Format, Json, ModelConfig, SampleInfo, Signature, TensorSpec, from_data, to_data
+from navigator.records import (
+    Device,
+    Format,
+    Json,
+    Latency,
+    ModelConfig,
+    SampleInfo,
+    Signature,
+    TensorSpec,
+    from_data,
+    to_data,
+)
 from navigator.runners import RUNNERS
 from navigator.runners.declaration import agreed
 from navigator.runners.protocol import LoadedModel
@@ -24,6 +37,10 @@ _DRAWN = (
     "check value_ranges (0 to 1 where nothing is given), min_shapes (1 where nothing is given), max_shapes and the "
     "declared inputs against what the model takes, or give inputs of your own under samples"
 )
+
+# A latency is the median of so many runs, at least and at most, for about so long.
+_LATENCY_RUNS = (5, 100)
+_LATENCY_SECONDS = 0.5
 
 
 def reference(arguments: Mapping[str, Json]) -> Json:
@@ -108,20 +125,42 @@ def infer(arguments: Mapping[str, Json]) -> Json:
     """Run an artifact on samples.
 
     Args:
-        arguments: `format`, `path`, `declared` (the source model's `Signature`), `signature_name`, `samples`: the
-            directory to read, `outputs`: the directory to write.
+        arguments: `format`, `path`, `declared` (the source model's `Signature`), `signature_name`, `device`, the step's
+            `options`, `samples`: the directory to read, `outputs`: the directory to write.
 
     Returns:
-        `signature` and `properties` of the artifact.
+        `signature` and `properties` of the artifact, and on a GPU the `latencies` (`Latency`s). A CPU is shared with
+        other steps, so that a latency there would say nothing.
     """
+    device = Device(arguments["device"])
     model = RUNNERS[Format(arguments["format"])].load(
         Path(arguments["path"]),
         declared=from_data(Signature, arguments["declared"]),
         signature_name=arguments["signature_name"],
+        device=device,
+        options=arguments["options"],
     )
-    outputs = [(name, model.infer(inputs)) for name, inputs in arrays.load(Path(arguments["samples"]))]
+    samples = arrays.load(Path(arguments["samples"]))
+    outputs = [(name, model.infer(inputs)) for name, inputs in samples]
     arrays.save(Path(arguments["outputs"]), outputs)
-    return {"signature": to_data(model.signature), "properties": dict(model.properties)}
+    timed = [_latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in RANDOM]
+    return {
+        "signature": to_data(model.signature),
+        "properties": dict(model.properties),
+        "latencies": to_data(timed),
+    }
+
+
+def _latency(model: LoadedModel, sample: Sample, device: Device) -> Latency:
+    """Time a sample that has run before, which was the warm-up."""
+    name, inputs = sample
+    seconds: list[float] = []
+    end = time.monotonic() + _LATENCY_SECONDS
+    while len(seconds) < _LATENCY_RUNS[0] or (time.monotonic() < end and len(seconds) < _LATENCY_RUNS[1]):
+        started = time.perf_counter()
+        model.infer(inputs)
+        seconds.append(time.perf_counter() - started)
+    return Latency(device=device, sample=name, median_seconds=statistics.median(seconds), runs=len(seconds))
 
 
 TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {

@@ -297,14 +297,18 @@ def test_a_workspace_with_foreign_files_is_not_cleaned(
     assert "holds files that no run wrote: thesis.tex" in capsys.readouterr().err
 
 
-def test_docker_asked_for_by_name_is_refused_and_the_default_says_what_it_does(
-    convert: Any, capsys: pytest.CaptureFixture[str]
+def test_without_a_docker_daemon_what_is_asked_for_in_containers_is_unavailable(
+    convert: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert convert(TINY, "--launch-mode", "docker")[0] == 2
-    assert "launch_mode docker is not supported by this version" in capsys.readouterr().err
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
+    code, results = convert(TINY, "--launch-mode", "docker")
+
+    assert code == 1
+    assert states(results) == {"tiny onnx_op13": "unavailable", "tiny onnx_op17": "unavailable"}
+    assert "it runs in the framework's container, and no Docker daemon answers here" in capsys.readouterr().out
+    # Left out, what this environment has is used.
     assert convert(TINY)[0] == 0
-    assert "launch_mode: local" in capsys.readouterr().out
 
 
 def test_the_command_line_alone_converts_one_model(project: Path) -> None:

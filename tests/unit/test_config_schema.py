@@ -67,7 +67,7 @@ def test_examples_are_what_the_loader_takes(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     config.add_options(parser)
     for option in schema.options().values():
-        if option.key in ("model_path", "samples", "config_path"):
+        if option.key in ("model_path", "samples", "config_path", "tensorrt_plugins"):
             continue
         typed = parser.parse_args([option.flag, *option.argument.split()])
         common = {"model_name": "m", "model_path": "m.onnx"}

@@ -256,3 +256,40 @@ def test_cpu_name(machine: Callable[[dict[str, str]], Path]) -> None:
     root = machine({"proc/cpuinfo": "processor\t: 0\nmodel\t\t: 2\nmodel name\t: AMD EPYC 9B14\n"})
     assert host.cpu_name(root) == "AMD EPYC 9B14"
     assert host.cpu_name(root / "empty")
+
+
+TWO = tuple(
+    Gpu(
+        index=number,
+        uuid=f"GPU-{number}{number}{number}-abc",
+        name="L4",
+        compute_capability="8.9",
+        memory_bytes=1,
+        driver_version="580",
+    )
+    for number in (0, 1)
+)
+
+
+@pytest.mark.parametrize(
+    ("selection", "seen"),
+    [
+        (None, [0, 1]),
+        ("1,0", [1, 0]),
+        ("GPU-111", [1]),
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+        ("1,7,0", [1]),  # CUDA stops at the first that is not there
+        ("1,1", [1]),
+    ],
+)
+def test_cuda_visible_devices_hides_gpus(selection: str | None, seen: list[int]) -> None:
+    assert [gpu.index for gpu in host.visible(TWO, selection)] == seen
+
+
+def test_without_a_docker_daemon_there_is_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+
+    assert host.docker_version() == ""
+    assert host.describe(docker=True).docker == ""

@@ -1,14 +1,18 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navigator.plan import configurations, opsets_of, plan, reachable, select
+from navigator.errors import ConfigurationError
+from navigator.plan import configurations, needs_docker, opsets_of, plan, reachable, select
 from navigator.records import (
     Format,
+    Gpu,
     Host,
+    LaunchMode,
     ModelConfig,
     ModelPlan,
     Precision,
@@ -21,6 +25,10 @@ VERSIONS = dict.fromkeys(
     ("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnxruntime", "onnxscript", "numpy"), "1.0"
 )
 HOST = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34, versions=VERSIONS)
+GPU = Gpu(index=0, uuid="GPU-1", name="NVIDIA L4", compute_capability="8.9", memory_bytes=2**34, driver_version="580")
+ENGINES = ("onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "polygraphy", "torch-tensorrt")
+HOST = replace(HOST, versions={**VERSIONS, "tensorrt-rtx-cu13": "1.7", "polygraphy": "0.53"})
+ON_A_GPU = replace(HOST, gpus=(GPU,), versions={**VERSIONS, **dict.fromkeys(ENGINES, "11.0")})
 BARE = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34)
 
 PATHS = {
@@ -80,8 +88,151 @@ def test_fp32_has_nothing_to_fall_back_to_so_mixed_merges_it() -> None:
 
     cells = planned(config).cells
 
-    assert [cell.label for cell in cells] == ["trt_fp16_hierarchy", "trt_fp32", "trt_fp16_single"]
-    assert [cell.merged for cell in cells] == [0, 1, 0]
+    assert [(cell.label, cell.merged) for cell in cells] == [
+        ("onnx_fp16/trt_fp16_hierarchy", 0),
+        ("trt_fp32", 1),
+        ("onnx_fp16/trt_fp16_single", 0),
+    ]
+
+
+def test_a_precision_is_a_step_of_its_own_that_engines_share() -> None:
+    config = model(
+        target_formats=(Format.TRT, Format.TRT_RTX),
+        onnx_opsets=(17,),
+        tensorrt_precisions=(Precision.INT8, Precision.FP16, Precision.FP32),
+        tensorrt_precisions_mode=PrecisionMode.MIXED,
+    )
+
+    found = planned(config, ON_A_GPU)
+
+    typed = {step.label: step.options for step in found.steps if step.converter == "onnx_to_typed_onnx"}
+    int8 = {"precision": "int8", "explicit_precision": False, "random_samples": True}
+    assert typed == {
+        "onnx_op17/onnx_int8_hierarchy": {**int8, "precision_mode": "hierarchy"},
+        "onnx_op17/onnx_fp16": {"precision": "fp16"},
+        "onnx_op17/onnx_int8_single": {**int8, "precision_mode": "single"},
+    }
+    engines = {step.label: step for step in found.steps if step.target_format is Format.TRT}
+    assert {label: (step.parent, step.precision, step.options["tf32"]) for label, step in engines.items()} == {
+        "onnx_op17/onnx_int8_hierarchy/trt_int8_hierarchy": ("onnx_op17/onnx_int8_hierarchy", "int8", True),
+        "onnx_op17/onnx_fp16/trt_fp16_hierarchy": ("onnx_op17/onnx_fp16", "fp16", True),
+        "onnx_op17/trt_fp32": ("onnx_op17", "fp32", False),
+        "onnx_op17/onnx_int8_single/trt_int8_single": ("onnx_op17/onnx_int8_single", "int8", False),
+        "onnx_op17/onnx_fp16/trt_fp16_single": ("onnx_op17/onnx_fp16", "fp16", False),
+    }
+    # What engines are made from is shown too: what goes wrong there is said there.
+    assert [cell.label for cell in found.cells if cell.intermediate] == ["onnx_op17", *typed]
+    assert all(cell.requested for cell in found.cells)
+
+
+def test_every_option_of_an_engine_is_its_own() -> None:
+    config = model(
+        Format.ONNX,
+        target_formats=(Format.TRT_RTX,),
+        tensorrt_precisions=(Precision.FP32,),
+        tensorrt_sparse_weights=True,
+        tensorrt_max_workspace_size=7,
+        tensorrt_plugins=(Path("/p.so"),),
+        tensorrt_rtx_compute_capabilities=("8.9",),
+    )
+
+    assert planned(config, ON_A_GPU).steps[0].options == {
+        "precision": "fp32",
+        "max_workspace_size": 7,
+        "tf32": False,
+        "sparse_weights": True,
+        "plugins": ["/p.so"],
+        "compute_capabilities": ["8.9"],
+    }
+
+
+def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
+    config = model(
+        target_formats=(Format.ONNX, Format.TORCHSCRIPT, Format.TRT_RTX), tensorrt_precisions=(Precision.FP32,)
+    )
+
+    def devices(host: Host, config: ModelConfig = config) -> dict[str, tuple[tuple[str, ...], str]]:
+        return {step.label: (step.devices, step.unrunnable) for step in planned(config, host).steps}
+
+    assert devices(HOST) == {
+        "onnx_op14": (("cpu",), ""),
+        "torchscript": (("cpu",), ""),
+        "onnx_op14/trt-rtx_fp32": ((), "no GPU here"),
+    }
+    assert devices(ON_A_GPU) == {
+        "onnx_op14": (("cpu", "cuda"), ""),
+        "torchscript": (("cpu", "cuda"), ""),
+        "onnx_op14/trt-rtx_fp32": (("cuda",), ""),
+    }
+    hopper = replace(ON_A_GPU, gpus=(replace(GPU, name="NVIDIA H100", compute_capability="9.0"),))
+    reason = "TensorRT for RTX does not run this engine on NVIDIA H100 (9.0)"
+    assert devices(hopper)["onnx_op14/trt-rtx_fp32"] == ((), reason)
+    on_cpus = replace(config, engine_count_per_device={"cpu": 1}, target_formats=(Format.ONNX,))
+    assert devices(ON_A_GPU, on_cpus) == {"onnx_op14": (("cpu",), "")}
+
+
+def test_a_gpu_that_is_there_and_cannot_be_used_is_said() -> None:
+    without = {name: version for name, version in ON_A_GPU.versions.items() if name != "onnxruntime-gpu"}
+    config = model(target_formats=(Format.ONNX, Format.TORCHSCRIPT))
+
+    found = planned(config, replace(ON_A_GPU, versions={**without, "torch": "2.13.0+cpu"}))
+
+    assert found.notes == (
+        "onnx is verified on the CPU only: onnxruntime here has no CUDA provider, onnxruntime-gpu has",
+        "torchscript is verified on the CPU only: torch here is a CPU build",
+    )
+    assert planned(config, ON_A_GPU).notes == planned(config, HOST).notes == ()
+
+
+def test_gpus_are_selected_by_index_or_uuid_and_a_wrong_one_is_named() -> None:
+    two = replace(ON_A_GPU, gpus=(GPU, replace(GPU, index=1, uuid="GPU-2")))
+
+    def selected(*gpus: str, host: Host = two) -> list[int]:
+        return [gpu.index for gpu in planned(model(gpus=gpus), host).gpus]
+
+    assert (selected("all"), selected("1"), selected("GPU-2", "GPU-1")) == ([0, 1], [1], [1, 0])
+    assert selected("0", host=HOST) == []
+    with pytest.raises(ConfigurationError) as raised:
+        selected("1", "2")
+    assert raised.value.message == "m: gpus names 2, which is not visible here"
+    assert "0 (NVIDIA L4, GPU-1), 1 (NVIDIA L4, GPU-2)" in raised.value.hint
+
+
+def test_where_a_step_runs_is_the_launch_mode_s_and_the_library_s() -> None:
+    formats = (Format.ONNX, Format.TF_TRT, Format.TRT_RTX)
+    config = model(Format.TF_SAVEDMODEL, target_formats=formats, tensorrt_precisions=(Precision.FP32,))
+    there = "nvcr.io/nvidia/tensorflow:25.02-tf2-py3"
+
+    def images(config: ModelConfig, host: Host) -> tuple[str | None, dict[str, str | None]]:
+        found = planned(config, host)
+        return found.image, {step.label: step.image for step in found.steps}
+
+    docker = replace(ON_A_GPU, docker="28")
+    onnx, rtx, tf_trt = "onnx_op14", "onnx_op14/trt-rtx_fp32", "tf-trt_fp32"
+    assert images(config, docker) == (None, {onnx: None, tf_trt: there, rtx: None})
+    in_containers = replace(config, launch_mode=LaunchMode.DOCKER, given=(*config.given, "launch_mode"))
+    assert images(in_containers, docker) == (there, {onnx: there, tf_trt: there, rtx: None})
+    assert images(replace(in_containers, framework_docker_image="mine:1"), docker)[0] == "mine:1"
+    assert needs_docker(config)
+    assert not needs_docker(replace(in_containers, launch_mode=LaunchMode.LOCAL))
+    assert not needs_docker(model(target_formats=(Format.ONNX, Format.TRT)))
+    torch = model(target_formats=(Format.ONNX,), launch_mode=LaunchMode.DOCKER, container_version="25.10")
+    assert images(torch, docker)[0] == "nvcr.io/nvidia/pytorch:25.10-py3"
+
+
+def test_without_a_docker_daemon_what_lives_in_containers_is_unavailable() -> None:
+    config = model(
+        Format.TF_SAVEDMODEL, target_formats=(Format.TF_TRT, Format.ONNX), tensorrt_precisions=(Precision.FP32,)
+    )
+
+    cells = {cell.label: cell for cell in planned(config, ON_A_GPU).cells}
+
+    assert cells["tf-trt_fp32"].state is State.UNAVAILABLE
+    assert cells["tf-trt_fp32"].reason == "it runs in the framework's container, and no Docker daemon answers here"
+    assert "launch_mode: local" in cells["tf-trt_fp32"].remedy
+    assert cells["onnx_op14"].state is None
+    asked = replace(config, launch_mode=LaunchMode.DOCKER, given=(*config.given, "launch_mode"))
+    assert {cell.state for cell in planned(asked, ON_A_GPU).cells} == {State.UNAVAILABLE}
 
 
 def test_cells_keep_the_order_formats_opsets_modes_precisions() -> None:
@@ -93,9 +244,9 @@ def test_cells_keep_the_order_formats_opsets_modes_precisions() -> None:
         "tf-savedmodel",
         "onnx_op17",
         "onnx_op13",
-        "onnx_op17/trt_fp16_hierarchy",
+        "onnx_op17/onnx_fp16/trt_fp16_hierarchy",
         "onnx_op17/trt_fp32",
-        "onnx_op13/trt_fp16_hierarchy",
+        "onnx_op13/onnx_fp16/trt_fp16_hierarchy",
         "onnx_op13/trt_fp32",
         "torchscript",
         "torch-trt_fp16_hierarchy",
@@ -116,9 +267,8 @@ def test_engines_are_planned_and_unavailable_with_a_reason_and_a_remedy() -> Non
 
     assert State.UNAVAILABLE is cell.state
     assert cell.steps == ("onnx_op14", "onnx_op14/trt_fp32")
-    assert "trt engines are planned but not built by this version" in cell.reason
-    assert "an NVIDIA GPU" in cell.reason
-    assert cell.remedy
+    assert cell.reason == "no NVIDIA GPU is visible here"
+    assert "install the NVIDIA driver" in cell.remedy
 
 
 def test_a_model_that_is_served_on_the_cpu_only_needs_no_engine() -> None:
@@ -217,7 +367,9 @@ def test_any_matrix_gives_a_tree_with_parents_first(
     found = planned(config)
 
     assert found == planned(config)
-    assert len(list(configurations(config, opsets))) == sum(1 + cell.merged for cell in found.cells)
+    assert len(list(configurations(config, opsets))) == sum(
+        1 + cell.merged for cell in found.cells if not cell.intermediate
+    )
     seen: list[str] = []
     for step in found.steps:
         assert step.parent is None or step.parent in seen

@@ -45,6 +45,7 @@ from navigator.render.plain import result_line
 CASES = Path(__file__).parents[1] / "cases" / "render"
 EVERY_STATE = reports.read(CASES / "every_state.yaml")
 GOOD = reports.read(CASES / "good.yaml")
+ON_A_GPU = reports.read(CASES / "gpu.yaml")
 
 
 def of_state(state: State) -> CellResult:
@@ -61,12 +62,12 @@ def golden(name: str, shown: str) -> None:
 # Golden files -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD)])
+@pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD), ("gpu", ON_A_GPU)])
 def test_markdown(name: str, report: Report) -> None:
     golden(f"{name}.md", summary(report))
 
 
-@pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD)])
+@pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD), ("gpu", ON_A_GPU)])
 def test_plain_text(name: str, report: Report) -> None:
     golden(f"{name}.txt", summary_text(report))
 
@@ -196,10 +197,11 @@ def test_a_suggestion_can_be_pasted() -> None:
         "atol": dict(mismatched.suggested_tolerances.atol),
         "rtol": dict(mismatched.suggested_tolerances.rtol),
     }
-    assert yaml.safe_load(words.tolerance_yaml(suggested)) == {
+    assert yaml.safe_load(words.suggestion_yaml(replace(mismatched, suggested_tolerances=suggested))) == {
         "atol": dict(suggested.atol),
         "rtol": dict(suggested.rtol),
     }
+    assert "```yaml\nfp16_atol:\n" in summary(ON_A_GPU)
 
 
 @pytest.mark.parametrize(

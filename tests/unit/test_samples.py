@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from navigator.errors import StepError
-from navigator.records import ModelConfig, SampleInfo, TensorSpec
-from navigator.samples import Sample, ShapeProfile, generate, resolve_shapes
+from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
+from navigator.samples import Sample, generate, resolve_shapes
 
 GIB = 2**30
 

@@ -1,19 +1,23 @@
+from dataclasses import replace
 from pathlib import Path
 
 from navigator.plan import plan
 from navigator.records import (
     Comparison,
+    Device,
     Format,
+    Gpu,
     Host,
     ModelConfig,
     OutputModel,
     RunConfig,
+    ShapeProfile,
     Signature,
     State,
     TensorSpec,
     Verdict,
 )
-from navigator.schedule import ModelState, Unit
+from navigator.schedule import ModelState, Unit, startable
 from navigator.steps import Artifact, Failure, Reference, Verified
 
 HOST = Host(
@@ -30,6 +34,7 @@ REFERENCE = Reference(
     outputs=Path("/o"),
     infos=(),
     written=(),
+    shapes=ShapeProfile(min={}, opt={}, max={}),
 )
 
 
@@ -48,7 +53,7 @@ def state(source: Format = Format.TORCHSCRIPT, opsets: tuple[int, ...] = (13, 15
 def start(model: ModelState) -> list[tuple[str, str, str | None]]:
     units = list(model.ready())
     for unit in units:
-        model.started[unit.label, unit.what] = unit
+        model.started[unit.key] = unit
     return [(unit.label, unit.what, unit.raise_from) for unit in units]
 
 
@@ -128,3 +133,111 @@ def test_a_unit_is_started_once() -> None:
     assert Unit(model="m", label="source", what="reference") in list(model.ready())
     start(model)
     assert start(model) == []
+
+
+def gpu(number: int) -> Gpu:
+    name = f"GPU-{number}"
+    return Gpu(index=number, uuid=name, name="L4", compute_capability="8.9", memory_bytes=1, driver_version="580")
+
+
+def engines(*gpus: Gpu, formats: tuple[Format, ...] = (Format.TRT,)) -> ModelState:
+    """Return an ONNX model with two engines, fp16 and fp32, on a machine with these GPUs."""
+    versions = dict.fromkeys(("onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt", "polygraphy"), "1")
+    config = ModelConfig(
+        model_name="m",
+        model_path=Path("/m"),
+        model_format=Format.ONNX,
+        target_formats=formats,
+        given=("target_formats",),
+    )
+    host = replace(HOST, gpus=gpus, versions=versions)
+    model = ModelState(plan=plan(RunConfig(models=(config,)), host).models[0])
+    model.reference = REFERENCE
+    return model
+
+
+def launch(model: ModelState, busy: set[str], room: int = 9) -> list[tuple[str, str, str]]:
+    units = startable([model], room=room, busy=busy)
+    for unit in units:
+        model.started[unit.key] = unit
+    return [(unit.label, unit.what, unit.gpu) for unit in units]
+
+
+def on(device: Device, label: str, *, passed: bool = True) -> Verified:
+    outcome = verified(label, passed=passed)
+    comparisons = tuple(replace(each, device=device) for each in outcome.verdict.comparisons)
+    return replace(outcome, verdict=Verdict(comparisons=comparisons))
+
+
+def test_one_engine_is_built_on_a_gpu_at_a_time_and_what_needs_none_runs_beside_it() -> None:
+    model = engines(gpu(0), formats=(Format.TRT, Format.ONNX))
+
+    started = launch(model, set())
+    assert ("trt_fp32", "convert", "GPU-0") in started
+    assert {("onnx_fp16", "convert", ""), ("onnx", "convert", "")} < set(started)
+    model.decide("onnx_fp16", artifact("onnx_fp16"))
+    assert launch(model, {"GPU-0"}) == [("onnx_fp16", "verify", "")]
+    model.check("onnx_fp16", Device.CPU, on(Device.CPU, "onnx_fp16"))
+    # On the GPU it waits for the engine.
+    assert launch(model, {"GPU-0"}) == []
+    assert launch(model, set()) == [("onnx_fp16", "verify", "GPU-0")]
+
+
+def test_different_gpus_build_in_parallel_and_verify_where_they_built() -> None:
+    model = engines(gpu(0), gpu(1))
+    for device in (Device.CPU, Device.CUDA):
+        model.outcomes["onnx_fp16"] = artifact("onnx_fp16")
+        model.check("onnx_fp16", device, on(device, "onnx_fp16"))
+    engine = "onnx_fp16/trt_fp16_hierarchy"
+
+    started = [unit for unit in launch(model, set()) if unit[1] == "convert"]
+    assert started == [("trt_fp32", "convert", "GPU-0"), (engine, "convert", "GPU-1")]
+    model.decide("trt_fp32", artifact("trt_fp32"))
+    # GPU-1 is free, and not where the engine was built.
+    assert launch(model, {"GPU-0"}) == []
+    assert launch(model, {"GPU-1"}) == [("trt_fp32", "verify", "GPU-0")]
+
+
+def test_an_artifact_passes_on_all_its_devices_or_not_at_all() -> None:
+    model = engines(gpu(0), formats=(Format.ONNX,))
+    launch(model, set())
+    model.decide("onnx", artifact("onnx"))
+    assert launch(model, set()) == [("onnx", "verify", "")]
+
+    model.check("onnx", Device.CPU, on(Device.CPU, "onnx"))
+    # Not decided: a run that ends now has not verified it.
+    assert isinstance(model.outcomes["onnx"], Artifact)
+    assert launch(model, set()) == [("onnx", "verify", "GPU-0")]
+
+    model.check("onnx", Device.CUDA, on(Device.CUDA, "onnx", passed=False))
+    outcome = model.outcomes["onnx"]
+    assert isinstance(outcome, Verified)
+    assert not outcome.passed
+    assert [(each.device, each.passed) for each in outcome.verdict.comparisons] == [("cpu", True), ("cuda", False)]
+    assert model.pending == []
+
+
+def test_what_fails_on_the_cpu_is_not_run_on_the_gpu() -> None:
+    model = engines(gpu(0), formats=(Format.ONNX,))
+    launch(model, set())
+    model.decide("onnx", artifact("onnx"))
+    launch(model, set())
+
+    model.check("onnx", Device.CPU, on(Device.CPU, "onnx", passed=False))
+
+    assert (launch(model, set()), model.pending) == ([], [])
+
+
+def test_nothing_is_built_from_what_did_not_pass() -> None:
+    model = engines(gpu(0))
+    launch(model, set())
+    model.decide("onnx_fp16", artifact("onnx_fp16"))
+    launch(model, set())
+
+    model.check("onnx_fp16", Device.CPU, on(Device.CPU, "onnx_fp16", passed=False))
+    model.block()
+
+    outcome = model.outcomes["onnx_fp16/trt_fp16_hierarchy"]
+    assert isinstance(outcome, Failure)
+    assert outcome.state is State.BLOCKED
+    assert [step.label for step in model.pending] == ["trt_fp32"]

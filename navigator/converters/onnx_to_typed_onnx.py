@@ -1,0 +1,183 @@
+"""ONNX to ONNX of another precision: fp16, or int8 by Q/DQ nodes with the rest in fp16 or fp32.
+
+Networks are strongly typed: an engine computes in the precisions that its ONNX file names. Inputs and outputs keep
+their names, shapes and types. Options: `precision` (`fp16` or `int8`); `precision_mode` of int8 (`hierarchy`: what is
+not int8 becomes fp16; `single`: it stays as it is); `explicit_precision`, whether the user says that the model has
+Q/DQ nodes; `random_samples`, whether nobody chose the values that scales are measured on.
+"""
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from navigator.converters import onnx_file, onnx_fp16, onnx_graph, onnx_int8, onnx_magnitudes, onnx_weights
+from navigator.converters.onnx_weights import Proto
+from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.errors import StepError
+from navigator.records import Format, Host, Json
+
+SOURCE = Format.ONNX
+TARGET = Format.ONNX
+DISTRIBUTIONS = ("onnx", "onnxruntime")
+PRELOAD = ("onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
+NEEDS_SAMPLES = True
+NEEDS_GPU = False
+IN_CONTAINER = False
+
+# Q/DQ nodes have one scale a channel from opset 13 on, and fp16 scales from 19 on.
+_INT8_OPSET = 13
+_INT8_IN_FP16_OPSET = 19
+
+# Values from here on are no results: they stand for infinity, in masks.
+_INFINITE = 1e30
+
+# How many nodes a sentence names.
+_NAMED = 3
+
+
+def unavailable(host: Host) -> Unavailable | None:
+    """Return why `host` cannot run it, or None."""
+    return missing(DISTRIBUTIONS, "onnx", host)
+
+
+def convert(conversion: Conversion) -> Mapping[str, Json]:
+    """Write the model in another precision; see `navigator.converters.protocol`."""
+    source, destination = conversion.source, conversion.destination
+    to_int8 = _is_int8(conversion.options)
+    to_fp16 = not to_int8 or conversion.options.get("precision_mode") != "single"
+    quantized = to_int8 and onnx_int8.is_quantized(onnx_file.load(source))
+    if to_int8 and not quantized and conversion.options.get("explicit_precision"):
+        raise StepError(
+            "the model has no QuantizeLinear or DequantizeLinear nodes, which tensorrt_explicit_precision promises",
+            "give the quantized model, or leave the option out to have this one quantized on its samples",
+        )
+    if quantized and not to_fp16:
+        onnx_file.copy(source, destination)
+        onnx_file.check(destination)
+        return _properties(destination, conversion, "copied with its own Q/DQ nodes", [])
+    warnings = []
+    makers = []
+    with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
+        lowest = (_INT8_IN_FP16_OPSET if to_fp16 else _INT8_OPSET) if to_int8 else onnx_magnitudes.LOWEST_OPSET
+        path, raised = _raised(source, Path(scratch) / "raised", lowest, conversion.options["precision"])
+        makers += [raised] if raised else []
+        model = onnx_graph.prepare(onnx_file.load(path))
+        if to_int8 and not quantized:
+            warnings += _quantize(model, path.parent, conversion)
+            makers.append("quantized to int8 by navigator")
+        if to_fp16:
+            warnings += _to_fp16(model, path.parent, _samples(conversion))
+            makers.append("cast to fp16 by navigator")
+        _write(model, path.parent, Path(scratch) / "made" / destination.name, destination)
+    return _properties(destination, conversion, ", ".join(makers), warnings)
+
+
+def _is_int8(options: Mapping[str, Json]) -> bool:
+    precision, mode = options.get("precision"), options.get("precision_mode", "hierarchy")
+    if precision not in ("fp16", "int8") or (precision == "int8" and mode not in ("hierarchy", "single")):
+        raise StepError(f"{precision} with mode {mode} is no precision that an ONNX file is given here")
+    return bool(precision == "int8")
+
+
+def _samples(conversion: Conversion) -> Path:
+    if conversion.samples is None:
+        raise StepError("there are no samples to measure the model's values on")
+    return conversion.samples
+
+
+def _raised(source: Path, directory: Path, lowest: int, precision: str) -> tuple[Path, str]:
+    """Return the model at opset `lowest` or higher, and what was done to it, or ""."""
+    before = onnx_file.opset(source)
+    if before >= lowest:
+        return source, ""
+    directory.mkdir()
+    raised = directory / source.name
+    try:
+        onnx_file.raise_opset(source, raised, lowest)
+    except StepError as error:
+        raise StepError(
+            f"{precision} needs opset {lowest} or higher: {error.message}",
+            f"export the model at opset {lowest} or higher, or set onnx_opsets to it",
+        ) from error
+    return raised, f"raised from opset {before} by onnx.version_converter"
+
+
+def _quantize(model: Proto, directory: Path, conversion: Conversion) -> list[str]:
+    """Quantize `model` and return what the user should know about that."""
+    products = onnx_int8.quantize(model, directory, _samples(conversion))
+    if not products:
+        return [
+            "nothing became int8: outside subgraphs no Conv, ConvTranspose, Gemm or MatMul has constant float32 weights"
+        ]
+    if conversion.options.get("random_samples"):
+        return ["int8 scales were measured on random samples: give real ones, or real inputs will be cut off or coarse"]
+    return []
+
+
+def _to_fp16(model: Proto, directory: Path, samples: Path) -> list[str]:
+    """Make `model` fp16 and return what the user should know about that."""
+    plan = onnx_fp16.plan(model, directory, samples)
+    warnings = []
+    reached = _reached(model.graph, plan)
+    if reached:
+        near = f"over or near {onnx_fp16.LARGEST:.0f}, where fp16 ends"
+        warnings.append(f"{reached}: {near}, so what handles such values stays in fp32")
+    inside = sum(1 for node in model.graph.node for graph in onnx_graph.subgraphs(node) for _ in graph.node)
+    if inside:
+        warnings.append(f"the nodes inside If, Loop and Scan stay in fp32: {inside}")
+    if not plan.half:
+        warnings.append("nothing became fp16: the model has no float32 operator that fp16 is defined and safe for")
+    onnx_fp16.apply(model, directory, plan)
+    return warnings
+
+
+def _reached(graph: Proto, plan: onnx_fp16.Plan) -> str:
+    """Return which nodes, weights or inputs hold values too large for fp16 and how large, the first few, or ""."""
+    makers = {name: onnx_graph.describe(node) for node in graph.node for name in node.output}
+    makers |= {tensor.name: f"the weights '{tensor.name}'" for tensor in graph.initializer}
+    named = [
+        f"{makers.get(name, f'the input {name!r}')} reaches {value:.3g}"
+        for name, value in plan.too_large.items()
+        if value < _INFINITE
+    ]
+    more = f", and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return ", ".join(named[:_NAMED]) + more
+
+
+def _write(model: Proto, directory: Path, made: Path, destination: Path) -> None:
+    """Save `model`, whose external data lies in `directory`, with all its weights, check it and move it in place."""
+    for tensor in onnx_weights.tensors(model):
+        if tensor.external_data:
+            onnx_graph.bring_inside(tensor, directory)
+    made.parent.mkdir()
+    onnx_file.save(model, made)
+    onnx_file.check(made)
+    for path in made.parent.iterdir():
+        shutil.move(path, destination.parent / path.name)
+
+
+def _properties(path: Path, conversion: Conversion, exporter: str, warnings: list[str]) -> dict[str, Json]:
+    """Return the properties of the file at `path`, counted in what was written."""
+    model = onnx_file.load(path)
+    types = onnx_graph.types(model, path.parent)
+    operators = Counter(node.op_type for node in model.graph.node)
+    computing = [
+        {types.get(name) for name in (*node.input, *node.output)}
+        for node in model.graph.node
+        if node.op_type not in onnx_fp16.FOLLOWING | onnx_int8.QUANTIZING
+    ]
+    counts = {
+        "fp16_nodes": sum("tensor(float16)" in kinds for kinds in computing),
+        "fp32_nodes": sum(onnx_graph.FLOAT in kinds and "tensor(float16)" not in kinds for kinds in computing),
+        "quantize_nodes": operators["QuantizeLinear"],
+        "dequantize_nodes": operators["DequantizeLinear"],
+    }
+    noted: dict[str, Json] = {"warnings": warnings} if warnings else {}
+    return {
+        **onnx_file.properties(path, exporter),
+        "precision": conversion.options["precision"],
+        **counts,
+        **noted,
+    }

@@ -1,0 +1,129 @@
+"""Runs engines of TensorRT and of TensorRT for RTX, through Polygraphy. Builds none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from navigator.errors import StepError
+from navigator.records import Device, Format, Host, Json, Signature, TensorSpec
+from navigator.runners.declaration import shapes
+
+# What TensorRT for RTX runs on where an engine names no compute capabilities (1.7, its documentation).
+_RTX_DEFAULT = ("8.0", "8.6", "8.9")
+_RTX_FROM = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """A runner (see `navigator.runners.protocol`) of one of the two formats."""
+
+    FORMAT: Format
+    DISTRIBUTIONS: tuple[str, ...]
+    PRELOAD: tuple[str, ...] = ()
+    DEVICES: tuple[Device, ...] = (Device.CUDA,)
+
+    def unrunnable(self, device: Device, host: Host, options: Mapping[str, Json]) -> str:
+        """Return why `host` cannot run such an engine, or ""."""
+        del device
+        if not host.gpus:
+            return "no GPU here"
+        if self.FORMAT is Format.TRT:
+            return ""
+        built_for = tuple(options.get("compute_capabilities", ()))
+        if any(_runs(gpu.compute_capability, built_for) for gpu in host.gpus):
+            return ""
+        here = ", ".join(sorted({f"{gpu.name} ({gpu.compute_capability})" for gpu in host.gpus}))
+        return f"TensorRT for RTX does not run this engine on {here}"
+
+    def load(
+        self,
+        path: Path,
+        *,
+        declared: Signature,
+        signature_name: str | None = None,
+        device: Device = Device.CUDA,
+        options: Mapping[str, Json] | None = None,
+    ) -> "LoadedEngine":
+        """Load the plan at `path` onto the GPU; see `navigator.runners.protocol.Runner.load`."""
+        del signature_name, device, declared
+        from navigator.converters import tensorrt_build, tensorrt_words
+
+        trt = tensorrt_build.load(self.FORMAT is Format.TRT_RTX)
+        from polygraphy.backend.trt import TrtRunner, engine_from_path
+        from polygraphy.exception import PolygraphyException
+
+        tensorrt_build.load_plugins([Path(each) for each in (options or {}).get("plugins", ())])
+        with tensorrt_words.collected() as log:
+            try:
+                engine = engine_from_path(str(path))
+                runner = TrtRunner(engine)
+                runner.activate()
+            except PolygraphyException as error:
+                what = f"TensorRT {trt.__version__} cannot load the engine"
+                raise tensorrt_words.explained(what, log, error) from error
+        return LoadedEngine(runner=runner, signature=_signature(trt, engine))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedEngine:
+    """An engine with its context on the GPU (see `navigator.runners.protocol.LoadedModel`)."""
+
+    runner: Any
+    signature: Signature
+
+    @property
+    def properties(self) -> Mapping[str, Json]:
+        return {"layers": int(self.runner.engine.num_layers)}
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the engine once; inputs that the engine does not have are not fed.
+
+        Raises:
+            StepError: an input is missing, or TensorRT fails.
+        """
+        from polygraphy.exception import PolygraphyException
+
+        from navigator.converters import tensorrt_words
+
+        names = [spec.name for spec in self.signature.inputs]
+        absent = [name for name in names if name not in inputs]
+        if absent:
+            raise StepError(f"the engine needs {', '.join(absent)}, the samples have {', '.join(inputs)}")
+        feed = {name: np.ascontiguousarray(inputs[name]) for name in names}
+        with tensorrt_words.collected() as log:
+            try:
+                values = self.runner.infer(feed)
+            except PolygraphyException as error:
+                given = shapes({name: array.shape for name, array in feed.items()})
+                raise tensorrt_words.explained(f"the engine fails on {given}", log, error) from error
+        # Its arrays are views of buffers that the next call writes into.
+        return {spec.name: np.array(values[spec.name], copy=True) for spec in self.signature.outputs}
+
+
+def _runs(compute_capability: str, built_for: tuple[str, ...]) -> bool:
+    """Tell whether a GPU of this compute capability runs an engine of TensorRT for RTX."""
+    if built_for:
+        return compute_capability in built_for
+    major = compute_capability.partition(".")[0]
+    return compute_capability in _RTX_DEFAULT or (major.isdigit() and int(major) >= _RTX_FROM)
+
+
+def _signature(trt: Any, engine: Any) -> Signature:
+    """Return what the engine says of its inputs and outputs."""
+    found: dict[bool, list[TensorSpec]] = {True: [], False: []}
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        spec = TensorSpec(
+            name=name,
+            shape=tuple(int(size) for size in engine.get_tensor_shape(name)),
+            dtype=np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name,
+        )
+        found[engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT].append(spec)
+    return Signature(inputs=tuple(found[True]), outputs=tuple(found[False]))
+
+
+TRT = Engine(FORMAT=Format.TRT, DISTRIBUTIONS=("tensorrt", "polygraphy"))
+TRT_RTX = Engine(FORMAT=Format.TRT_RTX, DISTRIBUTIONS=("tensorrt-rtx-cu13", "polygraphy"))

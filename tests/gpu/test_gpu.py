@@ -1,0 +1,224 @@
+"""ONNX and TorchScript cells verified on a real GPU: devices, TF32, isolation, memory that is not enough."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from navigator import arrays
+from navigator.errors import StepError
+from navigator.records import Device, Gpu, Signature, TensorSpec, to_data
+from navigator.runners import onnx as onnx_runner
+from navigator.runners.torchscript import quiet
+from navigator.workers.pool import ForkServer, Outcome, Task
+
+REPOSITORY = Path(__file__).parents[2]
+NOTHING = Signature(inputs=(), outputs=())
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the repository's example models that need no TensorFlow."""
+    subprocess.run(
+        [sys.executable, "examples/make_models.py", "--only", "resnet50", "bert_small", "mlp_mixer", "conv"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+    )
+    return REPOSITORY / "examples"
+
+
+def the_examples(examples: Path, **keys: Any) -> dict[str, Any]:
+    """Return the examples' navigator.yaml without TensorFlow's, with `keys` in every model."""
+    import yaml
+
+    document = yaml.safe_load((examples / "navigator.yaml").read_text())
+    models = [each for each in document["models"] if (examples / each["model_path"]).exists()]
+    models = [{**each, "model_path": str(examples / each["model_path"]), **keys} for each in models]
+    drop = ("cache_path", "workspace_path")
+    defaults = {key: each for key, each in document["defaults"].items() if key not in drop}
+    return {"defaults": defaults, "models": [each for each in models if "savedmodel" not in each["model_path"]]}
+
+
+def test_the_examples_pass_on_the_cpu_and_on_the_gpu_with_tf32_off(examples: Path, convert: Any, gpu: Gpu) -> None:
+    code, cells, printed = convert(the_examples(examples))
+
+    assert code == 0, printed
+    both = [each for each in cells.values() if each["output_model"]["format"] in ("onnx", "torchscript")]
+    assert len(both) >= 9
+    for each in both:
+        devices = [comparison["device"] for comparison in each["comparisons"]]
+        assert sorted(set(devices)) == ["cpu", "cuda"]
+        assert devices.count("cpu") == devices.count("cuda") == len(each["expected_outputs"])
+        for comparison in each["comparisons"]:
+            scale = max(abs(comparison["reference_min"]), abs(comparison["reference_max"]))
+            assert comparison["max_abs_error"] <= 1e-3 * scale
+        assert {latency["device"] for latency in each["latencies"]} == {"cuda"}
+        assert all(0 < latency["median_seconds"] < 1 for latency in each["latencies"])
+        names = [(latency["sample"], f"{1000 * latency['median_seconds']:.2f} ms") for latency in each["latencies"]]
+        worst = max(comparison["max_abs_error"] for comparison in each["comparisons"] if comparison["device"] == "cuda")
+        print(f"{gpu.name}: {each['model_name']} {each['cell']}: max abs {worst:.2g}, {dict(names)}")
+
+
+def test_typed_onnx_passes_on_both(examples: Path, convert: Any, gpu: Gpu) -> None:
+    """The engines themselves are built for TensorRT for RTX where it is installed; their ONNX files run everywhere."""
+    keys = {"target_formats": ["trt-rtx"], "tensorrt_precisions": ["fp16"], "onnx_opsets": [18]}
+
+    code, cells, printed = convert(the_examples(examples, **keys))
+
+    typed = [each for each in cells.values() if each["cell"].endswith("onnx_fp16")]
+    if not typed:
+        pytest.skip("TensorRT for RTX is not installed here")
+    assert code == 0, printed
+    for each in typed:
+        assert each["status"]["state"] == "passed", each["status"]["message"]
+        assert {comparison["device"] for comparison in each["comparisons"]} == {"cpu", "cuda"}
+        worst = max(comparison["max_abs_error"] for comparison in each["comparisons"] if comparison["device"] == "cuda")
+        print(f"{gpu.name}: {each['model_name']} {each['cell']}: max abs {worst:.2g}")
+
+
+def convolution(path: Path) -> tuple[Path, np.ndarray]:
+    """Write a convolution whose outputs reach some hundreds, where TF32's short mantissa shows."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(64, 256, 3, 3)).astype("float32")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])],
+        "m",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 256, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 64, 16, 16])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path, rng.normal(size=(2, 256, 16, 16)).astype("float32")
+
+
+def test_tf32_is_off_where_onnx_runtime_has_it_on(tmp_path: Path) -> None:
+    import onnxruntime
+
+    path, x = convolution(tmp_path / "m.onnx")
+    exact = onnx_runner.load(path, declared=NOTHING).infer({"x": x})["y"]
+    ours = onnx_runner.load(path, declared=NOTHING, device=Device.CUDA).infer({"x": x})["y"]
+    theirs = onnxruntime.InferenceSession(str(path), providers=["CUDAExecutionProvider"]).run(["y"], {"x": x})[0]
+
+    scale = np.abs(exact).max()
+    errors = [float(np.abs(each - exact).max() / scale) for each in (ours, theirs)]
+    print(f"of a scale of {scale:.0f}: {errors[0]:.2g} without TF32, {errors[1]:.2g} with it")
+    assert errors[0] < 1e-5
+    assert errors[1] > 10 * errors[0]
+
+
+def test_an_artifact_that_is_wrong_on_the_gpu_only_is_a_mismatch(tmp_path: Path, convert: Any) -> None:
+    import torch
+
+    class Liar(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.is_cuda:
+                return x * 1.25
+            return x * 2.0
+
+    with quiet():
+        torch.jit.save(torch.jit.script(Liar()), str(tmp_path / "liar.pt"))
+    model = {
+        "model_name": "liar",
+        "model_path": "liar.pt",
+        "inputs": "x:-1,4:float32",
+        "outputs": "y:-1,4:float32",
+        "target_formats": ["torchscript"],
+    }
+
+    code, cells, printed = convert(model)
+
+    cell = cells["liar torchscript"]
+    assert (code, cell["status"]["state"]) == (1, "mismatched"), printed
+    assert cell["status"]["message"].startswith("output 'y' on the GPU: ")
+    assert [(each["device"], each["passed"]) for each in cell["comparisons"]] == [("cpu", True), ("cuda", False)]
+    only_cpu, cells, _ = convert({**model, "engine_count_per_device": {"cpu": 1}}, "--override-workspace")
+    assert (only_cpu, cells["liar torchscript"]["status"]["state"]) == (0, "passed")
+
+
+def test_memory_that_is_not_enough_is_a_sentence(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("Expand", ["x", "shape"], ["large"]),
+            helper.make_node("ReduceSum", ["large"], ["y"], keepdims=0),
+        ],
+        "m",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1]),
+            helper.make_tensor_value_info("shape", TensorProto.INT64, [1]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
+    model = onnx_runner.load(tmp_path / "m.onnx", declared=NOTHING, device=Device.CUDA)
+
+    with pytest.raises(StepError) as raised:
+        model.infer({"x": np.ones(1, "float32"), "shape": np.array([2**40], "int64")})
+
+    assert raised.value.message.endswith("takes more memory than is free on the GPU")
+    assert "max_batch_size" in raised.value.hint
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[ForkServer]:
+    with ForkServer(preload=("torch",), directory=tmp_path / "server") as server:
+        yield server
+
+
+def test_a_worker_sees_the_gpu_that_it_was_given_and_no_other(workers: ForkServer, tmp_path: Path, gpu: Gpu) -> None:
+    import torch
+
+    with quiet():
+        torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1, 4)), str(tmp_path / "m.pt"))
+    arrays.save(tmp_path / "samples", [("min", {"x": np.zeros((1, 4), "float32")})])
+    spec = TensorSpec(name="x", shape=(-1, 4), dtype="float32")
+    declared = Signature(inputs=(spec,), outputs=(TensorSpec(name="y", shape=(-1, 4), dtype="float32"),))
+
+    def infer(visible: str) -> Any:
+        arguments = {
+            "format": "torchscript",
+            "path": str(tmp_path / "m.pt"),
+            "declared": to_data(declared),
+            "signature_name": None,
+            "device": "cuda",
+            "options": {},
+            "samples": str(tmp_path / "samples"),
+            "outputs": str(tmp_path / f"outputs{visible}"),
+        }
+        task = Task(
+            name="infer",
+            arguments=arguments,
+            directory=tmp_path / f"task{visible}",
+            log_path=tmp_path / "log",
+            timeout_seconds=120,
+            memory_limit_bytes=2**36,
+            variables={"CUDA_VISIBLE_DEVICES": visible},
+        )
+        return workers.run(task)
+
+    given, hidden = infer(gpu.uuid), infer("")
+
+    assert given.outcome is Outcome.FINISHED, given.message
+    assert given.value["properties"]["torch_device"] == gpu.name
+    assert hidden.outcome is Outcome.FAILED
+    assert "sees no GPU although this machine has one" in hidden.message
+
+
+def test_a_gpu_that_is_not_there_is_named_with_those_that_are(convert: Any, tmp_path: Path, gpu: Gpu) -> None:
+    path, _ = convolution(tmp_path / "m.onnx")
+
+    code, cells, printed = convert({"model_name": "m", "model_path": str(path), "gpus": ["63"]})
+
+    assert (code, cells) == (2, {}), printed
+    assert "m: gpus names 63, which is not visible here" in printed
+    assert gpu.uuid in printed
