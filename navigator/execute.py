@@ -191,20 +191,20 @@ class Execution:
     def _environments(self) -> Iterator[None]:
         """Start what undecided cells run in, and stop it at the end: a fork server for each framework, containers."""
         modules: dict[str, dict[str, None]] = {}
-        images: dict[str, ModelConfig] = {}
+        images: dict[str, tuple[str, ModelConfig]] = {}
         for model in self._models.values():
             for image, preload in _preloads(model.plan).items() if model.pending else ():
                 if image is None:
-                    modules.setdefault(_framework(model), {}).update(dict.fromkeys(preload))
+                    modules.setdefault(_environment(model, None), {}).update(dict.fromkeys(preload))
                 else:
-                    images.setdefault(image, model.plan.config)
+                    images.setdefault(_environment(model, image), (image, model.plan.config))
         scratch = self._workspace.path / ".scratch"
         with contextlib.ExitStack() as stack:
-            for framework, names in modules.items():
-                directory = scratch / f"server-{framework}"
+            for name, names in modules.items():
+                directory = scratch / f"server-{name}"
                 directory.mkdir()
-                self._workers[framework] = stack.enter_context(ForkServer(preload=tuple(names), directory=directory))
-            for number, (image, config) in enumerate(images.items()):
+                self._workers[name] = stack.enter_context(ForkServer(preload=tuple(names), directory=directory))
+            for number, (name, (image, config)) in enumerate(images.items()):
                 assert config.model_format is not None
                 containers = Containers(
                     image=image,
@@ -213,7 +213,7 @@ class Execution:
                     rebuild=config.override_conversion_container,
                     on_progress=self._on_progress,
                 )
-                self._workers[image] = stack.enter_context(containers)
+                self._workers[name] = stack.enter_context(containers)
             yield
 
     def _work(self, unit: Unit) -> Noted:
@@ -236,7 +236,7 @@ class Execution:
 
     def _site(self, model: ModelState, image: str | None, gpu: str = "") -> Site:
         return Site(
-            workers=self._workers[image or _framework(model)],
+            workers=self._workers[_environment(model, image)],
             workspace=self._workspace,
             timeout_seconds=self._run.timeout_seconds,
             memory_bytes=self._memory_bytes,
@@ -269,7 +269,8 @@ class Execution:
         assert isinstance(artifact, Artifact)
         assert isinstance(model.reference, Reference)
         if not step.devices:
-            return partial(model.decide, unit.label, unverified(model.plan.config, step, artifact, model.reference))
+            found = unverified(model.plan.config, step, artifact, model.reference)
+            return partial(self._check, model, unit, found, artifact)
         site = self._site(model, step.image, unit.gpu)
         verified = run_verify(model.plan.config, step, artifact, model.reference, unit.device, site=site)
         source = self._sources[model.name]
@@ -292,9 +293,13 @@ class Execution:
         self._workspace.free(model.name, unit.label)
 
 
-def _framework(model: ModelState) -> str:
-    """Return what a model's workers share a fork server by, so that each framework is imported once a run."""
-    return RUNNERS[model.plan.source_format].PRELOAD[0]
+def _environment(model: ModelState, image: str | None) -> str:
+    """Return the name of where a model's workers run: in this interpreter one for each framework, imported once a run.
+
+    Containers of one image are of different frameworks too: what is added to it depends on that.
+    """
+    framework = RUNNERS[model.plan.source_format].PRELOAD[0]
+    return framework if image is None else f"{framework} in {image}"
 
 
 def _preloads(plan: ModelPlan) -> dict[str | None, tuple[str, ...]]:

@@ -93,6 +93,19 @@ def docker_version() -> str:
         return ""
 
 
+def docker_image_id(name: str) -> str:
+    """Return the id of the image that the Docker daemon has under a name, or "" where it has none."""
+    if not docker_version():
+        return ""
+    import docker
+
+    try:
+        with contextlib.closing(docker.from_env(timeout=_DOCKER_TIMEOUT_SECONDS)) as client:
+            return str(client.images.get(name).id)
+    except (docker.errors.DockerException, OSError):
+        return ""
+
+
 def available_memory_bytes(root: Path = _ROOT) -> int:
     """Return what can be allocated now: free memory and droppable caches, within every control group's limit.
 

@@ -5,6 +5,7 @@ An identity holds everything that its artifact or verdict depends on, so that eq
 
 import os
 import platform
+import secrets
 from dataclasses import dataclass, replace
 from functools import cache as once
 from pathlib import Path
@@ -13,6 +14,7 @@ from navigator import __version__
 from navigator.cache import Cache
 from navigator.converters import CONVERTERS
 from navigator.digests import combined, digest, identity, model_digest
+from navigator.host import docker_image_id
 from navigator.records import (
     Host,
     Json,
@@ -87,7 +89,7 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
                 "samples": samples if converter.NEEDS_SAMPLES else None,
                 "gpus": to_data(plan.gpus) if converter.NEEDS_GPU else None,
                 "files": [digest(Path(path)) for path in step.options.get("plugins", ())],
-                "image": step.image,
+                "image": _image(step.image),
             }
         )
         runners = (RUNNERS[plan.source_format], RUNNERS[step.target_format])
@@ -99,7 +101,8 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
                 "artifact": artifact,
                 "samples": samples,
                 "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
-                "devices": to_data([step.devices, plan.image]),
+                "devices": step.devices,
+                "images": [_image(plan.image), _image(step.image)],
             }
         )
         found[step.label] = Keys(artifact=artifact, verdict=verdict)
@@ -150,6 +153,12 @@ def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache)
         "latencies": to_data(verified.latencies),
     }
     cache.put(key.verdict_on(verified.output_model.sha256), judged, None)
+
+
+@once
+def _image(name: str | None) -> str | None:
+    """Return the id of a container image: a tag may mean another one tomorrow, and one that is not here, anything."""
+    return None if name is None else docker_image_id(name) or f"unknown {secrets.token_hex(16)}"
 
 
 def _reduced(model: ModelConfig) -> list[Json]:

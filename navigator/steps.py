@@ -296,7 +296,10 @@ def run_verify(
     plugins = tuple(Path(path) for path in step.options.get("plugins", ()))
     reads = (artifact.path.parent, reference.samples, *plugins)
     unit = "verify" if device is Device.CPU else f"verify-{device}"
-    task = _task("infer", arguments, name, step.label, unit=unit, site=site, reads=reads, writes=(outputs,))
+    # TF32 is an engine's own matter. A traced TorchScript module has it written into its convolutions: only the
+    # libraries' own switch goes before that.
+    tf32 = Device.CPU not in step.devices
+    task = _task("infer", arguments, name, step.label, unit=unit, site=site, reads=reads, writes=(outputs,), tf32=tf32)
     before = stamp(artifact.path.parent)
     result = site.workers.run(task)
     value = result.value or {}
@@ -421,8 +424,13 @@ def _task(
     site: Site,
     reads: tuple[Path, ...],
     writes: tuple[Path, ...],
+    tf32: bool = True,
 ) -> Task:
     """Return the worker's task; its log is named after the unit of work where that has another name."""
+    # A container has that one GPU and no other; here all others are hidden, and all where the unit has none.
+    variables = {} if site.image else {"CUDA_VISIBLE_DEVICES": site.gpu.uuid if site.gpu else ""}
+    if not tf32:
+        variables["NVIDIA_TF32_OVERRIDE"] = "0"
     return Task(
         name=what,
         arguments=arguments,
@@ -430,8 +438,7 @@ def _task(
         log_path=site.workspace.log(model, label, unit or what),
         timeout_seconds=site.timeout_seconds,
         memory_limit_bytes=site.memory_bytes,
-        # A container has that one GPU and no other; here all others are hidden, and all where the unit has none.
-        variables={} if site.image else {"CUDA_VISIBLE_DEVICES": site.gpu.uuid if site.gpu else ""},
+        variables=variables,
         reads=reads,
         writes=writes,
         gpu=site.gpu.uuid if site.gpu else "",

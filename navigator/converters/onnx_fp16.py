@@ -39,6 +39,9 @@ _ACCUMULATING = frozenset(
     ]
 )
 
+# So do these with the attribute `reduction`.
+_SCATTERING = frozenset(["ScatterElements", "ScatterND"])
+
 # Arithmetic on shapes, positions and masks: as long as it starts from whole numbers it stays in fp32, since fp16 has
 # no odd numbers over 2048.
 _ARITHMETIC = frozenset(
@@ -48,6 +51,9 @@ _ARITHMETIC = frozenset(
         *("Transpose", "Expand", "Tile", "CumSum", "Range"),
     ]
 )
+
+# They read the bits of their input, which other precisions have not.
+_BITWISE = frozenset(["BitCast"])
 
 # They take their input as it comes: none computes with it.
 FOLLOWING = frozenset(["Cast", "Shape", "Size"])
@@ -106,12 +112,12 @@ def plan(model: Proto, directory: Path, samples: Path) -> Plan:
     """
     graph = model.graph
     types = onnx_graph.types(model, directory)
-    constants = {
-        tensor.name: onnx_magnitudes.of_values(onnx_graph.values(tensor, directory))
-        for tensor in graph.initializer
-        if types[tensor.name] == FLOAT
-    }
     divisors = {node.input[_DIVISORS[node.op_type]] for node in graph.node if node.op_type in _DIVISORS}
+    constants = {
+        name: onnx_magnitudes.of_values(onnx_graph.values(tensor, directory), smallest=name in divisors)
+        for tensor in graph.initializer
+        if types[name := tensor.name] == FLOAT
+    }
     measured = onnx_magnitudes.measure(
         model,
         directory,
@@ -210,9 +216,9 @@ def _decide(node: Proto, facts: _Facts) -> Half | Reason | None:
         facts.whole.update(node.output)
         return Reason.WHOLE
     half = _possible(node, facts)
-    if half is None:
+    if half is None or node.op_type in _BITWISE:
         return Reason.NO_FP16
-    if node.op_type in _ACCUMULATING:
+    if node.op_type in _ACCUMULATING or (node.op_type in _SCATTERING and _reduces(node)):
         return Reason.ACCUMULATES
     names = [*(node.input[k] for k in half.inputs), *(node.output[k] for k in half.outputs)]
     return next((facts.unfit[name] for name in names if name in facts.unfit), half)
@@ -254,6 +260,10 @@ def _starts_from_whole_numbers(node: Proto, facts: _Facts) -> bool:
         return "int" in kind or "bool" in kind or node.input[0] in facts.whole
     read = [name for name in node.input if facts.types.get(name) == FLOAT and name not in facts.constants]
     return bool(read) and all(name in facts.whole for name in read)
+
+
+def _reduces(node: Proto) -> bool:
+    return any(each.name == "reduction" and each.s != b"none" for each in node.attribute)
 
 
 def _readers(graph: Proto, plan: Plan) -> tuple[set[str], set[str]]:

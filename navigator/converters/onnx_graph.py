@@ -13,7 +13,7 @@ from navigator.converters import onnx_file, onnx_weights
 from navigator.converters.onnx_weights import Proto
 from navigator.errors import StepError
 
-FLOAT = "tensor(float)"
+FLOAT, HALF = "tensor(float)", "tensor(float16)"
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
 # Initializers over this are given to ONNX Runtime as inputs where it only has to tell types; shapes are far smaller.

@@ -24,19 +24,19 @@ from navigator.converters.onnx_weights import Proto
 _STEPS = 127
 
 # The axis of the weights that counts the outputs; Gemm's is the other one where it transposes them.
-_OUTPUT_AXES = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": -1}
+_OUTPUT_AXES = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 
 QUANTIZING = frozenset(["QuantizeLinear", "DequantizeLinear"])
 
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """A node that multiplies its first input by constant weights, and the axis of these that counts its outputs."""
+    """A node that multiplies its first input by constant weights, and the axis of these that has a scale an index."""
 
     position: int
     tensor: str
     weights: str
-    axis: int
+    axis: int | None
 
 
 def is_quantized(model: Proto) -> bool:
@@ -105,11 +105,11 @@ class _Writer:
             )
         return self.names[tensor]
 
-    def weights(self, name: str, axis: int, stored: Proto, directory: Path) -> str:
-        """Return the name of weights rounded to int8, with a scale for each index of `axis`."""
+    def weights(self, name: str, axis: int | None, stored: Proto, directory: Path) -> str:
+        """Return the name of weights rounded to int8, with a scale for each index of `axis`, or one for all."""
         import onnx
 
-        key = f"{name}_{axis}"
+        key = name if axis is None else f"{name}_{axis}"
         if key not in self.names:
             values = onnx_graph.values(stored, directory)
             others = tuple(k for k in range(values.ndim) if k != axis)
@@ -117,7 +117,8 @@ class _Writer:
             steps = np.rint(values / np.expand_dims(scales, others)).clip(-_STEPS, _STEPS).astype(np.int8)
             self.graph.initializer.append(onnx.numpy_helper.from_array(steps, f"{key}_quantized{self.suffix}"))
             inputs = [f"{key}_quantized{self.suffix}", *self._constants(key, scales)]
-            self.names[key] = self._add("DequantizeLinear", inputs, f"{key}_dequantized{self.suffix}", axis=axis)
+            along = {} if axis is None else {"axis": axis}
+            self.names[key] = self._add("DequantizeLinear", inputs, f"{key}_dequantized{self.suffix}", **along)
         return self.names[key]
 
     def taken(self) -> list[Proto]:
@@ -148,9 +149,12 @@ def _products(graph: Proto, types: Mapping[str, str]) -> list[_Product]:
             continue
         tensor, name = node.input[:2]
         if weights.get(name, 0) > 1 and tensor not in weights:
+            if node.op_type == "MatMul" and weights[name] > 2:
+                # ONNX Runtime's int8 kernel (1.32) takes a scale a column from one matrix only.
+                found.append(_Product(position, tensor, name, None))
+                continue
             transposed = any(each.name == "transB" and each.i for each in node.attribute)
-            axis = 0 if transposed else _OUTPUT_AXES[node.op_type] % weights[name]
-            found.append(_Product(position, tensor, name, axis))
+            found.append(_Product(position, tensor, name, 0 if transposed else _OUTPUT_AXES[node.op_type]))
     return found
 
 

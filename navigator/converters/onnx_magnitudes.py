@@ -56,7 +56,7 @@ def measure(
     largest, smallest = f"_largest{suffix}", f"_smallest{suffix}"
     session = onnx_graph.session(_probed(model, wanted, set(smallest_of), largest, smallest), directory)
     high, low = dict.fromkeys(wanted, 0.0), dict.fromkeys(wanted, np.inf)
-    names = [value.name for value in session.get_outputs()]
+    names = [name for value in session.get_outputs() if (name := value.name).endswith((largest, smallest))]
     for label, sample in arrays.load(samples, mapped=True):
         for name, value in zip(names, _run(session, names, sample, label), strict=True):
             if name.endswith(largest):
@@ -68,14 +68,17 @@ def measure(
     return {name: Magnitude(high[name], low[name] if np.isfinite(low[name]) else 0.0) for name in wanted}
 
 
-def of_values(array: np.ndarray) -> Magnitude:
-    """Return the magnitude of constant values."""
-    absolute = np.abs(array[np.isfinite(array) & (array != 0)])
-    return Magnitude(float(absolute.max()), float(absolute.min())) if absolute.size else Magnitude()
+def of_values(array: np.ndarray, *, smallest: bool) -> Magnitude:
+    """Return the magnitude of constant values; `smallest` says whether it is wanted, which costs."""
+    absolute = np.abs(array)
+    if not np.isfinite(absolute.max(initial=0.0)):
+        absolute = np.where(np.isfinite(absolute), absolute, np.float32(0))
+    low = float(absolute.min(initial=np.inf, where=absolute > 0)) if smallest else 0.0
+    return Magnitude(float(absolute.max(initial=0.0)), low if np.isfinite(low) else 0.0)
 
 
 def _probed(model: Proto, tensors: list[str], smallest_of: set[str], largest: str, smallest: str) -> Proto:
-    """Return a copy of `model` whose outputs are what `tensors` reach: scalars named after them."""
+    """Return a copy of `model` with more outputs: what `tensors` reach, scalars named after them."""
     import onnx
 
     probed = onnx.ModelProto()
@@ -83,7 +86,6 @@ def _probed(model: Proto, tensors: list[str], smallest_of: set[str], largest: st
     graph = probed.graph
     # What others inferred about types may be wrong or missing; ONNX Runtime infers them itself.
     del graph.value_info[:]
-    del graph.output[:]
     # One suffix ends no other name, so names made with it are free.
     zero, infinity = f"_zero{largest}", f"_infinity{largest}"
     for name, value in ((zero, 0.0), (infinity, np.inf)):

@@ -56,9 +56,11 @@ def convert(conversion: Conversion) -> Mapping[str, Json]:
     if quantized and not to_fp16:
         onnx_file.copy(source, destination)
         onnx_file.check(destination)
-        return _properties(destination, conversion, "copied with its own Q/DQ nodes", [])
-    warnings = []
-    makers = []
+        model = onnx_file.load(source)
+        return _properties(model, conversion) | {"exporter": "copied with its own Q/DQ nodes"}
+    warnings: list[str] = []
+    makers: list[str] = []
+    kept: dict[str, Json] = {}
     with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
         lowest = (_INT8_IN_FP16_OPSET if to_fp16 else _INT8_OPSET) if to_int8 else onnx_magnitudes.LOWEST_OPSET
         path, raised = _raised(source, Path(scratch) / "raised", lowest, conversion.options["precision"])
@@ -68,10 +70,13 @@ def convert(conversion: Conversion) -> Mapping[str, Json]:
             warnings += _quantize(model, path.parent, conversion)
             makers.append("quantized to int8 by navigator")
         if to_fp16:
-            warnings += _to_fp16(model, path.parent, _samples(conversion))
+            kept, more = _to_fp16(model, path.parent, _samples(conversion))
+            warnings += more
             makers.append("cast to fp16 by navigator")
         _write(model, path.parent, Path(scratch) / "made" / destination.name, destination)
-    return _properties(destination, conversion, ", ".join(makers), warnings)
+        said: dict[str, Json] = {"kept_in_fp32": kept, "warnings": warnings}
+        noted = {key: value for key, value in said.items() if value}
+        return _properties(model, conversion) | {"exporter": ", ".join(makers)} | noted
 
 
 def _is_int8(options: Mapping[str, Json]) -> bool:
@@ -116,9 +121,10 @@ def _quantize(model: Proto, directory: Path, conversion: Conversion) -> list[str
     return []
 
 
-def _to_fp16(model: Proto, directory: Path, samples: Path) -> list[str]:
-    """Make `model` fp16 and return what the user should know about that."""
+def _to_fp16(model: Proto, directory: Path, samples: Path) -> tuple[dict[str, Json], list[str]]:
+    """Make `model` fp16; return how many nodes did not become it, by reason, and what the user should know."""
     plan = onnx_fp16.plan(model, directory, samples)
+    kept: dict[str, Json] = dict(Counter(str(reason) for reason in plan.kept.values()))
     warnings = []
     reached = _reached(model.graph, plan)
     if reached:
@@ -130,18 +136,16 @@ def _to_fp16(model: Proto, directory: Path, samples: Path) -> list[str]:
     if not plan.half:
         warnings.append("nothing became fp16: the model has no float32 operator that fp16 is defined and safe for")
     onnx_fp16.apply(model, directory, plan)
-    return warnings
+    return kept, warnings
 
 
 def _reached(graph: Proto, plan: onnx_fp16.Plan) -> str:
-    """Return which nodes, weights or inputs hold values too large for fp16 and how large, the first few, or ""."""
-    makers = {name: onnx_graph.describe(node) for node in graph.node for name in node.output}
-    makers |= {tensor.name: f"the weights '{tensor.name}'" for tensor in graph.initializer}
-    named = [
-        f"{makers.get(name, f'the input {name!r}')} reaches {value:.3g}"
-        for name, value in plan.too_large.items()
-        if value < _INFINITE
-    ]
+    """Return which inputs, constants and nodes hold values too large for fp16 and how large, the first few, or ""."""
+    makers = {value.name: f"input '{value.name}'" for value in graph.input}
+    makers |= {tensor.name: f"constant '{tensor.name}'" for tensor in graph.initializer}
+    makers |= {name: onnx_graph.describe(node) for node in graph.node for name in node.output}
+    reached = {name: plan.too_large[name] for name in makers if name in plan.too_large}
+    named = [f"{makers[name]} reaches {value:.3g}" for name, value in reached.items() if value < _INFINITE]
     more = f", and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     return ", ".join(named[:_NAMED]) + more
 
@@ -158,26 +162,22 @@ def _write(model: Proto, directory: Path, made: Path, destination: Path) -> None
         shutil.move(path, destination.parent / path.name)
 
 
-def _properties(path: Path, conversion: Conversion, exporter: str, warnings: list[str]) -> dict[str, Json]:
-    """Return the properties of the file at `path`, counted in what was written."""
-    model = onnx_file.load(path)
-    types = onnx_graph.types(model, path.parent)
+def _properties(model: Proto, conversion: Conversion) -> dict[str, Json]:
+    """Return the properties of `model` as it was written; what is counted are the nodes outside subgraphs."""
+    types = onnx_graph.types(model, conversion.destination.parent)
     operators = Counter(node.op_type for node in model.graph.node)
     computing = [
         {types.get(name) for name in (*node.input, *node.output)}
         for node in model.graph.node
         if node.op_type not in onnx_fp16.FOLLOWING | onnx_int8.QUANTIZING
     ]
-    counts = {
-        "fp16_nodes": sum("tensor(float16)" in kinds for kinds in computing),
-        "fp32_nodes": sum(onnx_graph.FLOAT in kinds and "tensor(float16)" not in kinds for kinds in computing),
+    fp16 = [kinds for kinds in computing if onnx_graph.HALF in kinds]
+    fp32 = [kinds for kinds in computing if onnx_graph.FLOAT in kinds and onnx_graph.HALF not in kinds]
+    return {
+        "onnx_opset": onnx_file.opset_of(model, conversion.destination),
+        "precision": conversion.options["precision"],
+        "fp16_nodes": len(fp16),
+        "fp32_nodes": len(fp32),
         "quantize_nodes": operators["QuantizeLinear"],
         "dequantize_nodes": operators["DequantizeLinear"],
-    }
-    noted: dict[str, Json] = {"warnings": warnings} if warnings else {}
-    return {
-        **onnx_file.properties(path, exporter),
-        "precision": conversion.options["precision"],
-        **counts,
-        **noted,
     }

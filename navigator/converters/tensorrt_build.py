@@ -65,7 +65,8 @@ def build(conversion: Conversion, *, rtx: bool) -> dict[str, Json]:
         "exporter": f"built by {name}",
         "tensorrt_version": read_back(conversion.destination, trt.__version__, rtx=rtx),
         "network_layers": int(network[1].num_layers),
-        "tf32": bool(options.get("tf32")),
+        # The user's environment may forbid it whatever an engine says.
+        "tf32": bool(options.get("tf32")) and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0",
     }
     if rtx:
         properties["compute_capabilities"] = _targets(configure)

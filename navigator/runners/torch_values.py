@@ -1,6 +1,5 @@
 """Values of torch models as NumPy arrays: in, out, flattened and named. For TorchScript and torch.export alike."""
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -24,8 +23,6 @@ def prepare(device: Device) -> None:
 
     if device is Device.CPU:
         return
-    # A traced module has TF32 written into its convolutions; the libraries' own switch goes before that.
-    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     if not torch.cuda.is_available():
         raise StepError(
             f"torch {torch.__version__} sees no GPU although this machine has one",

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from navigator.records import Json
-from navigator.workers.daemon import CancelledError, ContainerError, explained
+from navigator.workers.daemon import CancelledError, ContainerError, explained, responses
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -105,19 +105,13 @@ class Attached:
         """Give the archive of one path, or None if there is no such path."""
         from docker.errors import NotFound
 
-        opened: list[Any] = []
-        self._api.hooks["response"].append(lambda response, **_: opened.append(response))
-        try:
+        with responses(self._api):  # while Docker sends it cannot remove the container
             with explained(f"fetch {path} from a container"):
                 try:
                     chunks = self._api.get_archive(self.id, str(path))[0]
                 except NotFound:
                     chunks = None
             yield None if chunks is None else _each(chunks, path)
-        finally:
-            self._api.hooks["response"].clear()
-            for response in opened:  # else Docker goes on sending, and cannot remove the container meanwhile
-                response.close()
 
     def say(self) -> None:
         """Send a line down the lifeline: the first lets the task begin, the second ends the container."""
@@ -214,11 +208,9 @@ class Attached:
 
         try:
             self._api.remove_container(self.id, v=True, force=True)
-        except NotFound:
-            return True
-        except APIError:  # "removal is already in progress"
-            return False
-        except (DockerException, OSError):  # the daemon is gone; Docker removes the container, since its lifeline broke
+        except APIError as error:  # else "removal is already in progress"
+            return isinstance(error, NotFound)
+        except (DockerException, OSError):  # the daemon is gone, and will find the lifeline broken
             return True
         return True
 

@@ -46,7 +46,7 @@ class Containers:
     be had is found out once: all later tasks fail with the same words.
 
     Args:
-        image: the framework image, see `navigator.workers.image.framework_image`.
+        image: the framework image, see `navigator.plan.framework_image`.
         framework: whose image it is.
         directory: where `image.log` is written, with what the build prints; made if absent.
         rebuild: build the conversion image anew.

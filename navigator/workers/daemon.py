@@ -58,15 +58,37 @@ def connection() -> "Iterator[APIClient]":
         import docker
     except ModuleNotFoundError as error:
         message = f"launch_mode is docker, but a Python package is not installed: {error.name}"
-        raise ContainerError(message, f"pip install 'model-navigator[docker]', {_LOCAL}") from error
+        raise ContainerError(message, f"pip install docker, {_LOCAL}") from error
     try:
         client = docker.from_env(timeout=_TIMEOUT_SECONDS)
     except (docker.errors.DockerException, OSError, ValueError) as error:
         raise _unreachable(error) from error
     try:
-        yield client.api
+        with responses(client.api):
+            yield client.api
     finally:
         client.close()
+
+
+@contextlib.contextmanager
+def responses(api: "APIClient") -> Iterator[list[Any]]:
+    """Give the list of the daemon's responses, as they begin, and close them all at the end.
+
+    One that is left halfway would else go on: Docker builds, pulls and sends what nobody takes.
+    """
+    opened: list[Any] = []
+
+    def note(response: Any, **_: Any) -> None:
+        opened.append(response)
+
+    api.hooks["response"].append(note)
+    try:
+        yield opened
+    finally:
+        api.hooks["response"].remove(note)
+        for response in opened:
+            with contextlib.suppress(OSError, ValueError):  # a socket that was attached is closed
+                response.close()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The images that workers run in: which framework image a model asks for, and the conversion image made of it, once.
+"""The images that workers run in: a framework image, and the conversion image that is made of it, once.
 
 A conversion image is a framework image with this package's source and what workers import and the framework image
 lacks. It is identified by content: the framework image's id (never its tag), our files, what is added. Starts no
@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from navigator.records import Format, ModelConfig
+from navigator.records import Format
 from navigator.workers import provision
 from navigator.workers.daemon import ContainerError, explained, refused
 from navigator.workers.pulling import Progress
@@ -38,8 +38,6 @@ class Framework(StrEnum):
     TENSORFLOW = "tensorflow"
 
 
-_SUFFIXES = {Framework.PYTORCH: "py3", Framework.TENSORFLOW: "tf2-py3"}
-
 # What workers import beside the framework: module and requirement, as in pyproject.toml.
 _IMPORTED = {"msgspec": "msgspec>=0.18.6", "numpy": "numpy>=1.26", "psutil": "psutil>=5.9"}
 _ONNX = {"onnx": "onnx>=1.17", "onnxruntime": "onnxruntime>=1.20"}
@@ -52,7 +50,7 @@ REQUIREMENTS: Mapping[Framework, Mapping[str, str]] = {
 # Packages before source: what is installed then need not be installed again for every change of ours.
 _DOCKERFILE = """\
 FROM {framework_id}
-USER root
+USER 0:0
 WORKDIR /
 COPY provision.py requirements.txt {home}/
 RUN ["python3", "{home}/provision.py", "{home}/requirements.txt"]
@@ -84,13 +82,6 @@ class ConversionImage:
 def framework_of(source_format: Format) -> Framework:
     """Return whose image the workers of models of a source format run in."""
     return Framework.TENSORFLOW if source_format is Format.TF_SAVEDMODEL else Framework.PYTORCH
-
-
-def framework_image(framework: Framework, model: ModelConfig) -> str:
-    """Return the name of the framework image that a model asks for."""
-    return model.framework_docker_image or (
-        f"nvcr.io/nvidia/{framework}:{model.container_version}-{_SUFFIXES[framework]}"
-    )
 
 
 def prepare(

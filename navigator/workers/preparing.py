@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from navigator.workers.attached import LABEL
-from navigator.workers.daemon import CancelledError, ContainerError, connection, explained
+from navigator.workers.daemon import CancelledError, ContainerError, connection, explained, responses
 from navigator.workers.image import ConversionImage, Framework, prepare
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Preparation:
         self._on_progress = on_progress
         self._cancelled = False
         self._result: ConversionImage | ContainerError | None = None
-        self._response: Any = None
+        self._opened: list[Any] = []
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="conversion-image", daemon=True)
         self._thread.start()
@@ -62,16 +62,15 @@ class Preparation:
         """Stop now, and wait until that is done."""
         self._cancelled = True
         # A pull or a build may be silent for minutes. (urllib3 2.3 and newer; else it ends with this process.)
-        with contextlib.suppress(AttributeError, OSError, RuntimeError, ValueError):
-            self._response.raw.shutdown()
+        with contextlib.suppress(AttributeError, IndexError, OSError, RuntimeError, ValueError):
+            self._opened[-1].raw.shutdown()
         self._thread.join(_GRACE_SECONDS)
 
     def _run(self) -> None:
         try:
             self._log_path.parent.mkdir(parents=True, exist_ok=True)
             with self._log_path.open("ab") as log, connection() as api:
-                api.hooks["response"].append(self._note)
-                try:
+                with responses(api) as self._opened:
                     self._result = prepare(
                         api,
                         self._image,
@@ -81,9 +80,6 @@ class Preparation:
                         on_progress=self._on_progress,
                         check=self._check,
                     )
-                finally:
-                    if self._response is not None:
-                        self._response.close()  # else Docker goes on with what nobody waits for
                 _bury(api)
         except CancelledError:
             pass
@@ -100,9 +96,6 @@ class Preparation:
     def _check(self) -> None:
         if self._cancelled:
             raise CancelledError
-
-    def _note(self, response: Any, **_: Any) -> None:
-        self._response = response
 
 
 def _bury(api: "APIClient") -> None:

@@ -1,9 +1,17 @@
 """Whole runs that build engines of TensorRT for RTX on this CPU: the examples, and the onnx package's own models."""
+# ruff: noqa: TID253 - the frameworks are what is tested
 
 import json
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import yaml
+from onnx import numpy_helper, parser
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import onnx_models
@@ -31,3 +39,90 @@ def test_every_onnx_model_is_built_or_refused_with_the_reason(tmp_path: Path) ->
     )
     assert "does not have the operators" in refused["simple-test_sequence_model4"]
     assert str(tmp_path) not in json.dumps(refused)
+
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def convert_examples(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, dict[str, Any]], str]:
+    """Convert the example models to engines in all precisions; return exit code, results by "model cell", and text."""
+    subprocess.run([sys.executable, "examples/make_models.py"], cwd=REPOSITORY, check=True, capture_output=True)
+    command = [sys.executable, "-m", "navigator", "convert", "--config-path", "examples/navigator.yaml"]
+    command += ["--workspace-path", str(tmp_path / "ws"), "--cache-path", str(tmp_path / "cache")]
+    command += ["--target-formats", "trt-rtx", "--tensorrt-precisions", "int8", "fp16", "fp32", *arguments]
+    ended = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    report = yaml.safe_load((tmp_path / "ws" / "convert_results.yaml").read_text())
+    cells = {f"{each['model_name']} {each['cell']}": each for each in report["results"]}
+    return ended.returncode, cells, ended.stdout + ended.stderr
+
+
+def test_the_examples_become_engines_in_every_precision(tmp_path: Path) -> None:
+    code, cells, printed = convert_examples(tmp_path)
+
+    assert code == 0, printed
+    engines = [each for each in cells.values() if each["conversion_config"]["target_format"] == "trt-rtx"]
+    models = {each["model_name"] for each in engines}
+    assert models == {"resnet50", "mobilenetv2", "bert_small", "mlp_mixer", "conv"}
+    for each in engines:
+        engine = each["conversion_config"]["tensorrt_config"]
+        assert each["status"]["state"] == "unverified"
+        assert each["status"]["message"].startswith("built for compute capability 8.0, 8.6, 8.9, 12.0 and later")
+        properties = each["output_model"]["properties"]
+        assert properties["tensorrt_version"] in properties["exporter"]
+        assert properties["network_layers"] >= 1
+        assert properties["tf32"] is engine["tf32"] is (engine["precision"] != "fp32")
+        plan = Path(each["output_model"]["path"]).read_bytes()
+        assert f"tf32={int(engine['tf32'])}".encode() in plan
+        assert each["seconds"]["convert"] > 0
+        # It was built from a file that matches the source model, in its precision.
+        parent = cells[f"{each['model_name']} {each['steps'][-2]}"]
+        assert parent["status"]["state"] == "passed"
+        assert parent["intermediate"]
+        assert (parent["conversion_config"]["tensorrt_config"] or {"precision": "fp32"})["precision"] == engine[
+            "precision"
+        ]
+    precisions = Counter(each["conversion_config"]["tensorrt_config"]["precision"] for each in engines)
+    assert precisions["int8"] == precisions["fp16"] == precisions["fp32"] >= 5
+    # fp16 and int8 are smaller, as their weights are.
+    sizes = {
+        each["conversion_config"]["tensorrt_config"]["precision"]: each["output_model"]["size_bytes"]
+        for each in engines
+        if each["cell"].startswith("onnx_op17") and each["model_name"] == "resnet50"
+    }
+    assert sizes["int8"] < sizes["fp16"] < 0.6 * sizes["fp32"]
+    warned = [each for each in cells.values() if any("random samples" in warning for warning in each["warnings"])]
+    assert {each["conversion_config"]["tensorrt_config"]["precision"] for each in warned} == {"int8"}
+
+    again, cells, printed = convert_examples(tmp_path, "--fail-on-unverified")
+
+    assert again == 1
+    assert "UNVERIFIED" in printed
+    # An engine that nothing can run is kept all the same: building it is the dear part.
+    assert all(each["cached"] for each in cells.values()), printed
+
+
+OVERFLOWING = """
+<ir_version: 8, opset_import: ["" : 17]>
+overflowing (float[batch, 8] x) => (float[batch, 8] y) {
+    h = MatMul(x, large)
+    squared = Mul(h, h)
+    scaled = Mul(squared, small)
+    y = Tanh(scaled)
+}
+"""
+
+
+def test_a_model_whose_fp16_overflows_is_caught_and_named(tmp_path: Path) -> None:
+    """Values of 1e6 on the way, which float16 does not have and ONNX Runtime's CPU provider would not show."""
+    model = parser.parse_model(OVERFLOWING)
+    weights = {"large": np.full((8, 8), 125.0, "float32"), "small": np.array(1e-6, "float32")}
+    model.graph.initializer.extend(numpy_helper.from_array(each, name) for name, each in weights.items())
+    onnx.save(model, tmp_path / "overflowing.onnx")
+
+    keys = {"target_formats": ["trt-rtx"], "tensorrt_precisions": "fp16", "value_ranges": {"": [0.5, 1]}}
+    results = onnx_models.convert(tmp_path, {"overflowing": tmp_path / "overflowing.onnx"}, keys)
+
+    typed = next(each for each in results if each["cell"].endswith("onnx_fp16"))
+    told = " ".join([typed["status"]["message"], *typed["warnings"]])
+    assert "squared" in told or "Mul" in told
+    assert "65504" in told

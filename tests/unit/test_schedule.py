@@ -206,11 +206,11 @@ def test_an_artifact_passes_on_all_its_devices_or_not_at_all() -> None:
 
     model.check("onnx", Device.CPU, on(Device.CPU, "onnx"))
     # Not decided: a run that ends now has not verified it.
-    assert isinstance(model.outcomes["onnx"], Artifact)
+    assert type(model.outcomes["onnx"]) is Artifact
     assert launch(model, set()) == [("onnx", "verify", "GPU-0")]
 
     model.check("onnx", Device.CUDA, on(Device.CUDA, "onnx", passed=False))
-    outcome = model.outcomes["onnx"]
+    outcome = dict(model.outcomes)["onnx"]
     assert isinstance(outcome, Verified)
     assert not outcome.passed
     assert [(each.device, each.passed) for each in outcome.verdict.comparisons] == [("cpu", True), ("cuda", False)]

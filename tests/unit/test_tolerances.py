@@ -22,7 +22,7 @@ def test_fp32_has_the_configured_ones() -> None:
     assert tolerances(model(atol={"": 1e-4}, rtol={"logits": 0.0}), Precision.FP32, REFERENCE) == configured
 
 
-@pytest.mark.parametrize(("precision", "atol", "rtol"), [("fp16", 0.05, 0.005), ("int8", 1.0, 0.1)])
+@pytest.mark.parametrize(("precision", "atol", "rtol"), [("fp16", 0.1, 0.01), ("int8", 1.0, 0.1)])
 def test_a_reduced_precision_is_measured_by_the_range_of_the_output(precision: str, atol: float, rtol: float) -> None:
     found = tolerances(model(), Precision(precision), REFERENCE)
 

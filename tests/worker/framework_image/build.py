@@ -8,7 +8,6 @@ Ends with code 77 and the reason where there is no Docker or no base image.
 # ruff: noqa: T201, TID253 - a command of its own, about Docker
 
 import hashlib
-import io
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,7 @@ PACKAGES = "model-navigator-test-packages"
 IMAGE = "model-navigator-test-framework"
 CANNOT = 77
 
-_ROOTS = ("torch", "onnx", "onnxruntime", "onnxscript", "polygraphy", "msgspec", "numpy", "psutil")
+_ROOTS = ("torch", "onnx", "onnxruntime", "onnxscript", "tf2onnx", "polygraphy", "msgspec", "numpy", "psutil")
 _SITE_PACKAGES = "usr/local/lib/python3.11/site-packages"
 _UNUSED = ("torch/include/", "torch/test/", "torch/bin/protoc", "torch/bin/test_", "/tests/")
 _HERE = Path(__file__).parent

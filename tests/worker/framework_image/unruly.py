@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,18 +64,24 @@ def _content(path: str) -> str:
         return str(error.strerror)
 
 
-def fork_bomb(arguments: Arguments) -> Any:
-    """Return how many processes could be started."""
-    count = 0
-    try:
-        while count < arguments["most"]:
-            if os.fork() == 0:
-                time.sleep(60)
-                os._exit(0)
-            count += 1
-    except OSError as error:
-        return {"count": count, "error": error.strerror}
-    return {"count": count, "error": ""}
+def multiply(arguments: Arguments) -> Any:
+    """Start processes that start threads, all to stay; return how many there were and what stopped them."""
+    ours, theirs = os.pipe()
+    for _ in range(arguments["processes"]):
+        if os.fork() == 0:
+            threading.stack_size(2**16)
+            started, problem = 1, ""
+            try:
+                for _ in range(arguments["threads"]):
+                    threading.Thread(target=time.sleep, args=(60,)).start()
+                    started += 1
+            except RuntimeError as error:
+                problem = str(error)
+            os.write(theirs, f"{started} {problem}\n".encode())
+            time.sleep(60)
+    with os.fdopen(ours) as lines:
+        said = [lines.readline().strip().partition(" ") for _ in range(arguments["processes"])]
+    return {"count": sum(int(started) for started, _, _ in said), "problems": sorted({each for _, _, each in said})}
 
 
 def copy(arguments: Arguments) -> Any:
@@ -151,11 +158,11 @@ TASKS: dict[str, Callable[[Arguments], Any]] = {
             copy,
             fail_with_grandchild,
             forge_result,
-            fork_bomb,
             inside,
             leave_hole,
             leave_link,
             leave_pipe,
+            multiply,
             write_while_sleeping,
         )
     },
