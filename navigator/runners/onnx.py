@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from navigator.converters import onnx_file
+from navigator.converters import onnx_file, onnx_int8, onnx_rounding
 from navigator.converters.gpu import out_of_gpu_memory
 from navigator.converters.onnx_weights import Proto
 from navigator.errors import StepError
-from navigator.records import Device, Host, Json, Precision, Signature, TensorSpec
+from navigator.records import Device, Host, Json, Signature, TensorSpec
 from navigator.runners.declaration import shapes
 
 DISTRIBUTIONS = ("onnx", "onnxruntime")
@@ -102,12 +102,19 @@ def load(
     _refuse_text(model)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
-    if (options or {}).get("precision") == Precision.INT8:
+    if onnx_int8.is_quantized(model):
         # As the graph says, for the engines that are built from it. ONNX Runtime's own fusion of Q/DQ nodes is another
         # computation, and a wrong one where their scales are fp16: 7.1 off at outputs of 5, not fused 0.7 (1.32).
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
+    source: str | bytes = str(path)
+    if device is Device.CPU and "precision" in (options or {}):
+        # The CPU must not hide what hardware with fp16 rounds away, or an engine shows it first.
+        typed = onnx_file.load(path)
+        if onnx_rounding.rounded(typed, path.parent):
+            settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+            source = typed.SerializeToString()
     try:
-        session = onnxruntime.InferenceSession(str(path), settings, providers=_providers(device))
+        session = onnxruntime.InferenceSession(source, settings, providers=_providers(device))
     except Exception as error:
         text = onnx_file.sentence(error)
         raise StepError(f"ONNX Runtime cannot load {path.name}: {text}", _advice(text, model, path)) from error
