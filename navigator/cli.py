@@ -149,7 +149,7 @@ def _load(namespace: argparse.Namespace) -> RunConfig:
 def _host(run: RunConfig) -> "Host":
     """Describe this machine, its Docker daemon only where a conversion may need it."""
     from navigator.host import describe
-    from navigator.plan import needs_docker
+    from navigator.placement import needs_docker
 
     return describe(docker=any(needs_docker(model) for model in run.models))
 

@@ -9,18 +9,13 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from navigator.converters import CONVERTERS
-from navigator.converters.gpu import no_gpu
-from navigator.converters.protocol import Converter, Unavailable, missing
-from navigator.errors import ConfigurationError
+from navigator.placement import GPU_FORMATS, framework_image, gpus_of, idle_gpu, in_container, placed, unavailable
 from navigator.records import (
     Cell,
     Configuration,
-    Device,
     Format,
-    Gpu,
     Host,
     Json,
-    LaunchMode,
     ModelConfig,
     ModelPlan,
     Plan,
@@ -30,15 +25,6 @@ from navigator.records import (
     State,
     Step,
 )
-from navigator.runners import RUNNERS
-
-# Which extra of this project installs what a source format needs.
-_EXTRAS = {
-    Format.TF_SAVEDMODEL: "tensorflow",
-    Format.TORCHSCRIPT: "torch",
-    Format.TORCH_EXPORT: "torch",
-    Format.ONNX: "onnx",
-}
 
 # torch.onnx writes opset 18 whatever lower one it is asked for, so the design document's 14 is no default for it.
 _TORCH_EXPORT_OPSETS = (18,)
@@ -46,7 +32,6 @@ _TORCH_EXPORT_OPSETS = (18,)
 # Engines of strongly typed networks: their precision is the ONNX graph's, made by a step of its own.
 _TYPED = (Format.TRT, Format.TRT_RTX)
 _ENGINES = (*_TYPED, Format.TORCH_TRT)
-_GPU_FORMATS = (*_ENGINES, Format.TF_TRT)
 _TYPED_ONNX = "onnx_to_typed_onnx"
 
 
@@ -128,88 +113,16 @@ def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
         cells[cell.label] = cell
         if cell.state is None and route is not None:
             for step in _steps(source, route):
-                steps.setdefault(step.label, _placed(model, source, step, host))
+                steps.setdefault(step.label, placed(model, source, step, host))
     return ModelPlan(
         config=model,
         source_format=source,
         steps=_with_raises(tuple(steps.values())),
         cells=_with_intermediates(tuple(cells.values()), steps),
         gpus=gpus_of(model, host),
-        notes=_idle_gpu(tuple(steps.values()), host),
-        image=framework_image(model, source) if _in_container(model, None) else None,
+        notes=idle_gpu(tuple(steps.values()), host),
+        image=framework_image(model, source) if in_container(model, None) else None,
     )
-
-
-def gpus_of(model: ModelConfig, host: Host) -> tuple[Gpu, ...]:
-    """Return the GPUs of `host` that the option `gpus` selects: indices, UUIDs, or all.
-
-    Raises:
-        ConfigurationError: one is named that is not there. Where there is no GPU at all, the cells say so.
-    """
-    if "all" in model.gpus or not host.gpus:
-        return host.gpus
-    known = {name: gpu for gpu in host.gpus for name in (str(gpu.index), gpu.uuid)}
-    unknown = [name for name in model.gpus if name not in known]
-    if unknown:
-        here = ", ".join(f"{gpu.index} ({gpu.name}, {gpu.uuid})" for gpu in host.gpus)
-        raise ConfigurationError(
-            f"{model.model_name}: gpus names {', '.join(unknown)}, which is not visible here",
-            f"the GPUs here are {here}; `gpus: all` takes them all",
-        )
-    return tuple(dict.fromkeys(known[name] for name in model.gpus))
-
-
-def needs_docker(model: ModelConfig) -> bool:
-    """Tell whether any conversion of `model` lives in a container, so that a plan asks for the Docker daemon."""
-    return _in_container(model, None) or any(
-        _in_container(model, converter)
-        for converter in CONVERTERS.values()
-        if converter.SOURCE is model.model_format and converter.TARGET in model.target_formats
-    )
-
-
-def framework_image(model: ModelConfig, source: Format) -> str:
-    """Return the image of the framework that `source` comes from: the user's, or NVIDIA's of `container_version`."""
-    if model.framework_docker_image is not None:
-        return model.framework_docker_image
-    name, suffix = ("tensorflow", "tf2-py3") if source is Format.TF_SAVEDMODEL else ("pytorch", "py3")
-    return f"nvcr.io/nvidia/{name}:{model.container_version}-{suffix}"
-
-
-def _in_container(model: ModelConfig, converter: Converter | None) -> bool:
-    """Tell whether a converter (None: the source model) runs in the framework's container.
-
-    `launch_mode: docker` takes all there but for TensorRT for RTX, which no framework's container has; left out, only
-    what this environment cannot have is there.
-    """
-    if "launch_mode" not in model.given:
-        return converter is not None and converter.IN_CONTAINER
-    return model.launch_mode is LaunchMode.DOCKER and (converter is None or converter.TARGET is not Format.TRT_RTX)
-
-
-def _placed(model: ModelConfig, source: Format, step: Step, host: Host) -> Step:
-    """Return `step` with where it runs and what its artifact is verified on."""
-    image = framework_image(model, source) if _in_container(model, CONVERTERS[step.converter]) else None
-    runner = RUNNERS[step.target_format]
-    reasons = {device: runner.unrunnable(device, host, step.options) for device in runner.DEVICES}
-    if image is not None:
-        # What the container's packages can run on is known there; the GPU is this machine's.
-        reasons = {device: "no GPU here" if device is Device.CUDA and not host.gpus else "" for device in reasons}
-    if len(reasons) > 1 and model.engine_count_per_device and "gpu" not in model.engine_count_per_device:
-        reasons[Device.CUDA] = "engine_count_per_device names only the CPU"
-    devices = tuple(device for device, reason in reasons.items() if not reason)
-    return replace(step, image=image, devices=devices, unrunnable="" if devices else next(iter(reasons.values()), ""))
-
-
-def _idle_gpu(steps: tuple[Step, ...], host: Host) -> tuple[str, ...]:
-    """Say of which formats artifacts could be verified on the GPU that is here, and why they are not."""
-    found: dict[str, None] = {}
-    for step in steps:
-        runner = RUNNERS[step.target_format]
-        reason = runner.unrunnable(Device.CUDA, host, step.options) if Device.CUDA in runner.DEVICES else ""
-        if host.gpus and step.image is None and reason and step.devices:
-            found[f"{step.target_format} is verified on the CPU only: {reason}"] = None
-    return tuple(found)
 
 
 def _with_intermediates(cells: tuple[Cell, ...], steps: dict[str, Step]) -> tuple[Cell, ...]:
@@ -358,7 +271,7 @@ def _cell(
             requested=requested,
         )
     labels = tuple(step.label for step in _steps(source, route))
-    if target in _GPU_FORMATS and model.engine_count_per_device and "gpu" not in model.engine_count_per_device:
+    if target in GPU_FORMATS and model.engine_count_per_device and "gpu" not in model.engine_count_per_device:
         return Cell(
             label=labels[-1],
             configuration=configuration,
@@ -368,14 +281,14 @@ def _cell(
             remedy="add gpu to engine_count_per_device, or leave it out",
             requested=requested,
         )
-    unavailable = _unavailable(model, source, route, host)
+    lacking = unavailable(model, source, [CONVERTERS[edge.converter] for edge in route], host)
     return Cell(
         label=labels[-1],
         configuration=configuration,
         steps=labels,
-        state=State.UNAVAILABLE if unavailable else None,
-        reason=unavailable.reason if unavailable else "",
-        remedy=unavailable.remedy if unavailable else "",
+        state=State.UNAVAILABLE if lacking else None,
+        reason=lacking.reason if lacking else "",
+        remedy=lacking.remedy if lacking else "",
         requested=requested,
     )
 
@@ -383,40 +296,6 @@ def _cell(
 def reachable(source: Format) -> tuple[Format, ...]:
     """Return the target formats that `source` can be converted to."""
     return tuple(target for target in Format if _shortest(source, target) is not None)
-
-
-def _unavailable(model: ModelConfig, source: Format, route: tuple[_Edge, ...], host: Host) -> Unavailable | None:
-    """Return the first reason why `host` cannot run the source model or one of the edges."""
-    extra = _EXTRAS.get(source, "onnx")
-    if source not in RUNNERS or source in _GPU_FORMATS:
-        return Unavailable(
-            reason=f"nothing here can run a {source} model as the reference",
-            remedy="give the model that it was built from",
-        )
-    reasons: list[Unavailable | None] = []
-    if _in_container(model, None):
-        reasons.append(_no_docker(host))
-    else:
-        reasons.append(missing(RUNNERS[source].DISTRIBUTIONS, extra, host))
-    for edge in route:
-        converter = CONVERTERS[edge.converter]
-        if _in_container(model, converter):
-            reasons += [no_gpu(host) if converter.NEEDS_GPU else None, _no_docker(host)]
-            continue
-        reasons.append(converter.unavailable(host))
-        if converter.TARGET in RUNNERS:
-            reasons.append(missing(RUNNERS[converter.TARGET].DISTRIBUTIONS, extra, host))
-    return next((reason for reason in reasons if reason is not None), None)
-
-
-def _no_docker(host: Host) -> Unavailable | None:
-    """Return that no Docker daemon answers, for what runs in a container."""
-    if host.docker:
-        return None
-    return Unavailable(
-        reason="it runs in the framework's container, and no Docker daemon answers here",
-        remedy="start Docker, give this user access to its socket, or set launch_mode: local",
-    )
 
 
 def _with_raises(steps: tuple[Step, ...]) -> tuple[Step, ...]:

@@ -96,34 +96,9 @@ def load(
     Declared inputs that the file does not have are listed in the property `unused_inputs`.
     """
     del signature_name  # only SavedModels have several
-    import onnxruntime
-
     model = onnx_file.load(path)
     _refuse_text(model)
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    if onnx_int8.is_quantized(model):
-        # As the graph says, for the engines that are built from it. ONNX Runtime's own fusion of Q/DQ nodes is another
-        # computation, and a wrong one where their scales are fp16: 7.1 off at outputs of 5, not fused 0.7 (1.32).
-        settings.add_session_config_entry("session.disable_quant_qdq", "1")
-    source: str | bytes = str(path)
-    if device is Device.CPU and "precision" in (options or {}):
-        # The CPU must not hide what hardware with fp16 rounds away, or an engine shows it first.
-        typed = onnx_file.load(path)
-        if onnx_rounding.rounded(typed, path.parent):
-            settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-            source = typed.SerializeToString()
-    try:
-        session = onnxruntime.InferenceSession(source, settings, providers=_providers(device))
-    except Exception as error:
-        text = onnx_file.sentence(error)
-        raise StepError(f"ONNX Runtime cannot load {path.name}: {text}", _advice(text, model, path)) from error
-    if device is Device.CUDA and session.get_providers()[0] != _CUDA_PROVIDER:
-        # It falls back to the CPU without a word.
-        raise StepError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot use the GPU: its CUDA provider did not load",
-            "install the CUDA and cuDNN libraries it was built for, e.g. pip install 'onnxruntime-gpu[cuda,cudnn]'",
-        )
+    session = _session(path, model, device, typed="precision" in (options or {}))
     # The session says [] for a scalar and for an unknown rank; only the file tells them apart.
     unranked = {
         value.name
@@ -142,6 +117,47 @@ def load(
         signature=signature,
         properties=properties | ({"unused_inputs": unused} if unused else {}),
     )
+
+
+def _session(path: Path, model: Proto, device: Device, *, typed: bool) -> Any:
+    """Open a session that computes what the file says.
+
+    Args:
+        path: the file.
+        model: its content.
+        device: where to.
+        typed: whether the file was made of another in fp16 or int8.
+
+    Raises:
+        StepError: ONNX Runtime cannot load it, or cannot use the GPU.
+    """
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    if onnx_int8.is_quantized(model):
+        # As the graph says, for the engines that are built from it. ONNX Runtime's own fusion of Q/DQ nodes is another
+        # computation, and a wrong one where their scales are fp16: 7.1 off at outputs of 5, not fused 0.7 (1.32).
+        settings.add_session_config_entry("session.disable_quant_qdq", "1")
+    source: str | bytes = str(path)
+    if device is Device.CPU and typed:
+        # The CPU must not hide what hardware with fp16 rounds away, or an engine shows it first.
+        changed = onnx_file.load(path)
+        if onnx_rounding.rounded(changed, path.parent):
+            settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+            source = changed.SerializeToString()
+    try:
+        session = onnxruntime.InferenceSession(source, settings, providers=_providers(device))
+    except Exception as error:
+        text = onnx_file.sentence(error)
+        raise StepError(f"ONNX Runtime cannot load {path.name}: {text}", _advice(text, model, path)) from error
+    if device is Device.CUDA and session.get_providers()[0] != _CUDA_PROVIDER:
+        # It falls back to the CPU without a word.
+        raise StepError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot use the GPU: its CUDA provider did not load",
+            "install the CUDA and cuDNN libraries it was built for, e.g. pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        )
+    return session
 
 
 def _advice(text: str, model: Proto, path: Path) -> str:

@@ -5,7 +5,6 @@ what a task reads is sent, what it wrote is fetched, so that the daemon may be o
 """
 
 import contextlib
-import json
 import os
 import queue
 import secrets
@@ -23,6 +22,7 @@ from navigator.workers.daemon import CancelledError, ContainerError, connection
 from navigator.workers.environment import worker_environment
 from navigator.workers.image import ConversionImage, Framework
 from navigator.workers.outcome import End, Ended, Outcome, Task, TaskResult, judge, log_tail
+from navigator.workers.pool import prepare
 from navigator.workers.preparing import Preparation
 
 _HOME = Path("/tmp/model-navigator-worker")  # noqa: S108 - in the container, which nobody else uses
@@ -101,7 +101,7 @@ class Containers:
             writes=tuple(path.absolute() for path in task.writes),
         )
         try:
-            log_start = _begin(task)
+            log_start = prepare(task)
         except OSError as error:
             message = f"cannot write {error.filename or task.directory}: {error.strerror}"
             return _failed(message, "choose a writable workspace with enough room")
@@ -213,23 +213,6 @@ class Containers:
             result.replace(task.directory / RESULT)
         finally:
             result.unlink(missing_ok=True)
-
-
-def _begin(task: Task) -> int:
-    """Make the task's directory and request; return the size of its log in bytes.
-
-    Raises:
-        OSError: a directory or file cannot be written.
-        TypeError, ValueError: the arguments are not JSON.
-    """
-    request = json.dumps({"name": task.name, "arguments": dict(task.arguments), "variables": dict(task.variables)})
-    task.directory.mkdir(parents=True, exist_ok=True)
-    # An earlier task's result must never be taken for this one's.
-    (task.directory / RESULT).unlink(missing_ok=True)
-    (task.directory / REQUEST).write_text(request)
-    task.log_path.parent.mkdir(parents=True, exist_ok=True)
-    with task.log_path.open("ab") as log:
-        return log.seek(0, os.SEEK_END)
 
 
 def _environment(source: Mapping[str, str], task: Task) -> dict[str, str]:

@@ -76,7 +76,7 @@ class ForkServer:
         # The server and the child have working directories of their own.
         task = replace(task, directory=task.directory.absolute(), log_path=task.log_path.absolute())
         try:
-            log_start = _prepare(task)
+            log_start = prepare(task)
         except OSError as error:
             return TaskResult(
                 outcome=Outcome.FAILED,
@@ -103,7 +103,7 @@ class ForkServer:
         self._link.close()
 
 
-def _prepare(task: Task) -> int:
+def prepare(task: Task) -> int:
     """Make the task's directory and request; return the size of its log in bytes.
 
     Raises:

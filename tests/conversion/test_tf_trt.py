@@ -28,7 +28,7 @@ from navigator.verify import verify
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import tensorflow as tf
+    tf = pytest.importorskip("tensorflow")
 
 GIB = 2**30
 BINDING = "tensorflow.compiler.tf2tensorrt._pywrap_py_utils"

@@ -1,22 +1,31 @@
 """ONNX and TorchScript cells verified on a real GPU: devices, TF32, isolation, memory that is not enough."""
 
+import itertools
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
-from navigator import arrays
+from navigator import arrays, config
 from navigator.errors import StepError
+from navigator.execute import Execution
+from navigator.host import describe, find_gpus
+from navigator.plan import plan
 from navigator.records import Device, Gpu, Signature, TensorSpec, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.runners.torchscript import quiet
+from navigator.schedule import Unit
 from navigator.workers.pool import ForkServer, Outcome, Task
+from navigator.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
+GPUS, _ = find_gpus()
 NOTHING = Signature(inputs=(), outputs=())
 
 
@@ -34,8 +43,6 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def the_examples(examples: Path, **keys: Any) -> dict[str, Any]:
     """Return the examples' navigator.yaml without TensorFlow's, with `keys` in every model."""
-    import yaml
-
     document = yaml.safe_load((examples / "navigator.yaml").read_text())
     models = [each for each in document["models"] if (examples / each["model_path"]).exists()]
     models = [{**each, "model_path": str(examples / each["model_path"]), **keys} for each in models]
@@ -66,11 +73,11 @@ def test_the_examples_pass_on_the_cpu_and_on_the_gpu_with_tf32_off(examples: Pat
 
 def test_typed_onnx_passes_on_both(examples: Path, convert: Any, gpu: Gpu) -> None:
     """The engines themselves are built for TensorRT for RTX where it is installed; their ONNX files run everywhere."""
-    keys = {"target_formats": ["trt-rtx"], "tensorrt_precisions": ["fp16"], "onnx_opsets": [18]}
+    keys = {"target_formats": ["trt-rtx"], "tensorrt_precisions": ["int8", "fp16"], "onnx_opsets": [18]}
 
     code, cells, printed = convert(the_examples(examples, **keys))
 
-    typed = [each for each in cells.values() if each["cell"].endswith("onnx_fp16")]
+    typed = [each for each in cells.values() if each["cell"].endswith(("onnx_fp16", "onnx_int8_hierarchy"))]
     if not typed:
         pytest.skip("TensorRT for RTX is not installed here")
     assert code == 0, printed
@@ -79,6 +86,42 @@ def test_typed_onnx_passes_on_both(examples: Path, convert: Any, gpu: Gpu) -> No
         assert {comparison["device"] for comparison in each["comparisons"]} == {"cpu", "cuda"}
         worst = max(comparison["max_abs_error"] for comparison in each["comparisons"] if comparison["device"] == "cuda")
         print(f"{gpu.name}: {each['model_name']} {each['cell']}: max abs {worst:.2g}")
+
+
+def test_gpus_work_side_by_side_and_each_on_one_thing_at_a_time(examples: Path, tmp_path: Path) -> None:
+    if len(GPUS) < 2:
+        pytest.skip("one GPU here")
+    (tmp_path / "navigator.yaml").write_text(yaml.safe_dump(the_examples(examples)))
+    run = config.load(tmp_path / "navigator.yaml", {}, working_directory=tmp_path, allow_outside=True)
+    host = describe()
+    began: dict[tuple[str, Unit], float] = {}
+    spans: list[tuple[str, float, float]] = []
+
+    def on_end(unit: Unit) -> None:
+        if unit.gpu:
+            spans.append((unit.gpu, began[unit.gpu, unit], time.monotonic()))
+
+    with Workspace(tmp_path / "ws", clean=False) as workspace:
+        execution = Execution(
+            plan(run, host),
+            run,
+            host,
+            workspace=workspace,
+            cache=None,
+            memory_bytes=2**36,
+            command="",
+            on_start=lambda unit: began.update({(unit.gpu, unit): time.monotonic()}),
+            on_end=on_end,
+        )
+        execution.run()
+
+    assert {each.status.state for each in execution.results()} == {"passed"}
+    assert {gpu for gpu, _, _ in spans} == {gpu.uuid for gpu in GPUS[:2]}
+    pairs = list(itertools.combinations(spans, 2))
+    overlapping = [(one[0], other[0]) for one, other in pairs if one[1] < other[2] and other[1] < one[2]]
+    assert any(one != other for one, other in overlapping)
+    assert not any(one == other for one, other in overlapping)
+    print(f"{len(spans)} units on {len(GPUS)} GPUs, {len(overlapping)} pairs of them at the same time")
 
 
 def convolution(path: Path) -> tuple[Path, np.ndarray]:

@@ -1,28 +1,15 @@
 """Whole runs in containers: a real daemon, an image that stands in for a framework's, and one step that stays here."""
 # ruff: noqa: TID253 - the frameworks are what is tested
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from navigator.runners.torchscript import quiet
 
 BUILD = Path(__file__).parents[1] / "worker" / "framework_image" / "build.py"
-
-
-@pytest.fixture(scope="module")
-def framework() -> str:
-    """Return the name of the image that stands in for a framework's."""
-    ran = subprocess.run([sys.executable, BUILD], capture_output=True, text=True, check=False)
-    if ran.returncode == 77 and os.environ.get("NAVIGATOR_REQUIRE_DOCKER") != "1":
-        pytest.skip(ran.stderr.strip())
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.strip()
 
 
 def model(path: Path) -> Path:
@@ -87,11 +74,11 @@ def test_an_image_that_cannot_be_had_fails_what_needs_it_in_a_sentence(
     code, results = convert(CONFIG.format(image="registry.invalid/nothing:1"))
 
     assert code == 1
-    first = results["results"][0]
-    assert first["status"]["state"] == "blocked"
-    assert "cannot pull registry.invalid/nothing:1" in first["status"]["message"]
-    assert first["remedy"]
-    assert {each["status"]["state"] for each in results["results"]} == {"blocked"}
+    for each in results["results"]:
+        # What needs no samples is tried before the source model is known to be lost.
+        assert each["status"]["state"] in ("blocked", "failed")
+        assert "cannot pull registry.invalid/nothing:1" in each["status"]["message"]
+        assert each["remedy"]
 
 
 def test_a_wrong_weight_made_in_a_container_is_a_mismatch(framework: str, convert: Any, project: Path) -> None:

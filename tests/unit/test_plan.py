@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.errors import ConfigurationError
-from navigator.plan import configurations, needs_docker, opsets_of, plan, reachable, select
+from navigator.placement import needs_docker
+from navigator.plan import configurations, opsets_of, plan, reachable, select
 from navigator.records import (
     Format,
     Gpu,

@@ -55,17 +55,6 @@ _numbers = count()
 
 
 @pytest.fixture(scope="module")
-def framework() -> str:
-    """Return the image that stands in for a framework's."""
-    script = HERE / "framework_image" / "build.py"
-    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    if ran.returncode == 77 and os.environ.get("NAVIGATOR_REQUIRE_DOCKER") != "1":
-        pytest.skip(ran.stderr.strip())
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.strip()
-
-
-@pytest.fixture(scope="module")
 def client(framework: str) -> Iterator[Client]:
     client = docker.from_env()
     yield client

@@ -5,7 +5,6 @@ the image would bring several GB of CUDA. The tests' tasks are in it too. Made o
 Ends with code 77 and the reason where there is no Docker or no base image.
 """
 # ruff: noqa: T201, TID253 - a command of its own, about Docker
-# ruff: noqa: T201, TID253 - a command of its own, about Docker
 
 import hashlib
 import sys
