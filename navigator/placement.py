@@ -80,20 +80,22 @@ def placed(model: ModelConfig, source: Format, step: Step, host: Host) -> Step:
     if image is not None:
         # What the container's packages can run on is known there; the GPU is this machine's.
         reasons = {device: "no GPU here" if device is Device.CUDA and not host.gpus else "" for device in reasons}
+        if step.target_format is Format.ONNX and host.gpus:
+            # What is added to an image runs with whatever CUDA it has: ONNX Runtime's GPU build needs its own.
+            reasons[Device.CUDA] = "the container's ONNX Runtime has no CUDA provider"
     if len(reasons) > 1 and model.engine_count_per_device and "gpu" not in model.engine_count_per_device:
         reasons[Device.CUDA] = "engine_count_per_device names only the CPU"
     devices = tuple(device for device, reason in reasons.items() if not reason)
-    return replace(step, image=image, devices=devices, unrunnable="" if devices else next(iter(reasons.values()), ""))
+    unrunnable = next((reason for reason in reasons.values() if reason), "")
+    return replace(step, image=image, devices=devices, unrunnable=unrunnable)
 
 
 def idle_gpu(steps: tuple[Step, ...], host: Host) -> tuple[str, ...]:
     """Say of which formats artifacts could be verified on the GPU that is here, and why they are not."""
     found: dict[str, None] = {}
     for step in steps:
-        runner = RUNNERS[step.target_format]
-        reason = runner.unrunnable(Device.CUDA, host, step.options) if Device.CUDA in runner.DEVICES else ""
-        if host.gpus and step.image is None and reason and step.devices:
-            found[f"{step.target_format} is verified on the CPU only: {reason}"] = None
+        if host.gpus and Device.CUDA not in step.devices and step.devices and step.unrunnable:
+            found[f"{step.target_format} is verified on the CPU only: {step.unrunnable}"] = None
     return tuple(found)
 
 

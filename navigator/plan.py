@@ -102,6 +102,7 @@ def opsets_of(model: ModelConfig) -> tuple[int | None, ...]:
 def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
     source = model.model_format
     assert source is not None, "the configuration resolves the format"
+    host = replace(host, gpus=gpus_of(model, host))
     cells: dict[str, Cell] = {}
     steps: dict[str, Step] = {}
     for configuration in configurations(model, opsets_of(model)):
@@ -119,7 +120,7 @@ def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
         source_format=source,
         steps=_with_raises(tuple(steps.values())),
         cells=_with_intermediates(tuple(cells.values()), steps),
-        gpus=gpus_of(model, host),
+        gpus=host.gpus,
         notes=idle_gpu(tuple(steps.values()), host),
         image=framework_image(model, source) if in_container(model, None) else None,
     )

@@ -234,8 +234,8 @@ class Step:
     `label` is unique within the model and also the artifact's directory. `parent` is the label of the step whose
     artifact is the input, or None for the source model. `raise_from` names the same export's steps at lower opsets:
     where one of them passed, its file's opset is raised, which is cheaper than exporting again. `precision` is what
-    the artifact computes in. `devices` are what it is verified on, one after the other; where there are none,
-    `unrunnable` says why. `image` is the framework's container image that it runs in, None for this interpreter.
+    the artifact computes in. `devices` are what it is verified on, one after the other; `unrunnable` says why on no
+    other, or on none. `image` is the framework's container image that it runs in, None for this interpreter.
     """
 
     label: str

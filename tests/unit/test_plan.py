@@ -156,8 +156,8 @@ def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
         return {step.label: (step.devices, step.unrunnable) for step in planned(config, host).steps}
 
     assert devices(HOST) == {
-        "onnx_op14": (("cpu",), ""),
-        "torchscript": (("cpu",), ""),
+        "onnx_op14": (("cpu",), "no GPU here"),
+        "torchscript": (("cpu",), "no GPU here"),
         "onnx_op14/trt-rtx_fp32": ((), "no GPU here"),
     }
     assert devices(ON_A_GPU) == {
@@ -169,7 +169,7 @@ def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
     reason = "TensorRT for RTX does not run this engine on NVIDIA H100 (9.0)"
     assert devices(hopper)["onnx_op14/trt-rtx_fp32"] == ((), reason)
     on_cpus = replace(config, engine_count_per_device={"cpu": 1}, target_formats=(Format.ONNX,))
-    assert devices(ON_A_GPU, on_cpus) == {"onnx_op14": (("cpu",), "")}
+    assert devices(ON_A_GPU, on_cpus) == {"onnx_op14": (("cpu",), "engine_count_per_device names only the CPU")}
 
 
 def test_a_gpu_that_is_there_and_cannot_be_used_is_said() -> None:
@@ -193,6 +193,10 @@ def test_gpus_are_selected_by_index_or_uuid_and_a_wrong_one_is_named() -> None:
 
     assert (selected("all"), selected("1"), selected("GPU-2", "GPU-1")) == ([0, 1], [1], [1, 0])
     assert selected("0", host=HOST) == []
+    hopper = replace(two, gpus=(GPU, replace(GPU, index=1, uuid="GPU-2", compute_capability="9.0")))
+    engine = model(target_formats=(Format.TRT_RTX,), tensorrt_precisions=(Precision.FP32,), gpus=("1",))
+    # The other GPU could run it, and is not to be used.
+    assert planned(engine, hopper).steps[-1].devices == ()
     with pytest.raises(ConfigurationError) as raised:
         selected("1", "2")
     assert raised.value.message == "m: gpus names 2, which is not visible here"
@@ -214,6 +218,9 @@ def test_where_a_step_runs_is_the_launch_mode_s_and_the_library_s() -> None:
     in_containers = replace(config, launch_mode=LaunchMode.DOCKER, given=(*config.given, "launch_mode"))
     assert images(in_containers, docker) == (there, {onnx: there, tf_trt: there, rtx: None})
     assert images(replace(in_containers, framework_docker_image="mine:1"), docker)[0] == "mine:1"
+    # A container's ONNX Runtime is not built for the container's CUDA.
+    onnx_step = next(step for step in planned(in_containers, docker).steps if step.label == onnx)
+    assert onnx_step.devices == ("cpu",)
     assert needs_docker(config)
     assert not needs_docker(replace(in_containers, launch_mode=LaunchMode.LOCAL))
     assert not needs_docker(model(target_formats=(Format.ONNX, Format.TRT)))
