@@ -4,7 +4,7 @@
 #   make test    lint, types, layers, tests
 #   make lint    the first three
 #   make readme  write the README's table of options anew, from the schema
-#   make bench   compare with doing it by hand; writes benchmarks/results.md
+#   make bench   compare with doing it by hand; writes benchmarks/results.md and engines.md
 #   make gpu-self-test   on a machine with a GPU: every conversion of the examples, and `pytest -m gpu`
 #   make clean   remove what these made, except .venv
 #
@@ -46,6 +46,7 @@ readme: $(READY)
 bench: $(READY)
 	@$(BIN)/python examples/make_models.py
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/engines.py
 
 # In .venv ONNX Runtime's CPU build makes way for the one with CUDA: they are one module under two names.
 FORMATS ?= tf-savedmodel torchscript torch-export onnx trt trt-rtx torch-trt tf-trt

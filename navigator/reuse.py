@@ -30,7 +30,7 @@ from navigator.records import (
     to_data,
 )
 from navigator.runners import RUNNERS
-from navigator.steps import Artifact, Verified
+from navigator.steps import Artifact, Failure, Verified
 from navigator.workers.environment import deciding
 from navigator.workspace import Workspace
 
@@ -128,13 +128,14 @@ def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: W
         expected_outputs=tuple(judged["expected_outputs"]),
         infos=from_data(tuple[SampleInfo, ...], judged["infos"]),
         verdict=from_data(Verdict, judged["verdict"]),
+        failure=from_data(Failure, judged["failure"]) if judged["failure"] else None,
         latencies=from_data(tuple[Latency, ...], judged["latencies"]),
         cached=True,
     )
 
 
 def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache) -> None:
-    """Keep a verified artifact in the cache, and one that nothing here can run, without a verdict.
+    """Keep a verified artifact in the cache, and one that nothing on this machine can run.
 
     One that did not pass is made anew on the next run.
     """
@@ -143,13 +144,12 @@ def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache)
         return
     if not artifact.cached:
         cache.put(key.artifact, {"properties": dict(artifact.properties)}, artifact.path.parent)
-    if unverified:
-        return
     judged = {
         "output_model": to_data(verified.output_model),
         "expected_outputs": list(verified.expected_outputs),
         "infos": to_data(verified.infos),
         "verdict": to_data(verified.verdict),
+        "failure": to_data(verified.failure),
         "latencies": to_data(verified.latencies),
     }
     cache.put(key.verdict_on(verified.output_model.sha256), judged, None)
