@@ -6,7 +6,7 @@ Owns which axes belong together and how a sample is made to fit the machine. Dra
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,21 +69,27 @@ def resolve_shapes(inputs: Sequence[TensorSpec], config: ModelConfig) -> ShapePr
 
 
 def profile_of(inputs: Sequence[TensorSpec], config: ModelConfig, samples: Sequence[SampleInfo]) -> ShapeProfile:
-    """Return the shapes that an engine is made for: those asked for, or those of the user's own samples.
+    """Return the shapes that an engine is made for: those asked for, and those of the user's own samples.
+
+    Args:
+        inputs: the source model's.
+        config: shapes, and whether the samples are the user's.
+        samples: what the model was run on; of samples that differ in rank, those like the first count.
 
     Raises:
-        StepError: as `resolve_shapes`; or samples of the user's that differ in rank.
+        StepError: as `resolve_shapes`; never where the samples are the user's, who need not give any other shape.
     """
-    if not config.samples or config.max_shapes:
+    if not config.samples:
         return resolve_shapes(inputs, config)
-    found: dict[str, dict[str, Shape]] = {"min": {}, "opt": {}, "max": {}}
-    for spec in inputs:
-        seen = [sample.shapes[spec.name] for sample in samples]
-        refuse([f"the samples give {spec.name!r} {len({*map(len, seen)})} ranks"] if len({*map(len, seen)}) > 1 else [])
-        found["min"][spec.name] = tuple(map(min, *seen)) if len(seen) > 1 else seen[0]
-        found["max"][spec.name] = tuple(map(max, *seen)) if len(seen) > 1 else seen[0]
-        found["opt"][spec.name] = config.opt_shapes.get(spec.name, found["max"][spec.name])
-    return ShapeProfile(min=found["min"], opt=found["opt"], max=found["max"])
+
+    def covering(name: str, given: Mapping[str, Shape], choose: Callable[..., int]) -> Shape:
+        rank = len(samples[0].shapes[name])
+        seen = [sample.shapes[name] for sample in samples] + ([given[name]] if name in given else [])
+        return tuple(choose(sizes) for sizes in zip(*(each for each in seen if len(each) == rank), strict=True))
+
+    minima = {spec.name: covering(spec.name, config.min_shapes, min) for spec in inputs}
+    maxima = {spec.name: covering(spec.name, config.max_shapes, max) for spec in inputs}
+    return ShapeProfile(min=minima, opt={**maxima, **config.opt_shapes}, max=maxima)
 
 
 def ties(profile: ShapeProfile) -> list[Tie]:

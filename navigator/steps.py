@@ -16,7 +16,6 @@ import numpy as np
 from navigator import arrays, dumps
 from navigator.converters.protocol import Conversion
 from navigator.digests import Stamp, artifact_digest, model_files, size_bytes, stamp
-from navigator.errors import StepError
 from navigator.records import (
     Device,
     Gpu,
@@ -188,17 +187,13 @@ def run_reference(model: ModelConfig, *, site: Site) -> Reference | Failure:
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
     signature = from_data(Signature, result.value["signature"])
     infos = from_data(tuple[SampleInfo, ...], result.value["samples"])
-    try:
-        shapes = profile_of(signature.inputs, model, infos)
-    except StepError as error:
-        return Failure(state=State.FAILED, message=error.message, remedy=error.hint, log_path=task.log_path)
     return Reference(
         signature=signature,
         samples=samples,
         outputs=outputs,
         infos=infos,
         written=written,
-        shapes=shapes,
+        shapes=profile_of(signature.inputs, model, infos),
         unstable=tuple(result.value["unstable"]),
         notes=tuple(result.value["notes"]),
     )

@@ -335,6 +335,11 @@ def test_filters_keep_the_matching_cells_and_the_steps_they_need() -> None:
 
     assert [cell.label for cell in chosen.cells] == ["onnx_op14"]
     assert [(step.label, step.raise_from) for step in chosen.steps] == [("onnx_op14", ())]
+    engines = plan(RunConfig(models=(model(onnx_opsets=(13, 14), target_formats=(Format.TRT,)),)), ON_A_GPU)
+    one = select(engines, cells=("onnx_op14*trt_fp16*",)).models[0]
+    # What the engine is made from is shown beside it.
+    way = ["onnx_op14", "onnx_op14/onnx_fp16", "onnx_op14/onnx_fp16/trt_fp16_hierarchy"]
+    assert [cell.label for cell in one.cells] == [step.label for step in one.steps] == way
     assert select(whole, models=("other*",)).models == ()
     assert whole == select(whole, models=("m",))
 

@@ -5,7 +5,7 @@ import itertools
 import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from navigator.errors import StepError
 from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
 from navigator.samples import Sample, generate, resolve_shapes
+from navigator.shapes import profile_of
 
 GIB = 2**30
 
@@ -641,3 +642,23 @@ def test_data_too_large_for_the_machine_is_refused_before_it_is_unpacked(tmp_pat
     with pytest.raises(StepError, match=r"samples hold more than 0\.0 GiB up to .*bomb\.npz, a quarter of the memory"):
         make(spec("x", (-1,)), samples=(path,), memory_bytes=100_000_000)
     assert make(spec("x", (-1,)), samples=(path,), memory_bytes=GIB)[1][0].shapes == {"x": (10_000_000,)}
+
+
+def test_an_engine_is_made_for_the_shapes_asked_for_or_for_the_user_s_own_samples() -> None:
+    inputs = [TensorSpec(name="ids", shape=(-1, -1), dtype="int64"), TensorSpec(name="w", shape=(3,), dtype="float32")]
+
+    def infos(*sizes: tuple[int, ...]) -> list[SampleInfo]:
+        return [SampleInfo(name=str(n), shapes={"ids": size, "w": (3,)}) for n, size in enumerate(sizes)]
+
+    def profile(sizes: Sequence[tuple[int, ...]], **keys: Any) -> tuple[Any, Any, Any]:
+        model = ModelConfig(model_name="m", model_path=Path("/m"), **keys)
+        found = profile_of(inputs, model, infos(*sizes))
+        assert found.min["w"] == found.opt["w"] == found.max["w"] == (3,)
+        return found.min["ids"], found.opt["ids"], found.max["ids"]
+
+    own = {"samples": (Path("/a.npz"),)}
+    assert profile([(2, 7)], max_shapes={"ids": (8, 64)}) == ((1, 1), (8, 64), (8, 64))
+    # The user's samples need no shapes beside them; what is given widens the range.
+    assert profile([(2, 7), (4, 5)], **own) == ((2, 5), (4, 7), (4, 7))
+    assert profile([(2, 7)], max_shapes={"ids": (8, 6)}, opt_shapes={"ids": (4, 7)}, **own) == ((2, 7), (4, 7), (8, 7))
+    assert profile([(2, 7), (2, 7, 1)], **own) == ((2, 7), (2, 7), (2, 7))
