@@ -6,6 +6,7 @@ A cell takes the outcome of its last step, or is blocked by the first of its ste
 from collections.abc import Mapping
 from dataclasses import replace
 
+from navigator.outcomes import Artifact, Failure, Verified
 from navigator.records import (
     Cell,
     CellResult,
@@ -17,7 +18,6 @@ from navigator.records import (
     Status,
     Tolerances,
 )
-from navigator.steps import Artifact, Failure, Verified
 
 StepOutcome = Artifact | Failure | Verified
 
@@ -134,20 +134,21 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
         return "nothing was compared"
     if not failing:
         worst = max(comparisons, key=lambda each: each.max_abs_error or 0.0)
-        largest = f"largest error {worst.max_abs_error or 0.0:.2g} in {worst.output!r}{_where(worst)}"
+        largest = f"largest error {worst.max_abs_error or 0.0:.2g} in {worst.output!r}{where(worst)}"
         return f"every output within tolerance; {largest}"
     first = failing[0]
     others = len(failing) - 1
     more = f"; {others} more output{'s differ' if others > 1 else ' differs'}" if others else ""
     if first.problem:
-        return f"output {first.output!r}{_where(first)}: {first.problem}{more}"
+        return f"output {first.output!r}{where(first)}: {first.problem}{more}"
     return (
-        f"output {first.output!r}{_where(first)}: {first.mismatched} of {first.total} elements differ, "
+        f"output {first.output!r}{where(first)}: {first.mismatched} of {first.total} elements differ, "
         f"largest error {first.max_abs_error or 0.0:.2g} (atol {first.atol:g}, rtol {first.rtol:g}){more}"
     )
 
 
-def _where(comparison: Comparison) -> str:
+def where(comparison: Comparison) -> str:
+    """Return what to say after an output's name: where it was computed, unless that is a CPU."""
     return " on the GPU" if comparison.device is Device.CUDA else ""
 
 

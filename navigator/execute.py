@@ -15,21 +15,12 @@ from navigator.cache import Cache
 from navigator.cells import cell_results
 from navigator.converters import CONVERTERS
 from navigator.digests import Stamp, model_files, size_bytes, stamp
+from navigator.outcomes import Artifact, Failure, Reference, Verified
 from navigator.records import CellResult, Host, ModelConfig, ModelPlan, Plan, RunConfig, State
 from navigator.reuse import Keys, keys, recall, remember
 from navigator.runners import RUNNERS
 from navigator.schedule import ModelState, Unit, startable
-from navigator.steps import (
-    Artifact,
-    Failure,
-    Reference,
-    Site,
-    Verified,
-    run_convert,
-    run_reference,
-    run_verify,
-    unverified,
-)
+from navigator.steps import Site, run_convert, run_reference, run_verify, unverified
 from navigator.workers.container import Containers
 from navigator.workers.image import framework_of
 from navigator.workers.pool import ForkServer, Workers

@@ -9,9 +9,10 @@ import os
 import platform
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -79,6 +80,16 @@ def visible(gpus: tuple[Gpu, ...], selection: str | None) -> tuple[Gpu, ...]:
 
 def docker_version() -> str:
     """Return the version of the Docker daemon that answers, or "" where none does."""
+    return _ask_docker(lambda client: str(client.version()["Version"]))
+
+
+def docker_image_id(name: str) -> str:
+    """Return the id of the image that the Docker daemon has under a name, or "" where it has none."""
+    return _ask_docker(lambda client: str(client.images.get(name).id))
+
+
+def _ask_docker(question: Callable[[Any], str]) -> str:
+    """Return what the Docker daemon answers, or "" where there is none or it has no answer."""
     url = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     if url.startswith("unix://") and not Path(url.removeprefix("unix://")).exists():
         return ""
@@ -88,21 +99,8 @@ def docker_version() -> str:
         return ""
     try:
         with contextlib.closing(docker.from_env(timeout=_DOCKER_TIMEOUT_SECONDS)) as client:
-            return str(client.version()["Version"])
+            return question(client)
     except (docker.errors.DockerException, OSError, KeyError):
-        return ""
-
-
-def docker_image_id(name: str) -> str:
-    """Return the id of the image that the Docker daemon has under a name, or "" where it has none."""
-    if not docker_version():
-        return ""
-    import docker
-
-    try:
-        with contextlib.closing(docker.from_env(timeout=_DOCKER_TIMEOUT_SECONDS)) as client:
-            return str(client.images.get(name).id)
-    except (docker.errors.DockerException, OSError):
         return ""
 
 

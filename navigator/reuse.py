@@ -15,6 +15,7 @@ from navigator.cache import Cache
 from navigator.converters import CONVERTERS
 from navigator.digests import combined, digest, identity, model_digest
 from navigator.host import docker_image_id
+from navigator.outcomes import Artifact, Failure, Verified
 from navigator.records import (
     Host,
     Json,
@@ -30,7 +31,6 @@ from navigator.records import (
     to_data,
 )
 from navigator.runners import RUNNERS
-from navigator.steps import Artifact, Failure, Verified
 from navigator.workers.environment import deciding
 from navigator.workspace import Workspace
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from navigator.cells import StepOutcome
 from navigator.converters import CONVERTERS
+from navigator.outcomes import Artifact, Failure, Reference, Verified
 from navigator.records import Device, ModelPlan, State, Step
-from navigator.steps import Artifact, Failure, Reference, Verified
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

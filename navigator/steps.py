@@ -7,7 +7,7 @@ is `navigator.execute`'s.
 import functools
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from navigator import arrays, dumps
 from navigator.converters.protocol import Conversion
-from navigator.digests import Stamp, artifact_digest, model_files, size_bytes, stamp
+from navigator.digests import artifact_digest, model_files, size_bytes, stamp
+from navigator.outcomes import Artifact, Failure, Reference, Verified
 from navigator.records import (
     Device,
     Gpu,
@@ -25,11 +26,9 @@ from navigator.records import (
     OutputModel,
     SampleInfo,
     Seconds,
-    ShapeProfile,
     Signature,
     State,
     Step,
-    Verdict,
     from_data,
     to_data,
 )
@@ -48,16 +47,6 @@ _STATES = {
     Outcome.TIMED_OUT: State.TIMED_OUT,
     Outcome.CANCELLED: State.CANCELLED,
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """Why a unit has nothing to hand on."""
-
-    state: State
-    message: str
-    remedy: str = ""
-    log_path: Path | None = None
 
 
 _Given = ParamSpec("_Given")
@@ -80,71 +69,6 @@ def _failing_on_full_disk(unit: Callable[_Given, _Made]) -> Callable[_Given, _Ma
             )
 
     return run
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reference:
-    """The source model's signature and outputs; `samples` and `outputs` are `navigator.arrays` directories.
-
-    `written` is how these were left by the source model: what runs later could write into them.
-    """
-
-    signature: Signature
-    samples: Path
-    outputs: Path
-    infos: tuple[SampleInfo, ...]
-    written: Stamp
-    shapes: ShapeProfile
-    unstable: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Artifact:
-    """What a conversion made, and what it cost."""
-
-    path: Path
-    properties: Mapping[str, Json]
-    seconds: float
-    peak_memory_bytes: int
-    cached: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verified:
-    """An artifact with its verdict on `device`; `failure` is set instead where it could not be run."""
-
-    output_model: OutputModel
-    expected_outputs: tuple[str, ...]
-    infos: tuple[SampleInfo, ...]
-    verdict: Verdict = field(default_factory=lambda: Verdict(comparisons=()))
-    failure: Failure | None = None
-    seconds: Seconds = field(default_factory=Seconds)
-    latencies: tuple[Latency, ...] = ()
-    peak_memory_bytes: int = 0
-    log_path: Path | None = None
-    cached: bool = False
-
-    @property
-    def passed(self) -> bool:
-        return self.failure is None and self.verdict.passed
-
-    def after(self, earlier: "Verified") -> "Verified":
-        """Return both: this one's outcome on another device than that of `earlier`, which passed."""
-        return replace(
-            self,
-            output_model=replace(
-                self.output_model, properties={**earlier.output_model.properties, **self.output_model.properties}
-            ),
-            verdict=replace(
-                self.verdict,
-                comparisons=(*earlier.verdict.comparisons, *self.verdict.comparisons),
-                warnings=tuple(dict.fromkeys((*earlier.verdict.warnings, *self.verdict.warnings))),
-            ),
-            latencies=(*earlier.latencies, *self.latencies),
-            seconds=replace(self.seconds, verify=earlier.seconds.verify + self.seconds.verify),
-            peak_memory_bytes=max(earlier.peak_memory_bytes, self.peak_memory_bytes),
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -330,13 +254,9 @@ def run_verify(
     return judged
 
 
-def unverified(model: ModelConfig, step: Step, artifact: Artifact, reference: Reference) -> Verified | Failure:
-    """Return what is known of an artifact that nothing here can run."""
-    return _described(model, step, artifact, reference)
-
-
 @_failing_on_full_disk
-def _described(model: ModelConfig, step: Step, artifact: Artifact, reference: Reference) -> Verified:
+def unverified(model: ModelConfig, step: Step, artifact: Artifact, reference: Reference) -> Verified:
+    """Return what is known of an artifact that nothing here can run."""
     directory = artifact.path.parent
     targets = ", ".join(artifact.properties.get("compute_capabilities", ()))
     built_for = f"built for compute capability {targets}" if targets else "built"

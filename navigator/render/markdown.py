@@ -6,6 +6,7 @@ Pure. Everything that comes from a repository or a framework goes through `navig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from navigator.cells import where
 from navigator.errors import ExitCode
 from navigator.records import CellResult, Comparison, Report, State
 from navigator.render import words
@@ -158,7 +159,7 @@ def _comparisons(failing: list[Comparison], result: CellResult) -> list[str]:
     if measured:
         head = ["Output", "Max abs error", "Max rel error", "Out of tolerance", "Worst element", "Source", "Converted"]
         parts.append("\n".join([row(head), "|---|---|---|---|---|---|---|", *(_measured(each) for each in measured)]))
-    problems = [f"- {code(each.output)}{words.where(each)}: {text(each.problem)}" for each in shown if each.problem]
+    problems = [f"- {code(each.output)}{where(each)}: {text(each.problem)}" for each in shown if each.problem]
     if problems:
         parts.append("\n".join(problems))
     rest = []
@@ -174,7 +175,7 @@ def _comparisons(failing: list[Comparison], result: CellResult) -> list[str]:
 
 def _measured(comparison: Comparison) -> str:
     cells = [
-        f"{code(comparison.output)}{words.where(comparison)}",
+        f"{code(comparison.output)}{where(comparison)}",
         _against(comparison.max_abs_error, f"atol {words.number(comparison.atol)}"),
         _against(comparison.max_rel_error, f"rtol {words.number(comparison.rtol)}"),
         words.portion(comparison),
@@ -245,7 +246,7 @@ def _cells(result: CellResult) -> list[str]:
     return [
         code(result.cell),
         f"{_whole(f'{MARKS[state]} {status}')}{' (cached)' if result.cached else ''}{' ⚠️' if result.warnings else ''}",
-        f"{code(worst.output, 60)}{words.where(worst)}" if worst is not None else "",
+        f"{code(worst.output, 60)}{where(worst)}" if worst is not None else "",
         _error(worst) if worst is not None else "",
         _size(result),
         _whole(words.seconds(result.seconds.convert)) if result.seconds.convert else "",

@@ -6,6 +6,7 @@ Pure. Foreign text is stripped of control characters.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from navigator.cells import where
 from navigator.records import CellResult, Comparison, Report, State
 from navigator.render import words
 from navigator.render.words import clean
@@ -119,7 +120,7 @@ def _follower(group: words.Absent) -> Iterator[Line]:
 
 
 def _comparison(comparison: Comparison) -> Iterator[str]:
-    name = f"{clean(comparison.output)}{words.where(comparison)}"
+    name = f"{clean(comparison.output)}{where(comparison)}"
     if comparison.problem:
         yield f"{name}: {clean(comparison.problem)}"
     if comparison.max_abs_error is not None:
@@ -133,7 +134,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def _worst(comparison: Comparison) -> str:
-    name = f"{words.shorten(clean(comparison.output), 24)}{words.where(comparison)}"
+    name = f"{words.shorten(clean(comparison.output), 24)}{where(comparison)}"
     return f"{name}: {words.shorten(clean(words.errors(comparison)), 48)}"
 
 

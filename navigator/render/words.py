@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from navigator.errors import ExitCode
-from navigator.records import CellResult, Comparison, Device, Host, Report, State, WorstElement, to_data
+from navigator.records import CellResult, Comparison, Host, Report, State, WorstElement, to_data
 from navigator.report import exit_code, is_bad
 
 # The versions that explain a result; the report has all of them.
@@ -196,11 +196,6 @@ def suggestion_yaml(result: CellResult) -> str:
     if precision != "fp32":
         data = {f"{precision}_{key}": entries for key, entries in data.items()}
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000).rstrip()
-
-
-def where(comparison: Comparison) -> str:
-    """Return what to say after an output's name: where it was computed, unless that is a CPU."""
-    return " on the GPU" if comparison.device is Device.CUDA else ""
 
 
 def latency(result: CellResult) -> str:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from navigator.cells import UNDECIDED, cell_results
+from navigator.outcomes import Failure, Verified
 from navigator.records import (
     Cell,
     CellResult,
@@ -14,7 +15,6 @@ from navigator.records import (
     Step,
     Verdict,
 )
-from navigator.steps import Failure, Verified
 
 MODEL = ModelConfig(model_name="m", model_path=Path("/m.pt"), model_format=Format.TORCHSCRIPT)
 PLAN = ModelPlan(

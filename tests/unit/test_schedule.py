@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from navigator.outcomes import Artifact, Failure, Reference, Verified
 from navigator.plan import plan
 from navigator.records import (
     Comparison,
@@ -18,7 +19,6 @@ from navigator.records import (
     Verdict,
 )
 from navigator.schedule import ModelState, Unit, startable
-from navigator.steps import Artifact, Failure, Reference, Verified
 
 HOST = Host(
     python="3.11",

@@ -1,4 +1,5 @@
-"""Fork servers whose tasks misbehave."""
+"""Fork servers whose tasks misbehave, and the connection to Docker."""
+# ruff: noqa: TID253 - Docker is what is tested
 
 import os
 import textwrap
@@ -8,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import docker
 import psutil
 import pytest
 
@@ -21,6 +23,14 @@ _numbers = count()
 Start = Callable[..., ForkServer]
 MakeTask = Callable[..., Task]
 Run = Callable[..., TaskResult]
+
+
+@pytest.fixture(scope="module")
+def client(framework: str) -> Iterator[docker.DockerClient]:
+    """Return a connection to the daemon that has the image `framework`."""
+    client = docker.from_env()
+    yield client
+    client.close()
 
 
 @pytest.fixture

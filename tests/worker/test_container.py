@@ -40,13 +40,6 @@ _numbers = count()
 
 
 @pytest.fixture(scope="module")
-def client(framework: str) -> Iterator[Client]:
-    client = docker.from_env()
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
 def containers(framework: str, client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
     """Return containers that all tests share; the test of each also shows that they outlived those before."""
     directory = tmp_path_factory.mktemp("image")

@@ -54,13 +54,6 @@ Vary = Callable[..., str]
 _numbers = count()
 
 
-@pytest.fixture(scope="module")
-def client(framework: str) -> Iterator[Client]:
-    client = docker.from_env()
-    yield client
-    client.close()
-
-
 @pytest.fixture
 def vary(client: Client) -> Iterator[Vary]:
     """Make images that differ a little from others; they and what was built of them go with the test."""
