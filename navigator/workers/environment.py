@@ -77,7 +77,12 @@ def deciding(source: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def is_secret(name: str) -> bool:
+    """Tell whether a variable holds a secret, by its name."""
+    return any(word in name.upper() for word in _SECRET_WORDS)
+
+
 def _is_allowed(name: str) -> bool:
-    if any(word in name.upper() for word in _SECRET_WORDS):
+    if is_secret(name):
         return False
     return name in _NAMES or name.startswith(_PREFIXES)

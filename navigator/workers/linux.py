@@ -10,7 +10,9 @@ from pathlib import Path
 
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -25,6 +27,16 @@ def die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the call
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def become_undumpable() -> None:
+    """Close this process's memory and /proc/<pid>/environ to all who lack CAP_SYS_PTRACE, its own user among them."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def renounce_privileges() -> None:
+    """Let nothing that this thread starts from now on gain privileges, by set-user-ID programs for example."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def be_first_victim() -> None:

@@ -1,0 +1,62 @@
+# The image of the GitHub action, in two sizes: `slim` validates, plans, reports and releases; `full` converts too.
+# `tensorrt` adds NVIDIA's TensorRT to `full` on the machine that builds it.
+#
+# Versions are those of requirements-dev.txt, which the tests ran with; what is needed stands in pyproject.toml alone.
+# A release passes PYTHON_IMAGE by digest. Every stage builds with Docker's classic builder, which makes the stages
+# in this order up to --target. For x86-64, as TensorRT for RTX is.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM $PYTHON_IMAGE AS base
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+# Isolated: what lies in the workspace, or an earlier step set, decides nothing about the process that knows the tokens.
+ENTRYPOINT ["/usr/local/bin/python", "-I", "/opt/model-navigator/entrypoint.py"]
+
+# What to install, out of the files that change for other reasons too: the layers below depend on this stage's output.
+FROM base AS requirements
+WORKDIR /requirements
+COPY pyproject.toml requirements-dev.txt requirements-gpu.txt ./
+RUN python -c "import tomllib; \
+        project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*project['dependencies'], sep='\n')" > navigator.txt \
+    # ONNX Runtime with and without CUDA are one module under two names.
+    && python -c "import tomllib; \
+        extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+        wanted = [line for name in ('onnx', 'torch', 'tensorflow', 'tensorrt-rtx') for line in extras[name]]; \
+        print(*(line for line in wanted if not line.startswith(('model-navigator', 'onnxruntime'))), sep='\n')" \
+        > frameworks.txt \
+    && grep '^onnxruntime-gpu' requirements-gpu.txt >> frameworks.txt \
+    && grep -v '^onnxruntime-gpu' requirements-gpu.txt > tensorrt.txt \
+    && grep -v '^#' requirements-dev.txt > constraints.txt \
+    && rm pyproject.toml requirements-*.txt
+
+FROM base AS package
+WORKDIR /source
+COPY --from=requirements /requirements/constraints.txt ./
+RUN pip install --constraint constraints.txt hatchling editables
+COPY pyproject.toml README.md LICENSE ./
+COPY schemas schemas
+COPY navigator navigator
+RUN pip install --no-deps --no-build-isolation --root /image . \
+    && python -m compileall -q --invalidation-mode unchecked-hash /image/usr/local/lib
+COPY entrypoint.py /image/opt/model-navigator/
+
+FROM base AS dependencies
+WORKDIR /opt/model-navigator
+COPY --from=requirements /requirements/navigator.txt /requirements/constraints.txt ./
+RUN pip install --constraint constraints.txt --requirement navigator.txt
+
+FROM dependencies AS slim
+COPY --from=package /image /
+
+FROM dependencies AS frameworks
+COPY --from=requirements /requirements/frameworks.txt ./
+RUN pip install --constraint constraints.txt --requirement frameworks.txt
+
+FROM frameworks AS full
+# A runner whose Docker has NVIDIA's runtime as its default gives the container its GPUs for these.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=package /image /
+
+FROM full AS tensorrt
+COPY --from=requirements /requirements/tensorrt.txt ./
+RUN pip install --extra-index-url https://pypi.nvidia.com --requirement tensorrt.txt
