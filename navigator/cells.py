@@ -13,6 +13,7 @@ from navigator.records import (
     Comparison,
     Device,
     Json,
+    ModelConfig,
     ModelPlan,
     State,
     Status,
@@ -52,6 +53,7 @@ def _result(
             "model_format": str(plan.source_format),
             "model_version": model.model_version,
             "size_bytes": source_bytes,
+            **_written_at(model),
         },
         conversion_config=_conversion_config(plan, cell),
         comparator_config=Tolerances(atol=model.atol, rtol=model.rtol),
@@ -150,6 +152,13 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
 def where(comparison: Comparison) -> str:
     """Return what to say after an output's name: where it was computed, unless that is a CPU."""
     return " on the GPU" if comparison.device is Device.CUDA else ""
+
+
+def _written_at(model: ModelConfig) -> dict[str, Json]:
+    """Return where the model stands in a navigator.yaml; nothing where the command line says everything."""
+    if model.config_path is None or model.line is None:
+        return {}
+    return {"config_path": str(model.config_path), "line": model.line}
 
 
 def _conversion_config(plan: ModelPlan, cell: Cell) -> dict[str, Json]:

@@ -472,7 +472,10 @@ class CellResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """convert_results.yaml: what ran, where, and every planned cell exactly once."""
+    """convert_results.yaml: what ran, where, and every planned cell exactly once.
+
+    `shard` is "3/7" where this is the third of the seven parts of a run, "" where it is all of it.
+    """
 
     version: int
     environment: Host
@@ -482,6 +485,7 @@ class Report:
     seconds: float = 0.0
     complete: bool = False
     """False while the run goes on, and for ever if it was killed."""
+    shard: str = ""
 
 
 def to_data(record: object) -> Json:

@@ -21,6 +21,10 @@ VERSION = 1
 # Sentences stay on one line, so that they can be searched for.
 _WIDTH = 100_000
 
+# What is read came from somewhere, and takes some thirty times its size in memory. 10,000 cells are 40 MiB.
+_MOST_BYTES = 64 * 2**20
+_DEEPEST = 32
+
 # States that fail a run whoever asked for the cell: something was tried and did not turn out well.
 _BAD = frozenset(
     {State.FAILED, State.MISMATCHED, State.CRASHED, State.TIMED_OUT, State.BLOCKED, State.CANCELLED},
@@ -37,6 +41,7 @@ def build(
     notes: Sequence[str] = (),
     seconds: float = 0.0,
     complete: bool = False,
+    shard: str = "",
 ) -> Report:
     """Return the report of a run with its counts.
 
@@ -46,6 +51,7 @@ def build(
         notes: sentences about the run as a whole.
         seconds: wall time so far.
         complete: whether the run came to its end.
+        shard: which part of a run this is, see `Report`.
     """
     states = Counter(result.status.state for result in results)
     counts = {
@@ -64,6 +70,7 @@ def build(
         notes=tuple(notes),
         seconds=seconds,
         complete=complete,
+        shard=shard,
     )
 
 
@@ -107,7 +114,7 @@ def write(report: Report, path: Path) -> None:
     data = to_data(report)
     # What a run rewrites after each step is mostly what it wrote before.
     results = "".join(_result_text(json.dumps(result)) for result in data.pop("results"))
-    last = {key: data.pop(key) for key in ("notes", "seconds", "complete")}
+    last = {key: data.pop(key) for key in ("notes", "seconds", "complete", "shard")}
     half = path.with_name(f".{path.name}.tmp")
     half.write_text(f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}", encoding="utf-8")
     half.replace(path)
@@ -117,11 +124,10 @@ def read(path: Path) -> Report:
     """Return the report that `write` wrote.
 
     Raises:
-        ConfigurationError: it is not there, or not a report of this version.
+        ConfigurationError: it is not there, too large, or not a report of this version.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            data = yaml.load(file, yaml.CSafeLoader)
+        data = yaml.load(_harmless(path), yaml.CSafeLoader)
         version = data.get("version") if isinstance(data, dict) else None
         if version != VERSION:
             raise ConfigurationError(
@@ -132,6 +138,24 @@ def read(path: Path) -> Report:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(f"{path}: not a report: {what}", "run `model-navigator convert` again") from error
+
+
+def _harmless(path: Path) -> bytes:
+    """Return the content of a results file that may come from a stranger.
+
+    `write` shares nothing and nests little: a few aliases can stand for more than any memory holds, and PyYAML's
+    composer recurses until the stack ends.
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"larger than {_MOST_BYTES // 2**20} MiB")
+    depth = 0
+    for event in yaml.parse(content, yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
+            raise ValueError(f"it has an alias, or more than {_DEEPEST} levels")
+    return content
 
 
 @lru_cache(maxsize=1024)

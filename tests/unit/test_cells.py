@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from navigator.cells import UNDECIDED, cell_results
@@ -111,3 +112,16 @@ def test_a_problem_is_told_in_its_own_words() -> None:
 
 def test_a_good_cell_needs_no_reproduction() -> None:
     assert results(onnx=verified(comparison()))["onnx"].reproduce == ""
+
+
+def test_a_result_says_where_its_model_stands_in_the_configuration() -> None:
+    written = replace(MODEL, config_path=Path("/r/navigator.yaml"), line=7)
+
+    at = [each.source_model_config for model in (MODEL, written) for each in decided(replace(PLAN, config=model))]
+
+    assert all("config_path" not in each and "line" not in each for each in at[:3])
+    assert {(each["config_path"], each["line"]) for each in at[3:]} == {("/r/navigator.yaml", 7)}
+
+
+def decided(plan: ModelPlan) -> tuple[CellResult, ...]:
+    return cell_results(plan, {}, source_bytes=1, command="model-navigator convert")

@@ -223,6 +223,10 @@ def test_writing_replaces_the_file_at_once(tmp_path: Path) -> None:
         ("- 1\n", "version None of convert_results.yaml, not 1"),
         ("version: 2\n", "version 2 of convert_results.yaml, not 1"),
         ("version: 1\n", "missing required field `environment`"),
+        ("version: 1\nnotes: &a [x]\nmore: [*a, *a]\n", "it has an alias"),
+        ("version: 1\nnotes: &a {<<: *a}\n", "it has an alias"),
+        (f"version: 1\nnotes: {'[' * 200_000}", "more than 32 levels"),
+        (f"version: 1\nnotes: {'9' * 10_000}\n", "not a report"),
     ],
 )
 def test_what_is_not_a_report_is_said(tmp_path: Path, content: str | None, said: str) -> None:
@@ -232,6 +236,14 @@ def test_what_is_not_a_report_is_said(tmp_path: Path, content: str | None, said:
     with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
         report.read(path)
     assert str(path) in caught.value.message
+
+
+def test_a_report_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    with path.open("wb") as file:
+        file.truncate(64 * 2**20 + 1)
+    with pytest.raises(ConfigurationError, match="not a report: larger than 64 MiB"):
+        report.read(path)
 
 
 def test_a_pass_without_evidence_cannot_be_read(tmp_path: Path) -> None:
@@ -248,6 +260,13 @@ def test_reports_fit_the_schema(tmp_path: Path) -> None:
     validator.validate(yaml.safe_load(EVERY_STATE.read_text()))
     report.write(of(PASSED), tmp_path / "r.yaml")
     validator.validate(yaml.safe_load((tmp_path / "r.yaml").read_text()))
+
+
+def test_a_shard_fits_the_schema_and_comes_back(tmp_path: Path) -> None:
+    part = report.build(HOST, [PASSED], shard="3/7")
+    report.write(part, tmp_path / "r.yaml")
+    jsonschema.validate(yaml.safe_load((tmp_path / "r.yaml").read_text()), SCHEMA)
+    assert report.read(tmp_path / "r.yaml").shard == "3/7"
 
 
 def test_the_schema_refuses_a_pass_without_evidence() -> None:
