@@ -1,0 +1,159 @@
+"""What a job runs for, from payloads as GitHub sends them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from navigator.errors import ConfigurationError
+from navigator.publish.event import Event, read_event
+
+_MERGE = "a" * 40
+_HEAD = "b" * 40
+_RUNNER = {
+    "GITHUB_REPOSITORY": "octo/models",
+    "GITHUB_SHA": _MERGE,
+    "GITHUB_RUN_ID": "4711",
+    "GITHUB_RUN_ATTEMPT": "1",
+    "GITHUB_WORKFLOW": "Models",
+    "GITHUB_JOB": "convert",
+    "GITHUB_SERVER_URL": "https://github.com",
+    "GITHUB_API_URL": "https://api.github.com",
+}
+_HOME = {"full_name": "octo/models", "owner": {"login": "octo"}}
+_FORK = {"full_name": "stranger/models", "owner": {"login": "stranger"}}
+
+
+def _read(tmp_path: Path, name: str, payload: Any, **more: str) -> Event:
+    path = tmp_path / "event.json"
+    path.write_text(payload if isinstance(payload, str) else json.dumps(payload))
+    return read_event({**_RUNNER, "GITHUB_EVENT_NAME": name, "GITHUB_EVENT_PATH": str(path), **more})
+
+
+def _pull_request(repository: Any) -> dict[str, Any]:
+    head = {"sha": _HEAD, "ref": "faster", "repo": repository, "user": {"login": "stranger"}}
+    return {"number": 7, "pull_request": {"number": 7, "head": head, "base": {"sha": "c" * 40, "repo": _HOME}}}
+
+
+@pytest.mark.parametrize("name", ["pull_request", "pull_request_target"])
+def test_a_pull_request_is_reported_on_its_head_and_not_on_the_merge_commit(tmp_path: Path, name: str) -> None:
+    event = _read(tmp_path, name, _pull_request(_HOME), GITHUB_REF="refs/pull/7/merge")
+
+    assert (event.sha, event.pull_request, event.fork, event.tag) == (_HEAD, 7, False, "")
+    assert (event.head_owner, event.head_branch) == ("octo", "faster")
+    assert event.run_url == "https://github.com/octo/models/actions/runs/4711"
+
+
+def test_a_head_in_another_repository_is_a_fork(tmp_path: Path) -> None:
+    event = _read(tmp_path, "pull_request", _pull_request(_FORK))
+
+    assert (event.fork, event.head_owner, event.sha) == (True, "stranger", _HEAD)
+
+
+def test_a_deleted_fork_is_one_too(tmp_path: Path) -> None:
+    event = _read(tmp_path, "pull_request", _pull_request(None))
+
+    assert (event.fork, event.head_owner) == (True, "stranger")
+
+
+def test_the_repository_is_the_same_in_any_case(tmp_path: Path) -> None:
+    assert not _read(tmp_path, "pull_request", _pull_request({**_HOME, "full_name": "Octo/Models"})).fork
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "payload", "tag"),
+    [
+        ("push", "refs/heads/main", {"ref": "refs/heads/main", "after": _MERGE}, ""),
+        ("push", "refs/heads/tags/v1", {"ref": "refs/heads/tags/v1"}, ""),
+        ("push", "refs/tags/v1.2.0", {"ref": "refs/tags/v1.2.0"}, "v1.2.0"),
+        ("push", "refs/tags/models/v2", {}, "models/v2"),
+        ("release", "refs/tags/v1.2.0", {"release": {"tag_name": "v1.2.0"}}, "v1.2.0"),
+        ("release", "", {"action": "created", "release": {"tag_name": "v1.2.0", "draft": True}}, "v1.2.0"),
+        ("workflow_dispatch", "refs/heads/main", {"inputs": {"tag": "v9"}}, ""),
+        ("workflow_dispatch", "refs/tags/v1.2.0", {"inputs": None}, "v1.2.0"),
+        ("schedule", "refs/heads/main", {"schedule": "0 3 * * *"}, ""),
+    ],
+)
+def test_other_events_are_reported_on_the_commit_of_the_job(
+    tmp_path: Path, name: str, ref: str, payload: dict[str, Any], tag: str
+) -> None:
+    event = _read(tmp_path, name, payload, GITHUB_REF=ref)
+
+    assert (event.sha, event.pull_request, event.fork, event.tag, event.ref) == (_MERGE, None, False, tag, ref)
+
+
+def _workflow_run(repository: Any) -> dict[str, Any]:
+    run = {
+        "id": 99,
+        "name": "Models of forks",
+        "head_sha": _HEAD,
+        "head_branch": "faster",
+        "head_repository": repository,
+        "pull_requests": [],
+    }
+    return {"action": "completed", "workflow_run": run, "workflow": {"name": "another"}}
+
+
+@pytest.mark.parametrize(("repository", "fork", "owner"), [(_HOME, False, "octo"), (_FORK, True, "stranger")])
+def test_a_run_that_followed_another_is_about_that_ones_head(
+    tmp_path: Path, repository: Any, fork: bool, owner: str
+) -> None:
+    event = _read(tmp_path, "workflow_run", _workflow_run(repository), GITHUB_REF="refs/heads/main")
+
+    assert (event.sha, event.fork, event.head_owner, event.head_branch) == (_HEAD, fork, owner, "faster")
+    assert (event.triggering_run, event.triggering_workflow, event.pull_request) == (99, "Models of forks", None)
+
+
+def test_a_later_attempt_has_a_url_of_its_own(tmp_path: Path) -> None:
+    event = _read(tmp_path, "push", {}, GITHUB_RUN_ATTEMPT="3", GITHUB_SERVER_URL="https://git.example.com/")
+
+    assert event.run_url == "https://git.example.com/octo/models/actions/runs/4711/attempts/3"
+
+
+@pytest.mark.parametrize("path", ["", "nowhere.json"])
+def test_a_push_needs_no_payload(tmp_path: Path, path: str) -> None:
+    where = str(tmp_path / path) if path else ""
+    event = read_event({**_RUNNER, "GITHUB_EVENT_NAME": "push", "GITHUB_EVENT_PATH": where})
+
+    assert event.sha == _MERGE
+
+
+@pytest.mark.parametrize("name", ["pull_request", "pull_request_target", "workflow_run"])
+def test_an_event_about_another_commit_does(tmp_path: Path, name: str) -> None:
+    environment = {**_RUNNER, "GITHUB_EVENT_NAME": name, "GITHUB_EVENT_PATH": str(tmp_path / "nowhere.json")}
+
+    with pytest.raises(ConfigurationError, match=rf"nowhere\.json: the payload of the {name} event is missing"):
+        read_event(environment)
+
+
+@pytest.mark.parametrize("text", ['{"pull_request": ', "", "\x00"])
+def test_a_payload_that_is_not_json_is_an_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"GITHUB_EVENT_PATH: .*event\.json is not JSON"):
+        _read(tmp_path, "push", text)
+
+
+@pytest.mark.parametrize("payload", [[], 3, "text"])
+def test_a_payload_that_is_no_object_is_an_error(tmp_path: Path, payload: Any) -> None:
+    with pytest.raises(ConfigurationError, match="holds no JSON object"):
+        _read(tmp_path, "push", json.dumps(payload))
+
+
+def test_a_triggering_run_without_its_commit_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="names no head_sha"):
+        _read(tmp_path, "workflow_run", {"workflow_run": {"id": 99}})
+
+
+def test_a_payload_with_values_of_other_types_says_nothing(tmp_path: Path) -> None:
+    event = _read(tmp_path, "pull_request", {"pull_request": {"number": True, "head": []}, "release": "v1"})
+
+    assert (event.sha, event.pull_request, event.fork, event.tag) == (_MERGE, None, False, "")
+
+
+@pytest.mark.parametrize("name", ["GITHUB_EVENT_NAME", "GITHUB_REPOSITORY", "GITHUB_SHA", "GITHUB_RUN_ID"])
+def test_outside_of_a_job_there_is_no_event(name: str) -> None:
+    environment = {**_RUNNER, "GITHUB_EVENT_NAME": "push"}
+    del environment[name]
+
+    with pytest.raises(ConfigurationError, match=f"{name} is .*this is no job of GitHub Actions"):
+        read_event(environment)
