@@ -3,7 +3,7 @@
 #   make demo    make the example models, convert and verify them, print the summary
 #   make test    lint, types, layers, tests
 #   make lint    the first three
-#   make readme  write the README's table of options anew, from the schema
+#   make readme  write the README's tables of options, inputs and outputs anew, from the schema and action.yml
 #   make bench   compare with doing it by hand; writes benchmarks/results.md and engines.md
 #   make gpu-self-test   on a machine with a GPU: every conversion of the examples, and `pytest -m gpu`
 #   make clean   remove what these made, except .venv
@@ -41,7 +41,8 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 readme: $(READY)
-	@$(BIN)/python -c 'import pathlib; from navigator.config import table; table.update(pathlib.Path("README.md"))'
+	@$(BIN)/python -c 'from pathlib import Path; from navigator.config import table; table.update(Path("README.md"))'
+	$(BIN)/python -c 'from pathlib import Path; from navigator.action import table; table.update(Path("README.md"), Path("action.yml"))'
 
 bench: $(READY)
 	@$(BIN)/python examples/make_models.py

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from navigator import config
+from navigator.action import table
 from navigator.errors import ExitCode
 from navigator.plan import reachable
 from navigator.records import Format
@@ -22,6 +23,17 @@ def test_the_option_table_is_the_schema() -> None:
 
     assert found
     assert found[1].strip() == config.option_table().strip(), "run: make readme"
+
+
+def test_the_tables_of_inputs_and_outputs_are_the_actions(tmp_path: Path) -> None:
+    copy = tmp_path / "README.md"
+    copy.write_text(README, encoding="utf-8")
+    wanted = table.tables(ROOT / "action.yml")
+
+    table.update(copy, ROOT / "action.yml")
+
+    assert wanted in copy.read_text(encoding="utf-8")
+    assert copy.read_text(encoding="utf-8") == README, "run: make readme"
 
 
 def test_it_has_exactly_two_set_up_commands_and_the_makefile_has_both() -> None:
