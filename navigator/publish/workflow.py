@@ -143,7 +143,8 @@ def set_outputs(outputs: Mapping[str, str], path: Path | None) -> tuple[str, ...
     """
     if path is None:
         return ()
-    kept, used = [], 0
+    # Of what is there already only the size on disk is known; in UTF-16 it has at most twice as many bytes.
+    kept, used = [], 2 * path.stat().st_size if path.exists() else 0
     for name, value in sorted(outputs.items(), key=lambda item: len(item[1])):
         used += len(f"{name}{value}".encode("utf-16-le", "replace"))
         if used > OUTPUTS_LIMIT_BYTES:

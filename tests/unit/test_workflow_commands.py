@@ -279,6 +279,14 @@ def test_the_longest_outputs_are_left_out_where_all_are_too_long(tmp_path: Path)
     assert set(_read_outputs(path.read_text())) == {"matrix", "status"}
 
 
+def test_what_was_written_before_counts(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+
+    assert set_outputs({"results": "x" * 400_000}, path) == ()
+    assert set_outputs({"matrix": "y" * 300_000, "status": "good"}, path) == ("matrix",)
+    assert set(_read_outputs(path.read_text())) == {"results", "status"}
+
+
 def test_without_a_runner_nothing_is_written() -> None:
     assert set_outputs({"status": "good"}, None) == ()
     append_summary("# Report", None)
