@@ -1,0 +1,276 @@
+"""What is told where: outputs, job summary, annotations, artifacts, comment, check run, status.
+
+Owns the order, the switches, and that trouble with one channel is a warning which costs neither the others nor a
+result. What the texts say is `navigator.render`'s, how GitHub is told `navigator.publish`'s.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from navigator.action.job import Job
+from navigator.action.models import Kept
+from navigator.config import InvalidConfigurationError
+from navigator.errors import ExitCode, NavigatorError
+from navigator.publish import comment as comments
+from navigator.publish import status as statuses
+from navigator.publish.artifacts import Artifact, Artifacts
+from navigator.publish.pull_request import pull_request_of
+from navigator.publish.rest import Budget, PublishError, Rest
+from navigator.publish.workflow import annotate, append_summary, command, mask, set_outputs
+from navigator.records import CellResult, Json, Report, State
+from navigator.render import words
+from navigator.render.annotations import Annotation, Level, of_problems, of_report
+from navigator.render.comment import Links, comment, outcome, problem_text
+from navigator.render.markdown import summary
+from navigator.report import exit_code, is_bad
+
+# A job's outputs end at 1 MB, which GitHub counts in UTF-16.
+_RESULTS_CHARS = 400_000
+
+# A check run has room for 65,535 characters.
+_CHECK_CHARS = 65_000
+
+_STATES = {ExitCode.OK: "success", ExitCode.NOT_GOOD: "failure"}
+_WORDS = {ExitCode.OK: "good", ExitCode.NOT_GOOD: "not-good", ExitCode.CANCELLED: "cancelled"}
+
+
+class Channels:
+    """Everything that a job tells GitHub. No method raises for what GitHub answers: it warns.
+
+    Args:
+        job: the inputs, the event, the tokens and the runner's files.
+        budget: how long all of it may take.
+    """
+
+    def __init__(self, job: Job, budget: Budget) -> None:
+        self._job = job
+        self._budget = budget
+        self._links = Links(run_url=job.event.run_url)
+
+    @cached_property
+    def rest(self) -> Rest:
+        """GitHub's REST API with the job's token."""
+        if not self._job.secrets.token:
+            raise PublishError("there is no token to speak to GitHub with", "pass `token: ${{ github.token }}`")
+        return Rest(self._job.event.api_url, self._job.secrets.token, self._budget)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """The artifact service of this run.
+
+        Raises:
+            PublishError: this server or this kind of step has none.
+        """
+        return Artifacts.of(
+            self._job.environment,
+            self._job.secrets.runtime_token,
+            budget=self._budget,
+            mask=lambda value: mask(value, self._job.stream),
+            protocol=self._job.inputs.artifact_protocol,
+        )
+
+    def pending(self) -> None:
+        """Set the status while the run goes on."""
+        self._set_status("pending", "converting and verifying")
+
+    def wrong(self, error: NavigatorError) -> None:
+        """Tell why nothing was run: what is wrong with the configuration, at its lines."""
+        if isinstance(error, InvalidConfigurationError):
+            self._annotate(of_problems(error.problems, self._job.workspace))
+        else:
+            self._annotate([Annotation(level=Level.ERROR, message=str(error))])
+        text = problem_text(error, key=self._job.key)
+        self._summarise(text)
+        self.set_outputs({"status": "error", "exit_code": str(int(error.exit_code))})
+        self._comment(text, outcome="error", good=False)
+        self._check("failure", error.message, text, ())
+        self._set_status("error", error.message)
+
+    def results(self, report: Report, directory: Path, kept: Sequence[Kept]) -> None:
+        """Tell the results of a run.
+
+        Args:
+            report: what became of the cells.
+            directory: where convert_results.yaml and summary.md are.
+            kept: the converted models to upload.
+        """
+        self._tell_job(report, directory)
+        self._annotate(of_report(report, self._job.workspace))
+        self._upload(directory, kept)
+        body = comment(report, key=self._job.key, links=self._links)
+        self._comment(body, outcome=outcome(report), good=exit_code(report) is ExitCode.OK)
+        self._judge(report)
+
+    def cancelled(self, report: Report, directory: Path) -> None:
+        """Tell the results of a run that was cancelled. Seconds are left: what is local, and then the status."""
+        self._tell_job(report, directory)
+        self._judge(report)
+
+    def set_outputs(self, outputs: dict[str, str]) -> None:
+        """Write outputs of the step; later ones win."""
+        path = self._job.file("GITHUB_OUTPUT")
+        if path is not None:
+            with self._warning("the outputs could not be written"):
+                set_outputs(outputs, path)
+
+    def warn(self, message: str) -> None:
+        """Show a warning in the log and on the run's page."""
+        print(command("warning", message), file=self._job.stream, flush=True)  # noqa: T201 - a workflow command
+
+    def _tell_job(self, report: Report, directory: Path) -> None:
+        code = exit_code(report)
+        self.set_outputs(
+            {
+                "status": _WORDS.get(code, "error"),
+                "exit_code": str(int(code)),
+                "total": str(report.summary["total"]),
+                "passed": str(report.summary.get(State.PASSED, 0)),
+                "bad": str(report.summary["bad"]),
+                "results_path": self._shown(directory / "convert_results.yaml"),
+                "summary_path": self._shown(directory / "summary.md"),
+                "models_path": self._shown(directory / "converted"),
+                "results": _results_json(report),
+            }
+        )
+        self._summarise(summary(report))
+
+    def _shown(self, path: Path) -> str:
+        """Return a path as other steps may use it: they do not run in this container."""
+        return str(path.relative_to(self._job.workspace)) if path.is_relative_to(self._job.workspace) else str(path)
+
+    def _summarise(self, markdown: str) -> None:
+        path = self._job.file("GITHUB_STEP_SUMMARY")
+        if path is not None and self._job.inputs.summary:
+            with self._warning("the job summary could not be written"):
+                append_summary(markdown, path)
+
+    def _annotate(self, annotations: Sequence[Annotation]) -> None:
+        if self._job.inputs.annotations:
+            annotate(annotations, self._job.stream)
+
+    def _upload(self, directory: Path, kept: Sequence[Kept]) -> None:
+        """Upload the results, and the models where they are wanted; remember where they are for the comment."""
+        inputs = self._job.inputs
+        if inputs.artifacts == "none":
+            return
+        with self._warning(f"no artifact was uploaded, the files stay in {self._shown(directory)}"):
+            name = f"{inputs.artifact_name}-results{self._job.artifact_suffix}"
+            files = [(each, directory / each) for each in ("convert_results.yaml", "summary.md")]
+            done = self._keep(name, files)
+            self._links = replace(self._links, results_url=self._url(done))
+            self.set_outputs({"results_artifact_id": str(done.id)})
+            if kept and inputs.artifact_archive:
+                files = [(f"{each.directory}/{name}", path) for each in kept for name, path in each.files]
+                self._models(self._keep(f"{inputs.artifact_name}-models{self._job.artifact_suffix}", files))
+            elif kept:
+                for each in kept:
+                    name = f"{inputs.artifact_name}-{each.name}"
+                    self._models(self._keep(name, each.files, archive=len(each.files) != 1))
+
+    def _keep(self, name: str, files: Sequence[tuple[str, Path]], *, archive: bool = True) -> Artifact:
+        inputs = self._job.inputs
+        return self.artifacts.upload(
+            name,
+            files,
+            retention_days=inputs.retention_days,
+            compression_level=inputs.compression_level,
+            overwrite=inputs.overwrite,
+            archive=archive,
+        )
+
+    def _models(self, made: Artifact) -> None:
+        url = self._url(made)
+        self._links = replace(self._links, models_url=url, models_size_bytes=made.size_bytes, models_digest=made.digest)
+        self.set_outputs({"artifact_id": str(made.id), "artifact_url": url, "artifact_digest": made.digest})
+
+    def _url(self, artifact: Artifact) -> str:
+        event = self._job.event
+        return f"{event.server_url}/{event.repository}/actions/runs/{event.run_id}/artifacts/{artifact.id}"
+
+    @property
+    def _speaks(self) -> bool:
+        """Tell whether this job speaks for the whole run: shards leave that to the job that merges them."""
+        return not self._job.inputs.shard
+
+    def _comment(self, body: str, *, outcome: str, good: bool) -> None:
+        inputs, event = self._job.inputs, self._job.event
+        if inputs.comment == "never" or not self._speaks:
+            return
+        with self._warning("the pull request was not commented on"):
+            number = pull_request_of(self.rest, event)
+            if number is None:
+                return
+            url = comments.upsert(
+                self.rest, event.repository, number, body, mode=inputs.comment, outcome=outcome, good=good
+            )
+            if url:
+                self.set_outputs({"comment_url": url})
+
+    def _judge(self, report: Report) -> None:
+        code = exit_code(report)
+        text = summary(report, limit_chars=_CHECK_CHARS)
+        conclusion = "cancelled" if code is ExitCode.CANCELLED else _STATES.get(code, "failure")
+        self._check(conclusion, words.description(report), text, of_report(report, self._job.workspace))
+        self._set_status(_STATES.get(code, "error"), words.description(report))
+
+    def _check(self, conclusion: str, title: str, text: str, annotations: Sequence[Annotation]) -> None:
+        event, inputs = self._job.event, self._job.inputs
+        if not inputs.check_run or not self._speaks:
+            return
+        with self._warning("there is no check run"):
+            statuses.complete_check_run(
+                self.rest,
+                event,
+                name=inputs.status_context,
+                conclusion=conclusion,
+                title=title,
+                summary=text,
+                annotations=annotations,
+            )
+
+    def _set_status(self, state: str, description: str) -> None:
+        event, inputs = self._job.event, self._job.inputs
+        if not inputs.status or not self._speaks:
+            return
+        with self._warning("the commit status was not set"):
+            statuses.set_status(self.rest, event, state=state, description=description, context=inputs.status_context)
+
+    @contextmanager
+    def _warning(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except PublishError as error:
+            self.warn(f"{what}: {error}")
+        except OSError as error:
+            self.warn(f"{what}: {error.strerror or error}")
+
+
+def _results_json(report: Report) -> str:
+    """Return the cells as JSON for the steps after this one, the bad ones first, as many as an output holds."""
+    ordered = sorted(report.results, key=lambda each: not is_bad(each))
+    parts, used = [], 0
+    for each in ordered:
+        part = json.dumps(_brief(each))
+        used += len(part) + 1
+        if used > _RESULTS_CHARS:
+            break
+        parts.append(part)
+    return f"[{','.join(parts)}]"
+
+
+def _brief(result: CellResult) -> dict[str, Json]:
+    worst = words.worst(result.comparisons)
+    made = result.output_model
+    return {
+        "model": result.model_name,
+        "cell": result.cell,
+        "state": str(result.status.state),
+        "bad": is_bad(result),
+        "max_abs_error": worst.max_abs_error if worst is not None else None,
+        "size_bytes": made.size_bytes if made is not None else None,
+        "sha256": made.sha256 if made is not None else None,
+    }

@@ -1,0 +1,107 @@
+"""Where `report` and `release` get results from: the workspace, this run's artifacts, or another run's.
+
+What another run left was made by somebody who may be a stranger: it is unpacked as hostile, and nothing in it decides
+which pull request or commit is spoken about.
+"""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from navigator import report
+from navigator.action.channels import Channels
+from navigator.action.job import Job
+from navigator.errors import ConfigurationError
+from navigator.merge import merge
+from navigator.publish.received import unpack
+from navigator.publish.rest import PublishError
+from navigator.records import Report
+
+RESULTS = "convert_results.yaml"
+SUMMARY = "summary.md"
+
+# A report of 10,000 cells is 40 MiB, and packs to a tenth.
+_REPORT_BYTES = 64 * 2**20
+_MODELS_BYTES = 100 * 2**30
+# More jobs than a matrix can have.
+_REPORTS = 300
+
+
+def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
+    """Return the reports of a run: those below `workspace_path` where that is given, else from artifacts.
+
+    Raises:
+        ConfigurationError: there are none, or one is not a report.
+        PublishError: GitHub does not give them.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        found = tuple(report.read(place / RESULTS) for place in _results(job, channels, Path(directory)))
+    if not found:
+        raise ConfigurationError(
+            f"there are no results to report: no artifact is called {job.inputs.artifact_name}-results",
+            "run the command `convert` before this, with the same `artifact_name`, or name the directory where its "
+            "results are with `workspace_path`",
+        )
+    return found
+
+
+@contextmanager
+def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[tuple[Report, Path]]:
+    """Give the report of a run with the directory of its converted models, `directory` if a step before made them.
+
+    Raises:
+        ConfigurationError: there are no results.
+        PublishError: GitHub does not give them.
+    """
+    if (directory / RESULTS).is_file():
+        yield report.read(directory / RESULTS), directory
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        merged = merge(collect(job, channels), None)
+        for archive in _archives(job, channels, "models", place, _MODELS_BYTES):
+            unpack(archive, place / "converted", limit_bytes=_MODELS_BYTES)
+            archive.unlink()
+        report.write(merged, place / RESULTS)
+        yield merged, place
+
+
+def _results(job: Job, channels: Channels, directory: Path) -> Iterator[Path]:
+    """Yield a directory for each report."""
+    if job.inputs.workspace_path:
+        place = job.workspace / job.inputs.workspace_path
+        yield from sorted(path.parent for path in place.rglob(RESULTS) if path.is_file())
+        return
+    for number, archive in enumerate(_archives(job, channels, "results", directory, _REPORT_BYTES)):
+        if number == _REPORTS:
+            raise ConfigurationError(f"there are more than {_REPORTS} results", "a job matrix has at most 256 jobs")
+        place = directory / f"report{number}"
+        unpack(archive, place, names=(RESULTS, SUMMARY), limit_bytes=2 * _REPORT_BYTES)
+        archive.unlink()
+        yield place
+
+
+def _archives(job: Job, channels: Channels, what: str, directory: Path, limit_bytes: int) -> Iterator[Path]:
+    """Download the artifacts of all shards, one after the other."""
+    ours = re.compile(rf"{re.escape(job.inputs.artifact_name)}-{what}(-\d+-of-\d+)?")
+    run = job.inputs.run_id or job.event.triggering_run
+    if run is None:
+        for artifact in channels.artifacts.list():
+            if ours.fullmatch(artifact.name):
+                yield channels.artifacts.download(artifact, directory, limit_bytes=limit_bytes)
+        return
+    repository = job.event.repository
+    for entry in channels.rest.pages(f"/repos/{repository}/actions/runs/{run}/artifacts", key="artifacts"):
+        if not ours.fullmatch(entry["name"]):
+            continue
+        if entry["expired"] or entry["size_in_bytes"] > limit_bytes:
+            why = "has expired" if entry["expired"] else f"has {entry['size_in_bytes']:,} bytes, over {limit_bytes:,}"
+            raise PublishError(f"the artifact {entry['name']} of run {run} {why}", "run that workflow again")
+        path = directory / f"{entry['id']}.zip"
+        with channels.rest.download(f"/repos/{repository}/actions/artifacts/{entry['id']}/zip") as answer:
+            with path.open("wb") as file:
+                shutil.copyfileobj(answer.raw, file)
+        yield path

@@ -1,0 +1,181 @@
+"""The commands of the action: validate, plan, convert, report, release. Each returns the exit code of its work.
+
+A wrong configuration is raised; `navigator.action.main` tells it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from navigator import config, report
+from navigator.action import models
+from navigator.action.cancelled import Cancelled
+from navigator.action.channels import Channels
+from navigator.action.collecting import RESULTS, SUMMARY, collect, collected_models
+from navigator.action.engine import Ended, run_engine
+from navigator.action.job import Job
+from navigator.action.logs import show_logs
+from navigator.action.privileges import lent
+from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
+from navigator.host import describe
+from navigator.merge import merge
+from navigator.plan import plan as planned
+from navigator.plan import select
+from navigator.publish.release import publish
+from navigator.publish.workflow import quoted
+from navigator.records import Json, Report, RunConfig
+from navigator.render import words
+from navigator.render.console import plan_text
+from navigator.render.markdown import summary
+from navigator.render.streams import write
+from navigator.shards import matrix
+
+Command = Callable[[Job, Channels, Cancelled], ExitCode]
+
+
+def validate(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
+    """Check the configuration; nothing is run, and nothing but a problem is told."""
+    run = _load(job)
+    write(f"{job.inputs.config}: valid, models: {len(run.models)}\n", job.stream)
+    channels.set_outputs({"status": "good", "exit_code": "0"})
+    return ExitCode.OK
+
+
+def plan(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
+    """Print the plan and give it to GitHub as a job matrix."""
+    whole = planned(_load(job), describe(docker=False))
+    chosen = select(whole, models=job.inputs.models, cells=job.inputs.cells)
+    if not chosen.models:
+        raise NothingToDoError(
+            "no cell matches the inputs `models` and `cells`", "leave them out to see the plan with every cell"
+        )
+    with quoted(job.stream) as show:
+        show(plan_text(chosen))
+    jobs = matrix(chosen, job.inputs.max_shards)
+    channels.set_outputs(
+        {"status": "good", "exit_code": "0", "matrix": json.dumps(jobs), "shards": str(len(jobs["include"]))}
+    )
+    return ExitCode.OK
+
+
+def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
+    """Run the engine and tell its results."""
+    run = _load(job)
+    directory = run.workspace_path
+    channels.pending()
+    # What an earlier run left here must not be taken for this one's.
+    (directory / RESULTS).unlink(missing_ok=True)
+    with lent(run, job) as identity:
+        ended = run_engine(_arguments(job), identity=identity, job=job, cancelled=cancelled)
+    if not (directory / RESULTS).exists():
+        raise _no_results(ended)
+    made = report.read(directory / RESULTS)
+    code = report.exit_code(made)
+    if cancelled:
+        channels.cancelled(made, directory)
+        return ExitCode.CANCELLED
+    show_logs(made, directory, job.stream)
+    channels.results(made, directory, _kept(job, made, directory))
+    # Beyond what the report says, the engine may have failed to write what was asked for.
+    return ExitCode.NOT_GOOD if code is ExitCode.OK and ended.code else code
+
+
+def report_(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
+    """Merge the results of several jobs, or take those of another run, and tell them."""
+    merged = merge(collect(job, channels), _matrix(job))
+    directory = _directory(job)
+    directory.mkdir(parents=True, exist_ok=True)
+    report.write(merged, directory / RESULTS)
+    (directory / SUMMARY).write_text(summary(merged), encoding="utf-8")
+    channels.results(merged, directory, ())
+    return report.exit_code(merged)
+
+
+def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
+    """Attach the converted models to the release of the tag. A run that is not good is not released."""
+    tag = job.inputs.tag or job.event.tag
+    if not tag:
+        raise ConfigurationError(
+            f"the event {job.event.name} names no tag to release", "run on a tag, or name one with the input `tag`"
+        )
+    with collected_models(job, channels) as (made, directory):
+        code = report.exit_code(made)
+        if code is not ExitCode.OK:
+            raise ConfigurationError(
+                f"the release {tag} gets no models: {words.verdict(made)}", "convert again until every cell is good"
+            )
+        url = publish(
+            channels.rest,
+            job.event.repository,
+            tag,
+            [Asset(name=each.name, files=each.files) for each in models.converted(made, directory)],
+            extras=[directory / RESULTS, directory / SUMMARY],
+            draft=job.inputs.draft,
+            overwrite=job.inputs.overwrite,
+        )
+    channels.set_outputs({"status": "good", "exit_code": "0", "release_url": url})
+    write(f"release: {url}\n", job.stream)
+    return ExitCode.OK
+
+
+COMMANDS: Mapping[str, Command] = {
+    "validate": validate,
+    "plan": plan,
+    "convert": convert,
+    "report": report_,
+    "release": release,
+}
+
+
+def _load(job: Job) -> RunConfig:
+    """Load the configuration with what the inputs say instead of it."""
+    given = {"workspace_path": job.inputs.workspace_path, "cache_path": job.inputs.cache_path}
+    overrides = {key: value for key, value in given.items() if value}
+    return config.load(Path(job.inputs.config), overrides, working_directory=job.workspace)
+
+
+def _arguments(job: Job) -> list[str]:
+    """Return the engine's command line."""
+    inputs = job.inputs
+    arguments = ["convert", "--config-path", inputs.config]
+    for option, value in (
+        ("--workspace-path", inputs.workspace_path),
+        ("--cache-path", inputs.cache_path),
+        ("--shard", inputs.shard),
+    ):
+        arguments += [option, value] if value else []
+    for option, globs in (("--models", inputs.models), ("--cells", inputs.cells)):
+        arguments += [option, *globs] if globs else []
+    return [*arguments, "--verbose"] if inputs.verbose else arguments
+
+
+def _directory(job: Job) -> Path:
+    return job.workspace / (job.inputs.workspace_path or "navigator_workspace")
+
+
+def _kept(job: Job, made: Report, directory: Path) -> tuple[models.Kept, ...]:
+    match job.inputs.artifacts:
+        case "all":
+            return models.everything(made, directory)
+        case "converted":
+            return models.converted(made, directory)
+        case _:
+            return ()
+
+
+def _matrix(job: Job) -> Json:
+    if not job.inputs.matrix:
+        return None
+    try:
+        return json.loads(job.inputs.matrix)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the input `matrix` is not JSON: {error}", "pass the output `matrix` of the command `plan`"
+        ) from error
+
+
+def _no_results(ended: Ended) -> NavigatorError:
+    """Return why the engine ended before it had results; its last words are an error of its own."""
+    kinds: Mapping[int, type[NavigatorError]] = {2: ConfigurationError, 3: NothingToDoError}
+    said = ended.last_words or f"the engine ended with code {ended.code} and said nothing"
+    return kinds.get(ended.code, NavigatorError)(f"no cell was converted\n{said}")

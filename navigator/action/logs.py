@@ -1,0 +1,46 @@
+"""The logs of cells that failed, in the job's log: each in a group, and nothing in it can be a workflow command."""
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import TextIO
+
+from navigator.publish.workflow import group, quoted
+from navigator.records import Report
+from navigator.render.streams import write
+from navigator.render.words import clean, lines
+from navigator.report import is_bad
+
+# Converters write megabytes; their reason is at the end. Everything is in the artifact, where `artifacts` is `all`.
+_LINES = 200
+_LOGS = 20
+
+
+def show_logs(report: Report, directory: Path, stream: TextIO) -> None:
+    """Show the end of the log of each bad cell; blocked ones share theirs with the culprit."""
+    shown: set[Path] = set()
+    for result in report.results:
+        path = result.status.log_path
+        if not is_bad(result) or path is None or path in shown or len(shown) == _LOGS:
+            continue
+        shown.add(path)
+        found = _tail(path, directory / "logs")
+        if found:
+            with group(f"{clean(result.model_name)} {clean(result.cell)}: {path.name}", stream), quoted(stream):
+                write("\n".join([*found, ""]), stream)
+
+
+def _tail(path: Path, logs: Path) -> list[str]:
+    """Return the last lines of a log. A link, or a path that leads elsewhere, is not followed: models wrote there."""
+    if path.parent.parent != logs:
+        return []
+    try:
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            log = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return []
+    with os.fdopen(log, encoding="utf-8", errors="replace") as file:
+        return lines("\n".join(deque((line.rstrip("\n") for line in file), _LINES)))

@@ -1,0 +1,84 @@
+"""The action from its variables to its exit code: tokens hidden first, then inputs, then the command.
+
+Owns what fails the job, and the last resort for errors. A result is never lost to an error of publishing.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from navigator import __version__
+from navigator.action.cancelled import Cancelled
+from navigator.action.channels import Channels
+from navigator.action.commands import COMMANDS
+from navigator.action.inputs import Inputs, read_inputs
+from navigator.action.job import Job
+from navigator.action.secrets import Secrets, hide
+from navigator.errors import ExitCode, NavigatorError
+from navigator.publish.event import read_event
+from navigator.publish.rest import Budget
+from navigator.publish.workflow import command, defused
+from navigator.render.streams import open_missing, write
+
+# Uploading models takes most of it; the job's own time limit ends what is longer.
+_PUBLISHING_SECONDS = 3600.0
+
+# A runner kills a cancelled job 10 s after its first signal. The engine has had 3 of them by then.
+_CANCELLED_SECONDS = 3.0
+
+
+def main(environment: MutableMapping[str, str]) -> int:
+    """Run the action and return the exit code of its step.
+
+    Args:
+        environment: os.environ, from which the tokens are taken away.
+    """
+    secrets = hide(environment)
+    open_missing()
+    budget = Budget(_PUBLISHING_SECONDS)
+    cancelled = Cancelled(lambda: budget.shorten(_CANCELLED_SECONDS + 3.0))
+    try:
+        job = _job(environment, secrets)
+    except NavigatorError as error:
+        write(f"{command('error', str(error))}\n", sys.stdout)
+        return error.exit_code
+    os.chdir(job.workspace)
+    code = _run(job, Channels(job, budget), cancelled)
+    return 0 if _forgiven(code, job.inputs) else code
+
+
+def _job(environment: MutableMapping[str, str], secrets: Secrets) -> Job:
+    return Job(
+        inputs=read_inputs(environment),
+        event=read_event(environment),
+        secrets=secrets,
+        environment=dict(environment),
+        workspace=Path(environment.get("GITHUB_WORKSPACE") or Path.cwd()),
+        stream=sys.stdout,
+    )
+
+
+def _run(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
+    try:
+        return COMMANDS[job.inputs.command](job, channels, cancelled)
+    except NavigatorError as error:
+        write(f"{defused(str(error))}\n", job.stream)
+        channels.wrong(error)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last resort: an error of ours, said as such
+        write(defused(traceback.format_exc()), job.stream)
+        bug = NavigatorError(
+            f"a bug in model-navigator {__version__}: {type(error).__name__}: {error}",
+            "please report it with the lines of the log above",
+        )
+        channels.wrong(bug)
+        return ExitCode.BUG
+
+
+def _forgiven(code: ExitCode, inputs: Inputs) -> bool:
+    """Tell whether the job passes although its work did not end well. A cancelled one never does."""
+    if inputs.fail_on == "never":
+        return code is not ExitCode.CANCELLED
+    return inputs.fail_on == "error" and code is ExitCode.NOT_GOOD

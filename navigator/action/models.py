@@ -1,0 +1,58 @@
+"""Which files of a run are kept: as artifacts of the run and as assets of a release.
+
+A run's directory was written by code that nobody has to trust: only regular files inside of it are taken, no links.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from navigator.publish.zipped import files_below
+from navigator.records import CellResult, Report, State
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """One converted model.
+
+    `directory` tells it from the others inside an archive; `files` are its files by their name in that directory.
+    """
+
+    directory: str
+    files: tuple[tuple[str, Path], ...]
+
+    @property
+    def name(self) -> str:
+        """A file name of its own: the model's, the cell's, and the suffix where it is a single file."""
+        flat = _UNSAFE.sub("_", self.directory.replace("/", "-"))
+        return f"{flat}{PurePath(self.files[0][0]).suffix}" if len(self.files) == 1 else flat
+
+
+def converted(report: Report, directory: Path) -> tuple[Kept, ...]:
+    """Return the converted models that were asked for and passed."""
+    return _kept(report, directory, lambda each: each.status.state is State.PASSED and not each.intermediate)
+
+
+def everything(report: Report, directory: Path) -> tuple[Kept, ...]:
+    """Return every artifact that was made, whatever became of it, and the logs."""
+    logs = tuple(files_below(directory / "logs")) if (directory / "logs").is_dir() else ()
+    found = _kept(report, directory, lambda _: True)
+    return (*found, Kept(directory="logs", files=logs)) if logs else found
+
+
+def _kept(report: Report, directory: Path, wanted: Callable[[CellResult], bool]) -> tuple[Kept, ...]:
+    found = []
+    for result in report.results:
+        if result.output_model is None or not wanted(result):
+            continue
+        # The report may have been made on another machine, or by a model: only the two names of its path count.
+        model, cell = result.output_model.path.parts[-3:-1]
+        place = directory / "converted" / model / cell
+        if {model, cell} & {"", ".", ".."} or not place.is_dir():
+            continue
+        if files := tuple(files_below(place)):
+            found.append(Kept(directory=f"{model}/{cell}", files=files))
+    return tuple(found)
