@@ -60,8 +60,13 @@ def select(plan: Plan, *, models: Sequence[str] = (), cells: Sequence[str] = ())
         if chosen:
             on_the_way = {label for cell in chosen if cell.state is None for label in cell.steps}
             shown = tuple(cell for cell in model.cells if cell in chosen or cell.label in on_the_way)
-            kept.append(replace(model, cells=shown, steps=_needed(model.steps, chosen)))
+            kept.append(part(model, shown))
     return Plan(models=tuple(kept))
+
+
+def part(model: ModelPlan, cells: tuple[Cell, ...]) -> ModelPlan:
+    """Return `model` with these of its cells only, and the steps that they need."""
+    return replace(model, cells=cells, steps=_needed(model.steps, cells))
 
 
 def configurations(model: ModelConfig, opsets: Sequence[int | None]) -> Iterator[Configuration]:

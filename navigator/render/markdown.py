@@ -31,6 +31,9 @@ _VERDICT_MARKS: Mapping[ExitCode, str] = {ExitCode.OK: "✅", ExitCode.NOT_GOOD:
 # A model with hundreds of outputs is explained by its worst ones.
 _OUTPUTS = 5
 
+# Of cells that share a reason, so many are named where there is no room for all.
+_BRIEFLY = 5
+
 # Room for the sentence that says what was left out.
 _RESERVE_CHARS = 400
 
@@ -99,7 +102,8 @@ def _header(report: Report) -> str:
     mark = _VERDICT_MARKS.get(exit_code(report), "⚠️")
     warned = sum(bool(result.warnings) for result in report.results)
     warning = f" — ⚠️ the verification of {words.count(warned, 'cell')} proves little, see below" if warned else ""
-    return f"## {mark} {words.verdict(report)}\n\n{words.tally(report)}{warning}"
+    shard = f"; shard {text(report.shard)}" if report.shard else ""
+    return f"## {mark} {words.verdict(report)}\n\n{words.tally(report)}{shard}{warning}"
 
 
 def _failures(report: Report) -> list[_Section]:
@@ -111,17 +115,17 @@ def _failures(report: Report) -> list[_Section]:
         sections.append(_Section(kind="details of failing cells", text=_failure(result, title), brief=brief))
     lines, titles = [], []
     for group in words.followers(report):
-        cells = ", ".join(map(code, group.cells))
-        who = f"- {MARKS[group.state]} {code(group.model_name)} / {cells}: "
+        who = f"- {MARKS[group.state]} {code(group.model_name)} / "
+        more = f" and {len(group.cells) - _BRIEFLY} more" if len(group.cells) > _BRIEFLY else ""
+        titles.append(f"{who}{', '.join(map(code, group.cells[:_BRIEFLY]))}{more}: {words.word(group.state)}")
         # The message of the others says the state.
         state = "unavailable: " if group.state is State.UNAVAILABLE else ""
-        told = [f"{who}{state}{text(group.reason, 300)}"]
+        told = [f"{who}{', '.join(map(code, group.cells))}: {state}{text(group.reason, 300)}"]
         if group.remedy:
             told.append(f"**What to do:** {text(group.remedy)}")
         if group.log_path is not None:
             told.append(f"Log: {code(str(group.log_path), 1000)}")
         lines.append("\\\n  ".join(told))
-        titles.append(who + words.word(group.state))
     if lines:
         whole = "\n".join(["### Blocked, unavailable or undecided", "", *lines])
         sections.append(_Section(kind="reasons of blocked cells", text=whole, brief="\n".join(titles)))

@@ -85,7 +85,8 @@ def report_lines(report: Report) -> Iterator[Line]:
             yield Line(f"{clean(name)}: {clean(sentence)}", _WARNED)
     for note in (*report.notes, *report.environment.notes):
         yield Line(clean(note))
-    yield Line(f"{words.verdict(report)}: {words.tally(report)}", _BAD if failures or followers else _HEADING)
+    shard = f"; shard {clean(report.shard)}" if report.shard else ""
+    yield Line(f"{words.verdict(report)}: {words.tally(report)}{shard}", _BAD if failures or followers else _HEADING)
 
 
 def _failure(result: CellResult) -> Iterator[Line]:

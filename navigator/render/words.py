@@ -30,7 +30,8 @@ _TOLD = (
     "numpy",
 )
 
-_FOLLOWERS = (State.BLOCKED, State.CANCELLED, State.UNAVAILABLE)
+# Nothing of their own went wrong with cells in these.
+FOLLOWERS = (State.BLOCKED, State.CANCELLED, State.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ def verdict(report: Report) -> str:
     code = exit_code(report)
     if code is ExitCode.CANCELLED:
         undecided = states.count(State.CANCELLED)
+        if not undecided:
+            return "Not finished: results are missing"
         also = f", {_are(len(bad))} not good" if bad else ""
         return f"Not finished: {undecided} of {count(len(counted), 'cell')} undecided{also}"
     if code is ExitCode.NOT_GOOD:
@@ -77,6 +80,11 @@ def tally(report: Report) -> str:
     return "; ".join([", ".join(parts), *from_cache, seconds(report.seconds)])
 
 
+def description(report: Report) -> str:
+    """Return the outcome of a run in the 140 characters that GitHub shows of a commit status."""
+    return shorten(f"{verdict(report)}; {tally(report)}", 140)
+
+
 def is_absent(result: CellResult) -> bool:
     """Tell whether a cell was not tried, and nobody expected it to be."""
     return result.status.state in (State.NOT_APPLICABLE, State.UNAVAILABLE) and not is_bad(result)
@@ -84,12 +92,12 @@ def is_absent(result: CellResult) -> bool:
 
 def failures(report: Report) -> tuple[CellResult, ...]:
     """Return the cells that were tried and fail the run; `followers` has the others."""
-    return tuple(result for result in report.results if is_bad(result) and result.status.state not in _FOLLOWERS)
+    return tuple(result for result in report.results if is_bad(result) and result.status.state not in FOLLOWERS)
 
 
 def followers(report: Report) -> tuple[Absent, ...]:
     """Return the cells that fail the run although nothing of their own went wrong. Same reasons together."""
-    return _alike(result for result in report.results if is_bad(result) and result.status.state in _FOLLOWERS)
+    return _alike(result for result in report.results if is_bad(result) and result.status.state in FOLLOWERS)
 
 
 def models(results: Iterable[CellResult]) -> Mapping[str, tuple[CellResult, ...]]:
@@ -220,6 +228,8 @@ def source_bytes(result: CellResult) -> int | None:
 
 def environment(host: Host) -> str:
     """Return the machine and the versions that explain a result, on one line."""
+    if not host.system:
+        return "No machine left results"
     versions = [f"{name} {host.versions[name]}" for name in _TOLD if name in host.versions]
     gpus = [f"{gpu.name} ({size(gpu.memory_bytes)}, driver {gpu.driver_version})" for gpu in host.gpus] or ["no GPU"]
     cores = f"{host.cpu} ({count(host.cpu_count, 'core')}, {size(host.memory_bytes)})"

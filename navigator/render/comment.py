@@ -1,0 +1,131 @@
+"""What a pull request is told in one comment: the report, or why nothing was run. Pure.
+
+Owns the comment's first line, by which it is found again, and its length. When to comment is `navigator.publish`'s.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from navigator.config import InvalidConfigurationError
+from navigator.errors import NavigatorError
+from navigator.records import Report
+from navigator.render import words
+from navigator.render.escape import code, text
+from navigator.render.markdown import summary
+
+# GitHub refuses a comment of more characters. In UTF-8 they are at most 262,140 bytes, and 262,144 is the other limit.
+LIMIT_CHARS = 65_535
+
+_KEY_CHARS = 150
+
+# Nothing in here can end a link of markdown or begin another.
+_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@&=%+,;-]+")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Links:
+    """Where the reader goes from here; "" where there is nothing. `models_digest` is "sha256:..." of the artifact."""
+
+    run_url: str = ""
+    models_url: str = ""
+    models_size_bytes: int = 0
+    models_digest: str = ""
+    results_url: str = ""
+
+
+def marker(key: str) -> str:
+    """Return what a comment about `key` starts with: the same for no other key."""
+    # Two hyphens and a closing bracket end an HTML comment; a bracket is always encoded.
+    encoded = quote(key, safe=" /", errors="replace").replace("--", "-%2D")
+    if len(encoded) > _KEY_CHARS:
+        encoded = f"{encoded[:_KEY_CHARS]}~{_short_digest(key)}"
+    return f"<!-- model-navigator:{encoded} outcome:"
+
+
+def outcome(what: Report | NavigatorError) -> str:
+    """Return 16 hexadecimal digits that differ where a reader would see another outcome."""
+    if isinstance(what, Report):
+        states = sorted((each.model_name, each.cell, str(each.status.state)) for each in what.results)
+        return _short_digest(json.dumps([states, what.complete]))
+    return _short_digest(json.dumps(_problems(what)))
+
+
+def comment(report: Report, *, key: str, links: Links, title: str = "", limit_chars: int = LIMIT_CHARS) -> str:
+    """Return the comment's markdown, failing cells first.
+
+    Args:
+        report: finished or not.
+        key: tells this comment from others on the same pull request.
+        links: where the artifacts and the job are.
+        title: what stands above the summary, such as the name of the job.
+        limit_chars: the comment is no longer, see `navigator.render.markdown.summary`.
+    """
+    first, last = _frame(outcome(report), key, links, title)
+    room = limit_chars - len(first) - len(last)
+    return f"{first}{summary(report, limit_chars=room)}{last}"
+
+
+def problem_text(
+    error: NavigatorError, *, key: str, links: Links | None = None, title: str = "", limit_chars: int = LIMIT_CHARS
+) -> str:
+    """Return the comment of a run that did not start: each problem with its place and what to do."""
+    first, last = _frame(outcome(error), key, links or Links(), title)
+    problems = _problems(error)
+    wrong = isinstance(error, InvalidConfigurationError)
+    what = f"The configuration is wrong: {words.count(len(problems), 'problem')}" if wrong else "The run did not start"
+    lines = [_problem(*each) for each in problems]
+    head = f"{first}## ❌ {what}\n\nNothing was converted.\n\n"
+    room = limit_chars - len(head) - len(last)
+    kept = lines
+    while kept and len(_list(kept, len(lines))) > room:
+        kept = kept[:-1]
+    return f"{head}{_list(kept, len(lines))}{last}"
+
+
+def _frame(outcome: str, key: str, links: Links, title: str) -> tuple[str, str]:
+    """Return what stands before and after the text of a comment."""
+    head = f"**{text(title, 200)}**\n\n" if words.clean(title) else ""
+    shown = _links(links)
+    return f"{marker(key)}{outcome} -->\n{head}", f"\n{shown}\n" if shown else ""
+
+
+def _links(links: Links) -> str:
+    about = [words.size(links.models_size_bytes)] if links.models_size_bytes > 0 else []
+    if _DIGEST.fullmatch(links.models_digest):
+        about.append(f"sha256 {code(links.models_digest[7:19])}")
+    named = [
+        ("Converted models", links.models_url, f" ({', '.join(about)})" if about else ""),
+        ("Results", links.results_url, ""),
+        ("Job", links.run_url, ""),
+    ]
+    return " · ".join(f"[{name}]({url}){more}" for name, url, more in named if _URL.fullmatch(url))
+
+
+def _problems(error: NavigatorError) -> list[tuple[str, str, str]]:
+    """Return place, message and hint of each problem."""
+    if not isinstance(error, InvalidConfigurationError):
+        return [("", error.message, error.hint)]
+    found = []
+    for each in error.problems:
+        place = [str(part) for part in (each.path, each.line, each.column) if part is not None]
+        found.append((":".join(place), each.message, each.hint))
+    return found
+
+
+def _problem(place: str, message: str, hint: str) -> str:
+    line = f"- {code(place)}: {text(message, 2000)}" if place else f"- {text(message, 2000)}"
+    return f"{line}\\\n  **What to do:** {text(hint)}" if hint else line
+
+
+def _list(lines: Sequence[str], total: int) -> str:
+    more = [f"- and {total - len(lines)} more"] if len(lines) < total else []
+    return "\n".join([*lines, *more]) + "\n"
+
+
+def _short_digest(content: str) -> str:
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
