@@ -83,10 +83,10 @@ class Channels:
             self._annotate(of_problems(error.problems, self._job.workspace))
         else:
             self._annotate([Annotation(level=Level.ERROR, message=str(error))])
-        text = problem_text(error, key=self._job.key)
+        text = problem_text(error, key=self._job.key, links=self._links)
         self._summarise(text)
         self.set_outputs({"status": "error", "exit_code": str(int(error.exit_code))})
-        self._comment(text, outcome="error", good=False)
+        self._comment(text, outcome=outcome(error), good=False)
         self._check("failure", error.message, text, ())
         self._set_status("error", error.message)
 
@@ -173,7 +173,7 @@ class Channels:
 
     def _keep(self, name: str, files: Sequence[tuple[str, Path]], *, archive: bool = True) -> Artifact:
         inputs = self._job.inputs
-        return self.artifacts.upload(
+        made = self.artifacts.upload(
             name,
             files,
             retention_days=inputs.retention_days,
@@ -181,6 +181,9 @@ class Channels:
             overwrite=inputs.overwrite,
             archive=archive,
         )
+        while self.artifacts.warnings:
+            self.warn(self.artifacts.warnings.pop(0))
+        return made
 
     def _models(self, made: Artifact) -> None:
         url = self._url(made)

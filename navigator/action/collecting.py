@@ -39,7 +39,7 @@ def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
     """
     with tempfile.TemporaryDirectory() as directory:
         found = tuple(report.read(place / RESULTS) for place in _results(job, channels, Path(directory)))
-    if not found:
+    if not found and not job.inputs.matrix:
         raise ConfigurationError(
             f"there are no results to report: no artifact is called {job.inputs.artifact_name}-results",
             "run the command `convert` before this, with the same `artifact_name`, or name the directory where its "

@@ -98,7 +98,7 @@ def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
         raise ConfigurationError(
             f"the event {job.event.name} names no tag to release", "run on a tag, or name one with the input `tag`"
         )
-    with collected_models(job, channels) as (made, directory):
+    with collected_models(job, channels, _directory(job)) as (made, directory):
         code = report.exit_code(made)
         if code is not ExitCode.OK:
             raise ConfigurationError(
@@ -150,7 +150,14 @@ def _arguments(job: Job) -> list[str]:
 
 
 def _directory(job: Job) -> Path:
-    return job.workspace / (job.inputs.workspace_path or "navigator_workspace")
+    """Return where results are: a job that only reports may have no checkout, and no configuration to say so."""
+    usual = job.workspace / (job.inputs.workspace_path or "navigator_workspace")
+    if job.inputs.workspace_path or not (job.workspace / job.inputs.config).is_file():
+        return usual
+    try:
+        return _load(job).workspace_path
+    except ConfigurationError:
+        return usual
 
 
 def _kept(job: Job, made: Report, directory: Path) -> tuple[models.Kept, ...]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from navigator.workers import linux
 from navigator.workers.environment import is_secret
 
-_TOKEN = ("INPUT_TOKEN", "GITHUB_TOKEN")
-_RUNTIME_TOKEN = "ACTIONS_RUNTIME_TOKEN"
+_FOR_REST = ("INPUT_TOKEN", "GITHUB_TOKEN")
+_FOR_ARTIFACTS = "ACTIONS_RUNTIME_TOKEN"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +36,6 @@ def hide(environment: MutableMapping[str, str]) -> Secrets:
     linux.become_undumpable()
     taken = {name: environment.pop(name) for name in [*environment] if is_secret(name)}
     return Secrets(
-        token=next((taken[name] for name in _TOKEN if taken.get(name)), ""),
-        runtime_token=taken.get(_RUNTIME_TOKEN, ""),
+        token=next((taken[name] for name in _FOR_REST if taken.get(name)), ""),
+        runtime_token=taken.get(_FOR_ARTIFACTS, ""),
     )
