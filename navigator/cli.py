@@ -7,24 +7,29 @@ to a wrong configuration stay under 0.3 s.
 import argparse
 import difflib
 import json
+import os
 import re
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from navigator import __version__, config
-from navigator.errors import ExitCode, NavigatorError, NothingToDoError
-from navigator.records import Plan, RunConfig, to_data
+from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
+from navigator.records import Json, Plan, RunConfig, to_data
 from navigator.render.streams import open_missing, write
 
 if TYPE_CHECKING:
     from navigator.records import Host
 
 DEFAULT_CONFIG = "navigator.yaml"
+_RESULTS = "convert_results.yaml"
+
+# GitHub's limit for the outputs of a job, of which a matrix is one.
+_MATRIX_BYTES = 2**20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,6 +90,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     )
     config.add_options(convert)
     config.add_filters(convert)
+    what = "only this part of the run, e.g. 3/7, of what the filters leave; `plan --matrix` lists the parts"
+    convert.add_argument("--shard", default="", metavar="I/N", help=what)
     convert.set_defaults(verb=_convert)
 
     what = "check a navigator.yaml and report all of its problems"
@@ -96,10 +103,23 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     what = "print every cell, its steps, and why it cannot run here"
     plan = verbs.add_parser("plan", help=what, description=f"{what.capitalize()}. Runs no model.", **common)
     config.add_file(plan)
-    plan.add_argument("--json", action="store_true", help="print JSON")
+    form = plan.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--matrix", action="store_true", help="print a job matrix for GitHub: the run in shards")
+    plan.add_argument("--max-shards", type=int, default=16, metavar="N", help="at most so many (default: 16)")
     config.add_filters(plan)
     plan.set_defaults(verb=_plan)
-    return parser, {"convert": convert, "validate": validate, "plan": plan}
+
+    what = "merge the results of shards into one report"
+    report = verbs.add_parser("report", help=what, description=f"{what.capitalize()}. Runs no model.", **common)
+    what = f"a results file, or a directory with any number of {_RESULTS} in it"
+    report.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=what)
+    what = "where to write the merged results and summary (default: navigator_report)"
+    report.add_argument("--output", type=Path, default=Path("navigator_report"), metavar="DIR", help=what)
+    what = "what `plan --matrix` printed, or a file of it: planned cells that are missing are then reported"
+    report.add_argument("--matrix", default="", metavar="FILE|JSON", help=what)
+    report.set_defaults(verb=_report)
+    return parser, {"convert": convert, "validate": validate, "plan": plan, "report": report}
 
 
 def _validate(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
@@ -113,6 +133,11 @@ def _plan(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
 
     run = config.load(namespace.file, {}, working_directory=Path.cwd(), allow_outside=namespace.allow_outside)
     plan = _planned(run, _host(run), namespace)
+    if namespace.matrix:
+        from navigator.shards import matrix
+
+        _say(json.dumps(matrix(plan, namespace.max_shards)))
+        return ExitCode.OK
     _say(json.dumps(to_data(plan), indent=2) if namespace.json else plan_text(plan))
     return ExitCode.OK
 
@@ -124,12 +149,32 @@ def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
     started = time.monotonic()
     run = _load(namespace)
     host = _host(run)
-    plan = _planned(run, host, namespace)
+    plan = _shard(_planned(run, host, namespace), namespace.shard)
     notes = (*config.notes(run), *(f"{each.config.model_name}: {note}" for each in plan.models for note in each.notes))
-    # A reproduction must not clean away what the run made.
-    command = f"model-navigator {shlex.join(each for each in arguments if each != '--override-workspace')}"
+    command = f"model-navigator {shlex.join(_reproducing(arguments))}"
     with Workspace(run.workspace_path, clean=run.override_workspace) as workspace:
-        return convert(plan, run, host, workspace, notes=notes, command=command, started=started)
+        return convert(plan, run, host, workspace, notes=notes, command=command, started=started, shard=namespace.shard)
+
+
+def _report(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
+    from navigator import report
+    from navigator.merge import merge
+    from navigator.render.console import show_summary, shown
+    from navigator.render.markdown import summary
+
+    matrix = _matrix(namespace.matrix) if namespace.matrix else None
+    files = dict.fromkeys(file.resolve() for path in namespace.paths for file in _results(path, namespace.output))
+    if not files and matrix is None:
+        where = ", ".join(str(path) for path in namespace.paths)
+        raise ConfigurationError(f"{where}: no {_RESULTS}", "name the directories where `convert` wrote its results")
+    merged = merge([report.read(file) for file in files], matrix)
+    results, markdown = namespace.output / _RESULTS, namespace.output / "summary.md"
+    namespace.output.mkdir(parents=True, exist_ok=True)
+    report.write(merged, results)
+    markdown.write_text(summary(merged), encoding="utf-8")
+    show_summary(merged)
+    _say(f"results: {shown(results)}\nsummary: {shown(markdown)}")
+    return report.exit_code(merged)
 
 
 def _load(namespace: argparse.Namespace) -> RunConfig:
@@ -177,6 +222,64 @@ def _planned(run: RunConfig, host: "Host", namespace: argparse.Namespace) -> Pla
             "the cells are\n    " + "\n    ".join(known),
         )
     return chosen
+
+
+def _shard(plan: Plan, shard: str) -> Plan:
+    """Return the part of `plan` to convert here; "" is all of it.
+
+    Raises:
+        NothingToDoError: the plan has fewer parts that can be parted.
+    """
+    if not shard:
+        return plan
+    from navigator.shards import choose
+
+    chosen = choose(plan, shard)
+    if not chosen.models:
+        raise NothingToDoError(
+            f"shard {shard} holds no cell: what is made from one another stays together",
+            "take the shards that `model-navigator plan --matrix` prints, with the same filters",
+        )
+    return chosen
+
+
+def _reproducing(arguments: list[str]) -> Iterator[str]:
+    """Yield what a reproduction repeats: it must not clean away what the run made, and names its cells itself."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--shard":
+            next(words, None)
+        elif word != "--override-workspace" and not word.startswith("--shard="):
+            yield word
+
+
+def _results(path: Path, output: Path) -> Iterator[Path]:
+    """Yield the results file at or below `path`, but for what an earlier `report` wrote to `output`.
+
+    Links are not followed: a downloaded artifact may hold any.
+    """
+    if not path.is_dir():
+        yield path
+        return
+    for directory, below, files in os.walk(path):
+        below[:] = sorted(name for name in below if (Path(directory) / name).resolve() != output.resolve())
+        file = Path(directory) / _RESULTS
+        if _RESULTS in files and file.is_file() and not file.is_symlink():
+            yield file
+
+
+def _matrix(given: str) -> Json:
+    """Return the job matrix that is given as JSON or as a file of it."""
+    what = "--matrix" if given.lstrip().startswith("{") else given
+    try:
+        if what == given:
+            with Path(given).open("rb") as file:
+                given = file.read(_MATRIX_BYTES).decode()
+        return json.loads(given)
+    except (OSError, ValueError, RecursionError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        hint = "give what `model-navigator plan --matrix` printed, or a file of it"
+        raise ConfigurationError(f"{what}: not a job matrix: {why}", hint) from error
 
 
 def _count(number: int, noun: str) -> str:

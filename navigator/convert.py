@@ -29,13 +29,21 @@ class _Record:
     """The report of a run on disk. `unwritten` says which of its files could not be written, and why."""
 
     def __init__(
-        self, host: Host, workspace: Workspace, cache: Cache | None, *, notes: tuple[str, ...], started: float
+        self,
+        host: Host,
+        workspace: Workspace,
+        cache: Cache | None,
+        *,
+        notes: tuple[str, ...],
+        started: float,
+        shard: str,
     ) -> None:
         self._host = host
         self._workspace = workspace
         self._cache = cache
         self._notes = notes
         self._started = started
+        self._shard = shard
         self.unwritten: list[str] = []
 
     def write(self, execution: Execution, *, complete: bool = False, more: tuple[str, ...] = ()) -> Report:
@@ -46,6 +54,7 @@ class _Record:
             notes=(*self._notes, *execution.notes(), *(self._cache.notes if self._cache else ()), *more),
             seconds=time.monotonic() - self._started,
             complete=complete,
+            shard=self._shard,
         )
         results = self._workspace.results
         self.unwritten = _trouble(lambda: report.write(built, results), results)
@@ -68,6 +77,7 @@ def convert(
     notes: tuple[str, ...],
     command: str,
     started: float,
+    shard: str = "",
 ) -> ExitCode:
     """Execute `plan` and return the exit code; results and summary are written whatever happens.
 
@@ -79,9 +89,10 @@ def convert(
         notes: what the report says beside the results.
         command: this run's command line, for the reproduction of failures.
         started: when the run began, by time.monotonic().
+        shard: which part of a run `plan` is, see `Report`; `output_path` is for whole runs then.
     """
     cache = Cache(run.cache_path, limit_bytes=run.cache_size_bytes) if run.cache_path else None
-    record = _Record(host, workspace, cache, notes=notes, started=started)
+    record = _Record(host, workspace, cache, notes=notes, started=started, shard=shard)
     progress = Progress(plan)
 
     execution = Execution(
@@ -108,7 +119,7 @@ def convert(
         cancelled = True
     finally:
         more = ("interrupted: the cells that were not decided are marked cancelled",) if cancelled else ()
-        delivered = [deliver(model, execution.results()) for model in plan.models if model.config.output_path]
+        delivered = _delivered(plan, execution, shard)
         lines = (*more, *(line for line, _ in delivered))
         final = record.end(execution, complete=not cancelled and sys.exc_info()[0] is None, more=lines)
     _show(final, record, workspace)
@@ -117,6 +128,14 @@ def convert(
     # What was asked for and could not be written is no success.
     fine = not record.unwritten and all(done for _, done in delivered)
     return report.exit_code(final) if fine else ExitCode.NOT_GOOD
+
+
+def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, bool]]:
+    """Write `output_path` of each model that has one; say what was done, and whether it is what was asked for."""
+    wanted = [model for model in plan.models if model.config.output_path]
+    if wanted and shard:
+        return [(f"output_path is not written, since this is only shard {shard} of the run", True)]
+    return [deliver(model, execution.results()) for model in wanted]
 
 
 def _ended(unit: Unit, written: Report, progress: Progress, logs: Workspace | None) -> None:

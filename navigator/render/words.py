@@ -59,7 +59,8 @@ def verdict(report: Report) -> str:
         also = f", {_are(len(bad))} not good" if bad else ""
         return f"Not finished: {undecided} of {count(len(counted), 'cell')} undecided{also}"
     if code is ExitCode.NOT_GOOD:
-        return f"{len(bad)} of {count(len(counted), 'cell')} {'is' if len(bad) == 1 else 'are'} not good"
+        unfinished = "" if report.complete else ", and the run is not complete"
+        return f"{len(bad)} of {count(len(counted), 'cell')} {'is' if len(bad) == 1 else 'are'} not good{unfinished}"
     if code is ExitCode.NOTHING_TO_DO:
         return "Nothing was converted: no cell can be made on this machine"
     passed, unverified = states.count(State.PASSED), states.count(State.UNVERIFIED)

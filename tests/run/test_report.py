@@ -1,0 +1,181 @@
+"""Shards as machines convert them, and their reports merged: from the command line, with real conversions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from navigator.cli import main
+from navigator.config import schema_path
+
+TWO = """\
+models:
+  - model_name: tiny
+    model_path: tiny.onnx
+    target_formats: [onnx, trt]
+    onnx_opsets: [13, 17]
+    max_batch_size: 2
+  - model_name: other
+    model_path: tiny.onnx
+    target_formats: [onnx, torchscript]
+    max_batch_size: 2
+"""
+
+
+def states(results: Path) -> dict[tuple[str, str], str]:
+    data = yaml.safe_load(results.read_text())
+    return {(each["model_name"], each["cell"]): each["status"]["state"] for each in data["results"]}
+
+
+@pytest.fixture
+def planned(project: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    (project / "navigator.yaml").write_text(TWO)
+    assert main(["plan", "navigator.yaml", "--matrix", "--max-shards", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1, "a matrix is one line"
+    matrix: dict[str, Any] = json.loads(printed)
+    return matrix
+
+
+@pytest.fixture
+def converted(project: Path, planned: dict[str, Any]) -> Path:
+    """Convert each shard in a workspace of its own, as two machines would."""
+    for number, job in enumerate(planned["include"]):
+        workspace = f"jobs/{number}/navigator_workspace"
+        main(["convert", "--shard", job["shard"], "--workspace-path", workspace])
+    return project / "jobs"
+
+
+def test_shards_that_are_merged_have_the_states_of_the_whole_run(
+    project: Path, planned: dict[str, Any], converted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = main(["convert"])
+    capsys.readouterr()
+
+    code = main(["report", "jobs", "--matrix", json.dumps(planned), "--output", "merged"])
+
+    said = capsys.readouterr().out
+    merged = project / "merged" / "convert_results.yaml"
+    assert states(merged) == states(project / "navigator_workspace" / "convert_results.yaml")
+    assert code == whole
+    data = yaml.safe_load(merged.read_text())
+    assert (data["complete"], data["shard"]) == (True, "")
+    assert not [note for note in data["notes"] if "shard" in note]
+    jsonschema.validate(data, json.loads(schema_path("convert_results.schema.json").read_text()))
+    parts = [states(path) for path in sorted(converted.rglob("convert_results.yaml"))]
+    assert len(parts) == 2
+    assert all(parts)
+    assert not set(parts[0]) & set(parts[1])
+    assert "results: merged/convert_results.yaml\n" in said
+    assert (project / "merged" / "summary.md").read_text().splitlines()[0] in (
+        f"## {mark} {verdict(said)}" for mark in "✅❌"
+    )
+
+
+def verdict(said: str) -> str:
+    return next(line for line in said.splitlines() if "not good" in line or "match" in line).partition(":")[0]
+
+
+def test_a_shard_says_which_it_is_and_reproduces_without(project: Path) -> None:
+    (project / "broken.onnx").write_bytes(b"no model")
+    (project / "navigator.yaml").write_text("model_name: broken\nmodel_path: broken.onnx\ntarget_formats: [onnx]\n")
+
+    assert main(["convert", "--shard", "1/1", "--override-workspace"]) == 1
+
+    made = yaml.safe_load((project / "navigator_workspace/convert_results.yaml").read_text())
+    assert made["shard"] == "1/1"
+    assert "; shard 1/1" in (project / "navigator_workspace/summary.md").read_text().splitlines()[2]
+    again = "model-navigator convert --models broken --cells onnx --verbose"
+    assert [each["reproduce"] for each in made["results"]] == [again]
+
+
+def test_a_shard_that_left_nothing_is_named_and_fails_the_run(
+    project: Path, planned: dict[str, Any], converted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "matrix.json").write_text(json.dumps(planned))
+    lost = planned["include"][1]
+
+    code = main(["report", "jobs/0", "--matrix", "matrix.json"])
+
+    assert code == 130
+    said = capsys.readouterr().out
+    assert "shard 2/2 left no results: look at the job, and run it again" in said
+    merged = project / "navigator_report" / "convert_results.yaml"
+    cancelled = {"/".join(key) for key, state in states(merged).items() if state == "cancelled"}
+    assert cancelled == set(lost["cells"])
+    data = yaml.safe_load(merged.read_text())
+    jsonschema.validate(data, json.loads(schema_path("convert_results.schema.json").read_text()))
+
+    # Without the matrix the cells are not known, but that one of two is missing is.
+    assert main(["report", "jobs/0/navigator_workspace/convert_results.yaml"]) == 1
+    said = capsys.readouterr().out
+    assert "shard 2/2 left no results" in said
+    assert "2 of 4 cells are not good, and the run is not complete: " in said
+
+
+def test_what_an_earlier_report_wrote_is_not_merged_again(project: Path, converted: Path) -> None:
+    assert main(["report", "."]) == main(["report", "."])
+    assert states(project / "navigator_report" / "convert_results.yaml")
+
+
+def test_a_report_of_several_runs_is_refused(
+    project: Path, converted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["convert", "--models", "other"])
+    capsys.readouterr()
+
+    assert main(["report", "jobs", "navigator_workspace"]) == 2
+
+    assert (
+        "results of runs in 1 and 2 parts cannot be merged\n  merge the results of one run" in capsys.readouterr().err
+    )
+
+
+def test_links_in_a_directory_are_not_followed(
+    project: Path, converted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "links" / "a").mkdir(parents=True)
+    (project / "links" / "a" / "convert_results.yaml").symlink_to(
+        converted / "0/navigator_workspace/convert_results.yaml"
+    )
+    (project / "links" / "b").symlink_to(converted)
+    capsys.readouterr()
+
+    assert main(["report", "links"]) == 2
+
+    hint = "name the directories where `convert` wrote its results"
+    assert capsys.readouterr().err == f"links: no convert_results.yaml\n  {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["convert", "--shard", "3"], "shard '3' is no part of a run\n  write e.g. 3/7"),
+        (["plan", "navigator.yaml", "--matrix", "--max-shards", "257"], "257 shards at most: must be from 1 to 256"),
+        (["report", "nowhere"], "not a report: No such file or directory"),
+        (["report", ".", "--matrix", "{"], "--matrix: not a job matrix: "),
+        (["report", ".", "--matrix", "{}"], "not a job matrix: 'include'"),
+        (["report", ".", "--matrix", "[" * 100_000], "not a job matrix: "),
+        (["report", ".", "--matrix", '{"include": [{"shard": "1/1"}]}'], "missing required field `count`"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
+)
+def test_a_wrong_command_line_is_said(
+    project: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "navigator.yaml").write_text(TWO)
+
+    assert main(arguments) == 2
+
+    assert said in capsys.readouterr().err
+
+
+def test_an_empty_shard_is_nothing_to_do(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "navigator.yaml").write_text(TWO)
+
+    assert main(["convert", "--shard", "9/9"]) == 3
+
+    assert "shard 9/9 holds no cell: what is made from one another stays together" in capsys.readouterr().err
