@@ -91,6 +91,11 @@ class Rest:
             }
         )
 
+    @property
+    def budget(self) -> Budget:
+        """How long all calls together may take, for whoever waits between two of them."""
+        return self._budget
+
     def call(
         self,
         method: str,
