@@ -1,14 +1,23 @@
 """The counterparts of the action, started by the tests on loopback: see `peers/package.json` and `fakes/`."""
 
+import base64
 import json
 import os
 import shutil
+import socket
 import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 _PEERS = Path(__file__).parent / "peers"
+_FAKES = Path(__file__).parent / "fakes"
+_IMAGE = Path(__file__).with_name("image.py")
+
+Image = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +36,69 @@ def peers() -> Path:
     return modules
 
 
+@pytest.fixture(scope="session")
+def image() -> Image:
+    """Return a function that builds a target of the Dockerfile (slim, full) and returns the image's tag."""
+
+    def build(target: str) -> str:
+        ran = subprocess.run([sys.executable, _IMAGE, target], capture_output=True, text=True, check=False)
+        if ran.returncode == 77 and os.environ.get("NAVIGATOR_REQUIRE_DOCKER") != "1":
+            pytest.skip(ran.stderr.strip())
+        assert ran.returncode == 0, ran.stderr[-4000:]
+        return ran.stdout.strip()
+
+    return build
+
+
 def _installed(modules: Path, names: dict[str, str]) -> dict[str, str]:
     files = {name: modules / name / "package.json" for name in names}
     return {name: json.loads(file.read_text())["version"] for name, file in files.items() if file.exists()}
+
+
+@pytest.fixture(scope="session")
+def azurite(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of an Azurite, Microsoft's own emulator of the storage that artifacts lie in."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = tmp_path_factory.mktemp("azurite")
+    command = ["node", str(peers / "azurite/dist/src/blob/main.js"), "--silent", "--location", str(place)]
+    command += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
+    command += ["--skipApiVersionCheck", "--loose", "--disableTelemetry"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def results_service(azurite: str) -> Iterator[str]:
+    """Return the URL of a results service without artifacts, ACTIONS_RESULTS_URL; see `fakes/results.py`."""
+    command = [sys.executable, str(_FAKES / "results.py"), azurite]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def runtime_token() -> str:
+    """Return an ACTIONS_RUNTIME_TOKEN: a token whose claims name run and job, as GitHub's do."""
+    claims = json.dumps({"scp": "Actions.ExampleScope Actions.Results:run-of-the-test:job-of-the-test"})
+    return f"e30.{base64.urlsafe_b64encode(claims.encode()).decode().rstrip('=')}.signature"
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("the server does not listen after a minute")
