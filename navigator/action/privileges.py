@@ -73,7 +73,7 @@ def lent(run: RunConfig, job: Job) -> Iterator[Identity]:
                 loan.lend(path)
             for path in filter(None, (model.output_path for model in run.models)):
                 loan.lend_output(path)
-            _check_readable(run, identity)
+            _check_readable(run, identity, job.workspace)
             stack.callback(_end_processes, uid)
             yield identity
     finally:
@@ -243,15 +243,16 @@ def _end_processes(uid: int) -> None:
         subprocess.run(words, user=uid, group=uid, extra_groups=[], stderr=subprocess.DEVNULL, check=False)
 
 
-def _check_readable(run: RunConfig, identity: Identity) -> None:
+def _check_readable(run: RunConfig, identity: Identity, workspace: Path) -> None:
     models = (path for model in run.models for path in _read(model))
     for path in filter(None, (Path(sys.executable).resolve(), run.config_path, *models)):
         way = ((each, stat.S_IXOTH) for each in reversed(path.parents))
         for each, wanted in (*way, *_all_below(path)):
             if each.exists() and not _may(each.stat(), wanted, identity):
+                shown = each.relative_to(workspace) if each.is_relative_to(workspace) else each
                 raise ConfigurationError(
                     f"{each} cannot be read by everybody: the engine runs as user {identity.uid}, which owns nothing",
-                    f"run `chmod -R a+rX {path.name}` in a step before this one, or let the runner's umask be 022",
+                    f"run `chmod -R a+rX {shown}` in a step before this one, or let the runner's umask be 022",
                 )
 
 

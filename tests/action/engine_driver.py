@@ -1,0 +1,55 @@
+"""Lends, runs the engine and takes back, as the action does: `python engine_driver.py [INPUT=VALUE ...] -- ARGUMENTS`.
+
+The working directory is the workspace and holds navigator.yaml. The variables are the job's. The last line says how
+the engine ended, as JSON. Where UNLENT is set, nothing is lent and the engine runs as this process's user.
+"""
+# ruff: noqa: T201 - a command of its own
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import cast
+
+from navigator import config
+from navigator.action.cancelled import Cancelled
+from navigator.action.engine import run_engine
+from navigator.action.inputs import read_inputs
+from navigator.action.job import Job
+from navigator.action.privileges import Identity, lent
+from navigator.action.secrets import hide
+from navigator.errors import NavigatorError
+from navigator.publish.event import Event
+
+
+def main() -> int:
+    split = sys.argv.index("--")
+    inputs = {f"INPUT_{pair.partition('=')[0].upper()}": pair.partition("=")[2] for pair in sys.argv[1:split]}
+    secrets, cancelled, workspace = hide(os.environ), Cancelled(), Path.cwd()
+    job = Job(
+        inputs=read_inputs(inputs),
+        event=cast("Event", None),
+        secrets=secrets,
+        environment=dict(os.environ),
+        workspace=workspace,
+        stream=sys.stdout,
+    )
+    with contextlib.ExitStack() as stack:
+        if "UNLENT" in os.environ:
+            identity = Identity(home=Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        else:
+            run = config.load(Path("navigator.yaml"), {}, working_directory=workspace, allow_outside=True)
+            try:
+                identity = stack.enter_context(lent(run, job))
+            except NavigatorError as error:
+                print(error)
+                return int(error.exit_code)
+        ended = run_engine(sys.argv[split + 1 :], identity=identity, job=job, cancelled=cancelled)
+    print(json.dumps({"code": ended.code, "last_words": ended.last_words, "cancelled": bool(cancelled)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
