@@ -80,8 +80,13 @@ def verdict(said: str) -> str:
 
 
 def test_a_shard_says_which_it_is_and_reproduces_without(project: Path) -> None:
-    (project / "broken.onnx").write_bytes(b"no model")
-    (project / "navigator.yaml").write_text("model_name: broken\nmodel_path: broken.onnx\ntarget_formats: [onnx]\n")
+    import onnx
+
+    broken = onnx.load(project / "tiny.onnx")
+    broken.graph.node[0].op_type = "Nothing"
+    onnx.save(broken, project / "broken.onnx")
+    text = "model_name: broken\nmodel_path: broken.onnx\ntarget_formats: [onnx]\noutput_path: out.onnx\n"
+    (project / "navigator.yaml").write_text(text)
 
     assert main(["convert", "--shard", "1/1", "--override-workspace"]) == 1
 
@@ -90,6 +95,7 @@ def test_a_shard_says_which_it_is_and_reproduces_without(project: Path) -> None:
     assert "; shard 1/1" in (project / "navigator_workspace/summary.md").read_text().splitlines()[2]
     again = "model-navigator convert --models broken --cells onnx --verbose"
     assert [each["reproduce"] for each in made["results"]] == [again]
+    assert "output_path is not written, since this is only shard 1/1 of the run" in made["notes"]
 
 
 def test_a_shard_that_left_nothing_is_named_and_fails_the_run(
