@@ -41,7 +41,7 @@ def parse(shard: str) -> tuple[int, int]:
     Raises:
         ConfigurationError: it is no part of at most 256.
     """
-    found = re.fullmatch(r"([1-9]\d{0,2})/([1-9]\d{0,2})", shard)
+    found = re.fullmatch(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,2})", shard)
     if not found or not int(found[1]) <= int(found[2]) <= MOST_SHARDS:
         raise ConfigurationError(
             f"shard {shard!r} is no part of a run",

@@ -1,0 +1,281 @@
+"""How a run is cut: completely, alike on every machine, in balance; and the job matrix as GitHub reads it."""
+
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from navigator import plan as plans
+from navigator.errors import ConfigurationError
+from navigator.records import (
+    Cell,
+    Configuration,
+    Format,
+    Gpu,
+    Host,
+    ModelConfig,
+    ModelPlan,
+    Plan,
+    Precision,
+    PrecisionMode,
+    RunConfig,
+    State,
+)
+from navigator.shards import choose, matrix, parse, read_matrix, shards
+
+BARE = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34)
+GPU = Gpu(index=0, uuid="GPU-1", name="NVIDIA L4", compute_capability="8.9", memory_bytes=2**34, driver_version="580")
+PACKAGES = (
+    *("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnxruntime", "onnxscript", "numpy", "polygraphy"),
+    *("onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "torch-tensorrt"),
+)
+WITH_GPU = replace(BARE, gpus=(GPU,), versions=dict.fromkeys(PACKAGES, "11.0"))
+SOURCES = {Format.TORCHSCRIPT: "m.pt", Format.ONNX: "m.onnx", Format.TF_SAVEDMODEL: "m", Format.TORCH_EXPORT: "m.pt2"}
+
+
+def a_model(name: str, units: list[int], *, without_steps: int = 0) -> ModelPlan:
+    """Return a model with so many cells below each first step: a/..., b/... Each is made from the one before."""
+    cells = []
+    for letter, depth in zip("abcdefgh", units, strict=False):
+        steps: tuple[str, ...] = ()
+        for level in range(depth):
+            steps = (*steps, f"{steps[-1]}/{level}" if steps else letter)
+            cells.append(Cell(label=steps[-1], configuration=Configuration(target_format=Format.ONNX), steps=steps))
+    cells += [
+        Cell(label=f"none{each}", configuration=Configuration(target_format=Format.TRT), state=State.NOT_APPLICABLE)
+        for each in range(without_steps)
+    ]
+    config = ModelConfig(model_name=name, model_path=Path("/m.onnx"))
+    return ModelPlan(config=config, source_format=Format.ONNX, steps=(), cells=tuple(cells))
+
+
+def keys(plan: Plan) -> list[tuple[str, str]]:
+    return [(model.config.model_name, cell.label) for model in plan.models for cell in model.cells]
+
+
+def units(plan: Plan) -> set[tuple[str, str]]:
+    return {(model.config.model_name, cell.steps[0]) for model in plan.models for cell in model.cells if cell.steps}
+
+
+MODELS = st.lists(st.tuples(st.lists(st.integers(1, 5), max_size=5), st.integers(0, 3)), min_size=1, max_size=4).map(
+    lambda drawn: Plan(
+        models=tuple(a_model(f"m{index}", units, without_steps=rest) for index, (units, rest) in enumerate(drawn))
+    )
+)
+
+
+@given(MODELS, st.integers(1, 12))
+def test_shards_are_a_partition_in_the_plan_s_order(plan: Plan, count: int) -> None:
+    cut = shards(plan, count)
+
+    assert len(cut) == count
+    assert sorted(key for each in cut for key in keys(each)) == sorted(keys(plan))
+    for each in cut:
+        assert keys(each) == [key for key in keys(plan) if key in set(keys(each))]
+        assert all(model.cells for model in each.models)
+
+
+@given(MODELS, st.integers(1, 12))
+def test_what_begins_with_the_same_step_stays_together(plan: Plan, count: int) -> None:
+    cut = shards(plan, count)
+
+    assert sum(len(units(each)) for each in cut) == len(units(plan))
+    for model in plan.models:
+        homes = [index for index, each in enumerate(cut) for name, _ in keys(each) if name == model.config.model_name]
+        first = next((cell.steps[0] for cell in model.cells if cell.steps), None)
+        expected = next((index for index, each in enumerate(cut) if (model.config.model_name, first) in units(each)), 0)
+        stepless = {
+            index
+            for index, each in enumerate(cut)
+            for name, label in keys(each)
+            if name == model.config.model_name and label.startswith("none")
+        }
+        assert stepless <= {expected}
+        assert bool(homes) == bool(model.cells)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=7), st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_the_heaviest_shard_is_within_the_bound_of_the_best_possible(weights: list[int], count: int) -> None:
+    """Graham 1969: longest processing time first is within 4/3 - 1/(3 m) of the optimum of m machines."""
+    plan = Plan(models=tuple(a_model(f"m{index}", [weight]) for index, weight in enumerate(weights)))
+
+    heaviest = max(len(keys(each)) for each in shards(plan, count))
+
+    best = min(
+        max(sum(weight for weight, at in zip(weights, places, strict=True) if at == each) for each in range(count))
+        for places in product(range(count), repeat=len(weights))
+    )
+    assert heaviest <= (4 / 3 - 1 / (3 * count)) * best + 1e-9
+
+
+def test_shards_are_the_same_every_time_and_whatever_the_order_of_cells() -> None:
+    plan = Plan(models=(a_model("x", [2, 2, 2, 1]), a_model("y", [2, 2], without_steps=2)))
+    turned = Plan(models=tuple(replace(model, cells=model.cells[::-1]) for model in plan.models))
+
+    assert [set(keys(each)) for each in shards(plan, 3)] == [set(keys(each)) for each in shards(turned, 3)]
+    assert shards(plan, 3) == shards(plan, 3)
+
+
+def config(name: str, source: Format, targets: tuple[Format, ...], mode: PrecisionMode) -> ModelConfig:
+    return ModelConfig(
+        model_name=name,
+        model_path=Path("/r") / SOURCES[source],
+        model_format=source,
+        target_formats=targets,
+        onnx_opsets=(13, 17, 18),
+        tensorrt_precisions=(Precision.INT8, Precision.FP16, Precision.FP32),
+        tensorrt_precisions_mode=mode,
+        given=("target_formats", "onnx_opsets"),
+    )
+
+
+RUNS = st.builds(
+    lambda drawn: RunConfig(models=tuple(config(f"m{index}", *each) for index, each in enumerate(drawn))),
+    st.lists(
+        st.tuples(
+            st.sampled_from(list(SOURCES)),
+            st.lists(st.sampled_from(list(Format)), min_size=1, max_size=4, unique=True).map(tuple),
+            st.sampled_from(list(PrecisionMode)),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+GLOBS = st.lists(
+    st.sampled_from(["*", "onnx_op17", "*fp16*", "*trt*", "onnx_op1[37]", "*op18/*", "onnx", "onnx_op13/onnx_*"]),
+    max_size=2,
+)
+
+
+@given(RUNS, GLOBS, st.integers(1, 6))
+@settings(max_examples=200, deadline=None)
+def test_a_machine_without_a_gpu_cuts_as_the_machines_that_convert_do(
+    run: RunConfig, globs: list[str], count: int
+) -> None:
+    """The planner sees fewer cells, since those on the way show only where they can be made, and other states."""
+    here, there = (
+        [set(keys(each)) for each in shards(plans.select(plans.plan(run, host), cells=globs), count)]
+        for host in (BARE, WITH_GPU)
+    )
+    placed = {key: index for index, each in enumerate(there) for key in each}
+
+    for index, each in enumerate(here):
+        assert {placed[key] for key in each} <= {index}
+
+
+def test_a_chosen_shard_has_the_steps_that_it_needs_and_no_other() -> None:
+    run = RunConfig(models=(config("m", Format.TORCHSCRIPT, (Format.ONNX,), PrecisionMode.SINGLE),))
+    whole = plans.plan(run, WITH_GPU)
+
+    parts = [choose(whole, f"{index}/3") for index in (1, 2, 3)]
+
+    assert [[step.label for step in each.models[0].steps] for each in parts] == [
+        ["onnx_op13"],
+        ["onnx_op17"],
+        ["onnx_op18"],
+    ]
+    assert [step.raise_from for step in whole.models[0].steps][1] == ("onnx_op13",)
+    assert {step.raise_from for each in parts for step in each.models[0].steps} == {()}, "nothing there to raise from"
+    assert choose(whole, "4/4").models == ()
+    assert choose(whole, "1/1") == whole
+
+
+def test_a_shard_is_written_as_part_of_parts() -> None:
+    assert parse("3/7") == (3, 7)
+    assert parse("256/256") == (256, 256)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "3", "0/7", "8/7", "3/257", "03/7", "3/7\n", " 3/7", "3 / 7", "-1/7", "3/7/9", "1\u0667/99"]
+)
+def test_another_shard_is_refused(wrong: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(wrong)
+    assert str(caught.value) == (
+        f"shard {wrong!r} is no part of a run\n  write e.g. 3/7 for the third of seven parts; there are at most 256"
+    )
+
+
+# The matrix ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_matrix_has_a_job_for_each_shard() -> None:
+    plan = Plan(models=(a_model("resnet50", [3]), a_model("bert", [1]), a_model("gpt", [1], without_steps=1)))
+
+    assert matrix(plan, 2) == {
+        "include": [
+            {"shard": "1/2", "name": "resnet50", "count": 3, "cells": ["resnet50/a", "resnet50/a/1", "resnet50/a/1/2"]},
+            {"shard": "2/2", "name": "bert, gpt", "count": 3, "cells": ["bert/a", "gpt/a", "gpt/none0"]},
+        ]
+    }
+    assert [each["name"] for each in matrix(plan, 1)["include"]] == ["resnet50, bert +1"]
+
+
+@given(MODELS, st.integers(1, 256))
+def test_no_job_is_without_work_and_there_are_as_many_as_help(plan: Plan, most: int) -> None:
+    jobs = matrix(plan, most)["include"]
+
+    assert len(jobs) == max(1, min(len(units(plan)), most))
+    assert len(jobs) == 1 or all(each["count"] for each in jobs)
+    assert [each["shard"] for each in jobs] == [f"{index}/{len(jobs)}" for index in range(1, len(jobs) + 1)]
+    for job in jobs:
+        assert job["cells"] == [f"{name}/{label}" for name, label in keys(choose(plan, job["shard"]))]
+        assert job["count"] == len(job["cells"])
+
+
+def test_what_only_shows_where_it_can_be_made_is_not_planned() -> None:
+    run = RunConfig(models=(config("m", Format.ONNX, (Format.TRT,), PrecisionMode.SINGLE),))
+
+    assert matrix(plans.plan(run, BARE), 8) == matrix(plans.plan(run, WITH_GPU), 8)
+    assert any(cell.intermediate for cell in plans.plan(run, WITH_GPU).models[0].cells)
+
+
+def test_a_long_matrix_keeps_its_counts_and_stays_below_what_a_job_can_output() -> None:
+    plan = Plan(models=tuple(a_model(f"{'m' * 90}{index}", [5] * 8) for index in range(300)))
+
+    jobs = matrix(plan, 256)
+
+    assert len(json.dumps(jobs)) <= 400_000
+    assert len(jobs["include"]) == 256
+    assert sum(each["count"] for each in jobs["include"]) == 300 * 40
+    assert not any("cells" in each for each in jobs["include"])
+    assert {each.cells for each in read_matrix(jobs)} == {None}
+    few = Plan(models=plan.models[:60])
+    assert 200_000 < len(json.dumps(matrix(few, 256))) <= 400_000
+    assert all("cells" in each for each in matrix(few, 256)["include"])
+
+
+@pytest.mark.parametrize("most", [0, -1, 257])
+def test_github_starts_from_1_to_256_jobs(most: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"{most} shards at most: must be from 1 to 256"):
+        matrix(Plan(models=(a_model("m", [1]),)), most)
+
+
+def test_a_matrix_comes_back_in_order_with_what_a_user_added() -> None:
+    jobs = {"include": [{"shard": "10/10", "count": 1, "runner": "gpu"}, {"shard": "9/10", "count": 0, "cells": []}]}
+
+    assert [(each.shard, each.count, each.cells) for each in read_matrix(jobs)] == [("9/10", 0, ()), ("10/10", 1, None)]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        (None, "not a job matrix: "),
+        ([], "not a job matrix: "),
+        ({}, "not a job matrix: 'include'"),
+        ({"include": []}, "not a job matrix: `include` is empty"),
+        ({"include": [{"count": 1}]}, "missing required field `shard`"),
+        ({"include": [{"shard": "1/1", "count": 1, "cells": "all"}]}, "Expected `array | null`, got `str`"),
+        ({"include": [{"shard": "x", "count": 1}]}, "shard 'x' is no part of a run"),
+        ({"include": [{"shard": "1/1", "count": 1, "cells": ["onnx"]}]}, "cell 'onnx' names no model"),
+    ],
+)
+def test_what_is_no_matrix_is_said(jobs: object, said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_matrix(jobs)
+    assert said in caught.value.message
