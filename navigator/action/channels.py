@@ -24,8 +24,9 @@ from navigator.publish.workflow import annotate, append_summary, command, mask, 
 from navigator.records import CellResult, Json, Report, State
 from navigator.render import words
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
-from navigator.render.comment import Links, comment, outcome, problem_text
+from navigator.render.comment import Links, comment, problem_text
 from navigator.render.markdown import summary
+from navigator.render.streams import write
 from navigator.report import exit_code, is_bad
 
 # A job's outputs end at 1 MB, which GitHub counts in UTF-16.
@@ -86,7 +87,7 @@ class Channels:
         text = problem_text(error, key=self._job.key, links=self._links)
         self._summarise(text)
         self.set_outputs({"status": "error", "exit_code": str(int(error.exit_code))})
-        self._comment(text, outcome=outcome(error), good=False)
+        self._comment(text, good=False)
         self._check("failure", error.message, text, ())
         self._set_status("error", error.message)
 
@@ -102,7 +103,7 @@ class Channels:
         self._annotate(of_report(report, self._job.workspace))
         self._upload(directory, kept)
         body = comment(report, key=self._job.key, links=self._links)
-        self._comment(body, outcome=outcome(report), good=exit_code(report) is ExitCode.OK)
+        self._comment(body, good=exit_code(report) is ExitCode.OK)
         self._judge(report)
 
     def cancelled(self, report: Report, directory: Path) -> None:
@@ -119,7 +120,7 @@ class Channels:
 
     def warn(self, message: str) -> None:
         """Show a warning in the log and on the run's page."""
-        print(command("warning", message), file=self._job.stream, flush=True)  # noqa: T201 - a workflow command
+        write(f"{command('warning', message)}\n", self._job.stream)
 
     def _tell_job(self, report: Report, directory: Path) -> None:
         code = exit_code(report)
@@ -196,10 +197,10 @@ class Channels:
 
     @property
     def _speaks(self) -> bool:
-        """Tell whether this job speaks for the whole run: shards leave that to the job that merges them."""
-        return not self._job.inputs.shard
+        """Tell whether this job speaks for its commit: a shard leaves that to `report`, and a release comes later."""
+        return not self._job.inputs.shard and self._job.inputs.command != "release"
 
-    def _comment(self, body: str, *, outcome: str, good: bool) -> None:
+    def _comment(self, body: str, *, good: bool) -> None:
         inputs, event = self._job.inputs, self._job.event
         if inputs.comment == "never" or not self._speaks:
             return
@@ -207,9 +208,7 @@ class Channels:
             number = pull_request_of(self.rest, event)
             if number is None:
                 return
-            url = comments.upsert(
-                self.rest, event.repository, number, body, mode=inputs.comment, outcome=outcome, good=good
-            )
+            url = comments.upsert(self.rest, event.repository, number, body, mode=inputs.comment, good=good)
             if url:
                 self.set_outputs({"comment_url": url})
 

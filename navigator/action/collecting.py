@@ -5,9 +5,8 @@ which pull request or commit is spoken about.
 """
 
 import re
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +27,7 @@ _REPORT_BYTES = 64 * 2**20
 _MODELS_BYTES = 100 * 2**30
 # More jobs than a matrix can have.
 _REPORTS = 300
+_CHUNK_BYTES = 2**20
 
 
 def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
@@ -102,6 +102,15 @@ def _archives(job: Job, channels: Channels, what: str, directory: Path, limit_by
             raise PublishError(f"the artifact {entry['name']} of run {run} {why}", "run that workflow again")
         path = directory / f"{entry['id']}.zip"
         with channels.rest.download(f"/repos/{repository}/actions/artifacts/{entry['id']}/zip") as answer:
-            with path.open("wb") as file:
-                shutil.copyfileobj(answer.raw, file)
+            _save(answer.iter_content(_CHUNK_BYTES), path, entry["name"], limit_bytes)
         yield path
+
+
+def _save(chunks: Iterable[bytes], path: Path, name: str, limit_bytes: int) -> None:
+    written = 0
+    with path.open("wb") as file:
+        for chunk in chunks:
+            written += len(chunk)
+            if written > limit_bytes:
+                raise PublishError(f"the artifact {name} has more than {limit_bytes:,} bytes", "it is not taken")
+            file.write(chunk)

@@ -21,6 +21,7 @@ from navigator.host import describe
 from navigator.merge import merge
 from navigator.plan import plan as planned
 from navigator.plan import select
+from navigator.publish.assets import Asset
 from navigator.publish.release import publish
 from navigator.publish.workflow import quoted
 from navigator.records import Json, Report, RunConfig

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import requests
 import urllib3
 
-from navigator.errors import NavigatorError
+from navigator.errors import ExitCode, NavigatorError
 
 _PERMISSIONS = (
     (r"/issues/", "pull-requests: write"),
@@ -33,6 +33,9 @@ class PublishError(NavigatorError):
         status: of HTTP, None where there was no answer.
         ambiguous: the call may have been carried out all the same (reset, time-out, 5xx, cut answer).
     """
+
+    # Where publishing is the whole work, as for a release, the job ends with it.
+    exit_code = ExitCode.CONFIGURATION
 
     def __init__(self, message: str, hint: str = "", *, status: int | None = None, ambiguous: bool = False) -> None:
         super().__init__(message, hint)
