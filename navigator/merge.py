@@ -156,7 +156,7 @@ def _differences(one: Host, other: Host) -> str:
     found = [f"{gpus[1]} instead of {gpus[0]}"] if gpus[0] != gpus[1] else []
     before, after = ({"Python": host.python, **host.versions} for host in (one, other))
     found += [
-        f"{name} {after.get(name, 'absent')} instead of {before.get(name, 'absent')}"
+        f"{name} {after.get(name, 'none')} instead of {before.get(name, 'none')}"
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
