@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import requests
 
 _PEERS = Path(__file__).parent / "peers"
 _FAKES = Path(__file__).parent / "fakes"
@@ -90,6 +92,58 @@ def runtime_token() -> str:
     """Return an ACTIONS_RUNTIME_TOKEN: a token whose claims name run and job, as GitHub's do."""
     claims = json.dumps({"scp": "Actions.ExampleScope Actions.Results:run-of-the-test:job-of-the-test"})
     return f"e30.{base64.urlsafe_b64encode(claims.encode()).decode().rstrip('=')}.signature"
+
+
+@pytest.fixture(scope="session")
+def _github(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start the fake and Prism, which holds what passes to GitHub's own description of its API."""
+    description = tmp_path_factory.mktemp("github") / "description.json"
+    whole = peers / "@octokit/openapi/generated/api.github.com.json"
+    subprocess.run([sys.executable, str(_FAKES / "description.py"), str(whole), str(description)], check=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    fake = [sys.executable, str(_FAKES / "github.py"), str(description), str(port)]
+    prism = ["node", str(peers / "@stoplight/prism-cli/dist/index.js"), "proxy", "--errors", "--port", str(port)]
+    with subprocess.Popen(fake, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        door, back = process.stdout.readline().strip(), process.stdout.readline().strip()
+        proxy = subprocess.Popen([*prism, str(description), back], stdout=subprocess.DEVNULL)
+        try:
+            _wait_for(port, proxy)
+            yield door
+        finally:
+            for each in (proxy, process):
+                each.kill()
+                each.wait()
+
+
+@pytest.fixture
+def github(_github: str) -> Iterator[str]:
+    """Return the URL of a GitHub API without any content, GITHUB_API_URL; see `fakes/github.py`.
+
+    A test fails if a call of its, or an answer, is not as GitHub describes its API.
+    """
+    requests.post(f"{_github}/control/reset", json=None, timeout=10).raise_for_status()
+    yield _github
+    assert requests.get(f"{_github}/control/state", timeout=10).json()["violations"] == []
+
+
+@pytest.fixture
+def chaos() -> Iterator[Callable[[str], tuple[str, str]]]:
+    """Return a function from a server's URL to a proxy that breaks connections: its URL, and its control's.
+
+    See `fakes/chaos.py`.
+    """
+    with ExitStack() as running:
+
+        def start(url: str) -> tuple[str, str]:
+            command = [sys.executable, str(_FAKES / "chaos.py"), url]
+            process = running.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            running.callback(process.kill)
+            assert process.stdout is not None
+            return process.stdout.readline().strip(), process.stdout.readline().strip()
+
+        yield start
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
