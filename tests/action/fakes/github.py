@@ -20,7 +20,7 @@ Under /control of the door tests prepare the state, say what goes wrong, and rea
     POST /control/faults     [{"method", "path": regular expression, "times", ...}]: what goes wrong with the next calls
                              that match. Of the back, held to the description: "status", "message", "errors", "headers".
                              Of the wire: "reset", "truncate": bytes, "delay": seconds, "body": with "status",
-                             "starter" (an asset is left half-made) "damage": text that it has more, or
+                             "starter" (an asset is left half-made), "damage": text that it has more, or
                              "undigested", as on older servers.
                              "carry_out": it is done all the same.
     GET  /control/state      {"comments", "statuses", "check_runs", "releases", "assets", "calls", "violations"};
