@@ -51,7 +51,7 @@ def publish(
     """
     with tempfile.TemporaryDirectory() as directory:
         # Before GitHub is asked for anything: what cannot be attached must not leave half a release.
-        prepared = prepare(assets, extras, Path(directory))
+        prepared = prepare(assets, extras, Path(directory).resolve())
         release = _find(rest, repository, tag) or _create(rest, repository, tag)
         attachment = _Attachment(rest, repository, release)
         attachment.attach(prepared, overwrite=overwrite)
