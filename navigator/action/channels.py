@@ -116,7 +116,8 @@ class Channels:
         path = self._job.file("GITHUB_OUTPUT")
         if path is not None:
             with self._warning("the outputs could not be written"):
-                set_outputs(outputs, path)
+                for name in set_outputs(outputs, path):
+                    self.warn(f"the output {name} is left out: GitHub keeps no more than 1 MB of all")
 
     def warn(self, message: str) -> None:
         """Show a warning in the log and on the run's page."""

@@ -18,6 +18,7 @@ from navigator.merge import merge
 from navigator.publish.received import unpack
 from navigator.publish.rest import PublishError
 from navigator.records import Report
+from navigator.render.markdown import summary
 
 RESULTS = "convert_results.yaml"
 SUMMARY = "summary.md"
@@ -48,6 +49,13 @@ def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
     return found
 
 
+def write_report(merged: Report, directory: Path) -> None:
+    """Write a report and its summary, as `convert` does."""
+    directory.mkdir(parents=True, exist_ok=True)
+    report.write(merged, directory / RESULTS)
+    (directory / SUMMARY).write_text(summary(merged), encoding="utf-8")
+
+
 @contextmanager
 def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[tuple[Report, Path]]:
     """Give the report of a run with the directory of its converted models, `directory` if a step before made them.
@@ -65,7 +73,7 @@ def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[
         for archive in _archives(job, channels, "models", place, _MODELS_BYTES):
             unpack(archive, place / "converted", limit_bytes=_MODELS_BYTES)
             archive.unlink()
-        report.write(merged, place / RESULTS)
+        write_report(merged, place)
         yield merged, place
 
 

@@ -11,7 +11,7 @@ from navigator import config, report
 from navigator.action import models
 from navigator.action.cancelled import Cancelled
 from navigator.action.channels import Channels
-from navigator.action.collecting import RESULTS, SUMMARY, collect, collected_models
+from navigator.action.collecting import RESULTS, SUMMARY, collect, collected_models, write_report
 from navigator.action.engine import Ended, run_engine
 from navigator.action.job import Job
 from navigator.action.logs import show_logs
@@ -27,7 +27,6 @@ from navigator.publish.workflow import quoted
 from navigator.records import Json, Report, RunConfig
 from navigator.render import words
 from navigator.render.console import plan_text
-from navigator.render.markdown import summary
 from navigator.render.streams import write
 from navigator.shards import matrix
 
@@ -85,9 +84,7 @@ def report_(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
     """Merge the results of several jobs, or take those of another run, and tell them."""
     merged = merge(collect(job, channels), _matrix(job))
     directory = _directory(job)
-    directory.mkdir(parents=True, exist_ok=True)
-    report.write(merged, directory / RESULTS)
-    (directory / SUMMARY).write_text(summary(merged), encoding="utf-8")
+    write_report(merged, directory)
     channels.results(merged, directory, ())
     return report.exit_code(merged)
 

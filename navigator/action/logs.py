@@ -7,7 +7,6 @@ from typing import TextIO
 
 from navigator.publish.workflow import group, quoted
 from navigator.records import Report
-from navigator.render.streams import write
 from navigator.render.words import clean, lines
 from navigator.report import is_bad
 
@@ -26,8 +25,8 @@ def show_logs(report: Report, directory: Path, stream: TextIO) -> None:
         shown.add(path)
         found = _tail(path, directory / "logs")
         if found:
-            with group(f"{clean(result.model_name)} {clean(result.cell)}: {path.name}", stream), quoted(stream):
-                write("\n".join([*found, ""]), stream)
+            with group(f"{clean(result.model_name)} {clean(result.cell)}: {path.name}", stream), quoted(stream) as show:
+                show("\n".join([*found, ""]))
 
 
 def _tail(path: Path, logs: Path) -> list[str]:

@@ -55,7 +55,7 @@ def _job(environment: MutableMapping[str, str], secrets: Secrets) -> Job:
         event=read_event(environment),
         secrets=secrets,
         environment=dict(environment),
-        workspace=Path(environment.get("GITHUB_WORKSPACE") or Path.cwd()),
+        workspace=Path(environment.get("GITHUB_WORKSPACE") or Path.cwd()).resolve(),
         stream=sys.stdout,
     )
 
