@@ -116,7 +116,7 @@ def _at(result: CellResult, level: Level, title: str, message: str, root: Path) 
     """Return an annotation at the line where the result's model stands, where that is known and under `root`."""
     config_path, line = (result.source_model_config.get(key) for key in ("config_path", "line"))
     path = _inside(config_path, root) if isinstance(config_path, str) else ""
-    known = path and isinstance(line, int) and line > 0
+    known = path and type(line) is int and line > 0
     return Annotation(level=level, message=message, title=title, path=path, line=line if known else None)
 
 

@@ -57,10 +57,10 @@ def verdict(report: Report) -> str:
         if not undecided:
             return "Not finished: results are missing"
         also = f", {_are(len(bad))} not good" if bad else ""
-        return f"Not finished: {undecided} of {count(len(counted), 'cell')} undecided{also}"
+        return f"Not finished: {undecided:,} of {count(len(counted), 'cell')} undecided{also}"
     if code is ExitCode.NOT_GOOD:
         unfinished = "" if report.complete else ", and the run is not complete"
-        return f"{len(bad)} of {count(len(counted), 'cell')} {'is' if len(bad) == 1 else 'are'} not good{unfinished}"
+        return f"{len(bad):,} of {count(len(counted), 'cell')} {'is' if len(bad) == 1 else 'are'} not good{unfinished}"
     if code is ExitCode.NOTHING_TO_DO:
         return "Nothing was converted: no cell can be made on this machine"
     passed, unverified = states.count(State.PASSED), states.count(State.UNVERIFIED)
@@ -75,7 +75,7 @@ def verdict(report: Report) -> str:
 def tally(report: Report) -> str:
     """Return how many cells are in which state, how many came from the cache, and the time."""
     states = [result.status.state for result in report.results]
-    parts = [f"{states.count(state)} {word(state)}" for state in State if state in states]
+    parts = [f"{states.count(state):,} {word(state)}" for state in State if state in states]
     cached = sum(result.cached for result in report.results)
     from_cache = [f"{cached} from the cache"] if cached else []
     return "; ".join([", ".join(parts), *from_cache, seconds(report.seconds)])

@@ -1,0 +1,151 @@
+"""What a pull request shows at lines of a navigator.yaml: few sentences that say much, at the right place."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from navigator import config, report
+from navigator.config import InvalidConfigurationError, Problem
+from navigator.records import CellResult, Report, State, Status
+from navigator.render.annotations import Annotation, Level, of_problems, of_report
+
+CASES = Path(__file__).parents[1] / "cases" / "render"
+EVERY_STATE = report.read(CASES / "every_state.yaml")
+ROOT = Path("/repo")
+
+
+def failed(model: str, cell: str, message: str = "no", *, state: State = State.FAILED, **more: Any) -> CellResult:
+    base = next(result for result in EVERY_STATE.results if result.status.state is State.FAILED)
+    at = {"config_path": "/repo/models/navigator.yaml", "line": 12}
+    known: dict[str, Any] = {"status": Status(state=state, message=message), "remedy": "", "source_model_config": at}
+    return replace(base, model_name=model, cell=cell, **(known | more))
+
+
+def of(*results: CellResult, complete: bool = True) -> Report:
+    return report.build(EVERY_STATE.environment, results, complete=complete)
+
+
+def test_cells_that_fail_for_one_reason_are_one_error_at_the_line_of_their_model() -> None:
+    cells = [failed("resnet50", f"onnx_op{each}", "it cannot", remedy="ask for another opset") for each in (13, 14)]
+
+    assert of_report(of(*cells), ROOT) == (
+        Annotation(
+            level=Level.ERROR,
+            title="resnet50: 2 cells failed",
+            message="onnx_op13, onnx_op14: it cannot\nWhat to do: ask for another opset",
+            path="models/navigator.yaml",
+            line=12,
+        ),
+    )
+
+
+def test_the_first_ten_errors_say_the_most() -> None:
+    """A model with many reasons takes no room from others, and what is blocked none from causes."""
+    many = [failed("many", f"onnx_op{each}", f"reason {each}") for each in range(12)]
+    blocked = [failed("many", f"trt{each}", "blocked by onnx", state=State.BLOCKED) for each in range(500)]
+    others = [failed(f"model{each}", "onnx", "no") for each in range(8)]
+
+    found = of_report(of(*many, *blocked, *others), ROOT)
+
+    titles = [each.title for each in found]
+    assert titles[:9] == ["many: onnx_op0 failed", *(f"model{each}: onnx failed" for each in range(8))]
+    assert titles[9:20] == [f"many: onnx_op{each} failed" for each in range(1, 12)]
+    assert titles[20:] == ["many: 500 cells blocked"]
+    names = ", ".join(f"trt{each}" for each in range(10))
+    assert found[-1].message == f"{names} and 490 more: blocked by onnx"
+
+
+def test_warnings_stand_at_their_model_too() -> None:
+    passed = next(result for result in EVERY_STATE.results if result.status.state is State.PASSED)
+    at = {"config_path": "/repo/navigator.yaml", "line": 3}
+    weak = replace(passed, model_name="m", cell="onnx", warnings=("all outputs are constant",), source_model_config=at)
+
+    assert of_report(of(weak), ROOT) == (
+        Annotation(
+            level=Level.WARNING,
+            title="m: the verification proves little",
+            message="onnx: all outputs are constant",
+            path="navigator.yaml",
+            line=3,
+        ),
+    )
+
+
+def test_every_bad_cell_is_told_and_no_other() -> None:
+    errors = [each for each in of_report(EVERY_STATE, ROOT) if each.level is Level.ERROR]
+
+    told = "\n".join(f"{each.title} {each.message}" for each in errors)
+    for result in EVERY_STATE.results:
+        assert (f"{result.cell}: {result.status.message}" in told) is report.is_bad(result)
+
+
+def test_a_run_that_lacks_results_is_an_error_of_its_own() -> None:
+    assert of_report(of(complete=False), ROOT) == (
+        Annotation(level=Level.ERROR, message="Not finished: results are missing"),
+    )
+    assert of_report(of(), ROOT) == ()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {},
+        {"config_path": "/elsewhere/navigator.yaml", "line": 1},
+        {"config_path": "/repo/../etc/passwd", "line": 1},
+        {"config_path": "/repository/navigator.yaml", "line": 1},
+        {"config_path": "/repo", "line": 1},
+        {"config_path": ["/repo/navigator.yaml"], "line": 1},
+        {"config_path": None, "line": 1},
+    ],
+)
+def test_a_model_without_a_place_in_the_repository_is_told_without_one(source: dict[str, Any]) -> None:
+    (found,) = of_report(of(failed("m", "onnx", source_model_config=source)), ROOT)
+
+    assert (found.path, found.line) == ("", None)
+
+
+@pytest.mark.parametrize("line", [None, 0, -1, "12", 1.5, True, [1]])
+def test_a_line_is_a_positive_integer(line: object) -> None:
+    source = {"config_path": "/repo/x/../navigator.yaml", "line": line}
+    (found,) = of_report(of(failed("m", "onnx", source_model_config=source)), ROOT)
+
+    assert (found.path, found.line) == ("navigator.yaml", None)
+
+
+def test_hostile_text_steers_no_terminal() -> None:
+    (found,) = of_report(of(failed("\x1b[2J\nm", "o\u202ennx", "a\nb\x07", remedy="c\r\nd")), ROOT)
+
+    assert found.title == "[2J m: o nnx failed"
+    assert found.message == "o nnx: a b\nWhat to do: c d"
+
+
+def test_problems_of_a_configuration_stand_at_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "models" / "navigator.yaml").write_text("model_name: m\nmodel_path: m.onnx\nonnx_opset: [x]\n")
+    with pytest.raises(InvalidConfigurationError) as caught:
+        config.load(tmp_path / "models" / "navigator.yaml", {"max_batch_size": "many"}, working_directory=tmp_path)
+
+    found = of_problems(caught.value.problems, tmp_path)
+
+    assert {each.level for each in found} == {Level.ERROR}
+    assert {each.title for each in found} == {"The configuration is wrong"}
+    assert [(each.path, each.line, each.column) for each in found] == [
+        ("models/navigator.yaml", 2, 13),
+        ("models/navigator.yaml", 3, 1),
+        ("", None, None),
+    ]
+    assert "'onnx_opset'" in found[1].message
+    assert "\n" in found[1].message, "what to do is a line of its own"
+    assert "--max-batch-size" in found[2].message
+
+
+def test_a_problem_outside_of_the_repository_names_its_place() -> None:
+    problem = Problem(path=Path("/elsewhere/n.yaml"), line=3, column=1, message="it is wrong", hint="put it right")
+
+    (found,) = of_problems([problem], ROOT)
+
+    assert found.message == "/elsewhere/n.yaml:3:1: it is wrong; put it right"
+    assert (found.path, found.line, found.column) == ("", None, None)

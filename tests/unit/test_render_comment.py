@@ -1,0 +1,278 @@
+"""The comment on a pull request: its first line, its length whatever a repository holds, and its links."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from navigator import report
+from navigator.config import InvalidConfigurationError, Problem
+from navigator.errors import ConfigurationError, NavigatorError
+from navigator.records import CellResult, Report, State, Status
+from navigator.render import words
+from navigator.render.comment import Links, comment, marker, outcome, problem_text
+from navigator.render.markdown import summary
+
+CASES = Path(__file__).parents[1] / "cases" / "render"
+EVERY_STATE = report.read(CASES / "every_state.yaml")
+GOOD = report.read(CASES / "good.yaml")
+MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+RUN = "https://github.com/owner/name/actions/runs/1"
+LINKS = Links(
+    run_url=RUN,
+    models_url=f"{RUN}/artifacts/2",
+    models_size_bytes=12 * 2**20,
+    models_digest=f"sha256:{'0123456789abcdef' * 4}",
+    results_url=f"{RUN}/artifacts/3",
+)
+FIRST = re.compile(r"<!-- model-navigator:[A-Za-z0-9_.~%/ -]* outcome:[0-9a-f]{16} -->")
+
+
+def of_state(state: State) -> CellResult:
+    return next(result for result in EVERY_STATE.results if result.status.state is state)
+
+
+def links_of(markdown: str) -> list[str]:
+    return [
+        str(child.attrs["href"])
+        for token in MARKDOWN.parse(markdown)
+        for child in token.children or ()
+        if child.type == "link_open"
+    ]
+
+
+def test_a_comment_is_the_summary_between_its_marker_and_its_links() -> None:
+    shown = comment(EVERY_STATE, key="main", links=LINKS)
+
+    first, rest = shown.split("\n", 1)
+    assert first == f"<!-- model-navigator:main outcome:{outcome(EVERY_STATE)} -->"
+    assert FIRST.fullmatch(first)
+    last = f"[Converted models]({RUN}/artifacts/2) (12.0 MiB, sha256 `0123456789ab`) · [Results]({RUN}/artifacts/3)"
+    assert rest == f"{summary(EVERY_STATE)}\n{last} · [Job]({RUN})\n"
+    assert links_of(shown) == [LINKS.models_url, LINKS.results_url, LINKS.run_url]
+
+
+def test_a_title_stands_above_the_verdict() -> None:
+    shown = comment(GOOD, key="k", links=Links(), title="nightly @everyone\n# *x*")
+
+    assert shown.splitlines()[1:4] == ["**nightly @\u200beveryone \\# \\*x\\***", "", summary(GOOD).splitlines()[0]]
+    assert comment(GOOD, key="k", links=Links()).splitlines()[1:] == summary(GOOD).splitlines()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "https://x/a) [click](https://evil.example",
+        "https://x/a b",
+        "https://x/a\n# heading",
+        "https://x/<script>",
+        "http:relative",
+        "",
+    ],
+)
+def test_what_is_no_plain_url_is_no_link(url: str) -> None:
+    shown = comment(GOOD, key="k", links=replace(LINKS, models_url=url, results_url=url, models_digest="sha256:)"))
+
+    assert links_of(shown) == [RUN]
+    assert shown.endswith(f"\n[Job]({RUN})\n")
+
+
+# The first line -----------------------------------------------------------------------------------------------------
+
+KEYS = st.text(max_size=300) | st.text(alphabet="->!<a \n", max_size=30)
+
+
+@given(KEYS)
+@settings(max_examples=500)
+def test_no_key_ends_the_first_line_or_is_seen(key: str) -> None:
+    shown = comment(GOOD, key=key, links=Links())
+
+    first = shown.split("\n", 1)[0]
+    assert FIRST.fullmatch(first)
+    assert first.startswith(marker(key))
+    assert "--" not in first[4:-3]
+    assert len(first) < 300
+    tokens = MARKDOWN.parse(shown)
+    assert tokens[0].type == "html_block"
+    assert tokens[0].content.strip() == first
+    assert tokens[1].type == "heading_open"
+
+
+@given(KEYS, KEYS)
+@settings(max_examples=500)
+def test_a_marker_is_found_in_the_comments_of_its_key_only(one: str, other: str) -> None:
+    assert comment(GOOD, key=one, links=Links()).startswith(marker(other)) is (one == other)
+
+
+def test_long_keys_that_begin_alike_differ() -> None:
+    assert len({marker("k" * 200 + each) for each in "abc"}) == 3
+
+
+def test_the_outcome_changes_with_what_became_of_cells_and_with_nothing_else() -> None:
+    known = outcome(EVERY_STATE)
+    slower = replace(EVERY_STATE, seconds=EVERY_STATE.seconds + 1, notes=("a note",))
+    turned = replace(EVERY_STATE, results=EVERY_STATE.results[::-1])
+    others = [
+        replace(EVERY_STATE, complete=not EVERY_STATE.complete),
+        replace(EVERY_STATE, results=EVERY_STATE.results[1:]),
+        replace(EVERY_STATE, results=(*EVERY_STATE.results[:-1], replace(EVERY_STATE.results[-1], cell="x"))),
+        replace(EVERY_STATE, results=(*EVERY_STATE.results[:-1], replace(EVERY_STATE.results[-1], model_name="x"))),
+        replace(EVERY_STATE, results=(of_state(State.FAILED), *EVERY_STATE.results[1:])),
+    ]
+
+    assert known == outcome(slower) == outcome(turned)
+    assert re.fullmatch("[0-9a-f]{16}", known)
+    assert len({known, *map(outcome, others)}) == 1 + len(others)
+
+
+# Length -------------------------------------------------------------------------------------------------------------
+
+NAMES = {
+    "plain": "model",
+    "wide": "😀" * 100,
+    "escapes": "`|<$*_" * 40,
+    "marker": "--> @everyone <!-- model-navigator:main outcome:0000000000000000 -->",
+    "surrogates": "\udcff" * 100,
+    "combining": "e\u0301\u200d" * 80,
+}
+
+
+def hostile(name: str, number: int = 3000) -> Report:
+    """Return 3,000 cells of which every other fails, each for its own reason."""
+    passed, bad = of_state(State.PASSED), (of_state(State.MISMATCHED), of_state(State.BLOCKED), of_state(State.FAILED))
+    results = []
+    for index in range(number):
+        base = bad[index // 2 % 3] if index % 2 else passed
+        status = Status(state=base.status.state, message=f"{name} {index}")
+        model = f"{name}{index % 50}"
+        results.append(replace(base, model_name=model, cell=f"{index} {name}", status=status, warnings=(name,)))
+    return report.build(EVERY_STATE.environment, results, notes=[name] * 20, complete=True)
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=list(NAMES))
+def test_a_comment_on_3000_cells_is_within_github_s_limits_and_failures_come_first(name: str) -> None:
+    made = hostile(name)
+
+    shown = comment(made, key="main", links=LINKS, title=name)
+
+    assert len(shown) <= 65_535
+    assert len(shown.encode("utf-16-le")) // 2 <= 2 * 65_535
+    assert len(shown.encode()) <= 262_144
+    assert shown.startswith(f"{marker('main')}{outcome(made)} -->\n")
+    assert shown.count("<!--") == shown.count("-->") == 1
+    assert shown.endswith(f"[Job]({RUN})\n")
+    assert "1,500 of 3,000 cells are not good" in shown.split("\n\n")[1 if words.clean(name) else 0]
+    assert "**Left out**, since the whole report is too long for this place: " in shown
+    assert "❌" in shown[shown.index("1,500 of 3,000") :]
+    assert "✅" not in shown, "no passed cell takes the room of a failing one"
+    assert len(shown) > 50_000, "what room there is is used"
+    MARKDOWN.parse(shown)
+
+
+@pytest.mark.parametrize("limit", [1000, 5000, 20_000])
+def test_any_limit_holds(limit: int) -> None:
+    assert len(comment(EVERY_STATE, key="main", links=LINKS, limit_chars=limit)) <= limit
+    assert len(problem_text(wrong("x" * 400, 100), key="main", links=LINKS, limit_chars=limit)) <= limit
+
+
+# A configuration that is wrong --------------------------------------------------------------------------------------
+
+
+def wrong(message: str, number: int = 1, hint: str = "") -> InvalidConfigurationError:
+    path = Path("models/navigator.yaml")
+    return InvalidConfigurationError(
+        [Problem(path=path, line=3 + index, column=1, message=message, hint=hint) for index in range(number)]
+    )
+
+
+def test_problems_are_listed_with_their_places_and_what_to_do() -> None:
+    error = InvalidConfigurationError(
+        [
+            Problem(path=Path("navigator.yaml"), line=3, column=1, message="unknown key 'x'", hint="write 'y'"),
+            Problem(path=None, line=None, column=None, message="--models: is empty"),
+        ]
+    )
+
+    shown = problem_text(error, key="main", links=LINKS)
+
+    assert shown.splitlines() == [
+        f"<!-- model-navigator:main outcome:{outcome(error)} -->",
+        "## ❌ The configuration is wrong: 2 problems",
+        "",
+        "Nothing was converted.",
+        "",
+        "- `navigator.yaml:3:1`: unknown key 'x'\\",
+        "  **What to do:** write 'y'",
+        "- \\--models: is empty",
+        "",
+        comment(GOOD, key="main", links=LINKS).splitlines()[-1],
+    ]
+    assert FIRST.fullmatch(shown.splitlines()[0])
+
+
+def test_any_other_reason_is_said_too() -> None:
+    shown = problem_text(ConfigurationError("there is no navigator.yaml", "add one"), key="k")
+
+    assert shown.splitlines()[1:] == [
+        "## ❌ The run did not start",
+        "",
+        "Nothing was converted.",
+        "",
+        "- there is no navigator.yaml\\",
+        "  **What to do:** add one",
+    ]
+
+
+def test_other_problems_are_another_outcome() -> None:
+    errors: list[NavigatorError] = [
+        wrong("a"),
+        wrong("b"),
+        wrong("a", 2),
+        wrong("a", hint="c"),
+        ConfigurationError("a"),
+    ]
+
+    assert len({outcome(each) for each in errors}) == len(errors)
+    assert outcome(wrong("a")) == outcome(wrong("a"))
+
+
+def test_many_long_problems_are_cut_with_their_number() -> None:
+    shown = problem_text(wrong("😀`|" * 1000, 101), key="main", links=LINKS)
+
+    assert len(shown) <= 65_535
+    assert len(shown.encode()) <= 262_144
+    told = shown.count("models/navigator.yaml:")
+    assert 0 < told < 101
+    assert f"\n- and {101 - told} more\n" in shown
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_no_problem_changes_the_structure(message: str, hint: str) -> None:
+    problem = Problem(path=Path("n.yaml"), line=1, column=1, message=f"x{message}", hint=hint)
+    shown = problem_text(InvalidConfigurationError([problem, problem]), key="main")
+
+    assert shown.count("<!--") == shown.count("-->") == 1
+    types = [token.type for token in MARKDOWN.parse(shown) if token.type != "inline"]
+    item = ["list_item_open", "paragraph_open", "paragraph_close", "list_item_close"]
+    heading = ["heading_open", "heading_close"]
+    assert types == [
+        *("html_block", *heading, "paragraph_open", "paragraph_close"),
+        *("bullet_list_open", *item, *item, "bullet_list_close"),
+    ]
+
+
+# A commit status ----------------------------------------------------------------------------------------------------
+
+
+def test_a_description_is_the_verdict_in_140_characters() -> None:
+    assert words.description(GOOD) == f"{words.verdict(GOOD)}; {words.tally(GOOD)}"
+    every = words.description(EVERY_STATE)
+    assert every.startswith("Not finished: 1 of 11 cells undecided, 6 are not good; 3 passed")
+    assert len(every) in (139, 140)
+    assert every.endswith("…")
