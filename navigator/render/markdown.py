@@ -182,7 +182,7 @@ def _measured(comparison: Comparison) -> str:
         f"{code(comparison.output)}{where(comparison)}",
         _against(comparison.max_abs_error, f"atol {words.number(comparison.atol)}"),
         _against(comparison.max_rel_error, f"rtol {words.number(comparison.rtol)}"),
-        words.portion(comparison),
+        _whole(words.portion(comparison)).replace("\u00a0(", " ("),
     ]
     if comparison.worst is None:
         return row([*cells, "", "", ""])
@@ -192,7 +192,9 @@ def _measured(comparison: Comparison) -> str:
 
 
 def _against(error: float | None, tolerance: str) -> str:
-    return f"({tolerance})" if error is None else f"**{words.number(error)}** ({tolerance})"
+    # Browsers break lines at a hyphen too, and nobody copies a tolerance from here.
+    allowed = f"({_whole(tolerance)})".replace("-", "\u2011")
+    return allowed if error is None else f"**{words.number(error)}** {allowed}"
 
 
 def _warnings(report: Report) -> list[_Section]:
@@ -287,7 +289,7 @@ def _absent(report: Report) -> list[_Section]:
             [
                 code(each.model_name),
                 ", ".join(code(cell) for cell in each.cells),
-                f"{MARKS[each.state]} {words.word(each.state)}",
+                _whole(f"{MARKS[each.state]} {words.word(each.state)}"),
                 text(each.reason),
                 text(each.remedy),
             ]
