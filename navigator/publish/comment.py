@@ -5,10 +5,11 @@ does not get our words, and nobody else's comment is touched.
 """
 
 import re
+from http import HTTPStatus
 
 from navigator.publish.rest import Json, PublishError, Rest
 
-# GITHUB_TOKEN may not ask who it is.
+# Whom GITHUB_TOKEN writes as.
 _ACTIONS_LOGIN = "github-actions[bot]"
 
 _FIRST_LINE = re.compile(r"(<!-- model-navigator:.* outcome:)([0-9a-f]+) -->")
@@ -64,16 +65,21 @@ def _post(rest: Rest, repository: str, number: int, body: str, marker: str, auth
 def _find(rest: Rest, repository: str, number: int, marker: str, author: str) -> Json:
     """Return the oldest comment that is ours, or None."""
     comments = rest.pages(f"/repos/{repository}/issues/{number}/comments")
-    own = (each for each in comments if _text(each).startswith(marker) and each["user"]["login"] == author)
+    own = (each for each in comments if _text(each).startswith(marker) and (each["user"] or {}).get("login") == author)
     return min(own, key=lambda each: int(each["id"]), default=None)
 
 
 def _login(rest: Rest) -> str:
+    """Return whom the token writes as. REST tells people alone; GraphQL tells apps too, GITHUB_TOKEN's among them."""
     try:
         return str(rest.call("GET", "/user")["login"])
     except PublishError as error:
-        if error.status not in (401, 403):
+        if error.status != HTTPStatus.FORBIDDEN:
             raise
+    try:
+        answer = rest.call("POST", rest.graphql_url, json={"query": "query { viewer { login } }"}, repeat=True)
+        return str(answer["data"]["viewer"]["login"])
+    except (PublishError, KeyError, TypeError):
         return _ACTIONS_LOGIN
 
 

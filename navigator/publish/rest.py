@@ -96,6 +96,11 @@ class Rest:
         """How long all calls together may take, for whoever waits between two of them."""
         return self._budget
 
+    @property
+    def graphql_url(self) -> str:
+        """Where the same server answers GraphQL."""
+        return f"{self._api_url.removesuffix('/v3')}/graphql"
+
     def call(
         self,
         method: str,

@@ -6,7 +6,8 @@ Prints two URLs, the *door* and the *back*, and serves until it is killed. Clien
 to the checking proxy (Prism), which holds it and the answer to GitHub's description and asks the back, where the state
 is. What Prism cannot carry (assets as raw bytes, files behind redirects) the door does itself.
 
-Tokens: `ghs_job` is a job's GITHUB_TOKEN, `ghs_fork` the read-only one of a fork, `ghp_octocat` a person's.
+Tokens: `ghs_job` is a job's GITHUB_TOKEN, `ghs_fork` the read-only one of a fork, `ghs_app` one
+of another app, `ghp_octocat` a person's.
 
 Under /control of the door tests prepare the state, say what goes wrong, and read what was made of it:
 
@@ -48,7 +49,12 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 OWNER, NAME = "octocat", "models"
-TOKENS = {"ghs_job": "github-actions[bot]", "ghs_fork": "github-actions[bot]", "ghp_octocat": "octocat"}
+TOKENS = {
+    "ghs_job": "github-actions[bot]",
+    "ghs_fork": "github-actions[bot]",
+    "ghs_app": "models-app[bot]",
+    "ghp_octocat": "octocat",
+}
 WIRE = {"reset", "truncate", "delay", "body", "starter", "damage", "undigested"}
 Json = Any
 
@@ -510,6 +516,8 @@ class Door(Connection):
             return self.upload(path, content)
         if path.startswith("/downloads/"):
             return self.download(path)
+        if path == "/graphql":
+            return Answer(200, {"data": {"viewer": {"login": self.login()[0]}}})
         return self.redirect() if path.endswith("/zip") else self.checked(content)
 
     def redirect(self) -> Answer:

@@ -1,0 +1,188 @@
+"""The one comment on a pull request: found again, edited only if it changed, never doubled, nobody else's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from navigator.publish.comment import upsert
+from navigator.publish.rest import Budget, PublishError, Rest
+from navigator.render.comment import marker
+
+REPOSITORY = "octocat/models"
+GOOD, BAD = "0123456789abcdef", "fedcba9876543210"
+BOT = "github-actions[bot]"
+
+
+class _PullRequest:
+    """Number 1 of a repository, and what the action says there."""
+
+    def __init__(self, github: str) -> None:
+        self.github, self.api_url, self.token = github, github, "ghs_job"
+
+    def control(self, what: str, body: Any) -> None:
+        requests.post(f"{self.github}/control/{what}", json=body, timeout=30).raise_for_status()
+
+    def has(self, *comments: tuple[str, str]) -> None:
+        written = [{"login": login, "body": body} for login, body in comments]
+        self.control("comments", {"issue": 1, "comments": written})
+
+    def say(self, body: str, *, mode: str = "always", good: bool = True) -> str | None:
+        return upsert(Rest(self.api_url, self.token, Budget(60)), REPOSITORY, 1, body, mode=mode, good=good)
+
+    @property
+    def state(self) -> Any:
+        return requests.get(f"{self.github}/control/state", timeout=30).json()
+
+    @property
+    def comments(self) -> list[tuple[str, str]]:
+        return [(each["user"]["login"], each["body"]) for each in self.state["comments"]]
+
+    @property
+    def writes(self) -> list[str]:
+        return [method for method, path, _ in self.state["calls"] if method != "GET" and path != "/graphql"]
+
+
+@pytest.fixture
+def pull_request(github: str) -> _PullRequest:
+    return _PullRequest(github)
+
+
+def _body(text: str, outcome: str = GOOD, key: str = "CI / navigator.yaml") -> str:
+    return f"{marker(key)}{outcome} -->\n{text}\n"
+
+
+def test_the_first_run_comments_and_the_next_one_edits(pull_request: _PullRequest) -> None:
+    url = pull_request.say(_body("first"))
+    assert url == pull_request.state["comments"][0]["html_url"]
+    assert pull_request.say(_body("second", BAD)) == url
+    assert pull_request.comments == [(BOT, _body("second", BAD))]
+    assert pull_request.writes == ["POST", "PATCH"]
+
+
+def test_nothing_is_written_where_nothing_changed(pull_request: _PullRequest) -> None:
+    # GitHub keeps a comment without the blanks at its end, and a browser sends CRLF.
+    pull_request.has((BOT, _body("the same").rstrip().replace("\n", "\r\n")))
+    assert pull_request.say(_body("the same")) is not None
+    assert pull_request.writes == []
+
+
+def test_the_comment_is_found_among_hundreds(pull_request: _PullRequest) -> None:
+    chatter = [("octocat", f"comment {number}") for number in range(225)]
+    pull_request.has(*chatter, (BOT, _body("old")), *chatter[:20])
+    pull_request.say(_body("new"))
+    assert pull_request.writes == ["PATCH"]
+    assert pull_request.comments[225] == (BOT, _body("new"))
+
+
+def test_nobody_elses_comment_is_touched(pull_request: _PullRequest) -> None:
+    pull_request.has(("eve", _body("mine")))
+    pull_request.say(_body("ours"))
+    assert pull_request.comments == [("eve", _body("mine")), (BOT, _body("ours"))]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(f"> {_body('quoted')}", id="quoted"),
+        pytest.param(f"hello\n{_body('below')}", id="not its first line"),
+        pytest.param(_body("of another configuration", key="CI / navigator.yaml2"), id="longer key"),
+        pytest.param(_body("of another workflow", key="CI"), id="shorter key"),
+    ],
+)
+def test_another_comment_of_the_same_author_is_not_touched(pull_request: _PullRequest, other: str) -> None:
+    pull_request.has((BOT, other))
+    pull_request.say(_body("ours"))
+    assert pull_request.comments == [(BOT, other), (BOT, _body("ours"))]
+
+
+def test_of_two_the_older_one_is_edited(pull_request: _PullRequest) -> None:
+    pull_request.has((BOT, _body("older")), (BOT, _body("newer")))
+    pull_request.say(_body("now"))
+    assert pull_request.comments == [(BOT, _body("now")), (BOT, _body("newer"))]
+
+
+@pytest.mark.parametrize(
+    ("mode", "before", "after", "writes"),
+    [
+        ("always", None, GOOD, ["POST"]),
+        ("always", GOOD, GOOD, ["PATCH"]),
+        ("change", None, GOOD, []),
+        ("change", None, BAD, ["POST"]),
+        ("change", BAD, BAD, []),
+        ("change", BAD, GOOD, ["PATCH"]),
+        ("change", GOOD, BAD, ["PATCH"]),
+        ("failure", None, GOOD, []),
+        ("failure", None, BAD, ["POST"]),
+        ("failure", BAD, BAD, ["PATCH"]),
+        ("failure", BAD, GOOD, ["PATCH"]),
+    ],
+)
+def test_when_a_comment_is_written(
+    pull_request: _PullRequest, mode: str, before: str | None, after: str, writes: list[str]
+) -> None:
+    if before:
+        pull_request.has((BOT, _body("before", before)))
+    url = pull_request.say(_body("after", after), mode=mode, good=after == GOOD)
+    assert pull_request.writes == writes
+    assert (url is not None) == bool(before or writes)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"reset": True, "carry_out": True}, id="reset after it was made"),
+        pytest.param({"reset": True}, id="reset before it was made"),
+        pytest.param({"status": 502, "carry_out": True}, id="502 after it was made"),
+        pytest.param({"status": 502}, id="502 instead"),
+        pytest.param({"truncate": 20}, id="cut answer"),
+        pytest.param({"status": 403, "message": "secondary rate limit", "headers": {"retry-after": "0"}}, id="limited"),
+    ],
+)
+def test_there_is_one_comment_whatever_becomes_of_the_answer(pull_request: _PullRequest, fault: dict[str, Any]) -> None:
+    pull_request.control("faults", [{"method": "POST", "path": "comments", **fault}])
+    url = pull_request.say(_body("hello"))
+    assert pull_request.comments == [(BOT, _body("hello"))]
+    assert url == pull_request.state["comments"][0]["html_url"]
+
+
+def test_there_is_one_comment_where_the_connection_breaks_after_it_was_made(
+    pull_request: _PullRequest, chaos: Callable[[str], tuple[str, str]]
+) -> None:
+    pull_request.api_url, control = chaos(pull_request.github)
+    fault = {"match": "POST /repos", "direction": "down", "action": "reset"}
+    requests.post(control, json=[fault], timeout=30).raise_for_status()
+    assert pull_request.say(_body("hello")) is not None
+    assert len(requests.get(control, timeout=30).json()["taken"]) == 1
+    assert pull_request.comments == [(BOT, _body("hello"))]
+
+
+def test_a_server_that_loses_every_comment_is_given_up(pull_request: _PullRequest) -> None:
+    pull_request.control("faults", [{"method": "POST", "path": "comments", "status": 502, "times": 10}])
+    with pytest.raises(PublishError, match="GitHub failed at POST") as raised:
+        pull_request.say(_body("hello"))
+    assert raised.value.ambiguous
+    assert pull_request.writes == ["POST", "POST"]
+
+
+def test_a_read_only_token_is_told_what_it_lacks(pull_request: _PullRequest) -> None:
+    pull_request.token = "ghs_fork"
+    with pytest.raises(PublishError, match="Give the job the permission `pull-requests: write`"):
+        pull_request.say(_body("hello"))
+    assert pull_request.writes == ["POST"]
+
+
+@pytest.mark.parametrize(("token", "login"), [("ghp_octocat", "octocat"), ("ghs_app", "models-app[bot]")])
+def test_the_tokens_own_comment_is_edited(pull_request: _PullRequest, token: str, login: str) -> None:
+    pull_request.token = token
+    pull_request.has((BOT, _body("of GITHUB_TOKEN")), (login, _body("old")))
+    pull_request.say(_body("new"))
+    assert pull_request.comments == [(BOT, _body("of GITHUB_TOKEN")), (login, _body("new"))]
+
+
+def test_a_server_without_graphql_is_taken_for_one_of_github_actions(pull_request: _PullRequest) -> None:
+    pull_request.has((BOT, _body("old")))
+    pull_request.control("faults", [{"path": "/graphql", "status": 404, "body": "{}"}])
+    pull_request.say(_body("new"))
+    assert pull_request.comments == [(BOT, _body("new"))]
