@@ -263,7 +263,7 @@ def list_check_runs(state: State, query: Query, ref: str) -> Answer:
     return state.page(query, runs, "check_runs")
 
 
-def pull(state: State, number: int, owner: str, branch: str, sha: str, **values: str) -> Json:
+def pull(state: State, /, number: int, owner: str, branch: str, sha: str, **values: str) -> Json:
     made = state.make("pull-request-simple-items", number=number, state=values.get("state", "open"))
     made["requested_teams"] = []  # the description's own example does not keep to it
     made["head"] |= {"label": f"{owner}:{branch}", "ref": branch, "sha": sha, "user": state.user(owner)}

@@ -1,0 +1,160 @@
+"""The commit status and the check run: on the right commit, within GitHub's limits, never doubled."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import requests
+
+from navigator.publish.event import Event
+from navigator.publish.rest import Budget, PublishError, Rest
+from navigator.publish.status import complete_check_run, set_status
+from navigator.render.annotations import Annotation, Level
+
+HEAD = "a" * 40
+RUN_URL = "https://github.com/octocat/models/actions/runs/7/attempts/2"
+EVENT = Event(
+    name="pull_request",
+    repository="octocat/models",
+    sha=HEAD,
+    pull_request=1,
+    fork=False,
+    tag="",
+    ref="refs/pull/1/merge",
+    run_id=7,
+    run_attempt=2,
+    workflow="CI",
+    job="convert",
+    server_url="https://github.com",
+    api_url="https://api.github.com",
+    head_owner="octocat",
+    head_branch="feature",
+    triggering_run=None,
+    triggering_workflow="",
+)
+
+
+@pytest.fixture
+def rest(github: str) -> Rest:
+    return Rest(github, "ghs_job", Budget(60))
+
+
+def _fault(github: str, **fault: Any) -> None:
+    requests.post(f"{github}/control/faults", json=[fault], timeout=30).raise_for_status()
+
+
+def _state(github: str) -> Any:
+    return requests.get(f"{github}/control/state", timeout=30).json()
+
+
+def _status(rest: Rest, description: str = "12 of 12 cells are good") -> None:
+    set_status(rest, EVENT, state="success", description=description, context="model-navigator")
+
+
+def _check_run(rest: Rest, annotations: Sequence[Annotation] = (), summary: str = "| model |") -> str:
+    return complete_check_run(
+        rest,
+        EVENT,
+        name="model-navigator",
+        conclusion="failure",
+        title="1 of 12 cells is not good",
+        summary=summary,
+        annotations=annotations,
+    )
+
+
+def _annotations(count: int, path: str = "navigator.yaml") -> list[Annotation]:
+    return [Annotation(level=Level.WARNING, message=f"cell {number}", path=path, line=3) for number in range(count)]
+
+
+def test_a_status_is_set_on_the_head_commit(github: str, rest: Rest) -> None:
+    _status(rest)
+    [status] = _state(github)["statuses"]
+    assert status["url"].endswith(f"/statuses/{HEAD}")
+    shown = {name: status[name] for name in ("state", "context", "description", "target_url")}
+    assert shown == {
+        "state": "success",
+        "context": "model-navigator",
+        "description": "12 of 12 cells are good",
+        "target_url": RUN_URL,
+    }
+
+
+@pytest.mark.parametrize("description", ["x" * 141, "two\nlines " * 30])
+def test_a_long_description_is_cut_to_what_github_takes(github: str, rest: Rest, description: str) -> None:
+    _status(rest, description)
+    [status] = _state(github)["statuses"]
+    assert 100 < len(status["description"]) <= 140
+    assert "\n" not in status["description"]
+
+
+@pytest.mark.parametrize("fault", [{"reset": True, "carry_out": True}, {"reset": True}])
+def test_a_status_is_set_again_where_the_answer_is_lost(github: str, rest: Rest, fault: dict[str, Any]) -> None:
+    _fault(github, path="statuses", **fault)
+    _status(rest)
+    assert {each["context"] for each in _state(github)["statuses"]} == {"model-navigator"}
+
+
+def test_a_read_only_token_is_told_what_a_status_needs(github: str) -> None:
+    with pytest.raises(PublishError, match="Give the job the permission `statuses: write`"):
+        _status(Rest(github, "ghs_fork", Budget(60)))
+
+
+def test_a_check_run_has_ended_and_says_where(github: str, rest: Rest) -> None:
+    url = _check_run(rest)
+    [run] = _state(github)["check_runs"]
+    assert url == run["html_url"]
+    assert (run["head_sha"], run["status"], run["conclusion"]) == (HEAD, "completed", "failure")
+    assert (run["external_id"], run["details_url"]) == ("7/2", RUN_URL)
+    assert (run["output"]["title"], run["output"]["summary"]) == ("1 of 12 cells is not good", "| model |")
+
+
+@pytest.mark.parametrize(("count", "calls"), [(0, 1), (50, 1), (51, 2), (120, 3)])
+def test_annotations_are_sent_by_fifty(github: str, rest: Rest, count: int, calls: int) -> None:
+    _check_run(rest, _annotations(count))
+    state = _state(github)
+    [run] = state["check_runs"]
+    assert [each["message"] for each in run["annotations"]] == [f"cell {number}" for number in range(count)]
+    assert len(state["calls"]) == calls
+    assert run["conclusion"] == "failure"
+
+
+def test_an_annotation_without_a_file_is_left_out(github: str, rest: Rest) -> None:
+    _check_run(rest, [*_annotations(1, path=""), *_annotations(1)])
+    [run] = _state(github)["check_runs"]
+    [annotation] = run["annotations"]
+    assert (annotation["path"], annotation["start_line"], annotation["annotation_level"]) == (
+        "navigator.yaml",
+        3,
+        "warning",
+    )
+
+
+def test_a_summary_is_cut_to_what_github_takes(github: str, rest: Rest) -> None:
+    _check_run(rest, summary="x" * 70_000)
+    [run] = _state(github)["check_runs"]
+    assert len(run["output"]["summary"]) == 65_535
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"reset": True, "carry_out": True}, id="reset after it was made"),
+        pytest.param({"reset": True}, id="reset before it was made"),
+        pytest.param({"status": 502, "carry_out": True}, id="502 after it was made"),
+        pytest.param({"truncate": 20}, id="cut answer"),
+    ],
+)
+def test_there_is_one_check_run_whatever_becomes_of_the_answer(github: str, rest: Rest, fault: dict[str, Any]) -> None:
+    earlier = {"name": "model-navigator", "head_sha": HEAD, "external_id": "7/1", "status": "in_progress"}
+    rest.call("POST", "/repos/octocat/models/check-runs", json=earlier)
+    _fault(github, method="POST", path="check-runs", **fault)
+    _check_run(rest, _annotations(60))
+    first, second = _state(github)["check_runs"]
+    assert (first["external_id"], first["annotations"]) == ("7/1", [])
+    assert (second["external_id"], len(second["annotations"])) == ("7/2", 60)
+
+
+def test_a_check_run_needs_the_token_of_an_app(github: str) -> None:
+    with pytest.raises(PublishError, match="You must authenticate via a GitHub App"):
+        _check_run(Rest(github, "ghp_octocat", Budget(60)))
