@@ -22,14 +22,16 @@ body {{ margin: 24px; font: 14px/1.5 -apple-system, "Segoe UI", "Noto Sans", "De
        color: #1f2328; background: #fff }}
 .comment {{ max-width: 1000px; border: 1px solid #d1d9e0; border-radius: 6px }}
 .by {{ padding: 8px 16px; background: #f6f8fa; border-bottom: 1px solid #d1d9e0; color: #59636e }}
-.by b {{ color: #1f2328 }} .by i {{ font: 12px sans-serif; border: 1px solid #d1d9e0; border-radius: 2em; padding: 0 6px }}
+.by b {{ color: #1f2328 }}
+.by i {{ font: 12px sans-serif; border: 1px solid #d1d9e0; border-radius: 2em; padding: 0 6px }}
 .body {{ padding: 16px }} .body > :first-child {{ margin-top: 0 }}
 h2 {{ font-size: 1.5em; border-bottom: 1px solid #d1d9e0; padding-bottom: .3em }} h3 {{ font-size: 1.25em }}
 table {{ border-collapse: collapse; display: block; overflow: auto }}
 th, td {{ border: 1px solid #d1d9e0; padding: 6px 13px }} tr:nth-child(2n) td {{ background: #f6f8fa }}
 code, pre {{ font: 85% ui-monospace, "DejaVu Sans Mono", monospace; background: #f0f1f2; border-radius: 6px }}
 code {{ padding: .2em .4em }} pre {{ padding: 16px; overflow: auto }} pre code {{ padding: 0; font-size: 100% }}
-blockquote {{ margin: 0; padding: 0 1em; border-left: .25em solid #9a6700 }} a {{ color: #0969da }} sub {{ color: #59636e }}
+blockquote {{ margin: 0; padding: 0 1em; border-left: .25em solid #9a6700 }}
+a {{ color: #0969da }} sub {{ color: #59636e }}
 </style><div class="comment"><div class="by"><b>github-actions</b> <i>bot</i> commented</div>
 <div class="body">{body}</div></div>"""
 

@@ -200,28 +200,9 @@ def _host(run: RunConfig) -> "Host":
 
 
 def _planned(run: RunConfig, host: "Host", namespace: argparse.Namespace) -> Plan:
-    """Plan and filter.
+    from navigator.plan import chosen, plan
 
-    Raises:
-        NothingToDoError: no cell is left.
-    """
-    from navigator.plan import plan, select
-
-    whole = plan(run, host)
-    chosen = select(whole, models=namespace.models, cells=namespace.cells)
-    # Each by itself too: a name that is spelled wrong beside a right one would not be missed.
-    idle = [("--models", glob) for glob in namespace.models if not select(whole, models=[glob]).models]
-    idle += [("--cells", glob) for glob in namespace.cells if not select(whole, cells=[glob]).models]
-    if idle or not chosen.models:
-        wanted = idle or [("--models", " ".join(namespace.models)), ("--cells", " ".join(namespace.cells))]
-        known = [
-            f"{model.config.model_name}: {', '.join(cell.label for cell in model.cells)}" for model in whole.models
-        ]
-        raise NothingToDoError(
-            f"no cell matches {' '.join(f'{option} {glob or chr(42)}' for option, glob in wanted)}",
-            "the cells are\n    " + "\n    ".join(known),
-        )
-    return chosen
+    return chosen(plan(run, host), models=namespace.models, cells=namespace.cells)
 
 
 def _shard(plan: Plan, shard: str) -> Plan:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from navigator.converters import CONVERTERS
+from navigator.errors import NothingToDoError
 from navigator.placement import GPU_FORMATS, framework_image, gpus_of, idle_gpu, in_container, placed, unavailable
 from navigator.records import (
     Cell,
@@ -62,6 +63,23 @@ def select(plan: Plan, *, models: Sequence[str] = (), cells: Sequence[str] = ())
             shown = tuple(cell for cell in model.cells if cell in chosen or cell.label in on_the_way)
             kept.append(part(model, shown))
     return Plan(models=tuple(kept))
+
+
+def chosen(plan: Plan, *, models: Sequence[str], cells: Sequence[str]) -> Plan:
+    """Return what users chose of `plan`, as `select`.
+
+    Raises:
+        NothingToDoError: no cell is left, or a glob matches nothing: a name that is spelled wrong beside a right one
+            would not be missed.
+    """
+    found = select(plan, models=models, cells=cells)
+    idle = [f"models {glob}" for glob in models if not select(plan, models=[glob]).models]
+    idle += [f"cells {glob}" for glob in cells if not select(plan, cells=[glob]).models]
+    if idle or not found.models:
+        wanted = idle or [f"models {' '.join(models) or '*'}", f"cells {' '.join(cells) or '*'}"]
+        known = [f"{model.config.model_name}: {', '.join(cell.label for cell in model.cells)}" for model in plan.models]
+        raise NothingToDoError(f"no cell matches {', '.join(wanted)}", "the cells are\n    " + "\n    ".join(known))
+    return found
 
 
 def part(model: ModelPlan, cells: tuple[Cell, ...]) -> ModelPlan:

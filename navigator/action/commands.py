@@ -19,8 +19,8 @@ from navigator.action.privileges import lent
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
 from navigator.host import describe
 from navigator.merge import merge
+from navigator.plan import chosen
 from navigator.plan import plan as planned
-from navigator.plan import select
 from navigator.publish.assets import Asset
 from navigator.publish.release import publish
 from navigator.publish.workflow import quoted
@@ -44,14 +44,10 @@ def validate(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
 def plan(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
     """Print the plan and give it to GitHub as a job matrix."""
     whole = planned(_load(job), describe(docker=False))
-    chosen = select(whole, models=job.inputs.models, cells=job.inputs.cells)
-    if not chosen.models:
-        raise NothingToDoError(
-            "no cell matches the inputs `models` and `cells`", "leave them out to see the plan with every cell"
-        )
+    wanted = chosen(whole, models=job.inputs.models, cells=job.inputs.cells)
     with quoted(job.stream) as show:
-        show(plan_text(chosen))
-    jobs = matrix(chosen, job.inputs.max_shards)
+        show(plan_text(wanted))
+    jobs = matrix(wanted, job.inputs.max_shards)
     channels.set_outputs(
         {"status": "good", "exit_code": "0", "matrix": json.dumps(jobs), "shards": str(len(jobs["include"]))}
     )

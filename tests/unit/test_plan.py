@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navigator.errors import ConfigurationError
+from navigator.errors import ConfigurationError, NothingToDoError
 from navigator.placement import needs_docker
-from navigator.plan import configurations, opsets_of, plan, reachable, select
+from navigator.plan import chosen, configurations, opsets_of, plan, reachable, select
 from navigator.records import (
     Format,
     Gpu,
@@ -342,6 +342,15 @@ def test_filters_keep_the_matching_cells_and_the_steps_they_need() -> None:
     assert [cell.label for cell in one.cells] == [step.label for step in one.steps] == way
     assert select(whole, models=("other*",)).models == ()
     assert whole == select(whole, models=("m",))
+
+
+def test_a_filter_that_matches_nothing_is_named_with_the_cells_that_there_are() -> None:
+    whole = plan(RunConfig(models=(model(target_formats=(Format.ONNX,), onnx_opsets=(13,)),)), HOST)
+
+    with pytest.raises(NothingToDoError, match=r"no cell matches cells \*op31\n  the cells are\n    m: onnx_op13"):
+        chosen(whole, models=(), cells=("*op31", "*op13"))
+    with pytest.raises(NothingToDoError, match=r"no cell matches models n\*"):
+        chosen(whole, models=("n*",), cells=())
 
 
 def test_only_formats_that_the_user_wrote_are_requested() -> None:
