@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.blob import BlobClient, ContentSettings, ExponentialRetry
 
@@ -52,8 +53,11 @@ def upload(url: str, chunks: Iterator[bytes], *, content_type: str, in_order: bo
         PublishError: whatever `chunks` raises.
     """
     stream = _Stream(chunks, budget)
+    place, _, signature = url.partition("?")
     client = BlobClient.from_blob_url(
-        url,
+        place,
+        # Sent as it is: of a query in the URL the library keeps what it knows, and other servers sign by other names.
+        credential=AzureSasCredential(signature),
         max_block_size=BLOCK_BYTES,
         connection_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
@@ -62,7 +66,8 @@ def upload(url: str, chunks: Iterator[bytes], *, content_type: str, in_order: bo
     try:
         with client:
             client.upload_blob(
-                stream,  # type: ignore[arg-type]  # it asks of a stream no more than read()
+                # azure-storage-blob 12.31 waits for ever for the blocks of a stream that has none.
+                b"" if stream.empty else stream,  # type: ignore[arg-type]  # no more than read() is asked of it
                 overwrite=True,
                 max_concurrency=1 if in_order else 5,
                 content_settings=ContentSettings(content_type=content_type),
@@ -96,7 +101,7 @@ def download(url: str, to: Path, *, limit_bytes: int, budget: Budget) -> Measure
                     f"the storage of artifacts refused a download: {response.status_code} {response.reason}",
                     status=response.status_code,
                 )
-            for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+            for chunk in response.iter_content(_CHUNK_BYTES):
                 size += len(chunk)
                 if size > limit_bytes:
                     raise PublishError(f"an artifact is larger than the {limit_bytes:,} bytes that are allowed")
@@ -123,17 +128,26 @@ class _Stream:
     def digest(self) -> str:
         return f"sha256:{self._digest.hexdigest()}"
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to read."""
+        self._fill(1)
+        return not self._ready
+
     def read(self, size: int) -> bytes:
         """Return `size` bytes, or what is left."""
         if not self._budget.left:
             raise StorageError("the time for publishing is used up in the midst of an upload")
-        while len(self._ready) < size and (chunk := next(self._chunks, None)) is not None:
-            self._ready += chunk
+        self._fill(size)
         data = bytes(self._ready[:size])
         del self._ready[:size]
         self._digest.update(data)
         self.size_bytes += len(data)
         return data
+
+    def _fill(self, size: int) -> None:
+        while len(self._ready) < size and (chunk := next(self._chunks, None)) is not None:
+            self._ready += chunk
 
 
 class _Retry(ExponentialRetry):
