@@ -87,6 +87,16 @@ def test_a_read_only_token_is_refused_once_and_the_permission_named(github: str,
     assert [status for *_, status in _state(github)["calls"]] == [403]
 
 
+def test_a_missing_permission_is_no_rate_limit_even_with_the_last_request(
+    github: str, rest: Rest, budget: _Waits
+) -> None:
+    message = "Resource not accessible by integration"
+    _fault(github, status=403, message=message, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"})
+    with pytest.raises(PublishError, match=message):
+        rest.call("GET", COMMENTS)
+    assert budget.waits == []
+
+
 def test_what_the_server_says_of_the_fields_is_passed_on(github: str, rest: Rest) -> None:
     status = {"state": "success", "description": "x" * 141}
     with pytest.raises(PublishError, match=r"HTTP 422, Validation Failed: description is too long \(maximum is 140"):
