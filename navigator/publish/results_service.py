@@ -28,6 +28,10 @@ _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 30
 
 
+class QuotaError(PublishError):
+    """The storage of artifacts is used up: no second try helps."""
+
+
 class ResultsService:
     """The service at an URL, with the runtime token of this job.
 
@@ -70,6 +74,8 @@ class ResultsService:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._once(method, request)
+            except QuotaError:
+                raise
             except PublishError as error:
                 ambiguous = error.ambiguous = error.ambiguous or ambiguous
                 again = error.status is None or error.status in _AGAIN or error.status == HTTPStatus.OK
@@ -112,7 +118,7 @@ def _refusal(method: str, response: requests.Response, answer: object) -> Publis
     status = response.status_code
     said = answer.get("msg", "") if isinstance(answer, dict) else ""
     if "insufficient usage" in said:
-        return PublishError(
+        return QuotaError(
             "the storage quota for artifacts is used up: GitHub refuses new ones",
             "delete artifacts or shorten `retention_days`; the usage is recalculated every 6 to 12 hours",
             status=status,
