@@ -65,7 +65,9 @@ def _post(rest: Rest, repository: str, number: int, body: str, marker: str, auth
 def _find(rest: Rest, repository: str, number: int, marker: str, author: str) -> Json:
     """Return the oldest comment that is ours, or None."""
     comments = rest.pages(f"/repos/{repository}/issues/{number}/comments")
-    own = (each for each in comments if _text(each).startswith(marker) and (each["user"] or {}).get("login") == author)
+    # GraphQL names some apps without the suffix that REST gives them.
+    logins = (author, f"{author}[bot]")
+    own = (each for each in comments if _text(each).startswith(marker) and (each["user"] or {}).get("login") in logins)
     return min(own, key=lambda each: int(each["id"]), default=None)
 
 
