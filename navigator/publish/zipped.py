@@ -22,8 +22,8 @@ FORBIDDEN = '":<>|*?\r\n'
 _MAX_FILES = 100_000
 _MAX_DEPTH = 64
 _CHUNK_BYTES = 2**20
-# From here on an entry has 64-bit sizes. The format needs them from 4 GiB on; what is packed may grow.
-_ZIP64_BYTES = 2**31
+# From here on an entry has 64-bit sizes. zipfile wants them from 2 GiB on, and what does not pack grows.
+_ZIP64_BYTES = 2**30
 _THROUGH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

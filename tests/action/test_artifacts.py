@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from navigator.publish import artifacts as module
-from navigator.publish import blob
+from navigator.publish import blob, zipped
 from navigator.publish.artifacts import Artifact, Artifacts
 from navigator.publish.received import unpack
 from navigator.publish.rest import Budget, PublishError
@@ -81,10 +81,19 @@ def calls(results_service: str) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+@pytest.mark.parametrize("zip64_bytes", [2**30, 0], ids=["zip", "zip64"])
+@pytest.mark.parametrize("level", [0, 1])
 def test_the_official_client_lists_and_unpacks_what_was_uploaded(
-    artifacts: Artifacts, official: Official, files: list[tuple[str, Path]], tmp_path: Path
+    artifacts: Artifacts,
+    official: Official,
+    files: list[tuple[str, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    zip64_bytes: int,
+    level: int,
 ) -> None:
-    made = upload(artifacts, files)
+    monkeypatch.setattr(zipped, "_ZIP64_BYTES", zip64_bytes)
+    made = upload(artifacts, files, compression_level=level)
 
     listed = official("listArtifacts")["value"]["artifacts"]
     place = tmp_path / "downloaded"

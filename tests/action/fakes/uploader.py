@@ -1,4 +1,9 @@
-"""Uploads a file as an artifact and says how much memory that took: python uploader.py <file>, ACTIONS_* are set."""
+"""Uploads a file as an artifact and says how much memory that took.
+
+    python uploader.py <file> [<protocol>]
+
+The environment is a job's, with ACTIONS_*.
+"""
 
 import json
 import os
@@ -13,7 +18,8 @@ from navigator.publish.rest import Budget
 def main() -> None:
     file = Path(sys.argv[1])
     token = os.environ["ACTIONS_RUNTIME_TOKEN"]
-    artifacts = Artifacts.of(os.environ, token, budget=Budget(240), mask=lambda _: None)
+    protocol = int(sys.argv[2]) if len(sys.argv) > 2 else 7
+    artifacts = Artifacts.of(os.environ, token, budget=Budget(240), mask=lambda _: None, protocol=protocol)
     before, start = peak_bytes(), time.monotonic()
     made = artifacts.upload("large", [(file.name, file)], retention_days=None, compression_level=1, overwrite=False)
     used = {
