@@ -175,14 +175,18 @@ class Channels:
 
     def _keep(self, name: str, files: Sequence[tuple[str, Path]], *, archive: bool = True) -> Artifact:
         inputs = self._job.inputs
-        made = self.artifacts.upload(
-            name,
-            files,
-            retention_days=inputs.retention_days,
-            compression_level=inputs.compression_level,
-            overwrite=inputs.overwrite,
-            archive=archive,
-        )
+
+        def upload() -> Artifact:
+            return self.artifacts.upload(
+                name,
+                files,
+                retention_days=inputs.retention_days,
+                compression_level=inputs.compression_level,
+                overwrite=inputs.overwrite,
+                archive=archive,
+            )
+
+        made = self._budget.run(upload, late=f"the artifact {name} was not uploaded in the time that is left")
         while self.artifacts.warnings:
             self.warn(self.artifacts.warnings.pop(0))
         return made

@@ -25,8 +25,8 @@ from navigator.render.streams import open_missing, write
 # Uploading models takes most of it; the job's own time limit ends what is longer.
 _PUBLISHING_SECONDS = 3600.0
 
-# A runner kills a cancelled job 10 s after its first signal. The engine has had 3 of them by then.
-_CANCELLED_SECONDS = 3.0
+# A runner takes a cancelled job's second signal 7.5 s after the first, and kills it 2.5 s later. The engine has 3 of these.
+_CANCELLED_SECONDS = 6.0
 
 
 def main(environment: MutableMapping[str, str]) -> int:
@@ -38,7 +38,7 @@ def main(environment: MutableMapping[str, str]) -> int:
     secrets = hide(environment)
     open_missing()
     budget = Budget(_PUBLISHING_SECONDS)
-    cancelled = Cancelled(lambda: budget.shorten(_CANCELLED_SECONDS + 3.0))
+    cancelled = Cancelled(lambda: budget.shorten(_CANCELLED_SECONDS))
     try:
         job = _job(environment, secrets)
     except NavigatorError as error:
@@ -46,6 +46,10 @@ def main(environment: MutableMapping[str, str]) -> int:
         return error.exit_code
     os.chdir(job.workspace)
     code = _run(job, Channels(job, budget), cancelled)
+    if cancelled:
+        # The interpreter would wait for the threads of an upload that was given up.
+        sys.stdout.flush()
+        os._exit(code)
     return 0 if _forgiven(code, job.inputs) else code
 
 

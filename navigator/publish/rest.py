@@ -62,6 +62,33 @@ class Budget:
             time.sleep(min(missing, _SLICE))
         return True
 
+    def run(self, work: Callable[[], _T], *, late: str) -> _T:
+        """Return what `work` does, on a thread that is left behind when nothing is left.
+
+        Time-outs of a socket are between two bytes, and a signal handler that shortens the budget does not end the
+        read that it interrupts.
+
+        Args:
+            work: what may take too long.
+            late: the sentence of the error.
+
+        Raises:
+            PublishError: `late`; the work may be done all the same.
+        """
+        done: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                done.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        while self.left:
+            if wait([done], timeout=min(self.left, _SLICE)).done:
+                return done.result()
+        raise PublishError(late, ambiguous=True)
+
     def shorten(self, seconds: float) -> None:
         """Leave at most so many seconds from now. May be called by a signal handler: it takes no lock."""
         self._end = min(self._end, time.monotonic() + seconds)
@@ -221,27 +248,8 @@ class Rest:
             except requests.RequestException as error:
                 raise unanswered(name, error) from error
 
-        return self._in_time(name, work)
-
-    def _in_time(self, name: str, work: Callable[[], _T]) -> _T:
-        """Work on a thread that is left behind when the budget ends.
-
-        Time-outs of a socket are between two bytes, and a signal handler that shortens the budget does not end the
-        read that it interrupts.
-        """
-        done: Future[_T] = Future()
-
-        def run() -> None:
-            try:
-                done.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-                done.set_exception(error)
-
-        threading.Thread(target=run, daemon=True, name=name).start()
-        while self._budget.left:
-            if wait([done], timeout=min(self._budget.left, _SLICE)).done:
-                return done.result()
-        raise PublishError(f"GitHub did not answer {name} within the time that publishing has.", ambiguous=True)
+        late = f"GitHub did not answer {name} within the time that publishing has."
+        return self._budget.run(work, late=late)
 
 
 class _Bearer(requests.auth.AuthBase):
