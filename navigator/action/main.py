@@ -25,7 +25,7 @@ from navigator.render.streams import open_missing, write
 # Uploading models takes most of it; the job's own time limit ends what is longer.
 _PUBLISHING_SECONDS = 3600.0
 
-# A runner takes a cancelled job's second signal 7.5 s after the first, and kills it 2.5 s later. The engine has 3 of these.
+# A runner signals a cancelled job again after 7.5 s, and kills it 2.5 s later. The engine has 3 s of these.
 _CANCELLED_SECONDS = 6.0
 
 
