@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Runs the image of the action as GitHub's runner would, with more options: $DOCKER_OPTIONS, $IMAGE.
+#
+# Files lie in the container where they lie on the runner, so that no path has to be translated. Values are passed
+# through this process's environment and never on a command line, which others can read.
+set -euo pipefail
+
+if [ -z "$IMAGE" ]; then
+    IMAGE=model-navigator:tensorrt
+    docker build --tag "$IMAGE" "$GITHUB_ACTION_PATH/.."
+fi
+
+# Steps of a composite action have no runtime token; the steps after this one upload what is to be kept.
+export INPUT_ARTIFACTS=none
+export GITHUB_ACTIONS=true
+
+read -r -a options <<< "$DOCKER_OPTIONS"
+while IFS= read -r name; do
+    case $name in
+        INPUT_* | GITHUB_* | RUNNER_* | CI | [Hh][Tt][Tt][Pp]_[Pp][Rr][Oo][Xx][Yy] | [Hh][Tt][Tt][Pp][Ss]_[Pp][Rr][Oo][Xx][Yy] | [Nn][Oo]_[Pp][Rr][Oo][Xx][Yy])
+            options+=(--env "$name") ;;
+    esac
+done < <(compgen -e)
+
+mount() { options+=(--mount "type=bind,source=$1,target=$1"); }
+mount "$GITHUB_WORKSPACE"
+mount "$RUNNER_TEMP"
+# Elsewhere than on GitHub's runner these lie outside of its temporary directory.
+for file in "$GITHUB_OUTPUT" "$GITHUB_EVENT_PATH"; do
+    directory=$(dirname "$file")
+    case $directory/ in
+        "$RUNNER_TEMP"/* | "${mounted:-/none}"/) ;;
+        *) mount "$directory"; mounted=$directory ;;
+    esac
+done
+if [ "$INPUT_DOCKER" = true ]; then
+    mount /var/run/docker.sock
+fi
+
+# No terminal and the client in our place: signals reach the action (--sig-proxy).
+exec docker run --rm --workdir "$GITHUB_WORKSPACE" "${options[@]}" "$IMAGE"
