@@ -5,8 +5,8 @@
 
 `slim/` runs the image without frameworks. `gpu/` starts the image itself, with GPUs: no key of a Docker action does.
 `convert/` is the action once more, for the reusable workflow: `uses: $/` cannot name the repository's root. All have
-the inputs and the outputs of action.yml, word for word. In the repository action.yml names the Dockerfile; a release names
-an image that is in a registry already, since a runner cannot be told which stage to build.
+the inputs and the outputs of action.yml, word for word. In the repository action.yml names the Dockerfile; a release
+names an image that is in a registry already, since a runner cannot be told which stage to build.
 """
 
 import argparse

@@ -1,0 +1,148 @@
+"""The scripts of the release workflow: versions that agree, and tags in the right order, in a real git repository."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+REGISTRY = "ghcr.io/Org/model-navigator"
+IMAGE = "ghcr.io/org/model-navigator:v1.2.3"
+
+
+def script(name: str, *words: str, at: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, f".github/scripts/{name}.py", *words]
+    return subprocess.run(command, cwd=at, capture_output=True, text=True, check=False)
+
+
+def git(*words: str, at: Path) -> str:
+    who = ["-c", "user.name=Maintainer", "-c", "user.email=maintainer@example.org"]
+    return subprocess.run(["git", *who, *words], cwd=at, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Return a clone of a bare repository with what the scripts read."""
+    place = tmp_path / "clone"
+    for name in (".github/scripts", ".github/workflows", "convert", "gpu", "slim"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("action.yml", "pyproject.toml"):
+        shutil.copy(ROOT / name, place)
+    (place / ".gitignore").write_text("__pycache__/\n")
+    (place / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## Unreleased\n\n### Added\n\n- All.\n\n## 0.9.0 - 2020-01-01\n\n- Less.\n"
+    )
+    git("init", "--quiet", "--bare", str(tmp_path / "origin"), at=tmp_path)
+    git("init", "--quiet", "--initial-branch=main", at=place)
+    git("remote", "add", "origin", str(tmp_path / "origin"), at=place)
+    commit(place)
+    return place
+
+
+def commit(place: Path) -> None:
+    git("add", "--all", at=place)
+    git("commit", "--quiet", "--message", "Change", at=place)
+    git("push", "--quiet", "origin", "HEAD:refs/heads/main", at=place)
+
+
+def tags(place: Path) -> list[str]:
+    return git("ls-remote", "--tags", "--refs", "origin", at=place).split()[1::2]
+
+
+def test_a_version_is_written_and_agrees(repository: Path) -> None:
+    refused = script("version", "check", "1.2.3", at=repository)
+    assert refused.returncode == 1
+    assert "pyproject.toml: the version is " in refused.stderr
+    assert "CHANGELOG.md: there is nothing under `## 1.2.3`\n" in refused.stderr
+
+    assert script("version", "set", "1.2.3", at=repository).returncode == 0
+
+    agreed = script("version", "check", "1.2.3", at=repository)
+    assert (agreed.returncode, agreed.stderr) == (0, "")
+    assert script("version", "notes", "1.2.3", at=repository).stdout == "### Added\n\n- All.\n"
+    assert script("version", "notes", "0.9.0", at=repository).stdout == "- Less.\n"
+    assert 'version = "1.2.3"\n' in (repository / "pyproject.toml").read_text()
+
+
+def test_after_a_release_comes_a_development_version(repository: Path) -> None:
+    script("version", "set", "1.2.3", at=repository)
+    changelog = (repository / "CHANGELOG.md").read_text()
+
+    script("version", "set", "1.3.0.dev0", at=repository)
+
+    assert (repository / "CHANGELOG.md").read_text() == changelog
+    assert script("version", "check", "1.3.0.dev0", at=repository).stderr.startswith(
+        "'1.3.0.dev0' is no version to release: write three numbers, for example 1.2.3, without a v\n"
+    )
+    # What is unreleased has no words yet.
+    script("version", "set", "1.3.0", at=repository)
+    assert "nothing under `## 1.3.0`" in script("version", "check", "1.3.0", at=repository).stderr
+
+
+def test_a_variant_that_was_forgotten_is_not_released(repository: Path) -> None:
+    script("version", "set", "1.2.3", at=repository)
+    action = repository / "action.yml"
+    action.write_text(action.read_text().replace("default: navigator.yaml", "default: models.yaml"))
+
+    refused = script("version", "check", "1.2.3", at=repository)
+
+    assert "slim/action.yml does not follow from action.yml: run `python .github/scripts/actions.py`" in refused.stderr
+
+
+def test_a_release_is_tagged_and_the_branch_left_alone(repository: Path) -> None:
+    head = git("rev-parse", "HEAD", at=repository)
+
+    ran = script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+
+    assert ran.returncode == 0, ran.stderr
+    assert tags(repository) == ["refs/tags/v1", "refs/tags/v1.2.3"]
+    git("fetch", "--quiet", "--force", "origin", "refs/tags/*:refs/tags/*", at=repository)
+    assert git("rev-parse", "v1.2.3^{commit}^", at=repository) == head
+    assert git("rev-parse", "v1", at=repository) == git("rev-parse", "v1.2.3^{commit}", at=repository)
+    assert f"image: docker://{IMAGE}\n" in git("show", "v1.2.3:action.yml", at=repository) + "\n"
+    assert f"image: docker://{IMAGE}-slim" in git("show", "v1:slim/action.yml", at=repository)
+    # GITHUB_TOKEN may not push a commit that changes a workflow.
+    changed = git("diff", "--name-only", head, "v1.2.3", at=repository).split()
+    assert changed == ["action.yml", "convert/action.yml", "gpu/action.yml", "slim/action.yml"]
+    assert git("ls-remote", "origin", "refs/heads/main", at=repository).split()[0] == head
+
+
+def test_a_release_that_broke_off_is_gone_on_with(repository: Path) -> None:
+    head = git("rev-parse", "HEAD", at=repository)
+    script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+    released = git("rev-parse", "v1.2.3", at=repository)
+    git("push", "--quiet", "origin", ":refs/tags/v1", at=repository)
+    git("checkout", "--quiet", head, at=repository)
+
+    ran = script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+
+    assert ran.returncode == 0, ran.stderr
+    assert tags(repository) == ["refs/tags/v1", "refs/tags/v1.2.3"]
+    assert git("rev-parse", "v1.2.3", at=repository) == released
+
+
+def test_a_tag_of_another_commit_is_not_moved(repository: Path) -> None:
+    head = git("rev-parse", "HEAD", at=repository)
+    script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+    git("checkout", "--quiet", head, at=repository)
+    (repository / "CHANGELOG.md").write_text("# Changelog\n")
+    commit(repository)
+
+    ran = script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+
+    assert ran.returncode == 1
+    assert "v1.2.3 is there already, and not made of" in ran.stderr
+
+
+def test_the_major_version_moves(repository: Path) -> None:
+    head = git("rev-parse", "HEAD", at=repository)
+    script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+    git("checkout", "--quiet", head, at=repository)
+
+    script("tag", "1.3.0", "--registry", REGISTRY, at=repository)
+
+    git("fetch", "--quiet", "--force", "origin", "refs/tags/*:refs/tags/*", at=repository)
+    assert git("rev-parse", "v1", at=repository) == git("rev-parse", "v1.3.0^{commit}", at=repository)
+    assert tags(repository) == ["refs/tags/v1", "refs/tags/v1.2.3", "refs/tags/v1.3.0"]
