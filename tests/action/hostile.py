@@ -24,11 +24,14 @@ _OUTPUT_BYTES = 1 << 16
 def savedmodel(directory: Path) -> None:
     import tensorflow as tf
 
+    def joined(lines: "tf.data.Dataset") -> "tf.Tensor":
+        return lines.reduce(tf.constant(""), lambda before, line: tf.strings.join([before, line], "\n"))
+
     def serve(x: "tf.Tensor") -> "dict[str, tf.Tensor]":
         paths = tf.data.Dataset.from_tensor_slices(tf.io.matching_files(list(PATTERNS)))
-        # Files of /proc tell no size, and only what reads to the end gets something out of them.
-        lines = paths.flat_map(lambda path: tf.data.TextLineDataset(path).ignore_errors())
-        loot = lines.reduce(tf.constant(""), lambda all_, line: tf.strings.join([all_, line], "\n"))
+        # Files of /proc tell no size: only what reads to the end gets something out of them. Most may not be read.
+        files = paths.map(lambda path: joined(tf.data.TextLineDataset(path))).ignore_errors()
+        loot = joined(files)
         tf.print("loot:", loot, output_stream=sys.stderr)
         with tf.control_dependencies([tf.io.write_file(LOOT, loot)]):
             raw = tf.io.decode_raw(loot, tf.uint8, fixed_length=_OUTPUT_BYTES)
@@ -42,7 +45,7 @@ def savedmodel(directory: Path) -> None:
 def torchscript(file: Path) -> None:
     import torch
 
-    class Slow(torch.nn.Module):
+    class Slow(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             for _ in range(100_000_000):
                 x = torch.tanh(x + 1e-3)

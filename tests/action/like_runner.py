@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--event", type=Path)
     parser.add_argument("--event-name", default="push")
     parser.add_argument("--network")
+    parser.add_argument("--same-paths", action="store_true", help="mount everything where it is, as act does")
     parser.add_argument("--entrypoint", help="instead of the image's own: a program and its arguments")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
@@ -52,6 +53,8 @@ def main() -> int:
         temp / "_runner_file_commands": "/github/file_commands",
         workspace: "/github/workspace",
     }
+    if arguments.same_paths:
+        mounts = {path: str(path) for path in mounts}
     owner = workspace.stat()
     for directory in mounts:
         directory.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,7 @@ def main() -> int:
     environment = {name: _translated(value, mounts) for name, value in environment.items()}
 
     name = f"{re.sub('[^a-zA-Z0-9]', '', arguments.image)}_{secrets.token_hex(3)}"
-    command = ["docker", "run", "--name", name, "--label", "trial", "--workdir", "/github/workspace", "--rm"]
+    command = ["docker", "run", "--name", name, "--label", "trial", "--workdir", mounts[workspace], "--rm"]
     for variable in environment:
         command += ["-e", variable]
     command += ["-e", "GITHUB_ACTIONS=true", "-e", "CI=true"]
