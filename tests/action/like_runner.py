@@ -135,7 +135,7 @@ def _translated(value: str, mounts: dict[Path, str]) -> str:
 
 
 def _run(command: list[str], directory: Path, environment: dict[str, str]) -> int:
-    """Run the docker client; once cancelled, signal it as the runner does (ProcessInvoker.cs)."""
+    """Run the docker client; once cancelled, signal it as the runner does (ProcessInvoker.cs), and say so."""
     # It has a process group of its own: a terminal's Ctrl-C reaches us alone.
     with subprocess.Popen(command, cwd=directory, env=environment, process_group=0) as client:
         cancelled: list[int] = []
@@ -146,6 +146,7 @@ def _run(command: list[str], directory: Path, environment: dict[str, str]) -> in
             except subprocess.TimeoutExpired:
                 continue
         for number, seconds in ((signal.SIGINT, 7.5), (signal.SIGTERM, 2.5), (signal.SIGKILL, None)):
+            print(f"##[signal]{number.name}", flush=True)
             client.send_signal(number)
             try:
                 return client.wait(seconds)
