@@ -35,6 +35,8 @@ _RESULTS_CHARS = 400_000
 # A check run has room for 65,535 characters.
 _CHECK_CHARS = 65_000
 
+_UNWRITTEN = "A file that was asked for could not be written."
+
 _STATES = {ExitCode.OK: "success", ExitCode.NOT_GOOD: "failure"}
 _WORDS = {ExitCode.OK: "good", ExitCode.NOT_GOOD: "not-good", ExitCode.CANCELLED: "cancelled"}
 
@@ -91,25 +93,28 @@ class Channels:
         self._check("failure", error.message, text, ())
         self._set_status("error", error.message)
 
-    def results(self, report: Report, directory: Path, kept: Sequence[Kept]) -> None:
+    def results(self, report: Report, directory: Path, kept: Sequence[Kept], code: ExitCode) -> None:
         """Tell the results of a run.
 
         Args:
             report: what became of the cells.
             directory: where convert_results.yaml and summary.md are.
             kept: the converted models to upload.
+            code: of the work; not good although the report is good where a file could not be written.
         """
-        self._tell_job(report, directory)
+        self._tell_job(report, directory, code)
         self._annotate(of_report(report, self._job.workspace))
+        if code is not exit_code(report):
+            self._annotate([Annotation(level=Level.ERROR, message="\n".join((_UNWRITTEN, *report.notes)))])
         self._upload(directory, kept)
         body = comment(report, key=self._job.key, links=self._links)
-        self._comment(body, good=exit_code(report) is ExitCode.OK)
-        self._judge(report)
+        self._comment(body, good=code is ExitCode.OK)
+        self._judge(report, code)
 
     def cancelled(self, report: Report, directory: Path) -> None:
         """Tell the results of a run that was cancelled. Seconds are left: what is local, and then the status."""
-        self._tell_job(report, directory)
-        self._judge(report)
+        self._tell_job(report, directory, ExitCode.CANCELLED)
+        self._judge(report, ExitCode.CANCELLED)
 
     def set_outputs(self, outputs: dict[str, str]) -> None:
         """Write outputs of the step; later ones win."""
@@ -123,8 +128,7 @@ class Channels:
         """Show a warning in the log and on the run's page."""
         write(f"{command('warning', message)}\n", self._job.stream)
 
-    def _tell_job(self, report: Report, directory: Path) -> None:
-        code = exit_code(report)
+    def _tell_job(self, report: Report, directory: Path, code: ExitCode) -> None:
         self.set_outputs(
             {
                 "status": _WORDS.get(code, "error"),
@@ -217,12 +221,14 @@ class Channels:
             if url:
                 self.set_outputs({"comment_url": url})
 
-    def _judge(self, report: Report) -> None:
-        code = exit_code(report)
+    def _judge(self, report: Report, code: ExitCode) -> None:
+        description = words.description(report)
+        if code is ExitCode.NOT_GOOD and code is not exit_code(report):
+            description = f"{_UNWRITTEN} {description}"
         text = summary(report, limit_chars=_CHECK_CHARS)
         conclusion = "cancelled" if code is ExitCode.CANCELLED else _STATES.get(code, "failure")
-        self._check(conclusion, words.description(report), text, of_report(report, self._job.workspace))
-        self._set_status(_STATES.get(code, "error"), words.description(report))
+        self._check(conclusion, description, text, of_report(report, self._job.workspace))
+        self._set_status(_STATES.get(code, "error"), description)
 
     def _check(self, conclusion: str, title: str, text: str, annotations: Sequence[Annotation]) -> None:
         event, inputs = self._job.event, self._job.inputs

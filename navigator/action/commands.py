@@ -66,14 +66,15 @@ def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
     if not (directory / RESULTS).exists():
         raise _no_results(ended)
     made = report.read(directory / RESULTS)
-    code = report.exit_code(made)
     if cancelled:
         channels.cancelled(made, directory)
         return ExitCode.CANCELLED
-    show_logs(made, directory, job.stream)
-    channels.results(made, directory, _kept(job, made, directory))
+    code = report.exit_code(made)
     # Beyond what the report says, the engine may have failed to write what was asked for.
-    return ExitCode.NOT_GOOD if code is ExitCode.OK and ended.code else code
+    code = ExitCode.NOT_GOOD if code is ExitCode.OK and ended.code else code
+    show_logs(made, directory, job.stream)
+    channels.results(made, directory, _kept(job, made, directory), code)
+    return code
 
 
 def report_(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
@@ -81,8 +82,9 @@ def report_(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
     merged = merge(collect(job, channels), _matrix(job))
     directory = _directory(job)
     write_report(merged, directory)
-    channels.results(merged, directory, ())
-    return report.exit_code(merged)
+    code = report.exit_code(merged)
+    channels.results(merged, directory, (), code)
+    return code
 
 
 def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:

@@ -75,9 +75,8 @@ def azurite(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         process.wait()
 
 
-@pytest.fixture
-def results_service(azurite: str) -> Iterator[str]:
-    """Return the URL of a results service without artifacts, ACTIONS_RESULTS_URL; see `fakes/results.py`."""
+@pytest.fixture(scope="session")
+def _results_service(azurite: str) -> Iterator[str]:
     command = [sys.executable, str(_FAKES / "results.py"), azurite]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -85,6 +84,13 @@ def results_service(azurite: str) -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.kill()
+
+
+@pytest.fixture
+def results_service(_results_service: str) -> str:
+    """Return the URL of a results service without artifacts, ACTIONS_RESULTS_URL; see `fakes/results.py`."""
+    requests.post(f"{_results_service}/control/reset", json={}, timeout=10).raise_for_status()
+    return _results_service
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@
 Prints its URL and serves until it is killed. It is strict: unknown fields, a missing token, a size that is not the
 blob's are refused. Under /control tests say what goes wrong and read what was asked:
 
+    POST /control/reset     forget everything
     POST /control/faults    [{"method", "times", "status", "headers", "body", "reset", "carry_out"}]: what is answered
                             instead; "reset" closes the connection, "carry_out" does what was asked before that
     POST /control/settings  {"blob_url": where signed URLs lead, "expired": how many of the next ones are out of date}
@@ -55,12 +56,16 @@ class Service:
         self.container = self.blobs.get_container_client(CONTAINER)
         if not self.container.exists():
             self.container.create_container()
-        self.settings: dict[str, Any] = {"blob_url": storage, "expired": 0}
+        self.storage = storage
+        self.lock = Lock()
+        self.last_id = int(datetime.now(UTC).timestamp() * 1000)
+        self.reset()
+
+    def reset(self) -> None:
+        self.settings: dict[str, Any] = {"blob_url": self.storage, "expired": 0}
         self.artifacts: dict[str, dict[str, Any]] = {}
         self.faults: list[dict[str, Any]] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.lock = Lock()
-        self.last_id = int(datetime.now(UTC).timestamp() * 1000)
 
     def create_artifact(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["name"]
@@ -154,7 +159,10 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         where = self.path.strip("/").split("/")
         with self.service.lock:
-            if where[0] == "control":
+            if where == ["control", "reset"]:
+                self.service.reset()
+                self.answer(200, {})
+            elif where[0] == "control":
                 self.service.faults += body if where[1] == "faults" else []
                 self.service.settings.update(body if where[1] == "settings" else {})
                 self.answer(200, {})
