@@ -32,7 +32,7 @@ RUN python -c "import tomllib; \
 FROM base AS package
 WORKDIR /source
 COPY --from=requirements /requirements/constraints.txt ./
-RUN pip install --constraint constraints.txt hatchling editables
+RUN pip install --constraint constraints.txt hatchling
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY navigator navigator
