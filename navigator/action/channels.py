@@ -4,7 +4,6 @@ Owns the order, the switches, and that trouble with one channel is a warning whi
 result. What the texts say is `navigator.render`'s, how GitHub is told `navigator.publish`'s.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from navigator.action.job import Job
 from navigator.action.models import Kept
+from navigator.action.results_output import results_json
 from navigator.config import InvalidConfigurationError
 from navigator.errors import ExitCode, NavigatorError
 from navigator.publish import comment as comments
@@ -21,19 +21,21 @@ from navigator.publish.artifacts import Artifact, Artifacts
 from navigator.publish.pull_request import pull_request_of
 from navigator.publish.rest import Budget, PublishError, Rest
 from navigator.publish.workflow import annotate, append_summary, command, mask, set_outputs
-from navigator.records import CellResult, Json, Report, State
+from navigator.records import Report, State
 from navigator.render import words
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
 from navigator.render.comment import Links, comment, problem_text
 from navigator.render.markdown import summary
 from navigator.render.streams import write
-from navigator.report import exit_code, is_bad
-
-# A job's outputs end at 1 MB, which GitHub counts in UTF-16.
-_RESULTS_CHARS = 400_000
+from navigator.report import exit_code
 
 # A check run has room for 65,535 characters.
 _CHECK_CHARS = 65_000
+
+# How long comment, status and check run may take each: a limit of GitHub's rates begins at a minute, and may last an
+# hour. Before the work begins nothing is worth a wait.
+_CHANNEL_SECONDS = 300.0
+_PENDING_SECONDS = 15.0
 
 _UNWRITTEN = "A file that was asked for could not be written."
 
@@ -57,9 +59,7 @@ class Channels:
     @cached_property
     def rest(self) -> Rest:
         """GitHub's REST API with the job's token."""
-        if not self._job.secrets.token:
-            raise PublishError("there is no token to speak to GitHub with", "pass `token: ${{ github.token }}`")
-        return Rest(self._job.event.api_url, self._job.secrets.token, self._budget)
+        return self._rest(self._budget)
 
     @cached_property
     def artifacts(self) -> Artifacts:
@@ -78,7 +78,7 @@ class Channels:
 
     def pending(self) -> None:
         """Set the status while the run goes on."""
-        self._set_status("pending", "converting and verifying")
+        self._set_status("pending", "converting and verifying", seconds=_PENDING_SECONDS)
 
     def wrong(self, error: NavigatorError) -> None:
         """Tell why nothing was run: what is wrong with the configuration, at its lines."""
@@ -111,8 +111,14 @@ class Channels:
         self._comment(body, good=code is ExitCode.OK)
         self._judge(report, code)
 
-    def cancelled(self, report: Report, directory: Path) -> None:
+    def cancelled(self, report: Report | None, directory: Path) -> None:
         """Tell the results of a run that was cancelled. Seconds are left: what is local, and then the status."""
+        if report is None:
+            said = "cancelled before anything was converted"
+            self.set_outputs({"status": "cancelled", "exit_code": str(int(ExitCode.CANCELLED))})
+            self._check("cancelled", said, said, ())
+            self._set_status("error", said)
+            return
         self._tell_job(report, directory, ExitCode.CANCELLED)
         self._judge(report, ExitCode.CANCELLED)
 
@@ -128,6 +134,11 @@ class Channels:
         """Show a warning in the log and on the run's page."""
         write(f"{command('warning', message)}\n", self._job.stream)
 
+    def _rest(self, budget: Budget) -> Rest:
+        if not self._job.secrets.token:
+            raise PublishError("there is no token to speak to GitHub with", "pass `token: ${{ github.token }}`")
+        return Rest(self._job.event.api_url, self._job.secrets.token, budget)
+
     def _tell_job(self, report: Report, directory: Path, code: ExitCode) -> None:
         self.set_outputs(
             {
@@ -139,7 +150,7 @@ class Channels:
                 "results_path": self._shown(directory / "convert_results.yaml"),
                 "summary_path": self._shown(directory / "summary.md"),
                 "models_path": self._shown(directory / "converted"),
-                "results": _results_json(report),
+                "results": results_json(report),
             }
         )
         self._summarise(summary(report))
@@ -174,7 +185,7 @@ class Channels:
                 self._models(self._keep(f"{inputs.artifact_name}-models{self._job.artifact_suffix}", files))
             elif kept:
                 for each in kept:
-                    name = f"{inputs.artifact_name}-{each.name}"
+                    name = f"{inputs.artifact_name}{self._job.artifact_suffix}-{each.name}"
                     self._models(self._keep(name, each.files, archive=len(each.files) != 1))
 
     def _keep(self, name: str, files: Sequence[tuple[str, Path]], *, archive: bool = True) -> Artifact:
@@ -214,10 +225,11 @@ class Channels:
         if inputs.comment == "never" or not self._speaks:
             return
         with self._warning("the pull request was not commented on"):
-            number = pull_request_of(self.rest, event)
+            rest = self._rest(Budget(_CHANNEL_SECONDS, within=self._budget))
+            number = pull_request_of(rest, event)
             if number is None:
                 return
-            url = comments.upsert(self.rest, event.repository, number, body, mode=inputs.comment, good=good)
+            url = comments.upsert(rest, event.repository, number, body, mode=inputs.comment, good=good)
             if url:
                 self.set_outputs({"comment_url": url})
 
@@ -236,7 +248,7 @@ class Channels:
             return
         with self._warning("there is no check run"):
             statuses.complete_check_run(
-                self.rest,
+                self._rest(Budget(_CHANNEL_SECONDS, within=self._budget)),
                 event,
                 name=inputs.status_context,
                 conclusion=conclusion,
@@ -245,12 +257,13 @@ class Channels:
                 annotations=annotations,
             )
 
-    def _set_status(self, state: str, description: str) -> None:
+    def _set_status(self, state: str, description: str, *, seconds: float = _CHANNEL_SECONDS) -> None:
         event, inputs = self._job.event, self._job.inputs
         if not inputs.status or not self._speaks:
             return
         with self._warning("the commit status was not set"):
-            statuses.set_status(self.rest, event, state=state, description=description, context=inputs.status_context)
+            rest = self._rest(Budget(seconds, within=self._budget))
+            statuses.set_status(rest, event, state=state, description=description, context=inputs.status_context)
 
     @contextmanager
     def _warning(self, what: str) -> Iterator[None]:
@@ -260,30 +273,3 @@ class Channels:
             self.warn(f"{what}: {error}")
         except OSError as error:
             self.warn(f"{what}: {error.strerror or error}")
-
-
-def _results_json(report: Report) -> str:
-    """Return the cells as JSON for the steps after this one, the bad ones first, as many as an output holds."""
-    ordered = sorted(report.results, key=lambda each: not is_bad(each))
-    parts, used = [], 0
-    for each in ordered:
-        part = json.dumps(_brief(each))
-        used += len(part) + 1
-        if used > _RESULTS_CHARS:
-            break
-        parts.append(part)
-    return f"[{','.join(parts)}]"
-
-
-def _brief(result: CellResult) -> dict[str, Json]:
-    worst = words.worst(result.comparisons)
-    made = result.output_model
-    return {
-        "model": result.model_name,
-        "cell": result.cell,
-        "state": str(result.status.state),
-        "bad": is_bad(result),
-        "max_abs_error": worst.max_abs_error if worst is not None else None,
-        "size_bytes": made.size_bytes if made is not None else None,
-        "sha256": made.sha256 if made is not None else None,
-    }

@@ -93,18 +93,26 @@ def _results(job: Job, channels: Channels, directory: Path) -> Iterator[Path]:
 
 
 def _archives(job: Job, channels: Channels, what: str, directory: Path, limit_bytes: int) -> Iterator[Path]:
-    """Download the artifacts of all shards, one after the other."""
-    ours = re.compile(rf"{re.escape(job.inputs.artifact_name)}-{what}(-\d+-of-\d+)?")
+    """Download the artifacts of all shards, one after the other.
+
+    Where a run has both, its shards' and the one that `report` made of them, a run that goes on is told by its shards:
+    they may be newer. One that has ended is told by the report, which knows what is missing.
+    """
+    name = f"{job.inputs.artifact_name}-{what}"
+    part = re.compile(rf"{re.escape(name)}-\d+-of-\d+")
     run = job.inputs.run_id or job.event.triggering_run
     if run is None:
-        for artifact in channels.artifacts.list():
-            if ours.fullmatch(artifact.name):
-                yield channels.artifacts.download(artifact, directory, limit_bytes=limit_bytes)
+        listed = {each.name: each for each in channels.artifacts.list()}
+        shards = [each for each in listed.values() if part.fullmatch(each.name)]
+        for artifact in shards or [each for each in listed.values() if each.name == name]:
+            yield channels.artifacts.download(artifact, directory, limit_bytes=limit_bytes)
         return
     repository = job.event.repository
-    for entry in channels.rest.pages(f"/repos/{repository}/actions/runs/{run}/artifacts", key="artifacts"):
-        if not ours.fullmatch(entry["name"]):
-            continue
+    pages = channels.rest.pages(f"/repos/{repository}/actions/runs/{run}/artifacts", key="artifacts")
+    # Of attempts of the same run the last one counts.
+    entries = {each["name"]: each for each in sorted(pages, key=lambda each: int(each["id"]))}
+    whole = [each for each in entries.values() if each["name"] == name]
+    for entry in whole or [each for each in entries.values() if part.fullmatch(each["name"])]:
         if entry["expired"] or entry["size_in_bytes"] > limit_bytes:
             why = "has expired" if entry["expired"] else f"has {entry['size_in_bytes']:,} bytes, over {limit_bytes:,}"
             raise PublishError(f"the artifact {entry['name']} of run {run} {why}", "run that workflow again")

@@ -63,12 +63,13 @@ def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
     (directory / RESULTS).unlink(missing_ok=True)
     with lent(run, job) as identity:
         ended = run_engine(_arguments(job), identity=identity, job=job, cancelled=cancelled)
-    if not (directory / RESULTS).exists():
+    there = (directory / RESULTS).exists()
+    if cancelled:
+        channels.cancelled(report.read(directory / RESULTS) if there else None, directory)
+        return ExitCode.CANCELLED
+    if not there:
         raise _no_results(ended)
     made = report.read(directory / RESULTS)
-    if cancelled:
-        channels.cancelled(made, directory)
-        return ExitCode.CANCELLED
     code = report.exit_code(made)
     # Beyond what the report says, the engine may have failed to write what was asked for.
     code = ExitCode.NOT_GOOD if code is ExitCode.OK and ended.code else code
@@ -100,11 +101,18 @@ def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
             raise ConfigurationError(
                 f"the release {tag} gets no models: {words.verdict(made)}", "convert again until every cell is good"
             )
+        found = models.converted(made, directory)
+        if not found:
+            raise ConfigurationError(
+                f"the release {tag} gets no models: the results are good, but no converted model is with them",
+                "let `convert` upload the models (`artifacts: converted`, `artifact_archive: true`), or release in the "
+                "job that converted",
+            )
         url = publish(
             channels.rest,
             job.event.repository,
             tag,
-            [Asset(name=each.name, files=each.files) for each in models.converted(made, directory)],
+            [Asset(name=each.name, files=each.files) for each in found],
             extras=[directory / RESULTS, directory / SUMMARY],
             draft=job.inputs.draft,
             overwrite=job.inputs.overwrite,
@@ -171,7 +179,7 @@ def _matrix(job: Job) -> Json:
         return None
     try:
         return json.loads(job.inputs.matrix)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"the input `matrix` is not JSON: {error}", "pass the output `matrix` of the command `plan`"
         ) from error

@@ -20,7 +20,7 @@ from navigator.publish.rest import Budget, PublishError
 
 BLOCK_BYTES = 8 * 2**20
 
-_CONNECT_SECONDS = 30
+_CONNECT_SECONDS = 10
 # Of silence. A whole block fits into it at 1.2 Mbit/s.
 _READ_SECONDS = 60
 _CHUNK_BYTES = 2**20

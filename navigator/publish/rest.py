@@ -43,15 +43,21 @@ class Budget:
 
     Args:
         seconds: from now on, on the monotonic clock.
+        within: ends with it where that is earlier, also when it is shortened later.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+    def __init__(self, seconds: float, within: "Budget | None" = None) -> None:
+        self._own_end = time.monotonic() + seconds
+        self._within = within
 
     @property
     def left(self) -> float:
         """Seconds, never negative."""
         return max(0.0, self._end - time.monotonic())
+
+    @property
+    def _end(self) -> float:
+        return self._own_end if self._within is None else min(self._own_end, self._within._end)
 
     def sleep(self, seconds: float) -> bool:
         """Wait. False where that is more than is left: at once, or as soon as it is."""
@@ -91,7 +97,7 @@ class Budget:
 
     def shorten(self, seconds: float) -> None:
         """Leave at most so many seconds from now. May be called by a signal handler: it takes no lock."""
-        self._end = min(self._end, time.monotonic() + seconds)
+        self._own_end = min(self._own_end, time.monotonic() + seconds)
 
 
 class Rest:

@@ -100,8 +100,8 @@ def test_a_mismatch_is_shown_at_its_line(job: "Job") -> None:
     job.sabotage(WRONG_WEIGHT)
     ended = job.run()
     assert ended.code == 1
-    print(ended.log)
-    [annotation] = ended.annotations
+    annotation, warning = ended.annotations
+    assert "large against the outputs' own spread" in warning
     assert annotation.startswith("::error title=tiny%3A onnx_op14 mismatched,file=navigator.yaml,line=2::onnx_op14: ")
     assert "output 'y'" in annotation
     assert job.artifacts()[MODELS].keys() == {"tiny/onnx_op13/model.onnx"}
@@ -134,7 +134,7 @@ def test_a_wrong_configuration_is_told_at_its_place(job: "Job") -> None:
         f"error {title},line=3,col=1",
         f"error {title},line=4,col=8",
     ]
-    assert "did you mean onnx_opsets?" in ended.annotations[0]
+    assert "did you mean 'onnx_opsets'?" in ended.annotations[0]
     [comment] = job.comments
     assert "## ❌ The configuration is wrong: 2 problems\n\nNothing was converted." in comment
     assert "`navigator.yaml:3:1`: " in comment
@@ -157,7 +157,7 @@ def test_a_missing_model_and_a_missing_configuration_are_named(job: "Job") -> No
 
 
 def test_a_wrong_input_is_named_with_what_it_may_be(job: "Job") -> None:
-    ended = job.run(comment='allways', compression_level="11")
+    ended = job.run(comment="allways", compression_level="11")
     assert ended.code == 2
     assert ended.log == (
         "::error::the input `comment`: 'allways' is not one of always, change, failure, never; did you mean always?"
@@ -224,7 +224,9 @@ def test_a_check_run_says_what_the_comment_says(job: "Job") -> None:
 
 def test_an_output_that_cannot_be_written_fails_the_job(job: "Job") -> None:
     job.write("out/model.onnx/in_the_way", "")
-    job.write("navigator.yaml", "model_name: tiny\nmodel_path: tiny.onnx\nonnx_opsets: [14]\noutput_path: out/model.onnx\n")
+    job.write(
+        "navigator.yaml", "model_name: tiny\nmodel_path: tiny.onnx\nonnx_opsets: [14]\noutput_path: out/model.onnx\n"
+    )
     ended = job.run(cells="onnx_op14")
     assert (ended.code, ended.outputs["exit_code"], ended.outputs["status"]) == (1, "1", "not-good")
     [annotation] = ended.annotations

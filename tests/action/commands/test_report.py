@@ -1,0 +1,197 @@
+"""`plan`, shards, and `report` of the same run and of another one, whose artifacts a stranger may have made."""
+
+import base64
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.action.commands.conftest import Job
+
+HEAD = "a" * 40
+RESULTS = "model-navigator-results"
+TWO = """\
+models:
+- {model_name: tiny, model_path: tiny.onnx, target_formats: [onnx], onnx_opsets: [13, 14]}
+- {model_name: other, model_path: tiny.onnx, target_formats: [onnx], onnx_opsets: [15]}
+"""
+
+
+def test_shards_make_one_comment_and_one_status(job: "Job") -> None:
+    job.write("navigator.yaml", TWO)
+    planned = job.run("plan", max_shards="2")
+    assert (planned.code, planned.outputs["status"], planned.outputs["shards"]) == (0, "good", "2")
+    matrix = planned.outputs["matrix"]
+    shards = [each["shard"] for each in json.loads(matrix)["include"]]
+    assert shards == ["1/2", "2/2"]
+    assert job.run(shard="2/2", artifacts="all", artifact_archive="false").code == 0
+    # A job without a result is named, and the run is not good.
+    ended = job.run("report", matrix=matrix)
+    assert (ended.code, ended.outputs["status"], ended.outputs["exit_code"]) == (130, "cancelled", "130"), ended.log
+    assert "shard 1/2 left no results" in job.comments[0]
+    assert job.statuses[-1][0] == "error"
+    assert job.statuses[-1][1].startswith("Not finished: ")
+    # It is run again, and so is the report, beside what the first report left.
+    assert job.run(shard="1/2", artifacts="all", artifact_archive="false").code == 0
+    assert [each[0] for each in job.statuses] == ["error"]
+    ended = job.run("report", matrix=matrix)
+    assert (ended.code, ended.outputs["total"], ended.outputs["passed"]) == (0, "3", "3"), ended.log
+    [comment] = job.comments
+    assert "## ✅ All 3 cells match their source models" in comment
+    assert [each[0] for each in job.statuses] == ["error", "success"]
+    assert "shard" not in comment
+    ended = job.run("report")
+    assert ended.code == 0, ended.log
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        "{",
+        "[" * 100_000,
+        '{"include": 3}',
+        '{"include": [{"shard": "1/999999999"}]}',
+        '{"include": [{"shard": "1/1", "count": 1, "cells": [{"a": "::error::x"}]}]}',
+        '{"include": []}',
+    ],
+)
+def test_a_matrix_that_is_none_is_said(job: "Job", matrix: str) -> None:
+    ended = job.run("report", matrix=matrix, comment="never")
+    assert (ended.code, ended.outputs["status"]) == (2, "error"), ended.log
+    [annotation] = ended.annotations
+    assert "matrix" in annotation or "shard" in annotation
+    assert len(annotation) < 1000
+
+
+def test_no_results_is_an_error_that_says_what_to_do(job: "Job") -> None:
+    ended = job.run("report")
+    assert ended.code == 2
+    assert "there are no results to report: no artifact is called model-navigator-results" in job.comments[0]
+    assert "run the command \\`convert\\` before this" in job.comments[0]
+
+
+def packed(files: dict[str, bytes]) -> str:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+Upload = Callable[..., None]
+
+
+@pytest.fixture
+def fork(job: "Job") -> Upload:
+    """Let the job run after the workflow of pull request 7, which is a fork's, and return what uploads for that run."""
+    job.say("pulls", [{"number": 7, "owner": "stranger", "branch": "topic", "sha": HEAD}])
+    job.say("pulls", [{"number": 5, "owner": "octocat", "branch": "topic", "sha": HEAD}])
+    job.say("pulls", [{"number": 8, "owner": "stranger", "branch": "other", "sha": "c" * 40}])
+    job.workflow_run()
+    for name in ("navigator.yaml", "tiny.onnx"):
+        (job.workspace / name).unlink()
+
+    def upload(files: dict[str, bytes], name: str = RESULTS, **values: Any) -> None:
+        job.say("artifacts", {"run": 900, "name": name, "base64": packed(files), **values})
+
+    return upload
+
+
+def test_the_results_of_a_fork_are_told_to_its_pull_request(
+    job: "Job", fork: Upload, reports: Callable[[str], bytes]
+) -> None:
+    fork({"convert_results.yaml": reports("bad"), "summary.md": b"# not this"})
+    fork({"x": b""}, name="another")
+    ended = job.run("report")
+    assert (ended.code, ended.outputs["status"], ended.warnings) == (1, "not-good", []), ended.log
+    [comment] = job.github["comments"]
+    assert comment["issue_url"].endswith("/issues/7")
+    assert comment["body"].startswith("<!-- model-navigator:Models/navigator.yaml outcome:")
+    assert "❌ 1 of 2 cells is not good" in comment["body"]
+    assert "not this" not in comment["body"]
+    assert [(each[0], each[2]) for each in job.statuses] == [("failure", HEAD)]
+
+
+def test_where_the_pull_request_has_gone_on_nobody_is_told(
+    job: "Job", fork: Upload, reports: Callable[[str], bytes]
+) -> None:
+    job.workflow_run(sha="d" * 40)
+    fork({"convert_results.yaml": reports("good")})
+    ended = job.run("report")
+    assert (ended.code, job.comments, ended.warnings) == (0, [], [])
+    assert [each[2] for each in job.statuses] == ["d" * 40]
+
+
+HOSTILE = "</details>\n\n@everyone <!-- model-navigator:Models/other outcome:00 --> [x](https://evil.example) #8"
+
+
+def test_a_hostile_report_is_harmless_text(job: "Job", fork: Upload, reports: Callable[[str], bytes]) -> None:
+    import yaml
+
+    data = yaml.safe_load(reports("bad"))
+    bad = next(each for each in data["results"] if each["status"]["state"] == "failed")
+    bad["status"]["message"] = bad["model_name"] = HOSTILE + "\n::set-output name=status::good"
+    bad["source_model_config"] |= {"config_path": "/etc/passwd", "line": 1, "pull_request": 8}
+    bad["status"]["log_path"] = "/etc/passwd"
+    data["notes"] = [HOSTILE, "pull_request: 8"]
+    fork({"convert_results.yaml": yaml.safe_dump(data).encode()})
+    ended = job.run("report")
+    assert ended.code == 1, ended.log
+    [comment] = job.github["comments"]
+    assert comment["issue_url"].endswith("/issues/7")
+    assert comment["body"].count("<!--") == 1
+    assert "\n@everyone" not in comment["body"]
+    assert "](https://evil.example)" not in comment["body"]
+    assert comment["body"].count("</details>") == comment["body"].count("<details")
+    assert not re.search(r"^::set-output", ended.log, re.MULTILINE)
+    assert "root:" not in ended.log
+    assert "passwd" not in "".join(ended.annotations)
+    assert ended.outputs["status"] == "not-good"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"../convert_results.yaml": b"x"}, "'../convert_results.yaml' is not expected"),
+        ({"/etc/cron.d/x": b"x"}, "'/etc/cron.d/x' is not expected"),
+        ({"convert_results.yaml": b"\0" * 2**27}, "it unpacks to more than 200 times its size"),
+        ({"convert_results.yaml": b"version: 99\n"}, "version 99 of convert_results.yaml, not 1"),
+        ({"convert_results.yaml": b"version: 1\nresults: 5\n"}, "not a report: "),
+        ({"convert_results.yaml": b"[" * 100_000}, "not a report: "),
+        ({"convert_results.yaml": b"a: &a [x]\nb: *a\n"}, "not a report: it has an alias"),
+        ({"convert_results.yaml": b"\xff\xfe\x00"}, "not a report: "),
+        ({"summary.md": b"x"}, "convert_results.yaml: not a report: No such file"),
+    ],
+)
+def test_what_is_no_report_is_an_error(job: "Job", fork: Upload, files: dict[str, bytes], said: str) -> None:
+    fork(files)
+    ended = job.run("report")
+    assert (ended.code, ended.outputs["status"]) == (2, "error"), ended.log
+    assert said in ended.annotations[0]
+    [comment] = job.github["comments"]
+    assert comment["issue_url"].endswith("/issues/7")
+    assert "The run did not start" in comment["body"]
+    assert [(each[0], each[2]) for each in job.statuses] == [("error", HEAD)]
+    assert "Traceback" not in ended.log
+
+
+def test_an_artifact_that_has_expired_is_said(job: "Job", fork: Upload) -> None:
+    fork({"convert_results.yaml": b""}, expired=True)
+    ended = job.run("report")
+    assert ended.code == 2
+    assert "the artifact model-navigator-results of run 900 has expired" in ended.annotations[0]
+    assert "run that workflow again" in ended.annotations[0]
+
+
+def test_a_report_of_shards_is_taken_before_the_shards(
+    job: "Job", fork: Upload, reports: Callable[[str], bytes]
+) -> None:
+    fork({"convert_results.yaml": reports("bad")}, name=f"{RESULTS}-1-of-2")
+    fork({"convert_results.yaml": reports("bad")})
+    fork({"convert_results.yaml": reports("good")})
+    assert job.run("report").code == 0
