@@ -4,7 +4,9 @@ Owns what makes a run good. Renders nothing: words for people are `navigator.ren
 """
 
 import json
+import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -146,7 +148,10 @@ def _harmless(path: Path) -> bytes:
     `write` shares nothing and nests little: a few aliases can stand for more than any memory holds, and PyYAML's
     composer recurses until the stack ends.
     """
-    with path.open("rb") as file:
+    # A model may have put a link there, or a pipe, which nobody would ever write to.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("no regular file")
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise ValueError(f"larger than {_MOST_BYTES // 2**20} MiB")

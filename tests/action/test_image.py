@@ -290,6 +290,25 @@ def test_the_hostile_model_finds_every_token_without_protection(job: Make) -> No
     assert _leaked(here) == IN_VARIABLES | IN_FILES
 
 
+@pytest.mark.parametrize(
+    ("trap", "said"),
+    [
+        ("os.mkfifo(results)", "no regular file"),
+        ("os.symlink('/github/workspace/.git/config', results)", "Too many levels of symbolic links"),
+    ],
+)
+def test_results_that_a_model_put_in_place_of_the_engines(job: Make, trap: str, said: str) -> None:
+    here = job("model_name: tiny\nmodel_path: tiny.onnx\ntarget_formats: [onnx]\n", "tiny.onnx", target="slim")
+    here.write("trial/trial/.git/config", "ghs_checkout")
+    here.write("trial/trial/stand-in/navigator/__init__.py", "")
+    results = "results = 'navigator_workspace/convert_results.yaml'"
+    here.write("trial/trial/stand-in/navigator/__main__.py", f"import os\n{results}\n{trap}\n")
+    code, log = here.run(env=("PYTHONPATH=/github/workspace/stand-in",))
+    assert code == 2, log
+    assert f"convert_results.yaml: not a report: {said}" in log
+    assert found(log) == set()
+
+
 def _with_tokens(job: Make) -> Job:
     here = job(HOSTILE, "hostile")
     for name, token in FILES.items():
