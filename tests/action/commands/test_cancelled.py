@@ -1,0 +1,87 @@
+"""A job that is cancelled: what was done is kept and told, and it ends before the runner kills it."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psutil
+import requests
+
+if TYPE_CHECKING:
+    from tests.action.commands.conftest import Job
+
+SLOW = "import time, onnx.version_converter\nonnx.version_converter.convert_version = lambda *_: time.sleep(600)\n"
+# After this the runner sends its second signal.
+PATIENCE_SECONDS = 7
+
+
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    for _ in range(600):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("it does not come to pass")
+
+
+def test_while_a_conversion_runs(job: "Job") -> None:
+    job.sabotage(SLOW)
+    process = job.start(check_run="true")
+    results = job.workspace / "navigator_workspace/convert_results.yaml"
+    wait_for(lambda: results.exists() and "state: passed" in results.read_text(), process)
+    descendants = psutil.Process(process.pid).children(recursive=True)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    ended = job.end(process, began)
+
+    assert ended.code == 130, ended.log
+    assert ended.seconds < PATIENCE_SECONDS
+    assert not any(each.is_running() for each in descendants)
+    assert "complete: false" in results.read_text()
+    assert [ended.outputs[name] for name in ("status", "exit_code", "passed", "total")] == [
+        "cancelled",
+        "130",
+        "1",
+        "2",
+    ]
+    assert "## ⚠️ Not finished: 1 of 2 cells undecided" in ended.summary
+    assert [each[0] for each in job.statuses] == ["pending", "error"]
+    assert job.statuses[-1][1].startswith("Not finished: 1 of 2 cells undecided; 1 passed, 1 cancelled; ")
+    assert [each["conclusion"] for each in job.github["check_runs"]] == ["cancelled"]
+    # There is no time for these.
+    assert (job.comments, job.artifacts()) == ([], {})
+
+
+def test_before_there_is_a_result(job: "Job", chaos: Callable[[str], tuple[str, str]]) -> None:
+    job.variables["GITHUB_API_URL"], control = chaos(job.github_url)
+    fault = {"match": "/statuses/", "direction": "down", "action": "delay", "seconds": 1}
+    requests.post(control, json=[fault], timeout=10).raise_for_status()
+    process = job.start(fail_on="never")
+    wait_for(lambda: bool(requests.get(control, timeout=10).json()["taken"]), process)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    ended = job.end(process, began)
+    assert (ended.code, ended.outputs["status"], ended.outputs["exit_code"]) == (130, "cancelled", "130"), ended.log
+    assert ended.seconds < PATIENCE_SECONDS
+    assert [each[:2] for each in job.statuses] == [
+        ("pending", "converting and verifying"),
+        ("error", "cancelled before anything was converted"),
+    ]
+    assert job.comments == []
+
+
+def test_while_github_does_not_answer(job: "Job") -> None:
+    job.sabotage(SLOW)
+    process = job.start()
+    results = job.workspace / "navigator_workspace/convert_results.yaml"
+    wait_for(lambda: results.exists() and "state: passed" in results.read_text(), process)
+    job.say("faults", [{"path": "/statuses/", "delay": 8, "times": 9}])
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    ended = job.end(process, began)
+    assert ended.code == 130
+    assert ended.seconds < PATIENCE_SECONDS
+    assert ended.warnings[-1].startswith("the commit status was not set: GitHub did not answer POST /repos/")
+    assert ended.outputs["status"] == "cancelled"

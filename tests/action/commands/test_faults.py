@@ -1,0 +1,116 @@
+"""Trouble with GitHub, the artifact service or the way there: nothing doubled, nothing lost, and an end."""
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from tests.action.commands.conftest import Job
+
+Chaos = Callable[[str], tuple[str, str]]
+COMMENTS = "/issues/7/comments"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"method": "POST", "path": COMMENTS, "reset": True, "carry_out": True},
+        {"method": "POST", "path": COMMENTS, "truncate": 20},
+        {"method": "POST", "path": COMMENTS, "status": 502, "carry_out": True, "body": "<html>"},
+        {"method": "POST", "path": COMMENTS, "status": 500},
+        {"method": "GET", "path": COMMENTS, "status": 503},
+        {"method": "POST", "path": COMMENTS, "status": 429, "headers": {"Retry-After": "1"}},
+        {"path": "/user", "reset": True},
+    ],
+    ids=["reset", "cut", "502", "500", "503", "429", "user"],
+)
+def test_a_comment_is_made_once(job: "Job", reports: Callable[[str], bytes], fault: dict[str, Any]) -> None:
+    (job.workspace / "results").mkdir()
+    (job.workspace / "results/convert_results.yaml").write_bytes(reports("good"))
+    job.say("faults", [fault])
+    ended = job.run("report", workspace_path="results", artifacts="none")
+    assert (ended.code, ended.warnings) == (0, []), ended.log
+    assert len(job.comments) == 1
+    assert ended.outputs["comment_url"] == job.github["comments"][0]["html_url"]
+    assert [each[0] for each in job.statuses] == ["success"]
+
+
+def test_a_status_and_an_artifact_in_spite_of_errors(job: "Job") -> None:
+    job.say("faults", [{"path": "/statuses/", "status": 500}, {"path": "/statuses/", "reset": True}])
+    job.say_results("faults", [{"method": "CreateArtifact", "times": 1, "reset": True, "carry_out": True}])
+    job.say_results("faults", [{"method": "FinalizeArtifact", "times": 1, "status": 503}])
+    ended = job.run()
+    assert (ended.code, ended.warnings) == (0, []), ended.log
+    assert job.statuses[-1][0] == "success"
+    assert job.artifacts().keys() == {"model-navigator-results", "model-navigator-models"}
+
+
+def test_what_stays_broken_costs_its_channel_alone(job: "Job") -> None:
+    job.say("faults", [{"method": "POST", "path": COMMENTS, "status": 422, "message": "Validation Failed", "times": 9}])
+    job.say_results("faults", [{"method": "CreateArtifact", "times": 9, "status": 400, "body": '{"msg": "not today"}'}])
+    ended = job.run()
+    assert ended.code == 0
+    artifact, comment = ended.warnings
+    assert artifact.startswith("no artifact was uploaded, the files stay in navigator_workspace: ")
+    assert "not today" in artifact
+    assert comment.startswith(
+        "the pull request was not commented on: GitHub refused POST /repos/octocat/models/issues/7"
+    )
+    assert "Validation Failed" in comment
+    assert job.statuses[-1][0] == "success"
+
+
+def test_a_limit_of_rates_does_not_hold_up_the_work(job: "Job") -> None:
+    limit = {"Retry-After": "3000"}
+    job.say("faults", [{"status": 429, "headers": limit, "times": 99, "message": "API rate limit exceeded"}])
+    ended = job.run()
+    assert ended.code == 0
+    assert ended.seconds < 60
+    assert len(ended.warnings) == 3
+    for each in ended.warnings:
+        assert "Trying again in 3000 s is too late" in each
+    assert job.artifacts().keys() == {"model-navigator-results", "model-navigator-models"}
+
+
+def test_the_way_to_everything_is_shaken(job: "Job", chaos: Chaos) -> None:
+    api, api_control = chaos(job.github_url)
+    results, results_control = chaos(job.results_url)
+    job.variables |= {"GITHUB_API_URL": api, "ACTIONS_RESULTS_URL": results}
+    for match in ("POST /repos/octocat/models/statuses", "POST /repos/octocat/models/issues", "GET /user"):
+        faults = [{"match": match, "direction": "down", "after": 0, "action": "reset"}]
+        requests.post(api_control, json=faults, timeout=10).raise_for_status()
+    for match in ("CreateArtifact", "FinalizeArtifact"):
+        faults = [{"match": match, "direction": "down", "after": 10, "action": "close"}]
+        requests.post(results_control, json=faults, timeout=10).raise_for_status()
+    ended = job.run()
+    assert (ended.code, ended.warnings) == (0, []), ended.log
+    assert len(job.comments) == 1
+    assert job.statuses[-1][0] == "success"
+    assert job.artifacts().keys() == {"model-navigator-results", "model-navigator-models"}
+    taken = (
+        requests.get(api_control, timeout=10).json()["taken"]
+        + requests.get(results_control, timeout=10).json()["taken"]
+    )
+    assert len(taken) == 5
+
+
+def test_everything_is_down(job: "Job") -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+    job.variables |= {"GITHUB_API_URL": nobody, "ACTIONS_RESULTS_URL": nobody}
+    ended = job.run(check_run="true")
+    assert ended.code == 0, ended.log
+    assert ended.outputs["status"] == "good"
+    assert ended.summary.startswith("## ✅ All 2 cells match")
+    assert [each.partition(":")[0] for each in ended.warnings] == [
+        "the commit status was not set",
+        "no artifact was uploaded, the files stay in navigator_workspace",
+        "the pull request was not commented on",
+        "there is no check run",
+        "the commit status was not set",
+    ]
+    assert "GitHub was not reached for POST /repos/octocat/models/statuses" in ended.warnings[-1]
+    assert ended.seconds < 150
