@@ -235,18 +235,18 @@ def test_what_only_shows_where_it_can_be_made_is_not_planned() -> None:
     assert any(cell.intermediate for cell in plans.plan(run, WITH_GPU).models[0].cells)
 
 
-def test_a_long_matrix_keeps_its_counts_and_stays_below_what_a_job_can_output() -> None:
+def test_a_long_matrix_keeps_its_counts_and_stays_below_what_a_variable_can_hold() -> None:
     plan = Plan(models=tuple(a_model(f"{'m' * 90}{index}", [5] * 8) for index in range(300)))
 
     jobs = matrix(plan, 256)
 
-    assert len(json.dumps(jobs)) <= 400_000
+    assert len(json.dumps(jobs)) <= 120_000
     assert len(jobs["include"]) == 256
     assert sum(each["count"] for each in jobs["include"]) == 300 * 40
     assert not any("cells" in each for each in jobs["include"])
     assert {each.cells for each in read_matrix(jobs)} == {None}
-    few = Plan(models=plan.models[:60])
-    assert 200_000 < len(json.dumps(matrix(few, 256))) <= 400_000
+    few = Plan(models=plan.models[:20])
+    assert 60_000 < len(json.dumps(matrix(few, 256))) <= 120_000
     assert all("cells" in each for each in matrix(few, 256)["include"])
 
 
