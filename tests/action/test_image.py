@@ -17,6 +17,9 @@ from typing import Any
 
 import pytest
 
+# The first test waits for the image with its frameworks.
+pytestmark = pytest.mark.timeout(900)
+
 HERE = Path(__file__).parent
 # No GitHub is there to be told anything.
 QUIET = ("comment=never", "status=false", "artifacts=none")
