@@ -102,3 +102,13 @@ def test_the_schema_is_where_the_readme_says(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", found[1]], capture_output=True, text=True, check=True, cwd=tmp_path)
 
     assert Path(done.stdout.strip()).is_file()
+
+
+def test_the_errors_that_it_explains_are_said_somewhere() -> None:
+    table = README[README.index("### When it goes wrong") : README.index("## Engines and precisions")]
+    texts = re.findall(r"`(.*?)`", "".join(re.findall(r"^\| ([^|]*) \|", table, re.MULTILINE)))
+    others = {"Resource not accessible by integration", "EACCES: permission denied", "no space left on device"}
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "navigator").rglob("*.py"))
+
+    assert len(texts) > 5
+    assert [text for text in texts if text not in others and text not in source] == []
