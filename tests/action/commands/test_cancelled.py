@@ -72,16 +72,19 @@ def test_before_there_is_a_result(job: "Job", chaos: Callable[[str], tuple[str, 
     assert job.comments == []
 
 
-def test_while_github_does_not_answer(job: "Job") -> None:
+def test_while_github_does_not_answer(job: "Job", chaos: Callable[[str], tuple[str, str]]) -> None:
     job.sabotage(SLOW)
+    job.variables["GITHUB_API_URL"], control = chaos(job.github_url)
     process = job.start()
     results = job.workspace / "navigator_workspace/convert_results.yaml"
     wait_for(lambda: results.exists() and "state: passed" in results.read_text(), process)
-    job.say("faults", [{"path": "/statuses/", "delay": 8, "times": 9}])
+    fault = {"match": "/statuses/", "direction": "up", "action": "delay", "seconds": 60}
+    requests.post(control, json=[fault], timeout=10).raise_for_status()
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     ended = job.end(process, began)
     assert ended.code == 130
     assert ended.seconds < PATIENCE_SECONDS
-    assert ended.warnings[-1].startswith("the commit status was not set: GitHub did not answer POST /repos/")
+    [warning] = ended.warnings
+    assert warning.startswith("the commit status was not set: GitHub did not answer POST /repos/")
     assert ended.outputs["status"] == "cancelled"

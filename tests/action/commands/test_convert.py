@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +56,7 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
     assert uploaded.keys() == {RESULTS, MODELS}
     assert uploaded[RESULTS].keys() == {"convert_results.yaml", "summary.md"}
     assert uploaded[MODELS].keys() == {f"tiny/onnx_op{opset}/model.onnx" for opset in (13, 14)}
+    assert not any(job.seen(content.decode("latin-1")) for files in uploaded.values() for content in files.values())
     assert ended.summary == uploaded[RESULTS]["summary.md"].decode()
     assert ended.summary.startswith("## ✅ All 2 cells match the source model\n")
 
@@ -206,7 +208,12 @@ def test_models_as_they_are(job: "Job") -> None:
     kinds = {each["name"]: each["mime_type"] for each in job.asked("CreateArtifact")}
     assert kinds[RESULTS] == "application/zip"
     assert kinds["model-navigator-tiny-onnx_op14.onnx"] == "application/octet-stream"
-    assert all("expires_at" in each for each in job.asked("CreateArtifact"))
+    for each in job.asked("CreateArtifact"):
+        kept = datetime.fromisoformat(each["expires_at"]) - datetime.now(UTC)
+        assert timedelta(days=89) < kept < timedelta(days=91)
+    # Nothing is compressed.
+    size = next(int(each["size"]) for each in job.asked("FinalizeArtifact") if each["name"] == RESULTS)
+    assert size > sum(map(len, uploaded[RESULTS].values()))
     assert "artifacts are kept for 90 days and not for 120: the repository allows no more" in ended.warnings
 
 

@@ -91,7 +91,7 @@ def test_results_without_models_are_not_released(job: "Job") -> None:
     forget(job)
     ended = job.run("release")
     assert ended.code == 2
-    assert "the results are good, but no converted model is with them" in ended.annotations[0]
+    assert "the results are good, but 2 of their models are not there" in ended.annotations[0]
     assert job.github["releases"] == []
 
 
