@@ -102,9 +102,10 @@ def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
                 f"the release {tag} gets no models: {words.verdict(made)}", "convert again until every cell is good"
             )
         found = models.converted(made, directory)
-        if not found:
+        missing = sum(models.is_released(each) for each in made.results) - len(found)
+        if missing:
             raise ConfigurationError(
-                f"the release {tag} gets no models: the results are good, but no converted model is with them",
+                f"the release {tag} gets no models: the results are good, but {missing} of their models are not there",
                 "let `convert` upload the models (`artifacts: converted`, `artifact_archive: true`), or release in the "
                 "job that converted",
             )

@@ -31,9 +31,14 @@ class Kept:
         return f"{flat}{PurePath(self.files[0][0]).suffix}" if len(self.files) == 1 else flat
 
 
+def is_released(result: CellResult) -> bool:
+    """Tell whether a cell's model is for others: it was asked for and passed."""
+    return result.status.state is State.PASSED and not result.intermediate
+
+
 def converted(report: Report, directory: Path) -> tuple[Kept, ...]:
     """Return the converted models that were asked for and passed."""
-    return _kept(report, directory, lambda each: each.status.state is State.PASSED and not each.intermediate)
+    return _kept(report, directory, is_released)
 
 
 def everything(report: Report, directory: Path) -> tuple[Kept, ...]:
@@ -49,7 +54,7 @@ def _kept(report: Report, directory: Path, wanted: Callable[[CellResult], bool])
         if result.output_model is None or not wanted(result):
             continue
         # The report may have been made on another machine, or by a model: only the two names of its path count.
-        model, cell = result.output_model.path.parts[-3:-1]
+        *_, model, cell = ("", "", *result.output_model.path.parts[:-1])
         place = directory / "converted" / model / cell
         if {model, cell} & {"", ".", ".."} or not place.is_dir():
             continue

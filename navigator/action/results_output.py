@@ -1,13 +1,14 @@
 """The output `results`: the cells as JSON for the steps after this one. Pure."""
 
 import json
+import math
 
 from navigator.records import CellResult, Json, Report
 from navigator.render import words
 from navigator.report import is_bad
 
-# A job's outputs end at 1 MB, which GitHub counts in UTF-16.
-_RESULTS_CHARS = 400_000
+# Other steps get it as a variable, and Linux starts nothing with one of 128 KiB.
+_RESULTS_CHARS = 120_000
 
 
 def results_json(report: Report) -> str:
@@ -25,13 +26,15 @@ def results_json(report: Report) -> str:
 
 def _brief(result: CellResult) -> dict[str, Json]:
     worst = words.worst(result.comparisons)
+    error = worst.max_abs_error if worst is not None else None
     made = result.output_model
     return {
         "model": result.model_name,
         "cell": result.cell,
         "state": str(result.status.state),
         "bad": is_bad(result),
-        "max_abs_error": worst.max_abs_error if worst is not None else None,
+        # JSON has no number for what is not finite.
+        "max_abs_error": error if error is not None and math.isfinite(error) else None,
         "size_bytes": made.size_bytes if made is not None else None,
         "sha256": made.sha256 if made is not None else None,
     }
