@@ -266,3 +266,13 @@ def test_without_a_token_results_are_told_in_the_job_alone(job: "Job") -> None:
     assert all("pass `token: ${{ github.token }}`" in each for each in ended.warnings)
     assert ended.summary.startswith("## ✅")
     assert job.github["calls"] == []
+
+
+def test_validate_tells_problems_alone(job: "Job") -> None:
+    ended = job.run("validate")
+    assert (ended.code, ended.log) == (0, "navigator.yaml: valid, models: 1\n")
+    assert ended.outputs == {"status": "good", "exit_code": "0"}
+    assert (job.statuses, job.comments, ended.summary) == ([], [], "")
+    job.write("navigator.yaml", "models: 3\n")
+    ended = job.run("validate")
+    assert (ended.code, len(ended.annotations), len(job.comments)) == (2, 1, 1)
