@@ -20,7 +20,7 @@ DEVELOPMENT_SLIM = "model-navigator:slim"
 _DOCKERFILE = "../Dockerfile # zizmor: ignore[unpinned-images] no image of a registry"
 
 _GENERATED = "# Written by .github/scripts/actions.py from action.yml.\n"
-_UPLOAD = "actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02 # v4.6.2"
+_UPLOAD = "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0"
 
 _GPU_INPUTS = """\
   image:
