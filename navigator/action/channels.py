@@ -104,10 +104,11 @@ class Channels:
         """
         self._tell_job(report, directory, code)
         self._annotate(of_report(report, self._job.workspace))
-        if code is not exit_code(report):
-            self._annotate([Annotation(level=Level.ERROR, message="\n".join((_UNWRITTEN, *report.notes)))])
+        unwritten = "" if code is exit_code(report) else _UNWRITTEN
+        if unwritten:
+            self._annotate([Annotation(level=Level.ERROR, message="\n".join((unwritten, *report.notes)))])
         self._upload(directory, kept)
-        body = comment(report, key=self._job.key, links=self._links)
+        body = comment(report, key=self._job.key, links=self._links, title=unwritten)
         self._comment(body, good=code is ExitCode.OK)
         self._judge(report, code)
 

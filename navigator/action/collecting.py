@@ -39,7 +39,7 @@ def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
         PublishError: GitHub does not give them.
     """
     with tempfile.TemporaryDirectory() as directory:
-        found = tuple(report.read(place / RESULTS) for place in _results(job, channels, Path(directory)))
+        found = tuple(_read(place, Path(directory)) for place in _results(job, channels, Path(directory)))
     if not found and not job.inputs.matrix:
         raise ConfigurationError(
             f"there are no results to report: no artifact is called {job.inputs.artifact_name}-results",
@@ -47,6 +47,14 @@ def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
             "results are with `workspace_path`",
         )
     return found
+
+
+def _read(place: Path, temporary: Path) -> Report:
+    """Read a report; its error names no temporary directory, which would change the comment with every run."""
+    try:
+        return report.read(place / RESULTS)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message.replace(f"{temporary}/", ""), error.hint) from error
 
 
 def write_report(merged: Report, directory: Path) -> None:
