@@ -240,6 +240,7 @@ def test_an_output_that_cannot_be_written_fails_the_job(job: "Job") -> None:
     assert "A file that was asked for could not be written.%0Atiny: output_path" in annotation
     assert job.statuses[-1][0] == "failure"
     assert job.statuses[-1][1].startswith("A file that was asked for could not be written. The cell matches")
+    assert job.comments[0].splitlines()[1] == "**A file that was asked for could not be written.**"
 
 
 def test_without_an_artifact_service_the_files_stay(job: "Job") -> None:
