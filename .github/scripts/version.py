@@ -1,8 +1,8 @@
-"""Keeps the version in agreement wherever it stands: pyproject.toml, CHANGELOG.md, the reusable workflow.
+"""Keeps the version in agreement wherever it stands, pyproject.toml and CHANGELOG.md, and the variants of action.yml.
 
-python .github/scripts/version.py set 1.2.3 [--repository org/model-navigator]    writes it
-python .github/scripts/version.py check 1.2.3 --repository org/model-navigator    says what does not agree
-python .github/scripts/version.py notes 1.2.3                                     prints its part of the changelog
+python .github/scripts/version.py set 1.2.3      writes it
+python .github/scripts/version.py check 1.2.3    says what does not agree
+python .github/scripts/version.py notes 1.2.3    prints its part of the changelog
 """
 
 import argparse
