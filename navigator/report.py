@@ -9,6 +9,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import msgspec
 import yaml
 
 from navigator.errors import ConfigurationError, ExitCode
-from navigator.records import CellResult, Host, Json, Report, State, from_data, to_data
+from navigator.records import CellResult, Host, Json, Report, State, Status, from_data, to_data
 
 VERSION = 1
 
@@ -100,6 +101,16 @@ def exit_code(report: Report) -> ExitCode:
     if states <= {State.NOT_APPLICABLE, State.UNAVAILABLE}:
         return ExitCode.NOTHING_TO_DO
     return ExitCode.OK
+
+
+def seen_from(report: Report, root: Path) -> Report:
+    """Return the report with its logs named relative to `root`, for readers to whom that is the repository."""
+
+    def shown(status: Status) -> Status:
+        path = status.log_path
+        return replace(status, log_path=path.relative_to(root)) if path and path.is_relative_to(root) else status
+
+    return replace(report, results=tuple(replace(each, status=shown(each.status)) for each in report.results))
 
 
 def good(report: Report) -> bool:

@@ -27,7 +27,7 @@ from navigator.render.annotations import Annotation, Level, of_problems, of_repo
 from navigator.render.comment import Links, comment, problem_text
 from navigator.render.markdown import summary
 from navigator.render.streams import write
-from navigator.report import exit_code
+from navigator.report import exit_code, seen_from
 
 # A check run has room for 65,535 characters.
 _CHECK_CHARS = 65_000
@@ -102,6 +102,7 @@ class Channels:
             kept: the converted models to upload.
             code: of the work; not good although the report is good where a file could not be written.
         """
+        report = seen_from(report, self._job.workspace)
         self._tell_job(report, directory, code)
         self._annotate(of_report(report, self._job.workspace))
         unwritten = "" if code is exit_code(report) else _UNWRITTEN
@@ -120,6 +121,7 @@ class Channels:
             self._check("cancelled", said, said, ())
             self._set_status("error", said)
             return
+        report = seen_from(report, self._job.workspace)
         self._tell_job(report, directory, ExitCode.CANCELLED)
         self._judge(report, ExitCode.CANCELLED)
 

@@ -121,6 +121,7 @@ def test_the_log_of_a_failed_cell_is_shown_where_nothing_is_a_command(job: "Job"
     end = log.index(f"::{stop[1]}::")
     assert log[end + 1] == "::endgroup::"
     assert "::set-output name=status::good" in log[start:end]
+    assert "Log: `navigator_workspace/logs/tiny/onnx_op14.convert.log`" in ended.summary
     inside = False
     for line in log:
         inside = (inside or line.startswith("::stop-commands::")) and not re.fullmatch(r"::\w{40}::", line)
