@@ -4,12 +4,13 @@ Owns the order, the switches, and that trouble with one channel is a warning whi
 result. What the texts say is `navigator.render`'s, how GitHub is told `navigator.publish`'s.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from navigator.action.cancelled import Cancelled
 from navigator.action.job import Job
 from navigator.action.models import Kept
 from navigator.action.results_output import results_json
@@ -18,6 +19,7 @@ from navigator.errors import ExitCode, NavigatorError
 from navigator.publish import comment as comments
 from navigator.publish import status as statuses
 from navigator.publish.artifacts import Artifact, Artifacts
+from navigator.publish.assets import unique
 from navigator.publish.pull_request import pull_request_of
 from navigator.publish.rest import Budget, PublishError, Rest
 from navigator.publish.workflow import annotate, append_summary, command, mask, set_outputs
@@ -28,6 +30,9 @@ from navigator.render.comment import Links, comment, problem_text
 from navigator.render.markdown import summary
 from navigator.render.streams import write
 from navigator.report import exit_code, seen_from
+
+PUBLISHING_SECONDS = 3600.0
+"""How long publishing may take in all. Uploading models takes most of it; the job's own time limit ends the rest."""
 
 # A check run has room for 65,535 characters.
 _CHECK_CHARS = 65_000
@@ -49,11 +54,13 @@ class Channels:
     Args:
         job: the inputs, the event, the tokens and the runner's files.
         budget: how long all of it may take.
+        cancelled: the job's cancellation, after which an upload is given up for the status.
     """
 
-    def __init__(self, job: Job, budget: Budget) -> None:
+    def __init__(self, job: Job, budget: Budget, cancelled: Cancelled) -> None:
         self._job = job
         self._budget = budget
+        self._cancelled = cancelled
         self._links = Links(run_url=job.event.run_url)
 
     @cached_property
@@ -76,9 +83,37 @@ class Channels:
             protocol=self._job.inputs.artifact_protocol,
         )
 
+    def speak_for(self, run: int) -> None:
+        """Speak of the commit and the pull request of another run, as an event of that run would.
+
+        Raises:
+            PublishError: GitHub does not tell them.
+        """
+        found = self.rest.call("GET", f"/repos/{self._job.event.repository}/actions/runs/{run}")
+        event = replace(
+            self._job.event,
+            name="workflow_run",
+            sha=found["head_sha"],
+            pull_request=None,
+            tag="",
+            head_owner=((found["head_repository"] or {}).get("owner") or {}).get("login", ""),
+            head_branch=found["head_branch"] or "",
+            triggering_run=run,
+            triggering_workflow=found["name"] or "",
+        )
+        self._job = replace(self._job, event=event)
+
     def pending(self) -> None:
         """Set the status while the run goes on."""
         self._set_status("pending", "converting and verifying", seconds=_PENDING_SECONDS)
+
+    def begin(self) -> None:
+        """Let the time for publishing begin: what was done until now took its own."""
+        self._budget.restart(PUBLISHING_SECONDS)
+
+    def interrupted(self) -> None:
+        """Say that the job was cancelled, where reading its results may take the seconds that are left."""
+        self._set_status("error", "cancelled before every cell was decided")
 
     def wrong(self, error: NavigatorError) -> None:
         """Tell why nothing was run: what is wrong with the configuration, at its lines."""
@@ -89,17 +124,17 @@ class Channels:
         text = problem_text(error, key=self._job.key, links=self._links)
         self._summarise(text)
         self.set_outputs({"status": "error", "exit_code": str(int(error.exit_code))})
+        self._set_status("error", error.message)
         self._comment(text, good=False)
         self._check("failure", error.message, text, ())
-        self._set_status("error", error.message)
 
-    def results(self, report: Report, directory: Path, kept: Sequence[Kept], code: ExitCode) -> None:
+    def results(self, report: Report, directory: Path, keep: Callable[[], Sequence[Kept]], code: ExitCode) -> None:
         """Tell the results of a run.
 
         Args:
             report: what became of the cells.
             directory: where convert_results.yaml and summary.md are.
-            kept: the converted models to upload.
+            keep: gives the converted models to upload; may raise PublishError.
             code: of the work; not good although the report is good where a file could not be written.
         """
         report = seen_from(report, self._job.workspace)
@@ -108,22 +143,24 @@ class Channels:
         unwritten = "" if code is exit_code(report) else _UNWRITTEN
         if unwritten:
             self._annotate([Annotation(level=Level.ERROR, message="\n".join((unwritten, *report.notes)))])
-        self._upload(directory, kept)
+        self._upload(directory, keep)
+        self._judge(report, code)
         body = comment(report, key=self._job.key, links=self._links, title=unwritten)
         self._comment(body, good=code is ExitCode.OK)
-        self._judge(report, code)
+        self._check_results(report, code)
 
     def cancelled(self, report: Report | None, directory: Path) -> None:
         """Tell the results of a run that was cancelled. Seconds are left: what is local, and then the status."""
         if report is None:
             said = "cancelled before anything was converted"
             self.set_outputs({"status": "cancelled", "exit_code": str(int(ExitCode.CANCELLED))})
-            self._check("cancelled", said, said, ())
             self._set_status("error", said)
+            self._check("cancelled", said, said, ())
             return
         report = seen_from(report, self._job.workspace)
         self._tell_job(report, directory, ExitCode.CANCELLED)
         self._judge(report, ExitCode.CANCELLED)
+        self._check_results(report, ExitCode.CANCELLED)
 
     def set_outputs(self, outputs: dict[str, str]) -> None:
         """Write outputs of the step; later ones win."""
@@ -172,23 +209,25 @@ class Channels:
         if self._job.inputs.annotations:
             annotate(annotations, self._job.stream)
 
-    def _upload(self, directory: Path, kept: Sequence[Kept]) -> None:
+    def _upload(self, directory: Path, keep: Callable[[], Sequence[Kept]]) -> None:
         """Upload the results, and the models where they are wanted; remember where they are for the comment."""
         inputs = self._job.inputs
         if inputs.artifacts == "none":
             return
         with self._warning(f"no artifact was uploaded, the files stay in {self._shown(directory)}"):
             name = f"{inputs.artifact_name}-results{self._job.artifact_suffix}"
-            files = [(each, directory / each) for each in ("convert_results.yaml", "summary.md")]
-            done = self._keep(name, files)
+            # An engine that was killed leaves no summary.
+            there = [each for each in ("convert_results.yaml", "summary.md") if (directory / each).is_file()]
+            done = self._keep(name, [(each, directory / each) for each in there])
             self._links = replace(self._links, results_url=self._url(done))
             self.set_outputs({"results_artifact_id": str(done.id)})
+            kept = keep()
             if kept and inputs.artifact_archive:
                 files = [(f"{each.directory}/{name}", path) for each in kept for name, path in each.files]
                 self._models(self._keep(f"{inputs.artifact_name}-models{self._job.artifact_suffix}", files))
             elif kept:
-                for each in kept:
-                    name = f"{inputs.artifact_name}{self._job.artifact_suffix}-{each.name}"
+                for each, name in zip(kept, unique(each.name for each in kept), strict=True):
+                    name = f"{inputs.artifact_name}{self._job.artifact_suffix}-{name}"
                     self._models(self._keep(name, each.files, archive=len(each.files) != 1))
 
     def _keep(self, name: str, files: Sequence[tuple[str, Path]], *, archive: bool = True) -> Artifact:
@@ -204,7 +243,9 @@ class Channels:
                 archive=archive,
             )
 
-        made = self._budget.run(upload, late=f"the artifact {name} was not uploaded in the time that is left")
+        made = self._budget.run(
+            upload, late=f"the artifact {name} was not uploaded in time", stop=self._cancelled.__bool__
+        )
         while self.artifacts.warnings:
             self.warn(self.artifacts.warnings.pop(0))
         return made
@@ -220,8 +261,11 @@ class Channels:
 
     @property
     def _speaks(self) -> bool:
-        """Tell whether this job speaks for its commit: a shard leaves that to `report`, and a release comes later."""
-        return not self._job.inputs.shard and self._job.inputs.command != "release"
+        """Tell whether this job speaks for its commit.
+
+        A shard leaves that to `report`, a release comes later, and what is valid is not yet good.
+        """
+        return not self._job.inputs.shard and self._job.inputs.command not in ("release", "validate")
 
     def _comment(self, body: str, *, good: bool) -> None:
         inputs, event = self._job.inputs, self._job.event
@@ -240,10 +284,12 @@ class Channels:
         description = words.description(report)
         if code is ExitCode.NOT_GOOD and code is not exit_code(report):
             description = f"{_UNWRITTEN} {description}"
+        self._set_status(_STATES.get(code, "error"), description)
+
+    def _check_results(self, report: Report, code: ExitCode) -> None:
         text = summary(report, limit_chars=_CHECK_CHARS)
         conclusion = "cancelled" if code is ExitCode.CANCELLED else _STATES.get(code, "failure")
-        self._check(conclusion, description, text, of_report(report, self._job.workspace))
-        self._set_status(_STATES.get(code, "error"), description)
+        self._check(conclusion, words.description(report), text, of_report(report, self._job.workspace))
 
     def _check(self, conclusion: str, title: str, text: str, annotations: Sequence[Annotation]) -> None:
         event, inputs = self._job.event, self._job.inputs

@@ -4,9 +4,10 @@ What another run left was made by somebody who may be a stranger: it is unpacked
 which pull request or commit is spoken about.
 """
 
+import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +29,6 @@ _REPORT_BYTES = 64 * 2**20
 _MODELS_BYTES = 100 * 2**30
 # More jobs than a matrix can have.
 _REPORTS = 300
-_CHUNK_BYTES = 2**20
 
 
 def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
@@ -57,11 +57,23 @@ def _read(place: Path, temporary: Path) -> Report:
         raise ConfigurationError(error.message.replace(f"{temporary}/", ""), error.hint) from error
 
 
-def write_report(merged: Report, directory: Path) -> None:
-    """Write a report and its summary, as `convert` does."""
+def write_report(merged: Report, directory: Path, owner: Path) -> None:
+    """Write a report and its summary, as `convert` does, for the owner of another directory.
+
+    Raises:
+        ConfigurationError: the directory is a link or behind one: a checkout may hold such.
+    """
     directory.mkdir(parents=True, exist_ok=True)
+    if directory.resolve() != directory:
+        raise ConfigurationError(f"{directory} is a link, or behind one", "choose another workspace_path")
+    for name in (RESULTS, SUMMARY, f".{RESULTS}.tmp"):
+        (directory / name).unlink(missing_ok=True)
     report.write(merged, directory / RESULTS)
     (directory / SUMMARY).write_text(summary(merged), encoding="utf-8")
+    if os.geteuid() == 0:
+        found = owner.stat()
+        for path in (directory, directory / RESULTS, directory / SUMMARY):
+            os.chown(path, found.st_uid, found.st_gid, follow_symlinks=False)
 
 
 @contextmanager
@@ -72,16 +84,16 @@ def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[
         ConfigurationError: there are no results.
         PublishError: GitHub does not give them.
     """
-    if (directory / RESULTS).is_file():
+    if job.inputs.run_id is None and (directory / RESULTS).is_file():
         yield report.read(directory / RESULTS), directory
         return
     with tempfile.TemporaryDirectory() as temporary:
-        place = Path(temporary)
+        place = Path(temporary).resolve()
         merged = merge(collect(job, channels), None)
         for archive in _archives(job, channels, "models", place, _MODELS_BYTES):
             unpack(archive, place / "converted", limit_bytes=_MODELS_BYTES)
             archive.unlink()
-        write_report(merged, place)
+        write_report(merged, place, place)
         yield merged, place
 
 
@@ -125,16 +137,5 @@ def _archives(job: Job, channels: Channels, what: str, directory: Path, limit_by
             why = "has expired" if entry["expired"] else f"has {entry['size_in_bytes']:,} bytes, over {limit_bytes:,}"
             raise PublishError(f"the artifact {entry['name']} of run {run} {why}", "run that workflow again")
         path = directory / f"{entry['id']}.zip"
-        with channels.rest.download(f"/repos/{repository}/actions/artifacts/{entry['id']}/zip") as answer:
-            _save(answer.iter_content(_CHUNK_BYTES), path, entry["name"], limit_bytes)
+        channels.rest.save(f"/repos/{repository}/actions/artifacts/{entry['id']}/zip", path, limit_bytes=limit_bytes)
         yield path
-
-
-def _save(chunks: Iterable[bytes], path: Path, name: str, limit_bytes: int) -> None:
-    written = 0
-    with path.open("wb") as file:
-        for chunk in chunks:
-            written += len(chunk)
-            if written > limit_bytes:
-                raise PublishError(f"the artifact {name} has more than {limit_bytes:,} bytes", "it is not taken")
-            file.write(chunk)

@@ -30,6 +30,9 @@ from navigator.render.console import plan_text
 from navigator.render.streams import write
 from navigator.shards import matrix
 
+# Reading a larger report takes a second.
+_SLOW_BYTES = 500_000
+
 Command = Callable[[Job, Channels, Cancelled], ExitCode]
 
 
@@ -60,11 +63,18 @@ def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
     directory = run.workspace_path
     channels.pending()
     # What an earlier run left here must not be taken for this one's.
-    (directory / RESULTS).unlink(missing_ok=True)
+    for name in (RESULTS, SUMMARY):
+        (directory / name).unlink(missing_ok=True)
     with lent(run, job) as identity:
+        place = directory.resolve()
         ended = run_engine(_arguments(job), identity=identity, job=job, cancelled=cancelled)
+    channels.begin()
+    if directory.resolve() != place:
+        raise ConfigurationError(f"{directory} was replaced by a link while models ran", "see what the models do")
     there = (directory / RESULTS).exists()
     if cancelled:
+        if there and (directory / RESULTS).stat().st_size > _SLOW_BYTES:
+            channels.interrupted()
         channels.cancelled(report.read(directory / RESULTS) if there else None, directory)
         return ExitCode.CANCELLED
     if not there:
@@ -74,17 +84,19 @@ def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
     # Beyond what the report says, the engine may have failed to write what was asked for.
     code = ExitCode.NOT_GOOD if code is ExitCode.OK and ended.code else code
     show_logs(made, directory, job.stream)
-    channels.results(made, directory, _kept(job, made, directory), code)
+    channels.results(made, directory, lambda: _kept(job, made, directory), code)
     return code
 
 
 def report_(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
     """Merge the results of several jobs, or take those of another run, and tell them."""
+    if job.inputs.run_id is not None:
+        channels.speak_for(job.inputs.run_id)
     merged = merge(collect(job, channels), _matrix(job))
     directory = _directory(job)
-    write_report(merged, directory)
+    write_report(merged, directory, job.workspace)
     code = report.exit_code(merged)
-    channels.results(merged, directory, (), code)
+    channels.results(merged, directory, tuple, code)
     return code
 
 

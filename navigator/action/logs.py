@@ -1,11 +1,13 @@
 """The logs of cells that failed, in the job's log: each in a group, and nothing in it can be a workflow command."""
 
-import os
 from collections import deque
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+from navigator.publish.rest import PublishError
 from navigator.publish.workflow import group, quoted
+from navigator.publish.zipped import opened
 from navigator.records import Report
 from navigator.render.words import clean, lines
 from navigator.report import is_bad
@@ -30,16 +32,12 @@ def show_logs(report: Report, directory: Path, stream: TextIO) -> None:
 
 
 def _tail(path: Path, logs: Path) -> list[str]:
-    """Return the last lines of a log. A link, or a path that leads elsewhere, is not followed: models wrote there."""
-    if path.parent.parent != logs:
+    """Return the last lines of a log. Nothing is read through a link, nor from elsewhere: models wrote there."""
+    if path.parent.parent != logs or ".." in path.parts:
         return []
     try:
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            log = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError:
+        with opened(path) as log:
+            text = TextIOWrapper(BufferedReader(log), encoding="utf-8", errors="replace")
+            return lines("\n".join(deque((line.rstrip("\n") for line in text), _LINES)))
+    except PublishError:
         return []
-    with os.fdopen(log, encoding="utf-8", errors="replace") as file:
-        return lines("\n".join(deque((line.rstrip("\n") for line in file), _LINES)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from navigator import __version__
 from navigator.action.cancelled import Cancelled
-from navigator.action.channels import Channels
+from navigator.action.channels import PUBLISHING_SECONDS, Channels
 from navigator.action.commands import COMMANDS
 from navigator.action.inputs import Inputs, read_inputs
 from navigator.action.job import Job
@@ -21,9 +21,6 @@ from navigator.publish.event import read_event
 from navigator.publish.rest import Budget
 from navigator.publish.workflow import command, defused
 from navigator.render.streams import open_missing, write
-
-# Uploading models takes most of it; the job's own time limit ends what is longer.
-_PUBLISHING_SECONDS = 3600.0
 
 # A runner signals a cancelled job again after 7.5 s, and kills it 2.5 s later. The engine has 3 s of these.
 _CANCELLED_SECONDS = 6.0
@@ -37,7 +34,7 @@ def main(environment: MutableMapping[str, str]) -> int:
     """
     secrets = hide(environment)
     open_missing()
-    budget = Budget(_PUBLISHING_SECONDS)
+    budget = Budget(PUBLISHING_SECONDS)
     cancelled = Cancelled(lambda: budget.shorten(_CANCELLED_SECONDS))
     try:
         job = _job(environment, secrets)
@@ -45,7 +42,7 @@ def main(environment: MutableMapping[str, str]) -> int:
         write(f"{command('error', str(error))}\n", sys.stdout)
         return error.exit_code
     os.chdir(job.workspace)
-    code = _run(job, Channels(job, budget), cancelled)
+    code = _run(job, Channels(job, budget, cancelled), cancelled)
     if cancelled:
         # The interpreter would wait for the threads of an upload that was given up.
         sys.stdout.flush()

@@ -104,6 +104,9 @@ class _Loan:
             ):
                 self._close(os.open(directory, _DIRECTORY))
                 self._closed.append(directory)
+        if os.getpid() == 1 and not self._job.inputs.docker and _SOCKET.exists():
+            # Ours alone, in a container. The socket itself is the host's, where everybody may have been let in.
+            self._close(os.open(_SOCKET.parent.resolve(), _DIRECTORY))
         for parent, directories, _, descriptor in os.fwalk(self._job.workspace):
             if ".git" in directories and not Path(parent, ".git").is_symlink():
                 directories.remove(".git")

@@ -5,11 +5,11 @@ error, is the callers': nothing here ends a job. Sources: docs.github.com, "Best
 (rate limits), "Using pagination in the REST API", and `navigator.publish.refusals` for what an error answer means.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -34,6 +34,7 @@ _UPLOAD_SECONDS = 120.0
 """An asset is stored elsewhere before it is answered for."""
 _RATE_LIMIT_SECONDS = 60.0
 """The first wait where a rate limit does not say how long it lasts; each further one is twice as long."""
+_CHUNK_BYTES = 2**20
 _SLICE = 0.1
 """How soon a shortened budget is noticed, in seconds."""
 
@@ -48,6 +49,7 @@ class Budget:
 
     def __init__(self, seconds: float, within: "Budget | None" = None) -> None:
         self._own_end = time.monotonic() + seconds
+        self._latest_end = math.inf
         self._within = within
 
     @property
@@ -57,7 +59,12 @@ class Budget:
 
     @property
     def _end(self) -> float:
-        return self._own_end if self._within is None else min(self._own_end, self._within._end)
+        own = min(self._own_end, self._latest_end)
+        return own if self._within is None else min(own, self._within._end)
+
+    def restart(self, seconds: float) -> None:
+        """Begin anew: other work is done, and took its time. What was shortened stays so."""
+        self._own_end = time.monotonic() + seconds
 
     def sleep(self, seconds: float) -> bool:
         """Wait. False where that is more than is left: at once, or as soon as it is."""
@@ -68,7 +75,7 @@ class Budget:
             time.sleep(min(missing, _SLICE))
         return True
 
-    def run(self, work: Callable[[], _T], *, late: str) -> _T:
+    def run(self, work: Callable[[], _T], *, late: str, stop: Callable[[], bool] = lambda: False) -> _T:
         """Return what `work` does, on a thread that is left behind when nothing is left.
 
         Time-outs of a socket are between two bytes, and a signal handler that shortens the budget does not end the
@@ -77,6 +84,7 @@ class Budget:
         Args:
             work: what may take too long.
             late: the sentence of the error.
+            stop: whether to give up although something is left.
 
         Raises:
             PublishError: `late`; the work may be done all the same.
@@ -90,14 +98,14 @@ class Budget:
                 done.set_exception(error)
 
         threading.Thread(target=run, daemon=True).start()
-        while self.left:
+        while self.left and not stop():
             if wait([done], timeout=min(self.left, _SLICE)).done:
                 return done.result()
         raise PublishError(late, ambiguous=True)
 
     def shorten(self, seconds: float) -> None:
         """Leave at most so many seconds from now. May be called by a signal handler: it takes no lock."""
-        self._own_end = min(self._own_end, time.monotonic() + seconds)
+        self._latest_end = min(self._latest_end, time.monotonic() + seconds)
 
 
 class Rest:
@@ -192,14 +200,22 @@ class Rest:
 
         return self._exchange("POST", url.partition("{")[0], send, _json, False)
 
-    @contextmanager
-    def download(self, path: str) -> Iterator[requests.Response]:
-        """Open a file for reading with `iter_content`. Redirects are followed; to another host without the token."""
-        response = self._exchange(
-            "GET", path, lambda url: self._send("GET", url, stream=True), lambda response: response, True
-        )
-        with response:
-            yield response
+    def save(self, path: str, to: Path, *, limit_bytes: int) -> None:
+        """Write a file into `to`, from the start again where that breaks off.
+
+        Redirects are followed; to another host without the token. PublishError where it is larger than `limit_bytes`.
+        """
+
+        def write(response: requests.Response) -> None:
+            written = 0
+            with response, to.open("wb") as file:
+                for chunk in response.iter_content(_CHUNK_BYTES):
+                    written += len(chunk)
+                    if written > limit_bytes:
+                        raise PublishError(f"{path} has more than the {limit_bytes:,} bytes that are allowed")
+                    file.write(chunk)
+
+        self._exchange("GET", path, lambda url: self._send("GET", url, stream=True), write, True)
 
     def _url(self, path: str) -> str:
         if not path.startswith(("https://", "http://")):

@@ -130,10 +130,13 @@ def test_a_tag_of_another_commit_is_not_moved(repository: Path) -> None:
     (repository / "CHANGELOG.md").write_text("# Changelog\n")
     commit(repository)
 
-    ran = script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+    for how in (("--check",), ("--registry", REGISTRY)):
+        ran = script("tag", "1.2.3", *how, at=repository)
 
-    assert ran.returncode == 1
-    assert "v1.2.3 is there already, and not made of" in ran.stderr
+        assert ran.returncode == 1
+        assert "v1.2.3 is there already, and not made of" in ran.stderr
+    assert script("tag", "1.2.4", "--check", at=repository).returncode == 0
+    assert tags(repository) == ["refs/tags/v1", "refs/tags/v1.2.3"]
 
 
 def test_the_major_version_moves(repository: Path) -> None:

@@ -279,22 +279,50 @@ def test_an_upload_is_sent_again_after_a_rate_limit_only(
     assert [each["state"] for each in _state(github)["assets"]] == ["uploaded", "starter"]
 
 
-def test_a_download_follows_its_redirect_without_the_token(github: str, rest: Rest) -> None:
+def test_a_download_follows_its_redirect_without_the_token(github: str, rest: Rest, tmp_path: Path) -> None:
     content = bytes(range(256)) * 1000
     made = _control(github, "artifacts", {"run": 7, "name": "models", "base64": base64.b64encode(content).decode()})
-    with rest.download(f"{REPOSITORY}/actions/artifacts/{made['id']}/zip") as response:
-        assert b"".join(response.iter_content(4096)) == content
+    path = f"{REPOSITORY}/actions/artifacts/{made['id']}/zip"
+
+    rest.save(path, tmp_path / "file", limit_bytes=len(content))
+
+    assert (tmp_path / "file").read_bytes() == content
+    with pytest.raises(PublishError, match=r"has more than the 255,999 bytes that are allowed"):
+        rest.save(path, tmp_path / "file", limit_bytes=len(content) - 1)
 
 
-def test_an_error_does_not_quote_a_signed_url(github: str, rest: Rest) -> None:
+def test_a_download_that_is_cut_off_begins_again(github: str, rest: Rest, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 1000
+    made = _control(github, "artifacts", {"run": 7, "name": "models", "base64": base64.b64encode(content).decode()})
+    _fault(github, path="/downloads/", truncate=1000)
+
+    rest.save(f"{REPOSITORY}/actions/artifacts/{made['id']}/zip", tmp_path / "file", limit_bytes=2**20)
+
+    assert (tmp_path / "file").read_bytes() == content
+
+
+def test_an_error_does_not_quote_a_signed_url(github: str, rest: Rest, tmp_path: Path) -> None:
     made = _control(github, "artifacts", {"run": 7, "name": "models", "base64": ""})
     _fault(github, path="/downloads/", reset=True, times=10)
-    with (
-        pytest.raises(PublishError, match="The connection to GitHub broke at GET") as raised,
-        rest.download(f"{REPOSITORY}/actions/artifacts/{made['id']}/zip"),
-    ):
-        pass
+    with pytest.raises(PublishError, match="The connection to GitHub broke at GET") as raised:
+        rest.save(f"{REPOSITORY}/actions/artifacts/{made['id']}/zip", tmp_path / "file", limit_bytes=9)
     assert "sig" not in str(raised.value)
+
+
+def test_a_budget_begins_anew_unless_it_was_shortened() -> None:
+    budget = Budget(0)
+    inner = Budget(100, within=budget)
+    assert inner.left == 0
+    budget.restart(50)
+    assert 0 < inner.left <= 50
+    budget.shorten(1)
+    budget.restart(50)
+    assert inner.left <= 1
+
+
+def test_work_is_given_up_where_that_is_asked_for() -> None:
+    with pytest.raises(PublishError, match="too late"):
+        Budget(60).run(lambda: time.sleep(60), late="too late", stop=lambda: True)
 
 
 def test_the_token_does_not_leave_https(budget: _Waits) -> None:

@@ -88,3 +88,37 @@ def test_while_github_does_not_answer(job: "Job", chaos: Callable[[str], tuple[s
     [warning] = ended.warnings
     assert warning.startswith("the commit status was not set: GitHub did not answer POST /repos/")
     assert ended.outputs["status"] == "cancelled"
+
+
+def test_while_an_artifact_is_uploaded(job: "Job", azurite: str, chaos: Callable[[str], tuple[str, str]]) -> None:
+    """The results are known: they reach the commit, if not the storage."""
+    url, control = chaos(azurite)
+    job.say_results("settings", {"blob_url": url})
+    requests.post(
+        control, json=[{"direction": "down", "action": "delay", "seconds": 60}], timeout=10
+    ).raise_for_status()
+    process = job.start()
+    wait_for(lambda: bool(requests.get(control, timeout=10).json()["taken"]), process)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    ended = job.end(process, began)
+    assert ended.seconds < PATIENCE_SECONDS
+    assert "the artifact model-navigator-results was not uploaded in time" in ended.warnings[0]
+    assert [each[0] for each in job.statuses] == ["pending", "success"]
+    assert len(job.comments) == 1
+
+
+def test_an_engine_that_was_killed_leaves_its_results(job: "Job") -> None:
+    job.sabotage(SLOW)
+    job.write("navigator_workspace/summary.md", "of an earlier run")
+    process = job.start()
+    results = job.workspace / "navigator_workspace/convert_results.yaml"
+    wait_for(lambda: results.exists() and "state: passed" in results.read_text(), process)
+    for each in psutil.Process(process.pid).children():
+        each.kill()
+    ended = job.end(process)
+    assert ended.code == 130, ended.log
+    assert job.artifacts()["model-navigator-results"].keys() == {"convert_results.yaml"}
+    assert job.artifacts()["model-navigator-models"].keys() == {"tiny/onnx_op13/model.onnx"}
+    assert "## ⚠️ Not finished: 1 of 2 cells undecided" in job.comments[0]
+    assert job.statuses[-1][0] == "error"

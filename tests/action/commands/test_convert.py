@@ -277,4 +277,5 @@ def test_validate_tells_problems_alone(job: "Job") -> None:
     assert (job.statuses, job.comments, ended.summary) == ([], [], "")
     job.write("navigator.yaml", "models: 3\n")
     ended = job.run("validate")
-    assert (ended.code, len(ended.annotations), len(job.comments)) == (2, 1, 1)
+    assert (ended.code, len(ended.annotations), job.statuses, job.comments) == (2, 1, [], [])
+    assert "The configuration is wrong" in ended.summary

@@ -203,3 +203,25 @@ def test_a_report_of_shards_is_taken_before_the_shards(
     fork({"convert_results.yaml": reports("bad")})
     fork({"convert_results.yaml": reports("good")})
     assert job.run("report").code == 0
+
+
+def test_another_run_is_spoken_for_and_not_this_one(job: "Job", fork: Upload, reports: Callable[[str], bytes]) -> None:
+    fork({"convert_results.yaml": reports("bad")})
+    job.say("runs", [{"id": 900, "name": "Models", "sha": HEAD, "owner": "stranger", "branch": "topic"}])
+    job.event("workflow_dispatch", {}, GITHUB_REF="refs/heads/main", GITHUB_WORKFLOW="Publish")
+    ended = job.run("report", run_id="900")
+    assert (ended.code, ended.warnings) == (1, []), ended.log
+    [comment] = job.github["comments"]
+    assert comment["issue_url"].endswith("/issues/7")
+    assert comment["body"].startswith("<!-- model-navigator:Models/navigator.yaml ")
+    assert [(each[0], each[2]) for each in job.statuses] == [("failure", HEAD)]
+
+
+def test_results_are_not_written_through_a_link(job: "Job", fork: Upload, reports: Callable[[str], bytes]) -> None:
+    fork({"convert_results.yaml": reports("good")})
+    (job.root / "elsewhere").mkdir()
+    (job.workspace / "navigator_workspace").symlink_to(job.root / "elsewhere")
+    ended = job.run("report")
+    assert ended.code == 2
+    assert "navigator_workspace is a link, or behind one" in ended.annotations[0]
+    assert [*(job.root / "elsewhere").iterdir()] == []

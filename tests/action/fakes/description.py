@@ -14,6 +14,7 @@ from typing import Any
 
 CALLED = re.compile(
     r"/user|/repos/\{owner\}/\{repo\}/(issues|statuses|commits|check-runs|pulls|releases|git/ref/|actions/.*art).*"
+    r"|/repos/\{owner\}/\{repo\}/actions/runs/\{run_id\}"
 )
 
 

@@ -14,6 +14,7 @@ Under /control of the door tests prepare the state, say what goes wrong, and rea
     POST /control/reset      forget everything
     POST /control/comments   {"issue": 1, "comments": [{"login", "body"}]}
     POST /control/pulls      [{"number", "state", "owner", "branch", "sha"}]; an owner other than OWNER is a fork
+    POST /control/runs       [{"id", "name", "sha", "owner", "branch"}]: workflow runs
     POST /control/tags       ["v1"]
     POST /control/releases   [{"tag_name", "draft", "name", "body", "immutable"}]
     POST /control/assets     {"release": id, "name", "state", "text"}
@@ -104,6 +105,7 @@ class State:
         self.pulls: list[Json] = []
         self.statuses: list[Json] = []
         self.check_runs: list[Json] = []
+        self.runs: list[Json] = []
         self.tags: list[str] = []
         self.releases: list[Json] = []
         self.assets: list[Json] = []
@@ -169,6 +171,8 @@ class State:
                 add_comment(self, str(body["issue"]), each["body"], each["login"])
         elif what == "pulls":
             self.pulls += [pull(self, **each) for each in body]
+        elif what == "runs":
+            self.runs += [workflow_run(self, **each) for each in body]
         elif what == "tags":
             self.tags += body
         elif what == "releases":
@@ -268,6 +272,12 @@ def pull(state: State, /, number: int, owner: str, branch: str, sha: str, **valu
     made["requested_teams"] = []  # the description's own example does not keep to it
     made["head"] |= {"label": f"{owner}:{branch}", "ref": branch, "sha": sha, "user": state.user(owner)}
     made["head"]["repo"] |= {"full_name": f"{owner}/{NAME}", "owner": state.user(owner), "fork": owner != OWNER}
+    return made
+
+
+def workflow_run(state: State, /, id: int, name: str, sha: str, owner: str, branch: str) -> Json:  # noqa: A002
+    made = state.make("workflow-run", id=id, name=name, head_sha=sha, head_branch=branch)
+    made["head_repository"] |= {"full_name": f"{owner}/{NAME}", "owner": state.user(owner)}
     return made
 
 
@@ -403,6 +413,7 @@ ROUTES: dict[str, Callable[..., Answer]] = {
     "GET REPO/releases/{id}/assets": lambda s, q, n: s.page(q, find(s.releases, n)["assets"]),
     "GET REPO/releases/assets/{id}": lambda s, q, n: Answer(200, find(s.assets, n)),
     "DELETE REPO/releases/assets/{id}": drop_asset,
+    "GET REPO/actions/runs/{id}": lambda s, q, n: Answer(200, find(s.runs, n)),
     "GET REPO/actions/runs/{id}/artifacts": list_artifacts,
     "GET REPO/actions/artifacts/{id}/zip": redirect_to_artifact,
 }
