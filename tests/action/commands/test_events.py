@@ -108,7 +108,7 @@ def test_a_fork_may_write_nothing_and_the_job_says_how_to(job: "Job", publish: P
     job.variables["INPUT_TOKEN"] = job.secrets["INPUT_TOKEN"] = "ghs_fork"
     ended = publish("good", artifacts="converted", check_run="true")
     assert ended.code == 0
-    comment, check, status = ended.warnings
+    status, comment, check = ended.warnings
     assert comment.startswith(
         "the pull request was not commented on: GitHub refused POST /repos/octocat/models/issues/"
     )
