@@ -121,6 +121,11 @@ def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
                 "let `convert` upload the models (`artifacts: converted`, `artifact_archive: true`), or release in the "
                 "job that converted",
             )
+        for each in found:
+            if models.changed(each):
+                raise ConfigurationError(
+                    f"the release {tag} gets no models: {each.directory} is not what was verified", "convert again"
+                )
         url = publish(
             channels.rest,
             job.event.repository,

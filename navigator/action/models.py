@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from navigator.digests import combined, digest
 from navigator.publish.zipped import files_below
 from navigator.records import CellResult, Report, State
 
@@ -19,10 +20,12 @@ class Kept:
     """One converted model.
 
     `directory` tells it from the others inside an archive; `files` are its files by their name in that directory.
+    `sha256` is what the report says of them, see `navigator.digests.combined`; "" of what it does not know.
     """
 
     directory: str
     files: tuple[tuple[str, Path], ...]
+    sha256: str = ""
 
     @property
     def name(self) -> str:
@@ -39,6 +42,11 @@ def is_released(result: CellResult) -> bool:
 def converted(report: Report, directory: Path) -> tuple[Kept, ...]:
     """Return the converted models that were asked for and passed."""
     return _kept(report, directory, is_released)
+
+
+def changed(kept: Kept) -> bool:
+    """Tell whether a model's files are not those that were verified."""
+    return combined({name: digest(path) for name, path in kept.files}) != kept.sha256
 
 
 def everything(report: Report, directory: Path) -> tuple[Kept, ...]:
@@ -59,5 +67,5 @@ def _kept(report: Report, directory: Path, wanted: Callable[[CellResult], bool])
         if {model, cell} & {"", ".", ".."} or not place.is_dir():
             continue
         if files := tuple(files_below(place)):
-            found.append(Kept(directory=f"{model}/{cell}", files=files))
+            found.append(Kept(directory=f"{model}/{cell}", files=files, sha256=result.output_model.sha256))
     return tuple(found)

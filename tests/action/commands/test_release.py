@@ -85,6 +85,17 @@ def test_a_bad_cell_is_not_released(job: "Job") -> None:
     assert (job.github["releases"], job.github["assets"]) == ([], [])
 
 
+def test_a_model_that_is_not_the_verified_one_is_not_released(job: "Job") -> None:
+    tagged(job)
+    assert job.run().code == 0
+    model = job.workspace / "navigator_workspace/converted/tiny/onnx_op13/model.onnx"
+    model.write_bytes(model.read_bytes() + b"0")
+    ended = job.run("release")
+    assert ended.code == 2
+    assert "the release v1 gets no models: tiny/onnx_op13 is not what was verified" in ended.annotations[0]
+    assert job.github["releases"] == []
+
+
 def test_results_without_models_are_not_released(job: "Job") -> None:
     tagged(job)
     assert job.run(artifact_archive="false").code == 0
