@@ -1,7 +1,6 @@
 """The logs of cells that failed, in the job's log: each in a group, and nothing in it can be a workflow command."""
 
-from collections import deque
-from io import BufferedReader, TextIOWrapper
+import os
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +13,7 @@ from navigator.report import is_bad
 
 # Converters write megabytes; their reason is at the end. Everything is in the artifact, where `artifacts` is `all`.
 _LINES = 200
+_TAIL_BYTES = 2**20
 _LOGS = 20
 
 
@@ -37,7 +37,9 @@ def _tail(path: Path, logs: Path) -> list[str]:
         return []
     try:
         with opened(path) as log:
-            text = TextIOWrapper(BufferedReader(log), encoding="utf-8", errors="replace")
-            return lines("\n".join(deque((line.rstrip("\n") for line in text), _LINES)))
-    except PublishError:
+            # A model may write gigabytes on one line.
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            tail = log.readall()
+    except (PublishError, ValueError):  # a name with a null character is a ValueError
         return []
+    return lines(tail.decode("utf-8", "replace"))[-_LINES:]

@@ -58,3 +58,18 @@ def test_nothing_is_shown_of_another_directory(tmp_path: Path) -> None:
 
     assert shown(tmp_path / "logs/../secret", tmp_path) == ""
     assert shown(tmp_path / "secret", tmp_path) == ""
+
+
+def test_of_an_endless_line_the_end_is_shown(tmp_path: Path) -> None:
+    log = tmp_path / "logs/tiny/onnx_op13.convert.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("a" * 3_000_000 + "the reason\n")
+
+    text = shown(log, tmp_path)
+
+    assert "the reason\n" in text
+    assert len(text) < 1_100_000
+
+
+def test_a_name_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    assert shown(tmp_path / "logs/tiny/a\0b", tmp_path) == ""
