@@ -41,8 +41,8 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 readme: $(READY)
-	@$(BIN)/python -c 'from pathlib import Path; from navigator.config import table; table.update(Path("README.md"))'
-	$(BIN)/python -c 'from pathlib import Path; from navigator.action import table; table.update(Path("README.md"), Path("action.yml"))'
+	@$(BIN)/python tools/option_table.py
+	$(BIN)/python tools/action_table.py
 
 bench: $(READY)
 	@$(BIN)/python examples/make_models.py

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from navigator.records import Format, ModelConfig, TensorSpec
-from navigator.samples import generate
+from navigator.samples.generate import generate
 
 # Nothing in the examples comes near it, so that no sample is made smaller.
 MEMORY_BYTES = 8 * 2**30

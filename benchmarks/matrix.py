@@ -2,7 +2,7 @@
 
     python benchmarks/matrix.py FILE    one line a cell: model, path, format, target format, opset or "-", signature
 
-Owns the reading of the few keys that the example files use. Samples are drawn by `navigator.samples`, so that
+Owns the reading of the few keys that the example files use. Samples are drawn by `navigator.samples.generate`, so that
 every contestant runs the same inputs.
 """
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from navigator import report
 from navigator.render.comment import Links, comment
+from navigator.report import storage
 
 _RUN = "https://github.com/org/models/actions/runs/1"
 
@@ -42,11 +42,11 @@ def main() -> int:
         run_url=_RUN,
         models_url=f"{_RUN}/artifacts/2",
         models_size_bytes=sum(
-            each.output_model.size_bytes for each in report.read(results).results if each.output_model is not None
+            each.output_model.size_bytes for each in storage.read(results).results if each.output_model is not None
         ),
         results_url=f"{_RUN}/artifacts/1",
     )
-    markdown = comment(report.read(results), key="Models/navigator.yaml", links=links)
+    markdown = comment(storage.read(results), key="Models/navigator.yaml", links=links)
     body = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

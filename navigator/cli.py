@@ -134,7 +134,7 @@ def _plan(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     run = config.load(namespace.file, {}, working_directory=Path.cwd(), allow_outside=namespace.allow_outside)
     plan = _planned(run, _host(run), namespace)
     if namespace.matrix:
-        from navigator.shards import matrix
+        from navigator.plan.shards import matrix
 
         _say(json.dumps(matrix(plan, namespace.max_shards)))
         return ExitCode.OK
@@ -143,8 +143,8 @@ def _plan(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
 
 
 def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
-    from navigator.convert import convert
-    from navigator.workspace import Workspace
+    from navigator.engine.run import convert
+    from navigator.engine.workspace import Workspace
 
     started = time.monotonic()
     run = _load(namespace)
@@ -157,20 +157,20 @@ def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
 
 
 def _report(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
-    from navigator import report
-    from navigator.merge import merge
     from navigator.render.console import show_summary, shown
     from navigator.render.markdown import summary
+    from navigator.report import report, storage
+    from navigator.report.merge import merge
 
     matrix = _matrix(namespace.matrix) if namespace.matrix else None
     files = dict.fromkeys(file.resolve() for path in namespace.paths for file in _results(path, namespace.output))
     if not files and matrix is None:
         where = ", ".join(str(path) for path in namespace.paths)
         raise ConfigurationError(f"{where}: no {_RESULTS}", "name the directories where `convert` wrote its results")
-    merged = merge([report.read(file) for file in files], matrix)
+    merged = merge([storage.read(file) for file in files], matrix)
     results, markdown = namespace.output / _RESULTS, namespace.output / "summary.md"
     namespace.output.mkdir(parents=True, exist_ok=True)
-    report.write(merged, results)
+    storage.write(merged, results)
     markdown.write_text(summary(merged), encoding="utf-8")
     show_summary(merged)
     _say(f"results: {shown(results)}\nsummary: {shown(markdown)}")
@@ -193,14 +193,15 @@ def _load(namespace: argparse.Namespace) -> RunConfig:
 
 def _host(run: RunConfig) -> "Host":
     """Describe this machine, its Docker daemon only where a conversion may need it."""
-    from navigator.host import describe
-    from navigator.placement import needs_docker
+    from navigator.host.describe import describe
+    from navigator.plan.placement import needs_docker
 
     return describe(docker=any(needs_docker(model) for model in run.models))
 
 
 def _planned(run: RunConfig, host: "Host", namespace: argparse.Namespace) -> Plan:
-    from navigator.plan import chosen, plan
+    from navigator.plan.planner import plan
+    from navigator.plan.select import chosen
 
     return chosen(plan(run, host), models=namespace.models, cells=namespace.cells)
 
@@ -213,7 +214,7 @@ def _shard(plan: Plan, shard: str) -> Plan:
     """
     if not shard:
         return plan
-    from navigator.shards import choose
+    from navigator.plan.shards import choose
 
     chosen = choose(plan, shard)
     if not chosen.models:

@@ -7,28 +7,29 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from navigator import config, report
+from navigator import config
 from navigator.action import models
-from navigator.action.cancelled import Cancelled
-from navigator.action.channels import Channels
-from navigator.action.collecting import RESULTS, SUMMARY, collect, collected_models, write_report
-from navigator.action.engine import Ended, run_engine
+from navigator.action.cancellation import Cancelled
+from navigator.action.collect import RESULTS, SUMMARY, collect, collected_models, write_report
+from navigator.action.engine_process import Ended, run_engine
 from navigator.action.job import Job
 from navigator.action.logs import show_logs
-from navigator.action.privileges import lent
+from navigator.action.publisher import Channels
+from navigator.action.sandbox import lent
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
-from navigator.host import describe
-from navigator.merge import merge
-from navigator.plan import chosen
-from navigator.plan import plan as planned
-from navigator.publish.assets import Asset
-from navigator.publish.release import publish
-from navigator.publish.workflow import quoted
+from navigator.github.commands import quoted
+from navigator.github.release import publish
+from navigator.github.release_assets import Asset
+from navigator.host.describe import describe
+from navigator.plan.planner import plan as planned
+from navigator.plan.select import chosen
+from navigator.plan.shards import matrix
 from navigator.records import Json, Report, RunConfig
-from navigator.render import words
+from navigator.render import text as words
 from navigator.render.console import plan_text
 from navigator.render.streams import write
-from navigator.shards import matrix
+from navigator.report import report, storage
+from navigator.report.merge import merge
 
 # Reading a larger report takes a second.
 _SLOW_BYTES = 500_000
@@ -75,11 +76,11 @@ def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
     if cancelled:
         if there and (directory / RESULTS).stat().st_size > _SLOW_BYTES:
             channels.interrupted()
-        channels.cancelled(report.read(directory / RESULTS) if there else None, directory)
+        channels.cancelled(storage.read(directory / RESULTS) if there else None, directory)
         return ExitCode.CANCELLED
     if not there:
         raise _no_results(ended)
-    made = report.read(directory / RESULTS)
+    made = storage.read(directory / RESULTS)
     code = report.exit_code(made)
     # Beyond what the report says, the engine may have failed to write what was asked for.
     code = ExitCode.NOT_GOOD if code is ExitCode.OK and ended.code else code

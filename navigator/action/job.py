@@ -7,7 +7,7 @@ from typing import TextIO
 
 from navigator.action.inputs import Inputs
 from navigator.action.secrets import Secrets
-from navigator.publish.event import Event
+from navigator.github.event import Event
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

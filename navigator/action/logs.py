@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-from navigator.publish.rest import PublishError
-from navigator.publish.workflow import group, quoted
-from navigator.publish.zipped import opened
+from navigator.github.artifacts.pack import opened
+from navigator.github.commands import group, quoted
+from navigator.github.rest import PublishError
 from navigator.records import Report
-from navigator.render.words import clean, lines
-from navigator.report import is_bad
+from navigator.render.text import clean, lines
+from navigator.report.report import is_bad
 
 # Converters write megabytes; their reason is at the end. Everything is in the artifact, where `artifacts` is `all`.
 _LINES = 200

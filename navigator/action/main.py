@@ -10,16 +10,16 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from navigator import __version__
-from navigator.action.cancelled import Cancelled
-from navigator.action.channels import PUBLISHING_SECONDS, Channels
+from navigator.action.cancellation import Cancelled
 from navigator.action.commands import COMMANDS
 from navigator.action.inputs import Inputs, read_inputs
 from navigator.action.job import Job
+from navigator.action.publisher import PUBLISHING_SECONDS, Channels
 from navigator.action.secrets import Secrets, hide
 from navigator.errors import ExitCode, NavigatorError
-from navigator.publish.event import read_event
-from navigator.publish.rest import Budget
-from navigator.publish.workflow import command, defused
+from navigator.github.budget import Budget
+from navigator.github.commands import command, defused
+from navigator.github.event import read_event
 from navigator.render.streams import open_missing, write
 
 # A runner signals a cancelled job again after 7.5 s, and kills it 2.5 s later. The engine has 3 s of these.

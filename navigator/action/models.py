@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from navigator.digests import combined, digest
-from navigator.publish.zipped import files_below
+from navigator.cache.digests import combined, digest
+from navigator.github.artifacts.pack import files_below
 from navigator.records import CellResult, Report, State
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -20,7 +20,7 @@ class Kept:
     """One converted model.
 
     `directory` tells it from the others inside an archive; `files` are its files by their name in that directory.
-    `sha256` is what the report says of them, see `navigator.digests.combined`; "" of what it does not know.
+    `sha256` is what the report says of them, see `navigator.cache.digests.combined`; "" of what it does not know.
     """
 
     directory: str

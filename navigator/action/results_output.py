@@ -4,8 +4,8 @@ import json
 import math
 
 from navigator.records import CellResult, Json, Report
-from navigator.render import words
-from navigator.report import is_bad
+from navigator.render import text as words
+from navigator.report.report import is_bad
 
 # Other steps get it as a variable, and Linux starts nothing with one of 128 KiB.
 _RESULTS_CHARS = 120_000

@@ -6,7 +6,7 @@ What a variable holds is a secret if its name says so. Knows no GitHub API.
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
-from navigator.workers import linux
+from navigator.workers import processes as linux
 from navigator.workers.environment import is_secret
 
 _FOR_REST = ("INPUT_TOKEN", "GITHUB_TOKEN")

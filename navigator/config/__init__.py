@@ -4,11 +4,10 @@ Gives frozen records or every problem at once. Imports no numpy and no framework
 """
 
 from navigator.config.arguments import HelpFormatter, add_allow_outside, add_file, add_filters, add_options, overrides
-from navigator.config.formats import detect_format
 from navigator.config.load import load, notes
+from navigator.config.model_format import detect_format
 from navigator.config.problems import InvalidConfigurationError, Problem
 from navigator.config.schema import schema_path
-from navigator.config.table import option_table
 
 __all__ = [
     "HelpFormatter",
@@ -21,7 +20,6 @@ __all__ = [
     "detect_format",
     "load",
     "notes",
-    "option_table",
     "overrides",
     "schema_path",
 ]

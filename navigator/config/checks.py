@@ -189,7 +189,7 @@ def _check_order(values: Values, problems: Problems) -> None:
                 hint = "sizes must not fall from min_shapes to opt_shapes to max_shapes"
             if text:
                 told.add(name)
-                problems.add(large.at(name), f"{large.subject}: {name}: {text}", hint)
+                problems.add(large.at(name), f"{large.subject}: {about(name)}{text}", hint)
 
 
 def _check_against_inputs(values: Values, key: str, inputs: Mapping[str, Any] | None, problems: Problems) -> None:
@@ -202,13 +202,13 @@ def _check_against_inputs(values: Values, key: str, inputs: Mapping[str, Any] | 
         declared = inputs[name]["shape"]
         if len(declared) != len(shape):
             text = f"{len(shape)} axes, but the input is declared with {len(declared)}: {declared}"
-            problems.add(value.at(name), f"{value.subject}: {name}: {text}", "include the batch axis in both")
+            problems.add(value.at(name), f"{value.subject}: {about(name)}{text}", "include the batch axis in both")
             continue
         for axis, (fixed, size) in enumerate(zip(declared, shape, strict=True)):
             if fixed not in (-1, size):
                 text = f"axis {axis} is {size}, but the input is declared with {fixed}"
                 hint = f"write {fixed}, or -1 in 'inputs' if the axis is dynamic"
-                problems.add(value.at(name), f"{value.subject}: {name}: {text}", hint)
+                problems.add(value.at(name), f"{value.subject}: {about(name)}{text}", hint)
 
 
 def _check_ranges(values: Values, problems: Problems) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from navigator.config import paths
 from navigator.config.checks import Value, check_model, check_plugins, check_run, check_samples, declared_inputs
-from navigator.config.formats import DeclaredFormatError, detect_format
+from navigator.config.model_format import DeclaredFormatError, detect_format
 from navigator.config.problems import COMMAND_LINE, Place, Problems, quote
 from navigator.config.schema import MODEL, RUN, flag, flow, options
 from navigator.config.sections import (
@@ -23,7 +23,7 @@ from navigator.config.sections import (
     read_section,
 )
 from navigator.config.values import is_null, kind
-from navigator.config.yaml_file import Entries, Entry, Items, Node, read_yaml
+from navigator.config.yaml_nodes import Entries, Entry, Items, Node, read_yaml
 from navigator.errors import ConfigurationError
 from navigator.records import Format, RunConfig, from_data
 

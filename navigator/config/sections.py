@@ -23,7 +23,7 @@ from navigator.config.schema import (
     spellings,
 )
 from navigator.config.values import Reading
-from navigator.config.yaml_file import Entries, Entry, Node, to_node
+from navigator.config.yaml_nodes import Entries, Entry, Node, to_node
 
 _READERS: dict[str, Callable[[Reading, Node], Any]] = {
     "text": values.read_text,

@@ -11,7 +11,7 @@ from typing import Any
 from navigator.config.dtypes import canonical_dtype, dtype_problem
 from navigator.config.problems import Place, about, quote
 from navigator.config.values import NUMBER, Reading, is_null, kind, pieces, read_integer, read_number
-from navigator.config.yaml_file import Entries, Entry, Items, Node, Scalar
+from navigator.config.yaml_nodes import Entries, Entry, Items, Node, Scalar
 
 _NAMED = re.compile(r"(?P<name>.+)[:=](?P<value>[^:=]*)", re.DOTALL)
 _TENSOR = re.compile(r"(?P<name>.+)[:=](?P<shape>[^:=]*):(?P<dtype>[^:]+)", re.DOTALL)
@@ -156,12 +156,12 @@ def _tensor_of_entries(reading: Reading, key: str, node: Entries) -> dict[str, A
         name = value.text
     for entry in node.entries:
         if entry.key not in _TENSOR_KEYS:
-            text = f"{key or name}: unknown key {quote(entry.key)}"
+            text = f"{about(key or name)}unknown key {quote(entry.key)}"
             reading.wrong(entry.place, text, "a tensor has name, shape and dtype")
     absent = [part for part in _TENSOR_KEYS if part not in parts and (part != "name" or not name)]
     if absent:
         verb = "is" if len(absent) == 1 else "are"
-        reading.wrong(node.place, f"{name or 'a tensor'}: {' and '.join(absent)} {verb} missing")
+        reading.wrong(node.place, f"{about(name) or 'a tensor: '}{' and '.join(absent)} {verb} missing")
         return None
     shape = _shape(reading, parts["shape"].value, key or name, dynamic=True)
     dtype = _dtype(reading, parts["dtype"].value, key or name)
@@ -226,13 +226,13 @@ def _shape(reading: Reading, node: Node, name: str, *, dynamic: bool) -> list[in
             size = int(text)
         except ValueError:
             axis = "write -1 for a dynamic axis" if dynamic else ""
-            reading.wrong(each.place, f"{name}: {quote(text)} is not the size of an axis", axis)
+            reading.wrong(each.place, f"{about(name)}{quote(text)} is not the size of an axis", axis)
             return None
         if size == -1 and dynamic:
             sizes.append(size)
         elif size < 1 or size >= 2**63:
             least = "at least 1, or -1 if it is dynamic" if dynamic else "at least 1"
-            reading.wrong(each.place, f"{name}: an axis of size {size} is not possible", f"a size is {least}")
+            reading.wrong(each.place, f"{about(name)}an axis of size {size} is not possible", f"a size is {least}")
             return None
         else:
             sizes.append(size)

@@ -11,7 +11,7 @@ from typing import Any
 
 from navigator.config.problems import Place, Problems, about, quote
 from navigator.config.schema import Option, flow, nearest
-from navigator.config.yaml_file import Entries, Items, Node, Scalar
+from navigator.config.yaml_nodes import Entries, Items, Node, Scalar
 
 NUMBER = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]*", re.ASCII)

@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from navigator.converters.protocol import Conversion, Unavailable
+from navigator.converters.protocol import Conversion
+from navigator.frameworks.availability import Unavailable
 from navigator.records import Format, Host, Json
 
 

@@ -6,9 +6,10 @@ Options: `opset`, the opset of the default domain to reach; without it the file 
 import logging
 from collections.abc import Mapping
 
-from navigator.converters import onnx_file
-from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.onnx import file as onnx_file
 from navigator.records import Format, Host, Json
 
 SOURCE = Format.ONNX

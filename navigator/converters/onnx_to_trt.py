@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from navigator.converters import tensorrt_build
-from navigator.converters.gpu import no_gpu
-from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.converters.protocol import Conversion
+from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.gpu import no_gpu
 from navigator.records import Format, Host, Json
 
 # TensorRT's objects; its package ships stubs that differ between versions, or none.

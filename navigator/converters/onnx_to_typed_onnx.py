@@ -12,10 +12,16 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from navigator.converters import onnx_file, onnx_fp16, onnx_graph, onnx_int8, onnx_magnitudes, onnx_weights
-from navigator.converters.onnx_weights import Proto
-from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.onnx import fp16 as onnx_fp16
+from navigator.frameworks.onnx import graph as onnx_graph
+from navigator.frameworks.onnx import int8 as onnx_int8
+from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
+from navigator.frameworks.onnx import weights as onnx_weights
+from navigator.frameworks.onnx.weights import Proto
 from navigator.records import Format, Host, Json
 
 SOURCE = Format.ONNX

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from navigator.frameworks.availability import Unavailable
 from navigator.records import Format, Gpu, Host, Json, ShapeProfile, Signature
 
 
@@ -21,7 +22,7 @@ class Conversion:
             side files (ONNX external data) may lie beside it.
         options: the step's options, as `Converter.options` froze them.
         signature: the source model's.
-        samples: directory of samples (`navigator.arrays`), None where the converter does not need them.
+        samples: directory of samples (`navigator.samples.storage`), None where the converter does not need them.
         raise_from: an ONNX file of the same model at a lower opset that passed verification, or None.
         shapes: the smallest, usual and largest shape of each of the source model's inputs; None where the converter
             does not need them.
@@ -40,14 +41,6 @@ class Conversion:
     timing_cache: Path | None = None
     gpu: Gpu | None = None
     verbose: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unavailable:
-    """Why a converter cannot run on a machine, and what would change that."""
-
-    reason: str
-    remedy: str
 
 
 class Converter(Protocol):
@@ -87,20 +80,3 @@ class Converter(Protocol):
             StepError: it cannot, with a sentence for the user. Anything else it raises becomes a failed step
                 with the exception's text.
         """
-
-
-def missing(distributions: tuple[str, ...], extra: str, host: Host) -> Unavailable | None:
-    """Return why a converter that needs `distributions` cannot run on `host`, or None.
-
-    Args:
-        distributions: PyPI names.
-        extra: the extra of this project that installs them.
-        host: the machine.
-    """
-    absent = [name for name in distributions if name not in host.versions]
-    if not absent:
-        return None
-    return Unavailable(
-        reason=f"not installed: {', '.join(absent)}",
-        remedy=f"pip install 'model-navigator[{extra}]'",
-    )

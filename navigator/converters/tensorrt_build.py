@@ -1,11 +1,10 @@
 """Builds a TensorRT or TensorRT for RTX engine from an ONNX file: parse, profile, configure, build, write, read back.
 
-Polygraphy hides how the two differ; `navigator.converters.tensorrt_words` makes sentences of their logs. Runs no
+Polygraphy hides how the two differ; `navigator.frameworks.tensorrt.messages` makes sentences of their logs. Runs no
 engine. Meant for a worker of its own: which of the two Polygraphy takes is decided once a process.
 """
 
 import glob
-import importlib
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -14,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from navigator import arrays
 from navigator.converters.protocol import Conversion
-from navigator.converters.tensorrt_words import Collected, collected, explained
 from navigator.errors import StepError
+from navigator.frameworks.tensorrt import library
+from navigator.frameworks.tensorrt.library import NAMES
+from navigator.frameworks.tensorrt.messages import Collected, collected, explained
 from navigator.records import Json, ShapeProfile
+from navigator.samples import storage as arrays
 
 # TensorRT's and Polygraphy's objects; no types of theirs hold for every version.
 _Trt = Any
 
-_MODULES = {False: "tensorrt", True: "tensorrt_rtx"}
-_NAMES = {False: "TensorRT", True: "TensorRT for RTX"}
 
 # What TensorRT for RTX builds for by its own choice, as its documentation has it (1.7): Turing needs to be named.
 _RTX_DEFAULT_TARGETS = ("8.0", "8.6", "8.9", "12.0 and later")
@@ -51,11 +50,11 @@ def build(conversion: Conversion, *, rtx: bool) -> dict[str, Json]:
     Raises:
         StepError: the file cannot be parsed, an axis has no range, or the builder refuses.
     """
-    trt = load(rtx)
+    trt = library.load(rtx)
     options = conversion.options
-    name = f"{_NAMES[rtx]} {trt.__version__}"
+    name = f"{NAMES[rtx]} {trt.__version__}"
     with collected() as log:
-        load_plugins([Path(path) for path in options.get("plugins", ())])
+        library.load_plugins([Path(path) for path in options.get("plugins", ())])
         network = _parsed(conversion.source, name, log)
         profile = _profile(network[1], conversion)
         configure = _configuration(trt, options, profile, conversion, rtx=rtx)
@@ -77,44 +76,6 @@ def build(conversion: Conversion, *, rtx: bool) -> dict[str, Json]:
     return properties
 
 
-def load(rtx: bool) -> _Trt:
-    """Import TensorRT, or TensorRT for RTX, and point Polygraphy to it.
-
-    Raises:
-        StepError: its libraries cannot be loaded, or the process already uses the other one.
-    """
-    os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if rtx else "0"
-    from polygraphy import config
-
-    if config.USE_TENSORRT_RTX is not rtx:
-        raise StepError("this process already uses the other TensorRT", "report it: each engine has its own worker")
-    try:
-        return importlib.import_module(_MODULES[rtx])
-    except (ImportError, OSError, RuntimeError) as error:
-        raise StepError(
-            f"{_NAMES[rtx]} cannot be imported: {error}",
-            "install its libraries for this machine's CUDA version, see the README's part on GPUs",
-        ) from error
-
-
-def load_plugins(paths: Sequence[Path]) -> None:
-    """Load plugin libraries into this process, so that parser and runtime know their operators.
-
-    Raises:
-        StepError: one cannot be loaded.
-    """
-    from polygraphy.backend.trt import load_plugins as load_libraries
-
-    for path in paths:
-        try:
-            load_libraries(plugins=[str(path)])
-        except OSError as error:
-            raise StepError(
-                f"the plugin library {path} cannot be loaded: {error}",
-                "build it for this machine, its CUDA and its TensorRT, or correct tensorrt_plugins",
-            ) from error
-
-
 def read_back(path: Path, expected: str, *, rtx: bool) -> str:
     """Return the version in the header of the plan at `path`.
 
@@ -125,13 +86,13 @@ def read_back(path: Path, expected: str, *, rtx: bool) -> str:
         header = file.read(_HEADER_BYTES)
     size = path.stat().st_size
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC[rtx]):
-        raise StepError(f"{path.name} is not a plan of {_NAMES[rtx]}: it begins with {header[:4]!r}")
+        raise StepError(f"{path.name} is not a plan of {NAMES[rtx]}: it begins with {header[:4]!r}")
     (length,) = struct.unpack_from("<Q", header, _LENGTH_OFFSET)
     if length != size:
         raise StepError(f"{path.name} is cut off: {size} bytes of {length}", "free space on that disk, then run again")
     version = ".".join(str(part) for part in header[_VERSION_OFFSET : _VERSION_OFFSET + 4])
     if not expected.startswith(version):
-        raise StepError(f"{path.name} says that {_NAMES[rtx]} {version} built it, not {expected}")
+        raise StepError(f"{path.name} says that {NAMES[rtx]} {version} built it, not {expected}")
     return version
 
 

@@ -16,19 +16,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from navigator.converters import onnx_file
-from navigator.converters.protocol import Conversion, Unavailable, missing
-from navigator.converters.tf2onnx_patches import custom_op_handlers, unsupported_operations, weights_copied_once
-from navigator.converters.tf_freeze import FrozenGraph, freeze, weight_bytes
+from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
-from navigator.records import Format, Host, Json, Signature
-from navigator.runners.memory import gigabytes, require_memory
-from navigator.runners.tf_signatures import (
-    choose_signature,
-    listed,
-    open_signature,
-    reason,
+from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.memory import gigabytes, require_memory
+from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.tensorflow.freeze import FrozenGraph, freeze, weight_bytes
+from navigator.frameworks.tensorflow.signatures import choose_signature, listed, open_signature, reason
+from navigator.frameworks.tensorflow.tf2onnx_patches import (
+    custom_op_handlers,
+    unsupported_operations,
+    weights_copied_once,
 )
+from navigator.records import Format, Host, Json, Signature
 
 SOURCE = Format.TF_SAVEDMODEL
 TARGET = Format.ONNX

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from navigator import arrays
-from navigator.converters.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory, together
-from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory, together
+from navigator.frameworks.tensorflow.signatures import choose_signature, reason
 from navigator.records import Format, Host, Json, Precision, ShapeProfile
-from navigator.runners.tf_signatures import choose_signature, reason
 from navigator.runners.tf_trt import REMEDY, require_tf_trt, too_new, use_gpu
+from navigator.samples import storage as arrays
 
 SOURCE = Format.TF_SAVEDMODEL
 TARGET = Format.TF_TRT

@@ -7,12 +7,13 @@ opset 18 and changes the opset afterwards, not always with success and without s
 import re
 from collections.abc import Mapping
 
-from navigator.converters import onnx_file
-from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.memory import gigabytes, require_memory
+from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.torch import values as torch_values
 from navigator.records import Format, Host, Json
-from navigator.runners import torch_values
-from navigator.runners.memory import gigabytes, require_memory
 from navigator.runners.torch_export import load_program, quiet
 
 SOURCE = Format.TORCH_EXPORT

@@ -11,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from navigator import arrays
-from navigator.converters import onnx_file
-from navigator.converters.protocol import Conversion, Unavailable, missing
-from navigator.converters.torch_onnx_patches import known_ranks
+from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.memory import gigabytes, require_memory
+from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.torch import values as torch_values
+from navigator.frameworks.torch.arguments import Argument, bind, call, parameters
+from navigator.frameworks.torch.onnx_patches import known_ranks
 from navigator.records import Format, Host, Json, Signature, TensorSpec
-from navigator.runners import torch_values
-from navigator.runners.memory import gigabytes, require_memory
 from navigator.runners.torchscript import load_module, quiet
-from navigator.runners.torchscript_arguments import Argument, bind, call, parameters
+from navigator.samples import storage as arrays
 
 SOURCE = Format.TORCHSCRIPT
 TARGET = Format.ONNX

@@ -19,15 +19,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from navigator import arrays
-from navigator.converters.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory, together
-from navigator.converters.protocol import Conversion, Unavailable, missing
+from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.declaration import shapes
+from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory, together
+from navigator.frameworks.torch import values as torch_values
+from navigator.frameworks.torch.arguments import bind, describe, parameters
 from navigator.records import Format, Host, Json, Precision, PrecisionMode, ShapeProfile, Signature
-from navigator.runners import torch_trt, torch_values
-from navigator.runners.declaration import shapes
+from navigator.runners import torch_trt
 from navigator.runners.torchscript import load_module, quiet
-from navigator.runners.torchscript_arguments import bind, describe, parameters
+from navigator.samples import storage as arrays
 
 SOURCE = Format.TORCHSCRIPT
 TARGET = Format.TORCH_TRT

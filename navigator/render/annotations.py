@@ -1,6 +1,6 @@
 """Annotations: sentences that a pull request shows beside a line of a file. Pure.
 
-Owns what is worth an annotation and where it belongs. How it is told to GitHub is `navigator.publish.workflow`'s.
+Owns what is worth an annotation and where it belongs. How it is told to GitHub is `navigator.github.commands`'s.
 """
 
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from navigator.config import Problem
 from navigator.records import CellResult, Report
-from navigator.render import words
-from navigator.report import is_bad
+from navigator.render import text as words
+from navigator.report.report import is_bad
 
 # A message names so many cells; the report has all.
 _CELLS = 10

@@ -1,6 +1,6 @@
 """What a pull request is told in one comment: the report, or why nothing was run. Pure.
 
-Owns the comment's first line, by which it is found again, and its length. When to comment is `navigator.publish`'s.
+Owns the comment's first line, by which it is found again, and its length. When to comment is `navigator.github`'s.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from navigator.config import InvalidConfigurationError
 from navigator.errors import NavigatorError
 from navigator.records import Report
-from navigator.render import words
+from navigator.render import text as words
 from navigator.render.escape import code, text
 from navigator.render.markdown import summary
 

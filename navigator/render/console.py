@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from navigator.records import Cell, CellResult, ModelPlan, Plan, Report, State
-from navigator.render import words
+from navigator.render import text as words
 from navigator.render.plain import report_lines, result_line, style_of
 from navigator.render.streams import write
-from navigator.render.words import clean
+from navigator.render.text import clean
 
 if TYPE_CHECKING:
     import rich.console

@@ -7,7 +7,7 @@ comment can come out of what is escaped here.
 import html
 import re
 
-from navigator.render.words import clean, lines, shorten
+from navigator.render.text import clean, lines, shorten
 
 _PLAIN = re.compile(r"[^`|\\<$]+")
 _MARKUP = re.compile(r"([\\`*_\[\]~#!$])")

@@ -6,12 +6,12 @@ Pure. Everything that comes from a repository or a framework goes through `navig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from navigator.cells import where
 from navigator.errors import ExitCode
 from navigator.records import CellResult, Comparison, Report, State
-from navigator.render import words
+from navigator.render import text as words
 from navigator.render.escape import code, fence, row, text
-from navigator.report import exit_code, is_bad
+from navigator.report.report import exit_code, is_bad
+from navigator.verify.sentences import where
 
 MARKS: Mapping[State, str] = {
     State.PASSED: "✅",

@@ -6,11 +6,11 @@ Pure. Foreign text is stripped of control characters.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from navigator.cells import where
 from navigator.records import CellResult, Comparison, Report, State
-from navigator.render import words
-from navigator.render.words import clean
-from navigator.report import is_bad
+from navigator.render import text as words
+from navigator.render.text import clean
+from navigator.report.report import is_bad
+from navigator.verify.sentences import where
 
 _BAD, _GOOD, _WARNED, _HEADING, _QUIET = "bold red", "green", "yellow", "bold", "dim"
 

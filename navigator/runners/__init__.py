@@ -1,7 +1,7 @@
 """How a model of each format is loaded and run: one module a format, one dictionary that lists them.
 
 A runner is a module that satisfies `Runner`. Runners never judge: they return outputs by name, and
-`navigator.verify` compares. Frameworks are imported inside functions only.
+`navigator.verify.compare` compares. Frameworks are imported inside functions only.
 """
 
 from navigator.records import Format

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from navigator.converters import onnx_file, onnx_int8, onnx_rounding
-from navigator.converters.gpu import out_of_gpu_memory
-from navigator.converters.onnx_weights import Proto
 from navigator.errors import StepError
+from navigator.frameworks.declaration import shapes
+from navigator.frameworks.gpu import out_of_gpu_memory
+from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.onnx import int8 as onnx_int8
+from navigator.frameworks.onnx import rounding as onnx_rounding
+from navigator.frameworks.onnx.weights import Proto
 from navigator.records import Device, Host, Json, Signature, TensorSpec
-from navigator.runners.declaration import shapes
 
 DISTRIBUTIONS = ("onnx", "onnxruntime")
 PRELOAD = ("onnx", "onnxruntime")

@@ -1,6 +1,6 @@
 """TensorFlow SavedModels, run on the CPU: the reference that their conversions are compared with.
 
-Owns feeding a signature and checking it against a declared one. `navigator.runners.tf_signatures` loads it.
+Owns feeding a signature and checking it against a declared one. `navigator.frameworks.tensorflow.signatures` loads it.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from navigator.errors import StepError
+from navigator.frameworks.declaration import difference, written
+from navigator.frameworks.tensorflow.signatures import OpenedSignature, listed, open_signature, reason
 from navigator.records import Device, Host, Json, Signature, TensorSpec
-from navigator.runners.declaration import difference, written
-from navigator.runners.tf_signatures import OpenedSignature, listed, open_signature, reason
 
 DISTRIBUTIONS = ("tensorflow",)
 PRELOAD = ("tensorflow",)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from navigator.converters.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
 from navigator.errors import StepError
+from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
 from navigator.records import Device, Host, Json, Precision, Signature
 from navigator.runners import tf_savedmodel
 from navigator.runners.protocol import LoadedModel

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
+from navigator.frameworks.declaration import adopted, shapes
+from navigator.frameworks.torch import values as torch_values
 from navigator.records import Device, Host, Json, Signature, TensorSpec
-from navigator.runners import torch_values
-from navigator.runners.declaration import adopted, shapes
 
 DISTRIBUTIONS = ("torch",)
 # Loading a program imports the last two, which takes longer than most programs.

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from navigator.converters.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
 from navigator.errors import StepError
+from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
+from navigator.frameworks.torch import values as torch_values
+from navigator.frameworks.torch.arguments import Argument, describe, parameters
 from navigator.records import Device, Host, Json, Signature
-from navigator.runners import torch_values
 from navigator.runners.torchscript import TorchScriptModel, load_module, quiet
-from navigator.runners.torchscript_arguments import Argument, describe, parameters
 
 DISTRIBUTIONS = ("torch", "torch-tensorrt")
 # Not torch_tensorrt: to import it is to ask CUDA for the current device, which a process that forks must not.

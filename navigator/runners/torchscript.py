@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
+from navigator.frameworks.declaration import difference, in_model_order, shapes, written
+from navigator.frameworks.torch import values as torch_values
+from navigator.frameworks.torch.arguments import Argument, bind, call, describe, parameters, refuse_unfillable
 from navigator.records import Device, Host, Json, Signature, TensorSpec
-from navigator.runners import torch_values
-from navigator.runners.declaration import difference, in_model_order, shapes, written
-from navigator.runners.torchscript_arguments import Argument, bind, call, describe, parameters, refuse_unfillable
 
 DISTRIBUTIONS = ("torch",)
 PRELOAD = ("torch",)
@@ -96,7 +96,7 @@ def load(
     """Load the TorchScript file at `path`; see `navigator.runners.protocol.Runner.load`.
 
     Declared inputs fill the arguments of `forward` by name where the names agree, else by position (see
-    `navigator.runners.torchscript_arguments.bind`).
+    `navigator.frameworks.torch.arguments.bind`).
     """
     del signature_name, options
     module = load_module(path, device)

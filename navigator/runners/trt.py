@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
+from navigator.frameworks.declaration import shapes
 from navigator.records import Device, Format, Host, Json, Signature, TensorSpec
-from navigator.runners.declaration import shapes
 
 # What TensorRT for RTX runs on where an engine names no compute capabilities (1.7, its documentation).
 _RTX_DEFAULT = ("8.0", "8.6", "8.9")
@@ -49,7 +49,8 @@ class Engine:
     ) -> "LoadedEngine":
         """Load the plan at `path` onto the GPU; see `navigator.runners.protocol.Runner.load`."""
         del signature_name, device, declared
-        from navigator.converters import tensorrt_build, tensorrt_words
+        from navigator.frameworks.tensorrt import library as tensorrt_build
+        from navigator.frameworks.tensorrt import messages as tensorrt_words
 
         trt = tensorrt_build.load(self.FORMAT is Format.TRT_RTX)
         from polygraphy.backend.trt import TrtRunner, engine_from_path
@@ -86,7 +87,7 @@ class LoadedEngine:
         """
         from polygraphy.exception import PolygraphyException
 
-        from navigator.converters import tensorrt_words
+        from navigator.frameworks.tensorrt import messages as tensorrt_words
 
         names = [spec.name for spec in self.signature.inputs]
         absent = [name for name in names if name not in inputs]

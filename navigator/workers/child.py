@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from navigator.errors import StepError
 from navigator.records import Json
-from navigator.workers import linux
+from navigator.workers import processes as linux
 
 Tasks = Mapping[str, Callable[[Mapping[str, Json]], Json]]
 

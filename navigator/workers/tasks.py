@@ -1,6 +1,6 @@
 """What a forked child does: run the source model, convert, run an artifact. One function a task.
 
-Arguments and values are plain JSON; arrays travel as `navigator.arrays` directories. Judges nothing: comparing
+Arguments and values are plain JSON; arrays travel as `navigator.samples.storage` directories. Judges nothing: comparing
 is the parent's.
 """
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from navigator import arrays
 from navigator.converters import CONVERTERS
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.declaration import agreed
 from navigator.records import (
     Device,
     Format,
@@ -29,9 +29,9 @@ from navigator.records import (
     to_data,
 )
 from navigator.runners import RUNNERS
-from navigator.runners.declaration import agreed
 from navigator.runners.protocol import LoadedModel
-from navigator.samples import RANDOM, Sample, generate
+from navigator.samples import storage as arrays
+from navigator.samples.generate import RANDOM, Sample, generate
 
 _DRAWN = (
     "check value_ranges (0 to 1 where nothing is given), min_shapes (1 where nothing is given), max_shapes and the "

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import cast
 
 from navigator import config
-from navigator.action.cancelled import Cancelled
-from navigator.action.engine import run_engine
+from navigator.action.cancellation import Cancelled
+from navigator.action.engine_process import run_engine
 from navigator.action.inputs import read_inputs
 from navigator.action.job import Job
-from navigator.action.privileges import Identity, lent
+from navigator.action.sandbox import Identity, lent
 from navigator.action.secrets import hide
 from navigator.errors import NavigatorError
-from navigator.publish.event import Event
+from navigator.github.event import Event
 
 
 def main() -> int:

@@ -144,7 +144,7 @@ def released(tmp_path_factory: pytest.TempPathFactory, image: Callable[[str], st
     shutil.copy(ROOT / "action.yml", place)
     shutil.copytree(ROOT / "gpu", place / "gpu")
     images = ["--image", image("full"), "--slim", image("slim")]
-    subprocess.run([sys.executable, ROOT / ".github/scripts/actions.py", *images], cwd=place, check=True)
+    subprocess.run([sys.executable, ROOT / "tools/actions.py", *images], cwd=place, check=True)
     return place
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import requests
 
-from navigator.publish import artifacts as artifacts_module
-from navigator.publish import blob
-from navigator.publish import results_service as service_module
-from navigator.publish.artifacts import Artifact, Artifacts
-from navigator.publish.received import unpack
-from navigator.publish.rest import Budget, PublishError
+from navigator.github.artifacts import blob
+from navigator.github.artifacts import client as artifacts_module
+from navigator.github.artifacts import service as service_module
+from navigator.github.artifacts.client import Artifact, Artifacts
+from navigator.github.artifacts.unpack import unpack
+from navigator.github.budget import Budget
+from navigator.github.rest import PublishError
 
 # Of 20 MiB, that is three blocks.
 CONTENT = os.urandom(20 * 2**20)

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 import requests
 
-from navigator.publish import artifacts as module
-from navigator.publish import blob, zipped
-from navigator.publish.artifacts import Artifact, Artifacts
-from navigator.publish.received import unpack
-from navigator.publish.rest import Budget, PublishError
-from navigator.publish.zipped import files_below
+from navigator.github.artifacts import blob
+from navigator.github.artifacts import client as module
+from navigator.github.artifacts import pack as zipped
+from navigator.github.artifacts.client import Artifact, Artifacts
+from navigator.github.artifacts.pack import files_below
+from navigator.github.artifacts.unpack import unpack
+from navigator.github.budget import Budget
+from navigator.github.rest import PublishError
 
 Official = Callable[..., Any]
 _FAKES = Path(__file__).parent / "fakes"

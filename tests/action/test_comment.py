@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import requests
 
-from navigator.publish.comment import upsert
-from navigator.publish.rest import Budget, PublishError, Rest
+from navigator.github.budget import Budget
+from navigator.github.comment import upsert
+from navigator.github.rest import PublishError, Rest
 from navigator.render.comment import marker
 
 REPOSITORY = "octocat/models"

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import requests
 
-from navigator.publish.event import Event
-from navigator.publish.pull_request import pull_request_of
-from navigator.publish.rest import Budget, PublishError, Rest
+from navigator.github.budget import Budget
+from navigator.github.event import Event
+from navigator.github.pull_request import pull_request_of
+from navigator.github.rest import PublishError, Rest
 
 HEAD, OLDER = "a" * 40, "b" * 40
 

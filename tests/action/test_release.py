@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import requests
 
-from navigator.publish import release
-from navigator.publish.assets import Asset
-from navigator.publish.release import publish
-from navigator.publish.rest import Budget, PublishError, Rest
+from navigator.github import release
+from navigator.github.budget import Budget
+from navigator.github.release import publish
+from navigator.github.release_assets import Asset
+from navigator.github.rest import PublishError, Rest
 
 _REPOSITORY = "octocat/models"
 

@@ -13,7 +13,7 @@ IMAGE = "ghcr.io/org/model-navigator:v1.2.3"
 
 
 def script(name: str, *words: str, at: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, f".github/scripts/{name}.py", *words]
+    command = [sys.executable, f"tools/{name}.py", *words]
     return subprocess.run(command, cwd=at, capture_output=True, text=True, check=False)
 
 
@@ -26,7 +26,7 @@ def git(*words: str, at: Path) -> str:
 def repository(tmp_path: Path) -> Path:
     """Return a clone of a bare repository with what the scripts read."""
     place = tmp_path / "clone"
-    for name in (".github/scripts", ".github/workflows", "convert", "gpu", "slim"):
+    for name in ("tools", ".github/workflows", "convert", "gpu", "slim"):
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("action.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, place)
@@ -88,7 +88,7 @@ def test_a_variant_that_was_forgotten_is_not_released(repository: Path) -> None:
 
     refused = script("version", "check", "1.2.3", at=repository)
 
-    assert "slim/action.yml does not follow from action.yml: run `python .github/scripts/actions.py`" in refused.stderr
+    assert "slim/action.yml does not follow from action.yml: run `python tools/actions.py`" in refused.stderr
 
 
 def test_a_release_is_tagged_and_the_branch_left_alone(repository: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from navigator.publish.rest import Budget, PublishError, Rest
+from navigator.github.budget import Budget
+from navigator.github.rest import PublishError, Rest
 
 REPOSITORY = "/repos/octocat/models"
 COMMENTS = f"{REPOSITORY}/issues/1/comments"

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import requests
 
-from navigator.publish.event import Event
-from navigator.publish.rest import Budget, PublishError, Rest
-from navigator.publish.status import complete_check_run, set_status
+from navigator.github.budget import Budget
+from navigator.github.event import Event
+from navigator.github.rest import PublishError, Rest
+from navigator.github.status import complete_check_run, set_status
 from navigator.render.annotations import Annotation, Level
 
 HEAD = "a" * 40

@@ -85,10 +85,10 @@ def test_no_expression_is_part_of_a_script(path: Path) -> None:
 def test_the_variants_are_written_from_the_action(tmp_path: Path) -> None:
     (tmp_path / "action.yml").write_text((ROOT / "action.yml").read_text())
 
-    subprocess.run([sys.executable, ROOT / ".github/scripts/actions.py"], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, ROOT / "tools/actions.py"], cwd=tmp_path, check=True)
 
     for path in ACTIONS:
-        assert (tmp_path / name(path)).read_text() == path.read_text(), "run `python .github/scripts/actions.py`"
+        assert (tmp_path / name(path)).read_text() == path.read_text(), "run `python tools/actions.py`"
 
 
 @pytest.mark.parametrize("path", VARIANTS, ids=name)
@@ -115,7 +115,7 @@ def test_a_release_names_its_images(tmp_path: Path) -> None:
     (tmp_path / "action.yml").write_text((ROOT / "action.yml").read_text())
     images = ["--image", "ghcr.io/org/model-navigator:v1.2.3", "--slim", "ghcr.io/org/model-navigator:v1.2.3-slim"]
 
-    subprocess.run([sys.executable, ROOT / ".github/scripts/actions.py", *images], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, ROOT / "tools/actions.py", *images], cwd=tmp_path, check=True)
 
     named = {
         variant: read(tmp_path / variant / "action.yml")["runs"].get("image") for variant in (".", "convert", "slim")

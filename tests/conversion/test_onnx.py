@@ -9,12 +9,13 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper, parser
 
-from navigator.converters import CONVERTERS, onnx_file
+from navigator.converters import CONVERTERS
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.onnx import file as onnx_file
 from navigator.records import Json, Signature, TensorSpec
 from navigator.runners import onnx as onnx_runner
-from navigator.verify import verify
+from navigator.verify.compare import verify
 
 NOTHING = Signature(inputs=(), outputs=())
 

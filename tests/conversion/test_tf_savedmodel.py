@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from navigator.converters import onnx_file, tf_savedmodel_to_onnx
+from navigator.converters import tf_savedmodel_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.onnx import file as onnx_file
 from navigator.records import Json, Signature, TensorSpec, Verdict
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import tf_savedmodel
-from navigator.verify import verify
+from navigator.verify.compare import verify
 
 Arrays = dict[str, np.ndarray]
 

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from navigator import arrays
 from navigator.converters import tf_savedmodel_to_tf_trt as edge
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.records import Device, Gpu, Host, Json, Precision, ShapeProfile, Signature
 from navigator.runners import tf_savedmodel, tf_trt
-from navigator.verify import verify
+from navigator.samples import storage as arrays
+from navigator.verify.compare import verify
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -13,14 +13,15 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from navigator import arrays
-from navigator.converters import CONVERTERS, onnx_file
+from navigator.converters import CONVERTERS
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.onnx import file as onnx_file
 from navigator.records import Json, Signature, TensorSpec, Verdict
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export
-from navigator.verify import verify
+from navigator.samples import storage as arrays
+from navigator.verify.compare import verify
 
 NOTHING = Signature(inputs=(), outputs=())
 

@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 import torch
 
-from navigator import arrays
 from navigator.converters import torchscript_to_torch_trt as edge
-from navigator.converters.gpu import no_gpu
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.gpu import no_gpu
 from navigator.records import Device, Gpu, Host, Json, ShapeProfile, Signature, TensorSpec
 from navigator.runners import torch_trt, torchscript
 from navigator.runners.torch_trt import FrontEnd
-from navigator.verify import verify
+from navigator.samples import storage as arrays
+from navigator.verify.compare import verify
 
 GIB = 2**30
 OPTIONS: Mapping[str, Json] = {

@@ -15,14 +15,14 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 
-from navigator import arrays
 from navigator.converters import tensorrt_build
 from navigator.converters.onnx_to_trt import ONNX_TO_TRT, ONNX_TO_TRT_RTX
 from navigator.converters.protocol import Conversion
-from navigator.converters.tensorrt_words import Collected, explained, sentence
 from navigator.errors import StepError
+from navigator.frameworks.tensorrt.messages import Collected, explained, sentence
 from navigator.records import Gpu, Host, Json, ShapeProfile, to_data
-from navigator.workers.pool import ForkServer, Outcome, Task, TaskResult
+from navigator.samples import storage as arrays
+from navigator.workers.local.pool import ForkServer, Outcome, Task, TaskResult
 
 GPU = Gpu(index=0, uuid="GPU-1", name="NVIDIA L4", compute_capability="8.9", memory_bytes=2**34, driver_version="580")
 

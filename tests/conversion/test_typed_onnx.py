@@ -15,14 +15,19 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper, parser
 
-from navigator import arrays
-from navigator.converters import onnx_file, onnx_fp16, onnx_graph, onnx_magnitudes, onnx_rounding, onnx_to_typed_onnx
+from navigator.converters import onnx_to_typed_onnx
 from navigator.converters.onnx_to_typed_onnx import convert
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.onnx import fp16 as onnx_fp16
+from navigator.frameworks.onnx import graph as onnx_graph
+from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
+from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.records import Json, Signature
 from navigator.runners import onnx as onnx_runner
-from navigator.verify import verify
+from navigator.samples import storage as arrays
+from navigator.verify.compare import verify
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from navigator.host import find_gpus
+from navigator.host.gpus import find_gpus
 from navigator.records import Gpu
 
 REPOSITORY = Path(__file__).parents[2]

@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 import yaml
 
-from navigator import arrays, config
+from navigator import config
+from navigator.engine.execute import Execution
+from navigator.engine.schedule import Unit
+from navigator.engine.workspace import Workspace
 from navigator.errors import StepError
-from navigator.execute import Execution
-from navigator.host import describe, find_gpus
-from navigator.plan import plan
+from navigator.host.describe import describe
+from navigator.host.gpus import find_gpus
+from navigator.plan.planner import plan
 from navigator.records import Device, Gpu, Signature, TensorSpec, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.runners.torchscript import quiet
-from navigator.schedule import Unit
-from navigator.workers.pool import ForkServer, Outcome, Task
-from navigator.workspace import Workspace
+from navigator.samples import storage as arrays
+from navigator.workers.local.pool import ForkServer, Outcome, Task
 
 REPOSITORY = Path(__file__).parents[2]
 GPUS, _ = find_gpus()

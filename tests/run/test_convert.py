@@ -372,7 +372,7 @@ def test_a_killed_run_leaves_what_it_had_and_the_next_one_works(project: Path) -
 
 
 def test_two_runs_do_not_share_a_workspace(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from navigator.workspace import Workspace
+    from navigator.engine.workspace import Workspace
 
     (project / "navigator.yaml").write_text(TINY)
     with Workspace(project / "navigator_workspace", clean=False):

@@ -210,8 +210,8 @@ def test_outputs_that_cannot_be_read_cost_their_own_cell_only(convert: Any, sabo
 def test_a_bug_in_one_unit_leaves_the_others_results_and_is_said(
     convert: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from navigator import execute
-    from navigator.steps import run_verify
+    from navigator.engine import execute
+    from navigator.engine.steps import run_verify
 
     def broken(model: Any, step: Any, *args: Any, **kwargs: Any) -> Any:
         if step.label == "onnx_op17":
@@ -233,7 +233,7 @@ def test_a_run_that_is_killed_at_once_leaves_no_earlier_results(convert: Any, pr
     assert convert(TINY)[0] == 0
     (project / "slow").mkdir()
     (project / "slow" / "sitecustomize.py").write_text(
-        "import sys, time\nif 'navigator.workers.server' in sys.orig_argv: time.sleep(20)\n"
+        "import sys, time\nif 'navigator.workers.local.server' in sys.orig_argv: time.sleep(20)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "navigator", "convert"],

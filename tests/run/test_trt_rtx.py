@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_models
 import yaml
 from onnx import numpy_helper, parser
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import onnx_models
 
 
 def test_every_onnx_model_is_built_or_refused_with_the_reason(tmp_path: Path) -> None:

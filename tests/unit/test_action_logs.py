@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from navigator import report as reports
 from navigator.action.logs import show_logs
 from navigator.records import Report, Status
+from navigator.report import storage
 
-EVERY_STATE = reports.read(Path(__file__).parents[1] / "cases/render/every_state.yaml")
+EVERY_STATE = storage.read(Path(__file__).parents[1] / "cases/render/every_state.yaml")
 
 
 def with_log(path: Path) -> Report:

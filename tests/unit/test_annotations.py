@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from navigator import config, report
+from navigator import config
 from navigator.config import InvalidConfigurationError, Problem
 from navigator.records import CellResult, Report, State, Status
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
+from navigator.report import report, storage
 
 CASES = Path(__file__).parents[1] / "cases" / "render"
-EVERY_STATE = report.read(CASES / "every_state.yaml")
+EVERY_STATE = storage.read(CASES / "every_state.yaml")
 ROOT = Path("/repo")
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from navigator.publish.artifacts import Artifacts
-from navigator.publish.rest import Budget, PublishError
+from navigator.github.artifacts.client import Artifacts
+from navigator.github.budget import Budget
+from navigator.github.rest import PublishError
 
 TOKEN = "e30.eyJzY3AiOiJBY3Rpb25zLlJlc3VsdHM6YTpiIn0.x"  # Actions.Results:a:b
 ENVIRONMENT = {"GITHUB_SERVER_URL": "https://github.com", "ACTIONS_RESULTS_URL": "https://results.example/x/"}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navigator.publish.assets import Asset, prepare, unique
-from navigator.publish.rest import PublishError
+from navigator.github.release_assets import Asset, prepare, unique
+from navigator.github.rest import PublishError
 
 
 def _file(path: Path, content: bytes) -> Path:

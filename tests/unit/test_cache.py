@@ -19,8 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from navigator.cache import Cache
-from navigator.digests import artifact_digest, digest, identity, model_digest, size_bytes
+from navigator.cache.digests import artifact_digest, digest, identity, model_digest, size_bytes
+from navigator.cache.store import Cache
 from navigator.errors import ConfigurationError
 
 KEY = identity("a key")

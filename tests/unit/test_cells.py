@@ -1,8 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.cells import UNDECIDED, cell_results
-from navigator.outcomes import Failure, Verified
+from navigator.engine.outcomes import Failure, Verified
+from navigator.engine.results import UNDECIDED, cell_results
 from navigator.records import (
     Cell,
     CellResult,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from navigator import dumps
+from navigator.verify import polygraphy_json as dumps
 
 RUNNERS = ("tf-savedmodel-runner", "onnx-runner")
 Sets = list[tuple[str, dict[str, np.ndarray]]]
@@ -158,7 +158,7 @@ def test_writing_imports_no_framework(tmp_path: Path) -> None:
 import sys
 import numpy as np
 from pathlib import Path
-from navigator import dumps
+from navigator.verify import polygraphy_json as dumps
 sets = [("a", {{"x": np.arange(3)}})]
 dumps.write(Path({str(tmp_path / "x")!r}), sets, {{"run": sets}})
 print([name for name in ("torch", "tensorflow", "onnx", "onnxruntime", "polygraphy") if name in sys.modules])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from navigator.errors import ConfigurationError
-from navigator.publish.event import Event, read_event
+from navigator.github.event import Event, read_event
 
 _MERGE = "a" * 40
 _HEAD = "b" * 40

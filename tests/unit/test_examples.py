@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from navigator import config
-from navigator.plan import configurations, opsets_of
+from navigator.plan.matrix import configurations, opsets_of
 from navigator.records import ModelConfig, RunConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from navigator import host
+from navigator.host import describe, docker, gpus, limits
 from navigator.records import Gpu, Host, from_data, to_data
 
 NvidiaSmi = Callable[[str], None]
@@ -45,7 +45,7 @@ def machine(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
 
 
 def test_this_machine() -> None:
-    found = host.describe()
+    found = describe.describe()
     assert found.cpu_count == len(os.sched_getaffinity(0)) or found.cpu_count < os.cpu_count()  # type: ignore[operator]
     assert GIBIBYTE // 4 < found.memory_bytes <= psutil.virtual_memory().total
     assert found.cpu
@@ -59,7 +59,7 @@ def test_this_machine() -> None:
 def test_it_imports_no_framework(tmp_path: Path) -> None:
     code = """
         import sys
-        from navigator.host import describe
+        from navigator.host.describe import describe
         describe()
         print([name for name in ("torch", "tensorflow", "onnx", "onnxruntime", "numpy") if name in sys.modules])
     """
@@ -74,7 +74,7 @@ def test_it_imports_no_framework(tmp_path: Path) -> None:
 
 
 def test_available_memory_is_less_than_all() -> None:
-    assert 0 < host.available_memory_bytes() <= host.memory_bytes()
+    assert 0 < limits.available_memory_bytes() <= limits.memory_bytes()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_versions(
         information.mkdir()
         (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert host.versions() == expected
+    assert describe.versions() == expected
 
 
 def test_version_of_the_main_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_version_of_the_main_name_wins(tmp_path: Path, monkeypatch: pytest.Monke
         information.mkdir()
         (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert host.versions() == {"onnxruntime": "1.32", "onnxruntime-gpu": "1.24"}
+    assert describe.versions() == {"onnxruntime": "1.32", "onnxruntime-gpu": "1.24"}
 
 
 def test_gpus(nvidia_smi: NvidiaSmi) -> None:
@@ -113,9 +113,9 @@ def test_gpus(nvidia_smi: NvidiaSmi) -> None:
         echo '0, GPU-1a, NVIDIA H100 80GB HBM3, 9.0, 81559, 580.95.05'
         echo '1, GPU-2b, NVIDIA A10, 8.6, 23028, 580.95.05'
     """)
-    gpus, notes = host.find_gpus()
+    found, notes = gpus.find_gpus()
     assert notes == ()
-    assert gpus[0] == Gpu(
+    assert found[0] == Gpu(
         index=0,
         uuid="GPU-1a",
         name="NVIDIA H100 80GB HBM3",
@@ -123,12 +123,12 @@ def test_gpus(nvidia_smi: NvidiaSmi) -> None:
         memory_bytes=81559 * 2**20,
         driver_version="580.95.05",
     )
-    assert [gpu.name for gpu in host.describe().gpus] == ["NVIDIA H100 80GB HBM3", "NVIDIA A10"]
+    assert [gpu.name for gpu in describe.describe().gpus] == ["NVIDIA H100 80GB HBM3", "NVIDIA A10"]
 
 
 def test_fields_that_a_gpu_does_not_tell(nvidia_smi: NvidiaSmi) -> None:
     nvidia_smi("echo '0, GPU-1a, NVIDIA GB10, 12.1, [N/A], 580.95.05'")
-    (gpu,), notes = host.find_gpus()
+    (gpu,), notes = gpus.find_gpus()
     assert (gpu.memory_bytes, gpu.compute_capability, notes) == (0, "12.1", ())
 
 
@@ -137,14 +137,14 @@ def test_old_driver(nvidia_smi: NvidiaSmi) -> None:
         case "$1" in *compute_cap*) echo 'Field "compute_cap" is not a valid field to query.'; exit 2;; esac
         echo '0, GPU-1a, Tesla T4, 15109, 450.51'
     """)
-    (gpu,), notes = host.find_gpus()
+    (gpu,), notes = gpus.find_gpus()
     assert (gpu.name, gpu.compute_capability, gpu.memory_bytes) == ("Tesla T4", "", 15109 * 2**20)
     assert notes == ("driver 450.51 does not tell the GPU's compute capability: update it",)
 
 
 def test_no_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert host.find_gpus() == ((), ())
+    assert gpus.find_gpus() == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -161,15 +161,15 @@ def test_no_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_nvidia_smi_that_fails(nvidia_smi: NvidiaSmi, script: str, note: str) -> None:
     nvidia_smi(script)
-    found = host.describe()
+    found = describe.describe()
     assert found.gpus == ()
     assert found.notes == (note,)
 
 
 def test_nvidia_smi_that_hangs(nvidia_smi: NvidiaSmi, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi("sleep 30")
-    monkeypatch.setattr(host, "_GPU_TIMEOUT_SECONDS", 0.3)
-    assert host.find_gpus() == ((), ("nvidia-smi did not answer within 0.3 s: no GPU is used",))
+    monkeypatch.setattr(gpus, "_GPU_TIMEOUT_SECONDS", 0.3)
+    assert gpus.find_gpus() == ((), ("nvidia-smi did not answer within 0.3 s: no GPU is used",))
 
 
 def test_nvidia_smi_that_is_no_program(nvidia_smi: NvidiaSmi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_nvidia_smi_that_is_no_program(nvidia_smi: NvidiaSmi, tmp_path: Path, mo
     # A shell goes on to the next directory of PATH, where this machine's own may be.
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "bin" / "nvidia-smi").write_bytes(b"\x7fELF of another machine")
-    assert host.find_gpus() == ((), ("nvidia-smi cannot be run (Exec format error): no GPU is used",))
+    assert gpus.find_gpus() == ((), ("nvidia-smi cannot be run (Exec format error): no GPU is used",))
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_nvidia_smi_that_is_no_program(nvidia_smi: NvidiaSmi, tmp_path: Path, mo
 )
 def test_memory_limit_of_control_groups(machine: Callable[[dict[str, str]], Path], files: dict[str, str]) -> None:
     root = machine(files)
-    assert host.memory_bytes(root) == 256 * 2**20
-    assert host.available_memory_bytes(root) == 160 * 2**20
+    assert limits.memory_bytes(root) == 256 * 2**20
+    assert limits.available_memory_bytes(root) == 160 * 2**20
 
 
 def test_memory_without_limit(machine: Callable[[dict[str, str]], Path]) -> None:
@@ -221,9 +221,9 @@ def test_memory_without_limit(machine: Callable[[dict[str, str]], Path]) -> None
             "sys/fs/cgroup/memory/job/memory.usage_in_bytes": "5\n",
         }
     )
-    assert host.memory_bytes(root) == psutil.virtual_memory().total
-    assert host.memory_bytes(root / "empty") == psutil.virtual_memory().total
-    assert host.available_memory_bytes(root / "empty") > 0
+    assert limits.memory_bytes(root) == psutil.virtual_memory().total
+    assert limits.memory_bytes(root / "empty") == psutil.virtual_memory().total
+    assert limits.available_memory_bytes(root / "empty") > 0
 
 
 @pytest.mark.parametrize(
@@ -240,22 +240,22 @@ def test_memory_without_limit(machine: Callable[[dict[str, str]], Path]) -> None
 )
 def test_cpu_count(machine: Callable[[dict[str, str]], Path], files: dict[str, str], expected: int | None) -> None:
     root = machine({"proc/self/cgroup": "2:cpu,cpuacct:/job\n0::/job\n", **files})
-    assert host.cpu_count(root) == (expected or len(os.sched_getaffinity(0)))
+    assert limits.cpu_count(root) == (expected or len(os.sched_getaffinity(0)))
 
 
 def test_cpu_count_follows_affinity() -> None:
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})
-        assert host.cpu_count() == 1
+        assert limits.cpu_count() == 1
     finally:
         os.sched_setaffinity(0, before)
 
 
 def test_cpu_name(machine: Callable[[dict[str, str]], Path]) -> None:
     root = machine({"proc/cpuinfo": "processor\t: 0\nmodel\t\t: 2\nmodel name\t: AMD EPYC 9B14\n"})
-    assert host.cpu_name(root) == "AMD EPYC 9B14"
-    assert host.cpu_name(root / "empty")
+    assert describe.cpu_name(root) == "AMD EPYC 9B14"
+    assert describe.cpu_name(root / "empty")
 
 
 TWO = tuple(
@@ -285,11 +285,11 @@ TWO = tuple(
     ],
 )
 def test_cuda_visible_devices_hides_gpus(selection: str | None, seen: list[int]) -> None:
-    assert [gpu.index for gpu in host.visible(TWO, selection)] == seen
+    assert [gpu.index for gpu in gpus.visible(TWO, selection)] == seen
 
 
 def test_without_a_docker_daemon_there_is_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
-    assert host.docker_version() == ""
-    assert host.describe(docker=True).docker == ""
+    assert docker.docker_version() == ""
+    assert describe.describe(docker=True).docker == ""

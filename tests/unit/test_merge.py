@@ -8,22 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from navigator import report
 from navigator.errors import ConfigurationError, ExitCode
-from navigator.merge import merge
-from navigator.records import (
-    CellResult,
-    Comparison,
-    Format,
-    Gpu,
-    Host,
-    OutputModel,
-    Report,
-    State,
-    Status,
-    Tolerances,
-)
+from navigator.records import CellResult, Comparison, Format, Gpu, Host, OutputModel, Report, State, Status, Tolerances
 from navigator.render.markdown import summary
+from navigator.report import report, storage
+from navigator.report.merge import merge
 
 HOST = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=1, memory_bytes=2**30, versions={"onnx": "1.17"})
 SOURCE = {"model_name": "m", "model_path": "/m.pt", "model_format": "torchscript", "model_version": "1"}
@@ -122,8 +111,8 @@ def test_where_no_shard_left_results_every_cell_is_cancelled(tmp_path: Path) -> 
 
     assert states(merged) == {"m/a": State.CANCELLED, "m/b": State.CANCELLED}
     assert "No machine left results" in summary(merged)
-    report.write(merged, tmp_path / "r.yaml")
-    assert report.read(tmp_path / "r.yaml") == merged
+    storage.write(merged, tmp_path / "r.yaml")
+    assert storage.read(tmp_path / "r.yaml") == merged
 
 
 def test_a_planned_cell_that_its_shard_does_not_know_is_said() -> None:

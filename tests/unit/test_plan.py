@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.errors import ConfigurationError, NothingToDoError
-from navigator.placement import needs_docker
-from navigator.plan import chosen, configurations, opsets_of, plan, reachable, select
+from navigator.plan.matrix import configurations, opsets_of
+from navigator.plan.placement import needs_docker
+from navigator.plan.planner import plan
+from navigator.plan.routes import reachable
+from navigator.plan.select import chosen, select
 from navigator.records import (
     Format,
     Gpu,

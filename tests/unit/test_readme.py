@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import action_table
+import option_table
 import pytest
 
 from navigator import config
-from navigator.action import table
 from navigator.errors import ExitCode
-from navigator.plan import reachable
+from navigator.plan.routes import reachable
 from navigator.records import Format
 
 ROOT = Path(__file__).parents[2]
@@ -22,15 +23,15 @@ def test_the_option_table_is_the_schema() -> None:
     found = re.search(r"<!-- options: .*? -->\n(.*?)<!-- end of options -->", README, re.DOTALL)
 
     assert found
-    assert found[1].strip() == config.option_table().strip(), "run: make readme"
+    assert found[1].strip() == option_table.option_table().strip(), "run: make readme"
 
 
 def test_the_tables_of_inputs_and_outputs_are_the_actions(tmp_path: Path) -> None:
     copy = tmp_path / "README.md"
     copy.write_text(README, encoding="utf-8")
-    wanted = table.tables(ROOT / "action.yml")
+    wanted = action_table.tables(ROOT / "action.yml")
 
-    table.update(copy, ROOT / "action.yml")
+    action_table.update(copy, ROOT / "action.yml")
 
     assert wanted in copy.read_text(encoding="utf-8")
     assert copy.read_text(encoding="utf-8") == README, "run: make readme"

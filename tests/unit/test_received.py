@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from navigator.publish.received import unpack
-from navigator.publish.rest import PublishError
+from navigator.github.artifacts.unpack import unpack
+from navigator.github.rest import PublishError
 
 NAMES = ("convert_results.yaml", "summary.md")
 

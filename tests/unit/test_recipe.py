@@ -7,15 +7,15 @@ from types import ModuleType
 import pytest
 
 from navigator.converters import CONVERTERS
-from navigator.plan import plan
+from navigator.engine.reuse import keys
+from navigator.plan.planner import plan
 from navigator.records import Format, Host, ModelConfig, Precision, RunConfig, State
-from navigator.reuse import keys
 from navigator.workers import tasks
 
 TOY = '''
     """ONNX to TensorRT, a toy: shouts the file's name."""
 
-    from navigator.converters.protocol import missing
+    from navigator.frameworks.availability import missing
     from navigator.errors import StepError
     from navigator.records import Format
 

@@ -19,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from navigator import report as reports
 from navigator.records import (
     Cell,
     CellResult,
@@ -36,16 +35,18 @@ from navigator.records import (
     Tolerances,
     WorstElement,
 )
-from navigator.render import words
+from navigator.render import text as words
 from navigator.render.console import Progress, plan_text, show_summary, summary_text
 from navigator.render.escape import code, fence, row, text
 from navigator.render.markdown import summary
 from navigator.render.plain import result_line
+from navigator.report import report as reports
+from navigator.report import storage
 
 CASES = Path(__file__).parents[1] / "cases" / "render"
-EVERY_STATE = reports.read(CASES / "every_state.yaml")
-GOOD = reports.read(CASES / "good.yaml")
-ON_A_GPU = reports.read(CASES / "gpu.yaml")
+EVERY_STATE = storage.read(CASES / "every_state.yaml")
+GOOD = storage.read(CASES / "good.yaml")
+ON_A_GPU = storage.read(CASES / "gpu.yaml")
 
 
 def of_state(state: State) -> CellResult:

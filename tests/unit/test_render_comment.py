@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from navigator import report
 from navigator.config import InvalidConfigurationError, Problem
 from navigator.errors import ConfigurationError, NavigatorError
 from navigator.records import CellResult, Report, State, Status
-from navigator.render import words
+from navigator.render import text as words
 from navigator.render.comment import Links, comment, marker, outcome, problem_text
 from navigator.render.markdown import summary
+from navigator.report import report, storage
 
 CASES = Path(__file__).parents[1] / "cases" / "render"
-EVERY_STATE = report.read(CASES / "every_state.yaml")
-GOOD = report.read(CASES / "good.yaml")
+EVERY_STATE = storage.read(CASES / "every_state.yaml")
+GOOD = storage.read(CASES / "good.yaml")
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 RUN = "https://github.com/owner/name/actions/runs/1"
 LINKS = Links(

@@ -10,7 +10,6 @@ import jsonschema
 import pytest
 import yaml
 
-from navigator import report
 from navigator.errors import ConfigurationError, ExitCode
 from navigator.records import (
     CellResult,
@@ -30,6 +29,7 @@ from navigator.records import (
     WorstElement,
     to_data,
 )
+from navigator.report import report, storage
 
 ROOT = Path(__file__).parents[2]
 SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "convert_results.schema.json").read_text())
@@ -131,15 +131,15 @@ def test_summary_counts() -> None:
 
 
 def test_a_report_round_trips(tmp_path: Path) -> None:
-    every = report.read(EVERY_STATE)
-    report.write(every, tmp_path / "convert_results.yaml")
-    assert report.read(tmp_path / "convert_results.yaml") == every
+    every = storage.read(EVERY_STATE)
+    storage.write(every, tmp_path / "convert_results.yaml")
+    assert storage.read(tmp_path / "convert_results.yaml") == every
     assert {result.status.state for result in every.results} == set(State), "the case covers every state"
     assert [path.name for path in tmp_path.iterdir()] == ["convert_results.yaml"]
 
 
 def test_keys_keep_the_order_of_the_records(tmp_path: Path) -> None:
-    report.write(of(PASSED), tmp_path / "r.yaml")
+    storage.write(of(PASSED), tmp_path / "r.yaml")
     data = yaml.safe_load((tmp_path / "r.yaml").read_text())
     assert list(data) == [field.name for field in fields(Report)]
     assert list(data["results"][0]) == [field.name for field in fields(CellResult)]
@@ -147,9 +147,9 @@ def test_keys_keep_the_order_of_the_records(tmp_path: Path) -> None:
 
 
 def test_no_result_is_an_empty_list(tmp_path: Path) -> None:
-    report.write(of(), tmp_path / "r.yaml")
+    storage.write(of(), tmp_path / "r.yaml")
     assert yaml.safe_load((tmp_path / "r.yaml").read_text())["results"] == []
-    assert report.read(tmp_path / "r.yaml") == of()
+    assert storage.read(tmp_path / "r.yaml") == of()
 
 
 def test_texts_and_numbers_survive_every_yaml_reader(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_texts_and_numbers_survive_every_yaml_reader(tmp_path: Path) -> None:
         warnings=tuple(names),
     )
     path = tmp_path / "r.yaml"
-    report.write(of(result), path)
-    assert report.read(path) == of(result)
+    storage.write(of(result), path)
+    assert storage.read(path) == of(result)
     text = path.read_text()
     # In YAML 1.1 a float needs a dot, in YAML 1.2 it does not: a text that looks like one is quoted for both.
     assert "1.0e-05" in text
@@ -190,7 +190,7 @@ def test_texts_and_numbers_survive_every_yaml_reader(tmp_path: Path) -> None:
 
 def test_a_path_that_is_no_utf_8_does_not_stop_the_report(tmp_path: Path) -> None:
     result = cell(State.FAILED, status=Status(state=State.FAILED, log_path=Path("/tmp/\udcff.log")))
-    report.write(of(result), tmp_path / "r.yaml")
+    storage.write(of(result), tmp_path / "r.yaml")
     assert yaml.safe_load((tmp_path / "r.yaml").read_text())["results"][0]["status"]["log_path"] == "/tmp/?.log"
 
 
@@ -200,7 +200,7 @@ def test_sentences_and_shapes_stay_on_one_line(tmp_path: Path) -> None:
         status=Status(state=State.FAILED, message="word " * 100 + "end"),
         samples=(SampleInfo(name="max", shapes={"x": (8, 3, 224, 224)}),),
     )
-    report.write(of(result), tmp_path / "r.yaml")
+    storage.write(of(result), tmp_path / "r.yaml")
     text = (tmp_path / "r.yaml").read_text()
     assert f"message: {'word ' * 100}end\n" in text
     assert "x: [8, 3, 224, 224]\n" in text
@@ -208,11 +208,11 @@ def test_sentences_and_shapes_stay_on_one_line(tmp_path: Path) -> None:
 
 def test_writing_replaces_the_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
-    report.write(of(PASSED), path)
+    storage.write(of(PASSED), path)
     with path.open() as earlier:
-        report.write(of(PASSED, cell(State.FAILED)), path)
+        storage.write(of(PASSED, cell(State.FAILED)), path)
         assert len(yaml.safe_load(earlier)["results"]) == 1, "a reader keeps the whole earlier report"
-    assert len(report.read(path).results) == 2
+    assert len(storage.read(path).results) == 2
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_what_is_not_a_report_is_said(tmp_path: Path, content: str | None, said:
     if content is not None:
         path.write_text(content)
     with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
-        report.read(path)
+        storage.read(path)
     assert str(path) in caught.value.message
 
 
@@ -243,30 +243,30 @@ def test_a_report_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(64 * 2**20 + 1)
     with pytest.raises(ConfigurationError, match="not a report: larger than 64 MiB"):
-        report.read(path)
+        storage.read(path)
 
 
 def test_a_pass_without_evidence_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
-    report.write(of(cell(State.FAILED)), path)
+    storage.write(of(cell(State.FAILED)), path)
     path.write_text(path.read_text().replace("state: failed", "state: passed"))
     with pytest.raises(ConfigurationError, match="passed without an artifact"):
-        report.read(path)
+        storage.read(path)
 
 
 def test_reports_fit_the_schema(tmp_path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     validator = jsonschema.Draft202012Validator(SCHEMA)
     validator.validate(yaml.safe_load(EVERY_STATE.read_text()))
-    report.write(of(PASSED), tmp_path / "r.yaml")
+    storage.write(of(PASSED), tmp_path / "r.yaml")
     validator.validate(yaml.safe_load((tmp_path / "r.yaml").read_text()))
 
 
 def test_a_shard_fits_the_schema_and_comes_back(tmp_path: Path) -> None:
     part = report.build(HOST, [PASSED], shard="3/7")
-    report.write(part, tmp_path / "r.yaml")
+    storage.write(part, tmp_path / "r.yaml")
     jsonschema.validate(yaml.safe_load((tmp_path / "r.yaml").read_text()), SCHEMA)
-    assert report.read(tmp_path / "r.yaml").shard == "3/7"
+    assert storage.read(tmp_path / "r.yaml").shard == "3/7"
 
 
 def test_the_schema_refuses_a_pass_without_evidence() -> None:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from navigator.errors import StepError
 from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
-from navigator.samples import Sample, generate, resolve_shapes
-from navigator.shapes import profile_of
+from navigator.samples.generate import Sample, generate, resolve_shapes
+from navigator.samples.shapes import profile_of
 
 GIB = 2**30
 
@@ -454,7 +454,7 @@ def test_the_same_seed_gives_the_same_samples_in_any_process() -> None:
 import hashlib
 from pathlib import Path
 from navigator.records import ModelConfig, TensorSpec
-from navigator.samples import generate
+from navigator.samples.generate import generate
 config = ModelConfig(model_name="m", model_path=Path("/m"), random_seed=7, max_batch_size=9)
 samples, _ = generate([TensorSpec(name="x", shape=(-1, 3), dtype="float32")], config, memory_bytes=2**30)
 print(*[hashlib.sha256(arrays["x"].tobytes()).hexdigest() for _, arrays in samples])

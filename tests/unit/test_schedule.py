@@ -1,8 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.outcomes import Artifact, Failure, Reference, Verified
-from navigator.plan import plan
+from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
+from navigator.engine.schedule import ModelState, Unit, startable
+from navigator.plan.planner import plan
 from navigator.records import (
     Comparison,
     Device,
@@ -18,7 +19,6 @@ from navigator.records import (
     TensorSpec,
     Verdict,
 )
-from navigator.schedule import ModelState, Unit, startable
 
 HOST = Host(
     python="3.11",

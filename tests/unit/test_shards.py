@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from navigator import plan as plans
 from navigator.errors import ConfigurationError
+from navigator.plan.planner import plan
+from navigator.plan.select import select
+from navigator.plan.shards import choose, matrix, parse, read_matrix, shards
 from navigator.records import (
     Cell,
     Configuration,
@@ -25,7 +27,6 @@ from navigator.records import (
     RunConfig,
     State,
 )
-from navigator.shards import choose, matrix, parse, read_matrix, shards
 
 BARE = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34)
 GPU = Gpu(index=0, uuid="GPU-1", name="NVIDIA L4", compute_capability="8.9", memory_bytes=2**34, driver_version="580")
@@ -159,8 +160,7 @@ def test_a_machine_without_a_gpu_cuts_as_the_machines_that_convert_do(
 ) -> None:
     """The planner sees fewer cells, since those on the way show only where they can be made, and other states."""
     here, there = (
-        [set(keys(each)) for each in shards(plans.select(plans.plan(run, host), cells=globs), count)]
-        for host in (BARE, WITH_GPU)
+        [set(keys(each)) for each in shards(select(plan(run, host), cells=globs), count)] for host in (BARE, WITH_GPU)
     )
     placed = {key: index for index, each in enumerate(there) for key in each}
 
@@ -170,7 +170,7 @@ def test_a_machine_without_a_gpu_cuts_as_the_machines_that_convert_do(
 
 def test_a_chosen_shard_has_the_steps_that_it_needs_and_no_other() -> None:
     run = RunConfig(models=(config("m", Format.TORCHSCRIPT, (Format.ONNX,), PrecisionMode.SINGLE),))
-    whole = plans.plan(run, WITH_GPU)
+    whole = plan(run, WITH_GPU)
 
     parts = [choose(whole, f"{index}/3") for index in (1, 2, 3)]
 
@@ -231,8 +231,8 @@ def test_no_job_is_without_work_and_there_are_as_many_as_help(plan: Plan, most: 
 def test_what_only_shows_where_it_can_be_made_is_not_planned() -> None:
     run = RunConfig(models=(config("m", Format.ONNX, (Format.TRT,), PrecisionMode.SINGLE),))
 
-    assert matrix(plans.plan(run, BARE), 8) == matrix(plans.plan(run, WITH_GPU), 8)
-    assert any(cell.intermediate for cell in plans.plan(run, WITH_GPU).models[0].cells)
+    assert matrix(plan(run, BARE), 8) == matrix(plan(run, WITH_GPU), 8)
+    assert any(cell.intermediate for cell in plan(run, WITH_GPU).models[0].cells)
 
 
 def test_a_long_matrix_keeps_its_counts_and_stays_below_what_a_variable_can_hold() -> None:

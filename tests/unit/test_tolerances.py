@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from navigator.records import ModelConfig, Precision, Tolerances
-from navigator.tolerances import explicable, tolerances
+from navigator.verify.tolerances import explicable, tolerances
 
 REFERENCE = [
     ("min", {"logits": np.array([[-4.0, 0.0]], "float32"), "best": np.array([1])}),

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from navigator.errors import ConfigurationError
 from navigator.records import Comparison, Verdict, from_data, to_data
-from navigator.verify import verify
+from navigator.verify.compare import verify
 
 DEFAULT = {"": 1e-5}
 Sets = list[tuple[str, dict[str, np.ndarray]]]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navigator.publish import workflow
-from navigator.publish.workflow import annotate, append_summary, command, defused, group, mask, quoted, set_outputs
+from navigator.github import commands as workflow
+from navigator.github.commands import annotate, append_summary, command, defused, group, mask, quoted, set_outputs
 from navigator.render.annotations import Annotation, Level
 
 # What foreign text is made of when it means harm.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from navigator.publish.rest import PublishError
-from navigator.publish.zipped import files_below, opened, plain, zipped
+from navigator.github.artifacts.pack import files_below, opened, plain, zipped
+from navigator.github.rest import PublishError
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import docker
 import psutil
 import pytest
 
-from navigator.workers.pool import ForkServer, Task, TaskResult
+from navigator.workers.local.pool import ForkServer, Task, TaskResult
 
 # `misbehaviour` is imported by servers alone, which find it here.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from navigator.workers import archive
-from navigator.workers.archive import Parcel, pack, unpack
-from navigator.workers.daemon import CancelledError, ContainerError
+from navigator.workers.docker import archive
+from navigator.workers.docker.archive import Parcel, pack, unpack
+from navigator.workers.docker.daemon import CancelledError, ContainerError
 
 WORKER = 65534
 

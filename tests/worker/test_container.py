@@ -18,13 +18,13 @@ import docker
 import numpy as np
 import pytest
 
-from navigator import arrays
 from navigator.converters.protocol import Conversion
 from navigator.records import Format, ModelConfig, TensorSpec, to_data
-from navigator.workers.attached import LABEL, PROCESSES
-from navigator.workers.container import Containers
-from navigator.workers.image import REPOSITORY, Framework
-from navigator.workers.pool import Outcome, Task, TaskResult, Workers
+from navigator.samples import storage as arrays
+from navigator.workers.docker.container import LABEL, PROCESSES
+from navigator.workers.docker.image import REPOSITORY, Framework
+from navigator.workers.docker.pool import Containers
+from navigator.workers.local.pool import Outcome, Task, TaskResult, Workers
 
 HERE = Path(__file__).parent
 GIBIBYTE = 2**30
@@ -104,7 +104,7 @@ def listed(client: Client) -> list[Mapping[str, Any]]:
     Listed and not inspected, for which Docker lets us wait while it unpacks what is sent.
     """
     found = client.api.containers(all=True, filters={"label": LABEL})
-    return [each for each in found if "navigator.workers.once unruly" in each["Command"]]
+    return [each for each in found if "navigator.workers.docker.init unruly" in each["Command"]]
 
 
 @pytest.fixture
@@ -567,9 +567,9 @@ def test_close_ends_everything(
 PARENT = """
 import sys
 from pathlib import Path
-from navigator.workers.container import Containers
-from navigator.workers.image import Framework
-from navigator.workers.pool import Task
+from navigator.workers.docker.pool import Containers
+from navigator.workers.docker.image import Framework
+from navigator.workers.local.pool import Task
 image, directory, reads = sys.argv[1], Path(sys.argv[2]), tuple(Path(path) for path in sys.argv[3:])
 with Containers(image=image, framework=Framework.PYTORCH, directory=directory, tasks_module="unruly") as containers:
     task = Task(name="write_while_sleeping", arguments={"text": "so far"}, directory=directory / "task", reads=reads,

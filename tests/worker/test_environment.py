@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from navigator.workers.environment import worker_environment
-from navigator.workers.pool import ForkServer, Outcome, Task
+from navigator.workers.local.pool import ForkServer, Outcome, Task
 
 Start = Callable[..., ForkServer]
 MakeTask = Callable[..., Task]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from navigator.workers import link
-from navigator.workers.pool import ForkServer, Outcome, Task, TaskResult
+from navigator.workers.local import client as link
+from navigator.workers.local.pool import ForkServer, Outcome, Task, TaskResult
 
 Run = Callable[..., TaskResult]
 Gone = Callable[[list[int]], bool]

@@ -27,20 +27,13 @@ import pytest
 
 import navigator
 from navigator.records import Format
-from navigator.workers import preparing
-from navigator.workers.attached import LABEL
-from navigator.workers.container import Containers
-from navigator.workers.daemon import CancelledError, ContainerError, connection, refused
-from navigator.workers.image import (
-    REPOSITORY,
-    REQUIREMENTS,
-    ConversionImage,
-    Framework,
-    framework_of,
-    prepare,
-)
-from navigator.workers.pool import Outcome, Task
-from navigator.workers.pulling import Progress
+from navigator.workers.docker import prepare as preparing
+from navigator.workers.docker.container import LABEL
+from navigator.workers.docker.daemon import CancelledError, ContainerError, connection, refused
+from navigator.workers.docker.image import REPOSITORY, REQUIREMENTS, ConversionImage, Framework, framework_of, prepare
+from navigator.workers.docker.pool import Containers
+from navigator.workers.docker.pull import Progress
+from navigator.workers.local.pool import Outcome, Task
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -187,7 +180,8 @@ def test_another_version_of_our_source_is_another(framework: str, client: Client
     source = tmp_path / "navigator"
     shutil.copytree(Path(navigator.__file__).parent, source, ignore=shutil.ignore_patterns("__pycache__"))
     script = (
-        "import io; from navigator.workers.image import *; from navigator.workers.daemon import connection\n"
+        "import io; from navigator.workers.docker.image import *\n"
+        "from navigator.workers.docker.daemon import connection\n"
         "with connection() as api: print(prepare(api, sys.argv[1], Framework.PYTORCH, rebuild=False, log=io.BytesIO(),"
         " on_progress=print, check=lambda: None).key)"
     )

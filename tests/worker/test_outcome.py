@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from navigator.workers.outcome import End, Ended, Outcome, Task, describe_status, judge, last_line
+from navigator.workers.task import End, Ended, Outcome, Task, describe_status, judge, last_line
 
 TENSORFLOW = """\
 WARNING: All log messages before absl::InitializeLog() is called are written to STDERR

@@ -15,7 +15,7 @@ PidsIn = Callable[[Path], list[int]]
 PARENT = """
 import os, sys
 from pathlib import Path
-from navigator.workers.pool import ForkServer, Task
+from navigator.workers.local.pool import ForkServer, Task
 directory = Path(sys.argv[1])
 server = ForkServer(preload=sys.argv[3:], directory=directory, tasks_module="misbehaviour")
 server.run(Task(name="hang", arguments={"pids": sys.argv[2], "daemon": True}, directory=directory / "task",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from navigator.workers.pool import ForkServer, Outcome, Task, TaskResult
+from navigator.workers.local.pool import ForkServer, Outcome, Task, TaskResult
 
 Start = Callable[..., ForkServer]
 MakeTask = Callable[..., Task]

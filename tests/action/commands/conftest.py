@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 import requests
 
-from navigator.publish.artifacts import Artifacts
-from navigator.publish.received import unpack
-from navigator.publish.rest import Budget
+from navigator.github.artifacts.client import Artifacts
+from navigator.github.artifacts.unpack import unpack
+from navigator.github.budget import Budget
 
 ENTRY_POINT = Path(__file__).parents[3] / "entrypoint.py"
 HEAD = "a" * 40

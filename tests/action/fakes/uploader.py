@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from navigator.publish.artifacts import Artifacts
-from navigator.publish.rest import Budget
+from navigator.github.artifacts.client import Artifacts
+from navigator.github.budget import Budget
 
 
 def main() -> None:

@@ -1,0 +1,141 @@
+"""Where `report` and `release` get results from: the workspace, this run's artifacts, or another run's.
+
+What another run left was made by somebody who may be a stranger: it is unpacked as hostile, and nothing in it decides
+which pull request or commit is spoken about.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from navigator.action.job import Job
+from navigator.action.publisher import Channels
+from navigator.errors import ConfigurationError
+from navigator.github.artifacts.unpack import unpack
+from navigator.github.rest import PublishError
+from navigator.records import Report
+from navigator.render.markdown import summary
+from navigator.report import storage
+from navigator.report.merge import merge
+
+RESULTS = "convert_results.yaml"
+SUMMARY = "summary.md"
+
+# A report of 10,000 cells is 40 MiB, and packs to a tenth.
+_REPORT_BYTES = 64 * 2**20
+_MODELS_BYTES = 100 * 2**30
+# More jobs than a matrix can have.
+_REPORTS = 300
+
+
+def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
+    """Return the reports of a run: those below `workspace_path` where that is given, else from artifacts.
+
+    Raises:
+        ConfigurationError: there are none, or one is not a report.
+        PublishError: GitHub does not give them.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        found = tuple(_read(place, Path(directory)) for place in _results(job, channels, Path(directory)))
+    if not found and not job.inputs.matrix:
+        raise ConfigurationError(
+            f"there are no results to report: no artifact is called {job.inputs.artifact_name}-results",
+            "run the command `convert` before this, with the same `artifact_name`, or name the directory where its "
+            "results are with `workspace_path`",
+        )
+    return found
+
+
+def _read(place: Path, temporary: Path) -> Report:
+    """Read a report; its error names no temporary directory, which would change the comment with every run."""
+    try:
+        return storage.read(place / RESULTS)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message.replace(f"{temporary}/", ""), error.hint) from error
+
+
+def write_report(merged: Report, directory: Path, owner: Path) -> None:
+    """Write a report and its summary, as `convert` does, for the owner of another directory.
+
+    Raises:
+        ConfigurationError: the directory is a link or behind one: a checkout may hold such.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if directory.resolve() != directory:
+        raise ConfigurationError(f"{directory} is a link, or behind one", "choose another workspace_path")
+    for name in (RESULTS, SUMMARY, f".{RESULTS}.tmp"):
+        (directory / name).unlink(missing_ok=True)
+    storage.write(merged, directory / RESULTS)
+    (directory / SUMMARY).write_text(summary(merged), encoding="utf-8")
+    if os.geteuid() == 0:
+        found = owner.stat()
+        for path in (directory, directory / RESULTS, directory / SUMMARY):
+            os.chown(path, found.st_uid, found.st_gid, follow_symlinks=False)
+
+
+@contextmanager
+def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[tuple[Report, Path]]:
+    """Give the report of a run with the directory of its converted models, `directory` if a step before made them.
+
+    Raises:
+        ConfigurationError: there are no results.
+        PublishError: GitHub does not give them.
+    """
+    if job.inputs.run_id is None and (directory / RESULTS).is_file():
+        yield storage.read(directory / RESULTS), directory
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary).resolve()
+        merged = merge(collect(job, channels), None)
+        for archive in _archives(job, channels, "models", place, _MODELS_BYTES):
+            unpack(archive, place / "converted", limit_bytes=_MODELS_BYTES)
+            archive.unlink()
+        write_report(merged, place, place)
+        yield merged, place
+
+
+def _results(job: Job, channels: Channels, directory: Path) -> Iterator[Path]:
+    """Yield a directory for each report."""
+    if job.inputs.workspace_path:
+        place = job.workspace / job.inputs.workspace_path
+        yield from sorted(path.parent for path in place.rglob(RESULTS) if path.is_file())
+        return
+    for number, archive in enumerate(_archives(job, channels, "results", directory, _REPORT_BYTES)):
+        if number == _REPORTS:
+            raise ConfigurationError(f"there are more than {_REPORTS} results", "a job matrix has at most 256 jobs")
+        place = directory / f"report{number}"
+        unpack(archive, place, names=(RESULTS, SUMMARY), limit_bytes=2 * _REPORT_BYTES)
+        archive.unlink()
+        yield place
+
+
+def _archives(job: Job, channels: Channels, what: str, directory: Path, limit_bytes: int) -> Iterator[Path]:
+    """Download the artifacts of all shards, one after the other.
+
+    Where a run has both, its shards' and the one that `report` made of them, a run that goes on is told by its shards:
+    they may be newer. One that has ended is told by the report, which knows what is missing.
+    """
+    name = f"{job.inputs.artifact_name}-{what}"
+    part = re.compile(rf"{re.escape(name)}-\d+-of-\d+")
+    run = job.inputs.run_id or job.event.triggering_run
+    if run is None:
+        listed = {each.name: each for each in channels.artifacts.list()}
+        shards = [each for each in listed.values() if part.fullmatch(each.name)]
+        for artifact in shards or [each for each in listed.values() if each.name == name]:
+            yield channels.artifacts.download(artifact, directory, limit_bytes=limit_bytes)
+        return
+    repository = job.event.repository
+    pages = channels.rest.pages(f"/repos/{repository}/actions/runs/{run}/artifacts", key="artifacts")
+    # Of attempts of the same run the last one counts.
+    entries = {each["name"]: each for each in sorted(pages, key=lambda each: int(each["id"]))}
+    whole = [each for each in entries.values() if each["name"] == name]
+    for entry in whole or [each for each in entries.values() if part.fullmatch(each["name"])]:
+        if entry["expired"] or entry["size_in_bytes"] > limit_bytes:
+            why = "has expired" if entry["expired"] else f"has {entry['size_in_bytes']:,} bytes, over {limit_bytes:,}"
+            raise PublishError(f"the artifact {entry['name']} of run {run} {why}", "run that workflow again")
+        path = directory / f"{entry['id']}.zip"
+        channels.rest.save(f"/repos/{repository}/actions/artifacts/{entry['id']}/zip", path, limit_bytes=limit_bytes)
+        yield path

@@ -1,0 +1,172 @@
+"""Runs `model-navigator convert` as another user, without a token, and shows what it says.
+
+Whatever the engine and its models do, this process goes on: it reads lines, waits for an exit code and kills. Does
+not read results.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from navigator.action.cancellation import Cancelled
+from navigator.action.job import Job
+from navigator.action.sandbox import Identity
+from navigator.errors import ExitCode
+from navigator.github.commands import quoted
+from navigator.workers import processes as linux
+from navigator.workers.environment import is_secret, worker_environment
+
+# A cancelled job has 7.5 s until the runner's next signal: the rest is for telling the results.
+_GRACE_SECONDS = 3.0
+# What was killed and does not end hangs in the kernel (a driver, a dead network disk).
+_UNKILLABLE_SECONDS = 1.0
+_LINE_BYTES = 64 * 1024
+_LAST_LINES = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How the engine ended: its exit code (128 + the number where a signal ended it), and the end of its output."""
+
+    code: int
+    last_words: str
+
+
+def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancelled: Cancelled) -> Ended:
+    """Run `model-navigator` with `arguments` and show its output in the job's log, where it cannot be a command.
+
+    Once the job is cancelled the engine is told so, and has 3 s to write its results. When this returns, nothing
+    that it started runs any more.
+
+    Args:
+        arguments: the command line, beginning with the verb.
+        identity: as whom it runs; see `navigator.action.sandbox.lent`.
+        job: the working directory, the variables to choose from, and the log.
+        cancelled: the job's cancellation.
+    """
+    # Whatever leaves its parent and its session then becomes our child.
+    linux.become_subreaper()
+    linux.renounce_privileges()
+    before = linux.children(os.getpid())
+    process = subprocess.Popen(
+        # -P: no file of the working directory is a module. Not -I: PYTHONPATH leads to what is not installed.
+        [sys.executable, "-P", "-m", "navigator", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=job.workspace,
+        env=_environment(identity, job),
+        user=identity.uid,
+        group=identity.gid,
+        extra_groups=identity.groups,
+        start_new_session=True,
+    )
+    with quoted(job.stream) as write:
+        relay = _Relay(process, write)
+        try:
+            relay.until_end(cancelled)
+        finally:
+            _end_descendants(process, before)
+            relay.rest()
+    code = process.returncode if process.returncode is not None else -signal.SIGKILL
+    if cancelled:
+        code = ExitCode.CANCELLED
+    return Ended(code=code if code >= 0 else 128 - code, last_words="\n".join(relay.last_lines))
+
+
+def _environment(identity: Identity, job: Job) -> dict[str, str]:
+    """Return what a worker may see; with `docker: true` also where Docker is, and the proxies that its builds need.
+
+    The runner's HOME holds what earlier steps logged in with.
+    """
+    allowed = worker_environment(job.environment)
+    if job.inputs.docker:
+        names = (name for name in job.environment if name.startswith("DOCKER_") or name.lower().endswith("_proxy"))
+        allowed |= {name: job.environment[name] for name in names if not is_secret(name)}
+    return allowed | {"HOME": str(identity.home), "TMPDIR": str(identity.home)}
+
+
+class _Relay:
+    """What a process writes, handed on in lines."""
+
+    def __init__(self, process: subprocess.Popen[bytes], write: Callable[[str], None]) -> None:
+        assert process.stdout is not None
+        self._process = process
+        self._output = process.stdout
+        self._write = write
+        self._unfinished = b""
+        self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        os.set_blocking(self._output.fileno(), False)
+
+    def until_end(self, cancelled: Cancelled) -> None:
+        """Relay until the process has ended, whoever else holds its output open."""
+        ended = os.pidfd_open(self._process.pid)
+        waiting: list[Any] = [self._output, ended, cancelled]
+        give_up: float | None = None
+        try:
+            while True:
+                patience = None if give_up is None else max(0.0, give_up - time.monotonic())
+                ready, _, _ = select.select(waiting, [], [], patience)
+                if cancelled in ready:
+                    waiting.remove(cancelled)
+                    self._process.terminate()
+                    give_up = time.monotonic() + _GRACE_SECONDS
+                if self._output in ready and not self._read():
+                    waiting.remove(self._output)
+                if ended in ready or (give_up is not None and time.monotonic() >= give_up):
+                    return
+        finally:
+            os.close(ended)
+
+    def rest(self) -> None:
+        """Relay what is still in the pipe. Nobody writes any more."""
+        while self._read():
+            pass
+        self._show([self._unfinished] if self._unfinished else [])
+        self._output.close()
+
+    def _read(self) -> bool:
+        """Take what there is, and return whether there was anything."""
+        try:
+            data = os.read(self._output.fileno(), _LINE_BYTES)
+        except BlockingIOError:
+            return False
+        *lines, self._unfinished = (self._unfinished + data).split(b"\n")
+        if len(self._unfinished) > _LINE_BYTES:
+            lines, self._unfinished = [*lines, self._unfinished], b""
+        self._show(lines)
+        return bool(data)
+
+    def _show(self, lines: Sequence[bytes]) -> None:
+        texts = [line.decode("utf-8", "replace") for line in lines]
+        self.last_lines += [text for text in texts if text.strip()]
+        self._write("".join(f"{text}\n" for text in texts))
+
+
+def _end_descendants(process: subprocess.Popen[bytes], before: Collection[int]) -> None:
+    """Kill the process and everything that it started. Only our own children are signalled; theirs then become ours."""
+    process.kill()
+    give_up = time.monotonic() + _UNKILLABLE_SECONDS
+    while time.monotonic() < give_up:
+        left = [pid for pid in linux.children(os.getpid()) if pid not in before]
+        if not left:
+            break
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if process.poll() is None:
+            time.sleep(0.001)
+        for pid in left:
+            if pid != process.pid:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_UNKILLABLE_SECONDS)

@@ -1,0 +1,1 @@
+"""What is kept between runs, and the digests that it is kept under."""

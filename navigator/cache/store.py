@@ -1,0 +1,352 @@
+"""Finished work by identity, kept between runs in a directory of bounded size.
+
+Owns the layout of the cache directory. Knows neither steps nor models: a caller stores a JSON value and a directory
+of files under an identity. The cache is only an aid: whatever is wrong with it, the run goes on without.
+
+    <path>/<first 2 hex digits>/<identity>/entry.json, files/…
+    <path>/tmp/                                         half-written entries
+    <path>/lock                                         held while entries are evicted and published
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader, FileIO
+from pathlib import Path, PurePosixPath
+
+from navigator.cache.digests import canonical, files_of, size_bytes
+from navigator.errors import ConfigurationError
+from navigator.records import Json
+
+VERSION = 1
+
+_CHUNK_BYTES = 2**20
+_ENTRY_LIMIT_BYTES = 64 * 2**20
+_LEFTOVER_SECONDS = 24 * 3600
+_IDENTITY = re.compile(r"[0-9a-f]{64}")
+
+
+class _DamagedError(Exception):
+    """An entry is not what `put` wrote."""
+
+
+class Cache:
+    """A directory of entries, safe for several threads and runs at once.
+
+    Args:
+        path: the directory, made if absent; None switches the cache off.
+        limit_bytes: what all entries together may take; the least recently used ones make room for new ones.
+
+    Attributes:
+        notes: sentences for the user about what could not be kept or restored.
+    """
+
+    def __init__(self, path: Path | None, limit_bytes: int) -> None:
+        self.path = path
+        self.limit_bytes = limit_bytes
+        self.notes: list[str] = []
+        if path is None:
+            return
+        try:
+            self._prepare(path / "tmp")
+        except OSError as error:
+            self._note(f"cannot be written ({error.strerror}): nothing new is kept")
+
+    def get(self, key: str, destination: Path | None) -> Json | None:
+        """Return the value stored under the identity `key` and restore its files, or return None; see `restore`."""
+        found = self.restore(key, destination)
+        return found[0] if found is not None else None
+
+    def restore(self, key: str, destination: Path | None) -> tuple[Json, dict[str, str]] | None:
+        """Return the value stored under the identity `key` with its files' digests by name, and restore the files.
+
+        None if there is no such entry. Files are copied, never linked: editing them must not reach the cache. Each is
+        checked against its digest while it is copied; an entry that is damaged is removed and counts as absent.
+
+        Args:
+            key: from `navigator.cache.digests.identity`.
+            destination: the directory to make; may exist if it is empty. None leaves the files alone.
+
+        Raises:
+            FileExistsError: `destination` is not empty.
+        """
+        entry = self._entry(key)
+        if destination is not None and destination.exists() and any(destination.iterdir()):
+            raise FileExistsError(errno.EEXIST, "a cache entry is restored into an empty directory only", destination)
+        seen = _inode(entry) if entry is not None else None
+        if entry is None or seen is None:
+            return None
+        try:
+            value, files = _read(entry, key)
+            if destination is not None:
+                _restore(entry / "files", files, destination)
+        except (FileNotFoundError, _DamagedError):
+            self._remove(entry, seen)
+            return None
+        except OSError as error:
+            self._note(f"an entry could not be restored: {error.strerror}")
+            return None
+        with suppress(OSError):
+            os.utime(entry / "entry.json")
+        return value, {name: sha256 for name, (sha256, _) in files.items()}
+
+    def put(self, key: str, value: Json, files: Path | None) -> None:
+        """Store `value` and the files of the directory `files` under the identity `key`, if there is room.
+
+        An entry that is there already stays. What cannot be stored is said in `notes`.
+
+        Raises:
+            TypeError: `value` is not JSON.
+            ValueError: `value` is None, which `get` could not tell from a miss.
+        """
+        if value is None:
+            raise ValueError("None cannot be stored: it means a miss")
+        text = canonical(value, allow_nan=True)
+        entry = self._entry(key)
+        if entry is None or (entry / "entry.json").is_file():
+            return
+        try:
+            needed = len(text) + (size_bytes(files) if files is not None else 0)
+            if needed > self.limit_bytes:
+                self._note(
+                    f"{needed:,} bytes exceed its limit of {self.limit_bytes:,} bytes and were not kept:"
+                    " raise cache_size_bytes"
+                )
+                return
+            self._store(entry, key, text, files)
+        except OSError as error:
+            self._note(f"a result could not be kept: {error.strerror}")
+        except (ConfigurationError, _DamagedError) as error:
+            self._note(f"a result could not be kept: {error}")
+
+    def _store(self, entry: Path, key: str, text: bytes, files: Path | None) -> None:
+        half = self._temporary()
+        try:
+            written = {}
+            (half / "files").mkdir(parents=True)
+            for name, source in files_of(files) if files is not None else ():
+                target = half / "files" / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with source.open("rb") as file:
+                    sha256, size = _copy(file, target)
+                written[name] = {"sha256": sha256, "size": size}
+            record = {
+                "version": VERSION,
+                "identity": key,
+                "files": written,
+                "value_sha256": hashlib.sha256(text).hexdigest(),
+                "value": json.loads(text),
+            }
+            with (half / "entry.json").open("wb") as file:
+                file.write(canonical(record, allow_nan=True))
+                file.flush()
+                os.fsync(file.fileno())
+            self._publish(half, entry)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+
+    def _publish(self, half: Path, entry: Path) -> None:
+        """Make room for the half-written entry and put it in its place, unless another run was first."""
+        with self._locked():
+            if (entry / "entry.json").is_file():
+                return
+            evicted = [self._take(entry)]
+            room = self.limit_bytes - _disk_bytes(half)
+            present = sorted(self._entries())
+            total = sum(size for _, size, _ in present)
+            for _, size, oldest in present:
+                if total <= room:
+                    break
+                evicted.append(self._take(oldest))
+                total -= size
+            if total <= room:
+                entry.parent.mkdir(exist_ok=True)
+                half.rename(entry)
+        for path in evicted:
+            if path is not None:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _entries(self) -> Iterator[tuple[int, int, Path]]:
+        """Yield (last use, bytes, path) of each entry. Links are nobody's entries: the cache may be restored."""
+        assert self.path is not None
+        for shard in os.scandir(self.path):
+            if len(shard.name) != 2 or not shard.is_dir(follow_symlinks=False):
+                continue
+            for entry in os.scandir(shard):
+                if _IDENTITY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                    used = 0
+                    with suppress(OSError):
+                        used = os.lstat(f"{entry.path}/entry.json").st_mtime_ns
+                    yield used, _disk_bytes(Path(entry.path)), Path(entry.path)
+
+    def _entry(self, key: str) -> Path | None:
+        if not _IDENTITY.fullmatch(key):
+            raise ValueError(f"not an identity: {key!r}")
+        return self.path / key[:2] / key if self.path is not None else None
+
+    def _remove(self, entry: Path, seen: int) -> None:
+        """Remove an entry that was found damaged, unless another run has replaced it since."""
+        with suppress(OSError):
+            with self._locked():
+                taken = self._take(entry) if _inode(entry) == seen else None
+            if taken is not None:
+                shutil.rmtree(taken, ignore_errors=True)
+
+    def _take(self, entry: Path) -> Path | None:
+        """Move an entry out of everybody's sight, at once; return where it is now, or None if it was not there."""
+        taken = self._temporary()
+        for path in (entry.parent, entry):
+            if path.is_symlink():
+                path.unlink()
+                return None
+        try:
+            entry.rename(taken)
+        except FileNotFoundError:
+            return None
+        return taken
+
+    def _temporary(self) -> Path:
+        assert self.path is not None
+        return self.path / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
+
+    def _prepare(self, temporary: Path) -> None:
+        """Make the directory, and remove what killed runs left half-written."""
+        if temporary.is_symlink():
+            temporary.unlink()
+        temporary.mkdir(parents=True, exist_ok=True)
+        for leftover in os.scandir(temporary):
+            with suppress(OSError):
+                if time.time() - leftover.stat(follow_symlinks=False).st_mtime > _LEFTOVER_SECONDS:
+                    shutil.rmtree(leftover.path, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        assert self.path is not None
+        lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _note(self, what: str) -> None:
+        note = f"cache {self.path}: {what}"
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return None
+
+
+def _disk_bytes(directory: Path) -> int:
+    """Return the bytes of an entry without following links; what vanishes meanwhile counts nothing."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(f"{folder}/{name}").st_size
+    return total
+
+
+def _copy(source: BufferedReader | FileIO, target: Path) -> tuple[str, int]:
+    """Write what `source` holds to the new file `target`; return digest and size. One read, one write."""
+    sha256, size = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(_CHUNK_BYTES))
+    with target.open("xb", buffering=0) as file:
+        while True:
+            try:
+                count = source.readinto(buffer)
+            except OSError as error:
+                raise _DamagedError(f"{source.name}: {error.strerror}") from error
+            if not count:
+                return sha256.hexdigest(), size
+            chunk = buffer[:count]
+            sha256.update(chunk)
+            size += count
+            while chunk:
+                chunk = chunk[file.write(chunk) :]
+
+
+def _read(entry: Path, key: str) -> tuple[Json, dict[str, tuple[str, int]]]:
+    """Return an entry's value and {relative name: (sha256, size)}.
+
+    Raises:
+        FileNotFoundError: there is none.
+        _DamagedError: it is not what `put` wrote for this identity.
+    """
+    if entry.is_symlink() or entry.parent.is_symlink():
+        raise _DamagedError("a link")
+    with _open(entry / "entry.json") as file:
+        text = file.read(_ENTRY_LIMIT_BYTES)
+    try:
+        record = json.loads(text)
+        if record["version"] != VERSION or record["identity"] != key:
+            raise _DamagedError("another version's or another entry's")
+        value = record["value"]
+        if hashlib.sha256(canonical(value, allow_nan=True)).hexdigest() != record["value_sha256"]:
+            raise _DamagedError("the value differs from its digest")
+        files = {_safe(name): (str(of["sha256"]), int(of["size"])) for name, of in record["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _DamagedError(str(error)) from error
+    if any(str(above) in files for name in files for above in PurePosixPath(name).parents):
+        raise _DamagedError("a file lies in a file")
+    return value, files
+
+
+def _safe(name: str) -> str:
+    """Return a relative name that stays where it belongs."""
+    if not name or "\0" in name or name.startswith("/") or any(part in ("", ".", "..") for part in name.split("/")):
+        raise _DamagedError(f"the name {name!r} leaves the entry")
+    return name
+
+
+def _open(path: Path) -> FileIO:
+    """Open a regular file of an entry; a link or a pipe in its place is damage.
+
+    Raises:
+        OSError: it is not there, or cannot be opened just now.
+        _DamagedError: it is no regular file.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.ENAMETOOLONG):
+            raise _DamagedError(f"{path}: {error.strerror}") from error
+        raise
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise _DamagedError(f"{path} is not a file")
+    return FileIO(number, "rb")
+
+
+def _restore(stored: Path, files: dict[str, tuple[str, int]], destination: Path) -> None:
+    """Copy an entry's files into `destination`, which appears whole or not at all."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    inside = os.path.realpath(stored.parent)
+    half = destination.parent / f".{destination.name}.{secrets.token_hex(8)}"
+    half.mkdir()
+    try:
+        for name, (sha256, size) in files.items():
+            source, target = stored / name, half / name
+            if os.path.realpath(source.parent) != os.path.normpath(f"{inside}/files/{PurePosixPath(name).parent}"):
+                raise _DamagedError(f"a link leads to {name}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _open(source) as file:
+                if os.fstat(file.fileno()).st_size != size or _copy(file, target) != (sha256, size):
+                    raise _DamagedError(f"{name} differs from its digest")
+        half.rename(destination)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)

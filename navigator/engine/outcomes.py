@@ -1,0 +1,86 @@
+"""What becomes of a unit of work: a failure, the reference, an artifact, an artifact with its verdict. Frozen values.
+
+They live while a run goes on; what is reported of them are the records that `navigator.engine.results` makes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from navigator.cache.digests import Stamp
+from navigator.records import Json, Latency, OutputModel, SampleInfo, Seconds, ShapeProfile, Signature, State, Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why a unit has nothing to hand on."""
+
+    state: State
+    message: str
+    remedy: str = ""
+    log_path: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """The source model's signature and outputs; `samples` and `outputs` are `navigator.samples.storage` directories.
+
+    `written` is how these were left by the source model: what runs later could write into them.
+    """
+
+    signature: Signature
+    samples: Path
+    outputs: Path
+    infos: tuple[SampleInfo, ...]
+    written: Stamp
+    shapes: ShapeProfile
+    unstable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Artifact:
+    """What a conversion made, and what it cost."""
+
+    path: Path
+    properties: Mapping[str, Json]
+    seconds: float
+    peak_memory_bytes: int
+    cached: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verified:
+    """An artifact with its verdict on `device`; `failure` is set instead where it could not be run."""
+
+    output_model: OutputModel
+    expected_outputs: tuple[str, ...]
+    infos: tuple[SampleInfo, ...]
+    verdict: Verdict = field(default_factory=lambda: Verdict(comparisons=()))
+    failure: Failure | None = None
+    seconds: Seconds = field(default_factory=Seconds)
+    latencies: tuple[Latency, ...] = ()
+    peak_memory_bytes: int = 0
+    log_path: Path | None = None
+    cached: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.failure is None and self.verdict.passed
+
+    def after(self, earlier: "Verified") -> "Verified":
+        """Return both: this one's outcome on another device than that of `earlier`, which passed."""
+        return replace(
+            self,
+            output_model=replace(
+                self.output_model, properties={**earlier.output_model.properties, **self.output_model.properties}
+            ),
+            verdict=replace(
+                self.verdict,
+                comparisons=(*earlier.verdict.comparisons, *self.verdict.comparisons),
+                warnings=tuple(dict.fromkeys((*earlier.verdict.warnings, *self.verdict.warnings))),
+            ),
+            latencies=(*earlier.latencies, *self.latencies),
+            seconds=replace(self.seconds, verify=earlier.seconds.verify + self.seconds.verify),
+            peak_memory_bytes=max(earlier.peak_memory_bytes, self.peak_memory_bytes),
+        )

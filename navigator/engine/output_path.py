@@ -1,0 +1,73 @@
+"""`output_path`: which converted model goes there, and how. Owns no other file of a run."""
+
+import shutil
+from pathlib import Path
+
+from navigator.cache.digests import digest, external_data, files_of
+from navigator.engine.steps import is_conversion
+from navigator.engine.workspace import ARTIFACT_NAMES
+from navigator.records import CellResult, ModelPlan, State
+
+
+def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, bool]:
+    """Copy the first good converted model to `output_path`; say what was done, and False if it could not be."""
+    target, name = model.config.output_path, model.config.model_name
+    assert target is not None
+    found = first_converted(model, results)
+    if found is None or found.output_model is None:
+        return f"{name}: no converted model fits output_path: {target} was not written", False
+    try:
+        _copy(found.output_model.path, target)
+    except OSError as error:
+        path = found.output_model.path
+        return f"{name}: output_path {target} cannot be written ({error}); the model is {path}", False
+    return f"{name}: {found.cell} copied to {target}", True
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy an artifact over what an earlier run put there; a directory that is no SavedModel is left alone."""
+    if target.is_dir() and not (source.is_dir() and (target / "saved_model.pb").exists()):
+        raise FileExistsError(f"{target} is a directory")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.copytree(source, target)
+        return
+    # External data is found by the file name that is written inside the ONNX file.
+    beside = {name: path for name, path in files_of(source.parent) if path.name != source.name}
+    for name, path in beside.items():
+        there = target.parent / name
+        owners = [each.name for each in target.parent.glob("*.onnx") if each != target and name in external_data(each)]
+        if owners and there.exists() and digest(there) != digest(path):
+            raise FileExistsError(f"{name} there holds the weights of {owners[0]}: choose another directory")
+    for name, path in beside.items():
+        (target.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target.parent / name)
+    shutil.copy2(source, target)
+
+
+def first_converted(plan: ModelPlan, results: tuple[CellResult, ...]) -> CellResult | None:
+    """Return the first good cell for `output_path`: a conversion, never the source in its own format.
+
+    Where the suffix of `output_path` is that of a format, only such a cell: a file called `.plan` is no ONNX model.
+    """
+    target = plan.config.output_path
+    suffixes = {Path(name).suffix for name in ARTIFACT_NAMES.values()}
+    wanted = target.suffix if target is not None and target.suffix in suffixes else None
+    conversions = {
+        step.label
+        for step in plan.steps
+        if is_conversion(step) and wanted in (None, Path(ARTIFACT_NAMES[step.target_format]).suffix)
+    }
+    return next(
+        (
+            each
+            for each in results
+            if each.model_name == plan.config.model_name
+            and each.cell in conversions
+            and not each.intermediate
+            and each.status.state is State.PASSED
+        ),
+        None,
+    )

@@ -1,0 +1,161 @@
+"""From what became of the steps to one result per planned cell: pure.
+
+A cell takes the outcome of its last step, or is blocked by the first of its steps that has no artifact.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from navigator.engine.outcomes import Artifact, Failure, Verified
+from navigator.records import (
+    Cell,
+    CellResult,
+    Comparison,
+    Json,
+    ModelConfig,
+    ModelPlan,
+    State,
+    Status,
+    Tolerances,
+)
+from navigator.verify.sentences import sentence
+
+StepOutcome = Artifact | Failure | Verified
+
+UNDECIDED = "not decided: the run ended before this cell"
+
+
+def cell_results(
+    plan: ModelPlan, outcomes: Mapping[str, StepOutcome], *, source_bytes: int, command: str
+) -> tuple[CellResult, ...]:
+    """Return every cell of `plan`, decided or not.
+
+    Args:
+        plan: one model's.
+        outcomes: by step label; absent where the step has not ended, an `Artifact` where it is not verified yet.
+        source_bytes: the source model's size.
+        command: the command line of this run, which the reproduction of a failure extends.
+    """
+    return tuple(_result(plan, cell, outcomes, source_bytes, command) for cell in plan.cells)
+
+
+def _result(
+    plan: ModelPlan, cell: Cell, outcomes: Mapping[str, StepOutcome], source_bytes: int, command: str
+) -> CellResult:
+    model = plan.config
+    empty = CellResult(
+        model_name=model.model_name,
+        cell=cell.label,
+        status=Status(state=cell.state or State.CANCELLED, message=cell.reason or UNDECIDED),
+        source_model_config={
+            "model_name": model.model_name,
+            "model_path": str(model.model_path),
+            "model_format": str(plan.source_format),
+            "model_version": model.model_version,
+            "size_bytes": source_bytes,
+            **_written_at(model),
+        },
+        conversion_config=_conversion_config(plan, cell),
+        comparator_config=Tolerances(atol=model.atol, rtol=model.rtol),
+        requested=cell.requested,
+        intermediate=cell.intermediate,
+        steps=cell.steps,
+        remedy=cell.remedy,
+    )
+    if cell.state is not None:
+        return empty
+    result = _decided(empty, cell, outcomes)
+    if result.status.state is State.PASSED:
+        return result
+    alone = f" --models {model.model_name} --cells {cell.label} --verbose"
+    # A reproduction that is reproduced is the same command.
+    return replace(result, reproduce=f"{command.removesuffix(alone)}{alone}")
+
+
+def _decided(empty: CellResult, cell: Cell, outcomes: Mapping[str, StepOutcome]) -> CellResult:
+    for label in cell.steps:
+        outcome = outcomes.get(label)
+        if isinstance(outcome, Verified) and label != cell.label and not outcome.passed:
+            earlier = _verified(empty, outcome).status
+            message = f"blocked by {label}, which {_word(earlier.state)}: {earlier.message}"
+            return replace(empty, status=replace(earlier, state=State.BLOCKED, message=message))
+        if not isinstance(outcome, Failure):
+            continue
+        if label == cell.label:
+            status = Status(state=outcome.state, message=outcome.message, log_path=outcome.log_path)
+        else:
+            message = f"blocked by {label}, which {_word(outcome.state)}: {outcome.message}"
+            status = Status(state=State.BLOCKED, message=message, log_path=outcome.log_path)
+        return replace(empty, status=status, remedy=outcome.remedy)
+    outcome = outcomes.get(cell.label)
+    return _verified(empty, outcome) if isinstance(outcome, Verified) else empty
+
+
+def _verified(empty: CellResult, verified: Verified) -> CellResult:
+    failure, verdict = verified.failure, verified.verdict
+    if failure is not None:
+        status = Status(state=failure.state, message=failure.message, log_path=failure.log_path)
+    else:
+        state = State.PASSED if verdict.passed else State.MISMATCHED
+        status = Status(state=state, message=sentence(verdict.comparisons), log_path=verified.log_path)
+    return replace(
+        empty,
+        status=status,
+        expected_outputs=verified.expected_outputs,
+        samples=verified.infos,
+        comparisons=verdict.comparisons,
+        suggested_tolerances=verdict.suggested,
+        warnings=verdict.warnings,
+        output_model=verified.output_model,
+        latencies=verified.latencies,
+        comparator_config=_applied(verdict.comparisons, empty.comparator_config),
+        seconds=verified.seconds,
+        peak_memory_bytes=verified.peak_memory_bytes or None,
+        cached=verified.cached,
+        remedy=failure.remedy if failure else "",
+    )
+
+
+def _applied(comparisons: tuple[Comparison, ...], configured: Tolerances) -> Tolerances:
+    """Return the tolerances that were applied: those configured, and what a reduced precision got instead of them."""
+
+    def entries(configured: Mapping[str, float], applied: Mapping[str, float]) -> dict[str, float]:
+        others = {name: each for name, each in applied.items() if each != configured.get(name, configured.get(""))}
+        return {**configured, **others}
+
+    return Tolerances(
+        atol=entries(configured.atol, {each.output: each.atol for each in comparisons}),
+        rtol=entries(configured.rtol, {each.output: each.rtol for each in comparisons}),
+    )
+
+
+def _written_at(model: ModelConfig) -> dict[str, Json]:
+    """Return where the model stands in a navigator.yaml; nothing where the command line says everything."""
+    if model.config_path is None or model.line is None:
+        return {}
+    return {"config_path": str(model.config_path), "line": model.line}
+
+
+def _conversion_config(plan: ModelPlan, cell: Cell) -> dict[str, Json]:
+    model, configuration = plan.config, cell.configuration
+    tensorrt = None
+    if configuration.precision is not None:
+        step = next((step for step in plan.steps if step.label == cell.label), None)
+        tensorrt = {
+            "precision": str(configuration.precision),
+            "precision_mode": str(configuration.precision_mode) if configuration.precision_mode else None,
+            "explicit_precision": model.tensorrt_explicit_precision,
+            "sparse_weights": model.tensorrt_sparse_weights,
+            "max_workspace_size": model.tensorrt_max_workspace_size,
+            "tf32": bool(step.options.get("tf32")) if step is not None else None,
+            "container_image": step.image if step is not None else None,
+        }
+    return {
+        "target_format": str(configuration.target_format),
+        "onnx_opset": configuration.onnx_opset,
+        "tensorrt_config": tensorrt,
+    }
+
+
+def _word(state: State) -> str:
+    return str(state).replace("_", " ")

@@ -1,0 +1,186 @@
+"""What the cache may answer instead of a step: identities of artifacts and verdicts, and what is kept under them.
+
+An identity holds everything that its artifact or verdict depends on, so that equal identities may share one.
+"""
+
+import os
+import platform
+import secrets
+from dataclasses import dataclass, replace
+from functools import cache as once
+from pathlib import Path
+
+from navigator import __version__
+from navigator.cache.digests import combined, digest, identity, model_digest
+from navigator.cache.store import Cache
+from navigator.converters import CONVERTERS
+from navigator.engine.outcomes import Artifact, Failure, Verified
+from navigator.engine.workspace import Workspace
+from navigator.host.docker import docker_image_id
+from navigator.records import (
+    Host,
+    Json,
+    Latency,
+    ModelConfig,
+    ModelPlan,
+    OutputModel,
+    SampleInfo,
+    State,
+    Step,
+    Verdict,
+    from_data,
+    to_data,
+)
+from navigator.runners import RUNNERS
+from navigator.workers.environment import deciding
+
+# What converters and runners compute with beside what they name themselves.
+_SHARED = ("numpy", "ml-dtypes", "protobuf", "onnx", "onnx-ir", "onnxruntime", "keras", "tf-keras")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keys:
+    """A step's identities: of its artifact, and of its artifact's verdict apart from the artifact's bytes."""
+
+    artifact: str
+    verdict: str
+
+    def verdict_on(self, sha256: str) -> str:
+        """Return the identity of the verdict on an artifact with this digest.
+
+        Exporters write other bytes from run to run, and an artifact may have been evicted and made anew.
+        """
+        return identity([self.verdict, sha256])
+
+
+def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> dict[str, Keys]:
+    """Return the cache keys of every step: everything that an artifact or a verdict depends on.
+
+    Args:
+        plan: the model's.
+        host: the machine.
+        memory_limit_bytes: what the user allows a worker, since samples are made to fit.
+
+    Raises:
+        OSError: the model or a sample file cannot be read.
+    """
+    model = plan.config
+    samples = _samples(model, host, memory_limit_bytes)
+    tools = {
+        "navigator": [__version__, _code()],
+        "python": host.python,
+        "machine": platform.machine(),
+        "environment": deciding(os.environ),
+        **_versions(_SHARED, host),
+    }
+    root = {
+        "model": model_digest(model.model_path),
+        "format": plan.source_format,
+        "signature": to_data([model.inputs, model.outputs, model.signature_name]),
+    }
+    found: dict[str, Keys] = {}
+    for step in plan.steps:
+        converter = CONVERTERS[step.converter]
+        artifact = identity(
+            {
+                "tools": tools | _versions(converter.DISTRIBUTIONS, host),
+                "source": root if step.parent is None else found[step.parent].artifact,
+                "step": to_data([step.converter, step.options, step.raise_from]),
+                "samples": samples if converter.NEEDS_SAMPLES else None,
+                "gpus": to_data(plan.gpus) if converter.NEEDS_GPU else None,
+                "files": [digest(Path(path)) for path in step.options.get("plugins", ())],
+                "image": _image(step.image),
+            }
+        )
+        runners = (RUNNERS[plan.source_format], RUNNERS[step.target_format])
+        verdict = identity(
+            {
+                "tools": tools | _versions(tuple(name for each in runners for name in each.DISTRIBUTIONS), host),
+                "machine": [host.cpu, to_data(host.gpus)],
+                "source": root,
+                "artifact": artifact,
+                "samples": samples,
+                "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
+                "devices": step.devices,
+                "images": [_image(plan.image), _image(step.image)],
+            }
+        )
+        found[step.label] = Keys(artifact=artifact, verdict=verdict)
+    return found
+
+
+def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: Workspace) -> Artifact | Verified | None:
+    """Return what the cache holds of a step, its files restored: the verified artifact, the artifact, or None."""
+    model = plan.config
+    path = workspace.artifact(model.model_name, step.label, step.target_format)
+    restored = cache.restore(key.artifact, path.parent)
+    if restored is None:
+        return None
+    found, digests = restored
+    artifact = Artifact(path=path, properties=found["properties"], seconds=0.0, peak_memory_bytes=0, cached=True)
+    judged = cache.get(key.verdict_on(combined(digests)), None)
+    if judged is None:
+        return artifact
+    return Verified(
+        output_model=replace(
+            from_data(OutputModel, judged["output_model"]), name=f"{model.model_name}.{step.label}", path=path
+        ),
+        expected_outputs=tuple(judged["expected_outputs"]),
+        infos=from_data(tuple[SampleInfo, ...], judged["infos"]),
+        verdict=from_data(Verdict, judged["verdict"]),
+        failure=from_data(Failure, judged["failure"]) if judged["failure"] else None,
+        latencies=from_data(tuple[Latency, ...], judged["latencies"]),
+        cached=True,
+    )
+
+
+def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache) -> None:
+    """Keep a verified artifact in the cache, and one that nothing on this machine can run.
+
+    One that did not pass is made anew on the next run.
+    """
+    unverified = verified.failure is not None and verified.failure.state is State.UNVERIFIED
+    if not verified.passed and not unverified:
+        return
+    if not artifact.cached:
+        cache.put(key.artifact, {"properties": dict(artifact.properties)}, artifact.path.parent)
+    judged = {
+        "output_model": to_data(verified.output_model),
+        "expected_outputs": list(verified.expected_outputs),
+        "infos": to_data(verified.infos),
+        "verdict": to_data(verified.verdict),
+        "failure": to_data(verified.failure),
+        "latencies": to_data(verified.latencies),
+    }
+    cache.put(key.verdict_on(verified.output_model.sha256), judged, None)
+
+
+@once
+def _image(name: str | None) -> str | None:
+    """Return the id of a container image: a tag may mean another one tomorrow, and one that is not here, anything."""
+    return None if name is None else docker_image_id(name) or f"unknown {secrets.token_hex(16)}"
+
+
+def _reduced(model: ModelConfig) -> list[Json]:
+    return [model.fp16_atol, model.fp16_rtol, model.int8_atol, model.int8_rtol]
+
+
+def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None) -> Json:
+    """Return what a model's samples depend on; those that do not fit the memory are made smaller."""
+    return {
+        "shapes": to_data([model.min_shapes, model.opt_shapes, model.max_shapes, model.max_batch_size]),
+        "values": to_data([model.value_ranges, model.dtypes, model.random_seed]),
+        "files": [[path.stem, digest(path)] for path in model.samples],
+        "memory": [round(host.memory_bytes / 2**30), memory_limit_bytes],
+    }
+
+
+@once
+def _code() -> str:
+    """Return what identifies this program's own code: a version number does not change with every correction."""
+    root = Path(__file__).parents[1]
+    return identity([[str(path.relative_to(root)), digest(path)] for path in sorted(root.rglob("*.py"))])
+
+
+def _versions(distributions: tuple[str, ...], host: Host) -> dict[str, str]:
+    return {name: host.versions.get(name, "") for name in distributions}

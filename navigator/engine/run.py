@@ -1,0 +1,171 @@
+"""The flow of `convert` once there is a plan: execute, report after every step, render at the end.
+
+Owns what is on disk and on the terminal at any moment of a run, and the exit code. A file that cannot be written
+costs no result.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from navigator.cache.store import Cache
+from navigator.engine.execute import Execution
+from navigator.engine.output_path import deliver
+from navigator.engine.schedule import Unit
+from navigator.engine.workspace import Workspace
+from navigator.errors import ExitCode
+from navigator.host.limits import available_memory_bytes
+from navigator.records import Host, Plan, Report, RunConfig, State
+from navigator.render.console import Progress, show_log, show_summary, shown
+from navigator.render.markdown import summary
+from navigator.render.streams import write
+from navigator.report import report, storage
+
+
+class _Record:
+    """The report of a run on disk. `unwritten` says which of its files could not be written, and why."""
+
+    def __init__(
+        self,
+        host: Host,
+        workspace: Workspace,
+        cache: Cache | None,
+        *,
+        notes: tuple[str, ...],
+        started: float,
+        shard: str,
+    ) -> None:
+        self._host = host
+        self._workspace = workspace
+        self._cache = cache
+        self._notes = notes
+        self._started = started
+        self._shard = shard
+        self.unwritten: list[str] = []
+
+    def write(self, execution: Execution, *, complete: bool = False, more: tuple[str, ...] = ()) -> Report:
+        """Write the results as they stand."""
+        built = report.build(
+            self._host,
+            execution.results(),
+            notes=(*self._notes, *execution.notes(), *(self._cache.notes if self._cache else ()), *more),
+            seconds=time.monotonic() - self._started,
+            complete=complete,
+            shard=self._shard,
+        )
+        results = self._workspace.results
+        self.unwritten = _trouble(lambda: storage.write(built, results), results)
+        return built
+
+    def end(self, execution: Execution, *, complete: bool, more: tuple[str, ...]) -> Report:
+        """Write the results for the last time, and the summary."""
+        final = self.write(execution, complete=complete, more=more)
+        text, path = summary(final), self._workspace.summary
+        self.unwritten += _trouble(lambda: path.write_text(text, encoding="utf-8"), path)
+        return final
+
+
+def convert(
+    plan: Plan,
+    run: RunConfig,
+    host: Host,
+    workspace: Workspace,
+    *,
+    notes: tuple[str, ...],
+    command: str,
+    started: float,
+    shard: str = "",
+) -> ExitCode:
+    """Execute `plan` and return the exit code; results and summary are written whatever happens.
+
+    Args:
+        plan: what to do.
+        run: the run's options.
+        host: this machine.
+        workspace: where everything goes.
+        notes: what the report says beside the results.
+        command: this run's command line, for the reproduction of failures.
+        started: when the run began, by time.monotonic().
+        shard: which part of a run `plan` is, see `Report`; `output_path` is for whole runs then.
+    """
+    cache = Cache(run.cache_path, limit_bytes=run.cache_size_bytes) if run.cache_path else None
+    record = _Record(host, workspace, cache, notes=notes, started=started, shard=shard)
+    progress = Progress(plan)
+
+    execution = Execution(
+        plan,
+        run,
+        host,
+        workspace=workspace,
+        cache=cache,
+        memory_bytes=run.memory_limit_bytes or int(available_memory_bytes() * 0.9),
+        command=command,
+        on_progress=progress.say,
+        on_start=lambda unit: progress.started(unit.model, unit.label, unit.what),
+        on_end=lambda unit: _ended(unit, record.write(execution), progress, workspace if run.verbose else None),
+    )
+    # What an earlier run wrote must not be taken for this one's, however this one ends.
+    record.write(execution)
+    workspace.summary.unlink(missing_ok=True)
+    cancelled = False
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with progress:
+            execution.run()
+    except KeyboardInterrupt:
+        cancelled = True
+    finally:
+        more = ("interrupted: the cells that were not decided are marked cancelled",) if cancelled else ()
+        delivered = _delivered(plan, execution, shard)
+        lines = (*more, *(line for line, _ in delivered))
+        final = record.end(execution, complete=not cancelled and sys.exc_info()[0] is None, more=lines)
+    _show(final, record, workspace)
+    if cancelled:
+        return ExitCode.CANCELLED
+    # What was asked for and could not be written is no success.
+    fine = not record.unwritten and all(done for _, done in delivered)
+    return report.exit_code(final) if fine else ExitCode.NOT_GOOD
+
+
+def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, bool]]:
+    """Write `output_path` of each model that has one; say what was done, and whether it is what was asked for."""
+    wanted = [model for model in plan.models if model.config.output_path]
+    if wanted and shard:
+        return [(f"output_path is not written, since this is only shard {shard} of the run", True)]
+    return [deliver(model, execution.results()) for model in wanted]
+
+
+def _ended(unit: Unit, written: Report, progress: Progress, logs: Workspace | None) -> None:
+    """Show what a unit decided: its own cell, and those that it blocks."""
+    if logs is not None:
+        show_log(logs.log(unit.model, unit.label, unit.what))
+    own = [each for each in written.results if (each.model_name, each.cell) == (unit.model, unit.label)]
+    progress.finished(unit.model, unit.label, unit.what, own[0] if own else None)
+    for each in written.results:
+        if each.status.state is State.BLOCKED:
+            progress.finished(each.model_name, each.cell, "", each)
+
+
+def _show(final: Report, record: _Record, workspace: Workspace) -> None:
+    show_summary(final)
+    if record.unwritten:
+        write("\n".join(record.unwritten) + "\n", sys.stderr)
+    else:
+        write(f"results: {shown(workspace.results)}\nsummary: {shown(workspace.summary)}\n", sys.stdout)
+
+
+def _trouble(write_file: Callable[[], object], path: Path) -> list[str]:
+    """Write a file of the report; where that fails the run goes on, and these are the words for its end."""
+    try:
+        write_file()
+    except OSError as error:
+        hint = "free space or correct the permissions, then run again"
+        return [f"{path} could not be written: {error.strerror}\n  {hint}"]
+    return []
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,183 @@
+"""What may start: the units of work, which of them wait for which, and for a GPU. Pure, but for its own state.
+
+Parents before children, the reference before what needs it, lower opsets before those that are raised from them.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from navigator.converters import CONVERTERS
+from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
+from navigator.engine.results import StepOutcome
+from navigator.records import Device, ModelPlan, State, Step
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """One piece of work: `what` is reference, convert or verify; `label` is a step's, or "source".
+
+    `raise_from` is the label of the step whose file a conversion raises instead of exporting anew; `device` is what a
+    verification runs on. `needs_gpu` units have one of the model's GPUs each for itself, `gpu`, its UUID.
+    """
+
+    model: str
+    label: str
+    what: str
+    raise_from: str | None = None
+    device: Device = Device.CPU
+    needs_gpu: bool = False
+    gpu: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, Device]:
+        """What it is among the units of its model."""
+        return self.label, self.what, self.device
+
+
+@dataclass(kw_only=True, slots=True)
+class ModelState:
+    """What is known of one model while it runs.
+
+    `outcomes` holds an `Artifact` until it is verified on all devices; `passed` holds what it passed on so far.
+    `alone` holds the steps that are to export anew after all.
+    """
+
+    plan: ModelPlan
+    reference: Reference | Failure | None = None
+    outcomes: dict[str, StepOutcome] = field(default_factory=dict)
+    passed: dict[str, Verified] = field(default_factory=dict)
+    started: dict[tuple[str, str, Device], Unit] = field(default_factory=dict)
+    alone: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        return self.plan.config.model_name
+
+    @property
+    def pending(self) -> list[Step]:
+        """The steps whose cells are not decided."""
+        return [step for step in self.plan.steps if not isinstance(self.outcomes.get(step.label), Verified | Failure)]
+
+    def step(self, label: str) -> Step:
+        return next(step for step in self.plan.steps if step.label == label)
+
+    def artifact(self, label: str | None) -> Path | None:
+        """Return where a step's artifact lies, verified or not; None while there is none; None is the source model."""
+        if label is None:
+            return self.plan.config.model_path
+        outcome = self.outcomes.get(label)
+        if isinstance(outcome, Artifact):
+            return outcome.path
+        return outcome.output_model.path if isinstance(outcome, Verified) else None
+
+    def ready(self) -> Iterator[Unit]:
+        """Yield what may start now and has not, the reference first: everything else waits for it."""
+        pending = self.pending
+        units = [Unit(model=self.name, label="source", what="reference")] if pending else []
+        units += [unit for step in pending if (unit := self._next(step)) is not None]
+        yield from (unit for unit in units if unit.key not in self.started)
+
+    def check(self, label: str, device: Device, outcome: Verified | Failure) -> None:
+        """Note what a verification on one device found: what does not pass there, or passes on all, is decided."""
+        step = self.step(label)
+        if isinstance(outcome, Verified):
+            earlier = self.passed.get(label)
+            outcome = outcome.after(earlier) if earlier is not None else outcome
+            if outcome.passed and device is not step.devices[-1]:
+                self.passed[label] = outcome
+                return
+        self.decide(label, outcome)
+
+    def decide(self, label: str, outcome: StepOutcome) -> None:
+        """Note what became of a step, unless something else has decided it meanwhile.
+
+        A raised file that did not pass proves nothing about the model: `onnx.version_converter` may have broken it.
+        Such a step starts over with an export of its own.
+        """
+        if isinstance(self.outcomes.get(label), Verified | Failure):
+            return
+        self.outcomes[label] = outcome
+        conversion = self.started.get((label, "convert", Device.CPU))
+        if isinstance(outcome, Verified) and not outcome.passed and conversion is not None and conversion.raise_from:
+            self.alone.add(label)
+            del self.outcomes[label]
+            self.passed.pop(label, None)
+            self.started = {key: unit for key, unit in self.started.items() if key[0] != label}
+
+    def block(self) -> None:
+        """Where the source model cannot be run, no cell can be verified: block what is not decided.
+
+        Likewise what was to be made from an artifact that is not there or did not pass.
+        """
+        for step in self.pending:
+            parent = self.outcomes.get(step.parent or "")
+            if isinstance(parent, Failure) or (isinstance(parent, Verified) and not parent.passed):
+                # What an artifact gets wrong, all that is made from it gets wrong: an engine takes minutes to say so.
+                self.outcomes[step.label] = Failure(state=State.BLOCKED, message=f"blocked by {step.parent}")
+        if not isinstance(self.reference, Failure):
+            return
+        for step in self.pending:
+            self.outcomes[step.label] = Failure(
+                state=State.BLOCKED,
+                message=f"blocked by the source model, which cannot be run: {self.reference.message}",
+                remedy=self.reference.remedy,
+                log_path=self.reference.log_path,
+            )
+
+    def _next(self, step: Step) -> Unit | None:
+        """Return what `step` needs next, or None while it has to wait."""
+        if isinstance(self.outcomes.get(step.label), Artifact):
+            return self._verification(step) if isinstance(self.reference, Reference) else None
+        if CONVERTERS[step.converter].NEEDS_SAMPLES and self.reference is None:
+            return None
+        if step.parent is not None and not self._passed(step.parent):
+            return None
+        lower = () if step.label in self.alone else step.raise_from
+        passed = next((label for label in lower if self._passed(label)), None)
+        if passed is None and {each.label for each in self.pending}.intersection(lower):
+            return None
+        needs_gpu = CONVERTERS[step.converter].NEEDS_GPU
+        return Unit(model=self.name, label=step.label, what="convert", raise_from=passed, needs_gpu=needs_gpu)
+
+    def _verification(self, step: Step) -> Unit:
+        """Return the verification on the next of a step's devices; without any there is nothing to run."""
+        earlier = self.passed.get(step.label)
+        done = {each.device for each in earlier.verdict.comparisons} if earlier is not None else set()
+        device = next((each for each in step.devices if each not in done), Device.CPU)
+        needs_gpu = device is Device.CUDA and bool(step.devices)
+        # An engine fits the GPU model that it was built on.
+        built_on = self.started.get((step.label, "convert", Device.CPU))
+        gpu = built_on.gpu if built_on is not None and needs_gpu else ""
+        return Unit(model=self.name, label=step.label, what="verify", device=device, needs_gpu=needs_gpu, gpu=gpu)
+
+    def _passed(self, label: str) -> bool:
+        outcome = self.outcomes.get(label)
+        return isinstance(outcome, Verified) and outcome.passed
+
+
+def startable(models: Iterable[ModelState], *, room: int, busy: Collection[str]) -> list[Unit]:
+    """Return up to `room` units that may start now, references first.
+
+    A unit that needs a GPU gets one of its model's for itself alone: two engines that are built at a time on one GPU
+    would measure each other. Others run beside it.
+
+    Args:
+        models: their states.
+        room: how many may start.
+        busy: UUIDs of the GPUs that running units have.
+    """
+    units = [(unit, model) for model in models for unit in model.ready()]
+    chosen: list[Unit] = []
+    for unit, model in sorted(units, key=lambda pair: pair[0].what != "reference"):
+        if len(chosen) == room:
+            break
+        if not unit.needs_gpu:
+            chosen.append(unit)
+            continue
+        gpus = [gpu.uuid for gpu in model.plan.gpus]
+        taken = {*busy, *(each.gpu for each in chosen)}
+        free = next((gpu for gpu in ([unit.gpu] if unit.gpu in gpus else gpus) if gpu not in taken), None)
+        if free is not None:
+            chosen.append(replace(unit, gpu=free))
+    return chosen

@@ -1,0 +1,1 @@
+"""What converters and runners share, one package a framework."""

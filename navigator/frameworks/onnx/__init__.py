@@ -1,0 +1,1 @@
+"""ONNX files and graphs, and the arithmetic of lower precisions."""

@@ -1,0 +1,139 @@
+"""The weights in an ONNX model: found, measured, and moved between the model and files beside it (external data).
+
+Works on models in memory that were read without their external data; `navigator.frameworks.onnx.file` reads and
+writes the files themselves.
+"""
+
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from navigator.errors import StepError
+
+# An onnx protobuf message; the package ships no types.
+Proto = Any
+
+# Where a tensor may begin in an external data file, so that it can be mapped into memory.
+_ALIGNMENT_BYTES = 65536
+
+# Weights over this are kept from the version converter; the values it reads (axes, shapes) are far smaller.
+_LARGE_TENSOR_BYTES = 65536
+_TAKEN = "taken by navigator"
+
+
+def graphs(model: Proto) -> Iterator[Proto]:
+    """Yield the graph, its functions and every subgraph in them (If and Loop bodies)."""
+    waiting = [model.graph, *model.functions]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                waiting += [attribute.g] if attribute.HasField("g") else []
+                waiting += attribute.graphs
+
+
+def tensors(model: Proto) -> Iterator[Proto]:
+    """Yield every tensor stored in `model`: initializers and constants."""
+    for graph in graphs(model):
+        yield from getattr(graph, "initializer", ())
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            yield sparse.values
+            yield sparse.indices
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+
+
+def size_bytes(tensor: Proto) -> int:
+    """Return the size of an ONNX tensor's values, without touching them; strings count as nothing."""
+    import onnx
+
+    if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
+        return 0
+    itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return int(math.prod(tensor.dims) * itemsize)
+
+
+def gather(model: Proto, path: Path) -> bool:
+    """Bring the external data of `model`, which was read from `path`, into one `{path.name}.data` beside it.
+
+    Over 2 GiB torch's exporter for TorchScript writes one file for each weight (2.13). Each is streamed and removed
+    in turn, so that this takes no memory and little disk.
+
+    Returns:
+        True if `model` was changed and is to be saved.
+    """
+    external = [tensor for tensor in tensors(model) if tensor.external_data]
+    target = path.with_name(f"{path.name}.data")
+    locations = [entry.value for tensor in external for entry in tensor.external_data if entry.key == "location"]
+    if not external or target.exists() or len(set(locations)) != len(external):
+        return False
+    with target.open("wb") as data:
+        for tensor, location in zip(external, locations, strict=True):
+            data.write(b"\0" * (-data.tell() % _ALIGNMENT_BYTES))
+            offset = data.tell()
+            with (path.parent / location).open("rb") as weights:
+                shutil.copyfileobj(weights, data, 1 << 24)
+            (path.parent / location).unlink()
+            tensor.ClearField("external_data")
+            for key, value in (("location", target.name), ("offset", offset), ("length", data.tell() - offset)):
+                tensor.external_data.add(key=key, value=str(value))
+    return True
+
+
+def copy_external(model: Proto, source: Path, destination: Path) -> None:
+    """Copy the external data files of `model`, which was read from `source`, beside `destination`."""
+    root = source.parent.resolve()
+    locations = {entry.value for tensor in tensors(model) for entry in tensor.external_data if entry.key == "location"}
+    for location in sorted(locations):
+        origin = (root / location).resolve()
+        target = destination.parent / location
+        if not origin.is_relative_to(root) or ".." in Path(location).parts or Path(location).is_absolute():
+            raise StepError(
+                f"{source} keeps weights in {location!r}, outside its own directory",
+                "save the model again with its external data beside it",
+            )
+        if not origin.is_file():
+            raise StepError(f"{source} keeps weights in {location!r}, which is not there", "put the file beside it")
+        if target == destination:
+            raise StepError(f"{source} keeps weights in {location!r}, a name that the converted file needs")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(origin, target)
+
+
+def take(model: Proto) -> dict[str, bytes]:
+    """Take the values of the large weights out of `model`, and return them by name.
+
+    The version converter serializes the model several times over: with its weights that takes six times their size.
+    It passes on tensors whose values are kept elsewhere.
+    """
+    import onnx
+
+    values = {}
+    for tensor in model.graph.initializer:
+        if tensor.HasField("raw_data") and size_bytes(tensor) > _LARGE_TENSOR_BYTES:
+            values[tensor.name] = tensor.raw_data
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value=_TAKEN)
+    return values
+
+
+def put_back(model: Proto, values: dict[str, bytes]) -> None:
+    """Put back what `take` took, emptying `values`.
+
+    Raises:
+        KeyError: the converter renamed a weight.
+    """
+    for tensor in model.graph.initializer:
+        if any(entry.value == _TAKEN for entry in tensor.external_data):
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.raw_data = values.pop(tensor.name)
+    if values:
+        raise KeyError(f"weights lost: {', '.join(values)}")

@@ -1,0 +1,1 @@
+"""SavedModels: their signatures, their variables, and what tf2onnx gets wrong."""

@@ -1,0 +1,203 @@
+"""SavedModels opened: their graph for serving, one signature of it, and what it takes and gives.
+
+Owns what TensorFlow needs to be told to load a SavedModel; the runner and the converters start here. Runs nothing.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from navigator.errors import StepError
+from navigator.frameworks.memory import gigabytes, require_memory
+from navigator.records import Signature, TensorSpec
+
+# TensorFlow's objects and functions; the package ships no types that hold for every version.
+_Tf = Any
+
+_TAG = "serve"
+_DEFAULT_SIGNATURE = "serving_default"
+
+# Measured with TensorFlow 2.21: 2.34 GB for 2.26 GB of variables.
+_LOAD_FACTOR = 1.1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedSignature:
+    """One signature of a SavedModel in memory.
+
+    Args:
+        owner: the loaded object. TensorFlow keeps variables only while somebody holds it.
+        function: the concrete function, called with tensors by name.
+        name: which signature.
+        signature: what the SavedModel says about inputs and outputs.
+    """
+
+    owner: _Tf
+    function: _Tf
+    name: str
+    signature: Signature
+
+
+def open_signature(path: Path, signature_name: str | None) -> OpenedSignature:
+    """Load a SavedModel on the CPU and choose a signature, see `choose_signature`.
+
+    Raises:
+        StepError: it cannot be loaded, there is no such signature, or it takes or gives what no array can hold.
+    """
+    name = choose_signature(path, signature_name)
+    variables = sum(file.stat().st_size for file in path.glob("variables/*"))
+    require_memory(int(variables * _LOAD_FACTOR), f"loading {path.name} ({gigabytes(variables)} of variables)")
+    owner = _load(path)
+    function = owner.signatures[name]
+    return OpenedSignature(owner=owner, function=function, name=name, signature=_described(function, name))
+
+
+def choose_signature(path: Path, wanted: str | None) -> str:
+    """Return the name of the signature to use: `wanted`, else `serving_default`, else the only one.
+
+    Reads the SavedModel's description and not its variables. Names that begin with an underscore are TensorFlow's own.
+
+    Raises:
+        StepError: not a SavedModel, no graph for serving in it, or no such signature.
+    """
+    names = sorted(str(name) for name in _serving_graph(path).signature_def if not name.startswith("_"))
+    if not names:
+        raise StepError(
+            f"{path} has no signature", "save it with signatures=..., or with model.export, which adds serving_default"
+        )
+    if wanted is not None:
+        if wanted not in names:
+            raise StepError(f"{path} has no signature {wanted!r}; it has: {listed(names)}", "change signature_name")
+        return wanted
+    if _DEFAULT_SIGNATURE in names:
+        return _DEFAULT_SIGNATURE
+    if len(names) > 1:
+        raise StepError(
+            f"{path} has {len(names)} signatures and none is called {_DEFAULT_SIGNATURE}: {listed(names)}",
+            f"choose one, e.g. signature_name: {names[0]}",
+        )
+    return names[0]
+
+
+def reason(error: BaseException) -> str:
+    """Return the one line of an exception of TensorFlow that says what is wrong; the rest is graph and traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    # "Graph execution error:", the node, its traceback, the reason, "[[{{node ...}}]]".
+    last = next((index for index, line in enumerate(lines) if line.startswith("[[")), 1)
+    return lines[last - 1 if lines[0].startswith("Graph execution error") else 0].removeprefix("make_sure failure: ")[
+        :400
+    ]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names in words."""
+    return ", ".join(names) or "none"
+
+
+def _load(path: Path) -> _Tf:
+    import tensorflow as tf
+
+    _cpu_only(tf)
+    try:
+        return tf.saved_model.load(str(path), tags=[_TAG])
+    except Exception as error:
+        raise _load_error(path, error) from error
+
+
+def _cpu_only(tf: _Tf) -> None:
+    """Keep TensorFlow off the GPUs: it would take their whole memory, and TF32 is no reference."""
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError as error:  # it has been running in this process; then somebody else chose the devices
+        log.warning("TensorFlow keeps its devices: %s", error)
+    tf.config.set_soft_device_placement(True)  # a model may have been saved with its operations on /GPU:0
+
+
+def _load_error(path: Path, error: Exception) -> StepError:
+    import tensorflow as tf
+
+    text = reason(error)
+    if "add_slot" in text:
+        # TensorFlow asks tf-keras for the optimizers of Keras 2, and falls back on Keras 3, which has none of them.
+        return StepError(
+            f"{path} was saved by Keras 2 together with its optimizer, which TensorFlow {tf.__version__} cannot load "
+            "without tf-keras",
+            "pip install tf-keras",
+        )
+    if "Op type not registered" in text:
+        return StepError(
+            f"{path} uses an operation that TensorFlow {tf.__version__} does not have: {text}",
+            "operations of other packages (tensorflow_text, custom op libraries) are not supported",
+        )
+    return StepError(
+        f"TensorFlow {tf.__version__} cannot load {path}: {type(error).__name__}: {text}",
+        "check that tf.saved_model.load can load it where it was made, and save it again with this TensorFlow",
+    )
+
+
+def _serving_graph(path: Path) -> _Tf:
+    """Return the description (MetaGraphDef) of the SavedModel's graph for serving."""
+    from tensorflow.python.saved_model import loader_impl
+
+    if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+        raise StepError(
+            f"{path} is not a SavedModel: there is no saved_model.pb in it",
+            "model_path is the directory that tf.saved_model.save or model.export wrote",
+        )
+    try:
+        saved = loader_impl.parse_saved_model(str(path))
+    except OSError as error:
+        raise StepError(f"{path} is not a SavedModel: {reason(error)}", "copy or save the model again") from error
+    graphs = {frozenset(graph.meta_info_def.tags): graph for graph in saved.meta_graphs}
+    if frozenset({_TAG}) not in graphs:
+        found = "; ".join(sorted(", ".join(sorted(tags)) or "(none)" for tags in graphs))
+        raise StepError(
+            f"{path} has no graph with exactly the tag {_TAG!r}; it has: {found}",
+            f"save the model with tags=[{_TAG!r}]",
+        )
+    return graphs[frozenset({_TAG})]
+
+
+def _described(function: _Tf, name: str) -> Signature:
+    import tensorflow as tf
+
+    positional, named = function.structured_input_signature
+    outputs = function.structured_outputs
+    if positional or not isinstance(outputs, Mapping):
+        raise StepError(
+            f"the signature {name!r} has inputs or outputs without names", "save the model with signatures=..."
+        )
+    return Signature(
+        inputs=tuple(_spec(tf, "input", key, named[key], name) for key in sorted(named)),
+        outputs=tuple(_spec(tf, "output", key, outputs[key], name) for key in sorted(outputs)),
+    )
+
+
+def _spec(tf: _Tf, kind: str, key: str, spec: _Tf, signature_name: str) -> TensorSpec:
+    """Return what is known of one tensor; refuse what cannot be a NumPy array of numbers."""
+    where = f"the {kind} {key!r} of the signature {signature_name!r}"
+    if not isinstance(spec, tf.TensorSpec) and not tf.is_tensor(spec):
+        raise StepError(
+            f"{where} is a {type(spec).__name__.removesuffix('Spec')}, not a dense tensor",
+            "wrap the model so that it takes and returns dense tensors, and save that",
+        )
+    if spec.dtype == tf.string:
+        raise StepError(
+            f"{where} is text (tf.string), which cannot be converted or compared here",
+            "keep text processing outside of the model: save a signature that takes and returns numbers",
+        )
+    if spec.dtype.is_quantized or np.dtype(spec.dtype.as_numpy_dtype).kind not in "biufc":
+        raise StepError(
+            f"{where} is of dtype {spec.dtype.name}, which NumPy cannot hold",
+            "save a signature that casts it to float32",
+        )
+    shape = None if spec.shape.rank is None else tuple(-1 if size is None else int(size) for size in spec.shape)
+    return TensorSpec(name=key, shape=shape, dtype=np.dtype(spec.dtype.as_numpy_dtype).name)

@@ -1,0 +1,53 @@
+"""TensorRT and TensorRT for RTX, loaded: the library, and plugins."""
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from navigator.errors import StepError
+
+# TensorRT's objects; no types of theirs hold for every version.
+_Trt = Any
+
+_MODULES = {False: "tensorrt", True: "tensorrt_rtx"}
+NAMES = {False: "TensorRT", True: "TensorRT for RTX"}
+
+
+def load(rtx: bool) -> _Trt:
+    """Import TensorRT, or TensorRT for RTX, and point Polygraphy to it.
+
+    Raises:
+        StepError: its libraries cannot be loaded, or the process already uses the other one.
+    """
+    os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if rtx else "0"
+    from polygraphy import config
+
+    if config.USE_TENSORRT_RTX is not rtx:
+        raise StepError("this process already uses the other TensorRT", "report it: each engine has its own worker")
+    try:
+        return importlib.import_module(_MODULES[rtx])
+    except (ImportError, OSError, RuntimeError) as error:
+        raise StepError(
+            f"{NAMES[rtx]} cannot be imported: {error}",
+            "install its libraries for this machine's CUDA version, see the README's part on GPUs",
+        ) from error
+
+
+def load_plugins(paths: Sequence[Path]) -> None:
+    """Load plugin libraries into this process, so that parser and runtime know their operators.
+
+    Raises:
+        StepError: one cannot be loaded.
+    """
+    from polygraphy.backend.trt import load_plugins as load_libraries
+
+    for path in paths:
+        try:
+            load_libraries(plugins=[str(path)])
+        except OSError as error:
+            raise StepError(
+                f"the plugin library {path} cannot be loaded: {error}",
+                "build it for this machine, its CUDA and its TensorRT, or correct tensorrt_plugins",
+            ) from error

@@ -1,0 +1,117 @@
+"""What TensorRT's builder and parser say, and the one sentence of it that matters.
+
+Both log a page for every refusal, of which one line tells the reason. Builds nothing.
+"""
+
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Iterator
+
+from navigator.errors import StepError
+from navigator.frameworks.gpu import out_of_gpu_memory
+
+# As written by the parsers of TensorRT 10 and 11 and of TensorRT for RTX 1.7.
+_PARSER = re.compile(
+    r"In node (?P<node>-?\d+) with name: (?P<name>.*?) and operator: (?P<operator>\S*) "
+    r"\((?P<function>\w+)\): (?P<code>\w+): (?P<text>.*)",
+    re.DOTALL,
+)
+_BUILDER = re.compile(r"(?:\w+::\w+: )?Error Code \d+: (?P<text>.*)", re.DOTALL)
+_NOISE = (
+    re.compile(r"^\[[EW!]\] "),
+    re.compile(r"\[[\w.]+:\d+: \w+\] "),
+    re.compile(r"\s*In \w+ at [^\s:]+:\d+"),
+    re.compile(r"^[\w ]+ \((?=.*\)$)"),
+    re.compile(r"^Assertion failed: [^:]*: "),
+)
+_QUOTED = re.compile(r'&& "(?P<text>[^"]+)"')
+# TensorRT for RTX builds without a driver and complains of its absence all the same.
+_NO_DRIVER = "cudaError 35"
+_OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|insufficient memory", re.IGNORECASE)
+# Polygraphy's own remark about itself, once a process.
+_NO_COLOURS = "'colored' module is not installed"
+_FEW_WORDS = ("false", "")
+
+
+class Collected(logging.Handler):
+    """The errors that were logged, in order; everything goes on to this process's own log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep an error, and print it."""
+        message = record.getMessage()
+        if _NO_COLOURS in message:
+            return
+        print(message, file=sys.stderr, flush=True)  # noqa: T201 - the worker's log
+        if record.levelno == logging.ERROR and _NO_DRIVER not in message:
+            self.errors.append(message)
+
+
+@contextlib.contextmanager
+def collected() -> Iterator[Collected]:
+    """Take what Polygraphy and, through it, TensorRT log."""
+    from polygraphy.logger import G_LOGGER
+
+    handler = Collected()
+    logger = logging.getLogger("Polygraphy")
+    before = G_LOGGER.use_python_logging_system, logger.propagate
+    G_LOGGER.use_python_logging_system, logger.propagate = True, False
+    logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+        G_LOGGER.use_python_logging_system, logger.propagate = before
+
+
+def explained(what: str, log: Collected, error: BaseException) -> StepError:
+    """Return the error that a user reads.
+
+    Args:
+        what: what could not be done, the sentence's beginning.
+        log: what was logged on the way.
+        error: what Polygraphy raised, whose own text says little.
+    """
+    parsed = [found for line in log.errors if (found := _PARSER.search(line))]
+    if parsed:
+        return _refused_node(what, parsed)
+    built = [sentence(found["text"]) for line in log.errors if (found := _BUILDER.search(line))]
+    text = next((each for each in built if each), sentence(log.errors[-1]) if log.errors else str(error))
+    if _OUT_OF_MEMORY.search(" ".join(log.errors)):
+        return out_of_gpu_memory(f"{what}: it")
+    return StepError(f"{what}: {text}", "raise tensorrt_max_workspace_size" if "workspace limit" in text else "")
+
+
+def sentence(text: str) -> str:
+    """Return a line of TensorRT's log without positions in its sources."""
+    for noise in _NOISE:
+        text = noise.sub("", text.strip())
+    quoted = _QUOTED.search(text)
+    if quoted:
+        text = quoted["text"]
+    if text.endswith(")") and text.count(")") > text.count("("):
+        text = text[:-1]
+    return " ".join(text.split())[:400].rstrip(" .")
+
+
+def _refused_node(what: str, parsed: list[re.Match[str]]) -> StepError:
+    """Say which node the parser refused and why; others of the same kind only count."""
+    first = next((found for found in parsed if found["operator"]), parsed[0])
+    text = sentence(first["text"])
+    operators = sorted(
+        {found["operator"] for found in parsed if found["text"].strip() == "false" and found["operator"]}
+    )
+    if text in _FEW_WORDS and operators:
+        have = "operator" if len(operators) == 1 else "operators"
+        return StepError(
+            f"{what}: it does not have the {have} {', '.join(operators)}",
+            "replace it in the model, export at another opset, or load a plugin that has it with tensorrt_plugins",
+        )
+    where = f"node {first['node']} ({first['operator']}{', ' + first['name'] if first['name'] else ''}): "
+    more = f" (and {len(parsed) - 1} more)" if len(parsed) > 1 else ""
+    return StepError(f"{what}: {where if first['operator'] else ''}{text}{more}")

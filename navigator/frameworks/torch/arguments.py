@@ -1,0 +1,153 @@
+"""How declared inputs fill the arguments of a TorchScript module's `forward`.
+
+Knows the types of arguments that a signature of named tensors can fill: tensors, optional tensors, and lists, tuples
+and dictionaries of them. Runs nothing but `forward` itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from navigator.errors import StepError
+from navigator.frameworks.declaration import in_model_order
+from navigator.records import TensorSpec
+
+# A torch object; the package's types differ between the versions we support.
+_Torch = Any
+
+_CONTAINERS = ("list", "dict")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parameter:
+    """A parameter of `forward` as its schema has it.
+
+    `kind` is tensor, list, dict, tuple (of `count` tensors) or other; `written` is its type as the schema writes it.
+    """
+
+    name: str
+    kind: str
+    written: str
+    count: int = 1
+    nullable: bool = False
+    default: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Argument:
+    """A parameter of `forward` with the inputs that fill it, by name; None is passed where none do."""
+
+    parameter: Parameter
+    inputs: tuple[str, ...]
+
+    def fill(self, tensors: Mapping[str, _Torch]) -> _Torch:
+        """Return the argument's value out of tensors by input name."""
+        values = [tensors[name] for name in self.inputs]
+        if not values:
+            return None
+        if self.parameter.kind == "dict":
+            return dict(zip(self.inputs, values, strict=True))
+        if self.parameter.kind == "tuple":
+            return tuple(values)
+        return values if self.parameter.kind == "list" else values[0]
+
+
+def parameters(module: _Torch) -> tuple[Parameter, ...]:
+    """Return the parameters of `module.forward`, without the module itself."""
+    return tuple(_parameter(argument) for argument in module.forward.schema.arguments[1:])
+
+
+def bind(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> tuple[Argument, ...]:
+    """Return how the declared inputs fill `parameters`, in the order of `forward`; what keeps its default is left out.
+
+    By name where the declared names are names of parameters; else by position, in the order of
+    `navigator.frameworks.declaration.in_model_order`. A list or dictionary of tensors takes what the other parameters
+    leave; for a dictionary the names are its keys.
+
+    Raises:
+        StepError: the declared inputs do not fill them, with the parameters by name.
+    """
+    refuse_unfillable(parameters)
+    taken = _by_name(parameters, declared) or _by_position(parameters, declared)
+    filled = sum(len(names) for names in taken.values())
+    if filled != len(declared) or any(not _satisfied(each, taken[each.name]) for each in parameters):
+        names = ", ".join(spec.name for spec in declared)
+        raise StepError(
+            f"inputs: declared {len(declared)} ({names}), forward takes {describe(parameters)}",
+            "declare one input for each tensor, by these names or in this order",
+        )
+    return tuple(
+        Argument(parameter=each, inputs=taken[each.name]) for each in parameters if taken[each.name] or not each.default
+    )
+
+
+def refuse_unfillable(parameters: Sequence[Parameter]) -> None:
+    """Raise `StepError` if one of `parameters` must be given and no tensor can be given for it."""
+    unfit = [each for each in parameters if each.kind == "other" and not (each.default or each.nullable)]
+    if unfit:
+        raise StepError(
+            f"forward takes {describe(unfit)}, which no input can fill",
+            "give it a default value, or script a wrapper that takes tensors only",
+        )
+
+
+def call(module: _Torch, arguments: Sequence[Argument], tensors: Mapping[str, _Torch]) -> _Torch:
+    """Call `module` with its arguments filled from tensors by input name."""
+    return module(**{each.parameter.name: each.fill(tensors) for each in arguments})
+
+
+def describe(parameters: Sequence[Parameter]) -> str:
+    """Return parameters as a phrase: `ids: Tensor, mask: Optional[Tensor]`."""
+    return ", ".join(f"{each.name}: {each.written}" for each in parameters) or "nothing"
+
+
+def _parameter(argument: _Torch) -> Parameter:
+    written = str(argument.type)
+    inner = written.removeprefix("Optional[").removesuffix("]") if written.startswith("Optional[") else written
+    kinds = {"Tensor": "tensor", "List[Tensor]": "list", "Dict[str, Tensor]": "dict"}
+    items = inner.removeprefix("Tuple[").removesuffix("]").split(", ") if inner.startswith("Tuple[") else []
+    is_tuple = bool(items) and set(items) == {"Tensor"}
+    return Parameter(
+        name=argument.name,
+        kind="tuple" if is_tuple else kinds.get(inner, "other"),
+        written=written,
+        count=len(items) if is_tuple else 1,
+        nullable=inner != written,
+        default=argument.has_default_value(),
+    )
+
+
+def _by_name(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> dict[str, tuple[str, ...]] | None:
+    """Return what fills each parameter if names tell, else None."""
+    plain = {each.name for each in parameters if each.kind == "tensor"}
+    needed = {each.name for each in parameters if each.kind == "tensor" and not (each.default or each.nullable)}
+    container = next((each.name for each in parameters if each.kind in _CONTAINERS), None)
+    names = {spec.name for spec in declared}
+    if not names <= plain and (container is None or not needed <= names):
+        return None
+    taken: dict[str, tuple[str, ...]] = {
+        each.name: (each.name,) if each.name in names & plain else () for each in parameters
+    }
+    if container is not None:
+        rest = [spec for spec in declared if spec.name not in plain]
+        taken[container] = tuple(spec.name for spec in in_model_order(rest, ()))
+    return taken
+
+
+def _by_position(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> dict[str, tuple[str, ...]]:
+    """Return what fills each parameter, in order; a list or dictionary leaves enough for those after it."""
+    queue = [spec.name for spec in in_model_order(declared, ())]
+    taken: dict[str, tuple[str, ...]] = {}
+    for index, each in enumerate(parameters):
+        count = {"other": 0, "tensor": 1}.get(each.kind, each.count)
+        if each.kind in _CONTAINERS:
+            later = (other for other in parameters[index + 1 :] if not (other.default or other.nullable))
+            count = max(0, len(queue) - sum(other.count for other in later))
+        taken[each.name], queue = tuple(queue[:count]), queue[count:]
+    return taken
+
+
+def _satisfied(parameter: Parameter, inputs: tuple[str, ...]) -> bool:
+    if not inputs:
+        return parameter.default or parameter.nullable
+    return parameter.kind in _CONTAINERS or len(inputs) == parameter.count

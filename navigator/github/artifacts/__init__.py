@@ -1,0 +1,1 @@
+"""GitHub's artifact service: what a workflow run keeps."""

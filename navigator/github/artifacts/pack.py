@@ -1,0 +1,174 @@
+"""Files of a directory, and files as a stream of zip: regular files only, and nothing outside of the directory.
+
+Owns how files that untrusted code wrote are found and opened: by descriptor, one component of the path after the
+other, so that no symbolic link is followed wherever it may lie, and so that a file that is none (a pipe, a device) is
+left alone. Knows nothing of where the stream goes.
+"""
+
+import errno
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from navigator.github.rest import PublishError
+
+FORBIDDEN = '":<>|*?\r\n'
+"""What a path inside an artifact must not hold: Windows could not unpack it, and the service refuses it."""
+
+_MAX_FILES = 100_000
+_MAX_DEPTH = 64
+_CHUNK_BYTES = 2**20
+# From here on an entry has 64-bit sizes. zipfile wants them from 2 GiB on, and what does not pack grows.
+_ZIP64_BYTES = 2**30
+_THROUGH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def files_below(directory: Path, left_out: Callable[[str], None] = lambda _: None) -> list[tuple[str, Path]]:
+    """Return the regular files below a directory, as names relative to it (with forward slashes) and absolute paths.
+
+    Sorted by name. No symbolic link is followed, above the directory neither: resolve the part of its path that is to
+    be trusted.
+
+    Args:
+        directory: where to look.
+        left_out: is told in a sentence about each entry that is left out: links, pipes, names that no artifact can
+            hold.
+
+    Raises:
+        PublishError: the directory is not there, is a link or lies behind one; or holds too much.
+    """
+    found: list[tuple[str, Path]] = []
+    pending: list[tuple[str, ...]] = [()]
+    while pending:
+        parts = pending.pop()
+        for name, mode in _entries(directory.joinpath(*parts)):
+            inner = (*parts, name)
+            if reason := _unfit(inner, mode):
+                left_out(f"{'/'.join(inner)!r} is left out: {reason}")
+            elif stat.S_ISDIR(mode):
+                pending.append(inner)
+            else:
+                found.append(("/".join(inner), directory.absolute().joinpath(*inner)))
+        if len(found) > _MAX_FILES:
+            raise PublishError(f"{directory} holds more than {_MAX_FILES:,} files", "publish a directory below it")
+    return sorted(found)
+
+
+def zipped(files: Sequence[tuple[str, Path]], *, compression_level: int) -> Iterator[bytes]:
+    """Yield a zip file of `files` in pieces of about a megabyte: the same bytes for the same files.
+
+    In the order given, dated 1980-01-01. Sizes follow the content (data descriptors), in 64 bits where needed. Level 0
+    is deflate's own: a reader of a stream cannot find the end of an entry that is stored.
+
+    Args:
+        files: path inside the zip, and file on disk; names are unique.
+        compression_level: of zlib, 0 to 9.
+
+    Raises:
+        PublishError: a file is not there, is no regular file, or lies behind a link.
+    """
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=compression_level) as archive:  # type: ignore[call-overload]
+        for name, path in files:
+            with opened(path) as source:
+                large = os.fstat(source.fileno()).st_size >= _ZIP64_BYTES
+                with archive.open(name, "w", force_zip64=large) as entry:
+                    while chunk := source.read(_CHUNK_BYTES):
+                        entry.write(chunk)
+                        yield sink.drain()
+            yield sink.drain()
+    yield sink.drain()
+
+
+def plain(path: Path) -> Iterator[bytes]:
+    """Yield a file as it is, in pieces of about a megabyte.
+
+    Raises:
+        PublishError: as `zipped`.
+    """
+    with opened(path) as source:
+        while chunk := source.read(_CHUNK_BYTES):
+            yield chunk
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[FileIO]:
+    """Open a regular file for reading and follow no link on the way to it.
+
+    Raises:
+        PublishError: it is not there, is no regular file, or lies behind a link.
+    """
+    with FileIO(_open(path, _FILE), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise PublishError(f"{path} is not published: it is not a regular file")
+        yield file
+
+
+class _Sink:
+    """Where the zip is written to: keeps what came since it was last asked. It cannot seek, so that zipfile streams."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(data)
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def drain(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def _entries(directory: Path) -> list[tuple[str, int]]:
+    """Return the names and modes of what is in a directory. PublishError, as `_open`."""
+    descriptor = _open(directory, _DIRECTORY)
+    try:
+        with os.scandir(descriptor) as entries:
+            return [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+    except OSError as error:
+        raise PublishError(f"{directory} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _unfit(parts: tuple[str, ...], mode: int) -> str:
+    """Return why an entry is no part of an artifact, or ""."""
+    if stat.S_ISLNK(mode):
+        return "it is a symbolic link"
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        return "it is neither a file nor a directory"
+    if len(parts) > _MAX_DEPTH:
+        return f"it lies more than {_MAX_DEPTH} directories deep"
+    if any(character in FORBIDDEN or character == "\\" or "\udc80" <= character <= "\udcff" for character in parts[-1]):
+        return f"its name has one of the characters {' '.join(FORBIDDEN[:-2])} \\, a line break, or is not UTF-8"
+    return ""
+
+
+def _open(path: Path, flags: int) -> int:
+    """Return a descriptor of a path of which no component is a link. PublishError, with the reason."""
+    parts = path.absolute().parts
+    descriptor = os.open(parts[0], _THROUGH)
+    try:
+        for part in parts[1:-1]:
+            inner = os.open(part, _THROUGH, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        return os.open(parts[-1], flags, dir_fd=descriptor)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+            raise PublishError(
+                f"{path} is not published: it is a symbolic link or lies behind one",
+                "name the place that the link leads to",
+            ) from error
+        raise PublishError(f"{path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,163 @@
+"""The event that a job runs for: an `Event` from the variables and the payload that GitHub's runner gives.
+
+Asks nobody: what the payload does not say (the pull request of a push) is `navigator.github.pull_request`'s to find.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from navigator.errors import ConfigurationError
+from navigator.records import Json
+
+_TAGS = "refs/tags/"
+
+# Events of which GITHUB_SHA says something else than what they are about: without the payload a status would be set
+# on the wrong commit.
+_ABOUT_ANOTHER_COMMIT = ("pull_request", "pull_request_target", "workflow_run")
+
+_ELSEWHERE = "outside of GitHub's runner use the command line, `model-navigator convert`"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """What a job runs for.
+
+    `sha` is the commit that a status is set on: the head of the pull request or of the triggering run, else
+    GITHUB_SHA. `pull_request` is its number where the payload holds it and is to be trusted. `fork` tells that the
+    head lies in another repository; `head_owner` and `head_branch` say where, for pull requests and triggering runs.
+    `triggering_run` and `triggering_workflow` are those of a `workflow_run` event. `tag` is "" where there is none.
+    """
+
+    name: str
+    repository: str
+    sha: str
+    pull_request: int | None
+    fork: bool
+    tag: str
+    ref: str
+    run_id: int
+    run_attempt: int
+    workflow: str
+    job: str
+    server_url: str
+    api_url: str
+    head_owner: str
+    head_branch: str
+    triggering_run: int | None
+    triggering_workflow: str
+
+    @property
+    def run_url(self) -> str:
+        run = f"{self.server_url}/{self.repository}/actions/runs/{self.run_id}"
+        return f"{run}/attempts/{self.run_attempt}" if self.run_attempt > 1 else run
+
+
+def read_event(environment: Mapping[str, str]) -> Event:
+    """Return the event that `environment` (GITHUB_*) and the payload at GITHUB_EVENT_PATH describe.
+
+    Source: docs.github.com, "Default environment variables" and "Webhook events and payloads".
+
+    Raises:
+        ConfigurationError: this is no job of GitHub Actions, or the payload is missing or damaged.
+    """
+    name = _variable(environment, "GITHUB_EVENT_NAME")
+    repository = _variable(environment, "GITHUB_REPOSITORY")
+    payload = _payload(environment.get("GITHUB_EVENT_PATH", ""), name)
+    pull, run = _object(payload, "pull_request"), _object(payload, "workflow_run")
+    if name == "workflow_run" and not _text(run, "head_sha"):
+        raise ConfigurationError(
+            "the payload of the workflow_run event names no head_sha, so the commit of the triggering run is unknown",
+            "run the workflow again; GitHub writes the payload",
+        )
+    head = _object(pull, "head")
+    home = _object(run, "head_repository") if name == "workflow_run" else _object(head, "repo")
+    ref = environment.get("GITHUB_REF", "")
+    return Event(
+        name=name,
+        repository=repository,
+        sha=_text(run, "head_sha") or _text(head, "sha") or _variable(environment, "GITHUB_SHA"),
+        pull_request=_number(pull, "number"),
+        fork=_fork(home, head, repository),
+        tag=ref.removeprefix(_TAGS) if ref.startswith(_TAGS) else _text(_object(payload, "release"), "tag_name"),
+        ref=ref,
+        run_id=_integer(environment, "GITHUB_RUN_ID"),
+        run_attempt=_integer(environment, "GITHUB_RUN_ATTEMPT", "1"),
+        workflow=environment.get("GITHUB_WORKFLOW", ""),
+        job=environment.get("GITHUB_JOB", ""),
+        server_url=_url(environment, "GITHUB_SERVER_URL", "https://github.com"),
+        api_url=_url(environment, "GITHUB_API_URL", "https://api.github.com"),
+        head_owner=_text(_object(home, "owner"), "login") or _text(_object(head, "user"), "login"),
+        head_branch=_text(run, "head_branch") or _text(head, "ref"),
+        triggering_run=_number(run, "id"),
+        triggering_workflow=_text(run, "name"),
+    )
+
+
+def _payload(path: str, name: str) -> Mapping[str, Json]:
+    try:
+        payload = json.loads(Path(path).read_bytes()) if path else None
+    except FileNotFoundError:
+        payload = None
+    except OSError as error:
+        raise ConfigurationError(
+            f"GITHUB_EVENT_PATH: {path}: {error.strerror}", "let the step read this file"
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(
+            f"GITHUB_EVENT_PATH: {path} is not JSON: {error}", "the runner writes this file; do not change it"
+        ) from error
+    if payload is None:
+        if name in _ABOUT_ANOTHER_COMMIT:
+            raise ConfigurationError(
+                f"GITHUB_EVENT_PATH: {path or 'not set'}: the payload of the {name} event is missing",
+                "the runner writes this file; without it the commit to report on is unknown",
+            )
+        return {}
+    if not isinstance(payload, dict):
+        raise ConfigurationError(
+            f"GITHUB_EVENT_PATH: {path} holds no JSON object", "the runner writes this file; do not change it"
+        )
+    return payload
+
+
+def _fork(home: Mapping[str, Json], head: Mapping[str, Json], repository: str) -> bool:
+    """Tell whether the head is in another repository; `repo` is null where that was deleted."""
+    if not home:
+        return "repo" in head
+    # GitHub's names are the same in any case.
+    return _text(home, "full_name").lower() != repository.lower()
+
+
+def _variable(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise ConfigurationError(f"{name} is not set: this is no job of GitHub Actions", _ELSEWHERE)
+    return value
+
+
+def _integer(environment: Mapping[str, str], name: str, default: str = "") -> int:
+    value = environment.get(name, "") or default
+    if not (value.isascii() and value.isdigit()):
+        raise ConfigurationError(f"{name} is {value!r}, not a number: this is no job of GitHub Actions", _ELSEWHERE)
+    return int(value)
+
+
+def _url(environment: Mapping[str, str], name: str, default: str) -> str:
+    return (environment.get(name, "") or default).rstrip("/")
+
+
+def _object(parent: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(parent: Mapping[str, Json], key: str) -> str:
+    value = parent.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _number(parent: Mapping[str, Json], key: str) -> int | None:
+    value = parent.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

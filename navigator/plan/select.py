@@ -1,0 +1,62 @@
+"""The part of a plan that users chose. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from navigator.errors import NothingToDoError
+from navigator.records import (
+    Cell,
+    ModelPlan,
+    Plan,
+    Step,
+)
+
+
+def select(plan: Plan, *, models: Sequence[str] = (), cells: Sequence[str] = ()) -> Plan:
+    """Return the part of `plan` whose model names and cell labels match any of the globs; () matches all."""
+    kept = []
+    for model in plan.models:
+        if not _matches(model.config.model_name, models):
+            continue
+        chosen = tuple(cell for cell in model.cells if _matches(cell.label, cells))
+        if chosen:
+            on_the_way = {label for cell in chosen if cell.state is None for label in cell.steps}
+            shown = tuple(cell for cell in model.cells if cell in chosen or cell.label in on_the_way)
+            kept.append(part(model, shown))
+    return Plan(models=tuple(kept))
+
+
+def chosen(plan: Plan, *, models: Sequence[str], cells: Sequence[str]) -> Plan:
+    """Return what users chose of `plan`, as `select`.
+
+    Raises:
+        NothingToDoError: no cell is left, or a glob matches nothing: a name that is spelled wrong beside a right one
+            would not be missed.
+    """
+    found = select(plan, models=models, cells=cells)
+    idle = [f"models {glob}" for glob in models if not select(plan, models=[glob]).models]
+    idle += [f"cells {glob}" for glob in cells if not select(plan, cells=[glob]).models]
+    if idle or not found.models:
+        wanted = idle or [f"models {' '.join(models) or '*'}", f"cells {' '.join(cells) or '*'}"]
+        known = [f"{model.config.model_name}: {', '.join(cell.label for cell in model.cells)}" for model in plan.models]
+        raise NothingToDoError(f"no cell matches {', '.join(wanted)}", "the cells are\n    " + "\n    ".join(known))
+    return found
+
+
+def part(model: ModelPlan, cells: tuple[Cell, ...]) -> ModelPlan:
+    """Return `model` with these of its cells only, and the steps that they need."""
+    return replace(model, cells=cells, steps=_needed(model.steps, cells))
+
+
+def _needed(steps: tuple[Step, ...], cells: tuple[Cell, ...]) -> tuple[Step, ...]:
+    labels = {label for cell in cells if cell.state is None for label in cell.steps}
+    return tuple(
+        replace(step, raise_from=tuple(label for label in step.raise_from if label in labels))
+        for step in steps
+        if step.label in labels
+    )
+
+
+def _matches(name: str, globs: Sequence[str]) -> bool:
+    return not globs or any(fnmatchcase(name, glob) for glob in globs)

@@ -1,0 +1,166 @@
+"""A run in parts that several machines do: which cells stay together, and the job matrix. Pure.
+
+All cells of a model with the same first step are one unit, since they are made from one another. A planning machine
+without a GPU and the GPU machines that convert must cut a plan alike. What differs between them are states, the cells
+that are shown because others are made from them, and so the order: only steps of cells that were asked for decide.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from navigator.errors import ConfigurationError
+from navigator.plan.select import part
+from navigator.records import Cell, Json, Plan, from_data
+
+# GitHub starts no more jobs from one matrix.
+MOST_SHARDS = 256
+
+# `report` takes the matrix as an input, which is a variable, and Linux starts nothing with one of 128 KiB.
+_MATRIX_CHARS = 120_000
+
+_Unit = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """One job of the matrix. `cells` are "<model>/<label>", None where the matrix was too long to hold them."""
+
+    shard: str
+    count: int
+    name: str = ""
+    cells: tuple[str, ...] | None = None
+
+
+def parse(shard: str) -> tuple[int, int]:
+    """Return (3, 7) for "3/7".
+
+    Raises:
+        ConfigurationError: it is no part of at most 256.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,2})", shard)
+    if not found or not int(found[1]) <= int(found[2]) <= MOST_SHARDS:
+        raise ConfigurationError(
+            f"shard {shard!r} is no part of a run",
+            f"write e.g. 3/7 for the third of seven parts; there are at most {MOST_SHARDS}",
+        )
+    return int(found[1]), int(found[2])
+
+
+def shards(plan: Plan, count: int) -> tuple[Plan, ...]:
+    """Return `plan` in `count` parts, those at the end empty where it has fewer units.
+
+    Units go one by one, the heaviest first, to the part with the least so far (longest processing time first: the
+    heaviest part has at most 4/3 of what is possible). A unit's weight is its number of different steps.
+    """
+    assigned = _assigned(plan, count)
+    # The last one that is written counts: the first unit of each model.
+    homes = {model: assigned[model, first] for model, first in sorted(assigned, reverse=True)}
+    cut = []
+    for index in range(count):
+        kept = []
+        for model in plan.models:
+            name = model.config.model_name
+            cells = tuple(each for each in model.cells if _place(name, each, assigned, homes) == index)
+            if cells:
+                kept.append(part(model, cells))
+        cut.append(Plan(models=tuple(kept)))
+    return tuple(cut)
+
+
+def choose(plan: Plan, shard: str) -> Plan:
+    """Return the part of `plan` that `shard` names; it has no models where there are fewer units than parts.
+
+    Raises:
+        ConfigurationError: `shard` is not like "3/7".
+    """
+    index, count = parse(shard)
+    return shards(plan, count)[index - 1]
+
+
+def matrix(plan: Plan, max_shards: int) -> Json:
+    """Return `plan` as the value of a job's `strategy.matrix` on GitHub.
+
+    {"include": [{"shard": "1/3", "name": "resnet50, bert +1", "count": 12, "cells": ["resnet50/onnx_op13", ...]}]}.
+    `cells`, those that were asked for, are left out of all where they would be too long.
+
+    Raises:
+        ConfigurationError: `max_shards` is not from 1 to 256.
+    """
+    if not 1 <= max_shards <= MOST_SHARDS:
+        raise ConfigurationError(
+            f"{max_shards} shards at most: must be from 1 to {MOST_SHARDS}", "a job matrix has no more jobs"
+        )
+    count = max(1, min(len(_weights(plan)), max_shards))
+    include = []
+    for index, each in enumerate(shards(plan, count), 1):
+        cells = [
+            f"{model.config.model_name}/{cell.label}"
+            for model in each.models
+            for cell in model.cells
+            if not cell.intermediate
+        ]
+        include.append({"shard": f"{index}/{count}", "name": _name(each), "count": len(cells), "cells": cells})
+    if len(json.dumps({"include": include})) > _MATRIX_CHARS:
+        include = [{key: value for key, value in each.items() if key != "cells"} for each in include]
+    return {"include": include}
+
+
+def read_matrix(matrix: Json) -> tuple[Shard, ...]:
+    """Return the jobs of what `matrix` returned, in order; keys that somebody added are passed over.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    hint = "give what `model-navigator plan --matrix` printed"
+    try:
+        found = from_data(dict[str, tuple[Shard, ...]], {"include": matrix["include"]})["include"]
+    except (msgspec.ValidationError, TypeError, KeyError) as error:
+        raise ConfigurationError(f"not a job matrix: {error}", hint) from error
+    if not found:
+        raise ConfigurationError("not a job matrix: `include` is empty", hint)
+    for each in found:
+        parse(each.shard)
+        for cell in each.cells or ():
+            if "/" not in cell:
+                raise ConfigurationError(f"not a job matrix: cell {cell!r} names no model", hint)
+    return tuple(sorted(found, key=lambda each: parse(each.shard)))
+
+
+def _weights(plan: Plan) -> Mapping[_Unit, int]:
+    """Return the number of different steps of each unit that was asked for.
+
+    A cell on the way to another adds no step to it, so that it does not matter where such cells are shown.
+    """
+    steps: dict[_Unit, set[str]] = {}
+    for model in plan.models:
+        for cell in model.cells:
+            if cell.steps and not cell.intermediate:
+                steps.setdefault((model.config.model_name, cell.steps[0]), set()).update(cell.steps)
+    return {unit: len(labels) for unit, labels in steps.items()}
+
+
+def _assigned(plan: Plan, count: int) -> Mapping[_Unit, int]:
+    """Return the part, from 0, of each unit."""
+    weights = _weights(plan)
+    loads = [0] * count
+    assigned = {}
+    for unit in sorted(weights, key=lambda each: (-weights[each], each)):
+        assigned[unit] = min(range(count), key=lambda index: loads[index])
+        loads[assigned[unit]] += weights[unit]
+    return assigned
+
+
+def _place(model: str, cell: Cell, assigned: Mapping[_Unit, int], homes: Mapping[str, int]) -> int:
+    """Return the part of a cell. What has no step, or only shows on machines that can make it, goes with its model."""
+    home = homes.get(model, 0)
+    return assigned.get((model, cell.steps[0]), home) if cell.steps else home
+
+
+def _name(plan: Plan) -> str:
+    names = [model.config.model_name for model in plan.models]
+    more = f" +{len(names) - 2}" if len(names) > 2 else ""
+    return f"{', '.join(names[:2])}{more}"

@@ -1,0 +1,70 @@
+"""The nouns of the project: frozen values that every layer passes on, and their one round trip to plain data.
+
+Nothing here computes: no file is read, no framework is imported. Field names are the keys of the YAML and
+JSON files that users read and write. One module a stage: what was configured, what the machine has, what is planned,
+what came out.
+"""
+
+from navigator.records.codec import Json, from_data, to_data
+from navigator.records.machine import Gpu, Host
+from navigator.records.model import (
+    Device,
+    Format,
+    LaunchMode,
+    ModelConfig,
+    Precision,
+    PrecisionMode,
+    RunConfig,
+    ShapeProfile,
+    Signature,
+    TensorSpec,
+)
+from navigator.records.plan import Cell, Configuration, ModelPlan, Plan, State, Step
+from navigator.records.results import (
+    CellResult,
+    Comparison,
+    Latency,
+    OutputModel,
+    Report,
+    SampleInfo,
+    Seconds,
+    Status,
+    Tolerances,
+    Verdict,
+    WorstElement,
+)
+
+__all__ = [
+    "Cell",
+    "CellResult",
+    "Comparison",
+    "Configuration",
+    "Device",
+    "Format",
+    "Gpu",
+    "Host",
+    "Json",
+    "Latency",
+    "LaunchMode",
+    "ModelConfig",
+    "ModelPlan",
+    "OutputModel",
+    "Plan",
+    "Precision",
+    "PrecisionMode",
+    "Report",
+    "RunConfig",
+    "SampleInfo",
+    "Seconds",
+    "ShapeProfile",
+    "Signature",
+    "State",
+    "Status",
+    "Step",
+    "TensorSpec",
+    "Tolerances",
+    "Verdict",
+    "WorstElement",
+    "from_data",
+    "to_data",
+]

@@ -1,0 +1,159 @@
+"""What users say of a model: navigator.yaml with every default applied."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Format(StrEnum):
+    """A model format: a node of the graph of formats."""
+
+    TF_SAVEDMODEL = "tf-savedmodel"
+    TORCHSCRIPT = "torchscript"
+    TORCH_EXPORT = "torch-export"
+    ONNX = "onnx"
+    TF_TRT = "tf-trt"
+    TORCH_TRT = "torch-trt"
+    TRT = "trt"
+    TRT_RTX = "trt-rtx"
+
+
+class Precision(StrEnum):
+    """The precision an engine is asked for."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+    FP32 = "fp32"
+
+
+class PrecisionMode(StrEnum):
+    """How precisions are applied: with the lower precisions' fallbacks, each alone, or both."""
+
+    HIERARCHY = "hierarchy"
+    SINGLE = "single"
+    MIXED = "mixed"
+
+
+class LaunchMode(StrEnum):
+    """Where the workers run."""
+
+    LOCAL = "local"
+    DOCKER = "docker"
+
+
+class Device(StrEnum):
+    """What an artifact is run on."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorSpec:
+    """One input or output of a model.
+
+    `shape` has -1 for a dynamic axis and is None where even the rank is unknown; `dtype` is a NumPy dtype name.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signature:
+    """A model's inputs and outputs, in the model's own order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShapeProfile:
+    """The smallest, the usual and the largest shape of every input, complete and without -1."""
+
+    min: Mapping[str, tuple[int, ...]]
+    opt: Mapping[str, tuple[int, ...]]
+    max: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """One model of a navigator.yaml with every default applied. Fields are the keys of the schema.
+
+    Paths are absolute. `atol`, `rtol`, `value_ranges` and `dtypes` map a tensor's name, or "" for the default
+    entry, to its value. `given` holds the keys that the user wrote, as opposed to defaults; `line` is where the
+    model stands in `config_path`.
+    """
+
+    model_name: str
+    model_path: Path
+    model_format: Format | None = None
+    model_version: str = "1"
+    signature_name: str | None = None
+    config_path: Path | None = None
+    line: int | None = None
+    output_path: Path | None = None
+    output_package: Path | None = None
+    container_version: str = "25.02"
+    framework_docker_image: str | None = None
+    triton_docker_image: str | None = None
+    override_conversion_container: bool = False
+    launch_mode: LaunchMode = LaunchMode.DOCKER
+    gpus: tuple[str, ...] = ("all",)
+    random_seed: int = 0
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    target_formats: tuple[Format, ...] = (
+        Format.TF_TRT,
+        Format.TF_SAVEDMODEL,
+        Format.ONNX,
+        Format.TRT,
+        Format.TORCHSCRIPT,
+        Format.TORCH_TRT,
+    )
+    onnx_opsets: tuple[int, ...] = (14,)
+    tensorrt_precisions: tuple[Precision, ...] = (Precision.FP16, Precision.FP32)
+    tensorrt_precisions_mode: PrecisionMode = PrecisionMode.HIERARCHY
+    tensorrt_explicit_precision: bool = False
+    tensorrt_sparse_weights: bool = False
+    tensorrt_max_workspace_size: int = 4294967296
+    tensorrt_plugins: tuple[Path, ...] = ()
+    tensorrt_rtx_compute_capabilities: tuple[str, ...] = ()
+    atol: Mapping[str, float] = field(default_factory=lambda: {"": 1e-5})
+    rtol: Mapping[str, float] = field(default_factory=lambda: {"": 1e-5})
+    fp16_atol: Mapping[str, float] = field(default_factory=dict)
+    fp16_rtol: Mapping[str, float] = field(default_factory=dict)
+    int8_atol: Mapping[str, float] = field(default_factory=dict)
+    int8_rtol: Mapping[str, float] = field(default_factory=dict)
+    max_batch_size: int = 128
+    min_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    opt_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    max_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    samples: tuple[Path, ...] = ()
+    engine_count_per_device: Mapping[str, int] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """A whole run: the options that concern all models, and the models.
+
+    `cache_path` is None when the cache is off. `memory_limit_bytes` None means what the machine has.
+    """
+
+    models: tuple[ModelConfig, ...]
+    config_path: Path | None = None
+    workspace_path: Path = Path("navigator_workspace")
+    override_workspace: bool = False
+    verbose: bool = False
+    cache_path: Path | None = None
+    cache_size_bytes: int = 20 * 2**30
+    jobs: int = 0
+    """Steps that run at the same time; 0 chooses by the machine's cores."""
+    timeout_seconds: float = 3600.0
+    memory_limit_bytes: int | None = None
+    fail_on_unverified: bool = False

@@ -1,0 +1,113 @@
+"""What a run will do: steps, the conversions that they make, and the state each may be in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from navigator.records.codec import Json
+from navigator.records.machine import Gpu
+from navigator.records.model import Device, Format, ModelConfig, Precision, PrecisionMode
+
+
+class State(StrEnum):
+    """What became of a cell. Only `passed` is good."""
+
+    PASSED = "passed"
+    """Converted, and every output of every sample within tolerance of the source model."""
+    MISMATCHED = "mismatched"
+    """Converted and run, but an output is missing, misshapen, non-finite or out of tolerance."""
+    FAILED = "failed"
+    """The converter or the runner said that it cannot."""
+    CRASHED = "crashed"
+    """The worker died, or ended without a result."""
+    TIMED_OUT = "timed_out"
+    """The worker was stopped at its deadline."""
+    BLOCKED = "blocked"
+    """A step that this one needs did not succeed."""
+    CANCELLED = "cancelled"
+    """The run was interrupted before this cell was decided."""
+    UNAVAILABLE = "unavailable"
+    """This machine lacks a package, GPU or driver that the cell needs."""
+    UNVERIFIED = "unverified"
+    """Built, but nothing here can run it."""
+    NOT_APPLICABLE = "not_applicable"
+    """No converter leads from the source format to the target format."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One converter with one frozen set of options; it makes one artifact.
+
+    `label` is unique within the model and also the artifact's directory. `parent` is the label of the step whose
+    artifact is the input, or None for the source model. `raise_from` names the same export's steps at lower opsets:
+    where one of them passed, its file's opset is raised, which is cheaper than exporting again. `precision` is what
+    the artifact computes in. `devices` are what it is verified on, one after the other; `unrunnable` says why on no
+    other, or on none. `image` is the framework's container image that it runs in, None for this interpreter.
+    """
+
+    label: str
+    converter: str
+    source_format: Format
+    target_format: Format
+    parent: str | None = None
+    options: Mapping[str, Json] = field(default_factory=dict)
+    raise_from: tuple[str, ...] = ()
+    precision: Precision = Precision.FP32
+    devices: tuple[Device, ...] = (Device.CPU,)
+    unrunnable: str = ""
+    image: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configuration:
+    """One point of the matrix formats x opsets x modes x precisions, before applicability."""
+
+    target_format: Format
+    onnx_opset: int | None = None
+    precision: Precision | None = None
+    precision_mode: PrecisionMode | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """An artifact that the user asked for.
+
+    `steps` are the labels from the source to the cell's own step, which is the last; empty where no converter
+    applies. `state` is None for a cell that can run here, else `not_applicable` or `unavailable`, with `reason`
+    and `remedy`. `requested` is false where only the default target formats ask for it: then a machine that
+    cannot make it does not fail the run. `intermediate` cells were not asked for: other cells are made from them.
+    `merged` counts further configurations that are this same cell.
+    """
+
+    label: str
+    configuration: Configuration
+    steps: tuple[str, ...] = ()
+    state: State | None = None
+    reason: str = ""
+    remedy: str = ""
+    requested: bool = True
+    intermediate: bool = False
+    merged: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelPlan:
+    """The tree of steps of one model, parents first, and its cells in matrix order.
+
+    `gpus` are those that its steps may use; `image` is where the source model itself runs, see `Step`.
+    """
+
+    config: ModelConfig
+    source_format: Format
+    steps: tuple[Step, ...]
+    cells: tuple[Cell, ...]
+    gpus: tuple[Gpu, ...] = ()
+    image: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run will do."""
+
+    models: tuple[ModelPlan, ...]

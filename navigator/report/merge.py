@@ -1,0 +1,169 @@
+"""Reports of a run's parts as one report, in which nothing that was planned is missing unsaid. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from navigator.errors import ConfigurationError
+from navigator.plan.shards import Shard, parse, read_matrix
+from navigator.records import CellResult, Host, Json, Report, State, Status, Tolerances
+from navigator.report import report
+
+_WORST_FIRST = (
+    State.CRASHED,
+    State.TIMED_OUT,
+    State.FAILED,
+    State.MISMATCHED,
+    State.BLOCKED,
+    State.CANCELLED,
+    State.UNAVAILABLE,
+    State.UNVERIFIED,
+    State.NOT_APPLICABLE,
+    State.PASSED,
+)
+
+# Where no part left results, nothing is known of the machines.
+_UNKNOWN = Host(python="", system="", cpu="", cpu_count=1, memory_bytes=0)
+
+# A sentence names so many of what it is about.
+_NAMED = 5
+
+_Key = tuple[str, str]
+
+
+def merge(reports: Sequence[Report], matrix: Json = None) -> Report:
+    """Return one report of what is in `reports`, in the order of their shards.
+
+    A cell of several reports counts once, by its worst state. A planned cell that no report holds is `cancelled`. The
+    environment is the first report's; a note says where machines differ. Parts run side by side, so that `seconds`
+    is that of the longest.
+
+    Args:
+        reports: of shards ("3/7"), or of runs that are not cut; none only with `matrix`.
+        matrix: what `navigator.plan.shards.matrix` planned; if None, only the shards' numbers tell what is missing.
+
+    Raises:
+        ConfigurationError: there is nothing to merge, the reports are not of one run, or `matrix` is none.
+    """
+    planned = () if matrix is None else read_matrix(matrix)
+    count = _count(reports, planned)
+    ordered = sorted(reports, key=_place)
+    missing = _missing(ordered, planned, count)
+    results, notes = _results(ordered, planned, frozenset(missing))
+    if missing:
+        names = f"shard{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        notes = (f"{names} left no results: look at the job, and run it again", *notes)
+    first = ordered[0].environment if ordered else _UNKNOWN
+    notes = (*notes, *_machines(ordered))
+    notes = (*notes, *(note for each in ordered for note in each.notes))
+    elsewhere = (note for each in ordered for note in each.environment.notes if note not in first.notes)
+    return report.build(
+        first,
+        results,
+        notes=tuple(dict.fromkeys((*notes, *elsewhere))),
+        seconds=max((each.seconds for each in ordered), default=0.0),
+        complete=not missing and all(each.complete for each in ordered),
+    )
+
+
+def _place(each: Report) -> tuple[int, int]:
+    return parse(each.shard or "1/1")
+
+
+def _count(reports: Sequence[Report], planned: Sequence[Shard]) -> int:
+    """Return into how many parts the run is cut."""
+    if not reports and not planned:
+        raise ConfigurationError("there are no results to merge", "name files or directories of `convert`")
+    versions = {each.version for each in reports}
+    if len(versions) > 1:
+        raise ConfigurationError(
+            f"results of versions {', '.join(map(str, sorted(versions)))} cannot be merged",
+            "convert with one version of model-navigator",
+        )
+    counts = {_place(each)[1] for each in reports} | {parse(each.shard)[1] for each in planned}
+    if len(counts) > 1:
+        raise ConfigurationError(
+            f"results of runs in {' and '.join(map(str, sorted(counts)))} parts cannot be merged",
+            "merge the results of one run only, whose jobs all have their --shard from the same plan",
+        )
+    return counts.pop()
+
+
+def _missing(reports: Sequence[Report], planned: Sequence[Shard], count: int) -> tuple[str, ...]:
+    """Return the shards that left no report. A matrix that was cut by hand is taken at its word."""
+    expected = [each.shard for each in planned] or [f"{index}/{count}" for index in range(1, count + 1)]
+    there = {each.shard or "1/1" for each in reports}
+    return tuple(each for each in dict.fromkeys(expected) if each not in there)
+
+
+def _results(
+    reports: Sequence[Report], planned: Sequence[Shard], missing: frozenset[str]
+) -> tuple[tuple[CellResult, ...], tuple[str, ...]]:
+    """Return every cell once, and what there is to say about the choice."""
+    found: dict[_Key, CellResult] = {}
+    differing: dict[str, None] = {}
+    for each in (result for one in reports for result in one.results):
+        key = (each.model_name, each.cell)
+        other = found.setdefault(key, each)
+        if each.status.state is not other.status.state:
+            differing["/".join(key)] = None
+            found[key] = min(other, each, key=lambda result: _WORST_FIRST.index(result.status.state))
+    sources = {each.model_name: each.source_model_config for each in found.values()}
+    # A cell that others are made from is shown only on machines that can make them: it is told with theirs.
+    known = {(name, label) for (name, _), each in found.items() for label in (each.cell, *each.steps)}
+    absent = [
+        _cancelled(cell, shard.shard, sources, missing)
+        for shard in planned
+        for cell in shard.cells or ()
+        if _key(cell) not in known
+    ]
+    notes = (f"two reports differ on {_some(differing)}: the worse counts",) if differing else ()
+    return (*found.values(), *absent), notes
+
+
+def _cancelled(cell: str, shard: str, sources: Mapping[str, Mapping[str, Json]], missing: frozenset[str]) -> CellResult:
+    name, label = _key(cell)
+    message, remedy = f"shard {shard} left no results", "look at the job of that shard, and run it again"
+    if shard not in missing:
+        message = f"shard {shard} has no result for this cell, which was planned for it"
+        remedy = "plan and convert with the same configuration and the same filters"
+    return CellResult(
+        model_name=name,
+        cell=label,
+        status=Status(state=State.CANCELLED, message=message),
+        source_model_config=sources.get(name, {}),
+        conversion_config={},
+        comparator_config=Tolerances(atol={}, rtol={}),
+        remedy=remedy,
+    )
+
+
+def _key(cell: str) -> _Key:
+    name, _, label = cell.partition("/")
+    return name, label
+
+
+def _machines(reports: Sequence[Report]) -> tuple[str, ...]:
+    """Say which reports are of another machine than the first, and in what it differs."""
+    groups: dict[str, list[str]] = {}
+    for index, each in enumerate(reports):
+        what = _differences(reports[0].environment, each.environment)
+        if what:
+            groups.setdefault(what, []).append(f"shard {each.shard}" if each.shard else f"report {index + 1}")
+    return tuple(f"{_some(names)} ran on another machine: {what}" for what, names in groups.items())
+
+
+def _differences(one: Host, other: Host) -> str:
+    gpus = [", ".join(gpu.name for gpu in host.gpus) or "no GPU" for host in (one, other)]
+    found = [f"{gpus[1]} instead of {gpus[0]}"] if gpus[0] != gpus[1] else []
+    before, after = ({"Python": host.python, **host.versions} for host in (one, other))
+    found += [
+        f"{name} {after.get(name, 'none')} instead of {before.get(name, 'none')}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+    return _some(found, "; ")
+
+
+def _some(names: Iterable[str], separator: str = ", ") -> str:
+    listed = list(names)
+    more = [f"{len(listed) - _NAMED} more"] if len(listed) > _NAMED else []
+    return separator.join([*listed[:_NAMED], *more])

@@ -1,0 +1,124 @@
+"""convert_results.yaml: written at once, and read as if a stranger had written it."""
+
+import json
+import os
+import re
+import stat
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from navigator.errors import ConfigurationError
+from navigator.records import Json, Report, from_data, to_data
+
+VERSION = 1
+
+
+# Sentences stay on one line, so that they can be searched for.
+_WIDTH = 100_000
+
+
+# What is read came from somewhere, and takes some thirty times its size in memory. 10,000 cells are 40 MiB.
+_MOST_BYTES = 64 * 2**20
+
+
+_DEEPEST = 32
+
+
+# Strings that PyYAML reads as strings and other YAML readers (YAML 1.2) as numbers.
+_NUMBER_ELSEWHERE = re.compile(r"[-+]?(\.?\d[\d_]*(\.\d*)?([eE][-+]?\d+)?|0o[0-7]+|0x[0-9a-fA-F]+)")
+
+
+def write(report: Report, path: Path) -> None:
+    """Write convert_results.yaml at once: a reader sees the earlier report or this one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    data = to_data(report)
+    # What a run rewrites after each step is mostly what it wrote before.
+    results = "".join(_result_text(json.dumps(result)) for result in data.pop("results"))
+    last = {key: data.pop(key) for key in ("notes", "seconds", "complete", "shard")}
+    half = path.with_name(f".{path.name}.tmp")
+    half.write_text(f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}", encoding="utf-8")
+    half.replace(path)
+
+
+def read(path: Path) -> Report:
+    """Return the report that `write` wrote.
+
+    Raises:
+        ConfigurationError: it is not there, too large, or not a report of this version.
+    """
+    try:
+        data = yaml.load(_harmless(path), yaml.CSafeLoader)
+        version = data.get("version") if isinstance(data, dict) else None
+        if version != VERSION:
+            raise ConfigurationError(
+                f"{path}: version {version!r} of convert_results.yaml, not {VERSION}",
+                "make it with this version of model-navigator",
+            )
+        return from_data(Report, data)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigurationError(f"{path}: not a report: {what}", "run `model-navigator convert` again") from error
+
+
+def _harmless(path: Path) -> bytes:
+    """Return the content of a results file that may come from a stranger.
+
+    `write` shares nothing and nests little: a few aliases can stand for more than any memory holds, and PyYAML's
+    composer recurses until the stack ends.
+    """
+    # A model may have put a link there, or a pipe, which nobody would ever write to.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("no regular file")
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"larger than {_MOST_BYTES // 2**20} MiB")
+    depth = 0
+    for event in yaml.parse(content, yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
+            raise ValueError(f"it has an alias, or more than {_DEEPEST} levels")
+    return content
+
+
+@lru_cache(maxsize=1024)
+def _result_text(result: str) -> str:
+    return "\n" + _dump([json.loads(result)]).rstrip("\n")
+
+
+def _dump(data: Json) -> str:
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Writes text so that every YAML reader reads it alike, and never an anchor."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML passes it
+        return True
+
+
+def _text(dumper: yaml.CSafeDumper, value: str) -> yaml.ScalarNode:
+    style = None
+    if "\n" in value:
+        style = "|"
+    elif _NUMBER_ELSEWHERE.fullmatch(value):
+        style = "'"
+    if not value.isascii():
+        # A path may hold bytes that are no UTF-8, which Python carries as lone surrogates.
+        value = value.encode("utf-8", "replace").decode()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _list(dumper: yaml.CSafeDumper, value: list[Json]) -> yaml.SequenceNode:
+    shape = bool(value) and all(type(each) is int for each in value)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=shape or None)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(list, _list)

@@ -1,0 +1,1 @@
+"""The inputs that models are verified with: values, shapes, and their files."""

@@ -1,0 +1,186 @@
+"""How far two arrays of the same shape and dtype lie apart: the arithmetic under `navigator.verify.compare`.
+
+Owns exactness for every dtype and bounded memory: arrays may be mapped files of any size, and only pieces of them
+are ever converted. It knows no outputs, tolerances by name or sentences.
+"""
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Small enough for the pieces and their float64 copies to stay in the processor's cache.
+_PIECE = 2**16
+
+
+@dataclass(kw_only=True, slots=True)
+class Tally:
+    """What has been found so far while going through the samples of one output.
+
+    `largest_excess` is the largest |value - reference| - (atol + rtol * |reference|), at `worst`, as (sample number,
+    index). `low` and `high` bound the finite reference values; a complex number counts as its magnitude. The counts
+    of non-finite elements are by side; `first_non_finite` is where the first of either is.
+    """
+
+    total: int = 0
+    mismatched: int = 0
+    error_sum: float = 0.0
+    magnitude_sum: float = 0.0
+    max_abs_error: float = 0.0
+    max_rel_error: float | None = None
+    largest_excess: float = -math.inf
+    worst: tuple[int, tuple[int, ...]] | None = None
+    low: float = math.inf
+    high: float = -math.inf
+    compared: int = 0
+    reference_non_finite: int = 0
+    value_non_finite: int = 0
+    first_non_finite: tuple[int, tuple[int, ...]] | None = None
+
+
+def pieces(reference: np.ndarray, value: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield (position, piece of reference, same piece of value), one-dimensional and in C order."""
+    left, right = _flat(reference), _flat(value)
+    for start in range(0, reference.size, _PIECE):
+        yield start, np.asarray(left[start : start + _PIECE]), np.asarray(right[start : start + _PIECE])
+
+
+def differences(reference: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return |value - reference| and |reference| as float64, for one-dimensional pieces of one dtype.
+
+    64-bit integers are subtracted as integers, since float64 holds only those up to 2**53. The smaller types are
+    exact in float64, and float16 cannot overflow there.
+    """
+    kind, size = reference.dtype.kind, reference.dtype.itemsize
+    if kind in "iu" and size == 8:
+        # Modulo 2**64 the larger minus the smaller is right, signed or not.
+        left, right = reference.astype(np.uint64), value.astype(np.uint64)
+        distance = np.where(value > reference, right - left, left - right)
+        return distance.astype(np.float64), np.abs(reference.astype(np.float64))
+    wide = np.complex128 if kind == "c" else np.float64
+    reference = reference.astype(wide)
+    return np.abs(value.astype(wide) - reference), np.abs(reference)
+
+
+def tally(found: Tally, number: int, reference: np.ndarray, value: np.ndarray, atol: float, rtol: float) -> None:
+    """Add one sample's arrays, of the same shape and dtype, to `found`.
+
+    Errors beyond float64 count as infinite. Relative errors leave out elements whose reference is 0.
+    """
+    found.total += reference.size
+    with np.errstate(all="ignore"):
+        for start, left, right in pieces(reference, value):
+            distance, magnitude = differences(left, right)
+            where = None
+            error_sum = float(distance.sum())
+            if not math.isfinite(error_sum):
+                where = _finite(found, number, start, left, right, reference.shape)
+                left, distance, magnitude = left[where], distance[where], magnitude[where]
+                error_sum = float(distance.sum())
+            if not distance.size:
+                continue
+            found.compared += distance.size
+            found.error_sum += error_sum
+            found.magnitude_sum += float(magnitude.sum())
+            found.max_abs_error = max(found.max_abs_error, float(distance.max()))
+            _add_relative(found, distance, magnitude)
+            ranged = magnitude if left.dtype.kind == "c" else left
+            found.low, found.high = min(found.low, float(ranged.min())), max(found.high, float(ranged.max()))
+            excess = distance - (magnitude * rtol + atol)
+            found.mismatched += int(np.count_nonzero(excess > 0))
+            position = int(np.argmax(excess))
+            if math.isnan(excess[position]):
+                # Error and tolerance are both beyond float64: within tolerance, as numpy.isclose has it.
+                excess = np.where(np.isnan(excess), 0.0, excess)
+                position = int(np.argmax(excess))
+            if excess[position] > found.largest_excess:
+                found.largest_excess = float(excess[position])
+                at = start + (position if where is None else int(where[position]))
+                found.worst = (number, _index(at, reference.shape))
+
+
+def needed_atol(reference: np.ndarray, value: np.ndarray, rtols: Sequence[float]) -> list[float]:
+    """Return, for each of `rtols`, the smallest atol with which every element matches; finite arrays only."""
+    needed = [0.0] * len(rtols)
+    with np.errstate(all="ignore"):
+        for _, left, right in pieces(reference, value):
+            distance, magnitude = differences(left, right)
+            for place, rtol in enumerate(rtols):
+                rest = float((distance - magnitude * rtol).max())
+                # The rounded difference may lie below the exact one; one step up it does not.
+                needed[place] = max(needed[place], math.nextafter(rest, math.inf) if rtol and rest > 0 else rest)
+    return needed
+
+
+def variation(arrays: Sequence[np.ndarray], enough: float) -> float | None:
+    """Return how much finite outputs differ between inputs, None where that cannot be judged.
+
+    Outputs of one shape are compared whole: the largest difference at any one place. If no two have one shape,
+    their rows along axis 0, the batch, are compared instead. Stops as soon as the variation exceeds `enough`.
+    Arrays in C order are not copied.
+    """
+    whole: dict[tuple[int, ...], list[np.ndarray]] = {}
+    rows: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for array in arrays:
+        if array.dtype.kind == "c":
+            return None
+        whole.setdefault(array.shape, []).append(array.reshape(1, -1))
+        if array.ndim:
+            rows.setdefault(array.shape[1:], []).append(array.reshape(array.shape[0], -1))
+    comparable = [group for group in whole.values() if len(group) > 1]
+    comparable = comparable or [group for group in rows.values() if sum(map(len, group)) > 1]
+    largest = None
+    for group in comparable:
+        for start in range(0, group[0].shape[1], _PIECE):
+            columns = [table[:, start : start + _PIECE] for table in group]
+            high = np.max([part.max(axis=0) for part in columns], axis=0)
+            low = np.min([part.min(axis=0) for part in columns], axis=0)
+            with np.errstate(over="ignore"):
+                spread = float((high.astype(np.float64) - low.astype(np.float64)).max())
+            largest = max(largest or 0.0, spread)
+            if largest > enough:
+                return largest
+    return largest
+
+
+def bounded(error: float) -> float:
+    """Return an error that every file format can hold: infinity as the largest float."""
+    return min(error, sys.float_info.max)
+
+
+def _flat(array: np.ndarray) -> Any:
+    """Return what can be sliced in C order without copying all of `array`."""
+    return array.reshape(-1) if array.flags.c_contiguous else array.flat
+
+
+def _index(position: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(axis) for axis in np.unravel_index(position, shape))
+
+
+def _finite(
+    found: Tally, number: int, start: int, reference: np.ndarray, value: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Count the elements that are not finite as mismatches and return the positions of the others."""
+    fine_reference, fine_value = np.isfinite(reference), np.isfinite(value)
+    fine = fine_reference & fine_value
+    found.mismatched += int(np.count_nonzero(~fine))
+    found.reference_non_finite += int(np.count_nonzero(~fine_reference))
+    found.value_non_finite += int(np.count_nonzero(~fine_value))
+    if found.first_non_finite is None and not fine.all():
+        found.first_non_finite = (number, _index(start + int(np.argmin(fine)), shape))
+    return np.flatnonzero(fine)
+
+
+def _add_relative(found: Tally, distance: np.ndarray, magnitude: np.ndarray) -> None:
+    ratio = distance / magnitude
+    largest = float(ratio.max())
+    if not math.isfinite(largest):
+        # A reference of 0 has no relative error.
+        ratio = ratio[magnitude > 0]
+        if not ratio.size:
+            return
+        largest = float(ratio.max())
+    found.max_rel_error = largest if found.max_rel_error is None else max(found.max_rel_error, largest)

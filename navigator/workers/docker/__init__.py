@@ -1,0 +1,1 @@
+"""Workers in containers of a framework, one container a task."""

@@ -1,0 +1,238 @@
+"""Workers in containers: the same calls as `navigator.workers.local.pool.ForkServer`, one container a task.
+
+Prepares the image in the background and judges how a task ended by its result file. Shares no disk with a container:
+what a task reads is sent, what it wrote is fetched, so that the daemon may be on another machine.
+"""
+
+import contextlib
+import os
+import queue
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from navigator.workers.child import REQUEST, RESULT
+from navigator.workers.docker.archive import Parcel, pack, unpack
+from navigator.workers.docker.container import CANCEL, USER, Attached, Events, Wanted
+from navigator.workers.docker.daemon import CancelledError, ContainerError, connection
+from navigator.workers.docker.image import ConversionImage, Framework
+from navigator.workers.docker.prepare import Preparation
+from navigator.workers.environment import worker_environment
+from navigator.workers.local.pool import prepare
+from navigator.workers.task import End, Ended, Outcome, Task, TaskResult, judge, log_tail
+
+_HOME = Path("/tmp/model-navigator-worker")  # noqa: S108 - in the container, which nobody else uses
+# An interpreter and NumPy from a disk that has never read them.
+_START_SECONDS = 300.0
+# How much later than the parent the first process of a container notices a deadline, in case there is no parent.
+_SPARE_SECONDS = 60.0
+_GRACE_SECONDS = 60.0
+
+# What an image sets for itself, and how it says things.
+_THE_IMAGES_OWN = frozenset({"PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"})
+_THE_IMAGES_OWN_PREFIXES = ("CUDA_", "NVIDIA_", "LC_", "LANG")
+# What changes results or helps to find a fault, though it begins like that.
+_PASSED_ON = frozenset({"CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING", "NVIDIA_TF32_OVERRIDE"})
+
+
+class Containers:
+    """Runs each task in a container of its own, which has no network and none of our disks. A context manager.
+
+    Constructing returns at once: the image is pulled and built meanwhile, and tasks wait for it. An image that cannot
+    be had is found out once: all later tasks fail with the same words.
+
+    Args:
+        image: the framework image, see `navigator.plan.planner.framework_image`.
+        framework: whose image it is.
+        directory: where `image.log` is written, with what the build prints; made if absent.
+        rebuild: build the conversion image anew.
+        tasks_module: module whose `TASKS` maps names to functions; the image must have it.
+        environment: the variables that the allow-list picks from; None: this process's.
+        on_progress: called with a sentence now and then while an image is pulled or built, in another thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: str,
+        framework: Framework,
+        directory: Path,
+        rebuild: bool = False,
+        tasks_module: str = "navigator.workers.tasks",
+        environment: Mapping[str, str] | None = None,
+        on_progress: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        self._log = directory.absolute() / "image.log"
+        self._tasks_module = tasks_module
+        self._environment = dict(os.environ if environment is None else environment)
+        self._label = secrets.token_hex(16)
+        self._running: dict[int, Events] = {}
+        self._cancelled = False
+        self._preparation = Preparation(image, framework, rebuild=rebuild, log_path=self._log, on_progress=on_progress)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def image(self) -> ConversionImage:
+        """Return the conversion image; waits for it.
+
+        Raises:
+            ContainerError: it cannot be had.
+            CancelledError: the run was cancelled.
+        """
+        return self._preparation.wait()
+
+    def run(self, task: Task) -> TaskResult:
+        """Run one task and return what became of it. Blocks; several threads may run tasks at the same time."""
+        task = replace(
+            task,
+            directory=task.directory.absolute(),
+            log_path=task.log_path.absolute(),
+            reads=tuple(path.absolute() for path in task.reads),
+            writes=tuple(path.absolute() for path in task.writes),
+        )
+        try:
+            log_start = prepare(task)
+        except OSError as error:
+            message = f"cannot write {error.filename or task.directory}: {error.strerror}"
+            return _failed(message, "choose a writable workspace with enough room")
+        except (TypeError, ValueError) as error:
+            message = f"the arguments of task {task.name} cannot be written as JSON: {error}"
+            return _failed(message, "report this as a bug")
+        events: Events = queue.SimpleQueue()
+        self._running[id(events)] = events
+        try:
+            return self._run(task, events, log_start)
+        except CancelledError:
+            return judge(task, Ended(reason=End.CANCELLED), log_start=log_start)
+        except ContainerError as error:
+            _quote_image_log(task, error, self._log)
+            return _failed(error.message, error.hint)
+        finally:
+            del self._running[id(events)]
+
+    def cancel(self) -> None:
+        """Kill all running containers; running and later tasks are `cancelled`. Safe in a signal handler."""
+        self._cancelled = True
+        self._preparation.cancel()
+        for events in tuple(self._running.values()):
+            events.put(CANCEL)
+
+    def close(self) -> None:
+        """Cancel what still runs, and wait until no container is left."""
+        self.cancel()
+        self._preparation.close()
+        give_up = time.monotonic() + _GRACE_SECONDS
+        while self._running and time.monotonic() < give_up:
+            time.sleep(0.01)
+
+    def _check(self) -> None:
+        if self._cancelled:
+            raise CancelledError
+
+    def _run(self, task: Task, events: Events, log_start: int) -> TaskResult:
+        image = self._preparation.wait()
+        self._check()
+        seconds = task.timeout_seconds + _SPARE_SECONDS
+        once = ("-P", "-X", "faulthandler", "-m", "navigator.workers.docker.init")
+        wanted = Wanted(
+            image=image.id,
+            command=("python3", *once, self._tasks_module, str(task.directory), f"{seconds:g}"),
+            environment=_environment(self._environment, task),
+            memory_bytes=task.memory_limit_bytes,
+            gpu=task.gpu,
+            label=self._label,
+            log_path=task.log_path,
+        )
+        with connection() as api, Attached(api, wanted, events) as container:
+            ended, over_memory = self._watch(task, container)
+        result = judge(task, ended, log_start=log_start)
+        if over_memory and result.outcome is not Outcome.FINISHED:
+            result = judge(task, replace(ended, reason=End.OUT_OF_MEMORY), log_start=log_start)
+        if result.message.startswith("ModuleNotFoundError") and not result.remedy:
+            result = replace(
+                result, remedy=f"take a framework_docker_image that has it; this was {image.framework_image}"
+            )
+        return result
+
+    def _watch(self, task: Task, container: Attached) -> tuple[Ended, bool]:
+        """Send a task's files, let it run, fetch what it made; return how it ended and whether it lacked memory."""
+        directories = (task.directory, _HOME, _HOME / "tmp")
+        reads = (task.directory / REQUEST, *task.reads)
+        parcel = Parcel(reads=reads, writes=task.writes, directories=directories, owner=USER)
+        container.put(pack(parcel, check=self._check))
+        event = container.expect(("ready",), _START_SECONDS)
+        if event is None:
+            detail = f"its container did not get ready within {_START_SECONDS:g} s"
+            return Ended(reason=End.SERVER_CRASHED, detail=detail), False
+        began = time.monotonic()
+        if event["event"] == "ready":
+            container.say()
+            event = container.expect(("ended",), task.timeout_seconds)
+        seconds = time.monotonic() - began
+        if event is None:
+            return Ended(reason=End.TIMED_OUT, seconds=seconds), False
+        if event["event"] == "import_failed":
+            return Ended(reason=End.SERVER_FAILED, detail=str(event["detail"])), False
+        if event["event"] == "exited":  # its first process was killed, from outside or for the memory of all
+            code = int(event["status"])
+            return Ended(reason=End.EXITED, status=128 - code if code > 128 else code, seconds=seconds), False
+        ended = Ended(
+            reason=End.EXITED,
+            status=event["status"],
+            seconds=event["seconds"],
+            peak_bytes=event["peak_bytes"],
+            used_bytes=event["used_bytes"] or task.memory_limit_bytes,
+        )
+        over_memory = event["oom_kills"] > 0 or (event["status"] == -9 and container.killed_for_memory())
+        self._fetch(task, container)
+        container.finish()
+        return ended, over_memory
+
+    def _fetch(self, task: Task, container: Attached) -> None:
+        """Fetch what a task wrote, its result last: with that, everything is there."""
+        result = task.directory / f"{RESULT}.fetched"
+        try:
+            with container.get(task.directory / RESULT) as chunks:
+                if chunks is None:
+                    return
+                unpack(chunks, result, name=RESULT, check=self._check)
+            for path in task.writes:
+                with container.get(path) as chunks:
+                    if chunks is not None:
+                        unpack(chunks, path, name=path.name, check=self._check)
+            result.replace(task.directory / RESULT)
+        finally:
+            result.unlink(missing_ok=True)
+
+
+def _environment(source: Mapping[str, str], task: Task) -> dict[str, str]:
+    """Return what is added to an image's own environment."""
+    allowed = {
+        name: value
+        for name, value in worker_environment(source).items()
+        if name in _PASSED_ON or not (name in _THE_IMAGES_OWN or name.startswith(_THE_IMAGES_OWN_PREFIXES))
+    }
+    own = {"HOME": str(_HOME), "TMPDIR": str(_HOME / "tmp"), "USER": "nobody", "LOGNAME": "nobody"}
+    # Images of NVIDIA's ask for all GPUs, which a daemon whose default runtime is NVIDIA's would give.
+    gpu = {"NVIDIA_DRIVER_CAPABILITIES": "compute,utility"} if task.gpu else {"NVIDIA_VISIBLE_DEVICES": "void"}
+    return allowed | own | gpu | dict(task.variables)
+
+
+def _failed(message: str, remedy: str) -> TaskResult:
+    return TaskResult(outcome=Outcome.FAILED, message=message, remedy=remedy)
+
+
+def _quote_image_log(task: Task, error: ContainerError, image_log: Path) -> None:
+    """Show in the task's own log why there was no container to run it."""
+    with contextlib.suppress(OSError), task.log_path.open("a") as log:
+        print(error, f"The end of {image_log}:", *log_tail(image_log, 0), sep="\n", file=log)

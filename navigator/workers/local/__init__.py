@@ -1,0 +1,1 @@
+"""Workers of this interpreter: a fork server a framework, one child a task."""

@@ -1,0 +1,189 @@
+"""Writes the variants of action.yml, and the images that a release names.
+
+    python tools/actions.py                          the variants, from action.yml
+    python tools/actions.py --image ghcr.io/org/model-navigator:v1.2.3 --slim ghcr.io/...:v1.2.3-slim
+
+`slim/` runs the image without frameworks. `gpu/` starts the image itself, with GPUs: no key of a Docker action does.
+`convert/` is the action once more, for the reusable workflow: `uses: $/` cannot name the repository's root. All have
+the inputs and the outputs of action.yml, word for word. In the repository action.yml names the Dockerfile; a release
+names an image that is in a registry already, since a runner cannot be told which stage to build.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+# `docker build --target slim --tag model-navigator:slim .` makes it: a Dockerfile in slim/ could not copy the package.
+DEVELOPMENT_SLIM = "model-navigator:slim"
+
+_DOCKERFILE = "../Dockerfile # zizmor: ignore[unpinned-images] no image of a registry"
+
+_GENERATED = "# Written by tools/actions.py from action.yml.\n"
+_UPLOAD = "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0"
+
+_GPU_INPUTS = """\
+  image:
+    description: >-
+      The image to run, the one with TensorRT if it is left out.
+    default: "{image}"
+  docker_options:
+    description: >-
+      Options of `docker run`, separated by spaces. Empty where the daemon has a default runtime that gives GPUs.
+    default: --gpus all
+"""
+
+# A composite action's steps get no runtime token, so GitHub's own action uploads, and knows no cells: every model that
+# was made is in the artifact, also one that did not pass.
+_GPU_RUNS = """\
+runs:
+  using: composite
+  steps:
+    - id: run
+      shell: bash
+      # exec: the runner signals this process alone when a job is cancelled.
+      run: exec bash "$GITHUB_ACTION_PATH/run.sh"
+      env:
+        IMAGE: ${{{{ inputs.image }}}}
+        DOCKER_OPTIONS: ${{{{ inputs.docker_options }}}}
+{environment}
+    - id: kept
+      if: always() && inputs.artifacts != 'none' && steps.run.outputs.results_path != ''
+      shell: bash
+      run: exec bash "$GITHUB_ACTION_PATH/kept.sh"
+      env:
+        SHARD: ${{{{ inputs.shard }}}}
+        RESULTS_PATH: ${{{{ steps.run.outputs.results_path }}}}
+    - id: results
+      if: always() && steps.kept.outputs.directory != ''
+      uses: {upload}
+      with:
+        name: ${{{{ inputs.artifact_name }}}}-results${{{{ steps.kept.outputs.suffix }}}}
+        path: |
+          ${{{{ steps.run.outputs.results_path }}}}
+          ${{{{ steps.run.outputs.summary_path }}}}
+        retention-days: ${{{{ inputs.retention_days }}}}
+        overwrite: ${{{{ inputs.overwrite }}}}
+    - id: models
+      if: always() && steps.kept.outputs.directory != '' && inputs.command == 'convert'
+      uses: {upload}
+      with:
+        name: ${{{{ inputs.artifact_name }}}}-models${{{{ steps.kept.outputs.suffix }}}}
+        path: ${{{{ steps.run.outputs.models_path }}}}
+        if-no-files-found: ignore
+        retention-days: ${{{{ inputs.retention_days }}}}
+        compression-level: ${{{{ inputs.compression_level }}}}
+        overwrite: ${{{{ inputs.overwrite }}}}
+    - id: logs
+      if: always() && steps.kept.outputs.directory != '' && inputs.artifacts == 'all'
+      uses: {upload}
+      with:
+        name: ${{{{ inputs.artifact_name }}}}-logs${{{{ steps.kept.outputs.suffix }}}}
+        path: ${{{{ steps.kept.outputs.directory }}}}/logs
+        if-no-files-found: ignore
+        retention-days: ${{{{ inputs.retention_days }}}}
+        overwrite: ${{{{ inputs.overwrite }}}}
+"""
+
+# Of the upload, and not of the step that runs the image.
+_UPLOADED = {
+    "artifact_id": "models.outputs.artifact-id",
+    "artifact_url": "models.outputs.artifact-url",
+    "artifact_digest": "models.outputs.artifact-digest && format('sha256:{0}', steps.models.outputs.artifact-digest)",
+    "results_artifact_id": "results.outputs.artifact-id",
+}
+
+
+def slim(action: str, image: str) -> str:
+    """Return action.yml with the image without frameworks.
+
+    Args:
+        action: the text of action.yml.
+        image: its name in a registry, or in the daemon.
+    """
+    text = re.sub(r"^name: .*", "name: Model Navigator, slim", action, count=1, flags=re.MULTILINE)
+    about = "Model Navigator without frameworks, small and quick, to validate, plan, report and release."
+    text = re.sub(r"^description: .*", f"description: {about}", text, count=1, flags=re.MULTILINE)
+    return _GENERATED + named(text, f"docker://{image}")
+
+
+def gpu(action: str, image: str) -> str:
+    """Return a composite action that runs `image` with GPUs; "" builds the repository's own.
+
+    Args:
+        action: the text of action.yml.
+        image: its name in a registry, or in the daemon.
+    """
+    inputs, outputs = _block(action, "inputs"), _block(action, "outputs")
+    names = re.findall(r"^  (\w+):$", inputs, re.MULTILINE)
+    environment = "\n".join(f"        INPUT_{name.upper()}: ${{{{ inputs.{name} }}}}" for name in names)
+    return (
+        f"{_GENERATED}"
+        "name: Model Navigator, GPU\n"
+        "description: Model Navigator for runners whose Docker daemon gives GPUs to those alone that ask for them.\n"
+        "author: Model Navigator contributors\n\n"
+        f"inputs:\n{inputs.rstrip()}\n{_GPU_INPUTS.format(image=image)}\n"
+        f"outputs:\n{_valued(outputs)}\n"
+        f"{_GPU_RUNS.format(environment=environment, upload=_UPLOAD)}"
+    )
+
+
+def named(action: str, image: str) -> str:
+    """Return a Docker action that runs `image`: `docker://` and its name, or the path of a Dockerfile."""
+    return re.sub(r"^  image: .*", f"  image: {image}", action, count=1, flags=re.MULTILINE)
+
+
+def _block(action: str, name: str) -> str:
+    found = re.search(rf"^{name}:\n((?:(?:  .*)?\n)+)", action, re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"action.yml has no block `{name}:`")
+    return found[1]
+
+
+def _valued(outputs: str) -> str:
+    parts = re.split(r"^  (\w+):\n", outputs.rstrip() + "\n", flags=re.MULTILINE)[1:]
+    lines = []
+    for name, about in zip(parts[::2], parts[1::2], strict=True):
+        value = _UPLOADED.get(name, f"run.outputs.{name}")
+        lines.append(f"  {name}:\n{about}    value: ${{{{ steps.{value} }}}}\n")
+    return "".join(lines)
+
+
+def files(image: str, slim_image: str) -> dict[Path, str]:
+    """Return the texts of the actions below the working directory.
+
+    Args:
+        image: what they run; "" leaves action.yml as it is, and lets the others build the Dockerfile.
+        slim_image: what slim/ runs.
+    """
+    path = Path("action.yml")
+    action = path.read_text(encoding="utf-8")
+    if image:
+        action = named(action, f"docker://{image}")
+    return {
+        path: action,
+        Path("convert/action.yml"): _GENERATED + (action if image else named(action, _DOCKERFILE)),
+        Path("slim/action.yml"): slim(action, slim_image),
+        Path("gpu/action.yml"): gpu(action, image),
+    }
+
+
+def write(image: str, slim_image: str) -> None:
+    """Write what `files` returns."""
+    for path, text in files(image, slim_image).items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def main() -> int:
+    """Write the actions below the working directory, the repository's root."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", default="")
+    parser.add_argument("--slim", default=DEVELOPMENT_SLIM)
+    arguments = parser.parse_args()
+    write(arguments.image, arguments.slim)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
