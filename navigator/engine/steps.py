@@ -36,7 +36,7 @@ from navigator.samples import storage as arrays
 from navigator.samples.shapes import profile_of
 from navigator.verify import polygraphy_json as dumps
 from navigator.verify.compare import verify
-from navigator.verify.tolerances import explicable, tolerances
+from navigator.verify.tolerances import rounding_limit, tolerances
 from navigator.workers.local.pool import Outcome, Task, TaskResult, Workers
 
 # Base64 text of 64 MiB of arrays is about 90 MB a file: enough to look into a mismatch, small enough to upload.
@@ -304,7 +304,9 @@ def _judged(
         message = f"converted, but {actual if isinstance(actual, str) else expected}"
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
     allowed = tolerances(model, step.precision, expected)
-    verdict = verify(expected, actual, atol=allowed.atol, rtol=allowed.rtol, explicable=explicable(step.precision))
+    verdict = verify(
+        expected, actual, atol=allowed.atol, rtol=allowed.rtol, rounding_limit=rounding_limit(step.precision)
+    )
     properties = verified.output_model.properties
     notes = [_unstable(reference.unstable)] if reference.unstable else []
     notes += [

@@ -6,51 +6,22 @@ failed; there is no third outcome.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Mapping
 
 import numpy as np
 
 from navigator.errors import ConfigurationError
-from navigator.records import Comparison, Tolerances, Verdict, WorstElement
-from navigator.verify.differences import Tally, bounded, needed_atol, tally, variation
+from navigator.records import Comparison, Verdict, WorstElement
+from navigator.verify.differences import Tally, bounded, tally
+from navigator.verify.outputs import ComparedOutput, Outputs, tolerance_of
+from navigator.verify.suggestions import suggest
+from navigator.verify.weaknesses import unknown_names, weak_proof
 
-Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 Plain = float | int | bool | str
 
-_DEFAULT_TOLERANCE = 1e-5
-
-# Relative tolerances that a suggestion may use. Wider than a hundredth is no rounding of any precision in use.
-_SUGGESTED_RTOL = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 # An error of this part of the range of all values is not explained by rounding.
-_EXPLICABLE = 0.05
-
-# Outputs that vary by less than this part of their magnitude are as good as constant.
-_CONSTANT = 1e-6
-
-_REMEDY = "give samples or value_ranges that make it differ"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Output:
-    """One output: its pairs of arrays that can be compared, what was found in them, and its tolerances."""
-
-    name: str
-    atol: float
-    rtol: float
-    pairs: tuple[tuple[str, np.ndarray, np.ndarray], ...]
-    found: Tally
-    problem: str
-
-    @property
-    def magnitude(self) -> float:
-        return max(abs(self.found.low), abs(self.found.high))
-
-    @property
-    def spread(self) -> float:
-        return self.found.high - self.found.low
+_ROUNDING_LIMIT = 0.05
 
 
 def verify(
@@ -59,7 +30,7 @@ def verify(
     *,
     atol: Mapping[str, float],
     rtol: Mapping[str, float],
-    explicable: float = _EXPLICABLE,
+    rounding_limit: float = _ROUNDING_LIMIT,
 ) -> Verdict:
     """Compare an artifact's outputs with the source model's, sample by sample, output by output.
 
@@ -72,7 +43,7 @@ def verify(
         outputs: the artifact's, for the same samples in the same order.
         atol: absolute tolerance by output name, "" for all others; 1e-5 where neither says.
         rtol: relative tolerance, likewise.
-        explicable: an error of more than this part of the range of all values gets no tolerances suggested.
+        rounding_limit: an error of more than this part of the range of all values gets no tolerances suggested.
 
     Raises:
         ConfigurationError: a tolerance is negative or not finite, so that nothing could fail, or nothing pass.
@@ -82,14 +53,15 @@ def verify(
     extra = [name for name in _names(outputs) if name not in names]
     unlike = _unlike_samples(reference, outputs)
     found = [
-        _compare(name, reference, outputs, _entry(atol, name), _entry(rtol, name), unlike) for name in [*names, *extra]
+        _compare(name, reference, outputs, tolerance_of(atol, name), tolerance_of(rtol, name), unlike)
+        for name in [*names, *extra]
     ]
-    warnings = list(_unknown_names(names, atol, rtol))
-    suggested, unexplained = _suggest(found, atol, rtol, explicable)
+    warnings = list(unknown_names(names, atol, rtol))
+    suggested, unexplained = suggest(found, atol, rtol, rounding_limit)
     warnings += unexplained
     for output in found:
         if not output.problem:
-            warnings += _little_proof(output)
+            warnings += weak_proof(output)
     if not names:
         warnings.append("the source model gave no outputs: nothing was compared")
     return Verdict(
@@ -110,10 +82,6 @@ def _check_tolerances(atol: Mapping[str, float], rtol: Mapping[str, float]) -> N
                 raise ConfigurationError(f"{key} of {where} is {value}", "write a finite number of at least 0")
 
 
-def _entry(entries: Mapping[str, float], name: str) -> float:
-    return entries.get(name, entries.get("", _DEFAULT_TOLERANCE))
-
-
 def _names(outputs: Outputs) -> list[str]:
     return list(dict.fromkeys(name for _, arrays in outputs for name in arrays))
 
@@ -128,7 +96,9 @@ def _unlike_samples(reference: Outputs, outputs: Outputs) -> str:
     )
 
 
-def _compare(name: str, reference: Outputs, outputs: Outputs, atol: float, rtol: float, unlike_samples: str) -> _Output:
+def _compare(
+    name: str, reference: Outputs, outputs: Outputs, atol: float, rtol: float, unlike_samples: str
+) -> ComparedOutput:
     """Go through all samples of one output; the first problem is told, and how many samples have one."""
     found = Tally()
     pairs: list[tuple[str, np.ndarray, np.ndarray]] = []
@@ -144,7 +114,7 @@ def _compare(name: str, reference: Outputs, outputs: Outputs, atol: float, rtol:
             problems.append(problem)
     more = f" (and in {len(problems) - 1} more of {len(reference)} samples)" if len(problems) > 1 else ""
     problem = problems[0] + more if problems else ""
-    return _Output(name=name, atol=atol, rtol=rtol, pairs=tuple(pairs), found=found, problem=problem)
+    return ComparedOutput(name=name, atol=atol, rtol=rtol, pairs=tuple(pairs), found=found, problem=problem)
 
 
 def _incomparable(
@@ -186,7 +156,7 @@ def _non_finite(found: Tally, sample: str, reference: np.ndarray, value: np.ndar
     return ""
 
 
-def _comparison(output: _Output, samples: int) -> Comparison:
+def _comparison(output: ComparedOutput, samples: int) -> Comparison:
     found = output.found
     at = found.first_non_finite or (found.worst if found.max_abs_error else None)
     worst = None
@@ -219,92 +189,3 @@ def _plain(value: object) -> Plain:
     if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)
-
-
-# What would pass
-
-
-def _suggest(
-    outputs: Sequence[_Output], atol: Mapping[str, float], rtol: Mapping[str, float], explicable: float
-) -> tuple[Tolerances | None, list[str]]:
-    """Return tolerances with which all outputs pass, or None, and a sentence for each output that has none."""
-    failed = [output for output in outputs if output.problem or output.found.mismatched]
-    tightest = {output.name: _tightest(output, explicable) for output in failed if not output.problem}
-    warnings = [
-        f"{output.name!r}: errors reach {output.found.max_abs_error:.3g}, large against the outputs' own spread "
-        f"{_range(output)}: no tolerance makes this meaningful, the artifact computes something else"
-        for output in failed
-        if not output.problem and tightest[output.name] is None
-    ]
-    explained = {name: pair for name, pair in tightest.items() if pair is not None}
-    if not failed or len(explained) < len(failed):
-        return None, warnings
-    names = {output.name for output in outputs}
-    # The entry for all others, unless there are none.
-    rest = [{} if "" not in each and names <= set(each) else {"": _entry(each, "")} for each in (atol, rtol)]
-    kept = [
-        others | {name: each for name, each in entries.items() if name in names}
-        for others, entries in zip(rest, (atol, rtol), strict=True)
-    ]
-    return Tolerances(
-        atol=kept[0] | {name: pair[0] for name, pair in explained.items()},
-        rtol=kept[1] | {name: pair[1] for name, pair in explained.items()},
-    ), warnings
-
-
-def _tightest(output: _Output, explicable: float) -> tuple[float, float] | None:
-    """Return the (atol, rtol) that lets the least through on average and with which every element matches."""
-    found = output.found
-    scale = output.spread or output.magnitude
-    if not found.max_abs_error <= explicable * scale:
-        return None
-    rtols = sorted({*_SUGGESTED_RTOL, min(output.rtol, max(_SUGGESTED_RTOL))})
-    needed = [needed_atol(left, right, rtols) for _, left, right in output.pairs]
-    choices = [(_round_up(max(atols)), rtol) for rtol, *atols in zip(rtols, *needed, strict=True)]
-    usual = bounded(found.magnitude_sum / found.compared)
-    return min(
-        (choice for choice in choices if math.isfinite(choice[0])),
-        key=lambda choice: choice[0] + choice[1] * usual,
-        default=None,
-    )
-
-
-def _round_up(value: float) -> float:
-    """Return the next number of two significant digits that is not below `value`."""
-    rounded = Decimal(f"{value:.1e}")
-    if float(rounded) < value:
-        rounded += Decimal((0, (1,), int(rounded.as_tuple().exponent)))
-    return float(rounded)
-
-
-# Where a pass proves little
-
-
-def _unknown_names(names: Sequence[str], atol: Mapping[str, float], rtol: Mapping[str, float]) -> Iterator[str]:
-    for key, entries in (("atol", atol), ("rtol", rtol)):
-        unknown = [repr(name) for name in entries if name and name not in names]
-        if unknown and names:
-            yield f"{key} names {', '.join(unknown)}, which is no output; outputs: {', '.join(names)}"
-
-
-def _little_proof(output: _Output) -> Iterator[str]:
-    tolerance = output.atol + output.rtol * output.magnitude
-    if output.found.total > 1 and output.spread == 0:
-        yield f"{output.name!r} is {output.found.low:g} everywhere: that it matches proves little; {_REMEDY}"
-        return
-    wide = output.found.total > 1 and tolerance >= output.spread
-    if wide:
-        yield (
-            f"{output.name!r}: the tolerance (atol {output.atol:g}, rtol {output.rtol:g}) is wider than its whole "
-            f"range {_range(output)}: every model of that range passes"
-        )
-    constant = _CONSTANT * output.magnitude
-    enough = constant if wide else max(constant, tolerance)
-    varies = variation([left for _, left, _ in output.pairs], enough)
-    if varies is not None and varies <= enough:
-        against = f"at values up to {output.magnitude:.3g}" if varies <= constant else "less than its tolerance"
-        yield f"{output.name!r} hardly depends on the inputs: it varies by {varies:.2g}, {against}; {_REMEDY}"
-
-
-def _range(output: _Output) -> str:
-    return f"[{output.found.low:.6g}, {output.found.high:.6g}]"

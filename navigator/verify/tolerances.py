@@ -47,7 +47,7 @@ def tolerances(model: ModelConfig, precision: Precision, reference: Outputs) -> 
     return Tolerances(atol=atol, rtol=rtol)
 
 
-def explicable(precision: Precision) -> float:
+def rounding_limit(precision: Precision) -> float:
     """Return the part of the range of all values up to which an error may be rounding to `precision`."""
     return _EXPLICABLE[precision]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from navigator.records import ModelConfig, Precision, Tolerances
-from navigator.verify.tolerances import explicable, tolerances
+from navigator.verify.tolerances import rounding_limit, tolerances
 
 REFERENCE = [
     ("min", {"logits": np.array([[-4.0, 0.0]], "float32"), "best": np.array([1])}),
@@ -51,4 +51,4 @@ def test_an_output_without_a_finite_value_has_no_range() -> None:
 
 
 def test_int8_may_be_further_off_before_it_is_something_else() -> None:
-    assert explicable(Precision.FP32) == explicable(Precision.FP16) < explicable(Precision.INT8) < 0.5
+    assert rounding_limit(Precision.FP32) == rounding_limit(Precision.FP16) < rounding_limit(Precision.INT8) < 0.5

@@ -1,0 +1,65 @@
+"""The tightest tolerances with which a mismatch would have passed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from navigator.records import Tolerances
+from navigator.verify.differences import bounded, needed_atol
+from navigator.verify.outputs import ComparedOutput, range_of, tolerance_of
+
+# Relative tolerances that a suggestion may use. Wider than a hundredth is no rounding of any precision in use.
+_SUGGESTED_RTOL = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+
+
+def suggest(
+    outputs: Sequence[ComparedOutput], atol: Mapping[str, float], rtol: Mapping[str, float], rounding_limit: float
+) -> tuple[Tolerances | None, list[str]]:
+    """Return tolerances with which all outputs pass, or None, and a sentence for each output that has none."""
+    failed = [output for output in outputs if output.problem or output.found.mismatched]
+    tightest = {output.name: _tightest(output, rounding_limit) for output in failed if not output.problem}
+    warnings = [
+        f"{output.name!r}: errors reach {output.found.max_abs_error:.3g}, large against the outputs' own spread "
+        f"{range_of(output)}: no tolerance makes this meaningful, the artifact computes something else"
+        for output in failed
+        if not output.problem and tightest[output.name] is None
+    ]
+    explained = {name: pair for name, pair in tightest.items() if pair is not None}
+    if not failed or len(explained) < len(failed):
+        return None, warnings
+    names = {output.name for output in outputs}
+    # The entry for all others, unless there are none.
+    rest = [{} if "" not in each and names <= set(each) else {"": tolerance_of(each, "")} for each in (atol, rtol)]
+    kept = [
+        others | {name: each for name, each in entries.items() if name in names}
+        for others, entries in zip(rest, (atol, rtol), strict=True)
+    ]
+    return Tolerances(
+        atol=kept[0] | {name: pair[0] for name, pair in explained.items()},
+        rtol=kept[1] | {name: pair[1] for name, pair in explained.items()},
+    ), warnings
+
+
+def _tightest(output: ComparedOutput, rounding_limit: float) -> tuple[float, float] | None:
+    """Return the (atol, rtol) that lets the least through on average and with which every element matches."""
+    found = output.found
+    scale = output.spread or output.magnitude
+    if not found.max_abs_error <= rounding_limit * scale:
+        return None
+    rtols = sorted({*_SUGGESTED_RTOL, min(output.rtol, max(_SUGGESTED_RTOL))})
+    needed = [needed_atol(left, right, rtols) for _, left, right in output.pairs]
+    choices = [(_round_up(max(atols)), rtol) for rtol, *atols in zip(rtols, *needed, strict=True)]
+    usual = bounded(found.magnitude_sum / found.compared)
+    return min(
+        (choice for choice in choices if math.isfinite(choice[0])),
+        key=lambda choice: choice[0] + choice[1] * usual,
+        default=None,
+    )
+
+
+def _round_up(value: float) -> float:
+    """Return the next number of two significant digits that is not below `value`."""
+    rounded = Decimal(f"{value:.1e}")
+    if float(rounded) < value:
+        rounded += Decimal((0, (1,), int(rounded.as_tuple().exponent)))
+    return float(rounded)
