@@ -1,8 +1,27 @@
 """Why a machine cannot run something, and what would change that."""
 
+import re
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 
 from navigator.records import Host
+
+# Set to True once the release workflow has published to PyPI. Until then the name is anybody's to register there, and
+# nobody may be told to install it.
+ON_PYPI = False
+
+PROJECT = "model-navigator"
+REPOSITORY = "org/model-navigator"
+
+# Only the images of the action have this file.
+_IMAGE_ENTRYPOINT = Path("/opt/model-navigator/entrypoint.py")
+_OTHER_IMAGE = (
+    f"use an image that includes it: the action {REPOSITORY} instead of {REPOSITORY}/slim, "
+    f"or ghcr.io/{REPOSITORY}:v1 in docker run"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +43,29 @@ def missing(distributions: tuple[str, ...], extra: str, host: Host) -> Unavailab
     absent = [name for name in distributions if name not in host.versions]
     if not absent:
         return None
-    return Unavailable(
-        reason=f"not installed: {', '.join(absent)}",
-        remedy=f"pip install 'model-navigator[{extra}]'",
-    )
+    return Unavailable(reason=f"not installed: {', '.join(absent)}", remedy=how_to_install(absent, extra))
+
+
+def how_to_install(distributions: Iterable[str], extra: str) -> str:
+    """Return what to do to get `distributions`: a `pip` command, or another image inside an image of the action.
+
+    Args:
+        distributions: PyPI names.
+        extra: the extra of this project that lists them, with the versions that work.
+    """
+    if _IMAGE_ENTRYPOINT.is_file():
+        return _OTHER_IMAGE
+    if ON_PYPI:
+        return f"pip install {shlex.quote(f'{PROJECT}[{extra}]')}"
+    specifiers = _specifiers(extra)
+    return f"pip install {shlex.join(name + specifiers.get(name, '') for name in distributions)}"
+
+
+def _specifiers(extra: str) -> dict[str, str]:
+    """Return the version specifiers of the requirements of `extra`; none where this project is not installed."""
+    try:
+        requirements = metadata.requires(PROJECT) or ()
+    except metadata.PackageNotFoundError:
+        return {}
+    found = (re.fullmatch(r"([\w.-]+)(.*); extra == '([\w-]+)'", each) for each in requirements)
+    return {each[1]: each[2] for each in found if each and each[3] == extra}

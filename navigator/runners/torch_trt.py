@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
+from navigator.frameworks.availability import how_to_install
 from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, describe, parameters
@@ -142,7 +143,8 @@ def imported() -> _Module:
     except Exception as error:
         raise StepError(
             f"Torch-TensorRT cannot be imported: {torch_values.reason(error)}",
-            "install the torch and the TensorRT that it was built for: pip install 'model-navigator[torch-trt]'",
+            "install it with the torch and the TensorRT that it was built for: "
+            + how_to_install(("torch-tensorrt",), "torch-trt"),
         ) from error
 
 

@@ -465,7 +465,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
     assert "; then install the NVIDIA driver" in found.remedy
     absent = edge.unavailable(host(gpu=True))
     assert absent is not None
-    assert (absent.reason, absent.remedy) == ("not installed: tensorflow", "pip install 'model-navigator[tf-trt]'")
+    assert (absent.reason, absent.remedy) == ("not installed: tensorflow", "pip install 'tensorflow<2.18,>=2.16'")
     assert edge.unavailable(host(gpu=True, tensorflow="2.17.1")) is None
 
 

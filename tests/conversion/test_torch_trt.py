@@ -496,7 +496,7 @@ def test_a_library_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
     with pytest.raises(StepError, match="Torch-TensorRT cannot be imported: ") as refusal:
         edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES))
-    assert refusal.value.hint.endswith("pip install 'model-navigator[torch-trt]'")
+    assert refusal.value.hint.endswith("pip install 'torch-tensorrt<2.13,>=2.6'")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -625,9 +625,9 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         "not installed: torch-tensorrt, tensorrt; torch here is a CPU build; no NVIDIA GPU is visible here"
     )
     assert found.remedy == (
-        "pip install 'model-navigator[torch-trt]'; then install torch from PyPI, which is built for CUDA; then install "
-        "the NVIDIA driver, until nvidia-smi lists the GPU; in a container, make the NVIDIA runtime Docker's default "
-        "or start it with --gpus all; in a workflow, use the GPU variant of the action on a runner that has one"
+        "pip install 'torch-tensorrt<2.13,>=2.6' tensorrt; then install torch from PyPI, which is built for CUDA; then "
+        "install the NVIDIA driver, until nvidia-smi lists the GPU; in a container, make the NVIDIA runtime Docker's "
+        "default or start it with --gpus all; in a workflow, use the GPU variant of the action on a runner that has one"
     )
     assert edge.unavailable(host(gpu=True, torch="2.12.0", torch_tensorrt="2.12.0", tensorrt="10.16.1")) is None
 

@@ -337,10 +337,10 @@ def test_what_a_machine_lacks_is_said_with_its_remedy() -> None:
     assert no_package is not None
     assert (no_package.reason, no_package.remedy) == (
         "not installed: tensorrt",
-        "pip install 'model-navigator[tensorrt]'",
+        "pip install 'tensorrt>=10.0'",
     )
     assert rtx is not None
-    assert rtx.remedy == "pip install 'model-navigator[tensorrt-rtx]'"
+    assert rtx.remedy == "pip install 'tensorrt-rtx-cu13>=1.4'"
     assert ONNX_TO_TRT.unavailable(host(GPU, tensorrt="11", polygraphy="1")) is None
     # It needs no GPU to build.
     assert ONNX_TO_TRT_RTX.unavailable(host(tensorrt_rtx_cu13="1", polygraphy="1")) is None

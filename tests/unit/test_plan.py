@@ -292,12 +292,12 @@ def test_a_model_that_is_served_on_the_cpu_only_needs_no_engine() -> None:
     assert found["trt_fp32"].reason == "trt needs a GPU, and engine_count_per_device names only the CPU"
 
 
-def test_a_missing_framework_names_the_extra_that_brings_it() -> None:
+def test_a_missing_framework_is_named_with_the_command_that_installs_it() -> None:
     cell = next(cell for cell in planned(model(Format.TF_SAVEDMODEL), BARE).cells if cell.label == "onnx_op14")
 
     assert State.UNAVAILABLE is cell.state
     assert "tensorflow" in cell.reason
-    assert cell.remedy == "pip install 'model-navigator[tensorflow]'"
+    assert cell.remedy == "pip install 'tensorflow>=2.16'"
 
 
 def test_exports_are_raised_from_every_lower_opset_lowest_first() -> None:

@@ -89,7 +89,7 @@ def test_without_its_package_its_cells_say_how_to_get_it(tmp_path: Path) -> None
     cell = plan(RunConfig(models=(config(tmp_path / "toy.onnx"),)), host()).models[0].cells[0]
 
     assert (cell.state, cell.reason) == (State.UNAVAILABLE, "not installed: shout")
-    assert cell.remedy == "pip install 'model-navigator[shout]'"
+    assert cell.remedy == "pip install shout"
 
 
 def test_the_versions_of_its_packages_are_part_of_the_identity(tmp_path: Path) -> None:
