@@ -41,6 +41,8 @@ def load(path: Path) -> dict[str, ModelConfig]:
 
 def cells(model: ModelConfig) -> Iterator[Cell]:
     """Yield the cells of a model, opsets in ascending order."""
+    assert not isinstance(model.target_formats, str), "the file names its formats"
+    assert not isinstance(model.onnx_opsets, str), "the file names its opsets"
     for target in model.target_formats:
         if target is Format.ONNX:
             yield from (Cell(target=target, opset=opset) for opset in sorted(model.onnx_opsets))

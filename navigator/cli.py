@@ -150,7 +150,7 @@ def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
     run = _load(namespace)
     host = _host(run)
     plan = _shard(_planned(run, host, namespace), namespace.shard)
-    notes = (*config.notes(run), *(f"{each.config.model_name}: {note}" for each in plan.models for note in each.notes))
+    notes = (*run.notes, *(f"{each.config.model_name}: {note}" for each in plan.models for note in each.notes))
     command = f"model-navigator {shlex.join(_reproducing(arguments))}"
     with Workspace(run.workspace_path, clean=run.override_workspace) as workspace:
         return convert(plan, run, host, workspace, notes=notes, command=command, started=started, shard=namespace.shard)

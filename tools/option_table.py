@@ -41,10 +41,11 @@ def _names(option: Option) -> str:
 
 
 def _type(option: Option) -> str:
+    auto = "`auto`, or " if option.auto else ""
     if not option.choices:
-        return _TYPES[option.notation]
+        return auto + _TYPES[option.notation]
     one_of = ", ".join(f"`{choice}`" for choice in option.choices)
-    return ("list of " if option.notation == "choices" else "") + one_of
+    return auto + ("list of " if option.notation == "choices" else "") + one_of
 
 
 def _default(option: Option) -> str:

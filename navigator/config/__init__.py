@@ -4,7 +4,7 @@ Gives frozen records or every problem at once. Imports no numpy and no framework
 """
 
 from navigator.config.arguments import HelpFormatter, add_allow_outside, add_file, add_filters, add_options, overrides
-from navigator.config.load import load, notes
+from navigator.config.load import load
 from navigator.config.model_format import detect_format
 from navigator.config.problems import InvalidConfigurationError, Problem
 from navigator.config.schema import schema_path
@@ -19,7 +19,6 @@ __all__ = [
     "add_options",
     "detect_format",
     "load",
-    "notes",
     "overrides",
     "schema_path",
 ]

@@ -102,7 +102,8 @@ def load(
     model_data = [_resolve(context, place, given) for given, place in models]
     check_run(run.values, run_data, [given.values for given, _ in models], model_data, problems)
     problems.check()
-    return from_data(RunConfig, {**run_data, "config_path": path and str(path), "models": model_data})
+    notes = _unused([given.values for given, _ in models])
+    return from_data(RunConfig, {**run_data, "config_path": path and str(path), "models": model_data, "notes": notes})
 
 
 def _read_file(context: _Context) -> _Written:
@@ -164,7 +165,7 @@ def _resolve(context: _Context, place: Place, given: Section) -> dict[str, Any]:
     if "tensorrt_plugins" in values:
         check_plugins(values["tensorrt_plugins"], [Path(each) for each in data["tensorrt_plugins"]], context.problems)
     config_path = None if place.path is None else str(context.config_path)
-    return {**data, "given": list(values), "line": place.line, "config_path": config_path}
+    return {**data, "line": place.line, "config_path": config_path}
 
 
 def _note_absent(context: _Context, place: Place, key: str) -> None:
@@ -238,8 +239,11 @@ def _annotation(
     return read_section(entries, problems, forbidden=others).values
 
 
-def notes(run: RunConfig) -> tuple[str, ...]:
+def _unused(models: Sequence[Mapping[str, Value]]) -> list[str]:
     """Return a sentence for each option that somebody gave although `convert` does nothing with it."""
     unused = [option.key for option in options().values() if option.unused]
-    given = {key for model in run.models for key in model.given}
-    return tuple(f"{key} is accepted, but convert does nothing with it" for key in unused if key in given)
+    return [
+        f"{key} is accepted, but convert does nothing with it"
+        for key in unused
+        if any(key in values for values in models)
+    ]

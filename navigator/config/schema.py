@@ -24,10 +24,16 @@ COMMAND_LINE_ONLY = "command line"
 _SCOPES = {"model_options": MODEL, "run_options": RUN, "command_line_options": COMMAND_LINE_ONLY}
 _LONGEST_KEY = 64
 
+AUTO = "auto"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """One key of the schema. `choices` and `choice_aliases` are empty where any value of the type will do."""
+    """One key of the schema.
+
+    `choices` and `choice_aliases` are empty if any value of the type will do. A list with `auto` may be the word
+    `auto` instead.
+    """
 
     key: str
     scope: str
@@ -39,6 +45,7 @@ class Option:
     argument: str
     expects: str
     nullable: bool
+    auto: bool
     unused: bool
     choices: tuple[str, ...]
     choice_aliases: Mapping[str, str]
@@ -162,6 +169,7 @@ def _option(key: str, scope: str, described: Mapping[str, Any], aliases: tuple[s
         argument=described["x-argument"],
         expects=described.get("x-expects", ""),
         nullable="default" in described and described["default"] is None,
+        auto=any(each.get("const") == AUTO for each in described.get("anyOf", ())),
         unused=described.get("x-unused", False),
         choices=_choices(described) if described["x-notation"] in ("choice", "choices") else (),
         choice_aliases=described.get("x-choice-aliases", {}),
@@ -187,7 +195,7 @@ def _leaves(error: "ValidationError") -> Iterator["ValidationError"]:
     for each in error.context:
         branches.setdefault(each.schema_path[0], []).append(each)
     for errors in branches.values():
-        if not any(each.validator in ("type", "enum") and not each.path for each in errors):
+        if not any(each.validator in ("type", "enum", "const") and not each.path for each in errors):
             for each in errors:
                 yield from _leaves(each)
             return

@@ -12,6 +12,7 @@ from navigator.config import tensors, values
 from navigator.config.checks import Value
 from navigator.config.problems import COMMAND_LINE, Problems, quote
 from navigator.config.schema import (
+    AUTO,
     COMMAND_LINE_ONLY,
     MODEL,
     RUN,
@@ -161,6 +162,8 @@ def _read(option: Option, entry: Entry, problems: Problems) -> Value | None:
             reading.wrong(entry.place, "has no value", f"remove the key, or {reading.example(entry.place)}")
             return None
         data = None
+    elif option.auto and values.is_word(entry.value, AUTO):
+        data = AUTO
     else:
         data = _READERS[option.notation](reading, entry.value)
         if data is None:

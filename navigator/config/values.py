@@ -138,6 +138,13 @@ def is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.kind == "null"
 
 
+def is_word(node: Node, word: str) -> bool:
+    """Tell whether `word` is written alone; the command line gives it as a list of one."""
+    if isinstance(node, Items) and len(node.nodes) == 1:
+        node = node.nodes[0]
+    return isinstance(node, Scalar) and node.text.strip() == word
+
+
 def pieces(node: Scalar) -> Iterator[Scalar]:
     """Split `a=1,3 b=2` at its spaces, keeping spaces after commas together."""
     for text in re.sub(r"\s*,\s*", ",", node.text).split():

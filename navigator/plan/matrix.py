@@ -1,6 +1,6 @@
 """The matrix formats x opsets x modes x precisions, before applicability. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from navigator.records import (
     Configuration,
@@ -9,8 +9,18 @@ from navigator.records import (
     PrecisionMode,
 )
 
-# torch.onnx writes opset 18 whatever lower one it is asked for, so the design document's 14 is no default for it.
-_TORCH_EXPORT_OPSETS = (18,)
+# What `target_formats: auto` and `onnx_opsets: auto` stand for.
+_FORMATS = (
+    Format.TF_TRT,
+    Format.TF_SAVEDMODEL,
+    Format.ONNX,
+    Format.TRT,
+    Format.TORCHSCRIPT,
+    Format.TORCH_TRT,
+)
+# torch.onnx writes opset 18 whatever lower one it is asked for; an ONNX file keeps its own (None).
+_OPSETS: Mapping[Format, int | None] = {Format.ONNX: None, Format.TORCH_EXPORT: 18}
+_OPSET = 14
 
 
 # Engines of strongly typed networks: their precision is the ONNX graph's, made by a step of its own.
@@ -27,7 +37,7 @@ def configurations(model: ModelConfig, opsets: Sequence[int | None]) -> Iterator
     """
     mode = model.tensorrt_precisions_mode
     modes = (PrecisionMode.HIERARCHY, PrecisionMode.SINGLE) if mode is PrecisionMode.MIXED else (mode,)
-    for target in model.target_formats:
+    for target in formats_of(model):
         if target is Format.ONNX:
             for opset in opsets:
                 yield Configuration(target_format=target, onnx_opset=opset)
@@ -45,11 +55,14 @@ def configurations(model: ModelConfig, opsets: Sequence[int | None]) -> Iterator
             yield Configuration(target_format=target)
 
 
+def formats_of(model: ModelConfig) -> tuple[Format, ...]:
+    """Return the target formats of `model`."""
+    return _FORMATS if isinstance(model.target_formats, str) else model.target_formats
+
+
 def opsets_of(model: ModelConfig) -> tuple[int | None, ...]:
-    """Return the opsets to ask for; None keeps an ONNX source at its own opset unless the user named others."""
-    if "onnx_opsets" not in model.given:
-        if model.model_format is Format.ONNX:
-            return (None,)
-        if model.model_format is Format.TORCH_EXPORT:
-            return _TORCH_EXPORT_OPSETS
-    return model.onnx_opsets
+    """Return the opsets of `model`; None keeps an ONNX source at its own."""
+    if not isinstance(model.onnx_opsets, str):
+        return model.onnx_opsets
+    source = model.model_format
+    return (_OPSETS.get(source, _OPSET) if source is not None else _OPSET,)

@@ -11,6 +11,7 @@ from navigator.converters.protocol import Converter
 from navigator.errors import ConfigurationError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.gpu import no_gpu
+from navigator.plan.matrix import formats_of
 from navigator.records import Device, Format, Gpu, Host, LaunchMode, ModelConfig, Step
 from navigator.runners import RUNNERS
 
@@ -50,7 +51,7 @@ def needs_docker(model: ModelConfig) -> bool:
     return in_container(model, None) or any(
         in_container(model, converter)
         for converter in CONVERTERS.values()
-        if converter.SOURCE is model.model_format and converter.TARGET in model.target_formats
+        if converter.SOURCE is model.model_format and converter.TARGET in formats_of(model)
     )
 
 
@@ -65,10 +66,10 @@ def framework_image(model: ModelConfig, source: Format) -> str:
 def in_container(model: ModelConfig, converter: Converter | None) -> bool:
     """Tell whether a converter (None: the source model) runs in the framework's container.
 
-    `launch_mode: docker` takes all there but for TensorRT for RTX, which no framework's container has; left out, only
-    what this environment cannot have is there.
+    `launch_mode: docker` runs everything there but TensorRT for RTX, which no framework's container has; `auto` only
+    what this environment cannot have.
     """
-    if "launch_mode" not in model.given:
+    if model.launch_mode is LaunchMode.AUTO:
         return converter is not None and converter.IN_CONTAINER
     return model.launch_mode is LaunchMode.DOCKER and (converter is None or converter.TARGET is not Format.TRT_RTX)
 

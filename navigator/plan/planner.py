@@ -84,7 +84,7 @@ def _with_intermediates(cells: tuple[Cell, ...], steps: dict[str, Step]) -> tupl
 def _cell(
     model: ModelConfig, source: Format, configuration: Configuration, route: tuple[Edge, ...] | None, host: Host
 ) -> Cell:
-    requested = "target_formats" in model.given
+    requested = model.target_formats != "auto"
     target = configuration.target_format
     if route is None:
         segment = str(target) if configuration.precision is None else engine_options(model, configuration)[0]

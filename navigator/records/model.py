@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
+
+# What an option says where the program chooses.
+Auto = Literal["auto"]
 
 
 class Format(StrEnum):
@@ -36,8 +40,9 @@ class PrecisionMode(StrEnum):
 
 
 class LaunchMode(StrEnum):
-    """Where the workers run."""
+    """Where the workers run; `auto`: in a container only what this environment cannot have."""
 
+    AUTO = "auto"
     LOCAL = "local"
     DOCKER = "docker"
 
@@ -83,8 +88,7 @@ class ModelConfig:
     """One model of a navigator.yaml with every default applied. Fields are the keys of the schema.
 
     Paths are absolute. `atol`, `rtol`, `value_ranges` and `dtypes` map a tensor's name, or "" for the default
-    entry, to its value. `given` holds the keys that the user wrote, as opposed to defaults; `line` is where the
-    model stands in `config_path`.
+    entry, to its value. `line` is where the model is in `config_path`. What "auto" means is the plan's matter.
     """
 
     model_name: str
@@ -100,20 +104,13 @@ class ModelConfig:
     framework_docker_image: str | None = None
     triton_docker_image: str | None = None
     override_conversion_container: bool = False
-    launch_mode: LaunchMode = LaunchMode.DOCKER
+    launch_mode: LaunchMode = LaunchMode.AUTO
     gpus: tuple[str, ...] = ("all",)
     random_seed: int = 0
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
-    target_formats: tuple[Format, ...] = (
-        Format.TF_TRT,
-        Format.TF_SAVEDMODEL,
-        Format.ONNX,
-        Format.TRT,
-        Format.TORCHSCRIPT,
-        Format.TORCH_TRT,
-    )
-    onnx_opsets: tuple[int, ...] = (14,)
+    target_formats: tuple[Format, ...] | Auto = "auto"
+    onnx_opsets: tuple[int, ...] | Auto = "auto"
     tensorrt_precisions: tuple[Precision, ...] = (Precision.FP16, Precision.FP32)
     tensorrt_precisions_mode: PrecisionMode = PrecisionMode.HIERARCHY
     tensorrt_explicit_precision: bool = False
@@ -135,14 +132,14 @@ class ModelConfig:
     dtypes: Mapping[str, str] = field(default_factory=dict)
     samples: tuple[Path, ...] = ()
     engine_count_per_device: Mapping[str, int] = field(default_factory=dict)
-    given: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
     """A whole run: the options that concern all models, and the models.
 
-    `cache_path` is None when the cache is off. `memory_limit_bytes` None means what the machine has.
+    `cache_path` is None when the cache is off. `memory_limit_bytes` None means what the machine has. `notes` are
+    sentences about options that somebody gave and `convert` does nothing with.
     """
 
     models: tuple[ModelConfig, ...]
@@ -157,3 +154,4 @@ class RunConfig:
     timeout_seconds: float = 3600.0
     memory_limit_bytes: int | None = None
     fail_on_unverified: bool = False
+    notes: tuple[str, ...] = ()

@@ -70,7 +70,6 @@ def test_resnet_without_suffix(tmp_path: Path) -> None:
     typed = parse("--model-name ResNet50 --model-path rn50_tf1_fp32 --model-format onnx --max-batch-size 32")
     model = config.load(None, typed, working_directory=tmp_path).models[0]
     assert (model.model_format, model.max_batch_size) == ("onnx", 32)
-    assert model.given == ("model_name", "model_path", "model_format", "max_batch_size")
 
 
 def test_signature_with_equal_signs(tmp_path: Path) -> None:

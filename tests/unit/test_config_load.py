@@ -49,7 +49,6 @@ def test_defaults_and_paths_of_the_file_start_at_the_file(repository: Path) -> N
     assert model.output_path == repository / "out.plan"
     assert run.cache_path == repository / "cache"
     assert run.config_path == model.config_path == repository / "models" / "navigator.yaml"
-    assert model.given == ("model_name", "model_path", "output_path")
     # Nobody wrote it, so it is where the program is started.
     assert run.workspace_path == repository / "navigator_workspace"
 
@@ -62,7 +61,6 @@ def test_paths_of_the_command_line_start_at_the_working_directory_and_may_leave(
     run = load(repository, "model_name: m\nworkspace_path: inside\n", typed, working_directory=elsewhere)
     assert run.models[0].model_path == elsewhere / "n.onnx"
     assert run.workspace_path == repository.parent / "w"
-    assert run.models[0].given == ("model_name", "model_path")
 
 
 def test_the_command_line_wins_for_every_model(repository: Path) -> None:
@@ -151,7 +149,6 @@ def test_annotation_is_read_where_the_configuration_is_silent(repository: Path) 
     found = load(repository, f"model_name: m\nmodel_path: {model}\n").models[0]
     assert found.inputs == (TensorSpec(name="input__0", shape=(-1, 4), dtype="float32"),)
     assert found.outputs == (TensorSpec(name="output__0", shape=(-1, 2), dtype="float32"),)
-    assert "inputs" not in found.given
 
     text = f"model_name: m\nmodel_path: {model}\ninputs: x:-1,8:float32\n"
     found = load(repository, text).models[0]
@@ -246,10 +243,25 @@ def test_output_path_must_not_be_the_model(repository: Path) -> None:
 
 def test_notes_name_the_options_that_do_nothing(repository: Path) -> None:
     text = "model_name: m\nmodel_path: m.onnx\nmodel_version: 2\noutput_package: m.nav\n"
-    assert config.notes(load(repository, text)) == (
+    assert load(repository, text).notes == (
         "model_version is accepted, but convert does nothing with it",
         "output_package is accepted, but convert does nothing with it",
     )
+
+
+def test_auto_is_a_value_and_the_default(repository: Path) -> None:
+    start = "model_name: m\nmodel_path: m.onnx\n"
+    left_out = load(repository, start).models[0]
+    written = load(repository, start + "launch_mode: auto\ntarget_formats: auto\nonnx_opsets: [auto]\n").models[0]
+    typed = load(repository, start, {"target_formats": ["auto"], "onnx_opsets": ["auto"]}).models[0]
+    assert left_out == written == typed
+    assert (left_out.launch_mode, left_out.target_formats, left_out.onnx_opsets) == ("auto", "auto", "auto")
+    # The values of the design document are values like any others.
+    named = load(repository, start + "launch_mode: docker\ntarget_formats: [onnx]\nonnx_opsets: [14]\n").models[0]
+    assert (named.launch_mode, named.target_formats, named.onnx_opsets) == ("docker", ("onnx",), (14,))
+    assert problems(repository, start + "onnx_opsets: [auto, 17]\n") == [
+        "models/navigator.yaml:3:15: onnx_opsets: 'auto' is not an integer; write e.g. [13, 17]"
+    ]
 
 
 def _torchscript(root: Path) -> str:

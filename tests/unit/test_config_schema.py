@@ -17,7 +17,7 @@ from navigator.config import schema
 from navigator.records import Format, LaunchMode, ModelConfig, Precision, PrecisionMode, RunConfig, to_data
 
 # What the loader fills in, and no user writes.
-BOOKKEEPING = {ModelConfig: {"config_path", "line", "given"}, RunConfig: {"models", "config_path"}}
+BOOKKEEPING = {ModelConfig: {"config_path", "line"}, RunConfig: {"models", "config_path", "notes"}}
 SCOPES = {ModelConfig: schema.MODEL, RunConfig: schema.RUN}
 
 

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,12 +42,11 @@ PATHS = {
 }
 
 
-def model(source: Format = Format.TORCHSCRIPT, given: Sequence[str] = (), **keys: object) -> ModelConfig:
+def model(source: Format = Format.TORCHSCRIPT, **keys: object) -> ModelConfig:
     return ModelConfig(
         model_name="m",
         model_path=Path("/r") / PATHS[source],
         model_format=source,
-        given=(*given, *keys),
         **keys,  # type: ignore[arg-type]
     )
 
@@ -218,7 +216,7 @@ def test_where_a_step_runs_is_the_launch_mode_s_and_the_library_s() -> None:
     docker = replace(ON_A_GPU, docker="28")
     onnx, rtx, tf_trt = "onnx_op14", "onnx_op14/trt-rtx_fp32", "tf-trt_fp32"
     assert images(config, docker) == (None, {onnx: None, tf_trt: there, rtx: None})
-    in_containers = replace(config, launch_mode=LaunchMode.DOCKER, given=(*config.given, "launch_mode"))
+    in_containers = replace(config, launch_mode=LaunchMode.DOCKER)
     assert images(in_containers, docker) == (there, {onnx: there, tf_trt: there, rtx: None})
     assert images(replace(in_containers, framework_docker_image="mine:1"), docker)[0] == "mine:1"
     # A container's ONNX Runtime is not built for the container's CUDA.
@@ -242,7 +240,7 @@ def test_without_a_docker_daemon_what_lives_in_containers_is_unavailable() -> No
     assert cells["tf-trt_fp32"].reason == "it runs in the framework's container, and no Docker daemon answers here"
     assert "launch_mode: local" in cells["tf-trt_fp32"].remedy
     assert cells["onnx_op14"].state is None
-    asked = replace(config, launch_mode=LaunchMode.DOCKER, given=(*config.given, "launch_mode"))
+    asked = replace(config, launch_mode=LaunchMode.DOCKER)
     assert {cell.state for cell in planned(asked, ON_A_GPU).cells} == {State.UNAVAILABLE}
 
 

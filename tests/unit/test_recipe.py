@@ -61,7 +61,6 @@ def config(path: Path) -> ModelConfig:
         model_format=Format.ONNX,
         target_formats=(Format.TRT,),
         tensorrt_precisions=(Precision.FP32,),
-        given=("target_formats",),
     )
 
 

@@ -45,7 +45,6 @@ def state(source: Format = Format.TORCHSCRIPT, opsets: tuple[int, ...] = (13, 15
         model_format=source,
         target_formats=(Format.ONNX,),
         onnx_opsets=opsets,
-        given=("target_formats", "onnx_opsets"),
     )
     return ModelState(plan=plan(RunConfig(models=(config,)), HOST).models[0])
 
@@ -148,7 +147,6 @@ def engines(*gpus: Gpu, formats: tuple[Format, ...] = (Format.TRT,)) -> ModelSta
         model_path=Path("/m"),
         model_format=Format.ONNX,
         target_formats=formats,
-        given=("target_formats",),
     )
     host = replace(HOST, gpus=gpus, versions=versions)
     model = ModelState(plan=plan(RunConfig(models=(config,)), host).models[0])

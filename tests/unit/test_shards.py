@@ -131,7 +131,6 @@ def config(name: str, source: Format, targets: tuple[Format, ...], mode: Precisi
         onnx_opsets=(13, 17, 18),
         tensorrt_precisions=(Precision.INT8, Precision.FP16, Precision.FP32),
         tensorrt_precisions_mode=mode,
-        given=("target_formats", "onnx_opsets"),
     )
 
 
