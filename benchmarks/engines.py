@@ -58,7 +58,7 @@ def _source() -> Path:
     config = REPOSITORY / "examples" / "navigator.yaml"
     workspace = SCRATCH / "export"
     command = [sys.executable, "-m", "navigator", "convert", "--config-path", str(config)]
-    command += ["--workspace-path", str(workspace), "--models", "resnet50", "--cells", "onnx_op17"]
+    command += ["--workspace-path", str(workspace), "--models", "resnet50", "--conversions", "onnx_op17"]
     _timed(command)
     return workspace / "converted" / "resnet50" / "onnx_op17" / "model.onnx"
 

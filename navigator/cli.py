@@ -203,7 +203,7 @@ def _planned(run: RunConfig, host: "Host", namespace: argparse.Namespace) -> Pla
     from navigator.plan.planner import plan
     from navigator.plan.select import chosen
 
-    return chosen(plan(run, host), models=namespace.models, cells=namespace.cells)
+    return chosen(plan(run, host), models=namespace.models, cells=namespace.conversions)
 
 
 def _shard(plan: Plan, shard: str) -> Plan:

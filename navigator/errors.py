@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     """Every requested cell is good."""
-    NOT_GOOD = 1
+    FAILURE = 1
     """At least one requested cell is not good."""
     CONFIGURATION = 2
     """The configuration or the command line is wrong."""
@@ -58,4 +58,4 @@ class NothingToDoError(NavigatorError):
 class StepError(NavigatorError):
     """Inside a worker: this step cannot make its artifact or run it; the rest of the matrix goes on."""
 
-    exit_code = ExitCode.NOT_GOOD
+    exit_code = ExitCode.FAILURE

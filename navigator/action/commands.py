@@ -41,19 +41,19 @@ def validate(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
     """Check the configuration; nothing is run, and nothing but a problem is told."""
     run = _load(job)
     write(f"{job.inputs.config}: valid, models: {len(run.models)}\n", job.stream)
-    channels.set_outputs({"status": "good", "exit_code": "0"})
+    channels.set_outputs({"status": "success", "exit_code": "0"})
     return ExitCode.OK
 
 
 def plan(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
     """Print the plan and give it to GitHub as a job matrix."""
     whole = planned(_load(job), describe(docker=False))
-    wanted = chosen(whole, models=job.inputs.models, cells=job.inputs.cells)
+    wanted = chosen(whole, models=job.inputs.models, cells=job.inputs.conversions)
     with quoted(job.stream) as show:
         show(plan_text(wanted))
     jobs = matrix(wanted, job.inputs.max_shards)
     channels.set_outputs(
-        {"status": "good", "exit_code": "0", "matrix": json.dumps(jobs), "shards": str(len(jobs["include"]))}
+        {"status": "success", "exit_code": "0", "matrix": json.dumps(jobs), "shards": str(len(jobs["include"]))}
     )
     return ExitCode.OK
 
@@ -83,7 +83,7 @@ def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
     made = storage.read(directory / RESULTS)
     code = report.exit_code(made)
     # Beyond what the report says, the engine may have failed to write what was asked for.
-    code = ExitCode.NOT_GOOD if code is ExitCode.OK and ended.code else code
+    code = ExitCode.FAILURE if code is ExitCode.OK and ended.code else code
     show_logs(made, directory, job.stream)
     channels.results(made, directory, lambda: _kept(job, made, directory), code)
     return code
@@ -136,7 +136,7 @@ def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
             draft=job.inputs.draft,
             overwrite=job.inputs.overwrite,
         )
-    channels.set_outputs({"status": "good", "exit_code": "0", "release_url": url})
+    channels.set_outputs({"status": "success", "exit_code": "0", "release_url": url})
     write(f"release: {url}\n", job.stream)
     return ExitCode.OK
 
@@ -167,7 +167,7 @@ def _arguments(job: Job) -> list[str]:
         ("--shard", inputs.shard),
     ):
         arguments += [option, value] if value else []
-    for option, globs in (("--models", inputs.models), ("--cells", inputs.cells)):
+    for option, globs in (("--models", inputs.models), ("--conversions", inputs.conversions)):
         arguments += [option, *globs] if globs else []
     return [*arguments, "--verbose"] if inputs.verbose else arguments
 

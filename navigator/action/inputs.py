@@ -17,7 +17,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "command": ("validate", "plan", "convert", "report", "release"),
     "comment": ("always", "change", "failure", "never"),
     "artifacts": ("none", "converted", "all"),
-    "fail_on": ("not-good", "error", "never"),
+    "fail_on": ("failure", "error", "never"),
 }
 
 RANGES: Mapping[str, tuple[int, int]] = {
@@ -40,7 +40,7 @@ OUTPUTS = (
     "exit_code",
     "total",
     "passed",
-    "bad",
+    "failures",
     "results_path",
     "summary_path",
     "models_path",
@@ -64,7 +64,7 @@ class Inputs:
     command: str = "convert"
     config: str = "navigator.yaml"
     models: tuple[str, ...] = ()
-    cells: tuple[str, ...] = ()
+    conversions: tuple[str, ...] = ()
     shard: str = ""
     max_shards: int = 16
     workspace_path: str = ""
@@ -82,7 +82,7 @@ class Inputs:
     retention_days: int | None = None
     compression_level: int = 1
     overwrite: bool = True
-    fail_on: str = "not-good"
+    fail_on: str = "failure"
     docker: bool = False
     verbose: bool = False
     matrix: str = ""
@@ -105,7 +105,7 @@ def read_inputs(environment: Mapping[str, str]) -> Inputs:
         command=reading.choice("command"),
         config=reading.text("config"),
         models=reading.globs("models"),
-        cells=reading.globs("cells"),
+        conversions=reading.globs("conversions"),
         shard=reading.shard("shard"),
         max_shards=reading.integer("max_shards", _DEFAULTS.max_shards),
         workspace_path=reading.text("workspace_path"),

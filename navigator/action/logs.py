@@ -27,7 +27,10 @@ def show_logs(report: Report, directory: Path, stream: TextIO) -> None:
         shown.add(path)
         found = _tail(path, directory / "logs")
         if found:
-            with group(f"{clean(result.model_name)} {clean(result.cell)}: {path.name}", stream), quoted(stream) as show:
+            with (
+                group(f"{clean(result.model_name)} {clean(result.conversion)}: {path.name}", stream),
+                quoted(stream) as show,
+            ):
                 show("\n".join([*found, ""]))
 
 

@@ -82,4 +82,4 @@ def _forgiven(code: ExitCode, inputs: Inputs) -> bool:
     """Tell whether the job passes although its work did not end well. A cancelled one never does."""
     if inputs.fail_on == "never":
         return code is not ExitCode.CANCELLED
-    return inputs.fail_on == "error" and code is ExitCode.NOT_GOOD
+    return inputs.fail_on == "error" and code is ExitCode.FAILURE

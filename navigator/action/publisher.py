@@ -45,8 +45,8 @@ _PENDING_SECONDS = 15.0
 
 _UNWRITTEN = "A file that was asked for could not be written."
 
-_STATES = {ExitCode.OK: "success", ExitCode.NOT_GOOD: "failure"}
-_WORDS = {ExitCode.OK: "good", ExitCode.NOT_GOOD: "not-good", ExitCode.CANCELLED: "cancelled"}
+_STATES = {ExitCode.OK: "success", ExitCode.FAILURE: "failure"}
+_WORDS = {ExitCode.OK: "success", ExitCode.FAILURE: "failure", ExitCode.CANCELLED: "cancelled"}
 
 
 class Channels:
@@ -187,7 +187,7 @@ class Channels:
                 "exit_code": str(int(code)),
                 "total": str(report.summary["total"]),
                 "passed": str(report.summary.get(State.PASSED, 0)),
-                "bad": str(report.summary["bad"]),
+                "failures": str(report.summary["failures"]),
                 "results_path": self._shown(directory / "convert_results.yaml"),
                 "summary_path": self._shown(directory / "summary.md"),
                 "models_path": self._shown(directory / "converted"),
@@ -283,7 +283,7 @@ class Channels:
 
     def _judge(self, report: Report, code: ExitCode) -> None:
         description = words.description(report)
-        if code is ExitCode.NOT_GOOD and code is not exit_code(report):
+        if code is ExitCode.FAILURE and code is not exit_code(report):
             description = f"{_UNWRITTEN} {description}"
         self._set_status(_STATES.get(code, "error"), description)
 

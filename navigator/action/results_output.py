@@ -30,9 +30,9 @@ def _brief(result: CellResult) -> dict[str, Json]:
     made = result.output_model
     return {
         "model": result.model_name,
-        "cell": result.cell,
+        "conversion": result.conversion,
         "state": str(result.status.state),
-        "bad": is_bad(result),
+        "failed": is_bad(result),
         # JSON has no number for what is not finite.
         "max_abs_error": error if error is not None and math.isfinite(error) else None,
         "size_bytes": made.size_bytes if made is not None else None,

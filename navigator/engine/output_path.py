@@ -21,7 +21,7 @@ def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, boo
     except OSError as error:
         path = found.output_model.path
         return f"{name}: output_path {target} cannot be written ({error}); the model is {path}", False
-    return f"{name}: {found.cell} copied to {target}", True
+    return f"{name}: {found.conversion} copied to {target}", True
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -65,7 +65,7 @@ def first_converted(plan: ModelPlan, results: tuple[CellResult, ...]) -> CellRes
             each
             for each in results
             if each.model_name == plan.config.model_name
-            and each.cell in conversions
+            and each.conversion in conversions
             and not each.intermediate
             and each.status.state is State.PASSED
         ),

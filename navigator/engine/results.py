@@ -45,7 +45,7 @@ def _result(
     model = plan.config
     empty = CellResult(
         model_name=model.model_name,
-        cell=cell.label,
+        conversion=cell.label,
         status=Status(state=cell.state or State.CANCELLED, message=cell.reason or UNDECIDED),
         source_model_config={
             "model_name": model.model_name,
@@ -67,7 +67,7 @@ def _result(
     result = _decided(empty, cell, outcomes)
     if result.status.state is State.PASSED:
         return result
-    alone = f" --models {model.model_name} --cells {cell.label} --verbose"
+    alone = f" --models {model.model_name} --conversions {cell.label} --verbose"
     # A reproduction that is reproduced is the same command.
     return replace(result, reproduce=f"{command.removesuffix(alone)}{alone}")
 

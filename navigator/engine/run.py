@@ -127,7 +127,7 @@ def convert(
         return ExitCode.CANCELLED
     # What was asked for and could not be written is no success.
     fine = not record.unwritten and all(done for _, done in delivered)
-    return report.exit_code(final) if fine else ExitCode.NOT_GOOD
+    return report.exit_code(final) if fine else ExitCode.FAILURE
 
 
 def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, bool]]:
@@ -142,11 +142,11 @@ def _ended(unit: Unit, written: Report, progress: Progress, logs: Workspace | No
     """Show what a unit decided: its own cell, and those that it blocks."""
     if logs is not None:
         show_log(logs.log(unit.model, unit.label, unit.what))
-    own = [each for each in written.results if (each.model_name, each.cell) == (unit.model, unit.label)]
+    own = [each for each in written.results if (each.model_name, each.conversion) == (unit.model, unit.label)]
     progress.finished(unit.model, unit.label, unit.what, own[0] if own else None)
     for each in written.results:
         if each.status.state is State.BLOCKED:
-            progress.finished(each.model_name, each.cell, "", each)
+            progress.finished(each.model_name, each.conversion, "", each)
 
 
 def _show(final: Report, record: _Record, workspace: Workspace) -> None:

@@ -36,11 +36,12 @@ def chosen(plan: Plan, *, models: Sequence[str], cells: Sequence[str]) -> Plan:
     """
     found = select(plan, models=models, cells=cells)
     idle = [f"models {glob}" for glob in models if not select(plan, models=[glob]).models]
-    idle += [f"cells {glob}" for glob in cells if not select(plan, cells=[glob]).models]
+    idle += [f"conversions {glob}" for glob in cells if not select(plan, cells=[glob]).models]
     if idle or not found.models:
-        wanted = idle or [f"models {' '.join(models) or '*'}", f"cells {' '.join(cells) or '*'}"]
+        wanted = idle or [f"models {' '.join(models) or '*'}", f"conversions {' '.join(cells) or '*'}"]
         known = [f"{model.config.model_name}: {', '.join(cell.label for cell in model.cells)}" for model in plan.models]
-        raise NothingToDoError(f"no cell matches {', '.join(wanted)}", "the cells are\n    " + "\n    ".join(known))
+        shown = "\n    ".join(known)
+        raise NothingToDoError(f"nothing matches {', '.join(wanted)}", f"the conversions are\n    {shown}")
     return found
 
 

@@ -27,12 +27,12 @@ _Unit = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """One job of the matrix. `cells` are "<model>/<label>", None where the matrix was too long to hold them."""
+    """One job of the matrix. `conversions` are "<model>/<label>", None where the matrix was too long to hold them."""
 
     shard: str
     count: int
     name: str = ""
-    cells: tuple[str, ...] | None = None
+    conversions: tuple[str, ...] | None = None
 
 
 def parse(shard: str) -> tuple[int, int]:
@@ -84,8 +84,8 @@ def choose(plan: Plan, shard: str) -> Plan:
 def matrix(plan: Plan, max_shards: int) -> Json:
     """Return `plan` as the value of a job's `strategy.matrix` on GitHub.
 
-    {"include": [{"shard": "1/3", "name": "resnet50, bert +1", "count": 12, "cells": ["resnet50/onnx_op13", ...]}]}.
-    `cells`, those that were asked for, are left out of all where they would be too long.
+    {"include": [{"shard": "1/3", "name": "resnet50, bert +1", "count": 12, "conversions": ["bert/onnx", ...]}]}.
+    `conversions`, those that were asked for, are left out of all where they would be too long.
 
     Raises:
         ConfigurationError: `max_shards` is not from 1 to 256.
@@ -103,9 +103,9 @@ def matrix(plan: Plan, max_shards: int) -> Json:
             for cell in model.cells
             if not cell.intermediate
         ]
-        include.append({"shard": f"{index}/{count}", "name": _name(each), "count": len(cells), "cells": cells})
+        include.append({"shard": f"{index}/{count}", "name": _name(each), "count": len(cells), "conversions": cells})
     if len(json.dumps({"include": include})) > _MATRIX_CHARS:
-        include = [{key: value for key, value in each.items() if key != "cells"} for each in include]
+        include = [{key: value for key, value in each.items() if key != "conversions"} for each in include]
     return {"include": include}
 
 
@@ -124,9 +124,9 @@ def read_matrix(matrix: Json) -> tuple[Shard, ...]:
         raise ConfigurationError("not a job matrix: `include` is empty", hint)
     for each in found:
         parse(each.shard)
-        for cell in each.cells or ():
+        for cell in each.conversions or ():
             if "/" not in cell:
-                raise ConfigurationError(f"not a job matrix: cell {cell!r} names no model", hint)
+                raise ConfigurationError(f"not a job matrix: conversion {cell!r} names no model", hint)
     return tuple(sorted(found, key=lambda each: parse(each.shard)))
 
 

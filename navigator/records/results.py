@@ -140,7 +140,7 @@ class CellResult:
     """
 
     model_name: str
-    cell: str
+    conversion: str
     status: Status
     source_model_config: Mapping[str, Json]
     conversion_config: Mapping[str, Json]
@@ -170,12 +170,12 @@ class CellResult:
             if each.passed:
                 compared[each.device].add(each.output)
         if self.output_model is None:
-            raise ValueError(f"{self.model_name} {self.cell}: passed without an artifact")
+            raise ValueError(f"{self.model_name} {self.conversion}: passed without an artifact")
         expected = set(self.expected_outputs)
         if not expected or not compared or any(outputs != expected for outputs in compared.values()):
-            raise ValueError(f"{self.model_name} {self.cell}: passed without a passing comparison per output")
+            raise ValueError(f"{self.model_name} {self.conversion}: passed without a passing comparison per output")
         if not all(comparison.passed for comparison in self.comparisons):
-            raise ValueError(f"{self.model_name} {self.cell}: passed with a failing comparison")
+            raise ValueError(f"{self.model_name} {self.conversion}: passed with a failing comparison")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -103,7 +103,7 @@ def _each_model_first(groups: Collection[list[CellResult]]) -> Iterator[list[Cel
 
 def _error(group: list[CellResult], root: Path) -> Annotation:
     first = group[0]
-    cells = [each.cell for each in group]
+    cells = [each.conversion for each in group]
     what = words.clean(cells[0]) if len(cells) == 1 else words.count(len(cells), "cell")
     said = [f"{_named(cells)}: {words.clean(first.status.message)}"]
     if first.remedy:

@@ -50,7 +50,7 @@ def marker(key: str) -> str:
 def outcome(what: Report | NavigatorError) -> str:
     """Return 16 hexadecimal digits that differ where a reader would see another outcome."""
     if isinstance(what, Report):
-        states = sorted((each.model_name, each.cell, str(each.status.state)) for each in what.results)
+        states = sorted((each.model_name, each.conversion, str(each.status.state)) for each in what.results)
         return _short_digest(json.dumps([states, what.complete]))
     return _short_digest(json.dumps(_problems(what)))
 

@@ -127,9 +127,9 @@ class Progress:
             task = self._running.pop((model, label, what), None)
             if self._bars is not None and task is not None:
                 self._bars.remove_task(task)
-            if result is None or result.status.state is State.CANCELLED or (model, result.cell) in self._told:
+            if result is None or result.status.state is State.CANCELLED or (model, result.conversion) in self._told:
                 return
-            self._told.add((model, result.cell))
+            self._told.add((model, result.conversion))
             line = result_line(result, widths=self._widths)
             if self._bars is None or self._all is None:
                 write(f"{line}\n", self._stream)

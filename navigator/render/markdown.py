@@ -26,7 +26,7 @@ MARKS: Mapping[State, str] = {
     State.NOT_APPLICABLE: "⚪",
 }
 
-_VERDICT_MARKS: Mapping[ExitCode, str] = {ExitCode.OK: "✅", ExitCode.NOT_GOOD: "❌"}
+_VERDICT_MARKS: Mapping[ExitCode, str] = {ExitCode.OK: "✅", ExitCode.FAILURE: "❌"}
 
 # A model with hundreds of outputs is explained by its worst ones.
 _OUTPUTS = 5
@@ -133,7 +133,7 @@ def _failures(report: Report) -> list[_Section]:
 
 
 def _name(result: CellResult) -> str:
-    return f"{code(result.model_name)} / {code(result.cell)}"
+    return f"{code(result.model_name)} / {code(result.conversion)}"
 
 
 def _failure(result: CellResult, title: str) -> str:
@@ -250,7 +250,7 @@ def _cells(result: CellResult) -> list[str]:
     status = f"**{words.word(state)}**" if is_bad(result) else words.word(state)
     worst = words.worst(result.comparisons)
     return [
-        code(result.cell),
+        code(result.conversion),
         f"{_whole(f'{MARKS[state]} {status}')}{' (cached)' if result.cached else ''}{' ⚠️' if result.warnings else ''}",
         f"{code(worst.output, 60)}{where(worst)}" if worst is not None else "",
         _error(worst) if worst is not None else "",

@@ -41,7 +41,7 @@ def result_line(result: CellResult, *, widths: tuple[int, int] = (0, 0)) -> str:
         what = words.shorten(clean(result.status.message), 200)
     parts = [
         clean(result.model_name).ljust(widths[0]),
-        clean(result.cell).ljust(widths[1]),
+        clean(result.conversion).ljust(widths[1]),
         words.word(result.status.state).ljust(10),
         ("cached" if result.cached else words.seconds(spent)).rjust(8),
         clean(what),
@@ -91,7 +91,7 @@ def report_lines(report: Report) -> Iterator[Line]:
 
 def _failure(result: CellResult) -> Iterator[Line]:
     state = words.word(result.status.state).upper()
-    yield Line(f"{clean(result.model_name)}  {clean(result.cell)}  {state}", _BAD)
+    yield Line(f"{clean(result.model_name)}  {clean(result.conversion)}  {state}", _BAD)
     if result.status.message:
         yield Line(f"  {clean(result.status.message)}")
     failing = sorted((each for each in result.comparisons if not each.passed), key=words.share, reverse=True)
@@ -149,7 +149,7 @@ def _table(report: Report) -> Iterator[Line]:
             status = words.word(result.status.state)
             cells = (
                 clean(name),
-                clean(result.cell),
+                clean(result.conversion),
                 f"{status} (cached)" if result.cached else status,
                 _worst(worst) if worst is not None else "",
                 words.size(made.size_bytes) if made is not None else "",

@@ -58,7 +58,7 @@ def verdict(report: Report) -> str:
             return "Not finished: results are missing"
         also = f", {_are(len(bad))} not good" if bad else ""
         return f"Not finished: {undecided:,} of {count(len(counted), 'cell')} undecided{also}"
-    if code is ExitCode.NOT_GOOD:
+    if code is ExitCode.FAILURE:
         unfinished = "" if report.complete else ", and the run is not complete"
         return f"{len(bad):,} of {count(len(counted), 'cell')} {'is' if len(bad) == 1 else 'are'} not good{unfinished}"
     if code is ExitCode.NOTHING_TO_DO:
@@ -126,7 +126,7 @@ def warnings(results: Iterable[CellResult]) -> Mapping[tuple[str, str], tuple[st
     for result in results:
         for warning in result.warnings:
             key = (result.model_name, warning)
-            found[key] = (*found.get(key, ()), result.cell)
+            found[key] = (*found.get(key, ()), result.conversion)
     return found
 
 
@@ -326,7 +326,7 @@ def _alike(results: Iterable[CellResult]) -> tuple[Absent, ...]:
     for result in results:
         state, reason, log = result.status.state, result.status.message, result.status.log_path
         alike = Absent(result.model_name, (), state, reason, result.remedy, log)
-        found[alike] = (*found.get(alike, ()), result.cell)
+        found[alike] = (*found.get(alike, ()), result.conversion)
     return tuple(replace(alike, cells=cells) for alike, cells in found.items())
 
 

@@ -101,18 +101,18 @@ def _results(
     found: dict[_Key, CellResult] = {}
     differing: dict[str, None] = {}
     for each in (result for one in reports for result in one.results):
-        key = (each.model_name, each.cell)
+        key = (each.model_name, each.conversion)
         other = found.setdefault(key, each)
         if each.status.state is not other.status.state:
             differing["/".join(key)] = None
             found[key] = min(other, each, key=lambda result: _WORST_FIRST.index(result.status.state))
     sources = {each.model_name: each.source_model_config for each in found.values()}
     # A cell that others are made from is shown only on machines that can make them: it is told with theirs.
-    known = {(name, label) for (name, _), each in found.items() for label in (each.cell, *each.steps)}
+    known = {(name, label) for (name, _), each in found.items() for label in (each.conversion, *each.steps)}
     absent = [
         _cancelled(cell, shard.shard, sources, missing)
         for shard in planned
-        for cell in shard.cells or ()
+        for cell in shard.conversions or ()
         if _key(cell) not in known
     ]
     notes = (f"two reports differ on {_some(differing)}: the worse counts",) if differing else ()
@@ -127,7 +127,7 @@ def _cancelled(cell: str, shard: str, sources: Mapping[str, Mapping[str, Json]],
         remedy = "plan and convert with the same configuration and the same filters"
     return CellResult(
         model_name=name,
-        cell=label,
+        conversion=label,
         status=Status(state=State.CANCELLED, message=message),
         source_model_config=sources.get(name, {}),
         conversion_config={},

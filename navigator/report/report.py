@@ -41,7 +41,7 @@ def build(
     counts = {
         "total": len(results),
         "requested": sum(result.requested for result in results),
-        "bad": sum(is_bad(result) for result in results),
+        "failures": sum(is_bad(result) for result in results),
         "cached": sum(result.cached for result in results),
         "warned": sum(bool(result.warnings) for result in results),
     }
@@ -76,7 +76,7 @@ def exit_code(report: Report) -> ExitCode:
     if State.CANCELLED in states:
         return ExitCode.CANCELLED
     if any(is_bad(result) for result in report.results):
-        return ExitCode.NOT_GOOD
+        return ExitCode.FAILURE
     if not report.complete:
         return ExitCode.CANCELLED
     if states <= {State.NOT_APPLICABLE, State.UNAVAILABLE}:

@@ -47,7 +47,7 @@ jobs:
         uses: ./
         with: {artifact_protocol: 4, artifacts: converted}
       - run: |
-          test "$STATUS" = good
+          test "$STATUS" = success
           test -f "$MODELS/first/onnx_op15/model.onnx"
           test "$(stat -c %u "$RESULTS")" = "$(stat -c %u navigator.yaml)"
         env:
@@ -264,7 +264,7 @@ def test_shards_become_one_comment_and_one_status(act: Act, github: str, tmp_pat
     ran = act(MANY, "pull_request", github)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "whole: good, 2 shards, 4 cells" in ran.stdout
+    assert "whole: success, 2 shards, 4 cells" in ran.stdout
     names = [f"model-navigator-{what}-{shard}-of-2" for what in ("models", "results") for shard in (1, 2)]
     assert [each for each in kept(tmp_path) if "-of-" in each] == names
     state = told(github)
@@ -281,7 +281,7 @@ def test_a_wrong_model_in_a_shard_fails_the_workflow_and_leaves_the_others(
     ran = act(MANY, "pull_request", github)
 
     assert ran.returncode == 1, ran.stdout + ran.stderr
-    assert "::set-output:: status=not-good" in reported(ran)
+    assert "::set-output:: status=failure" in reported(ran)
     state = told(github)
     assert [each["state"] for each in state["statuses"]] == ["failure"]
     (comment,) = state["comments"]
@@ -317,7 +317,7 @@ def test_the_composite_runs_the_image_itself_and_uploads(act: Act, github: str, 
     ran = act(GPU, "pull_request", github)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "outputs: good, 1, id of model-navigator-models-1-of-1" in ran.stdout
+    assert "outputs: success, 1, id of model-navigator-models-1-of-1" in ran.stdout
     place = "navigator_workspace"
     uploaded = sorted(line.partition("uploaded ")[2] for line in ran.stdout.splitlines() if "| uploaded " in line)
     assert [each for each in uploaded if not each.endswith(".log")] == [

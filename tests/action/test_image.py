@@ -177,7 +177,7 @@ def test_models_of_three_frameworks_are_converted(job: Make) -> None:
     code, log = here.run()
     assert code == 0, log
     outputs = here.outputs()
-    assert (outputs["status"], outputs["exit_code"]) == ("good", "0")
+    assert (outputs["status"], outputs["exit_code"]) == ("success", "0")
     assert int(outputs["passed"]) == int(outputs["total"]) >= 4
     assert outputs["results_path"] == "navigator_workspace/convert_results.yaml"
     assert {each["model"] for each in json.loads(outputs["results"])} == {"tiny", "script", "saved"}
@@ -191,7 +191,7 @@ def test_a_mismatch_is_exit_code_1(job: Make) -> None:
     here = job(f"models:\n{SCRIPT}  atol: 0\n  rtol: 0\n", "script.pt")
     code, log = here.run()
     assert code == 1, log
-    assert here.outputs()["status"] == "not-good"
+    assert here.outputs()["status"] == "failure"
     assert re.search(r"^::error .*script", log, flags=re.MULTILINE)
     assert here.strangers() == []
 

@@ -44,7 +44,7 @@ def convert(tmp_path: Path) -> Convert:
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         report = tmp_path / "navigator_workspace" / "convert_results.yaml"
         results = yaml.safe_load(report.read_text())["results"] if report.exists() else []
-        cells = {f"{each['model_name']} {each['cell']}": each for each in results}
+        cells = {f"{each['model_name']} {each['conversion']}": each for each in results}
         return ended.returncode, cells, ended.stdout + ended.stderr
 
     return run

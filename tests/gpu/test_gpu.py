@@ -70,7 +70,7 @@ def test_the_examples_pass_on_the_cpu_and_on_the_gpu_with_tf32_off(examples: Pat
         assert all(0 < latency["median_seconds"] < 1 for latency in each["latencies"])
         names = [(latency["sample"], f"{1000 * latency['median_seconds']:.2f} ms") for latency in each["latencies"]]
         worst = max(comparison["max_abs_error"] for comparison in each["comparisons"] if comparison["device"] == "cuda")
-        print(f"{gpu.name}: {each['model_name']} {each['cell']}: max abs {worst:.2g}, {dict(names)}")
+        print(f"{gpu.name}: {each['model_name']} {each['conversion']}: max abs {worst:.2g}, {dict(names)}")
 
 
 def test_typed_onnx_passes_on_both(examples: Path, convert: Any, gpu: Gpu) -> None:
@@ -79,7 +79,7 @@ def test_typed_onnx_passes_on_both(examples: Path, convert: Any, gpu: Gpu) -> No
 
     code, cells, printed = convert(the_examples(examples, **keys))
 
-    typed = [each for each in cells.values() if each["cell"].endswith(("onnx_fp16", "onnx_int8_hierarchy"))]
+    typed = [each for each in cells.values() if each["conversion"].endswith(("onnx_fp16", "onnx_int8_hierarchy"))]
     if not typed:
         pytest.skip("TensorRT for RTX is not installed here")
     assert code == 0, printed
@@ -87,7 +87,7 @@ def test_typed_onnx_passes_on_both(examples: Path, convert: Any, gpu: Gpu) -> No
         assert each["status"]["state"] == "passed", each["status"]["message"]
         assert {comparison["device"] for comparison in each["comparisons"]} == {"cpu", "cuda"}
         worst = max(comparison["max_abs_error"] for comparison in each["comparisons"] if comparison["device"] == "cuda")
-        print(f"{gpu.name}: {each['model_name']} {each['cell']}: max abs {worst:.2g}")
+        print(f"{gpu.name}: {each['model_name']} {each['conversion']}: max abs {worst:.2g}")
 
 
 def test_gpus_work_side_by_side_and_each_on_one_thing_at_a_time(examples: Path, tmp_path: Path) -> None:

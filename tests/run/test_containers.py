@@ -40,7 +40,7 @@ def test_one_model_has_steps_in_containers_and_one_here(framework: str, convert:
 
     code, results = convert(CONFIG.format(image=framework))
 
-    states = {each["cell"]: each["status"]["state"] for each in results["results"]}
+    states = {each["conversion"]: each["status"]["state"] for each in results["results"]}
     engine = "onnx_op17/onnx_fp16/trt-rtx_fp16_hierarchy"
     assert states == {
         "torchscript": "passed",
@@ -50,7 +50,7 @@ def test_one_model_has_steps_in_containers_and_one_here(framework: str, convert:
     }, results["results"]
     assert code == 0
     assert results["environment"]["docker"]
-    cells = {each["cell"]: each for each in results["results"]}
+    cells = {each["conversion"]: each for each in results["results"]}
     places = {
         cell: (each["conversion_config"]["tensorrt_config"] or {}).get("container_image")
         for cell, each in cells.items()

@@ -25,7 +25,7 @@ max_batch_size: 4
 
 
 def states(results: dict[str, Any]) -> dict[str, str]:
-    return {f"{each['model_name']} {each['cell']}": each["status"]["state"] for each in results["results"]}
+    return {f"{each['model_name']} {each['conversion']}": each["status"]["state"] for each in results["results"]}
 
 
 def test_every_requested_cell_is_made_and_verified(convert: Any, project: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_wrong_weight_after_conversion_is_a_mismatch(
     assert wrong["worst"]["index"][1] == 1
     assert "output 'y'" in cell["status"]["message"]
     assert cell["reproduce"].startswith("model-navigator convert")
-    assert "--models tiny --cells onnx_op17" in cell["reproduce"]
+    assert "--models tiny --conversions onnx_op17" in cell["reproduce"]
     dumps = project / "navigator_workspace/logs/tiny/onnx_op17.comparator_outputs.json"
     assert dumps.exists()
     assert "mismatched" in capsys.readouterr().out
@@ -245,7 +245,7 @@ def test_workers_that_crash_hang_or_die_cost_their_own_cells_only(
     code, results = convert(TINY.replace("[13, 17]", "[13, 14, 15, 16, 17, 18]") + limits)
 
     assert code == 1
-    found = {each["cell"]: each["status"] for each in results["results"]}
+    found = {each["conversion"]: each["status"] for each in results["results"]}
     assert {cell: status["state"] for cell, status in found.items()} == {
         "onnx_op13": "passed",
         "onnx_op14": "passed",
@@ -277,10 +277,10 @@ def test_verbose_keeps_the_verification_data_and_shows_the_logs(
 def test_filters_choose_cells_and_an_empty_choice_is_nothing_to_do(
     convert: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, results = convert(TINY, "--cells", "*17")
+    code, results = convert(TINY, "--conversions", "*17")
     assert (code, list(states(results))) == (0, ["tiny onnx_op17"])
 
-    assert main(["convert", "--cells", "nope"]) == 3
+    assert main(["convert", "--conversions", "nope"]) == 3
     assert "tiny: onnx_op13, onnx_op17" in capsys.readouterr().err
 
 

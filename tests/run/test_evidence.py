@@ -25,7 +25,7 @@ Sabotage = Callable[[str], None]
 
 
 def states(results: dict[str, Any]) -> dict[str, str]:
-    return {each["cell"]: each["status"]["state"] for each in results["results"]}
+    return {each["conversion"]: each["status"]["state"] for each in results["results"]}
 
 
 def write_model(path: Path, seed: int, external: str | None = None) -> None:
@@ -315,7 +315,7 @@ def test_external_weights_of_another_model_are_not_overwritten(convert: Any, pro
 
 
 def test_a_filter_that_matches_nothing_is_said(convert: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _ = convert(TINY, "--cells", "onnx_op17", "onnx_op18")
+    code, _ = convert(TINY, "--conversions", "onnx_op17", "onnx_op18")
 
     assert code == 3
     assert "onnx_op18" in capsys.readouterr().err

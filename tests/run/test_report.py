@@ -27,7 +27,7 @@ models:
 
 def states(results: Path) -> dict[tuple[str, str], str]:
     data = yaml.safe_load(results.read_text())
-    return {(each["model_name"], each["cell"]): each["status"]["state"] for each in data["results"]}
+    return {(each["model_name"], each["conversion"]): each["status"]["state"] for each in data["results"]}
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_shard_says_which_it_is_and_reproduces_without(project: Path) -> None:
     made = yaml.safe_load((project / "navigator_workspace/convert_results.yaml").read_text())
     assert made["shard"] == "1/1"
     assert "; shard 1/1" in (project / "navigator_workspace/summary.md").read_text().splitlines()[2]
-    again = "model-navigator convert --models broken --cells onnx --verbose"
+    again = "model-navigator convert --models broken --conversions onnx --verbose"
     assert [each["reproduce"] for each in made["results"]] == [again]
     assert "output_path is not written, since this is only shard 1/1 of the run" in made["notes"]
 
@@ -111,7 +111,7 @@ def test_a_shard_that_left_nothing_is_named_and_fails_the_run(
     assert "shard 2/2 left no results: look at the job, and run it again" in said
     merged = project / "navigator_report" / "convert_results.yaml"
     cancelled = {"/".join(key) for key, state in states(merged).items() if state == "cancelled"}
-    assert cancelled == set(lost["cells"])
+    assert cancelled == set(lost["conversions"])
     data = yaml.safe_load(merged.read_text())
     jsonschema.validate(data, json.loads(schema_path("convert_results.schema.json").read_text()))
 

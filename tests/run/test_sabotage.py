@@ -279,7 +279,7 @@ def sabotage(project: Path, monkeypatch: pytest.MonkeyPatch, edge: str, kinds: d
 
 
 def check(results: dict[str, Any], kinds: dict[str, str], expected: Mapping[str, tuple[str, str]] = EXPECTED) -> None:
-    cells = {f"{each['model_name']} {each['cell']}": each for each in results["results"]}
+    cells = {f"{each['model_name']} {each['conversion']}": each for each in results["results"]}
     assert cells.keys() == kinds.keys()
     for name, what in kinds.items():
         status = cells[name]["status"]

@@ -126,9 +126,11 @@ def test_every_blocked_cell_is_told_while_the_run_goes_on(
 def test_the_reproduction_of_a_reproduction_is_the_same_command(convert: Any, project: Path) -> None:
     break_model(project)
 
-    _, results = convert(TINY, "--models", "tiny", "--cells", "onnx_op13", "--verbose")
+    _, results = convert(TINY, "--models", "tiny", "--conversions", "onnx_op13", "--verbose")
 
-    assert results["results"][0]["reproduce"] == "model-navigator convert --models tiny --cells onnx_op13 --verbose"
+    assert (
+        results["results"][0]["reproduce"] == "model-navigator convert --models tiny --conversions onnx_op13 --verbose"
+    )
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def convert_examples(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, di
     command += ["--target-formats", "trt-rtx", "--tensorrt-precisions", "int8", "fp16", "fp32", *arguments]
     ended = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
     report = yaml.safe_load((tmp_path / "ws" / "convert_results.yaml").read_text())
-    cells = {f"{each['model_name']} {each['cell']}": each for each in report["results"]}
+    cells = {f"{each['model_name']} {each['conversion']}": each for each in report["results"]}
     return ended.returncode, cells, ended.stdout + ended.stderr
 
 
@@ -85,7 +85,7 @@ def test_the_examples_become_engines_in_every_precision(tmp_path: Path) -> None:
     sizes = {
         each["conversion_config"]["tensorrt_config"]["precision"]: each["output_model"]["size_bytes"]
         for each in engines
-        if each["cell"].startswith("onnx_op17") and each["model_name"] == "resnet50"
+        if each["conversion"].startswith("onnx_op17") and each["model_name"] == "resnet50"
     }
     assert sizes["int8"] < sizes["fp16"] < 0.6 * sizes["fp32"]
     warned = [each for each in cells.values() if any("random samples" in warning for warning in each["warnings"])]
@@ -120,7 +120,7 @@ def test_a_model_whose_fp16_overflows_is_caught_and_named(tmp_path: Path) -> Non
     keys = {"target_formats": ["trt-rtx"], "tensorrt_precisions": "fp16", "value_ranges": {"": [0.5, 1]}}
     results = onnx_models.convert(tmp_path, {"overflowing": tmp_path / "overflowing.onnx"}, keys)
 
-    typed = next(each for each in results if each["cell"].endswith("onnx_fp16"))
+    typed = next(each for each in results if each["conversion"].endswith("onnx_fp16"))
     told = " ".join([typed["status"]["message"], *typed["warnings"]])
     assert "squared" in told or "Mul" in told
     assert "65504" in told

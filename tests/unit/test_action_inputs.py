@@ -67,7 +67,7 @@ def test_its_values_are_read() -> None:
         {
             "INPUT_COMMAND": "report\n",
             "INPUT_MODELS": " res*, mobilenet\n\nbert ",
-            "INPUT_CELLS": "*op17",
+            "INPUT_CONVERSIONS": "*op17",
             "INPUT_SHARD": "03/7",
             "INPUT_STATUS": "False",
             "INPUT_CHECK_RUN": "TRUE",
@@ -82,7 +82,7 @@ def test_its_values_are_read() -> None:
     assert inputs == Inputs(
         command="report",
         models=("res*", "mobilenet", "bert"),
-        cells=("*op17",),
+        conversions=("*op17",),
         shard="3/7",
         status=False,
         check_run=True,
@@ -104,7 +104,7 @@ def test_a_wrong_choice_is_named_with_the_right_ones() -> None:
     assert _problem(command="covnert") == (
         "the input `command`: 'covnert' is not one of validate, plan, convert, report, release; did you mean convert?"
     )
-    assert _problem(fail_on="not_good").endswith("is not one of not-good, error, never; did you mean not-good?")
+    assert _problem(fail_on="failures").endswith("is not one of failure, error, never; did you mean failure?")
     assert _problem(artifact_protocol="5") == "the input `artifact_protocol`: '5' is not one of 7, 4"
 
 

@@ -21,7 +21,7 @@ def failed(model: str, cell: str, message: str = "no", *, state: State = State.F
     base = next(result for result in EVERY_STATE.results if result.status.state is State.FAILED)
     at = {"config_path": "/repo/models/navigator.yaml", "line": 12}
     known: dict[str, Any] = {"status": Status(state=state, message=message), "remedy": "", "source_model_config": at}
-    return replace(base, model_name=model, cell=cell, **(known | more))
+    return replace(base, model_name=model, conversion=cell, **(known | more))
 
 
 def of(*results: CellResult, complete: bool = True) -> Report:
@@ -61,7 +61,9 @@ def test_the_first_ten_errors_say_the_most() -> None:
 def test_warnings_stand_at_their_model_too() -> None:
     passed = next(result for result in EVERY_STATE.results if result.status.state is State.PASSED)
     at = {"config_path": "/repo/navigator.yaml", "line": 3}
-    weak = replace(passed, model_name="m", cell="onnx", warnings=("all outputs are constant",), source_model_config=at)
+    weak = replace(
+        passed, model_name="m", conversion="onnx", warnings=("all outputs are constant",), source_model_config=at
+    )
 
     assert of_report(of(weak), ROOT) == (
         Annotation(
@@ -79,7 +81,7 @@ def test_every_bad_cell_is_told_and_no_other() -> None:
 
     told = "\n".join(f"{each.title} {each.message}" for each in errors)
     for result in EVERY_STATE.results:
-        assert (f"{result.cell}: {result.status.message}" in told) is report.is_bad(result)
+        assert (f"{result.conversion}: {result.status.message}" in told) is report.is_bad(result)
 
 
 def test_a_run_that_lacks_results_is_an_error_of_its_own() -> None:

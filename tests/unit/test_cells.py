@@ -53,7 +53,7 @@ def results(**outcomes: Failure | Verified) -> dict[str, CellResult]:
         source_bytes=1,
         command="model-navigator convert",
     )
-    return {each.cell: each for each in found}
+    return {each.conversion: each for each in found}
 
 
 def comparison(output: str = "y", *, passed: bool = True, problem: str = "") -> Comparison:
@@ -101,7 +101,7 @@ def test_a_mismatch_says_which_output_and_how_far() -> None:
     assert found.status.message == (
         "output 'y': 3 of 10 elements differ, largest error 0.25 (atol 1e-05, rtol 1e-05); 1 more output differs"
     )
-    assert found.reproduce == "model-navigator convert --models m --cells onnx --verbose"
+    assert found.reproduce == "model-navigator convert --models m --conversions onnx --verbose"
 
 
 def test_a_problem_is_told_in_its_own_words() -> None:

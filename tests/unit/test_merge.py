@@ -23,7 +23,7 @@ def cell(name: str, state: State = State.PASSED, **more: Any) -> CellResult:
     passed = state is State.PASSED
     known: dict[str, Any] = {
         "model_name": model,
-        "cell": label,
+        "conversion": label,
         "status": Status(state=state, message=f"it {state}"),
         "source_model_config": SOURCE,
         "conversion_config": {"target_format": "onnx", "onnx_opset": 13, "tensorrt_config": None},
@@ -46,13 +46,13 @@ def planned(*cells: list[str] | None) -> dict[str, Any]:
     jobs = []
     for index, each in enumerate(cells, 1):
         job: dict[str, Any] = {"shard": f"{index}/{len(cells)}", "name": "", "count": len(each or ["?"])}
-        jobs.append(job if each is None else {**job, "cells": each})
+        jobs.append(job if each is None else {**job, "conversions": each})
     return {"include": jobs}
 
 
 def states(merged: Report) -> dict[str, State]:
-    assert len({(each.model_name, each.cell) for each in merged.results}) == len(merged.results)
-    return {f"{each.model_name}/{each.cell}": each.status.state for each in merged.results}
+    assert len({(each.model_name, each.conversion) for each in merged.results}) == len(merged.results)
+    return {f"{each.model_name}/{each.conversion}": each.status.state for each in merged.results}
 
 
 def test_shards_become_one_whole_report_in_their_order() -> None:
@@ -74,8 +74,16 @@ def test_shards_become_one_whole_report_in_their_order() -> None:
     assert merged.notes == ("by the first", "said once", "by the last")
     assert merged.seconds == 90.0, "shards run side by side"
     assert (merged.complete, merged.shard, merged.environment) == (True, "", HOST)
-    assert merged.summary == {"total": 4, "requested": 4, "bad": 1, "cached": 0, "warned": 0, "passed": 3, "failed": 1}
-    assert report.exit_code(merged) is ExitCode.NOT_GOOD
+    assert merged.summary == {
+        "total": 4,
+        "requested": 4,
+        "failures": 1,
+        "cached": 0,
+        "warned": 0,
+        "passed": 3,
+        "failed": 1,
+    }
+    assert report.exit_code(merged) is ExitCode.FAILURE
 
 
 def test_a_shard_without_results_cancels_its_cells() -> None:

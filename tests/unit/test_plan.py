@@ -348,9 +348,11 @@ def test_filters_keep_the_matching_cells_and_the_steps_they_need() -> None:
 def test_a_filter_that_matches_nothing_is_named_with_the_cells_that_there_are() -> None:
     whole = plan(RunConfig(models=(model(target_formats=(Format.ONNX,), onnx_opsets=(13,)),)), HOST)
 
-    with pytest.raises(NothingToDoError, match=r"no cell matches cells \*op31\n  the cells are\n    m: onnx_op13"):
+    with pytest.raises(
+        NothingToDoError, match=r"nothing matches conversions \*op31\n  the conversions are\n    m: onnx_op13"
+    ):
         chosen(whole, models=(), cells=("*op31", "*op13"))
-    with pytest.raises(NothingToDoError, match=r"no cell matches models n\*"):
+    with pytest.raises(NothingToDoError, match=r"nothing matches models n\*"):
         chosen(whole, models=("n*",), cells=())
 
 

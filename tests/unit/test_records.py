@@ -30,7 +30,7 @@ def passed(
 ) -> CellResult:
     return CellResult(
         model_name="m",
-        cell="onnx",
+        conversion="onnx",
         status=Status(state=State.PASSED),
         source_model_config={},
         conversion_config={},

@@ -151,36 +151,36 @@ def test_failing_cells_come_first_and_causes_before_what_they_block() -> None:
 def test_every_cell_is_shown_in_both_forms() -> None:
     for shown in (summary(EVERY_STATE), summary_text(EVERY_STATE)):
         for result in EVERY_STATE.results:
-            assert result.cell in shown
+            assert result.conversion in shown
             assert words.word(result.status.state) in shown
 
 
 def test_cells_blocked_for_one_reason_are_told_once_with_what_to_do() -> None:
     blocked = replace(of_state(State.BLOCKED), remedy="write max_shapes: {x: [8, 128]}")
-    both = replace(EVERY_STATE, results=(blocked, replace(blocked, cell="onnx_op17")))
+    both = replace(EVERY_STATE, results=(blocked, replace(blocked, conversion="onnx_op17")))
 
     lines = summary_text(both).splitlines()
-    at = lines.index(f"effnet  {blocked.cell}, onnx_op17  BLOCKED")
+    at = lines.index(f"effnet  {blocked.conversion}, onnx_op17  BLOCKED")
     assert lines[at + 1] == f"  {blocked.status.message}"
     assert lines[at + 2] == "  what to do: write max_shapes: {x: [8, 128]}"
     assert summary_text(both).count(blocked.status.message) == 1
 
     shown = summary(both)
-    assert f"`{blocked.cell}`, `onnx_op17`: blocked by" in shown
+    assert f"`{blocked.conversion}`, `onnx_op17`: blocked by" in shown
     assert "**What to do:** write max\\_shapes: {x: \\[8, 128\\]}" in shown
 
 
 def test_cells_that_cannot_be_made_here_are_told_together_after_what_went_wrong() -> None:
     absent = of_state(State.UNAVAILABLE)
     absent = replace(absent, requested=True, status=replace(absent.status, message="no GPU"), remedy="use a GPU")
-    report = replace(EVERY_STATE, results=(absent, replace(absent, cell="trt_fp32"), of_state(State.FAILED)))
+    report = replace(EVERY_STATE, results=(absent, replace(absent, conversion="trt_fp32"), of_state(State.FAILED)))
 
     lines = summary_text(report).splitlines()
-    at = lines.index(f"{absent.model_name}  {absent.cell}, trt_fp32  UNAVAILABLE")
+    at = lines.index(f"{absent.model_name}  {absent.conversion}, trt_fp32  UNAVAILABLE")
     assert lines[at + 1 : at + 3] == ["  no GPU", "  what to do: use a GPU"]
     assert lines.index("effnet  onnx_op13  FAILED") < at
     shown = summary(report)
-    assert f"`{absent.cell}`, `trt_fp32`: unavailable: no GPU\\\n  **What to do:** use a GPU" in shown
+    assert f"`{absent.conversion}`, `trt_fp32`: unavailable: no GPU\\\n  **What to do:** use a GPU" in shown
     assert shown.index("`onnx_op13`: failed") < shown.index("unavailable: no GPU")
 
 
@@ -362,7 +362,7 @@ def hostile_report(name: str) -> Report:
             replace(
                 result,
                 model_name=name,
-                cell=name,
+                conversion=name,
                 status=Status(state=result.status.state, message=name, log_path=Path(f"/{name}".replace("\0", ""))),
                 comparisons=comparisons,
                 expected_outputs=(name,) if result.status.state is State.PASSED else (),
@@ -519,14 +519,14 @@ def test_an_error_that_passes_by_rtol_names_rtol() -> None:
 
 def finish(progress: Progress, results: list[CellResult]) -> None:
     for result in results:
-        progress.started(result.model_name, result.cell, "convert")
-        progress.finished(result.model_name, result.cell, "convert", replace(result, status=UNDECIDED))
-        progress.started(result.model_name, result.cell, "verify")
-        progress.finished(result.model_name, result.cell, "verify", result)
+        progress.started(result.model_name, result.conversion, "convert")
+        progress.finished(result.model_name, result.conversion, "convert", replace(result, status=UNDECIDED))
+        progress.started(result.model_name, result.conversion, "verify")
+        progress.finished(result.model_name, result.conversion, "verify", result)
 
 
 UNDECIDED = Status(state=State.CANCELLED, message="not decided")
-DECIDED = [replace(of_state(State.CRASHED), cell=f"cell{number}") for number in range(40)]
+DECIDED = [replace(of_state(State.CRASHED), conversion=f"cell{number}") for number in range(40)]
 
 
 def test_a_log_gets_one_plain_line_for_each_decided_cell() -> None:

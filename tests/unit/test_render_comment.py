@@ -120,7 +120,7 @@ def test_the_outcome_changes_with_what_became_of_cells_and_with_nothing_else() -
     others = [
         replace(EVERY_STATE, complete=not EVERY_STATE.complete),
         replace(EVERY_STATE, results=EVERY_STATE.results[1:]),
-        replace(EVERY_STATE, results=(*EVERY_STATE.results[:-1], replace(EVERY_STATE.results[-1], cell="x"))),
+        replace(EVERY_STATE, results=(*EVERY_STATE.results[:-1], replace(EVERY_STATE.results[-1], conversion="x"))),
         replace(EVERY_STATE, results=(*EVERY_STATE.results[:-1], replace(EVERY_STATE.results[-1], model_name="x"))),
         replace(EVERY_STATE, results=(of_state(State.FAILED), *EVERY_STATE.results[1:])),
     ]
@@ -150,7 +150,7 @@ def hostile(name: str, number: int = 3000) -> Report:
         base = bad[index // 2 % 3] if index % 2 else passed
         status = Status(state=base.status.state, message=f"{name} {index}")
         model = f"{name}{index % 50}"
-        results.append(replace(base, model_name=model, cell=f"{index} {name}", status=status, warnings=(name,)))
+        results.append(replace(base, model_name=model, conversion=f"{index} {name}", status=status, warnings=(name,)))
     return report.build(EVERY_STATE.environment, results, notes=[name] * 20, complete=True)
 
 

@@ -41,7 +41,7 @@ def cell(state: State, *, requested: bool = True, **more: Any) -> CellResult:
     passed = state is State.PASSED
     known: dict[str, Any] = {
         "model_name": "m",
-        "cell": "onnx_op13",
+        "conversion": "onnx_op13",
         "status": Status(state=state, message="a sentence"),
         "source_model_config": {
             "model_name": "m",
@@ -70,12 +70,12 @@ PASSED = cell(State.PASSED)
 
 JUDGED = [
     pytest.param((PASSED,), ExitCode.OK, id="passed"),
-    *(pytest.param((PASSED, cell(state)), ExitCode.NOT_GOOD, id=f"requested {state}") for state in BAD),
+    *(pytest.param((PASSED, cell(state)), ExitCode.FAILURE, id=f"requested {state}") for state in BAD),
     *(
-        pytest.param((PASSED, cell(state, requested=False)), ExitCode.NOT_GOOD, id=f"default format {state}")
+        pytest.param((PASSED, cell(state, requested=False)), ExitCode.FAILURE, id=f"default format {state}")
         for state in BAD
     ),
-    pytest.param((PASSED, cell(State.UNAVAILABLE)), ExitCode.NOT_GOOD, id="requested unavailable"),
+    pytest.param((PASSED, cell(State.UNAVAILABLE)), ExitCode.FAILURE, id="requested unavailable"),
     pytest.param((PASSED, cell(State.UNAVAILABLE, requested=False)), ExitCode.OK, id="default format unavailable"),
     pytest.param((PASSED, cell(State.NOT_APPLICABLE)), ExitCode.OK, id="requested not applicable"),
     pytest.param((PASSED, cell(State.UNVERIFIED)), ExitCode.OK, id="unverified"),
@@ -88,7 +88,7 @@ JUDGED = [
         ExitCode.NOTHING_TO_DO,
         id="nothing that this machine can make",
     ),
-    pytest.param((cell(State.UNAVAILABLE),), ExitCode.NOT_GOOD, id="only requested unavailable"),
+    pytest.param((cell(State.UNAVAILABLE),), ExitCode.FAILURE, id="only requested unavailable"),
 ]
 
 
@@ -108,7 +108,7 @@ def test_a_run_that_did_not_end_is_not_good() -> None:
     unfinished = of(PASSED, complete=False)
     assert report.exit_code(unfinished) is ExitCode.CANCELLED
     assert not report.good(unfinished)
-    assert report.exit_code(of(PASSED, cell(State.FAILED), complete=False)) is ExitCode.NOT_GOOD
+    assert report.exit_code(of(PASSED, cell(State.FAILED), complete=False)) is ExitCode.FAILURE
 
 
 def test_summary_counts() -> None:
@@ -121,7 +121,7 @@ def test_summary_counts() -> None:
     assert built.summary == {
         "total": 4,
         "requested": 3,
-        "bad": 1,
+        "failures": 1,
         "cached": 1,
         "warned": 1,
         "passed": 2,

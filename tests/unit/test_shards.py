@@ -208,8 +208,13 @@ def test_the_matrix_has_a_job_for_each_shard() -> None:
 
     assert matrix(plan, 2) == {
         "include": [
-            {"shard": "1/2", "name": "resnet50", "count": 3, "cells": ["resnet50/a", "resnet50/a/1", "resnet50/a/1/2"]},
-            {"shard": "2/2", "name": "bert, gpt", "count": 3, "cells": ["bert/a", "gpt/a", "gpt/none0"]},
+            {
+                "shard": "1/2",
+                "name": "resnet50",
+                "count": 3,
+                "conversions": ["resnet50/a", "resnet50/a/1", "resnet50/a/1/2"],
+            },
+            {"shard": "2/2", "name": "bert, gpt", "count": 3, "conversions": ["bert/a", "gpt/a", "gpt/none0"]},
         ]
     }
     assert [each["name"] for each in matrix(plan, 1)["include"]] == ["resnet50, bert +1"]
@@ -223,8 +228,8 @@ def test_no_job_is_without_work_and_there_are_as_many_as_help(plan: Plan, most: 
     assert len(jobs) == 1 or all(each["count"] for each in jobs)
     assert [each["shard"] for each in jobs] == [f"{index}/{len(jobs)}" for index in range(1, len(jobs) + 1)]
     for job in jobs:
-        assert job["cells"] == [f"{name}/{label}" for name, label in keys(choose(plan, job["shard"]))]
-        assert job["count"] == len(job["cells"])
+        assert job["conversions"] == [f"{name}/{label}" for name, label in keys(choose(plan, job["shard"]))]
+        assert job["count"] == len(job["conversions"])
 
 
 def test_what_only_shows_where_it_can_be_made_is_not_planned() -> None:
@@ -242,11 +247,11 @@ def test_a_long_matrix_keeps_its_counts_and_stays_below_what_a_variable_can_hold
     assert len(json.dumps(jobs)) <= 120_000
     assert len(jobs["include"]) == 256
     assert sum(each["count"] for each in jobs["include"]) == 300 * 40
-    assert not any("cells" in each for each in jobs["include"])
-    assert {each.cells for each in read_matrix(jobs)} == {None}
+    assert not any("conversions" in each for each in jobs["include"])
+    assert {each.conversions for each in read_matrix(jobs)} == {None}
     few = Plan(models=plan.models[:20])
     assert 60_000 < len(json.dumps(matrix(few, 256))) <= 120_000
-    assert all("cells" in each for each in matrix(few, 256)["include"])
+    assert all("conversions" in each for each in matrix(few, 256)["include"])
 
 
 @pytest.mark.parametrize("most", [0, -1, 257])
@@ -256,9 +261,14 @@ def test_github_starts_from_1_to_256_jobs(most: int) -> None:
 
 
 def test_a_matrix_comes_back_in_order_with_what_a_user_added() -> None:
-    jobs = {"include": [{"shard": "10/10", "count": 1, "runner": "gpu"}, {"shard": "9/10", "count": 0, "cells": []}]}
+    jobs = {
+        "include": [{"shard": "10/10", "count": 1, "runner": "gpu"}, {"shard": "9/10", "count": 0, "conversions": []}]
+    }
 
-    assert [(each.shard, each.count, each.cells) for each in read_matrix(jobs)] == [("9/10", 0, ()), ("10/10", 1, None)]
+    assert [(each.shard, each.count, each.conversions) for each in read_matrix(jobs)] == [
+        ("9/10", 0, ()),
+        ("10/10", 1, None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -269,9 +279,9 @@ def test_a_matrix_comes_back_in_order_with_what_a_user_added() -> None:
         ({}, "not a job matrix: 'include'"),
         ({"include": []}, "not a job matrix: `include` is empty"),
         ({"include": [{"count": 1}]}, "missing required field `shard`"),
-        ({"include": [{"shard": "1/1", "count": 1, "cells": "all"}]}, "Expected `array | null`, got `str`"),
+        ({"include": [{"shard": "1/1", "count": 1, "conversions": "all"}]}, "Expected `array | null`, got `str`"),
         ({"include": [{"shard": "x", "count": 1}]}, "shard 'x' is no part of a run"),
-        ({"include": [{"shard": "1/1", "count": 1, "cells": ["onnx"]}]}, "cell 'onnx' names no model"),
+        ({"include": [{"shard": "1/1", "count": 1, "conversions": ["onnx"]}]}, "conversion 'onnx' names no model"),
     ],
 )
 def test_what_is_no_matrix_is_said(jobs: object, said: str) -> None:

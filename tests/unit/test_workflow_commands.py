@@ -249,10 +249,10 @@ def test_an_output_is_its_value_and_sets_no_other(values: list[str]) -> None:
 def test_outputs_are_appended(tmp_path: Path) -> None:
     path = tmp_path / "output"
 
-    set_outputs({"status": "good"}, path)
+    set_outputs({"status": "success"}, path)
     set_outputs({"total": "3", "results": '[{"model": "a"}]\n'}, path)
 
-    assert _read_outputs(path.read_text()) == {"status": "good", "total": "3", "results": '[{"model": "a"}]\n'}
+    assert _read_outputs(path.read_text()) == {"status": "success", "total": "3", "results": '[{"model": "a"}]\n'}
 
 
 def test_a_value_that_holds_the_delimiter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,7 @@ def test_a_value_that_holds_the_delimiter_is_refused(tmp_path: Path, monkeypatch
     path = tmp_path / "output"
 
     with pytest.raises(ValueError, match="the output models holds its own delimiter"):
-        set_outputs({"models": f"a\nend_{'0' * 32}\nstatus=good"}, path)
+        set_outputs({"models": f"a\nend_{'0' * 32}\nstatus=success"}, path)
     assert not path.exists()
 
 
@@ -273,7 +273,7 @@ def test_a_name_is_a_name(tmp_path: Path, name: str) -> None:
 def test_the_longest_outputs_are_left_out_where_all_are_too_long(tmp_path: Path) -> None:
     path = tmp_path / "output"
 
-    left_out = set_outputs({"results": "x" * 490_000, "matrix": "y" * 20_000, "status": "good"}, path)
+    left_out = set_outputs({"results": "x" * 490_000, "matrix": "y" * 20_000, "status": "success"}, path)
 
     assert left_out == ("results",)
     assert set(_read_outputs(path.read_text())) == {"matrix", "status"}
@@ -283,12 +283,12 @@ def test_what_was_written_before_counts(tmp_path: Path) -> None:
     path = tmp_path / "output"
 
     assert set_outputs({"results": "x" * 400_000}, path) == ()
-    assert set_outputs({"matrix": "y" * 300_000, "status": "good"}, path) == ("matrix",)
+    assert set_outputs({"matrix": "y" * 300_000, "status": "success"}, path) == ("matrix",)
     assert set(_read_outputs(path.read_text())) == {"results", "status"}
 
 
 def test_without_a_runner_nothing_is_written() -> None:
-    assert set_outputs({"status": "good"}, None) == ()
+    assert set_outputs({"status": "success"}, None) == ()
     append_summary("# Report", None)
 
 

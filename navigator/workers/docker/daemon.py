@@ -40,7 +40,7 @@ _REMEDIES = (
 class ContainerError(NavigatorError):
     """Docker or an image cannot do what workers need. It fails what asked for it, never the run."""
 
-    exit_code = ExitCode.NOT_GOOD
+    exit_code = ExitCode.FAILURE
 
 
 class CancelledError(Exception):

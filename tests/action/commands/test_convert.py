@@ -34,7 +34,7 @@ onnx.version_converter.convert_version = sabotaged
 BROKEN = """\
 import onnx.version_converter
 def broken(model, opset):
-    print("::set-output name=status::good", flush=True)
+    print("::set-output name=status::success", flush=True)
     raise RuntimeError("::error::no way to this opset")
 onnx.version_converter.convert_version = broken
 """
@@ -62,11 +62,17 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
 
     outputs = ended.outputs
     assert outputs.keys() == set(OUTPUTS) - {"matrix", "shards", "release_url"}
-    assert [outputs[name] for name in ("status", "exit_code", "total", "passed", "bad")] == ["good", "0", "2", "2", "0"]
+    assert [outputs[name] for name in ("status", "exit_code", "total", "passed", "bad")] == [
+        "success",
+        "0",
+        "2",
+        "2",
+        "0",
+    ]
     assert outputs["results_path"] == "navigator_workspace/convert_results.yaml"
     assert (job.workspace / outputs["results_path"]).read_bytes() == uploaded[RESULTS]["convert_results.yaml"]
     assert (job.workspace / outputs["models_path"] / "tiny/onnx_op14/model.onnx").is_file()
-    assert [each["cell"] for each in json.loads(outputs["results"])] == ["onnx_op13", "onnx_op14"]
+    assert [each["conversion"] for each in json.loads(outputs["results"])] == ["onnx_op13", "onnx_op14"]
 
     [comment] = job.comments
     assert re.match(r"<!-- model-navigator:Models/navigator.yaml outcome:[0-9a-f]{16} -->\n## ✅ All 2 cells", comment)
@@ -83,7 +89,7 @@ def test_a_comment_is_edited_from_good_to_bad_and_back(job: "Job") -> None:
     first = job.run().outputs["comment_url"]
     job.sabotage(WRONG_WEIGHT)
     bad = job.run()
-    assert (bad.code, bad.outputs["status"], bad.outputs["comment_url"]) == (1, "not-good", first)
+    assert (bad.code, bad.outputs["status"], bad.outputs["comment_url"]) == (1, "failure", first)
     [comment] = job.comments
     assert "## ❌ 1 of 2 cells is not good" in comment
     assert "onnx_op14" in comment
@@ -112,7 +118,7 @@ def test_a_mismatch_is_shown_at_its_line(job: "Job") -> None:
 def test_the_log_of_a_failed_cell_is_shown_where_nothing_is_a_command(job: "Job") -> None:
     job.sabotage(BROKEN)
     ended = job.run()
-    assert (ended.code, ended.outputs["bad"], ended.outputs["status"]) == (1, "1", "not-good")
+    assert (ended.code, ended.outputs["failures"], ended.outputs["status"]) == (1, "1", "failure")
     assert [each["state"] for each in json.loads(ended.outputs["results"])] == ["failed", "passed"]
     log = ended.log.splitlines()
     start = log.index("::group::tiny onnx_op14: onnx_op14.convert.log")
@@ -120,7 +126,7 @@ def test_the_log_of_a_failed_cell_is_shown_where_nothing_is_a_command(job: "Job"
     assert stop
     end = log.index(f"::{stop[1]}::")
     assert log[end + 1] == "::endgroup::"
-    assert "::set-output name=status::good" in log[start:end]
+    assert "::set-output name=status::success" in log[start:end]
     assert "Log: `navigator_workspace/logs/tiny/onnx_op14.convert.log`" in ended.summary
     inside = False
     for line in log:
@@ -171,7 +177,7 @@ def test_a_wrong_input_is_named_with_what_it_may_be(job: "Job") -> None:
 
 
 def test_filters_choose_cells(job: "Job") -> None:
-    ended = job.run(cells="*14")
+    ended = job.run(conversions="*14")
     assert (ended.code, ended.outputs["total"]) == (0, "1")
     ended = job.run(models="none, other")
     assert (ended.code, ended.outputs["status"], ended.outputs["exit_code"]) == (3, "error", "3")
@@ -235,8 +241,8 @@ def test_an_output_that_cannot_be_written_fails_the_job(job: "Job") -> None:
     job.write(
         "navigator.yaml", "model_name: tiny\nmodel_path: tiny.onnx\nonnx_opsets: [14]\noutput_path: out/model.onnx\n"
     )
-    ended = job.run(cells="onnx_op14")
-    assert (ended.code, ended.outputs["exit_code"], ended.outputs["status"]) == (1, "1", "not-good")
+    ended = job.run(conversions="onnx_op14")
+    assert (ended.code, ended.outputs["exit_code"], ended.outputs["status"]) == (1, "1", "failure")
     [annotation] = ended.annotations
     assert "A file that was asked for could not be written.%0Atiny: output_path" in annotation
     assert job.statuses[-1][0] == "failure"
@@ -273,7 +279,7 @@ def test_without_a_token_results_are_told_in_the_job_alone(job: "Job") -> None:
 def test_validate_tells_problems_alone(job: "Job") -> None:
     ended = job.run("validate")
     assert (ended.code, ended.log) == (0, "navigator.yaml: valid, models: 1\n")
-    assert ended.outputs == {"status": "good", "exit_code": "0"}
+    assert ended.outputs == {"status": "success", "exit_code": "0"}
     assert (job.statuses, job.comments, ended.summary) == ([], [], "")
     job.write("navigator.yaml", "models: 3\n")
     ended = job.run("validate")

@@ -69,12 +69,12 @@ def test_comment_always_leaves_alone_what_says_the_same(job: "Job", publish: Pub
 
 
 @pytest.mark.parametrize(
-    ("fail_on", "good", "bad", "wrong"), [("not-good", 0, 1, 2), ("error", 0, 0, 2), ("never", 0, 0, 0)]
+    ("fail_on", "good", "bad", "wrong"), [("failure", 0, 1, 2), ("error", 0, 0, 2), ("never", 0, 0, 0)]
 )
 def test_what_fails_the_job(job: "Job", publish: Publish, fail_on: str, good: int, bad: int, wrong: int) -> None:
     assert publish("good", fail_on=fail_on).code == good
     ended = publish("bad", fail_on=fail_on)
-    assert (ended.code, ended.outputs["exit_code"], ended.outputs["status"]) == (bad, "1", "not-good")
+    assert (ended.code, ended.outputs["exit_code"], ended.outputs["status"]) == (bad, "1", "failure")
     assert job.statuses[-1][0] == "failure"
     job.write("navigator.yaml", "models: 3\n")
     ended = job.run(fail_on=fail_on)

@@ -100,7 +100,7 @@ def test_everything_is_down(job: "Job") -> None:
     job.variables |= {"GITHUB_API_URL": nobody, "ACTIONS_RESULTS_URL": nobody}
     ended = job.run()
     assert ended.code == 0, ended.log
-    assert ended.outputs["status"] == "good"
+    assert ended.outputs["status"] == "success"
     assert ended.summary.startswith("## ✅ All 2 cells match")
     assert [each.partition(":")[0] for each in ended.warnings] == [
         "the commit status was not set",

@@ -25,7 +25,7 @@ models:
 def test_shards_make_one_comment_and_one_status(job: "Job") -> None:
     job.write("navigator.yaml", TWO)
     planned = job.run("plan", max_shards="2")
-    assert (planned.code, planned.outputs["status"], planned.outputs["shards"]) == (0, "good", "2")
+    assert (planned.code, planned.outputs["status"], planned.outputs["shards"]) == (0, "success", "2")
     matrix = planned.outputs["matrix"]
     shards = [each["shard"] for each in json.loads(matrix)["include"]]
     assert shards == ["1/2", "2/2"]
@@ -62,7 +62,7 @@ def test_shards_make_one_comment_and_one_status(job: "Job") -> None:
         "[" * 100_000,
         '{"include": 3}',
         '{"include": [{"shard": "1/999999999"}]}',
-        '{"include": [{"shard": "1/1", "count": 1, "cells": [{"a": "::error::x"}]}]}',
+        '{"include": [{"shard": "1/1", "count": 1, "conversions": [{"a": "::error::x"}]}]}',
         '{"include": []}',
     ],
 )
@@ -114,7 +114,7 @@ def test_the_results_of_a_fork_are_told_to_its_pull_request(
     fork({"convert_results.yaml": reports("bad"), "summary.md": b"# not this"})
     fork({"x": b""}, name="another")
     ended = job.run("report")
-    assert (ended.code, ended.outputs["status"], ended.warnings) == (1, "not-good", []), ended.log
+    assert (ended.code, ended.outputs["status"], ended.warnings) == (1, "failure", []), ended.log
     [comment] = job.github["comments"]
     assert comment["issue_url"].endswith("/issues/7")
     assert comment["body"].startswith("<!-- model-navigator:Models/navigator.yaml outcome:")
@@ -141,7 +141,7 @@ def test_a_hostile_report_is_harmless_text(job: "Job", fork: Upload, reports: Ca
 
     data = yaml.safe_load(reports("bad"))
     bad = next(each for each in data["results"] if each["status"]["state"] == "failed")
-    bad["status"]["message"] = bad["model_name"] = HOSTILE + "\n::set-output name=status::good"
+    bad["status"]["message"] = bad["model_name"] = HOSTILE + "\n::set-output name=status::success"
     bad["source_model_config"] |= {"config_path": "/etc/passwd", "line": 1, "pull_request": 8}
     bad["status"]["log_path"] = "/etc/passwd"
     data["notes"] = [HOSTILE, "pull_request: 8"]
@@ -157,7 +157,7 @@ def test_a_hostile_report_is_harmless_text(job: "Job", fork: Upload, reports: Ca
     assert not re.search(r"^::set-output", ended.log, re.MULTILINE)
     assert "root:" not in ended.log
     assert "passwd" not in "".join(ended.annotations)
-    assert ended.outputs["status"] == "not-good"
+    assert ended.outputs["status"] == "failure"
 
 
 @pytest.mark.parametrize(
