@@ -25,11 +25,11 @@ _UPLOAD = "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7
 _GPU_INPUTS = """\
   image:
     description: >-
-      The image to run, the one with TensorRT if it is left out.
+      Image to run. Defaults to the image with TensorRT.
     default: "{image}"
   docker_options:
     description: >-
-      Options of `docker run`, separated by spaces. Empty where the daemon has a default runtime that gives GPUs.
+      Options for `docker run`, separated by spaces. Leave empty if NVIDIA's is the daemon's default runtime.
     default: --gpus all
 """
 
@@ -102,7 +102,7 @@ def slim(action: str, image: str) -> str:
         image: its name in a registry, or in the daemon.
     """
     text = re.sub(r"^name: .*", "name: Model Navigator, slim", action, count=1, flags=re.MULTILINE)
-    about = "Model Navigator without frameworks, small and quick, to validate, plan, report and release."
+    about = "Model Navigator without frameworks, a small, fast image to validate, plan, report and release."
     text = re.sub(r"^description: .*", f"description: {about}", text, count=1, flags=re.MULTILINE)
     return _GENERATED + named(text, f"docker://{image}")
 
@@ -120,7 +120,7 @@ def gpu(action: str, image: str) -> str:
     return (
         f"{_GENERATED}"
         "name: Model Navigator, GPU\n"
-        "description: Model Navigator for runners whose Docker daemon gives GPUs to those alone that ask for them.\n"
+        "description: Model Navigator for GPU runners, started with `docker run --gpus all`.\n"
         "author: Model Navigator contributors\n\n"
         f"inputs:\n{inputs.rstrip()}\n{_GPU_INPUTS.format(image=image)}\n"
         f"outputs:\n{_valued(outputs)}\n"

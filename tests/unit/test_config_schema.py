@@ -108,11 +108,12 @@ def test_table_has_every_option() -> None:
     assert table.endswith("|\n")
     assert (
         "| `tensorrt_precisions` `--tensorrt-precisions`, `--target-precisions` | list of `int8`, `fp16`, `fp32` | "
-        "`[fp16, fp32]` | Precisions of TensorRT engines. |"
+        "`[fp16, fp32]` | Precisions of the TensorRT engines to build. |"
     ) in rows
     assert (
-        "| `output_path` `--output-path`, `-o` | path |  | Where the first good converted model is copied to. |" in rows
-    )
+        "| `output_path` `--output-path`, `-o` | path |  | "
+        "File or directory to copy the first converted model that passes to. |"
+    ) in rows
     # Every row has four cells, whatever its text holds.
     assert {row.replace("\\|", "").count("|") for row in rows} == {5}
 
