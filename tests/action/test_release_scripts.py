@@ -1,14 +1,18 @@
 """The scripts of the release workflow: versions that agree, and tags in the right order, in a real git repository."""
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 REGISTRY = "ghcr.io/Org/model-navigator"
+START = "<!-- new releases go below -->"
+ISSUE = "[#7](https://github.com/org/model-navigator/issues/7)"
 IMAGE = "ghcr.io/org/model-navigator:v1.2.3"
 
 
@@ -28,12 +32,12 @@ def repository(tmp_path: Path) -> Path:
     place = tmp_path / "clone"
     for name in ("tools", ".github/workflows", "convert", "gpu", "slim"):
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("action.yml", "pyproject.toml"):
-        shutil.copy(ROOT / name, place)
+    for name in ("action.yml", "pyproject.toml", "navigator/__init__.py", "changelog.d/README.md"):
+        (place / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, place / name)
     (place / ".gitignore").write_text("__pycache__/\n")
-    (place / "CHANGELOG.md").write_text(
-        "# Changelog\n\n## Unreleased\n\n### Added\n\n- All.\n\n## 0.9.0 - 2020-01-01\n\n- Less.\n"
-    )
+    (place / "CHANGELOG.md").write_text(f"# Changelog\n\n{START}\n\n## 0.9.0 - 2020-01-01\n\n- Less.\n")
+    (place / "changelog.d/7.added.md").write_text("All.\n")
     git("init", "--quiet", "--bare", str(tmp_path / "origin"), at=tmp_path)
     git("init", "--quiet", "--initial-branch=main", at=place)
     git("remote", "add", "origin", str(tmp_path / "origin"), at=place)
@@ -54,31 +58,65 @@ def tags(place: Path) -> list[str]:
 def test_a_version_is_written_and_agrees(repository: Path) -> None:
     refused = script("version", "check", "1.2.3", at=repository)
     assert refused.returncode == 1
-    assert "pyproject.toml: the version is " in refused.stderr
-    assert "CHANGELOG.md: there is nothing under `## 1.2.3`\n" in refused.stderr
+    assert "navigator/__init__.py: the version is " in refused.stderr
+    assert "CHANGELOG.md: the section `## 1.2.3` is missing or empty\n" in refused.stderr
+    assert "changelog.d: not in CHANGELOG.md yet: 7.added.md\n" in refused.stderr
 
-    assert script("version", "set", "1.2.3", at=repository).returncode == 0
+    ran = script("version", "set", "1.2.3", at=repository)
 
+    assert ran.returncode == 0, ran.stderr
     agreed = script("version", "check", "1.2.3", at=repository)
     assert (agreed.returncode, agreed.stderr) == (0, "")
-    assert script("version", "notes", "1.2.3", at=repository).stdout == "### Added\n\n- All.\n"
+    assert script("version", "notes", "1.2.3", at=repository).stdout == f"### Added\n\n- All. ({ISSUE})\n"
     assert script("version", "notes", "0.9.0", at=repository).stdout == "- Less.\n"
-    assert 'version = "1.2.3"\n' in (repository / "pyproject.toml").read_text()
+    assert '__version__ = "1.2.3"\n' in (repository / "navigator/__init__.py").read_text()
+    assert [path.name for path in (repository / "changelog.d").iterdir()] == ["README.md"]
 
 
 def test_after_a_release_comes_a_development_version(repository: Path) -> None:
     script("version", "set", "1.2.3", at=repository)
     changelog = (repository / "CHANGELOG.md").read_text()
+    (repository / "changelog.d/+next.fixed.md").write_text("Next.\n")
 
     script("version", "set", "1.3.0.dev0", at=repository)
 
     assert (repository / "CHANGELOG.md").read_text() == changelog
     assert script("version", "check", "1.3.0.dev0", at=repository).stderr.startswith(
-        "'1.3.0.dev0' is no version to release: write three numbers, for example 1.2.3, without a v\n"
+        "'1.3.0.dev0' can't be released: use three numbers without a v, for example 1.2.3\n"
     )
-    # What is unreleased has no words yet.
     script("version", "set", "1.3.0", at=repository)
-    assert "nothing under `## 1.3.0`" in script("version", "check", "1.3.0", at=repository).stderr
+    assert script("version", "check", "1.3.0", at=repository).returncode == 0
+    # The newest release comes first, below the introduction.
+    headings = re.findall(r"^#+ (\S+)", (repository / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings == ["Changelog", "1.3.0", "Fixed", "1.2.3", "Added", "0.9.0"]
+
+
+def test_a_version_without_a_word_is_not_released(repository: Path) -> None:
+    (repository / "changelog.d/7.added.md").unlink()
+
+    script("version", "set", "1.2.3", at=repository)
+
+    refused = script("version", "check", "1.2.3", at=repository)
+    assert refused.stderr.startswith("CHANGELOG.md: the section `## 1.2.3` is missing or empty\n")
+
+
+def test_the_fragments_that_are_there_become_a_changelog() -> None:
+    kinds = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]["fragment"]
+    fragments = [path for path in (ROOT / "changelog.d").iterdir() if path.name != "README.md"]
+    assert fragments
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "9.9.9"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    for path in fragments:
+        assert re.fullmatch(rf"(\d+|\+[\w-]+)\.({'|'.join(kinds)})\.md", path.name), path.name
+        assert path.read_text().strip() in ran.stdout
+    assert START in (ROOT / "CHANGELOG.md").read_text().splitlines()
 
 
 def test_a_variant_that_was_forgotten_is_not_released(repository: Path) -> None:
@@ -88,7 +126,7 @@ def test_a_variant_that_was_forgotten_is_not_released(repository: Path) -> None:
 
     refused = script("version", "check", "1.2.3", at=repository)
 
-    assert "slim/action.yml does not follow from action.yml: run `python tools/actions.py`" in refused.stderr
+    assert "slim/action.yml is out of date with action.yml: run `python tools/actions.py`" in refused.stderr
 
 
 def test_a_release_is_tagged_and_the_branch_left_alone(repository: Path) -> None:
