@@ -33,9 +33,13 @@ from navigator.records import (
 )
 from navigator.runners import RUNNERS
 from navigator.workers.environment import deciding
+from navigator.workers.source import COMPUTING, source_files
 
 # What converters and runners compute with beside what they name themselves.
 _SHARED = ("numpy", "ml-dtypes", "protobuf", "onnx", "onnx-ir", "onnxruntime", "keras", "tf-keras")
+
+# What a verdict depends on beside what workers compute.
+_JUDGING = ("verify", "engine")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +71,7 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
     model = plan.config
     samples = _samples(model, host, memory_limit_bytes)
     tools = {
-        "navigator": [__version__, _code()],
+        "navigator": [__version__, _code(COMPUTING)],
         "python": host.python,
         "machine": platform.machine(),
         "environment": deciding(os.environ),
@@ -99,6 +103,7 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
                 "machine": [host.cpu, to_data(host.gpus)],
                 "source": root,
                 "artifact": artifact,
+                "judge": _code(_JUDGING),
                 "samples": samples,
                 "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
                 "devices": step.devices,
@@ -176,10 +181,9 @@ def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None) -> 
 
 
 @once
-def _code() -> str:
-    """Return what identifies this program's own code: a version number does not change with every correction."""
-    root = Path(__file__).parents[1]
-    return identity([[str(path.relative_to(root)), digest(path)] for path in sorted(root.rglob("*.py"))])
+def _code(parts: tuple[str, ...]) -> str:
+    """Return what identifies parts of this program: a version number doesn't change with every correction."""
+    return identity([[name, digest(path)] for name, path in source_files(parts).items()])
 
 
 def _versions(distributions: tuple[str, ...], host: Host) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from navigator.errors import StepError
+from navigator.frameworks.memory import require_memory
 
 Arguments = Mapping[str, Any]
 
@@ -68,6 +69,10 @@ def allocate(arguments: Arguments) -> Any:
     held = bytearray(b"x") * arguments["bytes"]
     time.sleep(arguments.get("seconds", 60))
     return len(held)
+
+
+def require(arguments: Arguments) -> Any:
+    require_memory(arguments["bytes"], "the test")
 
 
 def allocate_in_grandchild(arguments: Arguments) -> Any:
@@ -242,6 +247,7 @@ TASKS: dict[str, Callable[[Arguments], Any]] = {
         meet,
         no_result_possible,
         out_of_memory_error,
+        require,
         segfault,
         segfault_after_printf,
         segfault_after_result,

@@ -2,6 +2,7 @@
 # ruff: noqa: TID253 - Docker is what is tested
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -345,6 +346,13 @@ def test_memory_limit(run: Run) -> None:
     assert "raise memory_limit_bytes" in result.remedy
     assert result.seconds < 10
     assert GIBIBYTE // 5 < result.peak_memory_bytes < GIBIBYTE // 3
+
+
+def test_too_little_memory_is_said_before_the_kernel_kills(run: Run) -> None:
+    result = run("require", bytes=GIBIBYTE // 2, memory=GIBIBYTE // 4)
+    assert result.outcome is Outcome.FAILED
+    assert re.fullmatch(r"the test takes about 0\.5 GB of memory and 0\.[12] GB are available", result.message)
+    assert "raise memory_limit_bytes" in result.remedy
 
 
 def test_memory_limit_counts_everything(run: Run) -> None:

@@ -1,6 +1,7 @@
 """The failure contract: whatever a task does, the right outcome and sentence, and the next task runs."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,13 @@ def test_memory_limit(run: Run) -> None:
     assert "memory_limit_bytes" in result.remedy
     assert result.seconds < 5
     assert result.peak_memory_bytes > 200 * MEBIBYTE
+
+
+def test_too_little_memory_is_said_before_the_worker_is_killed(run: Run) -> None:
+    result = run("require", bytes=300 * MEBIBYTE, memory=200 * MEBIBYTE)
+    assert result.outcome is Outcome.FAILED
+    assert re.fullmatch(r"the test takes about 0\.3 GB of memory and 0\.[12] GB are available", result.message)
+    assert "raise memory_limit_bytes" in result.remedy
 
 
 def test_memory_of_descendants_counts(run: Run) -> None:

@@ -164,6 +164,23 @@ def test_built_once(framework: str, client: Client) -> None:
     client.images.remove(one.id, force=True)
 
 
+def test_all_that_the_image_holds_of_our_source_can_be_imported(framework: str, client: Client) -> None:
+    script = (
+        "import importlib, pkgutil, navigator\n"
+        "for each in pkgutil.walk_packages(navigator.__path__, 'navigator.'):\n"
+        "    if not each.name.endswith('__main__'): print(importlib.import_module(each.name).__name__)"
+    )
+    container = client.containers.create(prepared(framework).id, ["python3", "-P", "-c", script], network_mode="none")
+    try:
+        container.start()
+        status, said = container.wait()["StatusCode"], container.logs().decode()
+    finally:
+        container.remove(force=True, v=True)
+    assert status == 0, said
+    assert {"navigator.workers.tasks", "navigator.workers.docker.init"} <= {*said.split()}
+    assert "navigator.render" not in said
+
+
 def test_another_image_of_the_same_name_is_another(framework: str, vary: Vary) -> None:
     name = vary(framework, "LABEL a=1", tag="same")
     one = prepared(name)
@@ -192,6 +209,9 @@ def test_another_version_of_our_source_is_another(framework: str, client: Client
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split("\n")
 
     assert lines()[0] == one.key, "the same files elsewhere are the same"
+    with (source / "render" / "text.py").open("a") as file:
+        file.write("# changed\n")
+    assert lines()[0] == one.key, "no worker renders anything"
     with (source / "converters" / "copy.py").open("a") as file:
         file.write("# changed\n")
     *said, key, _ = lines()
@@ -261,7 +281,7 @@ def test_the_check_of_the_version_can_be_read_by_an_old_python() -> None:
     """Up to there, nothing may be newer than what the oldest Python in use can parse."""
     import ast
 
-    text = (ROOT / "navigator" / "workers" / "provision.py").read_text()
+    text = (ROOT / "navigator" / "workers" / "docker" / "provision.py").read_text()
     ast.parse(text, feature_version=(3, 6))
 
 

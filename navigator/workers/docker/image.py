@@ -1,8 +1,8 @@
 """The images that workers run in: a framework image, and the conversion image that is made of it, once.
 
-A conversion image is a framework image with this package's source and what workers import and the framework image
-lacks. It is identified by content: the framework image's id (never its tag), our files, what is added. Starts no
-worker.
+A conversion image is a framework image with the part of this package that workers import, and what that needs and
+the framework image lacks. It is identified by content: the framework image's id (never its tag), our files, what is
+added. Starts no worker.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from navigator.records import Format
 from navigator.workers.docker import provision
 from navigator.workers.docker.daemon import ContainerError, explained, refused
 from navigator.workers.docker.pull import Progress
+from navigator.workers.source import source_files
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -208,10 +209,7 @@ def _context(framework: Framework, framework_id: str) -> dict[str, bytes]:
         "provision.py": Path(provision.__file__).read_bytes(),
         "requirements.txt": requirements.encode(),
     }
-    package = Path(__file__).resolve().parents[2]
-    for path in sorted(package.rglob("*.py")):
-        files[f"source/{package.name}/{path.relative_to(package)}"] = path.read_bytes()
-    return files
+    return files | {f"source/{name}": path.read_bytes() for name, path in source_files().items()}
 
 
 def _key(files: Mapping[str, bytes]) -> str:

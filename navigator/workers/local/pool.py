@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from navigator.frameworks.memory import LIMIT_VARIABLE
 from navigator.workers.child import REQUEST, RESULT
 from navigator.workers.local.client import Link
 from navigator.workers.task import End, Ended, Outcome, Task, TaskResult, judge, log_tail
@@ -110,7 +111,8 @@ def prepare(task: Task) -> int:
         OSError: a directory or file cannot be written.
         TypeError, ValueError: the arguments are not JSON.
     """
-    request = json.dumps({"name": task.name, "arguments": dict(task.arguments), "variables": dict(task.variables)})
+    variables = {LIMIT_VARIABLE: str(task.memory_limit_bytes), **task.variables}
+    request = json.dumps({"name": task.name, "arguments": dict(task.arguments), "variables": variables})
     task.directory.mkdir(parents=True, exist_ok=True)
     # An earlier task's result must never be taken for this one's.
     (task.directory / RESULT).unlink(missing_ok=True)

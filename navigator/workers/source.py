@@ -1,0 +1,26 @@
+"""This program's own files that decide what a worker computes.
+
+They're what a conversion image holds, and part of every artifact's identity in the cache: a comment changed in
+`render/` or `action/` neither rebuilds an image nor costs a conversion.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+COMPUTING = (
+    *("__init__.py", "errors.py", "records", "host", "samples"),
+    *("frameworks", "converters", "runners", "workers"),
+)
+"""What a worker imports: modules and packages of `navigator`."""
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def source_files(parts: Iterable[str] = COMPUTING) -> dict[str, Path]:
+    """Return the Python files of modules and packages by their names, such as `navigator/errors.py`."""
+    found = [
+        file
+        for part in parts
+        for file in ((_PACKAGE / part).rglob("*.py") if (_PACKAGE / part).is_dir() else [_PACKAGE / part])
+    ]
+    return {str(file.relative_to(_PACKAGE.parent)): file for file in sorted(found)}
