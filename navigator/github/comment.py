@@ -8,6 +8,7 @@ import re
 from http import HTTPStatus
 
 from navigator.github.rest import Json, PublishError, Rest
+from navigator.github.retry import found_or, once_more, retry
 
 # Whom GITHUB_TOKEN writes as.
 _ACTIONS_LOGIN = "github-actions[bot]"
@@ -48,18 +49,14 @@ def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, go
 def _post(rest: Rest, repository: str, number: int, body: str, marker: str, author: str) -> str:
     """Make the comment. Where the answer was lost, it may be there all the same."""
     path = f"/repos/{repository}/issues/{number}/comments"
-    for last in (False, True):
-        try:
-            return str(rest.call("POST", path, json={"body": body})["html_url"])
-        except PublishError as error:
-            if not error.ambiguous:
-                raise
-            made = _find(rest, repository, number, marker, author)
-            if made is not None:
-                return str(made["html_url"])
-            if last:
-                raise
-    raise AssertionError("unreachable")
+
+    def post() -> Json:
+        return rest.call("POST", path, json={"body": body})
+
+    def find() -> Json:
+        return _find(rest, repository, number, marker, author)
+
+    return str(retry(rest.budget, lambda: found_or(post, find), once_more)["html_url"])
 
 
 def _find(rest: Rest, repository: str, number: int, marker: str, author: str) -> Json:

@@ -59,10 +59,6 @@ class PassingError(PublishError):
         self.limited = limited
         self.pause = pause
 
-    def given_up(self, hint: str) -> PublishError:
-        """Return the error of one who waits no longer."""
-        return PublishError(self.message, hint, status=self.status, ambiguous=self.ambiguous)
-
 
 def check(name: str, response: requests.Response) -> None:
     """Raise PublishError for an answer that is not the one asked for; PassingError where it may pass.

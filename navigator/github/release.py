@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 from navigator.github.release_assets import Asset, Prepared, prepare
 from navigator.github.rest import PublishError, Rest
+from navigator.github.retry import found_or, retry
 from navigator.records import Json
 
 _MOST_ASSETS = 1000
 _CONTENT_TYPE = "application/octet-stream"
-_TRIES = 5
+_ATTEMPTS = 5
 _WAIT_SECONDS = 2.0
 
 
@@ -77,13 +78,10 @@ def _create(rest: Rest, repository: str, tag: str) -> Json:
             f"{repository} has no tag {tag}, so there is no release to attach the models to",
             "push the tag first, or correct the input `tag`",
         ) from error
-    try:
-        return rest.call("POST", f"/repos/{repository}/releases", json={"tag_name": tag, "name": tag, "draft": True})
-    except PublishError as error:
-        made = _find(rest, repository, tag) if error.ambiguous else None
-        if made is None:
-            raise
-        return made
+    draft = {"tag_name": tag, "name": tag, "draft": True}
+    return found_or(
+        lambda: rest.call("POST", f"/repos/{repository}/releases", json=draft), lambda: _find(rest, repository, tag)
+    )
 
 
 class _Attachment:
@@ -145,22 +143,28 @@ class _Attachment:
                 raise
 
     def _upload(self, file: Prepared) -> None:
-        """Upload a file; where the answer is lost look what has arrived, and try again unless it is whole."""
-        for attempt in range(1, _TRIES + 1):
+        """Upload a file; if the answer is lost, see what has arrived, and try again unless it's whole."""
+
+        def send() -> None:
             try:
                 self._rest.upload(self._upload_url, file.path, name=file.name, content_type=_CONTENT_TYPE)
             except PublishError as error:
-                if not error.ambiguous and not _taken(error):
-                    raise self._not_taken(file, error) from error
+                if not _may_be_there(error):
+                    raise
                 arrived = self._there().get(file.name)
                 if _arrived(arrived, file):
                     return
                 if arrived is not None:
                     self._delete(arrived)
-                if attempt == _TRIES or not self._rest.budget.sleep(_WAIT_SECONDS * 2 ** (attempt - 1)):
-                    raise self._not_taken(file, error) from error
-            else:
-                return
+                raise
+
+        def pause(error: PublishError, attempts: int) -> float | None:
+            return _WAIT_SECONDS * 2 ** (attempts - 1) if attempts < _ATTEMPTS and _may_be_there(error) else None
+
+        try:
+            retry(self._rest.budget, send, pause)
+        except PublishError as error:
+            raise self._not_taken(file, error) from error
 
     def _not_taken(self, file: Prepared, error: PublishError) -> PublishError:
         state = "draft" if self._release["draft"] else "published"
@@ -202,6 +206,6 @@ def _arrived(asset: Json, file: Prepared) -> bool:
     return _complete(asset) and asset["size"] == file.size_bytes and asset.get("digest") in (None, file.digest)
 
 
-def _taken(error: PublishError) -> bool:
-    """Tell whether an asset of that name is there: one that an earlier try left and that was not listed then."""
-    return error.status == 422 and "already_exists" in error.message
+def _may_be_there(error: PublishError) -> bool:
+    """Tell whether an asset of that name may be there: this upload's, or one of an earlier try that wasn't listed."""
+    return error.ambiguous or (error.status == 422 and "already_exists" in error.message)

@@ -14,6 +14,7 @@ import requests
 
 from navigator.github.budget import _T, Budget
 from navigator.github.errors import PassingError, PublishError, check, unanswered
+from navigator.github.retry import retry
 
 __all__ = ["Budget", "Json", "PublishError", "Rest"]
 
@@ -165,23 +166,19 @@ class Rest:
     ) -> _T:
         """Send until there is an answer that is none of the passing troubles, and return what `read` makes of it."""
         name, url = f"{method} {urlsplit(path).path}", self._url(path)
-        troubles = limits = 0
-        while True:
-            try:
-                return self._once(name, lambda: send(url), read)
-            except PassingError as error:
-                if error.limited:
-                    pause = error.pause if error.pause is not None else _RATE_LIMIT_SECONDS * 2**limits
-                    limits += 1
-                else:
-                    pause = 2.0**troubles
-                    troubles += 1
-                if troubles == _ATTEMPTS or (error.ambiguous and not again):
-                    raise
-                if not self._budget.sleep(pause):
-                    raise error.given_up(
-                        f"Trying again in {pause:.0f} s is too late: publishing has no time left."
-                    ) from error
+        limits = 0
+
+        def pause(error: PublishError, attempts: int) -> float | None:
+            nonlocal limits
+            if not isinstance(error, PassingError) or (error.ambiguous and not again):
+                return None
+            if error.limited:
+                limits += 1
+                return error.pause if error.pause is not None else _RATE_LIMIT_SECONDS * 2 ** (limits - 1)
+            troubles = attempts - limits
+            return 2.0 ** (troubles - 1) if troubles < _ATTEMPTS else None
+
+        return retry(self._budget, lambda: self._once(name, lambda: send(url), read), pause)
 
     def _once(self, name: str, send: Callable[[], requests.Response], read: Callable[[requests.Response], _T]) -> _T:
         if not self._budget.left:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from navigator.github.event import Event
-from navigator.github.rest import Json, PublishError, Rest
+from navigator.github.rest import Json, Rest
+from navigator.github.retry import found_or, once_more, retry
 from navigator.render.annotations import Annotation, Level
 from navigator.render.text import clean, shorten
 
@@ -87,16 +88,16 @@ def complete_check_run(
 def _created(rest: Rest, event: Event, body: dict[str, Json]) -> Json:
     """Make the check run; where the answer was lost, look whether it is there before another try."""
     path = f"/repos/{event.repository}"
-    try:
+
+    def post() -> Json:
         return rest.call("POST", f"{path}/check-runs", json=body)
-    except PublishError as error:
-        if not error.ambiguous:
-            raise
-    query = {"check_name": body["name"], "filter": "all"}
-    for each in rest.pages(f"{path}/commits/{event.sha}/check-runs", params=query, key="check_runs"):
-        if each["external_id"] == body["external_id"]:
-            return each
-    return rest.call("POST", f"{path}/check-runs", json=body)
+
+    def find() -> Json:
+        query = {"check_name": body["name"], "filter": "all"}
+        there = rest.pages(f"{path}/commits/{event.sha}/check-runs", params=query, key="check_runs")
+        return next((each for each in there if each["external_id"] == body["external_id"]), None)
+
+    return retry(rest.budget, lambda: found_or(post, find), once_more)
 
 
 def _annotation(annotation: Annotation) -> dict[str, Json]:

@@ -18,8 +18,9 @@ from navigator.github.artifacts.pack import FORBIDDEN, plain, zipped
 from navigator.github.artifacts.service import ResultsService
 from navigator.github.budget import Budget
 from navigator.github.rest import PublishError
+from navigator.github.retry import retry
 
-_TRIES = 3
+_ATTEMPTS = 3
 _RETRY_SECONDS = 5.0
 _MAX_RETENTION_DAYS = 90
 
@@ -163,13 +164,7 @@ class Artifacts:
         if owner is None:
             raise PublishError(f"the artifact {artifact.name!r} is not in this run any more")
         request = {**self._ids(owner), "name": artifact.name}
-        for attempt in range(1, _TRIES + 1):
-            try:
-                return self._fetch(artifact, request, to / str(artifact.id), limit_bytes)
-            except blob.StorageError:
-                if attempt == _TRIES or not self._budget.sleep(_RETRY_SECONDS):
-                    raise
-        raise AssertionError("unreachable")
+        return retry(self._budget, lambda: self._fetch(artifact, request, to / str(artifact.id), limit_bytes), _pause)
 
     def _fetch(self, artifact: Artifact, request: dict[str, Any], to: Path, limit_bytes: int) -> Path:
         url = self._service.call("GetSignedArtifactURL", request)["signed_url"]
@@ -192,16 +187,19 @@ class Artifacts:
         """Create the artifact and upload its content; from the start again where that broke off."""
         in_order = self._protocol == 4
         url = self._create(request, overwrite=overwrite)
-        for attempt in range(1, _TRIES + 1):
+
+        def send() -> blob.Measured:
+            nonlocal url
+            url = url or self._create(request, overwrite=True)
             try:
                 return blob.upload(url, content(), content_type=content_type, in_order=in_order, budget=self._budget)
             except blob.StorageError as error:
-                if attempt == _TRIES or not self._budget.sleep(_RETRY_SECONDS):
-                    raise
                 # The signature has run out, or half of the content is there to stay: a new one takes its place.
                 if error.status == HTTPStatus.FORBIDDEN or in_order:
-                    url = self._create(request, overwrite=True)
-        raise AssertionError("unreachable")
+                    url = ""
+                raise
+
+        return retry(self._budget, send, _pause)
 
     def _create(self, request: dict[str, Any], *, overwrite: bool) -> str:
         """Return the signed URL of a new artifact."""
@@ -264,6 +262,10 @@ class Artifacts:
             )
             days = self._longest_days
         return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _pause(error: PublishError, attempts: int) -> float | None:
+    return _RETRY_SECONDS if isinstance(error, blob.StorageError) and attempts < _ATTEMPTS else None
 
 
 def _check(name: str, files: Sequence[tuple[str, Path]], *, archive: bool) -> None:

@@ -18,13 +18,15 @@ import requests
 
 from navigator.github.budget import Budget
 from navigator.github.rest import PublishError
+from navigator.github.retry import retry
 
 ATTEMPTS = 5
 RETRY_SECONDS = 3.0
 """The wait before the second attempt; each further one is 1.5 times as long."""
 
 _SERVICE = "twirp/github.actions.results.api.v1.ArtifactService"
-_AGAIN = frozenset({429, 500, 502, 503, 504})
+# Without an answer, or with one that is broken, too.
+_AGAIN = frozenset({None, HTTPStatus.OK, 429, 500, 502, 503, 504})
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 30
 
@@ -71,19 +73,14 @@ class ResultsService:
         Raises:
             PublishError: the service refuses, or does not answer in time.
         """
-        ambiguous = False
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return self._once(method, request)
-            except QuotaError:
-                raise
-            except PublishError as error:
-                ambiguous = error.ambiguous = error.ambiguous or ambiguous
-                again = error.status is None or error.status in _AGAIN or error.status == HTTPStatus.OK
-                wait = RETRY_SECONDS * 1.5 ** (attempt - 1) * random.uniform(1, 1.5)
-                if not again or attempt == ATTEMPTS or not self._budget.sleep(wait):
-                    raise
-        raise AssertionError("unreachable")
+
+        def pause(error: PublishError, attempts: int) -> float | None:
+            again = error.status in _AGAIN and not isinstance(error, QuotaError)
+            if not again or attempts == ATTEMPTS:
+                return None
+            return RETRY_SECONDS * 1.5 ** (attempts - 1) * random.uniform(1, 1.5)
+
+        return retry(self._budget, lambda: self._once(method, request), pause)
 
     def _once(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
         timeout = (_CONNECT_SECONDS, max(1.0, min(_ANSWER_SECONDS, self._budget.left)))

@@ -71,7 +71,7 @@ def test_a_limit_of_rates_does_not_hold_up_the_work(job: "Job") -> None:
     assert ended.seconds < 60
     assert len(ended.warnings) == 3
     for each in ended.warnings:
-        assert "Trying again in 3000 s is too late" in each
+        assert "The next attempt, in 3000 s, would come after" in each
     assert job.artifacts().keys() == {"model-navigator-results", "model-navigator-models"}
 
 
