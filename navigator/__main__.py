@@ -1,4 +1,4 @@
-"""`python -m navigator` is `model-navigator`."""
+"""`python -m navigator` runs `model-navigator`."""
 
 import sys
 

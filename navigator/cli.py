@@ -1,7 +1,7 @@
-"""The command line: verbs, `load -> plan` and filters, and the last resort for errors.
+"""The command line: its verbs and filters, and what happens to errors that nothing else handles.
 
-Everything that costs time to import is imported inside the verb that needs it, so that `--help` and the answer
-to a wrong configuration stay under 0.3 s.
+Modules that are slow to import are imported in the verb that needs them, so that `--help` and the errors of an
+invalid configuration take less than 0.3 s.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from navigator import __version__, config
-from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
+from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError, one_line, remedy
 from navigator.records import Json, Plan, RunConfig, to_data
 from navigator.render.streams import open_missing, write
 
@@ -48,16 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.CANCELLED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _say(f"{where}{error.strerror or error}\n  free space or correct the permissions, then run again", sys.stderr)
-        return ExitCode.CONFIGURATION
-    except Exception:  # noqa: BLE001 - the last resort: an error of ours, said as such
-        _say(traceback.format_exc(), sys.stderr)
-        _say(f"This is a bug in model-navigator {__version__}: please report it with the lines above.", sys.stderr)
+        _say(str(NavigatorError(f"{where}{error.strerror or error}", remedy(error))), sys.stderr)
+        return ExitCode.IO_ERROR
+    except Exception:  # noqa: BLE001 - the last resort
+        _say("\n".join(map(one_line, traceback.format_exc().split("\n"))), sys.stderr)
+        _say(f"Internal error in model-navigator {__version__}: please report it with the lines above.", sys.stderr)
         return ExitCode.BUG
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
-    """Parse the command line; an unknown option is an error that names the nearest one."""
+    """Parse the command line; the error about an unknown option suggests the nearest one."""
     parser, verbs = _parsers()
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -65,18 +65,20 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
         known = re.findall(r"--[a-z][a-z-]+", verb.format_help())
         wrong = next((word.partition("=")[0] for word in unknown if word.startswith("--")), "")
         near = difflib.get_close_matches(wrong, known, n=1)
-        verb.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {near[0]}?" if near else ""))
+        text = f"unrecognized arguments: {one_line(' '.join(unknown))}"
+        verb.error(f"{text}; did you mean {near[0]}?" if near else text)
     return namespace
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """Return the parser of the command line, and those of the verbs by name."""
+    """Return the parser of the command line, and the parsers of the verbs by name."""
     parser = argparse.ArgumentParser(
         prog="model-navigator",
         allow_abbrev=False,
-        description="Convert models, verify every converted model against its source, report.",
-        epilog="Exit codes: 0 all requested cells good, 1 some are not, 2 configuration wrong, "
-        "3 nothing to do, 70 a bug of ours, 130 interrupted.",
+        description="Convert models, verify each converted model against its source, and report the results.",
+        epilog="Exit codes: 0 success, 1 a requested conversion failed, 2 invalid configuration or command line, "
+        "3 nothing to convert, 70 internal error (please report it), 74 a file can't be read or written, "
+        "130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"model-navigator {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -84,39 +86,40 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     common: dict[str, Any] = {"allow_abbrev": False, "formatter_class": config.HelpFormatter}
     convert = verbs.add_parser(
         "convert",
-        help="convert, verify and report",
-        description=f"Convert the models of --config-path (default: ./{DEFAULT_CONFIG}) or the one of --model-path.",
+        help="convert and verify models, and report the results",
+        description=f"Convert and verify the models in --config-path (default: ./{DEFAULT_CONFIG}), or the model at "
+        "--model-path, and report the results.",
         **common,
     )
     config.add_options(convert)
     config.add_filters(convert)
-    what = "only this part of the run, e.g. 3/7, of what the filters leave; `plan --matrix` lists the parts"
+    what = "run only one shard, e.g. 3/7, after applying the filters; `plan --matrix` lists the shards"
     convert.add_argument("--shard", default="", metavar="I/N", help=what)
     convert.set_defaults(verb=_convert)
 
-    what = "check a navigator.yaml and report all of its problems"
-    validate = verbs.add_parser("validate", help=what, description=f"{what.capitalize()}. Runs no model.", **common)
+    what = "check a configuration file and report all of its problems"
+    validate = verbs.add_parser("validate", help=what, description=_runs_nothing(what), **common)
     config.add_file(validate)
     config.add_allow_outside(validate)
     validate.set_defaults(verb=_validate)
 
-    what = "print every cell, its steps, and why it cannot run here"
-    plan = verbs.add_parser("plan", help=what, description=f"{what.capitalize()}. Runs no model.", **common)
+    what = "show every planned conversion, and why any of them can't run on this machine"
+    plan = verbs.add_parser("plan", help=what, description=_runs_nothing(what), **common)
     config.add_file(plan)
     form = plan.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
-    form.add_argument("--matrix", action="store_true", help="print a job matrix for GitHub: the run in shards")
-    plan.add_argument("--max-shards", type=int, default=16, metavar="N", help="at most so many (default: 16)")
+    form.add_argument("--matrix", action="store_true", help="print a GitHub job matrix that splits the run into shards")
+    plan.add_argument("--max-shards", type=int, default=16, metavar="N", help="maximum number of shards (default: 16)")
     config.add_filters(plan)
     plan.set_defaults(verb=_plan)
 
     what = "merge the results of shards into one report"
-    report = verbs.add_parser("report", help=what, description=f"{what.capitalize()}. Runs no model.", **common)
-    what = f"a results file, or a directory with any number of {_RESULTS} in it"
+    report = verbs.add_parser("report", help=what, description=_runs_nothing(what), **common)
+    what = f"a results file, or a directory to search for {_RESULTS} files"
     report.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=what)
-    what = "where to write the merged results and summary (default: navigator_report)"
+    what = "directory for the merged results and summary (default: navigator_report)"
     report.add_argument("--output", type=Path, default=Path("navigator_report"), metavar="DIR", help=what)
-    what = "what `plan --matrix` printed, or a file of it: planned cells that are missing are then reported"
+    what = "output of `plan --matrix`, or a file that contains it; the report then shows which results are missing"
     report.add_argument("--matrix", default="", metavar="FILE|JSON", help=what)
     report.set_defaults(verb=_report)
     return parser, {"convert": convert, "validate": validate, "plan": plan, "report": report}
@@ -124,7 +127,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
 
 def _validate(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     run = config.load(namespace.file, {}, working_directory=Path.cwd(), allow_outside=namespace.allow_outside)
-    _say(f"{namespace.file}: valid, {_count(len(run.models), 'model')}")
+    _say(f"{one_line(str(namespace.file))}: valid, {_count(len(run.models), 'model')}")
     return ExitCode.OK
 
 
@@ -166,7 +169,9 @@ def _report(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     files = dict.fromkeys(file.resolve() for path in namespace.paths for file in _results(path, namespace.output))
     if not files and matrix is None:
         where = ", ".join(str(path) for path in namespace.paths)
-        raise ConfigurationError(f"{where}: no {_RESULTS}", "name the directories where `convert` wrote its results")
+        raise ConfigurationError(
+            f"{where}: no {_RESULTS} found", "pass the directories where `convert` wrote its results"
+        )
     merged = merge([storage.read(file) for file in files], matrix)
     results, markdown = namespace.output / _RESULTS, namespace.output / "summary.md"
     namespace.output.mkdir(parents=True, exist_ok=True)
@@ -178,7 +183,7 @@ def _report(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
 
 
 def _load(namespace: argparse.Namespace) -> RunConfig:
-    """Load the configuration of `convert`; a bare `convert` reads ./navigator.yaml."""
+    """Load the configuration of `convert`, by default from ./navigator.yaml."""
     overrides = config.overrides(namespace)
     path = overrides.pop("config_path", None)
     if path is None and "model_path" not in overrides and Path(DEFAULT_CONFIG).is_file():
@@ -192,7 +197,7 @@ def _load(namespace: argparse.Namespace) -> RunConfig:
 
 
 def _host(run: RunConfig) -> "Host":
-    """Describe this machine, its Docker daemon only where a conversion may need it."""
+    """Describe this machine, and its Docker daemon if a conversion may need it."""
     from navigator.host.describe import describe
     from navigator.plan.placement import needs_docker
 
@@ -207,10 +212,10 @@ def _planned(run: RunConfig, host: "Host", namespace: argparse.Namespace) -> Pla
 
 
 def _shard(plan: Plan, shard: str) -> Plan:
-    """Return the part of `plan` to convert here; "" is all of it.
+    """Return the part of `plan` that belongs to a shard such as "3/7"; all of it for "".
 
     Raises:
-        NothingToDoError: the plan has fewer parts that can be parted.
+        NothingToDoError: the shard is empty.
     """
     if not shard:
         return plan
@@ -219,14 +224,14 @@ def _shard(plan: Plan, shard: str) -> Plan:
     chosen = choose(plan, shard)
     if not chosen.models:
         raise NothingToDoError(
-            f"shard {shard} holds no cell: what is made from one another stays together",
-            "take the shards that `model-navigator plan --matrix` prints, with the same filters",
+            f"shard {shard} is empty: conversions that depend on each other stay in one shard",
+            "use the shards that `model-navigator plan --matrix` prints for the same filters",
         )
     return chosen
 
 
 def _reproducing(arguments: list[str]) -> Iterator[str]:
-    """Yield what a reproduction repeats: it must not clean away what the run made, and names its cells itself."""
+    """Yield the arguments for reproducing a result: without cleaning the workspace, and without a shard."""
     words = iter(arguments)
     for word in words:
         if word == "--shard":
@@ -236,9 +241,9 @@ def _reproducing(arguments: list[str]) -> Iterator[str]:
 
 
 def _results(path: Path, output: Path) -> Iterator[Path]:
-    """Yield the results file at or below `path`, but for what an earlier `report` wrote to `output`.
+    """Yield the results files at or below `path`, except those that an earlier `report` wrote to `output`.
 
-    Links are not followed: a downloaded artifact may hold any.
+    Doesn't follow links: a downloaded artifact may contain any.
     """
     if not path.is_dir():
         yield path
@@ -251,7 +256,7 @@ def _results(path: Path, output: Path) -> Iterator[Path]:
 
 
 def _matrix(given: str) -> Json:
-    """Return the job matrix that is given as JSON or as a file of it."""
+    """Return the job matrix that is given as JSON or as the name of a file."""
     what = "--matrix" if given.lstrip().startswith("{") else given
     try:
         if what == given:
@@ -260,8 +265,12 @@ def _matrix(given: str) -> Json:
         return json.loads(given)
     except (OSError, ValueError, RecursionError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        hint = "give what `model-navigator plan --matrix` printed, or a file of it"
+        hint = "pass the output of `model-navigator plan --matrix`, or a file that contains it"
         raise ConfigurationError(f"{what}: not a job matrix: {why}", hint) from error
+
+
+def _runs_nothing(what: str) -> str:
+    return f"{what[0].upper()}{what[1:]}. Doesn't run any model."
 
 
 def _count(number: int, noun: str) -> str:
@@ -269,5 +278,5 @@ def _count(number: int, noun: str) -> str:
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
-    # sys.stdout is looked up on each call, since callers replace it.
+    # Looks up sys.stdout on each call, since callers replace it.
     write(f"{text}\n", stream or sys.stdout)

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from navigator.config.problems import quote
 from navigator.config.schema import nearest
-from navigator.errors import ConfigurationError
+from navigator.errors import ConfigurationError, quote
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "command": ("validate", "plan", "convert", "report", "release"),

@@ -1,6 +1,6 @@
-"""The configuration: navigator.yaml and command line, described once, in `schemas/navigator.schema.json`.
+"""The configuration: navigator.yaml and the command line, both described by `schemas/navigator.schema.json`.
 
-Gives frozen records or every problem at once. Imports no numpy and no framework; starts nothing.
+Returns frozen records, or reports all problems at once. Imports no numpy and no framework, and starts no process.
 """
 
 from navigator.config.arguments import HelpFormatter, add_allow_outside, add_file, add_filters, add_options, overrides

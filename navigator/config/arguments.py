@@ -1,4 +1,4 @@
-"""The options as command-line arguments, made from the schema. Judges no value: `navigator.config.load` does."""
+"""Turns the options of the schema into command-line arguments. `navigator.config.load` checks their values."""
 
 import argparse
 import re
@@ -30,7 +30,7 @@ _METAVARS: Mapping[str, str] = {
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Breaks lines at spaces only: `tf-savedmodel` and other names stay whole, so that they can be copied."""
+    """Breaks lines only at spaces, so that names such as `tf-savedmodel` stay whole and can be copied."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
@@ -39,10 +39,10 @@ class HelpFormatter(argparse.HelpFormatter):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add every option of the schema to `parser`, in groups.
 
-    Options that are not typed leave no trace in the namespace: defaults are the loader's matter.
+    Options that are not on the command line are not in the namespace: the loader applies defaults.
     """
-    # argparse takes what starts with '-' for an option unless this says that it is a value: shapes and ranges
-    # such as -1,3 do. There is no public way to say so (Python 3.11 to 3.14).
+    # argparse takes what starts with '-' for an option unless this pattern says that it is a value, as for shapes and
+    # ranges such as -1,3. There is no public way to set it (Python 3.11 to 3.14).
     parser._negative_number_matcher = re.compile(r"^-[0-9.]")
     groups: dict[str, Any] = {}
     for option in options().values():
@@ -59,17 +59,17 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
-    """Add the file that a command reads."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a configuration file, such as navigator.yaml")
+    """Add the configuration file that a command reads."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="configuration file, e.g. navigator.yaml")
 
 
 def add_allow_outside(parser: argparse.ArgumentParser) -> None:
-    """Add what lets a file leave its repository."""
+    """Add the option that lets a file name paths outside its repository."""
     parser.add_argument("--allow-outside", action="store_true", help="let the file name paths outside its repository")
 
 
 def overrides(namespace: argparse.Namespace) -> dict[str, Any]:
-    """Return what the user typed, by key, as texts, lists of texts and booleans."""
+    """Return the options on the command line by key, as strings, lists of strings and booleans."""
     typed = vars(namespace)
     return {key: typed[key] for key in options() if key in typed}
 
@@ -103,7 +103,7 @@ def _help(option: Option) -> str:
 
 
 def _typed(default: Any) -> str:
-    """Return a default as it would be typed; the default of all outputs has no name there."""
+    """Return a default as a user would type it; the default for all outputs has no name there."""
     if isinstance(default, Mapping):
         return " ".join(f"{name}={flow(each)}" if name else flow(each) for name, each in default.items())
     return " ".join(flow(each) for each in default) if isinstance(default, list) else flow(default)

@@ -1,6 +1,6 @@
-"""What the values of one model must be to each other: everything that a schema cannot say.
+"""Checks canonical values against each other: everything that a schema can't express.
 
-Pure except for a look at the user's sample files; gets canonical values with their places.
+Pure, except that it looks at the user's sample files and plugins.
 """
 
 import zipfile
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from navigator.config.problems import Place, Problems, about, quote
+from navigator.config.paths import is_file
+from navigator.config.problems import Place, Problems, about
 from navigator.config.schema import flag, nearest
 from navigator.config.values import WrittenPath
+from navigator.errors import listed, quote
 
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _OF_INPUTS = (*_SHAPES, "value_ranges", "dtypes")
@@ -22,7 +24,7 @@ _NPY = b"\x93NUMPY"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Value:
-    """An option's canonical value, where it stands, and where its parts stand."""
+    """The canonical value of an option, where it is, and where its parts are."""
 
     key: str
     data: Any
@@ -34,7 +36,7 @@ class Value:
         return self.key if self.place.path else flag(self.key)
 
     def at(self, *path: str | int) -> Place:
-        """Return the place of a part, or of the nearest thing around it."""
+        """Return the place of a part, or of the nearest value around it."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places[path] if path else self.place
@@ -44,7 +46,7 @@ Values = Mapping[str, Value]
 
 
 def check_model(values: Values, problems: Problems) -> None:
-    """Note what is wrong between the values of one model."""
+    """Report values of one model that contradict each other."""
     inputs, outputs = _declared(values, "inputs"), _declared(values, "outputs")
     _check_names(values, inputs, _OF_INPUTS, "input", problems)
     _check_names(values, outputs, _OF_OUTPUTS, "output", problems)
@@ -56,13 +58,13 @@ def check_model(values: Values, problems: Problems) -> None:
 
 
 def check_samples(value: Value, paths: Sequence[Path], inputs: Mapping[str, Any] | None, problems: Problems) -> None:
-    """Note what is wrong with the user's sample files.
+    """Report sample files that can't be used.
 
     Args:
         value: the option `samples`, for places.
         paths: its files, absolute.
-        inputs: the declared inputs by name, None where they are not declared.
-        problems: takes what is wrong.
+        inputs: the declared inputs by name, None if they are not declared.
+        problems: collects the problems.
     """
     for position, path in enumerate(paths):
         for message, hint in _sample_problems(path, inputs):
@@ -70,10 +72,10 @@ def check_samples(value: Value, paths: Sequence[Path], inputs: Mapping[str, Any]
 
 
 def check_plugins(value: Value, paths: Sequence[Path], problems: Problems) -> None:
-    """Note which of the plugin libraries are not there; `value` is the option, for places."""
+    """Report plugin libraries that do not exist; `value` is the option, for places."""
     for position, path in enumerate(paths):
-        if not path.is_file():
-            hint = "build it first, or correct the path"
+        if not is_file(path):
+            hint = "check the path, or build the plugin first"
             problems.add(value.at(position), f"{value.subject}: {path} does not exist", hint)
 
 
@@ -84,32 +86,32 @@ def check_run(
     data: Sequence[Mapping[str, Any]],
     problems: Problems,
 ) -> None:
-    """Note where the models of a run get in each other's way, or a workspace to be cleaned holds what is needed.
+    """Report models of a run that overwrite each other, and a workspace that can't be cleaned.
 
     Args:
         run: the options of the run.
         run_data: the same as plain data with absolute paths.
         models: the options of each model.
         data: the same as plain data with absolute paths.
-        problems: takes what is wrong.
+        problems: collects the problems.
     """
     for key, same in (("model_name", str.casefold), ("output_path", str)):
         first: dict[str, Value] = {}
         shared = Counter(id(each[key]) for each in models if key in each)
         for values, each in zip(models, data, strict=True):
-            # The command line's is one for all models, which has its own problem.
+            # A value from the command line applies to all models; that has a problem of its own.
             if key not in each or key not in values or values[key].place.path is None:
                 continue
             value = values[key]
             known = first.setdefault(same(each[key]), value)
             if known is not value or shared[id(value)] > 1:
-                where = f" (line {known.place.line})" if known.place.line and known is not value else ""
+                where = f" (see line {known.place.line})" if known.place.line and known is not value else ""
                 text = f"{value.subject}: {quote(str(value.data))} is used by two models{where}"
-                problems.add(value.place, text, "give each model its own")
+                problems.add(value.place, text, f"give each model its own {key}")
     for values, each in zip(models, data, strict=True):
         if "output_path" in values and each.get("output_path") == each.get("model_path", ""):
             value = values["output_path"]
-            problems.add(value.place, f"{value.subject}: would overwrite the model", "choose another path")
+            problems.add(value.place, f"{value.subject}: would overwrite the source model", "choose another path")
     _check_overwriting(run_data, models, data, problems)
     if "override_workspace" in run and run["override_workspace"].data:
         _check_cleaning(run, run_data, data, problems)
@@ -118,7 +120,7 @@ def check_run(
 def _check_overwriting(
     run_data: Mapping[str, Any], models: Sequence[Values], data: Sequence[Mapping[str, Any]], problems: Problems
 ) -> None:
-    """Note a source model, such as an artifact of an earlier run, in the place of an artifact of this run."""
+    """Report a source model that this run would overwrite, such as a converted model of an earlier run."""
     converted = Path(run_data["workspace_path"]) / "converted"
     written = {converted / each["model_name"] for each in data if each.get("model_name")}
     for values, each in zip(models, data, strict=True):
@@ -126,8 +128,8 @@ def _check_overwriting(
         place = next((ours for ours in (path, *path.parents) if ours in written), None)
         if place is not None:
             value = values["model_path"]
-            text = f"{value.subject}: the model lies in {place}, where this run writes its own"
-            problems.add(value.place, text, "move it, or choose another model_name or workspace_path")
+            text = f"{value.subject}: the source model is in {place}, which this run overwrites"
+            problems.add(value.place, text, "move the model, or choose another model_name or workspace_path")
 
 
 def _check_cleaning(
@@ -144,7 +146,7 @@ def _check_cleaning(
 
 
 def declared_inputs(values: Values) -> Mapping[str, Any] | None:
-    """Return the declared inputs by name, None where they are not declared."""
+    """Return the declared inputs by name, None if they are not declared."""
     return _declared(values, "inputs")
 
 
@@ -165,12 +167,12 @@ def _check_names(
             if not name or name in declared:
                 continue
             meant = nearest(name, known)
-            hint = f"did you mean '{meant}'?" if meant else f"the {kind}s are {', '.join(known)}"
+            hint = f"did you mean {quote(meant)}?" if meant else f"the model's {kind}s are {listed(known)}"
             problems.add(value.at(name), f"{value.subject}: the model has no {kind} {quote(name)}", hint)
 
 
 def _check_order(values: Values, problems: Problems) -> None:
-    """Note shapes that are larger than those which should be larger."""
+    """Report minimum, optimum and maximum shapes that are not in this order."""
     present = list(_present(values, _SHAPES))
     pairs = [(small, large) for i, small in enumerate(present) for large in present[i + 1 :]]
     told: set[str] = set()
@@ -181,12 +183,12 @@ def _check_order(values: Values, problems: Problems) -> None:
                 continue
             text = ""
             if len(other) != len(shape):
-                text = f"{len(shape)} axes, but {small.subject} gives {len(other)}"
+                text = f"expected {_axes(len(other))} as in {small.subject}, got {len(shape)}"
                 hint = "give both the same number of axes"
             elif any(low > high for low, high in zip(other, shape, strict=True)):
                 axis = next(i for i, (low, high) in enumerate(zip(other, shape, strict=True)) if low > high)
-                text = f"axis {axis} is {shape[axis]}, less than the {other[axis]} of {small.subject}"
-                hint = "sizes must not fall from min_shapes to opt_shapes to max_shapes"
+                text = f"axis {axis} is {shape[axis]}, less than {other[axis]} in {small.subject}"
+                hint = "sizes must not decrease from min_shapes to opt_shapes to max_shapes"
             if text:
                 told.add(name)
                 problems.add(large.at(name), f"{large.subject}: {about(name)}{text}", hint)
@@ -201,12 +203,12 @@ def _check_against_inputs(values: Values, key: str, inputs: Mapping[str, Any] | 
             continue
         declared = inputs[name]["shape"]
         if len(declared) != len(shape):
-            text = f"{len(shape)} axes, but the input is declared with {len(declared)}: {declared}"
+            text = f"expected {_axes(len(declared))} as declared in 'inputs' ({declared}), got {len(shape)}"
             problems.add(value.at(name), f"{value.subject}: {about(name)}{text}", "include the batch axis in both")
             continue
         for axis, (fixed, size) in enumerate(zip(declared, shape, strict=True)):
             if fixed not in (-1, size):
-                text = f"axis {axis} is {size}, but the input is declared with {fixed}"
+                text = f"expected size {fixed} on axis {axis} as declared in 'inputs', got {size}"
                 hint = f"write {fixed}, or -1 in 'inputs' if the axis is dynamic"
                 problems.add(value.at(name), f"{value.subject}: {about(name)}{text}", hint)
 
@@ -216,7 +218,7 @@ def _check_ranges(values: Values, problems: Problems) -> None:
         for name, (low, high) in value.data.items():
             if low > high:
                 start = about(name)
-                text = f"{value.subject}: {start}the lowest value {low:g} is greater than the highest, {high:g}"
+                text = f"{value.subject}: {start}the lowest value, {low:g}, is greater than the highest, {high:g}"
                 problems.add(value.at(name), text, "swap them")
 
 
@@ -224,13 +226,13 @@ def _check_gpus(values: Values, problems: Problems) -> None:
     for value in _present(values, ["gpus"]):
         kinds = {"all" if gpu == "all" else "id" if gpu.isdigit() else "uuid" for gpu in value.data}
         if len(kinds) > 1:
-            text = f"{value.subject}: 'all', device ids and UUIDs are mixed"
-            problems.add(value.place, text, "write all of them in the same way")
+            text = f"{value.subject}: 'all', device ids and UUIDs can't be mixed"
+            problems.add(value.place, text, "use only one kind")
 
 
 def _sample_problems(path: Path, inputs: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     if path.suffix not in (".npz", ".npy"):
-        yield "is neither .npz nor .npy", "save it with numpy.savez(path, **{input name: array})"
+        yield "is neither an .npz nor an .npy file", "save it with numpy.savez(path, **{input name: array})"
         return
     try:
         if path.suffix == ".npz":
@@ -242,8 +244,8 @@ def _sample_problems(path: Path, inputs: Mapping[str, Any] | None) -> Iterator[t
                     yield "is not a NumPy file", "save it with numpy.save"
                 elif inputs is not None and len(inputs) > 1:
                     yield (
-                        f"holds one array, but the model has {len(inputs)} inputs: {', '.join(inputs)}",
-                        "write one .npz a sample, with an array for each input",
+                        f"contains one array, but the model has {len(inputs)} inputs: {listed(inputs)}",
+                        "save each sample as an .npz file with one array per input",
                     )
                 return
     except FileNotFoundError:
@@ -253,16 +255,20 @@ def _sample_problems(path: Path, inputs: Mapping[str, Any] | None) -> Iterator[t
         yield "is not a NumPy archive", "save it with numpy.savez(path, **{input name: array})"
         return
     except OSError as error:
-        yield f"cannot be read: {error.strerror or error}", "check the path"
+        yield f"can't be read: {error.strerror or error}", "check the path"
         return
     if inputs is None:
         return
     for name in arrays:
         if name not in inputs:
-            yield f"has an array {quote(name)}, which is no input", f"the inputs are {', '.join(inputs)}"
+            yield f"has an array {quote(name)} that is not an input", f"the model's inputs are {listed(inputs)}"
     for name in inputs:
         if name not in arrays:
-            yield f"has no array for the input {quote(name)}", "a sample holds one array an input"
+            yield f"has no array for input {quote(name)}", "a sample needs one array per input"
+
+
+def _axes(number: int) -> str:
+    return "1 axis" if number == 1 else f"{number} axes"
 
 
 def _present(values: Values, keys: Sequence[str]) -> Iterator[Value]:

@@ -1,12 +1,12 @@
-"""NumPy's names of the dtypes that can be verified, without importing NumPy.
+"""NumPy's names for the dtypes that can be verified, without importing NumPy.
 
 A test compares the table with NumPy itself.
 """
 
 import re
 
-from navigator.config.problems import quote
 from navigator.config.schema import nearest
+from navigator.errors import quote
 
 _SPELLINGS = {
     "bool": "bool bool_ ? b1",
@@ -29,27 +29,30 @@ _TEXTS = frozenset(
 )
 _BYTE_ORDER = re.compile(r"[<>=|](?=[a-zA-Z?][0-9]*$)")
 _SIZED_TEXT = re.compile(r"^[SUV][0-9]+$")
-# What other tools call the same types: not NumPy's names, but it is clear what is meant.
+# Names of the same types in other tools: not NumPy's, but unambiguous.
 _FOREIGN_PREFIX = re.compile(r"^(np\.|numpy\.|torch\.|tf\.|jnp\.|type_)")
 _FOREIGN = {"fp16": "float16", "fp32": "float32", "fp64": "float64", "boolean": "bool"}
 
 
 def canonical_dtype(text: str) -> str | None:
-    """Return NumPy's name for the dtype `text`, or None if it is none that can be verified."""
+    """Return NumPy's name for the dtype `text`, or None if that can't be verified."""
     return NAMES.get(_BYTE_ORDER.sub("", text, count=1))
 
 
 def dtype_problem(text: str) -> tuple[str, str]:
-    """Return what is wrong with a dtype that `canonical_dtype` does not know, and what to do."""
+    """Return the message and the hint for a dtype that `canonical_dtype` does not know."""
     if _BYTE_ORDER.sub("", text, count=1) in _TEXTS or _SIZED_TEXT.match(_BYTE_ORDER.sub("", text, count=1)):
         return (
-            f"dtype {quote(text)} cannot be verified: strings and objects have no numerical distance",
-            "convert the part of the model between its numeric inputs and outputs",
+            f"dtype {quote(text)} can't be verified: strings and objects can't be compared numerically",
+            "convert only the part of the model that has numeric inputs and outputs",
         )
     if text in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"):
-        return f"{quote(text)} is not a NumPy dtype", "give the model inputs and outputs of a NumPy dtype, e.g. float32"
+        return (
+            f"{quote(text)} is not a NumPy dtype",
+            "use one for the model's inputs and outputs, e.g. float32",
+        )
     if text.startswith(("complex", "longdouble", "float128", "datetime64", "timedelta64")):
-        return f"dtype {quote(text)} cannot be verified", "use a float, int, uint or bool dtype, e.g. float32"
+        return f"dtype {quote(text)} can't be verified", "use a float, int, uint or bool dtype, e.g. float32"
     bare = _FOREIGN_PREFIX.sub("", text.lower())
     meant = NAMES.get(_FOREIGN.get(bare, bare)) or nearest(bare, list(_SPELLINGS))
     hint = f"did you mean '{meant}'?" if meant else "write e.g. float32, float16, int64, int32, uint8 or bool"

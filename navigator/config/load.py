@@ -1,6 +1,6 @@
-"""From a navigator.yaml and the command line to a `RunConfig`, or to all of their problems at once.
+"""Turns a navigator.yaml and the command line into a `RunConfig`, or reports all of their problems at once.
 
-Owns the order of things: which value wins, which paths are relative to what. Imports no framework and no numpy.
+Decides which value takes precedence and what relative paths are relative to. Imports no framework and no numpy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from navigator.config import paths
 from navigator.config.checks import Value, check_model, check_plugins, check_run, check_samples, declared_inputs
 from navigator.config.model_format import DeclaredFormatError, detect_format
-from navigator.config.problems import COMMAND_LINE, Place, Problems, quote
+from navigator.config.problems import COMMAND_LINE, Place, Problems
 from navigator.config.schema import MODEL, RUN, flag, flow, options
 from navigator.config.sections import (
     FORMS,
@@ -24,10 +24,10 @@ from navigator.config.sections import (
 )
 from navigator.config.values import is_null, kind
 from navigator.config.yaml_nodes import Entries, Entry, Items, Node, read_yaml
-from navigator.errors import ConfigurationError
+from navigator.errors import ConfigurationError, quote
 from navigator.records import Format, RunConfig, from_data
 
-# What makes no sense for several models at once.
+# Options that can't apply to several models.
 _ONE_MODEL_ONLY = ("model_name", "model_path", "output_path", "inputs", "outputs")
 _WRITTEN = ("workspace_path", "cache_path", "output_path", "output_package")
 _SIGNATURE = ("inputs", "outputs")
@@ -36,9 +36,9 @@ _WITHOUT_SIGNATURE = (Format.TORCHSCRIPT, Format.TORCH_TRT)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Context:
-    """Where a configuration stands.
+    """Where a configuration is.
 
-    `config_path` is None without a file, `repository` also where the file's paths may leave it.
+    `config_path` is None if there is no file; `repository` is None then too, and if the file may name paths outside.
     """
 
     working_directory: Path
@@ -55,7 +55,7 @@ class _Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Written:
-    """What a file says: the options of the run, and of each model with the place where it starts."""
+    """The content of a file: the options of the run, and those of each model with the place where it starts."""
 
     run: Section
     models: Sequence[tuple[Place, Section]] = ()
@@ -71,10 +71,10 @@ def load(
     """Return the configuration with every default applied, every path absolute and every format known.
 
     Args:
-        config_path: a navigator.yaml, or None where the command line says everything.
-        overrides: options of the command line, see `navigator.config.overrides`; they win over the file.
-        working_directory: where relative paths of the command line start.
-        allow_outside: let the file's paths leave its repository.
+        config_path: a navigator.yaml, or None if the command line has all options.
+        overrides: options of the command line, see `navigator.config.overrides`; they take precedence over the file.
+        working_directory: what relative paths of the command line are relative to.
+        allow_outside: let the file name paths outside its repository.
 
     Raises:
         InvalidConfigurationError: with every problem of the file and the command line.
@@ -93,8 +93,8 @@ def load(
     if len(written.models) > 1:
         for key in typed.values:
             if key in _ONE_MODEL_ONLY:
-                text = f"{flag(key)}: there are {len(written.models)} models in {config_path}"
-                problems.add(COMMAND_LINE, text, f"write {key} in the file, at the model that it is for")
+                text = f"{flag(key)}: applies to one model, but {config_path} has {len(written.models)}"
+                problems.add(COMMAND_LINE, text, f"set {key} in the file, for the model that it applies to")
     run = typed.over(written.run).only(RUN)
     run_data = _with_paths(context, run.values)
     run_data.setdefault("workspace_path", str(working_directory / options()["workspace_path"].default))
@@ -107,7 +107,7 @@ def load(
 
 
 def _read_file(context: _Context) -> _Written:
-    """Read the file, or what takes its place where there is none: one model without options."""
+    """Read the file. No file is the same as a file with one model without options."""
     path, problems = context.config_path, context.problems
     if path is None:
         return _Written(run=Section(), models=[(COMMAND_LINE, Section())])
@@ -132,12 +132,13 @@ def _several(node: Node, entries: Mapping[str, Entry], problems: Problems) -> _W
     if "defaults" in entries and not is_null(entries["defaults"].value):
         defaults = read_section(entries_of(entries["defaults"].value, "'defaults'", problems), problems)
     if "models" not in entries:
-        problems.add(node.place, "'defaults' without 'models'", "list the models under 'models'")
+        problems.add(node.place, "'models' is required with 'defaults'", "list the models under 'models'")
         return _Written(run=defaults)
     models = entries["models"].value
     if not isinstance(models, Items) or not models.nodes:
-        what = "is empty" if is_null(models) or isinstance(models, Items) else f"must be a list, not {kind(models)}"
-        problems.add(entries["models"].place, f"'models' {what}", "start each model with '- model_name: ...'")
+        got = "nothing" if is_null(models) or isinstance(models, Items) else kind(models)
+        text = f"'models': expected a list of models, got {got}"
+        problems.add(entries["models"].place, text, "start each model with '- model_name: ...'")
         return _Written(run=defaults)
     forbidden = misplaced_in_model()
     found = []
@@ -172,14 +173,14 @@ def _note_absent(context: _Context, place: Place, key: str) -> None:
     example = flow(options()[key].example)
     if place.path is None:
         hint = f"write e.g. {flag(key)} {example}, or name a file with --config-path"
-        context.problems.add(place, f"{flag(key)}: is required", hint)
+        context.problems.add(place, f"{flag(key)} is required", hint)
     else:
         hint = f"write e.g. '{key}: {example}', or pass {flag(key)} on the command line"
-        context.problems.add(place, f"{key}: is required", hint)
+        context.problems.add(place, f"{key} is required", hint)
 
 
 def _with_paths(context: _Context, values: Mapping[str, Value]) -> dict[str, Any]:
-    """Return the values as plain data with absolute paths; note and leave out those that a file may not name."""
+    """Return the values as plain data with absolute paths; report and leave out those that a file may not name."""
     data = {}
     for key, value in values.items():
         data[key] = value.data
@@ -203,7 +204,7 @@ def _absolute(context: _Context, value: Value, text: str, place: Place) -> str |
 
 
 def _detect(context: _Context, values: Mapping[str, Value], data: Mapping[str, Any]) -> Format | None:
-    """Return the source format, or note why it cannot be told."""
+    """Return the source format, or report why it can't be inferred."""
     if "model_path" not in data:
         return None
     declared = Format(data["model_format"]) if "model_format" in data else None
@@ -218,11 +219,11 @@ def _detect(context: _Context, values: Mapping[str, Value], data: Mapping[str, A
 def _annotation(
     context: _Context, values: Mapping[str, Value], data: Mapping[str, Any], source: Format | None
 ) -> Mapping[str, Value]:
-    """Return the signature in `{model_path}.yaml` of a model whose file does not hold it."""
+    """Return the signature in `{model_path}.yaml`, for formats that do not store it."""
     if source not in _WITHOUT_SIGNATURE or all(key in values for key in _SIGNATURE):
         return {}
     path = Path(data["model_path"] + ".yaml")
-    if not path.is_file() or path == context.config_path:
+    if not paths.is_file(path) or path == context.config_path:
         return {}
     problems, shown = context.problems, paths.shown(path, context.working_directory)
     if values["model_path"].place.path is not None and context.repository is not None:
@@ -231,7 +232,7 @@ def _annotation(
             problems.add(Place(path=shown), *why)
             return {}
     others = {
-        key: (f"{quote(key)} is not read from an annotation file", "move it to the navigator.yaml or the command line")
+        key: (f"{quote(key)} is not allowed in an annotation file", "move it to navigator.yaml or the command line")
         for key in options()
         if key not in _SIGNATURE
     }

@@ -1,6 +1,6 @@
-"""Paths as users write them: made absolute, and kept inside the repository where a file names them.
+"""Makes the paths that users write absolute, and keeps those that a file names inside its repository.
 
-A navigator.yaml comes with a pull request from somebody; what it can read and write ends at the repository.
+A navigator.yaml may come with a pull request from anyone, so it can only name paths in its own repository.
 """
 
 import os
@@ -10,7 +10,7 @@ _GIT = ".git"
 
 
 def repository_of(config_path: Path) -> Path:
-    """Return the nearest directory above `config_path` that holds `.git`, else the file's own directory."""
+    """Return the nearest directory above `config_path` that contains `.git`, or else the file's own directory."""
     directory = Path(os.path.realpath(config_path.parent))
     for candidate in (directory, *directory.parents):
         if os.path.lexists(candidate / _GIT):
@@ -24,15 +24,15 @@ def absolute(text: str, start: Path) -> Path:
 
 
 def outside(text: str, start: Path, repository: Path, *, written: bool) -> tuple[str, str] | None:
-    """Return why a file of `repository` may not name a path, and what to do; None if it may.
+    """Return why a file in `repository` may not name a path, and what to do; None if it may.
 
     Args:
         text: the path as written.
         start: the directory that a relative path starts from.
         repository: an absolute path without symbolic links.
-        written: the run writes there; then git's own directory is refused too, since its hooks are programs.
+        written: the run writes there. If so, git's own directory is refused too, since hooks are programs.
     """
-    # Both are refused where they differ: `link/..` is not where `link` stands, and programs disagree about it.
+    # Both are checked, since programs disagree about `link/..`: it may be the directory above the link, or its target.
     for path in (start / text, absolute(text, start)):
         why = _outside(Path(os.path.realpath(path)), repository, written=written)
         if why is not None:
@@ -41,14 +41,22 @@ def outside(text: str, start: Path, repository: Path, *, written: bool) -> tuple
 
 
 def shown(path: Path, working_directory: Path) -> Path:
-    """Return `path` as it is shown to a user who stands in `working_directory`."""
+    """Return `path` as a user in `working_directory` would write it."""
     inside = path.is_relative_to(working_directory)
     return path.relative_to(working_directory) if inside and path != working_directory else path
 
 
+def is_file(path: Path) -> bool:
+    """Return whether `path` is a file; False also for a name that is too long, for which `Path.is_file` raises."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _outside(real: Path, repository: Path, *, written: bool) -> tuple[str, str] | None:
     if not real.is_relative_to(repository):
-        return f"{real} is outside the repository {repository}", "move it there, or pass --allow-outside"
+        return f"{real} is outside the repository {repository}", "move it into the repository, or pass --allow-outside"
     if written and any(part.lower() == _GIT for part in real.relative_to(repository).parts):
-        return f"{real} is inside git's own directory", "choose another path"
+        return f"{real} is inside the .git directory", "choose another path"
     return None

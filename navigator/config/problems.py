@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: places, problems, and the error that carries all of them.
+"""Problems of a configuration: where each one is, and the error that carries all of them.
 
 Knows neither YAML nor the schema.
 """
@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from navigator.errors import ConfigurationError
+from navigator.errors import ConfigurationError, listed, one_line
 
-# One wrong habit, repeated, must not bury the reader (or cost seconds of suggestions).
+# A mistake that is repeated must not bury the reader (or cost seconds of suggestions).
 _MOST_PROBLEMS = 100
-_LONGEST_QUOTE = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where a value stands: a file's line and column, both from 1, or, without `path`, the command line."""
+    """Where a value is: a line and column of a file, both from 1; the command line if `path` is None."""
 
     path: Path | None = None
     line: int | None = None
@@ -28,10 +27,10 @@ COMMAND_LINE = Place()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One problem, with what to do about it.
+    """One problem and what to do about it, each on one printable line.
 
-    `path` is as the user would write it; None for the command line. `line` is None where the file as a whole is
-    meant.
+    `path` is as the user would write it; None for the command line. `line` is None if the problem concerns the whole
+    file.
     """
 
     path: Path | None
@@ -43,11 +42,11 @@ class Problem:
     def __str__(self) -> str:
         text = f"{self.message}; {self.hint}" if self.hint else self.message
         where = [str(part) for part in (self.path, self.line, self.column) if part is not None]
-        return f"{':'.join(where)}: {text}" if where else text
+        return f"{one_line(':'.join(where))}: {text}" if where else text
 
 
 class InvalidConfigurationError(ConfigurationError):
-    """Everything that is wrong with a configuration, in the order of the file.
+    """All problems of a configuration, in the order of the file, one a line.
 
     Args:
         problems: at least one.
@@ -56,6 +55,9 @@ class InvalidConfigurationError(ConfigurationError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(slots=True)
@@ -70,11 +72,13 @@ class Problems:
         return len(self.found) >= _MOST_PROBLEMS
 
     def add(self, place: Place, message: str, hint: str = "") -> None:
-        """Note that `message` is wrong at `place`."""
+        """Note a problem at `place`. Names in `message` and `hint` may hold any character."""
         if self.full:
             self.left_out += 1
             return
-        problem = Problem(path=place.path, line=place.line, column=place.column, message=message, hint=hint)
+        problem = Problem(
+            path=place.path, line=place.line, column=place.column, message=one_line(message), hint=one_line(hint)
+        )
         if problem not in self.found:
             self.found.append(problem)
 
@@ -89,19 +93,14 @@ class Problems:
         ordered = sorted(self.found, key=_order)
         if self.left_out:
             last = ordered[-1]
-            text = f"{self.left_out} further problems are not listed"
+            text = f"{self.left_out} more problems are not shown"
             ordered.append(Problem(path=last.path, line=None, column=None, message=text))
         raise InvalidConfigurationError(ordered)
 
 
-def quote(text: str) -> str:
-    """Return `text` in quotes, shortened if it is long, control characters escaped."""
-    return repr(text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "...")
-
-
 def about(name: str) -> str:
-    """Return the beginning of a sentence about the entry `name`, "" for the one without a name."""
-    return f"{name if name.isprintable() else quote(name)}: " if name else ""
+    """Return the start of a message about the entry `name`, "" for the entry without a name."""
+    return f"{listed([name])}: " if name else ""
 
 
 def _order(problem: Problem) -> tuple[bool, str, int, int]:

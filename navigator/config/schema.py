@@ -1,7 +1,7 @@
-"""The one description of every option: finds `navigator.schema.json` and answers questions about it.
+"""The options as `navigator.schema.json` describes them.
 
-Option names, types, defaults, aliases and limits live in the schema and nowhere else. Imports jsonschema only
-when a configuration is validated.
+Names, types, defaults, aliases and limits of options are in the schema and nowhere else. Imports jsonschema only when
+a configuration is validated.
 """
 
 import difflib
@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from navigator.config.problems import quote
+from navigator.errors import quote
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -58,7 +58,7 @@ class Option:
 
 
 def flag(key: str) -> str:
-    """Return the command line's spelling of `key`."""
+    """Return the command-line option for `key`."""
     return "--" + key.replace("_", "-")
 
 
@@ -66,13 +66,13 @@ def schema_path(name: str) -> Path:
     """Return the path of `schemas/<name>`, in an installed package or in a checkout.
 
     Raises:
-        FileNotFoundError: neither has it; the installation is damaged.
+        FileNotFoundError: it is in neither; the installation is damaged.
     """
     package = Path(__file__).resolve().parents[1]
     for directory in (package / "schemas", package.parent / "schemas"):
         if (directory / name).is_file():
             return directory / name
-    raise FileNotFoundError(f"schemas/{name} is missing beside {package}; install the package again")
+    raise FileNotFoundError(f"schemas/{name} is missing from {package}; reinstall model-navigator")
 
 
 @cache
@@ -101,7 +101,7 @@ def options() -> Mapping[str, Option]:
 
 @cache
 def spellings() -> Mapping[str, str]:
-    """Return every accepted key (canonical, alias, kebab-case) with the canonical one."""
+    """Return the canonical key for every accepted one (canonical, alias, kebab-case)."""
     found = {}
     for option in options().values():
         for key in (option.key, *option.aliases):
@@ -111,7 +111,7 @@ def spellings() -> Mapping[str, str]:
 
 
 def nearest(word: str, candidates: Sequence[str]) -> str | None:
-    """Return the candidate that `word` was probably meant to be."""
+    """Return the candidate that `word` is probably a misspelling of."""
     if len(word) > _LONGEST_KEY:
         return None
     close = difflib.get_close_matches(word.lower().replace("-", "_"), [each.replace("-", "_") for each in candidates])
@@ -121,7 +121,7 @@ def nearest(word: str, candidates: Sequence[str]) -> str | None:
 
 
 def flow(value: Any) -> str:
-    """Return a plain value as it may be written in a line of YAML."""
+    """Return a plain value as one line of YAML."""
     match value:
         case Mapping():
             return "{" + ", ".join(f"{flow(key)}: {flow(each)}" for key, each in value.items()) + "}"
@@ -146,11 +146,11 @@ def broken_limits(section: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int,
         section: canonical keys and values, as `navigator.config.values` makes them.
 
     Yields:
-        (path from the section's key to the value, what is wrong with it).
+        (path from the section's key to the value, the problem).
     """
     from jsonschema import Draft202012Validator
 
-    # Which keys there may and must be is the loader's matter: the command line may give them too.
+    # The loader checks which keys are allowed and required, since the command line may set them too.
     rules = {"allOf": schema()["$defs"]["flat_file"]["allOf"], "$defs": schema()["$defs"]}
     for error in Draft202012Validator(rules).iter_errors(section):
         for leaf in _leaves(error):
@@ -187,7 +187,7 @@ def _choices(described: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _leaves(error: "ValidationError") -> Iterator["ValidationError"]:
-    """Yield the errors that tell: those of the alternative whose type the value has."""
+    """Yield the errors worth reporting: those of the alternative that has the value's type."""
     if error.validator not in ("anyOf", "oneOf") or not error.context:
         yield error
         return
@@ -207,16 +207,16 @@ def _wording(error: "ValidationError") -> str:
     shown = quote(value) if isinstance(value, str) else flow(value)
     match error.validator:
         case "minimum":
-            return f"{shown} is less than {limit}, the smallest value allowed"
+            return f"must be at least {limit}, got {shown}"
         case "exclusiveMinimum":
-            return f"{shown} is not greater than {limit}"
+            return f"must be greater than {limit}, got {shown}"
         case "maximum":
-            return f"{shown} is greater than {limit}, the largest value allowed"
+            return f"must be at most {limit}, got {shown}"
         case "minItems" | "minLength":
-            return "is empty"
+            return "must not be empty"
         case "maxLength":
-            return f"is {len(str(value))} characters long, more than {limit}"
+            return f"must be at most {limit} characters long, got {len(str(value))}"
         case "pattern":
-            return f"{shown} is not allowed"
+            return f"invalid value {shown}"
         case _:
-            return f"{shown} is not allowed here: {error.message}"
+            return f"invalid value {shown}: {error.message}"

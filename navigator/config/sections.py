@@ -1,7 +1,7 @@
-"""From the nodes of a file, or what the command line gave, to canonical values with their places.
+"""Turns the nodes of a file, or the options of the command line, into canonical values with their places.
 
-A section is a set of options that stand together: a flat file, the defaults, one model, an annotation file, the
-command line. Owns keys: aliases, unknown and misplaced ones.
+A section is a set of options in one place: a flat file, the defaults, one model, an annotation file, the command
+line. This module decides about keys: aliases, unknown keys and misplaced ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 from navigator.config import tensors, values
 from navigator.config.checks import Value
-from navigator.config.problems import COMMAND_LINE, Problems, quote
+from navigator.config.problems import COMMAND_LINE, Problems, about
 from navigator.config.schema import (
     AUTO,
     COMMAND_LINE_ONLY,
@@ -25,6 +25,7 @@ from navigator.config.schema import (
 )
 from navigator.config.values import Reading
 from navigator.config.yaml_nodes import Entries, Entry, Node, to_node
+from navigator.errors import quote
 
 _READERS: dict[str, Callable[[Reading, Node], Any]] = {
     "text": values.read_text,
@@ -50,13 +51,13 @@ FORMS = ("models", "defaults")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """Options that stand together: the good values by canonical key, and the keys whose values are wrong."""
+    """The options of one place: valid values by canonical key, and the keys whose values are invalid."""
 
     values: Mapping[str, Value] = field(default_factory=dict)
     wrong: frozenset[str] = frozenset()
 
     def over(self, other: "Section") -> "Section":
-        """Return both; where both have an option, the value here wins as a whole."""
+        """Return both; if both have an option, the value here replaces the other as a whole."""
         return Section(values={**other.values, **self.values}, wrong=self.wrong | other.wrong)
 
     def only(self, scope: str) -> "Section":
@@ -72,9 +73,9 @@ def read_section(
 
     Args:
         entries: keys as written, with their nodes.
-        problems: takes everything that is wrong.
-        forbidden: canonical keys that do not belong here, each with what is wrong and what to do; where it is not
-            given, those that no file may have.
+        problems: collects the problems.
+        forbidden: canonical keys that are not allowed here, each with a message and a hint. Defaults to the keys that
+            no file may have.
     """
     forbidden = _misplaced_in_file() if forbidden is None else forbidden
     written: dict[str, Entry] = {}
@@ -88,8 +89,8 @@ def read_section(
         elif key in written:
             first = written[key]
             where = f" at line {first.place.line}, column {first.place.column}" if first.place.line else ""
-            text = f"{quote(entry.key)} and {quote(first.key)}{where} are the same option"
-            problems.add(entry.place, text, "keep one of them")
+            text = f"{quote(entry.key)} is the same option as {quote(first.key)}{where}"
+            problems.add(entry.place, text, "remove one of them")
         else:
             written[key] = entry
             value = _read(options()[key], entry, problems)
@@ -100,7 +101,7 @@ def read_section(
 
 
 def read_overrides(overrides: Mapping[str, Any], problems: Problems) -> Section:
-    """Read what the command line gave."""
+    """Read the options of the command line."""
     entries = [Entry(key, COMMAND_LINE, to_node(data, COMMAND_LINE)) for key, data in overrides.items()]
     return read_section([entry for entry in entries if entry.key != "config_path"], problems, forbidden={})
 
@@ -108,7 +109,7 @@ def read_overrides(overrides: Mapping[str, Any], problems: Problems) -> Section:
 def misplaced_in_model() -> dict[str, tuple[str, str]]:
     """Return the keys that a model under `models:` may not have."""
     run = {
-        option.key: (f"{quote(option.key)} concerns the whole run, not one model", "move it to 'defaults'")
+        option.key: (f"{quote(option.key)} applies to the whole run, not to one model", "move it to 'defaults'")
         for option in options().values()
         if option.scope == RUN
     }
@@ -116,31 +117,31 @@ def misplaced_in_model() -> dict[str, tuple[str, str]]:
 
 
 def beside_models(entry: Entry, problems: Problems) -> None:
-    """Note a key that stands beside `models` and `defaults`."""
+    """Report a key that is next to `models` and `defaults`."""
     key = spellings().get(entry.key)
     if key is None:
         _note_unknown(entry, problems)
     elif options()[key].scope == MODEL:
-        text = f"{quote(entry.key)} stands beside 'models'"
+        text = f"{quote(entry.key)} is not allowed next to 'models'"
         problems.add(entry.place, text, "move it into a model, or to 'defaults' for all models")
     else:
-        problems.add(entry.place, f"{quote(entry.key)} stands beside 'models'", "move it to 'defaults'")
+        problems.add(entry.place, f"{quote(entry.key)} is not allowed next to 'models'", "move it to 'defaults'")
 
 
 def entries_of(node: Node | None, what: str, problems: Problems) -> Sequence[Entry]:
-    """Return the entries of a mapping, or note that `what` must be one."""
+    """Return the entries of a mapping, or report that `what` must be one."""
     if node is None:
         return ()
     if isinstance(node, Entries):
         return node.entries
-    problems.add(node.place, f"{what} must be a mapping, not {values.kind(node)}", "write lines like 'key: value'")
+    problems.add(node.place, f"{what} must be a mapping, not {values.kind(node)}", "write it as 'key: value' lines")
     return ()
 
 
 def _misplaced_in_file() -> dict[str, tuple[str, str]]:
     """Return the keys that no file may have."""
     return {
-        option.key: (f"{quote(option.key)} is no key of a file", f"pass {option.flag} on the command line")
+        option.key: (f"{quote(option.key)} can't be set in a file", f"pass {option.flag} on the command line")
         for option in options().values()
         if option.scope == COMMAND_LINE_ONLY
     }
@@ -148,10 +149,10 @@ def _misplaced_in_file() -> dict[str, tuple[str, str]]:
 
 def _note_unknown(entry: Entry, problems: Problems) -> None:
     if entry.place.path is None:
-        problems.add(entry.place, f"{flag(entry.key)}: there is no such option", "see --help")
+        problems.add(entry.place, f"unknown option {flag(entry.key)}", "see --help")
         return
     meant = None if problems.full else nearest(entry.key, [*spellings(), *FORMS])
-    hint = f"did you mean '{meant}'?" if meant else "the README lists all keys"
+    hint = f"did you mean '{meant}'?" if meant else "`model-navigator convert --help` lists all options"
     problems.add(entry.place, f"unknown key {quote(entry.key)}", hint)
 
 
@@ -159,7 +160,7 @@ def _read(option: Option, entry: Entry, problems: Problems) -> Value | None:
     reading = Reading(option=option, problems=problems)
     if values.is_null(entry.value):
         if not option.nullable:
-            reading.wrong(entry.place, "has no value", f"remove the key, or {reading.example(entry.place)}")
+            reading.wrong(entry.place, "must not be empty", f"remove the key, or {reading.example(entry.place)}")
             return None
         data = None
     elif option.auto and values.is_word(entry.value, AUTO):
@@ -172,13 +173,13 @@ def _read(option: Option, entry: Entry, problems: Problems) -> Value | None:
 
 
 def _within_limits(found: dict[str, Value], problems: Problems) -> dict[str, Value]:
-    """Return the values that keep to the schema's limits, and note the others."""
+    """Return the values within the limits of the schema, and report the others."""
     broken = set()
     for (key, *path), text in broken_limits({key: value.data for key, value in found.items()}):
         option, value = options()[str(key)], found[str(key)]
         reading = Reading(option=option, problems=problems)
         place = value.at(*path)
-        about = "".join(f"{part}: " for part in path if isinstance(part, str) and part)
-        reading.wrong(place, about + text, f"use {option.expects}" if option.expects else "")
+        start = "".join(about(part) for part in path if isinstance(part, str))
+        reading.wrong(place, start + text, f"use {option.expects}" if option.expects else "")
         broken.add(key)
     return {key: value for key, value in found.items() if key not in broken}

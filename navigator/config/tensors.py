@@ -1,7 +1,7 @@
-"""From the ways in which people write what belongs to a model's inputs and outputs to its canonical form.
+"""Turns every accepted notation of values for named inputs and outputs into their canonical form.
 
-Signatures, shapes, ranges, dtypes, tolerances: each as mapping, as list of `name=value` or `name:value`, or as
-one text with spaces. A name ends at the last separator, since TensorFlow's names hold colons.
+Signatures, shapes, ranges, dtypes and tolerances can each be a mapping, a list of `name=value` or `name:value`, or
+one string with spaces. A name ends at the last separator, since TensorFlow's names contain colons.
 """
 
 import re
@@ -9,19 +9,20 @@ from collections import Counter
 from typing import Any
 
 from navigator.config.dtypes import canonical_dtype, dtype_problem
-from navigator.config.problems import Place, about, quote
-from navigator.config.values import NUMBER, Reading, is_null, kind, pieces, read_integer, read_number
+from navigator.config.problems import Place, about
+from navigator.config.values import NUMBER, Reading, is_null, kind, pieces, read_integer, read_number, shown
 from navigator.config.yaml_nodes import Entries, Entry, Items, Node, Scalar
+from navigator.errors import quote
 
 _NAMED = re.compile(r"(?P<name>.+)[:=](?P<value>[^:=]*)", re.DOTALL)
 _TENSOR = re.compile(r"(?P<name>.+)[:=](?P<shape>[^:=]*):(?P<dtype>[^:]+)", re.DOTALL)
 _SHAPE_AND_DTYPE = re.compile(r"(?P<shape>[^:=]*):(?P<dtype>[^:=]+)", re.DOTALL)
 _TENSOR_KEYS = ("name", "shape", "dtype")
-_QUOTE_IT = 'inside [...] a value with a comma needs quotes, as in ["x:-1,3:float32"]'
+_QUOTE_IT = 'inside [...], quote values that contain commas, e.g. ["x:-1,3:float32"]'
 
 
 def read_tolerances(reading: Reading, node: Node) -> dict[str, float] | None:
-    """Return {output or "": tolerance}; the entry "" is the schema's default where it is not given."""
+    """Return {output or "": tolerance}; the entry "" defaults to the schema's default."""
     found: dict[str, float] = {}
     good = True
     for name, value in _named(reading, node, unnamed=True).items():
@@ -53,7 +54,7 @@ def read_ranges(reading: Reading, node: Node) -> dict[str, list[float]] | None:
         ends = _split(value)
         start = about(name)
         if len(ends) != 2:
-            reading.wrong(value.place, f"{start}a range has a lowest and a highest value, not {len(ends)} values")
+            reading.wrong(value.place, f"{start}expected a lowest and a highest value, got {_count(len(ends))}")
             continue
         numbers = [read_number(reading, each, name) for each in ends]
         if None not in numbers:
@@ -76,7 +77,7 @@ def read_counts(reading: Reading, node: Node) -> dict[str, int] | None:
     found = {}
     for name, value in _named(reading, node, unnamed=False).items():
         if name not in ("cpu", "gpu"):
-            reading.wrong(reading.places[name,], f"{quote(name)} is not a kind of device", "write cpu or gpu")
+            reading.wrong(reading.places[name,], f"expected cpu or gpu, got {quote(name)}")
             continue
         count = read_integer(reading, value, name)
         if count is not None:
@@ -85,7 +86,7 @@ def read_counts(reading: Reading, node: Node) -> dict[str, int] | None:
 
 
 def read_tensors(reading: Reading, node: Node) -> list[dict[str, Any]] | None:
-    """Return [{name, shape, dtype}] in the order written, None if any of them is wrong.
+    """Return [{name, shape, dtype}] in the order written, None if any of them is invalid.
 
     In a mapping the key is the name. An inner `name` that differs replaces it, unless another tensor has that
     name: then the key is the name.
@@ -105,10 +106,10 @@ def read_tensors(reading: Reading, node: Node) -> list[dict[str, Any]] | None:
         if key and name != key and (name in keys or inner[name] > 1):
             tensor["name"] = name = key
         if name in names:
-            reading.wrong(place, f"{quote(name)} is named twice", "give every tensor a name of its own")
+            reading.wrong(place, f"{quote(name)} names two tensors", "give each tensor its own name")
             return None
         names.add(name)
-    # Half a signature would make every mention of the other half a problem.
+    # With half a signature, every mention of the other half would be reported too.
     return [tensor for _, _, tensor in written] if len(written) == len(nodes) else None
 
 
@@ -127,17 +128,16 @@ def _tensor_nodes(reading: Reading, node: Node) -> list[tuple[str, Node]]:
 
 
 def _tensor(reading: Reading, key: str, node: Node) -> dict[str, Any] | None:
-    """Read one tensor; `key` is "" where the notation is no mapping."""
+    """Read one tensor; `key` is "" unless the notation is a mapping."""
     if isinstance(node, Entries) or is_null(node):
         return _tensor_of_entries(reading, key, node if isinstance(node, Entries) else Entries(node.place, ()))
     text = node.text if isinstance(node, Scalar) else ""
     match = (_SHAPE_AND_DTYPE if key else _TENSOR).fullmatch(text)
     if match is None:
-        shown = quote(text) if isinstance(node, Scalar) else kind(node)
         form = "shape:dtype" if key else "name:shape:dtype"
         start = about(key or "")
         hint = "" if key or not node.place.path else _QUOTE_IT
-        reading.wrong(node.place, f"{start}{shown} is not of the form {form}", hint)
+        reading.wrong(node.place, f"{start}expected {form}, got {shown(node)}", hint)
         return None
     name = key or match["name"]
     shape = _shape(reading, Scalar(node.place, match["shape"], "str"), name, dynamic=True)
@@ -151,17 +151,17 @@ def _tensor_of_entries(reading: Reading, key: str, node: Entries) -> dict[str, A
     if "name" in parts and not is_null(parts["name"].value):
         value = parts["name"].value
         if not isinstance(value, Scalar) or not value.text:
-            reading.wrong(value.place, "name: a text is expected", "write the tensor's name")
+            reading.wrong(value.place, f"name: expected a string, got {shown(value)}", "write the tensor's name")
             return None
         name = value.text
     for entry in node.entries:
         if entry.key not in _TENSOR_KEYS:
             text = f"{about(key or name)}unknown key {quote(entry.key)}"
-            reading.wrong(entry.place, text, "a tensor has name, shape and dtype")
+            reading.wrong(entry.place, text, "a tensor's keys are name, shape and dtype")
     absent = [part for part in _TENSOR_KEYS if part not in parts and (part != "name" or not name)]
     if absent:
         verb = "is" if len(absent) == 1 else "are"
-        reading.wrong(node.place, f"{about(name) or 'a tensor: '}{' and '.join(absent)} {verb} missing")
+        reading.wrong(node.place, f"{about(name)}{' and '.join(absent)} {verb} required")
         return None
     shape = _shape(reading, parts["shape"].value, key or name, dynamic=True)
     dtype = _dtype(reading, parts["dtype"].value, key or name)
@@ -169,15 +169,14 @@ def _tensor_of_entries(reading: Reading, key: str, node: Entries) -> dict[str, A
 
 
 def _named(reading: Reading, node: Node, *, unnamed: bool) -> dict[str, Node]:
-    """Return the value of each name; "" for one without name, which is a problem unless `unnamed`."""
+    """Return the value of each name; "" for one without a name, which is a problem unless `unnamed`."""
     found: dict[str, Node] = {}
     for entry in _entries(node):
         if not entry.key and not unnamed:
-            shown = quote(entry.value.text) if isinstance(entry.value, Scalar) else kind(entry.value)
-            reading.wrong(entry.place, f"{shown} does not say which name it is for")
+            reading.wrong(entry.place, f"expected NAME=VALUE, got {shown(entry.value)}")
         elif entry.key in found:
             which = quote(entry.key) if entry.key else "the entry without a name"
-            reading.wrong(entry.place, f"{which} is given twice", "keep one of them")
+            reading.wrong(entry.place, f"{which} is set twice", "remove one of them")
         elif is_null(entry.value):
             which = quote(entry.key) if entry.key else "an entry"
             reading.wrong(entry.place, f"{which} has no value")
@@ -226,13 +225,13 @@ def _shape(reading: Reading, node: Node, name: str, *, dynamic: bool) -> list[in
             size = int(text)
         except ValueError:
             axis = "write -1 for a dynamic axis" if dynamic else ""
-            reading.wrong(each.place, f"{about(name)}{quote(text)} is not the size of an axis", axis)
+            reading.wrong(each.place, f"{about(name)}expected an axis size, got {quote(text)}", axis)
             return None
         if size == -1 and dynamic:
             sizes.append(size)
         elif size < 1 or size >= 2**63:
-            least = "at least 1, or -1 if it is dynamic" if dynamic else "at least 1"
-            reading.wrong(each.place, f"{about(name)}an axis of size {size} is not possible", f"a size is {least}")
+            least = "at least 1, or -1 for a dynamic axis" if dynamic else "at least 1"
+            reading.wrong(each.place, f"{about(name)}axis size {size} is out of range", f"use {least}")
             return None
         else:
             sizes.append(size)
@@ -244,9 +243,13 @@ def _dtype(reading: Reading, node: Node, name: str) -> str | None:
     dtype = canonical_dtype(text)
     if dtype is None:
         start = about(name)
-        message, hint = dtype_problem(text) if isinstance(node, Scalar) else ("a dtype is expected", "")
+        message, hint = dtype_problem(text) if isinstance(node, Scalar) else (f"expected a dtype, got {kind(node)}", "")
         reading.wrong(node.place, start + message, hint)
     return dtype
+
+
+def _count(values: int) -> str:
+    return f"{values} value" if values == 1 else f"{values} values"
 
 
 def _is_number(node: Node) -> bool:

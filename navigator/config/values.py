@@ -1,17 +1,18 @@
-"""From the ways in which people write a value to its one canonical form, as plain data.
+"""Turns every accepted notation of a value into its canonical form, as plain data.
 
-Owns single values and lists of them; `navigator.config.tensors` owns the values that belong to named inputs and
-outputs. Judges notation and choices; limits are the schema's.
+Reads single values and lists; `navigator.config.tensors` reads the values of named inputs and outputs. Checks the
+notation and the choices; the schema has the limits.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from navigator.config.problems import Place, Problems, about, quote
+from navigator.config.problems import Place, Problems, about
 from navigator.config.schema import Option, flow, nearest
 from navigator.config.yaml_nodes import Entries, Items, Node, Scalar
+from navigator.errors import quote
 
 NUMBER = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]*", re.ASCII)
@@ -25,47 +26,47 @@ WrittenPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """One option's value while it is read: where problems go, and where its parts stand."""
+    """The value of an option while it is read: where its problems go, and where its parts are."""
 
     option: Option
     problems: Problems
     places: dict[WrittenPath, Place] = field(default_factory=dict)
 
     def subject(self, place: Place) -> str:
-        """Return what the user calls this option: its key in a file, its flag on the command line."""
+        """Return the name of this option as the user wrote it: its key in a file, its flag on the command line."""
         return self.option.key if place.path else self.option.flag
 
     def example(self, place: Place) -> str:
         """Return a hint that shows how to write the option."""
         if place.path:
             return f"write e.g. {flow(self.option.example)}"
-        return f"write e.g. {self.option.flag} {self.option.argument}"
+        return f"write e.g. {self.option.flag} {self.option.argument}".rstrip()
 
     def wrong(self, place: Place, text: str, hint: str = "") -> None:
-        """Note a problem of this option; without a `hint`, show how to write it."""
+        """Report a problem of this option. The hint defaults to an example of how to write it."""
         self.problems.add(place, f"{self.subject(place)}: {text}", hint or self.example(place))
 
 
 def read_number(reading: Reading, node: Node, name: str = "") -> float | None:
-    """Return a finite number, else note the problem; `name` is the entry that it belongs to."""
+    """Return a finite number, or report the problem; `name` is the entry that the number belongs to."""
     start = about(name)
     if not isinstance(node, Scalar):
-        reading.wrong(node.place, f"{start}a single number is expected, not {kind(node)}")
+        reading.wrong(node.place, f"{start}expected a single number, got {kind(node)}")
         return None
     text = node.text.strip()
     value = float(text.replace("_", "")) if len(text) <= _LONGEST_NUMBER and NUMBER.fullmatch(text) else None
     if value is None or value in (float("inf"), float("-inf")):
         finite = text.lower().lstrip("+-.") in ("inf", "infinity", "nan") or value is not None
-        reading.wrong(node.place, f"{start}{quote(node.text)} is not a {'finite ' if finite else ''}number")
+        reading.wrong(node.place, f"{start}expected a {'finite ' if finite else ''}number, got {quote(node.text)}")
         return None
     return value
 
 
 def read_integer(reading: Reading, node: Node, name: str = "") -> int | None:
-    """Return a whole number (4e9 and 14.0 are), else note the problem."""
+    """Return a whole number (also one written as 4e9 or 14.0), or report the problem."""
     start = about(name)
     if not isinstance(node, Scalar):
-        reading.wrong(node.place, f"{start}a single integer is expected, not {kind(node)}")
+        reading.wrong(node.place, f"{start}expected a single integer, got {kind(node)}")
         return None
     text = node.text.strip()
     if len(text) <= _LONGEST_NUMBER and node.kind != "bool":
@@ -73,29 +74,29 @@ def read_integer(reading: Reading, node: Node, name: str = "") -> int | None:
             return int(text.replace("_", ""))
         if NUMBER.fullmatch(text) and float(text.replace("_", "")).is_integer():
             return int(float(text.replace("_", "")))
-    reading.wrong(node.place, f"{start}{quote(node.text)} is not an integer")
+    reading.wrong(node.place, f"{start}expected an integer, got {quote(node.text)}")
     return None
 
 
 def read_text(reading: Reading, node: Node) -> str | None:
-    """Return a text as it is written: 22.10 stays 22.10."""
+    """Return a string as it is written: 22.10 stays 22.10."""
     if not isinstance(node, Scalar):
-        reading.wrong(node.place, f"a single text is expected, not {kind(node)}")
+        reading.wrong(node.place, f"expected a string, got {kind(node)}")
         return None
     if _UNPRINTABLE.search(node.text):
         reading.wrong(node.place, f"{quote(node.text)} contains a control character")
         return None
     if not node.text:
-        reading.wrong(node.place, "is empty")
+        reading.wrong(node.place, "must not be empty")
         return None
     return node.text
 
 
 def read_choice(reading: Reading, node: Node) -> str | None:
-    """Return one of the option's choices, an older name replaced by today's."""
+    """Return one of the option's choices, with an older name replaced by the current one."""
     option = reading.option
     if not isinstance(node, Scalar):
-        reading.wrong(node.place, f"a single choice is expected, not {kind(node)}")
+        reading.wrong(node.place, f"expected a single choice, got {kind(node)}")
         return None
     word = node.text.strip()
     found = option.choice_aliases.get(word, word)
@@ -103,7 +104,7 @@ def read_choice(reading: Reading, node: Node) -> str | None:
         return found
     meant = nearest(word, option.choices)
     hint = f"did you mean '{meant}'?" if meant else ""
-    reading.wrong(node.place, f"{quote(node.text)} is not one of {', '.join(option.choices)}", hint)
+    reading.wrong(node.place, f"expected {_either(option.choices)}, got {quote(node.text)}", hint)
     return None
 
 
@@ -112,21 +113,20 @@ def read_flag(reading: Reading, node: Node) -> bool | None:
     word = node.text.lower() if isinstance(node, Scalar) else ""
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
-    shown = quote(node.text) if isinstance(node, Scalar) else kind(node)
-    reading.wrong(node.place, f"{shown} is neither true nor false", "write true or false")
+    reading.wrong(node.place, f"expected true or false, got {shown(node)}")
     return None
 
 
 def read_list(reading: Reading, node: Node, read: Callable[[Reading, Node], Any]) -> list[Any] | None:
-    """Return a list, also from a single value; None if any item is wrong."""
+    """Return a list, also from a single value; None if any item is invalid."""
     if isinstance(node, Entries):
-        reading.wrong(node.place, "a list is expected, not a mapping")
+        reading.wrong(node.place, "expected a list, got a mapping")
         return None
     items: list[Any] = []
     for position, each in enumerate(node.nodes if isinstance(node, Items) else (node,)):
         reading.places[position,] = each.place
         if is_null(each):
-            reading.wrong(each.place, "an item of the list is empty")
+            reading.wrong(each.place, "a list item is empty")
             items.append(None)
         else:
             items.append(read(reading, each))
@@ -146,9 +146,20 @@ def is_word(node: Node, word: str) -> bool:
 
 
 def pieces(node: Scalar) -> Iterator[Scalar]:
-    """Split `a=1,3 b=2` at its spaces, keeping spaces after commas together."""
+    """Split `a=1,3 b=2` at spaces, but not at those around a comma."""
     for text in re.sub(r"\s*,\s*", ",", node.text).split():
         yield Scalar(node.place, text, "str")
+
+
+def shown(node: Node) -> str:
+    """Return a single value in quotes, or what kind of node is there instead, for problems."""
+    return quote(node.text) if isinstance(node, Scalar) else kind(node)
+
+
+def _either(choices: Sequence[str]) -> str:
+    """Return "a, b or c"."""
+    *others, last = choices
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def kind(node: Node) -> str:

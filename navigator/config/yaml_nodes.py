@@ -1,7 +1,7 @@
-"""Safe reading of YAML with the position of every value.
+"""Reads untrusted YAML and keeps the position of every value.
 
-Builds nodes from parser events, never objects: no tag is obeyed, anchors are bounded, keys stay as they are
-written. Knows nothing of the options.
+Builds nodes from parser events, never objects: tags have no effect, aliases are bounded, keys stay as written.
+Knows nothing about options.
 """
 
 import re
@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from navigator.config.problems import Place, Problems, quote
+from navigator.config.problems import Place, Problems
+from navigator.errors import quote
 
 MAX_BYTES = 2**20
 _MAX_VALUES = 50_000
@@ -21,13 +22,13 @@ _CORE = "tag:yaml.org,2002:"
 _CORE_SCALARS = frozenset(_CORE + name for name in ("str", "int", "float", "bool", "null"))
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-# The extension built with libyaml reads ten times faster; a PyYAML without it has only the other.
+# The loader built on libyaml is ten times faster, but not every build of PyYAML has it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A single value: the text as written, and what YAML takes it for (str, int, float, bool or null)."""
+    """A single value: the text as written, and its type in YAML (str, int, float, bool or null)."""
 
     place: Place
     text: str
@@ -53,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """A mapping without duplicate keys, merge keys resolved."""
+    """A mapping without duplicate keys and with merge keys resolved."""
 
     place: Place
     entries: tuple[Entry, ...]
@@ -63,26 +64,26 @@ Node = Scalar | Items | Entries
 
 
 class _StopError(Exception):
-    """The rest of the file cannot be read; the problem is noted."""
+    """The rest of the file can't be read; the problem has been reported."""
 
 
 def read_yaml(path: Path, shown: Path, problems: Problems) -> Node | None:
-    """Read a YAML file of at most 1 MiB; return None where it holds no usable document.
+    """Read a YAML file of at most 1 MiB; return None if it holds no usable document.
 
     Args:
         path: the file.
         shown: its name in problems.
-        problems: takes everything that is wrong with it.
+        problems: collects the problems of the file.
     """
     whole = Place(path=shown)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        problems.add(whole, f"cannot be read: {error.strerror or error}", "check the path")
+        problems.add(whole, f"can't read the file: {error.strerror or error}", "check the path")
         return None
     if len(data) > MAX_BYTES:
-        problems.add(whole, "is larger than 1 MiB", "a configuration file is small; check the path")
+        problems.add(whole, "the file is larger than 1 MiB", "check the path: configuration files are small")
         return None
     text = _decode(data, shown, problems)
     return None if text is None else parse_yaml(text, shown, problems)
@@ -108,7 +109,7 @@ def parse_yaml(text: str, shown: Path, problems: Problems) -> Node | None:
 
 
 def to_node(data: Any, place: Place) -> Node:
-    """Return plain Python data (what a command line or a caller gives) as nodes, all at `place`."""
+    """Return plain Python data from the command line or a caller as nodes, all at `place`."""
     match data:
         case None:
             return Scalar(place, "", "null")
@@ -132,7 +133,7 @@ def _decode(data: bytes, shown: Path, problems: Problems) -> str | None:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8", errors="replace")
         place = _place_at(before, len(before), shown)
-        problems.add(place, f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8")
+        problems.add(place, f"byte 0x{data[error.start]:02x} is not valid UTF-8", "save the file as UTF-8")
         return None
 
 
@@ -145,19 +146,19 @@ def _note_syntax(error: yaml.YAMLError, text: str, shown: Path, problems: Proble
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     context = getattr(error, "context", None)
-    message = f"not valid YAML: {what}" + (f" {context}" if context else "")
+    message = f"invalid YAML: {what}" + (f" {context}" if context else "")
     if mark is None:
-        problems.add(Place(path=shown), message, "check the file's syntax")
+        problems.add(Place(path=shown), message, "check the syntax of the file")
         return
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     tab = "\t" in line[: len(line) - len(line.lstrip())]
-    hint = "indent with spaces, YAML allows no tabs" if tab else "check indentation, quotes and brackets here"
+    hint = "indent with spaces; YAML doesn't allow tabs" if tab else "check indentation, quotes and brackets here"
     problems.add(Place(path=shown, line=mark.line + 1, column=mark.column + 1), message, hint)
 
 
 class _Builder:
-    """Turns a loader's events into nodes, counting aliases as often as they are used."""
+    """Turns the events of a loader into nodes; the values behind an alias count every time it is used."""
 
     def __init__(self, loader: Any, shown: Path, problems: Problems) -> None:
         self.loader = loader
@@ -169,7 +170,7 @@ class _Builder:
     def document(self) -> Node | None:
         self.loader.get_event()  # the stream's start
         if isinstance(self.loader.peek_event(), yaml.StreamEndEvent):
-            self.problems.add(Place(path=self.shown), "is empty", "write at least model_name and model_path")
+            self.problems.add(Place(path=self.shown), "the file is empty", "add at least model_name and model_path")
             return None
         self.loader.get_event()  # the document's start
         node, _ = self.node(0)
@@ -177,9 +178,9 @@ class _Builder:
         following = self.loader.peek_event()
         if isinstance(following, yaml.DocumentStartEvent):
             text = "a second YAML document starts here"
-            self.problems.add(self.place(following), text, "write several models as a list under 'models'")
+            self.problems.add(self.place(following), text, "list several models under 'models' instead")
         if isinstance(node, Scalar) and node.kind == "null" and not node.text:
-            self.problems.add(Place(path=self.shown), "is empty", "write at least model_name and model_path")
+            self.problems.add(Place(path=self.shown), "the file is empty", "add at least model_name and model_path")
             return None
         return node
 
@@ -193,8 +194,8 @@ class _Builder:
     def count(self, values: int, event: Any) -> None:
         self.values += values
         if self.values > _MAX_VALUES:
-            text = f"the file holds, with its aliases written out, more than {_MAX_VALUES} values"
-            raise self.stop(event, text, "write less, or fewer aliases of aliases")
+            text = f"the file expands to more than {_MAX_VALUES} values"
+            raise self.stop(event, text, "remove values, or aliases that refer to other aliases")
 
     def node(self, depth: int) -> tuple[Node, int]:
         """Read the next node and return it with its number of values."""
@@ -203,7 +204,7 @@ class _Builder:
             return self.alias(event)
         self.count(1, event)
         if depth > _MAX_DEPTH:
-            raise self.stop(event, f"nested deeper than {_MAX_DEPTH} levels", "no option is nested that deep")
+            raise self.stop(event, f"nested more than {_MAX_DEPTH} levels deep", "no option needs that many")
         self.check_tag(event)
         if event.anchor is not None:
             self.anchors[event.anchor] = None
@@ -220,10 +221,11 @@ class _Builder:
 
     def alias(self, event: Any) -> tuple[Node, int]:
         if event.anchor not in self.anchors:
-            raise self.stop(event, f"alias '*{event.anchor}' has no anchor before it", "define it with '&' above")
+            name = event.anchor
+            raise self.stop(event, f"alias '*{name}' is not defined", f"define it above this line with '&{name}'")
         built = self.anchors[event.anchor]
         if built is None:
-            raise self.stop(event, f"anchor '&{event.anchor}' contains itself", "write the values out")
+            raise self.stop(event, f"anchor '&{event.anchor}' contains itself", "write the values out instead")
         self.count(built[1], event)
         return built
 
@@ -234,7 +236,7 @@ class _Builder:
         if isinstance(event, yaml.ScalarEvent) and tag in _CORE_SCALARS:
             return
         short = tag.replace(_CORE, "!!", 1)
-        self.problems.add(self.place(event), f"the tag {quote(short)} is not allowed", "write the plain value")
+        self.problems.add(self.place(event), f"tag {quote(short)} is not allowed", "write a plain value")
 
     def scalar(self, event: Any) -> Scalar:
         tag = event.tag
@@ -263,14 +265,14 @@ class _Builder:
             value, values = self.node(depth + 1)
             size += key_values + values
             if not isinstance(key, Scalar):
-                self.problems.add(key.place, "a key must be a text, not a list or mapping", "write a plain key")
+                self.problems.add(key.place, "expected a string as the key, got a list or mapping", "write a plain key")
             elif key.text == "<<" and plain:
                 for entry in self.merge(value):
                     merged.setdefault(entry.key, entry)
             elif key.text in own:
                 first = own[key.text].place
-                text = f"key {quote(key.text)} is already given at line {first.line}, column {first.column}"
-                self.problems.add(key.place, text, "keep one of them")
+                text = f"duplicate key {quote(key.text)}, first set at line {first.line}, column {first.column}"
+                self.problems.add(key.place, text, "remove one of them")
             else:
                 own[key.text] = Entry(key.text, key.place, value)
         self.loader.get_event()
@@ -282,4 +284,4 @@ class _Builder:
             if isinstance(each, Entries):
                 yield from each.entries
             else:
-                self.problems.add(each.place, "'<<' merges only mappings", "refer to a mapping with an anchor")
+                self.problems.add(each.place, "'<<' can only merge mappings", "refer to a mapping that has an anchor")

@@ -1,1 +1,1 @@
-"""The inputs that models are verified with: values, shapes, and their files."""
+"""The inputs for verification: their values, shapes and files."""

@@ -1,7 +1,7 @@
-"""The sets of inputs that a model is verified with: drawn values, or the user's own data.
+"""The samples that a model is verified with: random values, or the user's own data.
 
-Owns what values are drawn and what files are accepted; `navigator.samples.shapes` says in which shapes. It runs no
-model and judges no output. The same seed gives the same arrays whatever other inputs or samples there are.
+Decides which values are drawn and which files are accepted; `navigator.samples.shapes` decides about shapes. Runs no
+model. The same seed gives the same arrays, whatever other inputs or samples there are.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import StepError, listed
 from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
 from navigator.samples.shapes import (
     Shape,
@@ -31,16 +31,16 @@ __all__ = ["RANDOM", "Sample", "generate", "resolve_shapes"]
 
 Sample = tuple[str, dict[str, np.ndarray]]
 
-# The user's own data is read whole; more than this part of the memory would leave nothing to run the model in.
+# The user's own data is read completely; if it takes more than this fraction of memory, none is left for the model.
 _USABLE_FOR_DATA = 0.25
-# The place in this list seeds a sample. Those that are random are in shapes that nobody asked for.
+# The position in this list seeds a sample. The random ones have shapes that the user did not ask for.
 RANDOM = ("random_0", "random_1")
 _NAMES = ("min", "opt", "max", *RANDOM)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Range:
-    """Inclusive bounds of an input's values, exact in its dtype; `given` if the user wrote them."""
+    """Inclusive bounds of an input's values, exact in its dtype; `given` if the user set them."""
 
     dtype: np.dtype[Any]
     low: int | float
@@ -51,19 +51,20 @@ class _Range:
 def generate(
     inputs: Sequence[TensorSpec], config: ModelConfig, *, memory_bytes: int
 ) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
-    """Return the samples that a model is verified with, and what to report of them.
+    """Return the samples that a model is verified with, and their description for the report.
 
-    Without `config.samples`: "min", "opt" and "max", the same shapes once, and up to two random shapes between.
-    Values are uniform in `value_ranges`, inclusive; without one, floats in [0, 1] and whole numbers 0 and 1.
+    Returns the user's own `samples`. Defaults to one sample each in the min, opt and max shapes (equal shapes only
+    once) and in up to two random shapes in between. Values are uniform within `value_ranges`, inclusive, which
+    defaults to [0, 1] for floats and to 0 and 1 for whole numbers.
 
     Args:
         inputs: the source model's inputs.
         config: shapes, ranges, dtypes, seed, or the user's own files.
-        memory_bytes: what the machine has. A generated sample that would need more than half of it is made
-            smaller, batch first, never below the min shapes.
+        memory_bytes: memory of the machine. A generated sample that would need more than half of it is made smaller,
+            batch first, but never smaller than the min shapes.
 
     Raises:
-        StepError: configuration and signature do not fit, or the user's files do not fit the signature.
+        StepError: the configuration or the user's files contradict the signature.
     """
     dtypes = _dtypes(inputs, config)
     if config.samples:
@@ -89,9 +90,9 @@ def generate(
 def _planned(
     profile: ShapeProfile, dtypes: Mapping[str, np.dtype[Any]], seed: int, memory_bytes: int
 ) -> Iterator[tuple[int, SampleInfo]]:
-    """Yield each sample's own number, which seeds it, with its shapes; no two ask for the same shapes.
+    """Yield the number of each sample, which seeds it, and its shapes; no two have the same shapes.
 
-    Except that a model with a single shape gets a second sample of it: what shows whether it depends on its inputs.
+    Except that a model with a single shape gets a second sample of it, to see whether it depends on its inputs.
     """
     tied = ties(profile)
     named: tuple[Mapping[str, Shape], ...] = (profile.min, profile.opt, profile.max)
@@ -112,13 +113,13 @@ def _planned(
 
 
 def _rng(seed: int, number: int, name: str) -> np.random.Generator:
-    """Return the generator of one array: of the seed, the sample's number and the input's name, nothing else."""
+    """Return the generator of one array, which depends only on the seed, the sample's number and the input's name."""
     digest = hashlib.sha256(f"{seed}/{number}/{name}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
 def _dtypes(inputs: Sequence[TensorSpec], config: ModelConfig) -> dict[str, np.dtype[Any]]:
-    """Return the dtype of every input: the signature's; `config.dtypes` may only say the same."""
+    """Return the dtype of every input: the signature's, which `config.dtypes` must not contradict."""
     refuse_unknown("dtypes", config.dtypes, inputs)
     dtypes = {}
     problems = []
@@ -126,8 +127,8 @@ def _dtypes(inputs: Sequence[TensorSpec], config: ModelConfig) -> dict[str, np.d
         dtypes[spec.name] = _dtype(spec.name, spec.dtype or config.dtypes.get(spec.name, config.dtypes.get("", "")))
         wanted = config.dtypes.get(spec.name)
         if wanted is not None and _dtype(spec.name, wanted) != dtypes[spec.name]:
-            problems.append(f"dtypes says {wanted} for the input {spec.name!r}, which is {spec.dtype} in the model")
-    refuse(problems, "take the entries out of dtypes: the model's own signature holds")
+            problems.append(f"dtypes has {wanted} for input {spec.name!r}, but the model has {spec.dtype}")
+    refuse(problems, "remove these entries from dtypes; the model's signature already has them")
     return dtypes
 
 
@@ -138,46 +139,46 @@ def _dtype(name: str, text: str) -> np.dtype[Any]:
         dtype = None
     if text in {"string", "str", "bytes", "object"} or (dtype is not None and dtype.kind in "SUOT"):
         raise StepError(
-            f"the input {name!r} is of type {text}: string inputs can be neither generated nor verified",
-            "save the model from its first numeric input on, behind the text processing",
+            f"input {name!r} has dtype {text}: string inputs can't be generated or verified",
+            "save only the part of the model after its text processing, which has numeric inputs",
         )
     if dtype is None or dtype.kind not in "biufc":
         raise StepError(
-            f"the input {name!r} is of type {text or 'unknown'}, which NumPy does not hold",
-            f"save the model with an input of another type, or name it: `dtypes: {{{yaml_key(name)}: float32}}`",
+            f"input {name!r} has dtype {text}, which NumPy doesn't support" if text else f"input {name!r} has no dtype",
+            f"save the model with another dtype, or set one, e.g. `dtypes: {{{yaml_key(name)}: float32}}`",
         )
     return dtype
 
 
 def _range(name: str, dtype: np.dtype[Any], config: ModelConfig) -> _Range:
-    """Return the values allowed for an input: its entry, the default entry or [0, 1], within the dtype's limits."""
+    """Return the bounds of an input's values: its own entry, the default one or [0, 1], within the dtype's limits."""
     key = name if name in config.value_ranges else ""
     given = key in config.value_ranges
     low, high = config.value_ranges.get(key, (0, 1))
-    where = f"value_ranges [{low}, {high}] of the input {name!r}"
+    where = f"value_ranges [{low}, {high}] of input {name!r}"
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise StepError(f"{where}: two finite numbers are needed, the smaller one first")
+        raise StepError(f"{where}: expected two finite numbers, the smaller one first")
     if dtype.kind == "f" and dtype.itemsize <= 8:
         return _float_range(where, dtype, low, high, given)
     if dtype.kind not in "biu":
-        raise StepError(f"{dtype} inputs such as {name!r} are not generated", "give your own data under samples")
+        raise StepError(f"{dtype} inputs such as {name!r} can't be generated", "set samples to your own data")
     limits = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     lowest, highest = max(math.ceil(low), limits[0]), min(math.floor(high), limits[1])
     if lowest > highest:
-        raise StepError(f"no {dtype} lies in {where}")
+        raise StepError(f"{where}: no {dtype} value is in this range")
     return _Range(dtype=dtype, low=lowest, high=highest, given=given)
 
 
 def _float_range(where: str, dtype: np.dtype[Any], low: float, high: float, given: bool) -> _Range:
-    """Round the bounds to the dtype, inwards, so that no drawn value is rounded out of the range."""
+    """Round the bounds inwards to the dtype, so that no value is rounded out of the range."""
     largest = float(np.finfo(dtype).max)
     if low > largest or high < -largest:
-        raise StepError(f"no {dtype} lies in {where}")
+        raise StepError(f"{where}: no {dtype} value is in this range")
     lowest, highest = dtype.type(max(low, -largest)), dtype.type(min(high, largest))
     inner_low = np.nextafter(lowest, dtype.type(np.inf)) if float(lowest) < low else lowest
     inner_high = np.nextafter(highest, dtype.type(-np.inf)) if float(highest) > high else highest
     if inner_low > inner_high:
-        # The range lies between two neighbours of the dtype, such as [0.1, 0.1] in float32: take the nearest.
+        # The range is between two neighbouring values of the dtype, e.g. [0.1, 0.1] in float32: take the nearest.
         inner_low = inner_high = lowest
     return _Range(dtype=dtype, low=float(inner_low), high=float(inner_high), given=given)
 
@@ -192,7 +193,7 @@ def _values(rng: np.random.Generator, shape: Shape, bounds: _Range) -> np.ndarra
     values = rng.integers(low, high, size=count, dtype=drawn_as, endpoint=True)
     if bounds.low < bounds.high and count:
         if count == 1 and not bounds.given:
-            # Zeros alone say little of a model; a mask of one element must let that element through.
+            # Zeros alone show little about a model, and a mask of one element must not hide that element.
             values[0] = bounds.high
         elif count > 1 and (values == values[0]).all():
             values[rng.integers(count)] = bounds.high if values[0] != bounds.high else bounds.low
@@ -200,7 +201,7 @@ def _values(rng: np.random.Generator, shape: Shape, bounds: _Range) -> np.ndarra
 
 
 def _floats(rng: np.random.Generator, count: int, bounds: _Range) -> np.ndarray:
-    """Draw in float32 or float64; bounds that the dtype holds make the last rounding stay within them."""
+    """Draw in float32 or float64. The final rounding stays within the bounds, since they are exact in the dtype."""
     work = np.float64 if bounds.dtype.itemsize == 8 else np.float32
     values = rng.random(count, dtype=work)
     # A weighted mean, since high - low overflows for the widest ranges; rounding up may still reach infinity.
@@ -223,15 +224,15 @@ def _own_data(
             taken += _size(path)
             if taken > memory_bytes * _USABLE_FOR_DATA:
                 raise StepError(
-                    f"samples hold more than {memory_bytes * _USABLE_FOR_DATA / 2**30:.1f} GiB up to {path}, a quarter "
-                    "of the memory",
-                    "give fewer or smaller ones: a batch or two shows an error as well as a data set does",
+                    f"the samples up to {path} take more than {memory_bytes * _USABLE_FOR_DATA / 2**30:.1f} GiB, a "
+                    "quarter of this machine's memory",
+                    "use fewer or smaller samples; one or two batches are enough to find an error",
                 )
             arrays = _read(path, inputs)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise StepError(
-                f"{path} cannot be read as a sample: {error}",
-                "write it with numpy.savez(path, **{input name: array}), without objects or strings",
+                f"{path} can't be read as a sample: {error}",
+                "save it with numpy.savez(path, **{input name: array}), without objects or strings",
             ) from error
         sample = {spec.name: _checked(path, spec, dtypes[spec.name], arrays[spec.name]) for spec in inputs}
         names = [name for name, _ in samples]
@@ -241,7 +242,7 @@ def _own_data(
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of the arrays in a file, before any of it is unpacked."""
+    """Return the size in bytes of the arrays in a file, without unpacking it."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return sum(entry.file_size for entry in archive.infolist())
@@ -250,37 +251,39 @@ def _size(path: Path) -> int:
 
 def _read(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
     names = [spec.name for spec in inputs]
-    # Opened here, since numpy.load (2.4) leaves a broken archive open.
+    # Opened here, since numpy.load (2.4) doesn't close an invalid archive.
     with path.open("rb") as file:
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             if len(names) != 1:
                 raise StepError(
-                    f"{path} holds one array, and the model has {len(names)} inputs: {', '.join(names)}",
-                    "write one .npz a sample, with an array for each input name",
+                    f"{path} contains one array, but the model has {len(names)} inputs: {listed(names)}",
+                    "save each sample as an .npz file with one array per input",
                 )
             return {names[0]: loaded}
         with loaded as archive:
-            missing = ", ".join(name for name in names if name not in archive.files)
-            extra = ", ".join(name for name in archive.files if name not in names)
+            missing = [name for name in names if name not in archive.files]
+            extra = [name for name in archive.files if name not in names]
             if missing or extra:
-                has = f"has {extra}, which the model does not take" if extra else ""
-                wrong = " and ".join(filter(None, (missing and f"lacks {missing}", has)))
-                raise StepError(f"{path} {wrong}", f"the model's inputs are: {', '.join(names)}")
+                lacks = f"has no array for {listed(missing)}" if missing else ""
+                has = f"has an array {listed(extra)} that is not an input" if extra else ""
+                raise StepError(
+                    f"{path} {' and '.join(filter(None, (lacks, has)))}", f"the model's inputs are {listed(names)}"
+                )
             return {name: np.asarray(archive[name]) for name in names}
 
 
 def _checked(path: Path, spec: TensorSpec, dtype: np.dtype[Any], array: np.ndarray) -> np.ndarray:
-    """Return the array in the model's dtype if it is the same numbers there, and fits the signature's shape."""
+    """Return the array in the model's dtype, if that keeps its values and the shape fits the signature."""
     shape = list(array.shape)
     expected = spec.shape if spec.shape is not None else array.shape
     if len(expected) != array.ndim or any(fixed not in (-1, size) for fixed, size in zip(expected, shape, strict=True)):
-        raise StepError(f"{path}: {spec.name!r} has the shape {shape}, but the model's input is {list(expected)}")
+        raise StepError(f"{path}: expected shape {list(expected)} for input {spec.name!r}, got {shape}")
     if array.size == 0 and 0 not in expected:
-        raise StepError(f"{path}: {spec.name!r} has the shape {shape}, without any element")
+        raise StepError(f"{path}: {spec.name!r} has shape {shape}, which has no elements")
     if array.dtype.newbyteorder("=") != dtype.newbyteorder("=") and not _survives(array, dtype):
         raise StepError(
-            f"{path}: {spec.name!r} is {array.dtype}, the model takes {dtype}, and its values would not stay the same",
+            f"{path}: expected {dtype} for input {spec.name!r}, got {array.dtype} with values that don't fit",
             f"save it as numpy.asarray(array, dtype={str(dtype)!r})",
         )
     return np.asarray(array, dtype=dtype, order="C")
@@ -294,6 +297,6 @@ def _survives(array: np.ndarray, dtype: np.dtype[Any]) -> bool:
         limits = np.iinfo(dtype)
         return array.size == 0 or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)
     with np.errstate(all="ignore"):
-        # There and back: a comparison across the two dtypes would itself convert, and hide what was lost.
+        # Converted there and back, since comparing two dtypes converts too, and would hide a loss.
         back = array.astype(dtype).astype(array.dtype)
     return bool(np.array_equal(back, array, equal_nan=array.dtype.kind in "fc"))

@@ -1,6 +1,6 @@
-"""The shapes that a model is run with: partial ones completed from the signature, and random ones between.
+"""The shapes of samples: those that the user set, completed from the signature, and random ones in between.
 
-Owns which axes belong together and how a sample is made to fit the machine. Draws no values and reads no file.
+Decides which axes have the same size, and makes samples smaller to fit into memory. Draws no values, reads no file.
 """
 
 import json
@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import StepError, listed
 from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
 
 Shape = tuple[int, ...]
 
-# What a model needs beside its inputs is unknown before it has run. ResNet-50 puts out 11.1 million activations for
-# an input of 0.15 million values, 74 times, and a runtime frees most of them on the way. Half of the memory is left
-# to weights and to the frameworks. Models of tokens need more than this for a byte of input; for them the worker's
-# memory limit is the guard.
+# How much memory a model needs in addition to its inputs is unknown before it has run. ResNet-50 has 11.1 million
+# activations for an input of 0.15 million values, a factor of 74, and a runtime frees most of them on the way. Half of
+# the memory is left for weights and frameworks. Language models need more per byte of input; there the worker's memory
+# limit protects the machine.
 _ACTIVATIONS = 64
 _USABLE_MEMORY = 0.5
 
@@ -29,7 +29,7 @@ _TRIES = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tie:
-    """Dynamic axes, as (input, axis), that have one size in a sample, and the range of that size."""
+    """Dynamic axes, as (input, axis), that have the same size in a sample, and the range of that size."""
 
     axes: tuple[tuple[str, int], ...]
     low: int
@@ -44,13 +44,13 @@ def resolve_shapes(inputs: Sequence[TensorSpec], config: ModelConfig) -> ShapePr
     """Complete `min_shapes`, `opt_shapes` and `max_shapes` from the signature.
 
     Static axes are the signature's. Axis 0, if dynamic, is the batch: 1 to `max_batch_size`, or what is given for
-    another input's batch. Another dynamic axis needs a maximum and starts at 1. Opt is max unless given. An axis
-    without a given size takes the one given for another input's axis with the same maximum, since a sequence length
-    that differs between ids and mask fits no model. With an unknown rank the given shapes say all: axis 0 is the
-    batch, and the axes where they differ are dynamic.
+    another input's batch. Every other dynamic axis needs a maximum, and its minimum defaults to 1. Opt defaults to max.
+    An axis without a given size takes the one given for another input's axis with the same maximum, since ids and mask
+    must have the same sequence length. If the rank is unknown, the given shapes decide: axis 0 is the batch, and axes
+    where they differ are dynamic.
 
     Raises:
-        StepError: the given shapes contradict the signature, or do not say how large an axis gets.
+        StepError: the given shapes contradict the signature, or do not limit a dynamic axis.
     """
     given = {"min_shapes": config.min_shapes, "opt_shapes": config.opt_shapes, "max_shapes": config.max_shapes}
     for key, shapes in given.items():
@@ -69,15 +69,15 @@ def resolve_shapes(inputs: Sequence[TensorSpec], config: ModelConfig) -> ShapePr
 
 
 def profile_of(inputs: Sequence[TensorSpec], config: ModelConfig, samples: Sequence[SampleInfo]) -> ShapeProfile:
-    """Return the shapes that an engine is made for: those asked for, and those of the user's own samples.
+    """Return the shapes that an engine is built for: the configured ones, and those of the user's own samples.
 
     Args:
-        inputs: the source model's.
-        config: shapes, and whether the samples are the user's.
-        samples: what the model was run on; of samples that differ in rank, those like the first count.
+        inputs: the source model's inputs.
+        config: shapes, and whether the samples are the user's own.
+        samples: the samples that the model was run on; samples with another rank than the first are ignored.
 
     Raises:
-        StepError: as `resolve_shapes`; never where the samples are the user's, who need not give any other shape.
+        StepError: as `resolve_shapes`, but never with the user's own samples, which need no other shapes.
     """
     if not config.samples:
         return resolve_shapes(inputs, config)
@@ -93,11 +93,11 @@ def profile_of(inputs: Sequence[TensorSpec], config: ModelConfig, samples: Seque
 
 
 def ties(profile: ShapeProfile) -> list[Tie]:
-    """Return the dynamic axes with room, the batch first; axes with equal ranges are one size in a sample.
+    """Return the axes that can vary, the batch first; axes with equal ranges have the same size in a sample.
 
-    A model fails if the batch or the sequence length of its inputs differ, and nothing but the ranges tells which
-    axes belong together. Batches with different ranges agree on the range that they share. Where axis 0 is static and
-    another axis has the batch's range, that is the batch: the state of a recurrent layer, [layers, batch, width].
+    A model fails if its inputs differ in batch or sequence length, and only the ranges show which axes belong together.
+    Batches with different ranges vary within the range that they share. If axis 0 is static and another axis has the
+    range of the batch, that axis is the batch: the state of a recurrent layer, [layers, batch, width].
     """
     batches: list[Tie] = []
     others: dict[tuple[int, int], list[tuple[str, int]]] = {}
@@ -125,7 +125,7 @@ def ties(profile: ShapeProfile) -> list[Tie]:
 def random_shapes(
     profile: ShapeProfile, tied: Sequence[Tie], rng: np.random.Generator, seen: Sequence[Mapping[str, Shape]]
 ) -> dict[str, Shape] | None:
-    """Return shapes between min and max that are not in `seen`, or None if a few draws find none."""
+    """Return random shapes between min and max that are not in `seen`, or None after a few attempts."""
     for _ in range(_TRIES if tied else 0):
         drawn: dict[tuple[str, int], int] = {}
         for tie in tied:
@@ -142,9 +142,9 @@ def random_shapes(
 def fitting(
     wanted: Mapping[str, Shape], tied: Sequence[Tie], dtypes: Mapping[str, np.dtype[Any]], memory_bytes: int
 ) -> dict[str, Shape]:
-    """Return `wanted`, or the shapes after halving the batch, then the largest other axes, until they fit.
+    """Return `wanted`, with the batch and then the largest other axes halved until the sample fits into memory.
 
-    No axis gets smaller than the min shapes allow, even if the sample then still seems too large.
+    No axis gets smaller than its minimum, even if the sample still seems too large.
     """
     sizes = {name: list(shape) for name, shape in wanted.items()}
 
@@ -165,13 +165,13 @@ def fitting(
 
 
 def refuse_unknown(key: str, entries: Mapping[str, object], inputs: Sequence[TensorSpec]) -> None:
-    """Raise StepError if `entries`, under the configuration's `key`, name something else than an input."""
+    """Raise StepError if the entries of the option `key` contain a name that is not an input."""
     names = [spec.name for spec in inputs]
     unknown = [name for name in entries if name not in names and (name or key.endswith("_shapes"))]
     if unknown:
         raise StepError(
-            f"{key} names {', '.join(map(repr, unknown))}, which the model does not take",
-            f"its inputs are: {', '.join(names) or 'none'}",
+            f"{key}: the model has no input {', '.join(map(repr, unknown))}",
+            f"the model's inputs are {listed(names)}",
         )
 
 
@@ -182,21 +182,21 @@ def refuse(problems: Sequence[str], hint: str = "") -> None:
 
 
 def yaml_key(name: str) -> str:
-    """Return a tensor's name as a YAML key: quoted where YAML would read something else."""
+    """Return a tensor's name as a YAML key, quoted if YAML would read it differently."""
     plain = re.fullmatch(r"[A-Za-z_]\w*", name)
     reserved = name.lower() in {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
     return name if plain and not reserved else json.dumps(name)
 
 
 def _frame(spec: TensorSpec, given: Mapping[str, Mapping[str, Shape]]) -> Shape:
-    """Return the signature's shape of an input, -1 for dynamic axes; with an unknown rank, what is given."""
+    """Return an input's shape in the signature, -1 for dynamic axes; if its rank is unknown, from what is given."""
     if spec.shape is not None:
         return spec.shape
     maximum = given["max_shapes"].get(spec.name)
     if maximum is None:
         raise StepError(
-            f"nothing says how many axes the input {spec.name!r} has",
-            f"write its shape under max_shapes, for example `max_shapes: {{{yaml_key(spec.name)}: [8, 128]}}`",
+            f"the number of axes of input {spec.name!r} is unknown",
+            f"set its shape in max_shapes, e.g. `max_shapes: {{{yaml_key(spec.name)}: [8, 128]}}`",
         )
     others = [shapes[spec.name] for shapes in given.values() if len(shapes.get(spec.name, ())) == len(maximum)]
     return tuple(
@@ -210,13 +210,13 @@ def _contradictions(name: str, frame: Shape, given: Mapping[str, Mapping[str, Sh
         if shape is None:
             continue
         if len(shape) != len(frame):
-            yield f"{key} gives {name!r} the shape {list(shape)}, but the model's input is {list(frame)}"
+            yield f"{key}: expected shape {list(frame)} for input {name!r}, got {list(shape)}"
             continue
         for axis, (size, fixed) in enumerate(zip(shape, frame, strict=True)):
             if fixed >= 0 and size != fixed:
-                yield f"{key} gives {name!r} size {size} on axis {axis}, which the model fixes at {fixed}"
+                yield f"{key}: expected size {fixed} on axis {axis} of input {name!r}, got {size}"
             elif fixed < 0 and size < 1:
-                yield f"{key} gives {name!r} size {size} on axis {axis}: a sample needs a size of at least 1 there"
+                yield f"{key}: expected a size of at least 1 on axis {axis} of input {name!r}, got {size}"
 
 
 def _maxima(frames: Mapping[str, Shape], config: ModelConfig) -> dict[str, Shape]:
@@ -233,10 +233,10 @@ def _maxima(frames: Mapping[str, Shape], config: ModelConfig) -> dict[str, Shape
         unknown = [axis for axis, size in enumerate(frame) if size < 0 and axis > 0]
         if unknown:
             axes = "axis " + " and ".join(map(str, unknown)) if len(unknown) < 3 else f"axes {unknown}"
-            problems.append(f"nothing says how large the input {name!r} {list(frame)} gets on {axes}")
+            problems.append(f"input {name!r} {list(frame)} has no maximum size on {axes}")
         elif frame[:1] == (-1,) and len(batches) > 1:
-            problems.append(f"the batch (axis 0) of the input {name!r} could be any of {sorted(batches)}")
-    refuse(problems, f"write max_shapes, for example `max_shapes: {_example(frames, maxima, given)}`")
+            problems.append(f"the maximum batch (axis 0) of input {name!r} is ambiguous: {sorted(batches)}")
+    refuse(problems, f"set max_shapes, e.g. `max_shapes: {_example(frames, maxima, given)}`")
     return maxima
 
 
@@ -259,7 +259,7 @@ def _example(frames: Mapping[str, Shape], maxima: Mapping[str, Shape], given: Ma
 def _complete(
     frames: Mapping[str, Shape], maxima: Mapping[str, Shape], given: Mapping[str, Shape], default: Mapping[str, Shape]
 ) -> dict[str, Shape]:
-    """Return `given` completed: static sizes, then what axes with the same maximum are given, then `default` or 1."""
+    """Return `given` completed from static sizes, from axes with the same maximum, and from `default` or 1."""
     known: dict[tuple[bool, int], set[int]] = {}
     for name in frames:
         for axis, size in enumerate(given.get(name, ())):
@@ -288,8 +288,8 @@ def _disorders(
     for name, low in minima.items():
         for axis, (smallest, usual, largest) in enumerate(zip(low, optima[name], maxima[name], strict=True)):
             if not smallest <= usual <= largest:
-                whence = " (from max_batch_size)" if not axis and not config.max_shapes else ""
+                source = " (max_batch_size)" if not axis and not config.max_shapes else ""
                 yield (
-                    f"the sizes of {name!r} on axis {axis} are not in order: "
-                    f"min {smallest}, opt {usual}, max {largest}{whence}"
+                    f"expected min <= opt <= max on axis {axis} of input {name!r}, "
+                    f"got {smallest}, {usual}, {largest}{source}"
                 )

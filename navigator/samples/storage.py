@@ -1,7 +1,7 @@
-"""Sets of named NumPy arrays on disk: how samples and outputs travel between workers and parent.
+"""Sets of named NumPy arrays on disk, which pass samples and outputs between workers and the parent process.
 
-A directory holds `index.json` and one `.npy` file an array. Files are numbered, since tensor names may hold
-any character; pickles are never read, since the writer ran somebody's model.
+A directory contains `index.json` and one `.npy` file per array. Files are numbered, since tensor names may contain
+any character. Pickles are never read, since the process that wrote the files ran an untrusted model.
 """
 
 import json
@@ -14,14 +14,14 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def save(directory: Path, sets: Sequence[tuple[str, Arrays]]) -> None:
-    """Write named sets of arrays, in order, into `directory`, which is made.
+    """Write named sets of arrays, in order, into `directory`.
 
     Args:
-        directory: where; must not hold an earlier save.
+        directory: is created; must not exist.
         sets: (set name, {tensor name: array}) pairs.
 
     Raises:
-        TypeError: an array has a dtype that `.npy` cannot hold (objects, strings, bfloat16).
+        TypeError: an array has a dtype that `.npy` can't store (objects, strings, bfloat16).
     """
     directory.mkdir(parents=True)
     index = []
@@ -29,7 +29,7 @@ def save(directory: Path, sets: Sequence[tuple[str, Arrays]]) -> None:
         files = {}
         for number, (tensor, array) in enumerate(tensors.items()):
             if array.dtype.kind not in "biufc":
-                raise TypeError(f"{tensor}: dtype {array.dtype} cannot be saved")
+                raise TypeError(f"{tensor!r} has dtype {array.dtype}, which can't be saved")
             files[tensor] = f"{position}_{number}.npy"
             np.save(directory / files[tensor], np.asarray(array, order="C"), allow_pickle=False)
         index.append({"name": name, "files": files})
@@ -40,7 +40,7 @@ def load(directory: Path, *, mapped: bool = False) -> list[tuple[str, dict[str, 
     """Read what `save` wrote; `mapped` maps the files into memory instead of reading them.
 
     Raises:
-        OSError, ValueError: a file is missing or is not what `save` writes.
+        OSError, ValueError: a file is missing or wasn't written by `save`.
     """
     index = json.loads((directory / "index.json").read_text())
     return [

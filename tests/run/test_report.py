@@ -152,8 +152,8 @@ def test_links_in_a_directory_are_not_followed(
 
     assert main(["report", "links"]) == 2
 
-    hint = "name the directories where `convert` wrote its results"
-    assert capsys.readouterr().err == f"links: no convert_results.yaml\n  {hint}\n"
+    hint = "pass the directories where `convert` wrote its results"
+    assert capsys.readouterr().err == f"links: no convert_results.yaml found\n  {hint}\n"
 
 
 @pytest.mark.parametrize(
@@ -184,4 +184,4 @@ def test_an_empty_shard_is_nothing_to_do(project: Path, capsys: pytest.CaptureFi
 
     assert main(["convert", "--shard", "9/9"]) == 3
 
-    assert "shard 9/9 holds no cell: what is made from one another stays together" in capsys.readouterr().err
+    assert "shard 9/9 is empty: conversions that depend on each other stay in one shard" in capsys.readouterr().err

@@ -109,10 +109,10 @@ def test_values_that_start_with_a_minus(tmp_path: Path) -> None:
     assert load("--value-ranges -1,1 x=-2,-1", tmp_path).value_ranges == {"": (-1.0, 1.0), "x": (-2.0, -1.0)}
     assert load("--value-ranges -.5,.5", tmp_path).value_ranges == {"": (-0.5, 0.5)}
     assert problems("--max-shapes -1,3", tmp_path) == [
-        "--max-shapes: '-1,3' does not say which name it is for; write e.g. --max-shapes image__0=32,3,224,224"
+        "--max-shapes: expected NAME=VALUE, got '-1,3'; write e.g. --max-shapes image__0=32,3,224,224"
     ]
     assert problems("--atol -1", tmp_path) == [
-        "--atol: -1 is less than 0, the smallest value allowed; write e.g. --atol output__0=0.01 1e-5"
+        "--atol: must be at least 0, got -1; write e.g. --atol output__0=0.01 1e-5"
     ]
 
 
@@ -128,13 +128,13 @@ def test_all_problems_at_once_in_the_words_of_the_command_line(tmp_path: Path) -
     typed = parse("--model-path m.onnx --onnx-opsets abc --target-formats onxx --inputs x --jobs -2")
     with pytest.raises(config.InvalidConfigurationError) as raised:
         config.load(None, typed, working_directory=tmp_path)
-    formats = "tf-savedmodel, torchscript, torch-export, onnx, tf-trt, torch-trt, trt, trt-rtx"
+    formats = "tf-savedmodel, torchscript, torch-export, onnx, tf-trt, torch-trt, trt or trt-rtx"
     assert str(raised.value).splitlines() == [
-        "--inputs: 'x' is not of the form name:shape:dtype; write e.g. --inputs image__0:-1,3,224,224:float32",
-        f"--target-formats: 'onxx' is not one of {formats}; did you mean 'onnx'?",
-        "--onnx-opsets: 'abc' is not an integer; write e.g. --onnx-opsets 13 17",
-        "--jobs: -2 is less than 0, the smallest value allowed; write e.g. --jobs 2",
-        "--model-name: is required; write e.g. --model-name ResNet50, or name a file with --config-path",
+        "--inputs: expected name:shape:dtype, got 'x'; write e.g. --inputs image__0:-1,3,224,224:float32",
+        f"--target-formats: expected {formats}, got 'onxx'; did you mean 'onnx'?",
+        "--onnx-opsets: expected an integer, got 'abc'; write e.g. --onnx-opsets 13 17",
+        "--jobs: must be at least 0, got -2; write e.g. --jobs 2",
+        "--model-name is required; write e.g. --model-name ResNet50, or name a file with --config-path",
     ]
     assert all(problem.path is None for problem in raised.value.problems)
 

@@ -30,11 +30,14 @@ def problems(root: Path, text: str | bytes) -> list[str]:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "navigator.yaml: is empty; write at least model_name and model_path"),
-        (b"model_name: \xff\n", "navigator.yaml:1:13: byte 0xff is not UTF-8; save the file as UTF-8"),
-        ("model_name: a".encode("utf-16"), "navigator.yaml:1:1: byte 0xff is not UTF-8; save the file as UTF-8"),
+        (b"", "navigator.yaml: the file is empty; add at least model_name and model_path"),
+        (b"model_name: \xff\n", "navigator.yaml:1:13: byte 0xff is not valid UTF-8; save the file as UTF-8"),
+        ("model_name: a".encode("utf-16"), "navigator.yaml:1:1: byte 0xff is not valid UTF-8; save the file as UTF-8"),
         (b"a: \x01\n", "navigator.yaml:1:4: the character '\\x01' is not allowed in YAML; remove it"),
-        (b"#" * 2**20 + b"#", "navigator.yaml: is larger than 1 MiB; a configuration file is small; check the path"),
+        (
+            b"#" * 2**20 + b"#",
+            "navigator.yaml: the file is larger than 1 MiB; check the path: configuration files are small",
+        ),
     ],
 )
 def test_files_that_are_no_text(repository: Path, content: bytes, expected: str) -> None:
@@ -51,7 +54,7 @@ def test_a_missing_file_and_a_directory(repository: Path) -> None:
     for name, what in (("nothing.yaml", "No such file or directory"), ("models", "Is a directory")):
         with pytest.raises(config.InvalidConfigurationError) as raised:
             config.load(Path(name), {}, working_directory=repository)
-        assert str(raised.value) == f"{name}: cannot be read: {what}; check the path"
+        assert str(raised.value) == f"{name}: can't read the file: {what}; check the path"
 
 
 def test_no_framework_and_no_numpy_is_imported() -> None:

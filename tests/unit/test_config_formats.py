@@ -45,9 +45,9 @@ def test_torch_is_recognised_by_content(torch_files: Path, name: str, found: For
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("weights", "holds pickled weights or a pickled module (torch.save), no graph"),
-        ("module", "holds pickled weights or a pickled module (torch.save), no graph"),
-        ("old", "holds a pickle (torch.save of an old PyTorch, or joblib), no graph"),
+        ("weights", "contains pickled weights or a pickled module (torch.save) but no graph"),
+        ("module", "contains pickled weights or a pickled module (torch.save) but no graph"),
+        ("old", "contains a pickle (torch.save of an old PyTorch, or joblib) but no graph"),
     ],
 )
 def test_torch_save_is_refused_with_what_to_do(torch_files: Path, name: str, what: str) -> None:
@@ -69,7 +69,7 @@ def test_a_real_onnx_file_is_recognised_and_a_cut_one_is_named(tmp_path: Path) -
 
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ConfigurationError, match=f"is cut off: {len(whole) // 2} bytes of at least "):
+    with pytest.raises(ConfigurationError, match=rf"is truncated: expected at least \d+ bytes, got {len(whole) // 2}"):
         detect_format(path, None)
 
 
@@ -103,7 +103,7 @@ def test_a_declaration_that_the_content_contradicts(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(ONNX)
     with pytest.raises(ConfigurationError) as raised:
         detect_format(tmp_path / "model.pt", Format.TORCHSCRIPT)
-    assert raised.value.message == f"{tmp_path}/model.pt is declared to be torchscript, but its content is onnx"
+    assert raised.value.message == f"{tmp_path}/model.pt is declared as torchscript, but its content is onnx"
     assert raised.value.hint == "set model_format to onnx, or remove it"
 
 
@@ -124,11 +124,11 @@ def test_a_declaration_decides_where_the_content_is_silent(tmp_path: Path) -> No
         ),
         ("keras.h5", b"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras)"),
         ("lite.tflite", b"\x1c\x00\x00\x00TFL3", "is a TensorFlow Lite model"),
-        ("page.onnx", b"<!DOCTYPE html>", "is named .onnx but its content is not onnx"),
-        ("text.onnx", b"because protobuf may begin like this", "is named .onnx but its content is not onnx"),
-        ("text.savedmodel", b"text", "is named .savedmodel but its content is not tf-savedmodel"),
+        ("page.onnx", b"<!DOCTYPE html>", "has the suffix .onnx, but its content is not onnx"),
+        ("text.onnx", b"because protobuf may begin like this", "has the suffix .onnx, but its content is not onnx"),
+        ("text.savedmodel", b"text", "has the suffix .savedmodel, but its content is not tf-savedmodel"),
         ("cut.pt", b"PK\x03\x04cut", "is a damaged or truncated archive"),
-        ("saved_model.pb", b"\x08\x01", "is a file of a SavedModel"),
+        ("saved_model.pb", b"\x08\x01", "is one file of a SavedModel"),
     ],
 )
 def test_sentences_for_files(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
@@ -145,8 +145,8 @@ def test_sentences_for_files(tmp_path: Path, name: str, content: bytes | None, m
     [
         (("config.json", "metadata.json", "model.weights.h5"), "is a Keras archive"),
         (("m/saved_model.pb",), "is a zipped SavedModel"),
-        (("m/data/aotinductor/model.so",), "is an AOTInductor package, compiled for one device"),
-        (("readme.txt",), "is a zip archive without a model that we know"),
+        (("m/data/aotinductor/model.so",), "is an AOTInductor package, which is compiled for one device"),
+        (("readme.txt",), "is a zip archive without a model in a known format"),
     ],
 )
 def test_sentences_for_archives(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
@@ -158,9 +158,9 @@ def test_sentences_for_archives(tmp_path: Path, names: tuple[str, ...], message:
 
 def test_a_file_without_suffix_and_a_directory_without_model(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(b"\x00\x01\x02")
-    with pytest.raises(ConfigurationError, match="nor the name, which has no suffix, tells its format") as raised:
+    with pytest.raises(ConfigurationError, match="from its content or its name, which has no suffix") as raised:
         detect_format(tmp_path / "blob", None)
-    assert "set model_format if it is one of tf-savedmodel, torchscript" in raised.value.hint
+    assert "set model_format to one of: tf-savedmodel, torchscript" in raised.value.hint
 
     with pytest.raises(ConfigurationError, match="is a directory without saved_model") as raised:
         detect_format(tmp_path, None)

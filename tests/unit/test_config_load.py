@@ -81,7 +81,7 @@ def test_what_makes_no_sense_for_several_models(repository: Path) -> None:
     typed = {"model_path": str(repository / "models" / "m.onnx"), "inputs": ["x:1:float32"], "output_path": "o"}
     path = repository / "models" / "navigator.yaml"
     assert problems(repository, text, typed) == [
-        f"--{key}: there are 2 models in {path}; write {name} in the file, at the model that it is for"
+        f"--{key}: applies to one model, but {path} has 2; set {name} in the file, for the model that it applies to"
         for key, name in (("model-path", "model_path"), ("inputs", "inputs"), ("output-path", "output_path"))
     ]
     one = "models:\n- {model_name: a, model_path: m.onnx}\n"
@@ -92,8 +92,8 @@ def test_without_a_file_name_and_path_are_needed(repository: Path) -> None:
     with pytest.raises(config.InvalidConfigurationError) as raised:
         config.load(None, {}, working_directory=repository)
     assert str(raised.value).splitlines() == [
-        "--model-name: is required; write e.g. --model-name ResNet50, or name a file with --config-path",
-        "--model-path: is required; write e.g. --model-path models/resnet50.pt, or name a file with --config-path",
+        "--model-name is required; write e.g. --model-name ResNet50, or name a file with --config-path",
+        "--model-path is required; write e.g. --model-path models/resnet50.pt, or name a file with --config-path",
     ]
 
 
@@ -103,7 +103,7 @@ def test_outside_is_allowed_when_asked_for(repository: Path) -> None:
     assert problems(repository, text) == [
         (
             f"models/navigator.yaml:2:13: model_path: {repository.parent}/m.onnx is outside the repository "
-            f"{repository}; move it there, or pass --allow-outside"
+            f"{repository}; move it into the repository, or pass --allow-outside"
         )
     ]
     assert load(repository, text, allow_outside=True).models[0].model_path == repository.parent / "m.onnx"
@@ -133,7 +133,7 @@ def test_git_s_own_directory_may_hold_a_model_but_takes_no_results(repository: P
     assert load(repository, text).models[0].model_path == repository / "models" / "annexed.onnx"
     found = problems(repository, text + "output_path: ../.git/hooks/post-checkout\n")
     where = f"output_path: {repository}/.git/hooks/post-checkout"
-    assert found == [f"models/navigator.yaml:3:14: {where} is inside git's own directory; choose another path"]
+    assert found == [f"models/navigator.yaml:3:14: {where} is inside the .git directory; choose another path"]
 
 
 def test_a_link_and_two_dots_do_not_leave_either(repository: Path) -> None:
@@ -170,15 +170,15 @@ def test_annotation_s_problems_have_its_own_name(repository: Path) -> None:
     (repository / "models" / f"{model}.yaml").write_text("inputs: 3\natol: 1\ninput: {}\n")
     assert problems(repository, f"model_name: m\nmodel_path: {model}\nonnx_opsets: x\n") == [
         (
-            "models/m.pt.yaml:1:9: inputs: '3' is not of the form name:shape:dtype; inside [...] a value with a comma "
-            'needs quotes, as in ["x:-1,3:float32"]'
+            "models/m.pt.yaml:1:9: inputs: expected name:shape:dtype, got '3'; inside [...], quote values that contain "
+            'commas, e.g. ["x:-1,3:float32"]'
         ),
         (
-            "models/m.pt.yaml:2:1: 'atol' is not read from an annotation file; "
-            "move it to the navigator.yaml or the command line"
+            "models/m.pt.yaml:2:1: 'atol' is not allowed in an annotation file; "
+            "move it to navigator.yaml or the command line"
         ),
         "models/m.pt.yaml:3:1: unknown key 'input'; did you mean 'inputs'?",
-        "models/navigator.yaml:3:14: onnx_opsets: 'x' is not an integer; write e.g. [13, 17]",
+        "models/navigator.yaml:3:14: onnx_opsets: expected an integer, got 'x'; write e.g. [13, 17]",
     ]
 
 
@@ -202,7 +202,7 @@ def test_annotation_may_not_be_a_link_to_outside(repository: Path) -> None:
     assert found == [
         (
             f"models/m.pt.yaml: {repository.parent}/secret is outside the repository {repository}; "
-            "move it there, or pass --allow-outside"
+            "move it into the repository, or pass --allow-outside"
         )
     ]
 
@@ -231,14 +231,14 @@ def test_a_thousand_problems_are_a_hundred_and_a_count(repository: Path) -> None
     text = "model_name: m\nmodel_path: m.onnx\n" + "".join(f"wrong_{i}: 1\n" for i in range(1000))
     found = problems(repository, text)
     assert len(found) == 101
-    assert found[-1] == "models/navigator.yaml: 900 further problems are not listed"
+    assert found[-1] == "models/navigator.yaml: 900 more problems are not shown"
 
 
 def test_output_path_must_not_be_the_model(repository: Path) -> None:
     typed = {"model_name": "m", "model_path": "models/m.onnx", "output_path": "models/m.onnx"}
     with pytest.raises(config.InvalidConfigurationError) as raised:
         config.load(None, typed, working_directory=repository)
-    assert str(raised.value) == "--output-path: would overwrite the model; choose another path"
+    assert str(raised.value) == "--output-path: would overwrite the source model; choose another path"
 
 
 def test_notes_name_the_options_that_do_nothing(repository: Path) -> None:
@@ -260,7 +260,7 @@ def test_auto_is_a_value_and_the_default(repository: Path) -> None:
     named = load(repository, start + "launch_mode: docker\ntarget_formats: [onnx]\nonnx_opsets: [14]\n").models[0]
     assert (named.launch_mode, named.target_formats, named.onnx_opsets) == ("docker", ("onnx",), (14,))
     assert problems(repository, start + "onnx_opsets: [auto, 17]\n") == [
-        "models/navigator.yaml:3:15: onnx_opsets: 'auto' is not an integer; write e.g. [13, 17]"
+        "models/navigator.yaml:3:15: onnx_opsets: expected an integer, got 'auto'; write e.g. [13, 17]"
     ]
 
 
@@ -285,6 +285,6 @@ def test_a_model_in_the_place_of_an_artifact_of_this_run_is_refused_and_not_remo
 
     (problem,) = problems(repository, text)
     assert problem == (
-        f"models/navigator.yaml:3:35: model_path: the model lies in {converted / 'again'}, where this run writes its "
-        "own; move it, or choose another model_name or workspace_path"
+        f"models/navigator.yaml:3:35: model_path: the source model is in {converted / 'again'}, which this run "
+        "overwrites; move the model, or choose another model_name or workspace_path"
     )

@@ -146,8 +146,8 @@ def test_every_dtype_that_can_be_verified_is_known() -> None:
 @pytest.mark.parametrize("spelling", ["S", "U10", "O", "object", "str", "bytes_", "<U3"])
 def test_strings_and_objects_have_their_sentence(spelling: str) -> None:
     message, hint = dtype_problem(spelling)
-    assert message == f"dtype '{spelling}' cannot be verified: strings and objects have no numerical distance"
-    assert hint == "convert the part of the model between its numeric inputs and outputs"
+    assert message == f"dtype '{spelling}' can't be verified: strings and objects can't be compared numerically"
+    assert hint == "convert only the part of the model that has numeric inputs and outputs"
 
 
 @pytest.mark.parametrize(
@@ -211,6 +211,46 @@ def test_any_override_gives_a_configuration_or_problems(directory: Path, data: d
     _, problems = _attempt(None, {"model_path": "m.onnx", "model_name": "m", **data}, directory)
     assert all(problem.path is None for problem in problems)
     assert all(problem.message.startswith("--") for problem in problems)
+    assert all(str(problem).isprintable() for problem in problems)
+
+
+def _named_everywhere(name: str) -> list[dict[str, Any]]:
+    """Configurations whose problems all come from a name or a value of the user."""
+    known = {"inputs": {name: {"shape": [-1, 3], "dtype": "float32"}}, "outputs": [f"{name}:-1,3:float32"]}
+    per_name = ("min_shapes", "opt_shapes", "max_shapes", "value_ranges", "dtypes", "atol", "rtol", "fp16_atol")
+    wrong: list[Any] = [False, -1, [], [2, 1], {name: name}, name, None]
+    return [
+        *({key: {name: value} for key in per_name} for value in wrong),
+        {key: [f"{name}={name}"] for key in (*per_name, "engine_count_per_device")},
+        dict.fromkeys(schema.options(), name),
+        {key: [name, name] for key in schema.options()},
+        {**known, **{key: {name: [1], f"{name}1": 1} for key in per_name}},
+        {**known, "min_shapes": {name: [9, 3]}, "max_shapes": {name: [1, 3]}},
+        {**known, "max_shapes": {name: [1, 4]}, "value_ranges": {name: [2, 1]}, "samples": ["m.npz"]},
+        *({"inputs": {name: each}} for each in ({name: 1}, {"shape": [name], "dtype": name}, name, None)),
+        {"inputs": [{"name": name, "shape": [1], "dtype": "f4"}, {"name": name, "shape": [1], "dtype": "f4"}]},
+        {"engine_count_per_device": {name: 1}},
+        {name: 1},
+        {"model_name": name},
+        {"model_path": name},
+        {"model_path": f"missing/{name}"},
+        {"models": [{"model_name": "a", "model_path": name, name: 1}], name: 1},
+        {"defaults": {name: name}, "models": name},
+    ]
+
+
+# Each ends a line, moves the cursor, reorders or hides text on a terminal, or is no text at all.
+@settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck))
+@given(st.text(min_size=1, max_size=6))
+@example("a\nERROR: forged")
+@example("\r\x1b[2K\x07")
+@example("a\u202eb\u2028\x85")
+@example("\ud800")
+@example("\0")
+@example("x" * 999)
+def test_no_name_leaves_the_line_of_its_problem(directory: Path, name: str) -> None:
+    for data in _named_everywhere(name):
+        _survives(directory, yaml.safe_dump(data).encode())
 
 
 def _survives(directory: Path, content: bytes) -> None:
@@ -221,7 +261,7 @@ def _survives(directory: Path, content: bytes) -> None:
     assert (run is None) == bool(problems)
     for problem in problems:
         assert problem.message
-        assert "\n" not in str(problem)
+        assert str(problem).isprintable()
     for model in run.models if run else ():
         assert all(math.isfinite(each) and each >= 0 for each in [*model.atol.values(), *model.rtol.values()])
         assert model.atol.keys() >= {""}

@@ -108,9 +108,7 @@ def test_unknown_rank_takes_what_is_given() -> None:
     assert (profile.min, profile.max) == ({"x": (1, 3, 224)}, {"x": (8, 3, 224)})
     profile = resolve(x, min_shapes={"x": (2, 3, 32)}, max_shapes={"x": (8, 3, 224)})
     assert (profile.min, profile.opt) == ({"x": (2, 3, 32)}, {"x": (8, 3, 224)})
-    with pytest.raises(
-        StepError, match=r"nothing says how many axes the input 'x' has\n.*`max_shapes: \{x: \[8, 128\]"
-    ):
+    with pytest.raises(StepError, match=r"the number of axes of input 'x' is unknown\n.*`max_shapes: \{x: \[8, 128\]"):
         resolve(x)
 
 
@@ -121,66 +119,66 @@ def test_unknown_rank_takes_what_is_given() -> None:
             (IDS, MASK),
             {},
             (
-                "nothing says how large the input 'ids' [-1, -1] gets on axis 1; "
-                "nothing says how large the input 'mask' [-1, -1] gets on axis 1\n"
-                "  write max_shapes, for example `max_shapes: {ids: [8, 128], mask: [8, 128]}`"
+                "input 'ids' [-1, -1] has no maximum size on axis 1; "
+                "input 'mask' [-1, -1] has no maximum size on axis 1\n"
+                "  set max_shapes, e.g. `max_shapes: {ids: [8, 128], mask: [8, 128]}`"
             ),
         ),
         (
             (IDS, MASK),
             {"max_shapes": {"ids": (4, 64)}},
             (
-                "nothing says how large the input 'mask' [-1, -1] gets on axis 1\n"
-                "  write max_shapes, for example `max_shapes: {ids: [4, 64], mask: [4, 64]}`"
+                "input 'mask' [-1, -1] has no maximum size on axis 1\n"
+                "  set max_shapes, e.g. `max_shapes: {ids: [4, 64], mask: [4, 64]}`"
             ),
         ),
         (
             (spec("x:0", (-1, 3, -1, -1)),),
             {"min_shapes": {"x:0": (1, 3, 8, 8)}},
             (
-                "nothing says how large the input 'x:0' [-1, 3, -1, -1] gets on axis 2 and 3\n"
-                '  write max_shapes, for example `max_shapes: {"x:0": [8, 3, 128, 128]}`'
+                "input 'x:0' [-1, 3, -1, -1] has no maximum size on axis 2 and 3\n"
+                '  set max_shapes, e.g. `max_shapes: {"x:0": [8, 3, 128, 128]}`'
             ),
         ),
         (
             (IDS,),
             {"max_shapes": {"idz": (8, 128), "ids": (8, 128)}},
-            "max_shapes names 'idz', which the model does not take\n  its inputs are: ids",
+            "max_shapes: the model has no input 'idz'\n  the model's inputs are ids",
         ),
         (
             (IDS,),
             {"max_shapes": {"ids": (8, 128, 1)}},
-            "max_shapes gives 'ids' the shape [8, 128, 1], but the model's input is [-1, -1]",
+            "max_shapes: expected shape [-1, -1] for input 'ids', got [8, 128, 1]",
         ),
         (
             (spec("x", (1, 4)),),
             {"max_shapes": {"x": (32, 4)}},
-            "max_shapes gives 'x' size 32 on axis 0, which the model fixes at 1",
+            "max_shapes: expected size 1 on axis 0 of input 'x', got 32",
         ),
         (
             (IDS,),
             {"min_shapes": {"ids": (0, 1)}, "max_shapes": {"ids": (-1, 128)}},
             (
-                "min_shapes gives 'ids' size 0 on axis 0: a sample needs a size of at least 1 there; "
-                "max_shapes gives 'ids' size -1 on axis 0: a sample needs a size of at least 1 there"
+                "min_shapes: expected a size of at least 1 on axis 0 of input 'ids', got 0; "
+                "max_shapes: expected a size of at least 1 on axis 0 of input 'ids', got -1"
             ),
         ),
         (
             (IDS,),
             {"min_shapes": {"ids": (1, 64)}, "opt_shapes": {"ids": (1, 32)}, "max_shapes": {"ids": (8, 128)}},
-            "the sizes of 'ids' on axis 1 are not in order: min 64, opt 32, max 128",
+            "expected min <= opt <= max on axis 1 of input 'ids', got 64, 32, 128",
         ),
         (
             (spec("x", (-1, 4)),),
             {"min_shapes": {"x": (200, 4)}},
-            "the sizes of 'x' on axis 0 are not in order: min 200, opt 200, max 128 (from max_batch_size)",
+            "expected min <= opt <= max on axis 0 of input 'x', got 200, 200, 128 (max_batch_size)",
         ),
         (
             (spec("a", (-1, 4)), spec("b", (-1, 4)), spec("c", (-1, 4))),
             {"max_shapes": {"a": (8, 4), "b": (9, 4)}},
             (
-                "the batch (axis 0) of the input 'c' could be any of [8, 9]\n"
-                "  write max_shapes, for example `max_shapes: {a: [8, 4], b: [9, 4], c: [8, 4]}`"
+                "the maximum batch (axis 0) of input 'c' is ambiguous: [8, 9]\n"
+                "  set max_shapes, e.g. `max_shapes: {a: [8, 4], b: [9, 4], c: [8, 4]}`"
             ),
         ),
     ],
@@ -189,7 +187,7 @@ def test_contradictions_are_sentences(inputs: tuple[TensorSpec, ...], options: d
     with pytest.raises(StepError) as error:
         resolve(*inputs, **options)
     assert str(error.value) == sentence
-    if "for example `" in sentence:
+    if "e.g. `" in sentence:
         advice = yaml.safe_load(sentence.split("`")[1])
         given = {**options, "max_shapes": {key: tuple(shape) for key, shape in advice["max_shapes"].items()}}
         resolve(*inputs, **given)  # what we tell users to write is accepted
@@ -319,7 +317,7 @@ def test_floats_never_leave_their_range(dtype: str, one: float, other: float, se
     low, high = sorted((one, other))
     largest = float(np.finfo(dtype).max)
     if low > largest or high < -largest:
-        with pytest.raises(StepError, match=f"no {dtype} lies in value_ranges"):
+        with pytest.raises(StepError, match=f"value_ranges .*: no {dtype} value is in this range"):
             values(dtype, (50,), (low, high), seed)
         return
     drawn = values(dtype, (50,), (low, high), seed)
@@ -365,7 +363,7 @@ def test_integers_never_leave_their_range(dtype: str, data: st.DataObject, seed:
     bounds = st.integers(-(2**65), 2**65) | st.sampled_from([int(limits.min), int(limits.max), 0, 1])
     low, high = sorted((data.draw(bounds), data.draw(bounds)))
     if low > limits.max or high < limits.min:
-        with pytest.raises(StepError, match=f"no {dtype} lies in value_ranges"):
+        with pytest.raises(StepError, match=f"value_ranges .*: no {dtype} value is in this range"):
             values(dtype, (50,), (low, high), seed)
         return
     drawn = values(dtype, (50,), (low, high), seed)
@@ -420,9 +418,9 @@ def test_the_default_entry_serves_the_inputs_without_their_own() -> None:
 @pytest.mark.parametrize(
     ("bounds", "sentence"),
     [
-        ((2.0, 1.0), "value_ranges [2.0, 1.0] of the input 'x': two finite numbers are needed, the smaller one first"),
-        ((0.0, math.inf), "value_ranges [0.0, inf] of the input 'x': two finite numbers are needed"),
-        ((0.2, 0.8), "no int32 lies in value_ranges [0.2, 0.8] of the input 'x'"),
+        ((2.0, 1.0), "value_ranges [2.0, 1.0] of input 'x': expected two finite numbers, the smaller one first"),
+        ((0.0, math.inf), "value_ranges [0.0, inf] of input 'x': expected two finite numbers"),
+        ((0.2, 0.8), "value_ranges [0.2, 0.8] of input 'x': no int32 value is in this range"),
     ],
 )
 def test_impossible_ranges_are_sentences(bounds: tuple[float, float], sentence: str) -> None:
@@ -434,7 +432,7 @@ def test_impossible_ranges_are_sentences(bounds: tuple[float, float], sentence: 
 def test_names_that_the_model_does_not_take_are_sentences() -> None:
     misnamed: dict[str, Any] = {"value_ranges": {"y": (0, 1)}, "dtypes": {"y": "float32"}}
     for key, entries in misnamed.items():
-        with pytest.raises(StepError, match=f"{key} names 'y', which the model does not take\n  its inputs are: x"):
+        with pytest.raises(StepError, match=f"{key}: the model has no input 'y'\n  the model's inputs are x"):
             make(spec("x", (2,)), **{key: entries})
 
 
@@ -493,15 +491,15 @@ def test_strings_are_refused_with_or_without_own_data(dtype: str, own: bool) -> 
     with pytest.raises(StepError) as error:
         make(spec("text", (-1,), dtype), samples=(Path("/none.npz"),) if own else ())
     assert str(error.value) == (
-        f"the input 'text' is of type {dtype}: string inputs can be neither generated nor verified\n"
-        "  save the model from its first numeric input on, behind the text processing"
+        f"input 'text' has dtype {dtype}: string inputs can't be generated or verified\n"
+        "  save only the part of the model after its text processing, which has numeric inputs"
     )
 
 
 def test_types_that_numpy_does_not_hold_are_sentences() -> None:
-    with pytest.raises(StepError, match=r"the input 'x' is of type float7_e3, which NumPy does not hold"):
+    with pytest.raises(StepError, match=r"input 'x' has dtype float7_e3, which NumPy doesn't support"):
         make(spec("x", (2,), "float7_e3"))
-    with pytest.raises(StepError, match=r"complex64 inputs such as 'x' are not generated\n.*under samples"):
+    with pytest.raises(StepError, match=r"complex64 inputs such as 'x' can't be generated\n.*set samples"):
         make(spec("x", (2,), "complex64"))
 
 
@@ -510,15 +508,15 @@ def test_dtypes_may_repeat_the_signature_but_not_contradict_it() -> None:
     with pytest.raises(StepError) as error:
         make(spec("x", (2,)), dtypes={"x": "int64"})
     assert str(error.value) == (
-        "dtypes says int64 for the input 'x', which is float32 in the model\n"
-        "  take the entries out of dtypes: the model's own signature holds"
+        "dtypes has int64 for input 'x', but the model has float32\n"
+        "  remove these entries from dtypes; the model's signature already has them"
     )
 
 
 def test_dtypes_fill_in_where_the_signature_has_none() -> None:
     samples, _ = make(spec("a", (2,), ""), spec("b", (2,), ""), dtypes={"a": "uint8", "": "float16"})
     assert {name: str(array.dtype) for name, array in samples[0][1].items()} == {"a": "uint8", "b": "float16"}
-    with pytest.raises(StepError, match=r"the input 'a' is of type unknown.*\n.*`dtypes: \{a: float32\}`"):
+    with pytest.raises(StepError, match=r"input 'a' has no dtype\n.*`dtypes: \{a: float32\}`"):
         make(spec("a", (2,), ""))
 
 
@@ -552,7 +550,7 @@ def test_an_npy_file_is_the_only_input(tmp_path: Path) -> None:
     array = samples[0][1]["anything:0"]
     assert array.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert array.flags.c_contiguous
-    with pytest.raises(StepError, match=r"x.npy holds one array, and the model has 2 inputs: ids, mask"):
+    with pytest.raises(StepError, match=r"x.npy contains one array, but the model has 2 inputs: ids, mask"):
         make(IDS, MASK, samples=(tmp_path / "x.npy",))
 
 
@@ -560,21 +558,21 @@ def test_missing_and_extra_arrays_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(StepError) as error:
         own(tmp_path, {"ids": np.ones((1, 2)), "labels": np.ones(3)}, IDS, MASK)
     assert str(error.value) == (
-        f"{tmp_path}/s.npz lacks mask and has labels, which the model does not take\n"
-        "  the model's inputs are: ids, mask"
+        f"{tmp_path}/s.npz has no array for mask and has an array labels that is not an input\n"
+        "  the model's inputs are ids, mask"
     )
 
 
 @pytest.mark.parametrize(
     ("array", "sentence"),
     [
-        (np.ones((2, 3), np.float32), "'x' has the shape [2, 3], but the model's input is [-1, 4]"),
-        (np.ones(4, np.float32), "'x' has the shape [4], but the model's input is [-1, 4]"),
-        (np.ones((0, 4), np.float32), "'x' has the shape [0, 4], without any element"),
-        (np.full((1, 4), 0.1), "'x' is float64, the model takes float32, and its values would not stay the same"),
-        (np.full((1, 4), 2**24 + 1), "'x' is int64, the model takes float32, and its values would not stay the same"),
-        (np.full((1, 4), 1j), "'x' is complex128, the model takes float32, and its values would not stay the same"),
-        (np.full((1, 4), "a"), "'x' is <U1, the model takes float32, and its values would not stay the same"),
+        (np.ones((2, 3), np.float32), "expected shape [-1, 4] for input 'x', got [2, 3]"),
+        (np.ones(4, np.float32), "expected shape [-1, 4] for input 'x', got [4]"),
+        (np.ones((0, 4), np.float32), "'x' has shape [0, 4], which has no elements"),
+        (np.full((1, 4), 0.1), "expected float32 for input 'x', got float64 with values that don't fit"),
+        (np.full((1, 4), 2**24 + 1), "expected float32 for input 'x', got int64 with values that don't fit"),
+        (np.full((1, 4), 1j), "expected float32 for input 'x', got complex128 with values that don't fit"),
+        (np.full((1, 4), "a"), "expected float32 for input 'x', got <U1 with values that don't fit"),
         (np.full((1, 4), None), "Object arrays cannot be loaded when allow_pickle=False"),
     ],
 )
@@ -621,7 +619,7 @@ def test_another_dtype_is_accepted_if_every_value_survives(
     ],
 )
 def test_another_dtype_is_refused_if_a_value_changes(tmp_path: Path, written: str, dtype: str, value: Any) -> None:
-    with pytest.raises(StepError, match=f"'x' is {written}, the model takes {dtype}, and its values would not stay"):
+    with pytest.raises(StepError, match=f"expected {dtype} for input 'x', got {written} with values that don't fit"):
         own(tmp_path, {"x": np.array([0, value], written)}, spec("x", (-1,), dtype))
 
 
@@ -631,7 +629,7 @@ def test_unreadable_files_are_sentences(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04cut")
     (tmp_path / "empty.npy").write_bytes(b"")
     for name in ("text.npz", "cut.npy", "cut.npz", "empty.npy", "none.npz"):
-        with pytest.raises(StepError, match=rf"{name} cannot be read as a sample: .*\n.*numpy\.savez\("):
+        with pytest.raises(StepError, match=rf"{name} can't be read as a sample: .*\n.*numpy\.savez\("):
             make(spec("x", (-1,)), samples=(tmp_path / name,))
 
 
@@ -639,7 +637,9 @@ def test_data_too_large_for_the_machine_is_refused_before_it_is_unpacked(tmp_pat
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, x=np.zeros(10_000_000, np.float32))
     assert path.stat().st_size < 100_000
-    with pytest.raises(StepError, match=r"samples hold more than 0\.0 GiB up to .*bomb\.npz, a quarter of the memory"):
+    with pytest.raises(
+        StepError, match=r"the samples up to .*bomb\.npz take more than 0\.0 GiB, a quarter of this machine's memory"
+    ):
         make(spec("x", (-1,)), samples=(path,), memory_bytes=100_000_000)
     assert make(spec("x", (-1,)), samples=(path,), memory_bytes=GIB)[1][0].shapes == {"x": (10_000_000,)}
 
