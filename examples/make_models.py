@@ -1,11 +1,11 @@
-"""Make the models of examples/navigator.yaml on the spot: real architectures with seeded random weights.
+"""Create the models of examples/navigator.yaml: well-known architectures with seeded random weights.
 
     python examples/make_models.py [--only NAME ...] [--force]
 
-Nothing is downloaded. A fresh random network says nearly the same whatever it is shown, and then a conversion that
-computes nonsense looks right too. So batch normalisation is calibrated, the last layer is scaled, and every
-model's outputs are measured over different inputs: a model that hardly depends on them is an error here. A model
-that is there and was made by these very scripts is left alone.
+Downloads nothing. The outputs of a network with random weights hardly depend on its inputs, so that even a wrong
+conversion would match. For this reason, batch normalization is calibrated, the last layer is scaled, and every
+model's outputs are measured over different inputs: it is an error if they hardly vary. Models that exist and were
+created by the current version of these scripts are kept.
 """
 
 import argparse
@@ -27,18 +27,18 @@ SEED = 20220711
 EXAMPLES = Path(__file__).resolve().parent
 DIRECTORY = EXAMPLES / "models"
 
-# Over different inputs every output moves by at least this share of its largest value.
+# Over different inputs, every output varies by at least this fraction of its largest value.
 SMALLEST_SPREAD = 1e-2
 
-# Scales (lowest, highest) and shifts (mean, deviation) of batch norms. A trained network's residual branches end in
-# small scales. With large ones, and with half of the values cut off by every ReLU, rounding errors grow from block
-# to block, up to 5e-4 of a random ResNet-50's outputs, and would hide what verification should find.
+# Scales (lowest, highest) and shifts (mean, deviation) of batch norms. The residual branches of a trained network end
+# in small scales. With large ones, and with a ReLU that sets half of the values to 0, rounding errors grow from block
+# to block, up to 5e-4 of a random ResNet-50's outputs, and would hide errors that verification should find.
 SCALES = (0.5, 1.5)
 RESIDUAL_SCALES = (0.1, 0.3)
 SHIFTS = (0.5, 0.2)
 RESIDUAL_SHIFTS = (0.0, 0.2)
 
-# A TorchScript file does not say what it takes: an annotation file beside it does.
+# TorchScript doesn't store the signature: it is in an annotation file next to the model.
 RESNET50_ANNOTATION = """\
 inputs:
   image__0: {name: image__0, shape: [-1, 3, -1, -1], dtype: float32}
@@ -151,7 +151,7 @@ MODELS: dict[str, tuple[str, Callable[[Path], Outputs]]] = {
 
 
 def _vary_batch_norm(model: Any) -> None:
-    """Give every batch norm its own scale and shift, so that a lost or swapped one would show."""
+    """Give every batch norm its own scale and shift, so that a missing or swapped one is noticed."""
     from torch import nn
 
     for name, module in model.named_modules():
@@ -184,21 +184,21 @@ def _centre(model: Any, head: Any, batch: Any) -> None:
 
 
 def _spread(outputs: np.ndarray) -> float:
-    """Return how far an output moves over different inputs: its deviation, relative to its largest value."""
+    """Return how much an output varies over different inputs: its deviation, relative to its largest value."""
     return float(outputs.std(axis=0).mean() / np.abs(outputs).max())
 
 
 def _digest() -> str:
-    """Return the digest of the two scripts: what the models are made from."""
+    """Return the digest of the two scripts that create the models."""
     texts = [(EXAMPLES / name).read_bytes() for name in ("architectures.py", "make_models.py")]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what the frameworks write to stderr; show it if they fail.
+    """Hide what the frameworks write to stderr, and show it if they fail.
 
-    TensorFlow writes from C++, so the file descriptor is what must be turned away.
+    TensorFlow writes from C++, so this redirects the file descriptor.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -220,7 +220,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _make(name: str) -> dict[str, float]:
-    """Make a model, check that its outputs depend on its inputs, put it into its place; return the spreads."""
+    """Create a model, check that its outputs depend on its inputs, move it into place; return the spreads."""
     file, maker = MODELS[name]
     with tempfile.TemporaryDirectory(dir=DIRECTORY, prefix=f".{name}-") as made:
         with _quiet():
@@ -228,8 +228,8 @@ def _make(name: str) -> dict[str, float]:
         for output, spread in spreads.items():
             if not spread > SMALLEST_SPREAD:
                 raise SystemExit(
-                    f"{file}: output {output} hardly depends on the inputs (spread {spread:.1e}).\n"
-                    f"  Scale its weights in {Path(__file__).name}: verifying such a model proves nothing."
+                    f"{file}: output {output} hardly depends on the inputs (spread {spread:.1e})\n"
+                    f"  scale its weights in {Path(__file__).name}; verifying such a model proves nothing"
                 )
         stamp = DIRECTORY / f".{file}.stamp"
         stamp.unlink(missing_ok=True)
@@ -243,7 +243,7 @@ def _make(name: str) -> dict[str, float]:
 
 
 def _without_gradients(maker: Callable[[Path], Outputs], path: Path) -> list[tuple[str, np.ndarray]]:
-    """Run a maker; where it needs PyTorch, without gradients, which nothing here uses."""
+    """Run a maker, without gradients if it needs PyTorch, since they are not used."""
     if path.suffix not in (".pt", ".pt2"):
         return list(maker(path).items())
     import torch
@@ -264,24 +264,24 @@ def _size(path: Path) -> int:
 
 
 def main() -> None:
-    """Make what is missing, one line a model."""
+    """Create missing models and print one line for each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="only these models")
-    parser.add_argument("--force", action="store_true", help="make them again")
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="create only these models")
+    parser.add_argument("--force", action="store_true", help="create the models again even if they exist")
     arguments = parser.parse_args()
-    # Before TensorFlow is imported: only errors, and no look for a GPU, which these small models do not need.
+    # Set before TensorFlow is imported: log only errors, and ignore GPUs, which these small models don't need.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     DIRECTORY.mkdir(exist_ok=True)
     for name in arguments.only:
         path = DIRECTORY / MODELS[name][0]
         if not arguments.force and _present(name):
-            print(f"{path.name}: there already, {_size(path) / 1e6:.1f} MB", flush=True)
+            print(f"{path.name}: up to date, {_size(path) / 1e6:.1f} MB", flush=True)
             continue
         started = time.monotonic()
         spreads = ", ".join(f"{output} {spread:.2f}" for output, spread in _make(name).items())
         seconds = time.monotonic() - started
-        print(f"{path.name}: made in {seconds:.1f} s, {_size(path) / 1e6:.1f} MB, spread {spreads}", flush=True)
+        print(f"{path.name}: created in {seconds:.1f} s, {_size(path) / 1e6:.1f} MB, spread {spreads}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The verdict: its arithmetic, what is allowed, and the sentences about it. NumPy only."""
+"""Verification: the comparison of outputs, the tolerances and the messages about them. Needs only NumPy."""

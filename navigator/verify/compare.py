@@ -1,8 +1,7 @@
-"""Whether an artifact computes what the source model computes: the reference's outputs against the artifact's.
+"""Compares the outputs of a converted model with those of its source model.
 
-Owns the verdict, the tolerances suggested after a mismatch and the warnings where a pass would prove little. Pure:
-it runs nothing and reads nothing but the arrays it is given, which may be mapped files. What cannot be compared has
-failed; there is no third outcome.
+Pure: runs nothing and reads only the arrays that it is given, which may be mapped files. Outputs that can't be
+compared have failed; there is no third result.
 """
 
 import math
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from navigator.errors import ConfigurationError
+from navigator.errors import ConfigurationError, listed
 from navigator.records import Comparison, Verdict, WorstElement
 from navigator.verify.differences import Tally, bounded, tally
 from navigator.verify.outputs import ComparedOutput, Outputs, tolerance_of
@@ -19,8 +18,7 @@ from navigator.verify.weaknesses import unknown_names, weak_proof
 
 Plain = float | int | bool | str
 
-
-# An error of this part of the range of all values is not explained by rounding.
+# Rounding can't explain an error of more than this fraction of an output's range.
 _ROUNDING_LIMIT = 0.05
 
 
@@ -32,21 +30,21 @@ def verify(
     rtol: Mapping[str, float],
     rounding_limit: float = _ROUNDING_LIMIT,
 ) -> Verdict:
-    """Compare an artifact's outputs with the source model's, sample by sample, output by output.
+    """Compare the outputs of a converted model with its source model's, sample by sample, output by output.
 
     An element matches if |value - reference| <= atol + rtol * |reference|, computed in float64 (64-bit integers:
-    exactly). An output fails if it is missing, extra, misshapen, wrongly typed, empty or not finite, on either side,
-    in any sample.
+    exactly). An output fails if, on either side and in any sample, it is missing, empty, not finite or unexpected, or
+    has another shape or dtype.
 
     Args:
         reference: (sample name, {output name: array}) of the source model.
-        outputs: the artifact's, for the same samples in the same order.
-        atol: absolute tolerance by output name, "" for all others; 1e-5 where neither says.
+        outputs: the same of the converted model, for the same samples in the same order.
+        atol: absolute tolerance by output name, "" for all others. Defaults to 1e-5.
         rtol: relative tolerance, likewise.
-        rounding_limit: an error of more than this part of the range of all values gets no tolerances suggested.
+        rounding_limit: errors of more than this fraction of an output's range get no suggested tolerances.
 
     Raises:
-        ConfigurationError: a tolerance is negative or not finite, so that nothing could fail, or nothing pass.
+        ConfigurationError: a tolerance is negative or not finite, so that nothing can fail or nothing can pass.
     """
     _check_tolerances(atol, rtol)
     names = _names(reference)
@@ -63,7 +61,7 @@ def verify(
         if not output.problem:
             warnings += weak_proof(output)
     if not names:
-        warnings.append("the source model gave no outputs: nothing was compared")
+        warnings.append("the source model returned no outputs, so nothing was compared")
     return Verdict(
         comparisons=tuple(_comparison(output, len(reference)) for output in found),
         suggested=suggested,
@@ -79,7 +77,7 @@ def _check_tolerances(atol: Mapping[str, float], rtol: Mapping[str, float]) -> N
         for name, value in entries.items():
             if not (math.isfinite(value) and value >= 0):
                 where = repr(name) if name else "all outputs"
-                raise ConfigurationError(f"{key} of {where} is {value}", "write a finite number of at least 0")
+                raise ConfigurationError(f"{key} of {where}: expected a finite number of at least 0, got {value}")
 
 
 def _names(outputs: Outputs) -> list[str]:
@@ -90,16 +88,13 @@ def _unlike_samples(reference: Outputs, outputs: Outputs) -> str:
     expected, actual = [name for name, _ in reference], [name for name, _ in outputs]
     if expected == actual:
         return ""
-    return (
-        f"missing: the artifact has outputs for the samples {', '.join(actual) or 'none'}, "
-        f"the source model for {', '.join(expected) or 'none'}"
-    )
+    return f"expected outputs for the samples {listed(expected)}, got {listed(actual)}"
 
 
 def _compare(
     name: str, reference: Outputs, outputs: Outputs, atol: float, rtol: float, unlike_samples: str
 ) -> ComparedOutput:
-    """Go through all samples of one output; the first problem is told, and how many samples have one."""
+    """Go through all samples of one output; report the first problem, and how many samples have one."""
     found = Tally()
     pairs: list[tuple[str, np.ndarray, np.ndarray]] = []
     problems = [unlike_samples] if unlike_samples else []
@@ -120,22 +115,22 @@ def _compare(
 def _incomparable(
     name: str, sample: str, reference: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
 ) -> str:
-    """Return why the two arrays cannot be compared element by element, or ""."""
+    """Return why the two arrays can't be compared element by element, or ""."""
     if name not in reference:
-        return f"extra: the source model has no output {name!r} in sample {sample!r}; it has: {', '.join(reference)}"
+        return f"unexpected in sample {sample!r}; the source model's outputs are {listed(reference)}"
     if name not in outputs:
-        return f"missing: the artifact gives no {name!r} in sample {sample!r}; it gives: {', '.join(outputs) or 'none'}"
+        return f"missing in sample {sample!r}; the converted model's outputs are {listed(outputs)}"
     left, right = np.asarray(reference[name]), np.asarray(outputs[name])
     if left.dtype.newbyteorder("=") != right.dtype.newbyteorder("="):
-        return f"wrongly typed: {right.dtype}, the source model gives {left.dtype}"
+        return f"expected dtype {left.dtype}, got {right.dtype}"
     if left.dtype.kind not in "biufc":
-        return f"wrongly typed: both give {left.dtype}, and only numbers can be verified"
+        return f"both have dtype {left.dtype}, but only numbers can be verified"
     if left.shape != right.shape:
-        return f"misshapen: {list(right.shape)} in sample {sample!r}, where the source model gives {list(left.shape)}"
+        return f"expected shape {list(left.shape)} in sample {sample!r}, got {list(right.shape)}"
     if not left.size:
         return (
-            f"empty: both are {list(left.shape)} in sample {sample!r}, which proves nothing; give samples, or "
-            "value_ranges, for which the model puts out something"
+            f"both are empty in sample {sample!r} (shape {list(left.shape)}), which proves nothing; set samples or "
+            "value_ranges for which the model returns values"
         )
     return ""
 
@@ -144,14 +139,14 @@ def _non_finite(found: Tally, sample: str, reference: np.ndarray, value: np.ndar
     first = f", first at {list(found.first_non_finite[1])}" if found.first_non_finite else ""
     if found.reference_non_finite:
         return (
-            f"non-finite: the source model itself gives {found.reference_non_finite} NaN or infinite of "
-            f"{reference.size} values in sample {sample!r}{first}; narrow value_ranges or give samples that it is made "
-            "for, or take the output out of the model if it is meant to be so"
+            f"the source model returns NaN or infinity for {found.reference_non_finite} of {reference.size} values in "
+            f"sample {sample!r}{first}; narrow value_ranges, set samples that the model is made for, or remove this "
+            "output from the model if that is intended"
         )
     if found.value_non_finite:
         return (
-            f"non-finite: {found.value_non_finite} of {value.size} values are NaN or infinite in sample {sample!r}"
-            f"{first}, where the source model's are finite"
+            f"{found.value_non_finite} of {value.size} values are NaN or infinite in sample {sample!r}{first}, but "
+            "finite in the source model"
         )
     return ""
 

@@ -1,7 +1,7 @@
-"""How far two arrays of the same shape and dtype lie apart: the arithmetic under `navigator.verify.compare`.
+"""The differences between two arrays of the same shape and dtype: the arithmetic of `navigator.verify.compare`.
 
-Owns exactness for every dtype and bounded memory: arrays may be mapped files of any size, and only pieces of them
-are ever converted. It knows no outputs, tolerances by name or sentences.
+Exact for every dtype, with bounded memory: arrays may be mapped files of any size, and only pieces of them are
+converted. Knows nothing about outputs, names or messages.
 """
 
 import math
@@ -18,11 +18,11 @@ _PIECE = 2**16
 
 @dataclass(kw_only=True, slots=True)
 class Tally:
-    """What has been found so far while going through the samples of one output.
+    """The differences found so far in the samples of one output.
 
     `largest_excess` is the largest |value - reference| - (atol + rtol * |reference|), at `worst`, as (sample number,
     index). `low` and `high` bound the finite reference values; a complex number counts as its magnitude. The counts
-    of non-finite elements are by side; `first_non_finite` is where the first of either is.
+    of non-finite elements are by side; `first_non_finite` is the position of the first of either side.
     """
 
     total: int = 0

@@ -14,7 +14,7 @@ _DEFAULT_TOLERANCE = 1e-5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComparedOutput:
-    """One output: its pairs of arrays that can be compared, what was found in them, and its tolerances."""
+    """One output: its pairs of comparable arrays, their differences, and its tolerances."""
 
     name: str
     atol: float
@@ -33,10 +33,10 @@ class ComparedOutput:
 
 
 def tolerance_of(entries: Mapping[str, float], name: str) -> float:
-    """Return the entry of an output, else the one for all outputs (""), else the default."""
+    """Return the entry of an output, or else the one for all outputs (""), or else the default."""
     return entries.get(name, entries.get("", _DEFAULT_TOLERANCE))
 
 
 def range_of(output: ComparedOutput) -> str:
-    """Return the range of all values of an output, as users read it."""
+    """Return the range of all values of an output for users."""
     return f"[{output.found.low:.6g}, {output.found.high:.6g}]"

@@ -1,7 +1,7 @@
-"""What a verification ran on and what came out, as JSON that Polygraphy's `load_json` and `RunResults.load` read.
+"""Writes the inputs and outputs of a verification as JSON for Polygraphy's `load_json` and `RunResults.load`.
 
-Owns the two files and their size. It writes the format (unchanged from Polygraphy 0.49 to 0.53) itself: Polygraphy's
-own writer imports torch wherever torch is installed, and holds every array several times in memory.
+Decides about the two files and their size. Writes the format (the same from Polygraphy 0.49 to 0.53) itself, since
+Polygraphy's own writer imports torch if it is installed, and keeps every array in memory several times.
 """
 
 import base64
@@ -17,13 +17,13 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]
 Runs = Mapping[str, Sequence[tuple[str, Arrays]]]
 
-# Arrays of this many bytes; base64 makes the file a third larger.
+# The size of the arrays; base64 makes the files a third larger.
 DEFAULT_LIMIT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dump:
-    """The files written, inputs first, and the names of the samples that are not in them."""
+    """The files that were written, inputs first, and the names of the samples that are not in them."""
 
     paths: tuple[Path, ...]
     left_out: tuple[str, ...] = ()
@@ -47,18 +47,18 @@ def write(
 ) -> Dump:
     """Write inputs and outputs of the same samples, in the samples' order.
 
-    The files replace earlier ones whole. Samples are kept whole, in order, while their arrays stay within
-    `limit_bytes`; the smallest is kept before all others. A sample that a run has no outputs for is left out, so
-    that inputs and outputs can be zipped. If nothing is kept, no file is written and earlier ones are removed.
+    The files replace earlier ones atomically. Keeps complete samples, in order, while their arrays stay within
+    `limit_bytes`, but the smallest before all others. Leaves out a sample without outputs of every run, so that
+    inputs and outputs can be zipped. If nothing is kept, writes no file and removes earlier ones.
 
     Args:
-        path_prefix: path of both files up to `.comparator_inputs.json`; its directory is made.
+        path_prefix: path of both files up to `.comparator_inputs.json`; its directory is created.
         samples: (sample name, {input name: array}).
         runs: for each runner's name, (sample name, {output name: array}).
-        limit_bytes: the most bytes of arrays in both files together.
+        limit_bytes: maximum size of the arrays in both files together.
 
     Raises:
-        OSError: the files cannot be written.
+        OSError: the files can't be written.
     """
     outputs = {runner: dict(results) for runner, results in runs.items()}
     sizes = {
@@ -97,7 +97,7 @@ def _kept(sizes: Mapping[str, int], limit_bytes: int) -> set[str]:
 
 
 def _replace(target: Path, write_to: Callable[[IO[bytes]], None]) -> None:
-    """Write beside `target` and rename, so that a reader sees the whole file or none."""
+    """Write next to `target` and rename, so that a reader sees the complete file or none."""
     written = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with written.open("wb") as file:
@@ -144,7 +144,7 @@ def _write_arrays(file: IO[bytes], arrays: Arrays, *, lazy: bool) -> None:
 
 
 class _Base64:
-    """A file that NumPy can write to piece by piece; base64 turns three bytes into four, so a rest is kept back."""
+    """A file for NumPy to write to in pieces. Base64 turns three bytes into four, so the remainder is held back."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

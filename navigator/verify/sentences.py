@@ -1,17 +1,17 @@
-"""What comparisons found, in one sentence. Pure."""
+"""The result of comparisons in one sentence. Pure."""
 
 from navigator.records import Comparison, Device
 
 
 def sentence(comparisons: tuple[Comparison, ...]) -> str:
-    """Say in one sentence what the comparisons found: the first failing output, or the largest error."""
+    """Return the result of comparisons in one sentence: the first output that fails, or the largest error."""
     failing = [comparison for comparison in comparisons if not comparison.passed]
     if not comparisons:
         return "nothing was compared"
     if not failing:
         worst = max(comparisons, key=lambda each: each.max_abs_error or 0.0)
         largest = f"largest error {worst.max_abs_error or 0.0:.2g} in {worst.output!r}{where(worst)}"
-        return f"every output within tolerance; {largest}"
+        return f"all outputs within tolerance; {largest}"
     first = failing[0]
     others = len(failing) - 1
     more = f"; {others} more output{'s differ' if others > 1 else ' differs'}" if others else ""
@@ -24,5 +24,5 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
 
 
 def where(comparison: Comparison) -> str:
-    """Return what to say after an output's name: where it was computed, unless that is a CPU."""
+    """Return what to write after the name of an output: where it was computed, unless on the CPU."""
     return " on the GPU" if comparison.device is Device.CUDA else ""

@@ -1,4 +1,4 @@
-"""The tightest tolerances with which a mismatch would have passed."""
+"""Suggests the tightest tolerances with which a mismatch would have passed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,19 @@ from navigator.records import Tolerances
 from navigator.verify.differences import bounded, needed_atol
 from navigator.verify.outputs import ComparedOutput, range_of, tolerance_of
 
-# Relative tolerances that a suggestion may use. Wider than a hundredth is no rounding of any precision in use.
+# Relative tolerances to suggest. Rounding to any supported precision is below one hundredth.
 _SUGGESTED_RTOL = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 
 def suggest(
     outputs: Sequence[ComparedOutput], atol: Mapping[str, float], rtol: Mapping[str, float], rounding_limit: float
 ) -> tuple[Tolerances | None, list[str]]:
-    """Return tolerances with which all outputs pass, or None, and a sentence for each output that has none."""
+    """Return tolerances with which all outputs pass, or None and a warning for each output that has none."""
     failed = [output for output in outputs if output.problem or output.found.mismatched]
     tightest = {output.name: _tightest(output, rounding_limit) for output in failed if not output.problem}
     warnings = [
-        f"{output.name!r}: errors reach {output.found.max_abs_error:.3g}, large against the outputs' own spread "
-        f"{range_of(output)}: no tolerance makes this meaningful, the artifact computes something else"
+        f"{output.name!r}: errors of up to {output.found.max_abs_error:.3g} are too large for its range "
+        f"{range_of(output)}; no tolerance would be meaningful, since the converted model computes something else"
         for output in failed
         if not output.problem and tightest[output.name] is None
     ]
@@ -41,7 +41,7 @@ def suggest(
 
 
 def _tightest(output: ComparedOutput, rounding_limit: float) -> tuple[float, float] | None:
-    """Return the (atol, rtol) that lets the least through on average and with which every element matches."""
+    """Return the (atol, rtol) that is tightest on average and with which every element matches."""
     found = output.found
     scale = output.spread or output.magnitude
     if not found.max_abs_error <= rounding_limit * scale:

@@ -1,7 +1,7 @@
-"""How far an artifact of each precision may be off: the user's tolerances, or for fp16 and int8 what is usual.
+"""The tolerances of each precision: the user's, or defaults for fp16 and int8.
 
-A reduced precision is off by a part of what a network puts out, so that its default is measured by that: a fixed
-number would be nothing for one model and everything for another. Judges nothing.
+Errors of reduced precisions are proportional to the values of an output, so their defaults are too: a fixed number
+would be too strict for one model and too loose for another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,24 @@ from navigator.records import ModelConfig, Precision, Tolerances
 
 Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 
-# Absolute tolerance as a part of the range of an output's values, and relative tolerance. The example networks are up
-# to 0.9 % off in fp16; in int8 up to 6 %, but for a MobileNetV2, whose depthwise convolutions quantize badly.
+# Absolute tolerance as a fraction of an output's range, and relative tolerance. The errors of the example networks are
+# up to 0.9 % in fp16, and up to 6 % in int8, except for MobileNetV2, whose depthwise convolutions quantize badly.
 _DEFAULTS = {Precision.FP16: (0.01, 0.01), Precision.INT8: (0.1, 0.1)}
 
-# An error of more than this part of the range of all values is not explained by rounding to that precision.
+# Rounding to that precision can't explain an error of more than this fraction of an output's range.
 _EXPLICABLE = {Precision.FP32: 0.05, Precision.FP16: 0.05, Precision.INT8: 0.25}
 
 
 def tolerances(model: ModelConfig, precision: Precision, reference: Outputs) -> Tolerances:
-    """Return the tolerances of an artifact of `precision`.
+    """Return the tolerances of a converted model of `precision`.
 
-    For fp32 those of the configuration. For fp16 and int8 the ones given for that precision; an output that has none
-    gets the wider of `atol`, `rtol` and the precision's default. Whole numbers keep `atol` and `rtol`.
+    For fp32, those of the configuration. For fp16 and int8, those of that precision; an output that has none gets the
+    wider of `atol` and `rtol` and the default of the precision. Whole numbers keep `atol` and `rtol`.
 
     Args:
         model: its configuration.
-        precision: what the artifact computes in.
-        reference: the source model's outputs, from which the defaults are measured.
+        precision: the precision of the converted model.
+        reference: the source model's outputs, which determine the defaults.
     """
     if precision is Precision.FP32:
         return Tolerances(atol=model.atol, rtol=model.rtol)
@@ -48,7 +48,7 @@ def tolerances(model: ModelConfig, precision: Precision, reference: Outputs) -> 
 
 
 def rounding_limit(precision: Precision) -> float:
-    """Return the part of the range of all values up to which an error may be rounding to `precision`."""
+    """Return the fraction of an output's range up to which rounding to `precision` can explain an error."""
     return _EXPLICABLE[precision]
 
 
@@ -57,12 +57,12 @@ def _entry(entries: Mapping[str, float], name: str) -> float:
 
 
 def _rounded(value: float) -> float:
-    """Return two significant digits: what a reader compares an error with."""
+    """Round to two significant digits, so that users can compare it with an error."""
     return float(f"{value:.1e}")
 
 
 def _spreads(reference: Outputs) -> dict[str, float]:
-    """Return how far the finite values of each output are apart; 0 for whole numbers and for what has none."""
+    """Return the range of the finite values of each output; 0 for whole numbers and if there are none."""
     low: dict[str, float] = {}
     high: dict[str, float] = {}
     for _, arrays in reference:

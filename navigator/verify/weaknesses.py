@@ -1,14 +1,15 @@
-"""Warnings: where a pass proves little."""
+"""Warnings about comparisons that prove little even if they pass."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from navigator.errors import listed
 from navigator.verify.differences import variation
 from navigator.verify.outputs import ComparedOutput, range_of
 
-# Outputs that vary by less than this part of their magnitude are as good as constant.
+# Outputs that vary by less than this fraction of their magnitude count as constant.
 _CONSTANT = 1e-6
 
-_REMEDY = "give samples or value_ranges that make it differ"
+_REMEDY = "set samples or value_ranges that make it vary"
 
 
 def unknown_names(names: Sequence[str], atol: Mapping[str, float], rtol: Mapping[str, float]) -> Iterator[str]:
@@ -16,24 +17,24 @@ def unknown_names(names: Sequence[str], atol: Mapping[str, float], rtol: Mapping
     for key, entries in (("atol", atol), ("rtol", rtol)):
         unknown = [repr(name) for name in entries if name and name not in names]
         if unknown and names:
-            yield f"{key} names {', '.join(unknown)}, which is no output; outputs: {', '.join(names)}"
+            yield f"{key}: the model has no output {', '.join(unknown)}; the model's outputs are {listed(names)}"
 
 
 def weak_proof(output: ComparedOutput) -> Iterator[str]:
     """Yield a warning if the output is constant, hardly varies, or has a tolerance wider than its range."""
     tolerance = output.atol + output.rtol * output.magnitude
     if output.found.total > 1 and output.spread == 0:
-        yield f"{output.name!r} is {output.found.low:g} everywhere: that it matches proves little; {_REMEDY}"
+        yield f"{output.name!r} is {output.found.low:g} everywhere, so that a match proves little; {_REMEDY}"
         return
     wide = output.found.total > 1 and tolerance >= output.spread
     if wide:
         yield (
-            f"{output.name!r}: the tolerance (atol {output.atol:g}, rtol {output.rtol:g}) is wider than its whole "
-            f"range {range_of(output)}: every model of that range passes"
+            f"{output.name!r}: the tolerance (atol {output.atol:g}, rtol {output.rtol:g}) is wider than its "
+            f"range {range_of(output)}, so that any model with outputs in that range passes"
         )
     constant = _CONSTANT * output.magnitude
     enough = constant if wide else max(constant, tolerance)
     varies = variation([left for _, left, _ in output.pairs], enough)
     if varies is not None and varies <= enough:
-        against = f"at values up to {output.magnitude:.3g}" if varies <= constant else "less than its tolerance"
+        against = f"with values up to {output.magnitude:.3g}" if varies <= constant else "less than its tolerance"
         yield f"{output.name!r} hardly depends on the inputs: it varies by {varies:.2g}, {against}; {_REMEDY}"

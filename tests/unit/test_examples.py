@@ -102,10 +102,10 @@ def test_a_model_is_made_once_and_again_when_its_script_changes(
     _run(make_models, monkeypatch, "--only", "conv")
 
     made, present, remade = capfd.readouterr().out.splitlines()
-    assert made.startswith("conv.onnx: made in ")
+    assert made.startswith("conv.onnx: created in ")
     assert "spread 2 0." in made
-    assert present == "conv.onnx: there already, 0.0 MB"
-    assert remade.startswith("conv.onnx: made in ")
+    assert present == "conv.onnx: up to date, 0.0 MB"
+    assert remade.startswith("conv.onnx: created in ")
     assert {path.name for path in make_models.DIRECTORY.iterdir()} == {"conv.onnx", ".conv.onnx.stamp"}
 
 
