@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from navigator.action.job import Job
-from navigator.engine.workspace import ARTIFACT_NAMES
 from navigator.errors import ConfigurationError
 from navigator.github.commands import command
 from navigator.records import Format, ModelConfig, RunConfig
 from navigator.render.streams import write
+from navigator.runners import RUNNERS
 
 # nobody, and its neighbours: users that own nothing.
 _USERS = (65534, 65533, 65532)
@@ -133,7 +133,7 @@ class _Loan:
         os.fchown(descriptor, -1, self._uid)
         os.fchmod(descriptor, stat.S_IMODE(before.st_mode) | stat.S_IRWXG | stat.S_ISVTX)
         self._at_end(path.parent, take_back)
-        for name in (path.name, f"{ARTIFACT_NAMES[Format.ONNX]}.data"):
+        for name in (path.name, f"{RUNNERS[Format.ONNX].ARTIFACT_NAME}.data"):
             self._lend_existing(descriptor, name)
 
     def _lend_existing(self, directory: int, name: str) -> None:

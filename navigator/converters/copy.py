@@ -6,10 +6,11 @@ ONNX has its own, `onnx_to_onnx`, since its weights may lie in files beside it.
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.frameworks.availability import Unavailable
-from navigator.records import Format, Host, Json
+from navigator.records import Configuration, Format, Host, Json, ModelConfig, StepOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +22,25 @@ class Copy:
     PRELOAD: tuple[str, ...] = ()
     NEEDS_SAMPLES: bool = False
     NEEDS_GPU: bool = False
-    IN_CONTAINER: bool = False
+    CONTAINER: Container = Container.ON_REQUEST
+    PREPARED_BY: tuple[str, ...] = ()
+    Options: ClassVar[type[StepOptions]] = StepOptions
 
     @property
     def TARGET(self) -> Format:
         return self.SOURCE
+
+    def variant(self, model: ModelConfig, configuration: Configuration) -> Variant:
+        """Return the one step that there is."""
+        del model, configuration
+        return Variant(segment=self.SOURCE, options=self.Options(), is_copy=True)
 
     def unavailable(self, host: Host) -> Unavailable | None:
         """Return None: every machine can copy."""
         del host
         return None
 
-    def convert(self, conversion: Conversion) -> Mapping[str, Json]:
+    def convert(self, conversion: Conversion[StepOptions]) -> Mapping[str, Json]:
         """Copy the file or the directory."""
         if conversion.source.is_dir():
             shutil.copytree(conversion.source, conversion.destination)

@@ -1,16 +1,14 @@
-"""ONNX to ONNX: a copy, or another opset by `onnx.version_converter`.
-
-Options: `opset`, the opset of the default domain to reach; without it the file stays as it is.
-"""
+"""ONNX to ONNX: a copy, or another opset by `onnx.version_converter`."""
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Format, Host, Json
+from navigator.records import Configuration, Format, Host, Json, ModelConfig, StepOptions
 
 SOURCE = Format.ONNX
 TARGET = Format.ONNX
@@ -18,9 +16,26 @@ DISTRIBUTIONS = ("onnx", "onnxruntime")
 PRELOAD = ("onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
 NEEDS_SAMPLES = False
 NEEDS_GPU = False
-IN_CONTAINER = False
+CONTAINER = Container.ON_REQUEST
+PREPARED_BY = ()
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options(StepOptions):
+    """`opset` is that of the default domain to reach; None leaves the file as it is."""
+
+    opset: int | None = None
+
+
+def variant(model: ModelConfig, configuration: Configuration) -> Variant | None:
+    """Return the step, which engines need only for a source model at another opset: exports have theirs already."""
+    opset = configuration.onnx_opset
+    if configuration.target_format is not TARGET and (model.model_format is not SOURCE or opset is None):
+        return None
+    segment = "onnx" if opset is None else f"onnx_op{opset}"
+    return Variant(segment=segment, options=Options(opset=opset), opset=opset, is_copy=opset is None)
 
 
 def unavailable(host: Host) -> Unavailable | None:
@@ -28,12 +43,12 @@ def unavailable(host: Host) -> Unavailable | None:
     return missing(DISTRIBUTIONS, "onnx", host)
 
 
-def convert(conversion: Conversion) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     """Copy the file with its external data, or change its opset; see `navigator.converters.protocol`."""
     source, destination = conversion.source, conversion.destination
     before = onnx_file.opset(source)
-    opset = conversion.options.get("opset", before)
-    if opset != before:
+    opset = conversion.options.opset
+    if opset is not None and opset != before:
         onnx_file.raise_opset(source, destination, opset)
         verb = "raised" if opset > before else "lowered"
         return onnx_file.properties(destination, f"{verb} from opset {before} by onnx.version_converter")

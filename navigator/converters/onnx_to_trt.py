@@ -1,22 +1,33 @@
 """ONNX to TensorRT and to TensorRT for RTX, through Polygraphy: one implementation, since the two share an API.
 
-The network is strongly typed: its precision is the ONNX file's, which `onnx_to_typed_onnx` makes. Options: `tf32`,
-`sparse_weights`, `max_workspace_size` in bytes, `plugins` (paths); `compute_capabilities` for RTX. TensorRT builds on
-the GPU that the engine is for; TensorRT for RTX builds anywhere, for the compute capabilities that it is told.
+Parse, profile, configure, build, write, read back. The network is strongly typed: its precision is the ONNX file's,
+which `onnx_to_typed_onnx` makes. TensorRT builds on the GPU that the engine is for; TensorRT for RTX builds anywhere,
+for the compute capabilities that it is told. Polygraphy hides how the two differ, and which of them it takes is decided
+once a process: this is meant for a worker of its own.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
-from navigator.converters import tensorrt_build
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import Container, Conversion, Variant, engine_segment, falls_back_to_tf32
+from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.gpu import no_gpu
-from navigator.records import Format, Host, Json
+from navigator.frameworks.tensorrt import engine_file, library
+from navigator.frameworks.tensorrt.library import NAMES
+from navigator.frameworks.tensorrt.messages import Collected, collected, explained
+from navigator.frameworks.tensorrt.profile import profile
+from navigator.records import Configuration, Format, Host, Json, ModelConfig, Precision, StepOptions
+from navigator.runners.trt import TrtOptions
 
-# TensorRT's objects; its package ships stubs that differ between versions, or none.
+# TensorRT's and Polygraphy's objects; no types of theirs hold for every version.
 _Trt = Any
+
+# What TensorRT for RTX builds for by its own choice, as its documentation has it (1.7): Turing needs to be named.
+_RTX_DEFAULT_TARGETS = ("8.0", "8.6", "8.9", "12.0 and later")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,21 +38,180 @@ class OnnxToTrt:
     DISTRIBUTIONS: tuple[str, ...]
     EXTRA: str
     NEEDS_GPU: bool
+    CONTAINER: Container
     SOURCE: Format = Format.ONNX
     PRELOAD: tuple[str, ...] = ()
     NEEDS_SAMPLES: bool = True
-    IN_CONTAINER: bool = False
+    PREPARED_BY: tuple[str, ...] = ("onnx_to_onnx", "onnx_to_typed_onnx")
+    Options: ClassVar[type[StepOptions]] = TrtOptions
+
+    def variant(self, model: ModelConfig, configuration: Configuration) -> Variant:
+        """Return the step of the configuration's precision and mode."""
+        precision = configuration.precision or Precision.FP32
+        rtx = self.TARGET is Format.TRT_RTX
+        options = TrtOptions(
+            precision=precision,
+            precision_mode=None if precision is Precision.FP32 else configuration.precision_mode,
+            max_workspace_size=model.tensorrt_max_workspace_size,
+            tf32=falls_back_to_tf32(configuration),
+            sparse_weights=model.tensorrt_sparse_weights,
+            plugins=model.tensorrt_plugins,
+            compute_capabilities=model.tensorrt_rtx_compute_capabilities if rtx else (),
+        )
+        return Variant(segment=engine_segment(configuration), options=options, precision=precision)
 
     def unavailable(self, host: Host) -> Unavailable | None:
         """Return why `host` cannot build, or None."""
         return (no_gpu(host) if self.NEEDS_GPU else None) or missing(self.DISTRIBUTIONS, self.EXTRA, host)
 
-    def convert(self, conversion: Conversion) -> Mapping[str, Json]:
+    def convert(self, conversion: Conversion[TrtOptions]) -> Mapping[str, Json]:
         """Build the engine; see `navigator.converters.protocol`."""
-        return tensorrt_build.build(conversion, rtx=self.TARGET is Format.TRT_RTX)
+        return build(conversion, rtx=self.TARGET is Format.TRT_RTX)
 
 
-ONNX_TO_TRT = OnnxToTrt(TARGET=Format.TRT, DISTRIBUTIONS=("tensorrt", "polygraphy"), EXTRA="tensorrt", NEEDS_GPU=True)
-ONNX_TO_TRT_RTX = OnnxToTrt(
-    TARGET=Format.TRT_RTX, DISTRIBUTIONS=("tensorrt-rtx-cu13", "polygraphy"), EXTRA="tensorrt-rtx", NEEDS_GPU=False
+ONNX_TO_TRT = OnnxToTrt(
+    TARGET=Format.TRT,
+    DISTRIBUTIONS=("tensorrt", "polygraphy"),
+    EXTRA="tensorrt",
+    NEEDS_GPU=True,
+    CONTAINER=Container.ON_REQUEST,
 )
+ONNX_TO_TRT_RTX = OnnxToTrt(
+    TARGET=Format.TRT_RTX,
+    DISTRIBUTIONS=("tensorrt-rtx-cu13", "polygraphy"),
+    EXTRA="tensorrt-rtx",
+    NEEDS_GPU=False,
+    CONTAINER=Container.NEVER,
+)
+
+
+def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> dict[str, Json]:
+    """Build the engine of `conversion.source` into `conversion.destination`; return what is known of it.
+
+    Args:
+        conversion: with `shapes`, and `samples` for the inputs that are themselves shapes.
+        rtx: TensorRT for RTX instead of TensorRT.
+
+    Returns:
+        `tensorrt_version`, `exporter`, `network_layers`, `tf32`, and `compute_capabilities` (RTX: the targets;
+        TensorRT: that of the GPU it was built on, with its name under `gpu`).
+
+    Raises:
+        StepError: the file cannot be parsed, an axis has no range, or the builder refuses.
+    """
+    assert conversion.shapes is not None
+    trt = library.load(rtx)
+    options = conversion.options
+    name = f"{NAMES[rtx]} {trt.__version__}"
+    with collected() as log:
+        library.load_plugins(options.plugins)
+        network = _parsed(conversion.source, name, log)
+        shapes = profile(network[1], conversion.shapes, conversion.samples)
+        configure = _configuration(trt, shapes, conversion, rtx=rtx)
+        engine = _built(network, configure, _timing_cache(trt, conversion, rtx=rtx), name, log)
+        conversion.destination.write_bytes(memoryview(engine))
+    properties: dict[str, Json] = {
+        "exporter": f"built by {name}",
+        "tensorrt_version": engine_file.read_back(conversion.destination, trt.__version__, rtx=rtx),
+        "network_layers": int(network[1].num_layers),
+        # The user's environment may forbid it whatever an engine says.
+        "tf32": options.tf32 and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0",
+    }
+    if rtx:
+        properties["compute_capabilities"] = _targets(configure)
+    elif conversion.gpu is not None:
+        properties |= {"gpu": conversion.gpu.name, "compute_capabilities": [conversion.gpu.compute_capability]}
+    if conversion.verbose and not rtx:
+        properties["layers"] = engine_file.layers(trt, conversion.destination)
+    return properties
+
+
+def _parsed(source: Path, name: str, log: Collected) -> _Trt:
+    """Return builder, network and parser of the ONNX file."""
+    from polygraphy.backend.trt import network_from_onnx_path
+    from polygraphy.exception import PolygraphyException
+
+    try:
+        return network_from_onnx_path(str(source), strongly_typed=True)
+    except PolygraphyException as error:
+        raise explained(f"{name} cannot take the ONNX file", log, error) from error
+
+
+def _configuration(trt: _Trt, shapes: _Trt, conversion: Conversion[TrtOptions], *, rtx: bool) -> "_Configured":
+    """Return what makes the builder's configuration, called with builder and network."""
+    from polygraphy.backend.trt import CreateConfig
+
+    options = conversion.options
+    arguments: dict[str, Any] = {"profiles": [shapes], "sparse_weights": options.sparse_weights}
+    if options.max_workspace_size:
+        arguments["memory_pool_limits"] = {trt.MemoryPoolType.WORKSPACE: options.max_workspace_size}
+    if rtx:
+        from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
+
+        arguments["compute_capabilities"] = targets(trt, options.compute_capabilities) or None
+        create = CreateConfigRTX(**arguments)
+    else:
+        cache = _timing_cache(trt, conversion, rtx=rtx)
+        create = CreateConfig(**arguments, load_timing_cache=cache if cache and Path(cache).exists() else None)
+    return _Configured(trt, create, tf32=options.tf32)
+
+
+class _Configured:
+    """Creates the configuration and sets TF32, which is on in every new one; keeps it for what it says."""
+
+    def __init__(self, trt: _Trt, create: _Trt, *, tf32: bool) -> None:
+        self._trt = trt
+        self._create = create
+        self._tf32 = tf32
+        self.made: _Trt = None
+
+    def __call__(self, builder: _Trt, network: _Trt) -> _Trt:
+        self.made = self._create(builder, network)
+        change = self.made.set_flag if self._tf32 else self.made.clear_flag
+        change(self._trt.BuilderFlag.TF32)
+        return self.made
+
+
+def targets(trt: _Trt, asked: Sequence[str]) -> list[tuple[int, int]]:
+    """Return compute capabilities such as "8.9" as pairs.
+
+    Raises:
+        StepError: this version of TensorRT for RTX does not build for one of them.
+    """
+    known = sorted(int(name[2:]) for name in dir(trt.ComputeCapability) if name.startswith("SM"))
+    wrong = [each for each in asked if int(each.replace(".", "")) not in known]
+    if wrong:
+        raise StepError(
+            f"TensorRT for RTX {trt.__version__} does not build for compute capability {', '.join(wrong)}",
+            f"it builds for {', '.join(f'{each // 10}.{each % 10}' for each in known)}",
+        )
+    return [(int(major), int(minor)) for major, _, minor in (each.partition(".") for each in asked)]
+
+
+def _targets(configure: _Configured) -> list[str]:
+    """Return the compute capabilities that the engine was built for."""
+    made = configure.made
+    numbers = [int(made.get_compute_capability(index)) for index in range(made.num_compute_capabilities)]
+    return [f"{number // 10}.{number % 10}" for number in numbers if number >= 10] or list(_RTX_DEFAULT_TARGETS)
+
+
+def _built(network: _Trt, configure: _Trt, timing_cache: str | None, name: str, log: Collected) -> _Trt:
+    from polygraphy.backend.trt import engine_bytes_from_network
+    from polygraphy.exception import PolygraphyException
+
+    try:
+        return engine_bytes_from_network(network, configure, save_timing_cache=timing_cache)
+    except PolygraphyException as error:
+        raise explained(f"{name} cannot build the engine", log, error) from error
+
+
+def _timing_cache(trt: _Trt, conversion: Conversion[TrtOptions], *, rtx: bool) -> str | None:
+    """Return the file of measured timings: one a GPU model and version. RTX measures nothing when it builds."""
+    gpu = conversion.gpu
+    if rtx or conversion.timing_cache is None or gpu is None:
+        return None
+    conversion.timing_cache.mkdir(parents=True, exist_ok=True)
+    words = f"{gpu.name}-{gpu.compute_capability}-tensorrt-{trt.__version__}"
+    return str(
+        conversion.timing_cache / f"{''.join(each if each.isalnum() or each in '.-' else '_' for each in words)}.cache"
+    )

@@ -1,18 +1,17 @@
 """ONNX to ONNX of another precision: fp16, or int8 by Q/DQ nodes with the rest in fp16 or fp32.
 
 Networks are strongly typed: an engine computes in the precisions that its ONNX file names. Inputs and outputs keep
-their names, shapes and types. Options: `precision` (`fp16` or `int8`); `precision_mode` of int8 (`hierarchy`: what is
-not int8 becomes fp16; `single`: it stays as it is); `explicit_precision`, whether the user says that the model has
-Q/DQ nodes; `random_samples`, whether nobody chose the values that scales are measured on.
+their names, shapes and types.
 """
 
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.onnx import file as onnx_file
@@ -22,7 +21,8 @@ from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.weights import Proto
-from navigator.records import Format, Host, Json
+from navigator.records import Configuration, Format, Host, Json, ModelConfig, Precision, PrecisionMode
+from navigator.runners import onnx as onnx_runner
 
 SOURCE = Format.ONNX
 TARGET = Format.ONNX
@@ -30,7 +30,8 @@ DISTRIBUTIONS = ("onnx", "onnxruntime")
 PRELOAD = ("onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
 NEEDS_SAMPLES = True
 NEEDS_GPU = False
-IN_CONTAINER = False
+CONTAINER = Container.ON_REQUEST
+PREPARED_BY = ()
 
 # Q/DQ nodes have one scale a channel from opset 13 on, and fp16 scales from 19 on.
 _INT8_OPSET = 13
@@ -43,18 +44,50 @@ _INFINITE = 1e30
 _NAMED = 3
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options(onnx_runner.Options):
+    """What the graph becomes.
+
+    `precision` is fp16 or int8. `precision_mode` is that of int8: in a hierarchy what is not int8 becomes fp16, single
+    leaves it as it is. `explicit_precision` is whether the user says that the model has Q/DQ nodes, `random_samples`
+    whether nobody chose the values that scales are measured on.
+    """
+
+    precision: Precision
+    precision_mode: PrecisionMode = PrecisionMode.HIERARCHY
+    explicit_precision: bool = False
+    random_samples: bool = False
+
+
+def variant(model: ModelConfig, configuration: Configuration) -> Variant | None:
+    """Return the step, None in fp32. What int8 leaves over is fp16 only in a hierarchy; fp16 has no modes."""
+    precision, mode = configuration.precision, configuration.precision_mode
+    if precision is None or precision is Precision.FP32:
+        return None
+    if precision is Precision.FP16 or mode is None:
+        return Variant(segment=f"onnx_{precision}", options=Options(precision=precision), precision=precision)
+    options = Options(
+        precision=precision,
+        precision_mode=mode,
+        explicit_precision=model.tensorrt_explicit_precision,
+        random_samples=not model.samples,
+    )
+    return Variant(segment=f"onnx_{precision}_{mode}", options=options, precision=precision)
+
+
 def unavailable(host: Host) -> Unavailable | None:
     """Return why `host` cannot run it, or None."""
     return missing(DISTRIBUTIONS, "onnx", host)
 
 
-def convert(conversion: Conversion) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     """Write the model in another precision; see `navigator.converters.protocol`."""
     source, destination = conversion.source, conversion.destination
-    to_int8 = _is_int8(conversion.options)
-    to_fp16 = not to_int8 or conversion.options.get("precision_mode") != "single"
+    options = conversion.options
+    to_int8 = _is_int8(options)
+    to_fp16 = not to_int8 or options.precision_mode is not PrecisionMode.SINGLE
     quantized = to_int8 and onnx_int8.is_quantized(onnx_file.load(source))
-    if to_int8 and not quantized and conversion.options.get("explicit_precision"):
+    if to_int8 and not quantized and options.explicit_precision:
         raise StepError(
             "the model has no QuantizeLinear or DequantizeLinear nodes, which tensorrt_explicit_precision promises",
             "give the quantized model, or leave the option out to have this one quantized on its samples",
@@ -69,7 +102,7 @@ def convert(conversion: Conversion) -> Mapping[str, Json]:
     kept: dict[str, Json] = {}
     with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
         lowest = (_INT8_IN_FP16_OPSET if to_fp16 else _INT8_OPSET) if to_int8 else onnx_magnitudes.LOWEST_OPSET
-        path, raised = _raised(source, Path(scratch) / "raised", lowest, conversion.options["precision"])
+        path, raised = _raised(source, Path(scratch) / "raised", lowest, options.precision)
         makers += [raised] if raised else []
         model = onnx_graph.prepare(onnx_file.load(path))
         if to_int8 and not quantized:
@@ -85,14 +118,14 @@ def convert(conversion: Conversion) -> Mapping[str, Json]:
         return _properties(model, conversion) | {"exporter": ", ".join(makers)} | noted
 
 
-def _is_int8(options: Mapping[str, Json]) -> bool:
-    precision, mode = options.get("precision"), options.get("precision_mode", "hierarchy")
-    if precision not in ("fp16", "int8") or (precision == "int8" and mode not in ("hierarchy", "single")):
-        raise StepError(f"{precision} with mode {mode} is no precision that an ONNX file is given here")
-    return bool(precision == "int8")
+def _is_int8(options: Options) -> bool:
+    precision, mode = options.precision, options.precision_mode
+    if precision is Precision.FP32 or mode is PrecisionMode.MIXED:
+        raise StepError(f"an ONNX file can't be converted to {precision} with mode {mode}")
+    return precision is Precision.INT8
 
 
-def _samples(conversion: Conversion) -> Path:
+def _samples(conversion: Conversion[Options]) -> Path:
     if conversion.samples is None:
         raise StepError("there are no samples to measure the model's values on")
     return conversion.samples
@@ -115,14 +148,14 @@ def _raised(source: Path, directory: Path, lowest: int, precision: str) -> tuple
     return raised, f"raised from opset {before} by onnx.version_converter"
 
 
-def _quantize(model: Proto, directory: Path, conversion: Conversion) -> list[str]:
+def _quantize(model: Proto, directory: Path, conversion: Conversion[Options]) -> list[str]:
     """Quantize `model` and return what the user should know about that."""
     products = onnx_int8.quantize(model, directory, _samples(conversion))
     if not products:
         return [
             "nothing became int8: outside subgraphs no Conv, ConvTranspose, Gemm or MatMul has constant float32 weights"
         ]
-    if conversion.options.get("random_samples"):
+    if conversion.options.random_samples:
         return ["int8 scales were measured on random samples: give real ones, or real inputs will be cut off or coarse"]
     return []
 
@@ -168,7 +201,7 @@ def _write(model: Proto, directory: Path, made: Path, destination: Path) -> None
         shutil.move(path, destination.parent / path.name)
 
 
-def _properties(model: Proto, conversion: Conversion) -> dict[str, Json]:
+def _properties(model: Proto, conversion: Conversion[Options]) -> dict[str, Json]:
     """Return the properties of `model` as it was written; what is counted are the nodes outside subgraphs."""
     types = onnx_graph.types(model, conversion.destination.parent)
     operators = Counter(node.op_type for node in model.graph.node)
@@ -181,7 +214,7 @@ def _properties(model: Proto, conversion: Conversion) -> dict[str, Json]:
     fp32 = [kinds for kinds in computing if onnx_graph.FLOAT in kinds and onnx_graph.HALF not in kinds]
     return {
         "onnx_opset": onnx_file.opset_of(model, conversion.destination),
-        "precision": conversion.options["precision"],
+        "precision": str(conversion.options.precision),
         "fp16_nodes": len(fp16),
         "fp32_nodes": len(fp32),
         "quantize_nodes": operators["QuantizeLinear"],

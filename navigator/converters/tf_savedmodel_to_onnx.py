@@ -12,11 +12,12 @@ import gc
 import logging
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
@@ -28,7 +29,7 @@ from navigator.frameworks.tensorflow.tf2onnx_patches import (
     unsupported_operations,
     weights_copied_once,
 )
-from navigator.records import Format, Host, Json, Signature
+from navigator.records import Configuration, Format, Host, Json, ModelConfig, Signature, StepOptions
 
 SOURCE = Format.TF_SAVEDMODEL
 TARGET = Format.ONNX
@@ -37,11 +38,13 @@ DISTRIBUTIONS = ("tensorflow", "tf2onnx", "onnx")
 PRELOAD = ("tensorflow", "tf2onnx.tf_loader", "tf2onnx.tfonnx", "tf2onnx.optimizer", "onnx")
 NEEDS_SAMPLES = False
 NEEDS_GPU = False
-IN_CONTAINER = False
+CONTAINER = Container.ON_REQUEST
+PREPARED_BY = ()
 
 _Proto = Any
 
 _LOWEST_OPSET = 7
+_DEFAULT_OPSET = 14
 
 # Peak memory after loading, by size of the weights. Measured: 4.0 with plain matrices of 2.26 GB, 4.2 with 0.54 GB.
 _MEMORY_FACTOR = 5
@@ -55,15 +58,28 @@ _TEXT = ("String", "Regex", "AsString", "DecodeRaw", "Substr", "Unicode", "Stati
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options(StepOptions):
+    """`opset` is that of the file to write; `signature_name` None lets `choose_signature` choose."""
+
+    opset: int = _DEFAULT_OPSET
+    signature_name: str | None = None
+
+
+def variant(model: ModelConfig, configuration: Configuration) -> Variant:
+    """Return the export at the configuration's opset, or at the default one."""
+    opset = configuration.onnx_opset or _DEFAULT_OPSET
+    options = Options(opset=opset, signature_name=model.signature_name)
+    return Variant(segment=f"onnx_op{opset}", options=options, opset=opset)
+
+
 def unavailable(host: Host) -> Unavailable | None:
     """Why this machine cannot run it, see `navigator.converters.protocol.Converter`."""
     return missing(DISTRIBUTIONS, "tensorflow", host)
 
 
-def convert(conversion: Conversion) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     """Convert one signature, or raise the opset of its ONNX file where there is one.
-
-    Options: `opset`, and `signature_name` (None: see `choose_signature`).
 
     Returns:
         `onnx_opset` as read back from the file, `exporter`, `signature_name`; and `dropped_updates`, the operations
@@ -72,18 +88,18 @@ def convert(conversion: Conversion) -> Mapping[str, Json]:
     Raises:
         StepError: it cannot, with a sentence for the user.
     """
-    opset = int(conversion.options["opset"])
+    opset = conversion.options.opset
     if opset < _LOWEST_OPSET:
         raise StepError(
             f"tf2onnx writes opsets from {_LOWEST_OPSET}, not {opset}", f"set onnx_opsets to {_LOWEST_OPSET} or higher"
         )
-    name = choose_signature(conversion.source, conversion.options.get("signature_name"))
+    name = choose_signature(conversion.source, conversion.options.signature_name)
     export = partial(_export, conversion, name, opset)
     properties = onnx_file.raised_or_exported(conversion.raise_from, conversion.destination, opset, export)
     return {**properties, "signature_name": name}
 
 
-def _export(conversion: Conversion, name: str, opset: int) -> Mapping[str, Json]:
+def _export(conversion: Conversion[Options], name: str, opset: int) -> Mapping[str, Json]:
     from tf2onnx.constants import OPSET_TO_IR_VERSION
 
     highest = max(OPSET_TO_IR_VERSION)

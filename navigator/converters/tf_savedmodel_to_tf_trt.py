@@ -1,25 +1,34 @@
 """TensorFlow SavedModel to a SavedModel with TensorRT engines in it, by TF-TRT (`TrtGraphConverterV2`).
 
-Options: `precision`, `max_workspace_size` in bytes, `signature_name` (None: see `choose_signature`). One signature is
-converted and kept, under its name and with its outputs' names. Engines are built now, for the GPU of this machine and
-for all shapes between min and max; what no engine takes stays TensorFlow's.
+One signature is converted and kept, under its name and with its outputs' names. Engines are built now, for the GPU of
+this machine and for all shapes between min and max; what no engine takes stays TensorFlow's.
 
 TF-TRT left TensorFlow after 2.17. Graphs were converted with TensorFlow 2.17.1; no engine was built on hardware yet.
 """
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import Container, Conversion, Variant, engine_segment
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory, together
 from navigator.frameworks.tensorflow.signatures import choose_signature, reason
-from navigator.records import Format, Host, Json, Precision, ShapeProfile
+from navigator.records import (
+    Configuration,
+    EngineOptions,
+    Format,
+    Host,
+    Json,
+    ModelConfig,
+    Precision,
+    ShapeProfile,
+)
 from navigator.runners.tf_trt import REMEDY, require_tf_trt, too_new, use_gpu
 from navigator.samples import storage as arrays
 
@@ -29,7 +38,8 @@ DISTRIBUTIONS = ("tensorflow",)
 PRELOAD = ("tensorflow",)
 NEEDS_SAMPLES = True
 NEEDS_GPU = True
-IN_CONTAINER = True
+CONTAINER = Container.UNLESS_LOCAL
+PREPARED_BY = ()
 
 # TensorFlow's objects and functions; the package ships no types that hold for every version.
 _Tf = Any
@@ -47,6 +57,24 @@ _QUANTIZED = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options(EngineOptions):
+    """TF-TRT knows no modes, TF32 is TensorFlow's own setting; `signature_name` None lets `choose_signature` choose."""
+
+    signature_name: str | None = None
+
+
+def variant(model: ModelConfig, configuration: Configuration) -> Variant:
+    """Return the step of the configuration's precision."""
+    precision = configuration.precision or Precision.FP32
+    options = Options(
+        precision=precision,
+        max_workspace_size=model.tensorrt_max_workspace_size,
+        signature_name=model.signature_name,
+    )
+    return Variant(segment=engine_segment(configuration), options=options, precision=precision)
+
+
 def unavailable(host: Host) -> Unavailable | None:
     """Return why `host` cannot run it in this interpreter, or None."""
     new = too_new(host.versions.get("tensorflow", ""))
@@ -55,7 +83,7 @@ def unavailable(host: Host) -> Unavailable | None:
     )
 
 
-def convert(conversion: Conversion) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     """Convert one signature.
 
     Returns:
@@ -70,9 +98,9 @@ def convert(conversion: Conversion) -> Mapping[str, Json]:
     assert conversion.samples is not None
     assert conversion.shapes is not None
     require_tf_trt()
-    precision = Precision(conversion.options["precision"])
+    precision = conversion.options.precision
     use_gpu(precision)
-    name = choose_signature(conversion.source, conversion.options.get("signature_name"))
+    name = choose_signature(conversion.source, conversion.options.signature_name)
     samples = [sample for _, sample in arrays.load(conversion.samples, mapped=True)]
     calibrate = precision is Precision.INT8 and not operations(conversion.source) & _QUANTIZED
     try:
@@ -102,14 +130,14 @@ def convert(conversion: Conversion) -> Mapping[str, Json]:
     return {**properties, "calibrated": calibrate} if precision is Precision.INT8 else properties
 
 
-def converter_settings(options: Mapping[str, Json], shapes: ShapeProfile, *, calibrate: bool) -> dict[str, Json]:
+def converter_settings(options: Options, shapes: ShapeProfile, *, calibrate: bool) -> dict[str, Json]:
     """Return the arguments of `TrtGraphConverterV2` but for those that say which graph.
 
     One profile covers all shapes, and TF-TRT tunes it for the largest; opt shapes that are others get one of their own.
     """
     return {
-        "precision_mode": str(options["precision"]).upper(),
-        "max_workspace_size_bytes": int(options["max_workspace_size"]),
+        "precision_mode": options.precision.upper(),
+        "max_workspace_size_bytes": options.max_workspace_size,
         "minimum_segment_size": _MINIMUM_SEGMENT_SIZE,
         "use_calibration": calibrate,
         "use_dynamic_shape": True,

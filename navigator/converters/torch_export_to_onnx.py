@@ -1,19 +1,20 @@
 """torch.export to ONNX by `torch.onnx.export(dynamo=True)`.
 
-Options: `opset`. Names come from the signature, dynamic axes are the program's own. The exporter is written for
+Names come from the signature, dynamic axes are the program's own. The exporter is written for
 opset 18 and changes the opset afterwards, not always with success and without saying so: every file is read back.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.torch import values as torch_values
-from navigator.records import Format, Host, Json
+from navigator.records import Configuration, Format, Host, Json, ModelConfig, StepOptions
 from navigator.runners.torch_export import load_program, quiet
 
 SOURCE = Format.TORCH_EXPORT
@@ -22,7 +23,8 @@ DISTRIBUTIONS = ("torch", "onnxscript", "onnx", "onnxruntime")
 PRELOAD = ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx", "onnx.inliner", "onnxruntime")
 NEEDS_SAMPLES = True  # for the names: the signature comes with the samples
 NEEDS_GPU = False
-IN_CONTAINER = False
+CONTAINER = Container.ON_REQUEST
+PREPARED_BY = ()
 
 _NATIVE_OPSET = 18
 
@@ -33,20 +35,34 @@ _MEMORY_FACTOR = 4.3
 _EXTERNAL_MEMORY_FACTOR = 1.3
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options(StepOptions):
+    """`opset` is that of the file to write."""
+
+    opset: int = _NATIVE_OPSET
+
+
+def variant(model: ModelConfig, configuration: Configuration) -> Variant:
+    """Return the export at the configuration's opset, or at the default one."""
+    del model
+    opset = configuration.onnx_opset or _NATIVE_OPSET
+    return Variant(segment=f"onnx_op{opset}", options=Options(opset=opset), opset=opset)
+
+
 def unavailable(host: Host) -> Unavailable | None:
     """Return why `host` cannot run it, or None."""
     return missing(DISTRIBUTIONS, "torch", host)
 
 
-def convert(conversion: Conversion) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     """Export the program, or raise a lower opset's export; see `navigator.converters.protocol`."""
-    opset = int(conversion.options["opset"])
+    opset = conversion.options.opset
     return onnx_file.raised_or_exported(
         conversion.raise_from, conversion.destination, opset, lambda: _export(conversion, opset)
     )
 
 
-def _export(conversion: Conversion, opset: int) -> Mapping[str, Json]:
+def _export(conversion: Conversion[Options], opset: int) -> Mapping[str, Json]:
     import onnx
     import torch
 

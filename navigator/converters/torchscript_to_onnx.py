@@ -1,6 +1,6 @@
 """TorchScript to ONNX by `torch.onnx.export(dynamo=False)`, the only exporter of torch that takes a ScriptModule.
 
-Options: `opset`. Names come from the signature, dynamic axes are its -1. Arguments and outputs that ONNX does not
+Names come from the signature, dynamic axes are its -1. Arguments and outputs that ONNX does not
 have (dictionaries, lists, None) are flattened by tracing a wrapper around the module, which keeps its control flow.
 """
 
@@ -8,10 +8,11 @@ import re
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
@@ -19,7 +20,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, call, parameters
 from navigator.frameworks.torch.onnx_patches import known_ranks
-from navigator.records import Format, Host, Json, Signature, TensorSpec
+from navigator.records import Configuration, Format, Host, Json, ModelConfig, Signature, StepOptions, TensorSpec
 from navigator.runners.torchscript import load_module, quiet
 from navigator.samples import storage as arrays
 
@@ -29,13 +30,15 @@ DISTRIBUTIONS = ("torch", "onnx", "onnxruntime")
 PRELOAD = ("torch", "torch.onnx", "onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
 NEEDS_SAMPLES = True
 NEEDS_GPU = False
-IN_CONTAINER = False
+CONTAINER = Container.ON_REQUEST
+PREPARED_BY = ()
 
 # A torch object; the package's types differ between the versions we support.
 _Torch = Any
 
 # What the exporter has operators of its own for (torch 2.13); it stamps 21 to 23 on a file of opset 20's operators.
 _LOWEST_OPSET = 7
+_DEFAULT_OPSET = 14
 _HIGHEST_OPSET = 20
 
 # Peak memory by size of the file, measured at 0.5 and 2.1 GB (torch 2.13): over protobuf's limit weights are streamed.
@@ -62,14 +65,28 @@ _KNOWN_WARNINGS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options(StepOptions):
+    """`opset` is that of the file to write."""
+
+    opset: int = _DEFAULT_OPSET
+
+
+def variant(model: ModelConfig, configuration: Configuration) -> Variant:
+    """Return the export at the configuration's opset, or at the default one."""
+    del model
+    opset = configuration.onnx_opset or _DEFAULT_OPSET
+    return Variant(segment=f"onnx_op{opset}", options=Options(opset=opset), opset=opset)
+
+
 def unavailable(host: Host) -> Unavailable | None:
     """Return why `host` cannot run it, or None."""
     return missing(DISTRIBUTIONS, "torch", host)
 
 
-def convert(conversion: Conversion) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     """Export the module, or raise a lower opset's export; see `navigator.converters.protocol`."""
-    opset = int(conversion.options["opset"])
+    opset = conversion.options.opset
     if opset < _LOWEST_OPSET:
         raise StepError(
             f"the TorchScript exporter cannot write opset {opset}: it starts at {_LOWEST_OPSET}",
@@ -80,7 +97,7 @@ def convert(conversion: Conversion) -> Mapping[str, Json]:
     )
 
 
-def _exported(conversion: Conversion, opset: int) -> Mapping[str, Json]:
+def _exported(conversion: Conversion[Options], opset: int) -> Mapping[str, Json]:
     """Export at `opset`, or at the highest that the exporter knows, and raise that."""
     destination = conversion.destination
     if opset <= _HIGHEST_OPSET:
@@ -93,7 +110,7 @@ def _exported(conversion: Conversion, opset: int) -> Mapping[str, Json]:
         return onnx_file.properties(destination, f"{_exporter()}, {onnx_file.raised_from(lower)}")
 
 
-def _export(conversion: Conversion, destination: Path, opset: int) -> None:
+def _export(conversion: Conversion[Options], destination: Path, opset: int) -> None:
     """Export to `destination`, checked and read back."""
     assert conversion.signature is not None
     assert conversion.samples is not None

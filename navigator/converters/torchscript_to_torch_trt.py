@@ -1,7 +1,6 @@
 """TorchScript to a TorchScript module with TensorRT engines in it, by `torch_tensorrt.ts.compile`.
 
-Options: `precision`, `precision_mode` (None in fp32), `tf32`, `sparse_weights`, `max_workspace_size` in bytes,
-`explicit_precision`. What the installed Torch-TensorRT cannot do with them is refused, never left out:
+What the installed Torch-TensorRT cannot do with the options is refused, never left out:
 
 | Torch-TensorRT | fp16 | int8 |
 |---|---|---|
@@ -13,20 +12,36 @@ Read in the wheels 2.6 to 2.14 and in what their libraries say; not yet run on h
 """
 
 import importlib
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import (
+    Container,
+    Conversion,
+    Variant,
+    engine_segment,
+    falls_back_to_tf32,
+)
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.declaration import shapes
-from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory, together
+from navigator.frameworks.gpu import no_gpu, together
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import bind, describe, parameters
-from navigator.records import Format, Host, Json, Precision, PrecisionMode, ShapeProfile, Signature
+from navigator.frameworks.torch.tensorrt_messages import refusal
+from navigator.records import (
+    Configuration,
+    EngineOptions,
+    Format,
+    Host,
+    Json,
+    ModelConfig,
+    Precision,
+    PrecisionMode,
+    ShapeProfile,
+    Signature,
+)
 from navigator.runners import torch_trt
 from navigator.runners.torchscript import load_module, quiet
 from navigator.samples import storage as arrays
@@ -37,7 +52,8 @@ DISTRIBUTIONS = ("torch", "torch-tensorrt", "tensorrt")
 PRELOAD = torch_trt.PRELOAD
 NEEDS_SAMPLES = True
 NEEDS_GPU = True
-IN_CONTAINER = False
+CONTAINER = Container.ON_REQUEST
+PREPARED_BY = ()
 
 # Objects of torch and Torch-TensorRT; their types differ between the versions we support.
 _Torch = Any
@@ -53,10 +69,13 @@ _HIERARCHY = {
     Precision.FP16: ("float16", "float32"),
     Precision.INT8: ("int8", "float16", "float32"),
 }
-_KNOWN_WARNINGS = (
-    r"The torchscript frontend for Torch-TensorRT has been deprecated",
-    r"Int8 PTQ Calibrator has been deprecated",
-)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options(EngineOptions):
+    """`explicit_precision` is whether the user says that the model has Q/DQ pairs."""
+
+    explicit_precision: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +86,20 @@ class Traits:
     quantized: bool
 
 
+def variant(model: ModelConfig, configuration: Configuration) -> Variant:
+    """Return the step of the configuration's precision and mode."""
+    precision = configuration.precision or Precision.FP32
+    options = Options(
+        precision=precision,
+        precision_mode=None if precision is Precision.FP32 else configuration.precision_mode,
+        max_workspace_size=model.tensorrt_max_workspace_size,
+        tf32=falls_back_to_tf32(configuration),
+        sparse_weights=model.tensorrt_sparse_weights,
+        explicit_precision=model.tensorrt_explicit_precision,
+    )
+    return Variant(segment=engine_segment(configuration), options=options, precision=precision)
+
+
 def unavailable(host: Host) -> Unavailable | None:
     """Return why `host` cannot run it, or None."""
     cpu = torch_trt.cpu_build(host)
@@ -74,7 +107,7 @@ def unavailable(host: Host) -> Unavailable | None:
     return together(missing(DISTRIBUTIONS, "torch-trt", host), built, no_gpu(host))
 
 
-def convert(conversion: Conversion) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     """Compile the module for this machine's GPU.
 
     Returns:
@@ -145,7 +178,7 @@ def input_settings(names: Iterable[str], signature: Signature, profile: ShapePro
     return settings
 
 
-def compile_settings(options: Mapping[str, Json], front_end: torch_trt.FrontEnd, traits: Traits) -> dict[str, Json]:
+def compile_settings(options: Options, front_end: torch_trt.FrontEnd, traits: Traits) -> dict[str, Json]:
     """Return the keyword arguments of `torch_tensorrt.ts.compile` but for the inputs; precisions are dtype names.
 
     In a hierarchy a layer may fall back to the higher precisions, in the end to TF32; alone, a precision has TensorRT's
@@ -154,29 +187,29 @@ def compile_settings(options: Mapping[str, Json], front_end: torch_trt.FrontEnd,
     Raises:
         StepError: this Torch-TensorRT cannot do what the options say with such a model.
     """
-    precision, mode = Precision(options["precision"]), options.get("precision_mode")
+    precision = options.precision
     _refuse_precision(precision, front_end, traits)
     explicit = front_end.typed or (precision is Precision.INT8 and traits.quantized)
-    if options.get("explicit_precision") and not explicit:
+    if options.explicit_precision and not explicit:
         raise StepError(
             f"Torch-TensorRT {front_end.version} has no explicit precision but in a model with Q/DQ pairs and int8",
             "set tensorrt_explicit_precision: false, or pip install 'torch-tensorrt>=2.13', where all is explicit",
         )
-    hierarchy = mode == PrecisionMode.HIERARCHY
+    hierarchy = options.precision_mode is PrecisionMode.HIERARCHY
     enabled = _HIERARCHY[precision] if hierarchy else _HIERARCHY[precision][:1]
     return {
         "enabled_precisions": enabled,
-        "disable_tf32": not options.get("tf32", hierarchy),
-        "sparse_weights": bool(options.get("sparse_weights", False)),
-        "workspace_size": int(options["max_workspace_size"]),
+        "disable_tf32": not options.tf32,
+        "sparse_weights": options.sparse_weights,
+        "workspace_size": options.max_workspace_size,
         # TensorRT's TorchScript converters know no int64 and float64; what is lost by that the verdict shows.
         "truncate_long_and_double": True,
     }
 
 
-def calibrates(options: Mapping[str, Json], traits: Traits) -> bool:
+def calibrates(options: Options, traits: Traits) -> bool:
     """Tell whether int8 has to be calibrated, since the model says nothing of its ranges."""
-    return Precision(options["precision"]) is Precision.INT8 and not traits.quantized
+    return options.precision is Precision.INT8 and not traits.quantized
 
 
 def _refuse_precision(precision: Precision, front_end: torch_trt.FrontEnd, traits: Traits) -> None:
@@ -212,7 +245,7 @@ def _traits(module: _Torch, signature: Signature) -> Traits:
     return Traits(floats=floats, quantized=any(graph.findAllNodes(kind) for kind in _FAKE_QUANTIZE))
 
 
-def _calibrator(conversion: Conversion, names: Sequence[str]) -> _Torch:
+def _calibrator(conversion: Conversion[Options], names: Sequence[str]) -> _Torch:
     """Return a calibrator over the samples that have the opt shapes: TensorRT calibrates with no other.
 
     Raises:
@@ -235,7 +268,7 @@ def _calibrator(conversion: Conversion, names: Sequence[str]) -> _Torch:
     # reads it (Torch-TensorRT 2.8 keeps addresses only).
     batches = [[torch_values.to_tensor(sample[name]).to(device) for name in names] for sample in fitting]
     loader = torch.utils.data.DataLoader(batches, batch_size=1, collate_fn=_single)
-    with _quiet():
+    with torch_trt.quiet_front_end():
         return importlib.import_module("torch_tensorrt.ts.ptq").DataLoaderCalibrator(loader, device=device)
 
 
@@ -255,39 +288,7 @@ def _compiled(
         "enabled_precisions": {getattr(torch, name) for name in settings["enabled_precisions"]},
     }
     try:
-        with _quiet(), torch.no_grad():
+        with torch_trt.quiet_front_end(), torch.no_grad():
             return library.ts.compile(module, **given)
     except Exception as error:
-        raise _refusal(error, str(library.__version__)) from error
-
-
-def _refusal(error: Exception, version: str) -> StepError:
-    """Return the compiler's error as a sentence."""
-    if is_out_of_gpu_memory(error):
-        return out_of_gpu_memory("compiling the module with Torch-TensorRT")
-    if "Cannot specify Int64 input" in str(error):
-        return StepError(
-            f"Torch-TensorRT {version} made one engine of the whole model, and its engines take no int64 input",
-            "declare these inputs as int32, if the model takes that: a TorchScript file leaves it open",
-        )
-    return StepError(
-        f"Torch-TensorRT {version} cannot compile the model: {said(error)}",
-        "the log has TensorRT's own words; another way to an engine is target_formats: [trt]",
-    )
-
-
-def said(error: BaseException) -> str:
-    """Return the line of a Torch-TensorRT error that says what is wrong: a failed check puts it on the second."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].endswith("to be true but got false"):
-        return lines[1][:400]
-    return torch_values.reason(error)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what Torch-TensorRT (2.6 to 2.14) says at every use of its TorchScript front end."""
-    with quiet():
-        for message in _KNOWN_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
-        yield
+        raise refusal(error, str(library.__version__)) from error

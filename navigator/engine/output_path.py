@@ -4,9 +4,8 @@ import shutil
 from pathlib import Path
 
 from navigator.cache.digests import digest, external_data, files_of
-from navigator.engine.steps import is_conversion
-from navigator.engine.workspace import ARTIFACT_NAMES
 from navigator.records import CellResult, ModelPlan, State
+from navigator.runners import RUNNERS
 
 
 def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, bool]:
@@ -53,12 +52,12 @@ def first_converted(plan: ModelPlan, results: tuple[CellResult, ...]) -> CellRes
     Where the suffix of `output_path` is that of a format, only such a cell: a file called `.plan` is no ONNX model.
     """
     target = plan.config.output_path
-    suffixes = {Path(name).suffix for name in ARTIFACT_NAMES.values()}
+    suffixes = {Path(runner.ARTIFACT_NAME).suffix for runner in RUNNERS.values()}
     wanted = target.suffix if target is not None and target.suffix in suffixes else None
     conversions = {
         step.label
         for step in plan.steps
-        if is_conversion(step) and wanted in (None, Path(ARTIFACT_NAMES[step.target_format]).suffix)
+        if not step.is_copy and wanted in (None, Path(RUNNERS[step.target_format].ARTIFACT_NAME).suffix)
     }
     return next(
         (

@@ -11,11 +11,13 @@ from navigator.records import (
     Cell,
     CellResult,
     Comparison,
+    EngineOptions,
     Json,
     ModelConfig,
     ModelPlan,
     State,
     Status,
+    Step,
     Tolerances,
 )
 from navigator.verify.sentences import sentence
@@ -147,7 +149,7 @@ def _conversion_config(plan: ModelPlan, cell: Cell) -> dict[str, Json]:
             "explicit_precision": model.tensorrt_explicit_precision,
             "sparse_weights": model.tensorrt_sparse_weights,
             "max_workspace_size": model.tensorrt_max_workspace_size,
-            "tf32": bool(step.options.get("tf32")) if step is not None else None,
+            "tf32": _tf32(step),
             "container_image": step.image if step is not None else None,
         }
     return {
@@ -155,6 +157,12 @@ def _conversion_config(plan: ModelPlan, cell: Cell) -> dict[str, Json]:
         "onnx_opset": configuration.onnx_opset,
         "tensorrt_config": tensorrt,
     }
+
+
+def _tf32(step: Step | None) -> bool | None:
+    if step is None:
+        return None
+    return isinstance(step.options, EngineOptions) and step.options.tf32
 
 
 def _word(state: State) -> str:

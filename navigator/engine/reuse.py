@@ -8,7 +8,6 @@ import platform
 import secrets
 from dataclasses import dataclass, replace
 from functools import cache as once
-from pathlib import Path
 
 from navigator import __version__
 from navigator.cache.digests import combined, digest, identity, model_digest
@@ -92,7 +91,7 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
                 "step": to_data([step.converter, step.options, step.raise_from]),
                 "samples": samples if converter.NEEDS_SAMPLES else None,
                 "gpus": to_data(plan.gpus) if converter.NEEDS_GPU else None,
-                "files": [digest(Path(path)) for path in step.options.get("plugins", ())],
+                "files": [digest(path) for path in step.options.files],
                 "image": _image(step.image),
             }
         )

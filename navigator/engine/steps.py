@@ -32,6 +32,8 @@ from navigator.records import (
     from_data,
     to_data,
 )
+from navigator.runners import RUNNERS
+from navigator.runners.protocol import read_by
 from navigator.samples import storage as arrays
 from navigator.samples.shapes import profile_of
 from navigator.verify import polygraphy_json as dumps
@@ -160,7 +162,7 @@ def run_convert(
         *(model_files(source) if step.parent is None else (source.parent,)),
         *((reference.samples,) if reference else ()),
         *((raise_from.parent,) if raise_from else ()),
-        *(Path(path) for path in step.options.get("plugins", ())),
+        *step.options.files,
         *((timing,) if timing else ()),
     )
     writes = (made.parent, *((timing,) if timing else ()))
@@ -209,12 +211,11 @@ def run_verify(
         "declared": to_data(reference.signature),
         "signature_name": model.signature_name,
         "device": device,
-        "options": step.options,
+        "options": to_data(read_by(RUNNERS[step.target_format], step.options)),
         "samples": str(reference.samples),
         "outputs": str(outputs),
     }
-    plugins = tuple(Path(path) for path in step.options.get("plugins", ()))
-    reads = (artifact.path.parent, reference.samples, *plugins)
+    reads = (artifact.path.parent, reference.samples, *step.options.files)
     unit = "verify" if device is Device.CPU else f"verify-{device}"
     # TF32 is an engine's own matter. A traced TorchScript module has it written into its convolutions: only the
     # libraries' own switch goes before that.
@@ -385,8 +386,3 @@ def _unstable(outputs: tuple[str, ...]) -> str:
         f"the source model itself gives different values for {', '.join(outputs)} when the same sample is run twice"
         " (dropout or sampling left active?): save it in inference mode"
     )
-
-
-def is_conversion(step: Step) -> bool:
-    """Tell whether a step changes anything: handing the source on in its own format does not."""
-    return step.source_format is not step.target_format or bool(step.options)

@@ -16,18 +16,7 @@ from typing import Self
 
 from navigator.errors import ConfigurationError
 from navigator.records import Format
-
-# The file names of Triton's model repository, so that an artifact can be moved there as it is.
-ARTIFACT_NAMES = {
-    Format.ONNX: "model.onnx",
-    Format.TF_SAVEDMODEL: "model.savedmodel",
-    Format.TF_TRT: "model.savedmodel",
-    Format.TORCHSCRIPT: "model.pt",
-    Format.TORCH_TRT: "model.pt",
-    Format.TORCH_EXPORT: "model.pt2",
-    Format.TRT: "model.plan",
-    Format.TRT_RTX: "model.plan",
-}
+from navigator.runners import RUNNERS
 
 _OURS = (
     "converted",
@@ -89,7 +78,7 @@ class Workspace:
 
     def artifact(self, model: str, label: str, target: Format) -> Path:
         """Return the path of a finished artifact."""
-        return self.path / "converted" / model / _flat(label) / ARTIFACT_NAMES[target]
+        return self.path / "converted" / model / _flat(label) / RUNNERS[target].ARTIFACT_NAME
 
     def log(self, model: str, label: str, what: str) -> Path:
         """Return the path of a worker's log; its directory exists."""

@@ -7,27 +7,48 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from navigator.converters import CONVERTERS
-from navigator.converters.protocol import Converter
+from navigator.converters.protocol import Container, Converter
 from navigator.errors import ConfigurationError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.gpu import no_gpu
 from navigator.plan.matrix import formats_of
-from navigator.records import Device, Format, Gpu, Host, LaunchMode, ModelConfig, Step
+from navigator.records import Cell, Device, Format, Gpu, Host, LaunchMode, ModelConfig, ModelPlan, State, Step
 from navigator.runners import RUNNERS
-
-# Formats that are made for a GPU; as a source, none of them can be the reference.
-GPU_FORMATS = (Format.TRT, Format.TRT_RTX, Format.TORCH_TRT, Format.TF_TRT)
-
-# Which extra of this project installs what a source format needs.
-_EXTRAS = {
-    Format.TF_SAVEDMODEL: "tensorflow",
-    Format.TORCHSCRIPT: "torch",
-    Format.TORCH_EXPORT: "torch",
-    Format.ONNX: "onnx",
-}
+from navigator.runners.protocol import read_by
 
 
-def gpus_of(model: ModelConfig, host: Host) -> tuple[Gpu, ...]:
+def place(tree: ModelPlan, host: Host) -> ModelPlan:
+    """Return `tree` with the state of the cells that cannot run on `host`, the other cells' steps with their place.
+
+    Raises:
+        ConfigurationError: the option `gpus` names one that is not there.
+    """
+    model = tree.config
+    host = replace(host, gpus=_gpus(model, host))
+    steps = {step.label: step for step in tree.steps}
+    cells = tuple(_decided(tree, cell, [steps[label] for label in cell.steps], host) for cell in tree.cells)
+    needed = dict.fromkeys(label for cell in cells if cell.state is None for label in cell.steps)
+    placed = tuple(_placed(tree, steps[label], host) for label in needed)
+    return replace(
+        tree,
+        steps=placed,
+        cells=cells,
+        gpus=host.gpus,
+        notes=_idle_gpu(placed, host),
+        image=_image(model, tree.source_format) if _in_container(model, None) else None,
+    )
+
+
+def needs_docker(model: ModelConfig) -> bool:
+    """Tell whether any conversion of `model` lives in a container, so that a plan asks for the Docker daemon."""
+    return _in_container(model, None) or any(
+        _in_container(model, converter)
+        for converter in CONVERTERS.values()
+        if converter.SOURCE is model.model_format and converter.TARGET in formats_of(model)
+    )
+
+
+def _gpus(model: ModelConfig, host: Host) -> tuple[Gpu, ...]:
     """Return the GPUs of `host` that the option `gpus` selects: indices, UUIDs, or all.
 
     Raises:
@@ -46,82 +67,93 @@ def gpus_of(model: ModelConfig, host: Host) -> tuple[Gpu, ...]:
     return tuple(dict.fromkeys(known[name] for name in model.gpus))
 
 
-def needs_docker(model: ModelConfig) -> bool:
-    """Tell whether any conversion of `model` lives in a container, so that a plan asks for the Docker daemon."""
-    return in_container(model, None) or any(
-        in_container(model, converter)
-        for converter in CONVERTERS.values()
-        if converter.SOURCE is model.model_format and converter.TARGET in formats_of(model)
-    )
+def _in_container(model: ModelConfig, converter: Converter | None) -> bool:
+    """Tell whether a converter (None: the source model) runs in the framework's container."""
+    if model.launch_mode is LaunchMode.AUTO:
+        return converter is not None and converter.CONTAINER is Container.UNLESS_LOCAL
+    in_docker = model.launch_mode is LaunchMode.DOCKER
+    return in_docker and (converter is None or converter.CONTAINER is not Container.NEVER)
 
 
-def framework_image(model: ModelConfig, source: Format) -> str:
+def _image(model: ModelConfig, source: Format) -> str | None:
     """Return the image of the framework that `source` comes from: the user's, or NVIDIA's of `container_version`."""
     if model.framework_docker_image is not None:
         return model.framework_docker_image
-    name, suffix = ("tensorflow", "tf2-py3") if source is Format.TF_SAVEDMODEL else ("pytorch", "py3")
-    return f"nvcr.io/nvidia/{name}:{model.container_version}-{suffix}"
+    needs = RUNNERS[source].AS_SOURCE
+    return needs.image.format(version=model.container_version) if needs is not None else None
 
 
-def in_container(model: ModelConfig, converter: Converter | None) -> bool:
-    """Tell whether a converter (None: the source model) runs in the framework's container.
+def _decided(tree: ModelPlan, cell: Cell, steps: Sequence[Step], host: Host) -> Cell:
+    """Return `cell`, with a state if it cannot run on `host`."""
+    if cell.state is not None:
+        return cell
+    target = cell.configuration.target_format
+    if Device.CPU not in RUNNERS[target].DEVICES and _is_for_cpus_only(tree.config):
+        return replace(
+            cell,
+            state=State.NOT_APPLICABLE,
+            reason=f"{target} needs a GPU, and engine_count_per_device names only the CPU",
+            remedy="add gpu to engine_count_per_device, or leave it out",
+        )
+    lacking = _unavailable(tree, [CONVERTERS[step.converter] for step in steps], host)
+    if lacking is None:
+        return cell
+    return replace(cell, state=State.UNAVAILABLE, reason=lacking.reason, remedy=lacking.remedy)
 
-    `launch_mode: docker` runs everything there but TensorRT for RTX, which no framework's container has; `auto` only
-    what this environment cannot have.
-    """
-    if model.launch_mode is LaunchMode.AUTO:
-        return converter is not None and converter.IN_CONTAINER
-    return model.launch_mode is LaunchMode.DOCKER and (converter is None or converter.TARGET is not Format.TRT_RTX)
+
+def _is_for_cpus_only(model: ModelConfig) -> bool:
+    return bool(model.engine_count_per_device) and "gpu" not in model.engine_count_per_device
 
 
-def placed(model: ModelConfig, source: Format, step: Step, host: Host) -> Step:
+def _unavailable(tree: ModelPlan, converters: Sequence[Converter], host: Host) -> Unavailable | None:
+    """Return the first reason why `host` cannot run the source model or one of the converters."""
+    model, source = tree.config, tree.source_format
+    needs = RUNNERS[source].AS_SOURCE
+    if needs is None:
+        return Unavailable(
+            reason=f"nothing here can run a {source} model as the reference",
+            remedy="give the model that it was built from",
+        )
+    reasons: list[Unavailable | None] = []
+    if _in_container(model, None):
+        reasons.append(_no_docker(host))
+    else:
+        reasons.append(missing(RUNNERS[source].DISTRIBUTIONS, needs.extra, host))
+    for converter in converters:
+        if _in_container(model, converter):
+            reasons += [no_gpu(host) if converter.NEEDS_GPU else None, _no_docker(host)]
+            continue
+        reasons.append(converter.unavailable(host))
+        reasons.append(missing(RUNNERS[converter.TARGET].DISTRIBUTIONS, needs.extra, host))
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _placed(tree: ModelPlan, step: Step, host: Host) -> Step:
     """Return `step` with where it runs and what its artifact is verified on."""
-    image = framework_image(model, source) if in_container(model, CONVERTERS[step.converter]) else None
-    runner = RUNNERS[step.target_format]
-    reasons = {device: runner.unrunnable(device, host, step.options) for device in runner.DEVICES}
-    if image is not None:
-        # What the container's packages can run on is known there; the GPU is this machine's.
-        reasons = {device: "no GPU here" if device is Device.CUDA and not host.gpus else "" for device in reasons}
-        if step.target_format is Format.ONNX and host.gpus:
-            # What is added to an image runs with whatever CUDA it has: ONNX Runtime's GPU build needs its own.
-            reasons[Device.CUDA] = "the container's ONNX Runtime has no CUDA provider"
-    if len(reasons) > 1 and model.engine_count_per_device and "gpu" not in model.engine_count_per_device:
+    model, runner = tree.config, RUNNERS[step.target_format]
+    image = _image(model, tree.source_format) if _in_container(model, CONVERTERS[step.converter]) else None
+    reasons = {}
+    for device in runner.DEVICES:
+        if image is None:
+            reasons[device] = runner.unrunnable(device, host, read_by(runner, step.options))
+        else:
+            # What the container's packages can run on is known there; the GPU is this machine's.
+            lacking = "no GPU here" if device is Device.CUDA and not host.gpus else ""
+            reasons[device] = lacking or runner.CONTAINER_LIMITS.get(device, "")
+    if len(reasons) > 1 and _is_for_cpus_only(model):
         reasons[Device.CUDA] = "engine_count_per_device names only the CPU"
     devices = tuple(device for device, reason in reasons.items() if not reason)
     unrunnable = next((reason for reason in reasons.values() if reason), "")
     return replace(step, image=image, devices=devices, unrunnable=unrunnable)
 
 
-def idle_gpu(steps: tuple[Step, ...], host: Host) -> tuple[str, ...]:
+def _idle_gpu(steps: Sequence[Step], host: Host) -> tuple[str, ...]:
     """Say of which formats artifacts could be verified on the GPU that is here, and why they are not."""
     found: dict[str, None] = {}
     for step in steps:
         if host.gpus and Device.CUDA not in step.devices and step.devices and step.unrunnable:
             found[f"{step.target_format} is verified on the CPU only: {step.unrunnable}"] = None
     return tuple(found)
-
-
-def unavailable(model: ModelConfig, source: Format, converters: Sequence[Converter], host: Host) -> Unavailable | None:
-    """Return the first reason why `host` cannot run the source model or one of the converters."""
-    extra = _EXTRAS.get(source, "onnx")
-    if source not in RUNNERS or source in GPU_FORMATS:
-        return Unavailable(
-            reason=f"nothing here can run a {source} model as the reference",
-            remedy="give the model that it was built from",
-        )
-    reasons: list[Unavailable | None] = []
-    if in_container(model, None):
-        reasons.append(_no_docker(host))
-    else:
-        reasons.append(missing(RUNNERS[source].DISTRIBUTIONS, extra, host))
-    for converter in converters:
-        if in_container(model, converter):
-            reasons += [no_gpu(host) if converter.NEEDS_GPU else None, _no_docker(host)]
-            continue
-        reasons.append(converter.unavailable(host))
-        if converter.TARGET in RUNNERS:
-            reasons.append(missing(RUNNERS[converter.TARGET].DISTRIBUTIONS, extra, host))
-    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _no_docker(host: Host) -> Unavailable | None:

@@ -19,6 +19,7 @@ from navigator.records.model import (
     Signature,
     TensorSpec,
 )
+from navigator.records.options import EngineOptions, StepOptions
 from navigator.records.plan import Cell, Configuration, ModelPlan, Plan, State, Step
 from navigator.records.results import (
     CellResult,
@@ -40,6 +41,7 @@ __all__ = [
     "Comparison",
     "Configuration",
     "Device",
+    "EngineOptions",
     "Format",
     "Gpu",
     "Host",
@@ -61,6 +63,7 @@ __all__ = [
     "State",
     "Status",
     "Step",
+    "StepOptions",
     "TensorSpec",
     "Tolerances",
     "Verdict",

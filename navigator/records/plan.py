@@ -1,12 +1,11 @@
 """What a run will do: steps, the conversions that they make, and the state each may be in."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from navigator.records.codec import Json
 from navigator.records.machine import Gpu
 from navigator.records.model import Device, Format, ModelConfig, Precision, PrecisionMode
+from navigator.records.options import StepOptions
 
 
 class State(StrEnum):
@@ -39,10 +38,12 @@ class Step:
     """One converter with one frozen set of options; it makes one artifact.
 
     `label` is unique within the model and also the artifact's directory. `parent` is the label of the step whose
-    artifact is the input, or None for the source model. `raise_from` names the same export's steps at lower opsets:
-    where one of them passed, its file's opset is raised, which is cheaper than exporting again. `precision` is what
-    the artifact computes in. `devices` are what it is verified on, one after the other; `unrunnable` says why on no
-    other, or on none. `image` is the framework's container image that it runs in, None for this interpreter.
+    artifact is the input, or None for the source model. `options` is the converter's own record. `opset` is that of the
+    ONNX file it writes, if it says so; `raise_from` names the same export's steps at lower opsets: where one of them
+    passed, its file's opset is raised, which is cheaper than exporting again. `is_copy` hands the source model on as
+    it is. `precision` is what the artifact computes in. `devices` are what it is verified on, one after the other;
+    `unrunnable` says why on no other, or on none. `image` is the framework's container image that it runs in, None for
+    this interpreter.
     """
 
     label: str
@@ -50,7 +51,9 @@ class Step:
     source_format: Format
     target_format: Format
     parent: str | None = None
-    options: Mapping[str, Json] = field(default_factory=dict)
+    options: StepOptions = field(default_factory=StepOptions)
+    opset: int | None = None
+    is_copy: bool = False
     raise_from: tuple[str, ...] = ()
     precision: Precision = Precision.FP32
     devices: tuple[Device, ...] = (Device.CPU,)

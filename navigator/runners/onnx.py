@@ -19,11 +19,19 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.frameworks.onnx.weights import Proto
-from navigator.records import Device, Host, Json, Signature, TensorSpec
+from navigator.records import Device, Host, Json, Precision, Signature, StepOptions, TensorSpec
+from navigator.runners.protocol import ONNX, Axis
 
 DISTRIBUTIONS = ("onnx", "onnxruntime")
 PRELOAD = ("onnx", "onnxruntime")
 DEVICES = (Device.CPU, Device.CUDA)
+ARTIFACT_NAME = "model.onnx"
+AXES: frozenset[Axis] = frozenset({Axis.OPSET})
+AS_SOURCE = ONNX
+CONTAINER_LIMITS = {
+    # What is added to an image runs with whatever CUDA it has: ONNX Runtime's GPU build needs its own.
+    Device.CUDA: "the container's ONNX Runtime has no CUDA provider"
+}
 
 # What ONNX Runtime 1.31 says where its CUDA provider cannot allocate.
 _OUT_OF_MEMORY = re.compile(
@@ -41,6 +49,13 @@ _DTYPES = {
     "tensor(bool)": "bool",
     **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options(StepOptions):
+    """`precision` is what a file was made to compute in; None if it is the source model's."""
+
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +90,7 @@ class OnnxModel:
         return dict(zip(outputs, values, strict=True))
 
 
-def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+def unrunnable(device: Device, host: Host, options: Options) -> str:
     """Return why `host` cannot run ONNX files on `device`, or ""."""
     del options
     if device is Device.CPU:
@@ -91,7 +106,7 @@ def load(
     declared: Signature,
     signature_name: str | None = None,
     device: Device = Device.CPU,
-    options: Mapping[str, Json] | None = None,
+    options: Options | None = None,
 ) -> OnnxModel:
     """Load the ONNX file at `path`; see `navigator.runners.protocol.Runner.load`.
 
@@ -100,7 +115,7 @@ def load(
     del signature_name  # only SavedModels have several
     model = onnx_file.load(path)
     _refuse_text(model)
-    session = _session(path, model, device, typed="precision" in (options or {}))
+    session = _session(path, model, device, typed=options is not None and options.precision is not None)
     # The session says [] for a scalar and for an unknown rank; only the file tells them apart.
     unranked = {
         value.name

@@ -12,11 +12,17 @@ import numpy as np
 from navigator.errors import StepError
 from navigator.frameworks.declaration import difference, written
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, listed, open_signature, reason
-from navigator.records import Device, Host, Json, Signature, TensorSpec
+from navigator.records import Device, Host, Json, Signature, StepOptions, TensorSpec
+from navigator.runners.protocol import TENSORFLOW, Axis
 
 DISTRIBUTIONS = ("tensorflow",)
 PRELOAD = ("tensorflow",)
 DEVICES = (Device.CPU,)
+ARTIFACT_NAME = "model.savedmodel"
+AXES: frozenset[Axis] = frozenset()
+AS_SOURCE = TENSORFLOW
+CONTAINER_LIMITS: Mapping[Device, str] = {}
+Options = StepOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class _LoadedSavedModel:
         return {spec.name: np.asarray(results[spec.name].numpy()) for spec in self.signature.outputs}
 
 
-def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+def unrunnable(device: Device, host: Host, options: StepOptions) -> str:
     """Return "": what can be loaded runs on every CPU."""
     del device, host, options
     return ""
@@ -67,7 +73,7 @@ def load(
     declared: Signature,
     signature_name: str | None = None,
     device: Device = Device.CPU,
-    options: Mapping[str, Json] | None = None,
+    options: StepOptions | None = None,
 ) -> _LoadedSavedModel:
     """Load one signature of a SavedModel, see `navigator.runners.protocol.Runner`.
 

@@ -14,13 +14,18 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
-from navigator.records import Device, Host, Json, Precision, Signature
+from navigator.records import Device, EngineOptions, Host, Json, Precision, Signature
 from navigator.runners import tf_savedmodel
-from navigator.runners.protocol import LoadedModel
+from navigator.runners.protocol import Axis, LoadedModel, Source
 
 DISTRIBUTIONS = ("tensorflow",)
 PRELOAD = ("tensorflow",)
 DEVICES = (Device.CUDA,)
+ARTIFACT_NAME = "model.savedmodel"
+AXES: frozenset[Axis] = frozenset({Axis.PRECISION})
+AS_SOURCE: Source | None = None
+CONTAINER_LIMITS: Mapping[Device, str] = {}
+Options = EngineOptions
 
 # The last TensorFlow with TF-TRT.
 _LAST = (2, 17)
@@ -59,7 +64,7 @@ class _LoadedTfTrt:
             raise
 
 
-def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+def unrunnable(device: Device, host: Host, options: EngineOptions) -> str:
     """Return why `host` cannot run such a model, or ""."""
     del device, options
     found = no_gpu(host)
@@ -72,12 +77,12 @@ def load(
     declared: Signature,
     signature_name: str | None = None,
     device: Device = Device.CUDA,
-    options: Mapping[str, Json] | None = None,
+    options: EngineOptions | None = None,
 ) -> _LoadedTfTrt:
     """Load one signature onto the GPU, see `navigator.runners.protocol.Runner`."""
     del device
     require_tf_trt()
-    use_gpu(Precision((options or {}).get("precision", Precision.FP32)))
+    use_gpu((options or Options()).precision)
     return _LoadedTfTrt(model=tf_savedmodel.load(path, declared=declared, signature_name=signature_name))
 
 

@@ -16,12 +16,18 @@ import numpy as np
 from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
 from navigator.frameworks.torch import values as torch_values
-from navigator.records import Device, Host, Json, Signature, TensorSpec
+from navigator.records import Device, Host, Json, Signature, StepOptions, TensorSpec
+from navigator.runners.protocol import TORCH, Axis
 
 DISTRIBUTIONS = ("torch",)
 # Loading a program imports the last two, which takes longer than most programs.
 PRELOAD = ("torch", "torch.export", "torch._dynamo", "torch._functorch.aot_autograd")
 DEVICES = (Device.CPU,)
+ARTIFACT_NAME = "model.pt2"
+AXES: frozenset[Axis] = frozenset()
+AS_SOURCE = TORCH
+CONTAINER_LIMITS: Mapping[Device, str] = {}
+Options = StepOptions
 
 # A torch object; the package's types differ between the versions we support.
 _Torch = Any
@@ -85,7 +91,7 @@ class TorchExportModel:
         return ""
 
 
-def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+def unrunnable(device: Device, host: Host, options: StepOptions) -> str:
     """Return "": what can be loaded runs on every CPU."""
     del device, host, options
     return ""
@@ -97,7 +103,7 @@ def load(
     declared: Signature,
     signature_name: str | None = None,
     device: Device = Device.CPU,
-    options: Mapping[str, Json] | None = None,
+    options: StepOptions | None = None,
 ) -> TorchExportModel:
     """Load the program at `path`; see `navigator.runners.protocol.Runner.load`.
 

@@ -7,7 +7,9 @@ conversion imports Torch-TensorRT through here, and learns here what the install
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,27 @@ from navigator.frameworks.availability import how_to_install
 from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, describe, parameters
-from navigator.records import Device, Host, Json, Signature
+from navigator.records import Device, Host, Json, Signature, StepOptions
+from navigator.runners.protocol import ENGINE_AXES, Axis, Source
 from navigator.runners.torchscript import TorchScriptModel, load_module, quiet
 
 DISTRIBUTIONS = ("torch", "torch-tensorrt")
 # Not torch_tensorrt: to import it is to ask CUDA for the current device, which a process that forks must not.
 PRELOAD = ("torch",)
 DEVICES = (Device.CUDA,)
+ARTIFACT_NAME = "model.pt"
+AXES: frozenset[Axis] = ENGINE_AXES
+AS_SOURCE: Source | None = None
+CONTAINER_LIMITS: Mapping[Device, str] = {}
+Options = StepOptions
 
 # The device of the module, of its inputs and of what the conversion compiles. Tests on a machine without a GPU move it.
 DEVICE = Device.CUDA
+
+_KNOWN_WARNINGS = (
+    r"The torchscript frontend for Torch-TensorRT has been deprecated",
+    r"Int8 PTQ Calibrator has been deprecated",
+)
 
 # A module whose package ships no types that hold for every version.
 _Module = Any
@@ -84,7 +97,7 @@ class TorchTrtModel:
         return dict(zip(_named(self.names, list(outputs)), outputs.values(), strict=True))
 
 
-def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+def unrunnable(device: Device, host: Host, options: StepOptions) -> str:
     """Return why `host` cannot run such a module, or ""."""
     del device, options
     found = no_gpu(host)
@@ -97,7 +110,7 @@ def load(
     declared: Signature,
     signature_name: str | None = None,
     device: Device = Device.CUDA,
-    options: Mapping[str, Json] | None = None,
+    options: StepOptions | None = None,
 ) -> TorchTrtModel:
     """Load the module at `path` onto the GPU; see `navigator.runners.protocol.Runner.load`.
 
@@ -178,3 +191,12 @@ def _named(names: Sequence[str], own: Sequence[str]) -> list[str]:
     if set(own) == set(names) or len(own) != len(names):
         return list(own)
     return list(names)
+
+
+@contextmanager
+def quiet_front_end() -> Iterator[None]:
+    """Silence what Torch-TensorRT (2.6 to 2.14) says at every use of its TorchScript front end."""
+    with quiet():
+        for message in _KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield

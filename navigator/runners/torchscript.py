@@ -17,11 +17,17 @@ from navigator.errors import StepError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, call, describe, parameters, refuse_unfillable
-from navigator.records import Device, Host, Json, Signature, TensorSpec
+from navigator.records import Device, Host, Json, Signature, StepOptions, TensorSpec
+from navigator.runners.protocol import TORCH, Axis
 
 DISTRIBUTIONS = ("torch",)
 PRELOAD = ("torch",)
 DEVICES = (Device.CPU, Device.CUDA)
+ARTIFACT_NAME = "model.pt"
+AXES: frozenset[Axis] = frozenset()
+AS_SOURCE = TORCH
+CONTAINER_LIMITS: Mapping[Device, str] = {}
+Options = StepOptions
 
 # A torch object; the package's types differ between the versions we support.
 _Torch = Any
@@ -75,7 +81,7 @@ class TorchScriptModel:
         return {spec.name: array for spec, array in zip(declared, arrays.values(), strict=True)}
 
 
-def unrunnable(device: Device, host: Host, options: Mapping[str, Json]) -> str:
+def unrunnable(device: Device, host: Host, options: StepOptions) -> str:
     """Return why `host` cannot run TorchScript on `device`, or ""."""
     del options
     if device is Device.CPU:
@@ -91,7 +97,7 @@ def load(
     declared: Signature,
     signature_name: str | None = None,
     device: Device = Device.CPU,
-    options: Mapping[str, Json] | None = None,
+    options: StepOptions | None = None,
 ) -> TorchScriptModel:
     """Load the TorchScript file at `path`; see `navigator.runners.protocol.Runner.load`.
 

@@ -1,19 +1,38 @@
 """Runs engines of TensorRT and of TensorRT for RTX, through Polygraphy. Builds none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import shapes
-from navigator.records import Device, Format, Host, Json, Signature, TensorSpec
+from navigator.frameworks.tensorrt import library, messages
+from navigator.records import Device, EngineOptions, Format, Host, Json, Signature, StepOptions, TensorSpec
+from navigator.runners.protocol import ENGINE_AXES, Axis, Source
 
 # What TensorRT for RTX runs on where an engine names no compute capabilities (1.7, its documentation).
 _RTX_DEFAULT = ("8.0", "8.6", "8.9")
 _RTX_FROM = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrtOptions(EngineOptions):
+    """Those of the step that builds an engine.
+
+    `plugins` are libraries that are needed to run it too; `compute_capabilities` is what TensorRT for RTX builds for,
+    () for its own choice.
+    """
+
+    plugins: tuple[Path, ...] = ()
+    compute_capabilities: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The plugin libraries."""
+        return self.plugins
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,15 +43,20 @@ class Engine:
     DISTRIBUTIONS: tuple[str, ...]
     PRELOAD: tuple[str, ...] = ()
     DEVICES: tuple[Device, ...] = (Device.CUDA,)
+    ARTIFACT_NAME: str = "model.plan"
+    AXES: frozenset[Axis] = ENGINE_AXES
+    AS_SOURCE: Source | None = None
+    CONTAINER_LIMITS: Mapping[Device, str] = field(default_factory=dict)
+    Options: ClassVar[type[StepOptions]] = TrtOptions
 
-    def unrunnable(self, device: Device, host: Host, options: Mapping[str, Json]) -> str:
+    def unrunnable(self, device: Device, host: Host, options: TrtOptions) -> str:
         """Return why `host` cannot run such an engine, or ""."""
         del device
         if not host.gpus:
             return "no GPU here"
         if self.FORMAT is Format.TRT:
             return ""
-        built_for = tuple(options.get("compute_capabilities", ()))
+        built_for = options.compute_capabilities
         if any(_runs(gpu.compute_capability, built_for) for gpu in host.gpus):
             return ""
         here = ", ".join(sorted({f"{gpu.name} ({gpu.compute_capability})" for gpu in host.gpus}))
@@ -45,26 +69,23 @@ class Engine:
         declared: Signature,
         signature_name: str | None = None,
         device: Device = Device.CUDA,
-        options: Mapping[str, Json] | None = None,
+        options: TrtOptions | None = None,
     ) -> "LoadedEngine":
         """Load the plan at `path` onto the GPU; see `navigator.runners.protocol.Runner.load`."""
         del signature_name, device, declared
-        from navigator.frameworks.tensorrt import library as tensorrt_build
-        from navigator.frameworks.tensorrt import messages as tensorrt_words
-
-        trt = tensorrt_build.load(self.FORMAT is Format.TRT_RTX)
+        trt = library.load(self.FORMAT is Format.TRT_RTX)
         from polygraphy.backend.trt import TrtRunner, engine_from_path
         from polygraphy.exception import PolygraphyException
 
-        tensorrt_build.load_plugins([Path(each) for each in (options or {}).get("plugins", ())])
-        with tensorrt_words.collected() as log:
+        library.load_plugins(options.plugins if options else ())
+        with messages.collected() as log:
             try:
                 engine = engine_from_path(str(path))
                 runner = TrtRunner(engine)
                 runner.activate()
             except PolygraphyException as error:
                 what = f"TensorRT {trt.__version__} cannot load the engine"
-                raise tensorrt_words.explained(what, log, error) from error
+                raise messages.explained(what, log, error) from error
         return LoadedEngine(runner=runner, signature=_signature(trt, engine))
 
 
@@ -87,19 +108,17 @@ class LoadedEngine:
         """
         from polygraphy.exception import PolygraphyException
 
-        from navigator.frameworks.tensorrt import messages as tensorrt_words
-
         names = [spec.name for spec in self.signature.inputs]
         absent = [name for name in names if name not in inputs]
         if absent:
             raise StepError(f"the engine needs {', '.join(absent)}, the samples have {', '.join(inputs)}")
         feed = {name: np.ascontiguousarray(inputs[name]) for name in names}
-        with tensorrt_words.collected() as log:
+        with messages.collected() as log:
             try:
                 values = self.runner.infer(feed)
             except PolygraphyException as error:
                 given = shapes({name: array.shape for name, array in feed.items()})
-                raise tensorrt_words.explained(f"the engine fails on {given}", log, error) from error
+                raise messages.explained(f"the engine fails on {given}", log, error) from error
         # Its arrays are views of buffers that the next call writes into.
         return {spec.name: np.array(values[spec.name], copy=True) for spec in self.signature.outputs}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from navigator.converters import CONVERTERS
-from navigator.converters.protocol import Conversion
+from navigator.converters.protocol import conversion_of
 from navigator.errors import StepError
 from navigator.frameworks.declaration import agreed
 from navigator.records import (
@@ -117,8 +117,8 @@ def _alike(one: np.ndarray, other: np.ndarray | None) -> bool:
 
 def convert(arguments: Mapping[str, Json]) -> Json:
     """Run one converter: `converter` is its key, `conversion` its `Conversion`. Returns the artifact's properties."""
-    conversion = from_data(Conversion, arguments["conversion"])
-    return dict(CONVERTERS[arguments["converter"]].convert(conversion))
+    converter = CONVERTERS[arguments["converter"]]
+    return dict(converter.convert(conversion_of(converter, arguments["conversion"])))
 
 
 def infer(arguments: Mapping[str, Json]) -> Json:
@@ -126,19 +126,20 @@ def infer(arguments: Mapping[str, Json]) -> Json:
 
     Args:
         arguments: `format`, `path`, `declared` (the source model's `Signature`), `signature_name`, `device`, the step's
-            `options`, `samples`: the directory to read, `outputs`: the directory to write.
+            `options` as the runner reads them, `samples`: the directory to read, `outputs`: the directory to write.
 
     Returns:
         `signature` and `properties` of the artifact, and on a GPU the `latencies` (`Latency`s). A CPU is shared with
         other steps, so that a latency there would say nothing.
     """
     device = Device(arguments["device"])
-    model = RUNNERS[Format(arguments["format"])].load(
+    runner = RUNNERS[Format(arguments["format"])]
+    model = runner.load(
         Path(arguments["path"]),
         declared=from_data(Signature, arguments["declared"]),
         signature_name=arguments["signature_name"],
         device=device,
-        options=arguments["options"],
+        options=from_data(runner.Options, arguments["options"]),
     )
     samples = arrays.load(Path(arguments["samples"]))
     outputs = [(name, model.infer(inputs)) for name, inputs in samples]

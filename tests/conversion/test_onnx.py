@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, numpy_helper, parser
 
 from navigator.converters import CONVERTERS
+from navigator.converters.onnx_to_onnx import Options
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
@@ -69,7 +70,7 @@ def external(tmp_path: Path) -> Path:
     return path
 
 
-def convert(source: Path, tmp_path: Path, options: Mapping[str, Json]) -> tuple[Path, Mapping[str, Json]]:
+def convert(source: Path, tmp_path: Path, options: Options) -> tuple[Path, Mapping[str, Json]]:
     destination = tmp_path / "converted" / "model.onnx"
     destination.parent.mkdir()
     conversion = Conversion(source=source, destination=destination, options=options)
@@ -121,7 +122,7 @@ def test_initializers_listed_as_inputs_are_no_inputs(tmp_path: Path) -> None:
     text = '"" : 8\nold (float[n, 4] x, float[4, 3] w) => (float[n, 3] y) { y = MatMul(x, w) }'
     path = written(tmp_path / "old.onnx", text, {"w": floats((4, 3))}, ir_version=3)
     assert [each.name for each in onnx_runner.load(path, declared=NOTHING).signature.inputs] == ["x"]
-    raised, _ = convert(path, tmp_path, {"opset": 17})
+    raised, _ = convert(path, tmp_path, Options(opset=17))
     assert same(path, raised, {"x": floats((2, 4))})
 
 
@@ -221,7 +222,7 @@ def test_inputs_that_the_file_does_not_have_are_listed(classifier: Path) -> None
 
 
 def test_without_an_opset_the_file_is_copied(classifier: Path, tmp_path: Path) -> None:
-    copied, properties = convert(classifier, tmp_path, {})
+    copied, properties = convert(classifier, tmp_path, Options())
     assert copied.read_bytes() == classifier.read_bytes()
     assert properties == {"onnx_opset": 11, "exporter": "copied"}
 
@@ -231,7 +232,7 @@ def test_raising_keeps_interface_metadata_and_numbers(classifier: Path, tmp_path
     model = onnx.load(str(classifier))
     model.metadata_props.add(key="author", value="somebody")
     onnx.save(model, str(classifier))
-    raised, properties = convert(classifier, tmp_path, {"opset": opset})
+    raised, properties = convert(classifier, tmp_path, Options(opset=opset))
     assert properties == {"onnx_opset": opset, "exporter": "raised from opset 11 by onnx.version_converter"}
     model = onnx.load(str(raised))
     assert {entry.domain: entry.version for entry in model.opset_import} == {"": opset, "ai.onnx.ml": 2}
@@ -244,7 +245,7 @@ def test_raising_keeps_interface_metadata_and_numbers(classifier: Path, tmp_path
 
 
 def test_a_wrong_weight_is_a_mismatch(classifier: Path, tmp_path: Path) -> None:
-    raised, _ = convert(classifier, tmp_path, {"opset": 17})
+    raised, _ = convert(classifier, tmp_path, Options(opset=17))
     change_a_weight(raised)
     assert not same(classifier, raised, *CLASSIFIER_SAMPLES)
 
@@ -260,7 +261,7 @@ def test_swapped_outputs_are_a_mismatch(tmp_path: Path) -> None:
 def test_large_weights_come_through_raising(tmp_path: Path) -> None:
     weights = {"w": floats((256, 256), dtype="float16")}
     source = written(tmp_path / "source" / "wide.onnx", WIDE, weights)
-    raised, _ = convert(source, tmp_path, {"opset": 19})
+    raised, _ = convert(source, tmp_path, Options(opset=19))
     (weight,) = onnx.load(str(raised)).graph.initializer
     np.testing.assert_array_equal(numpy_helper.to_array(weight), weights["w"])
     assert weight.data_location == TensorProto.DEFAULT
@@ -269,11 +270,11 @@ def test_large_weights_come_through_raising(tmp_path: Path) -> None:
     assert not same(source, raised, {"x": np.ones((2, 256), np.float16)})
 
 
-@pytest.mark.parametrize("options", [{}, {"opset": 13}, {"opset": 18}])
-def test_external_data_goes_along(external: Path, tmp_path: Path, options: Mapping[str, Json]) -> None:
+@pytest.mark.parametrize("options", [Options(), Options(opset=13), Options(opset=18)])
+def test_external_data_goes_along(external: Path, tmp_path: Path, options: Options) -> None:
     artifact, properties = convert(external, tmp_path, options)
     assert sorted(each.name for each in artifact.parent.iterdir()) == ["model.onnx", "wide.weights"]
-    assert properties["onnx_opset"] == options.get("opset", 13)
+    assert properties["onnx_opset"] == (options.opset or 13)
     sample = {"x": floats((2, 256), dtype="float16")}
     assert same(external, artifact, sample)
     weights = bytearray((artifact.parent / "wide.weights").read_bytes())
@@ -295,12 +296,12 @@ def test_external_data_outside_the_models_directory_is_refused(external: Path, t
     (external.parent / "link").symlink_to(tmp_path / "secret")
     for location in ("../secret", str(tmp_path / "secret"), "link"):
         move_weights(external, location)
-        for options in ({}, {"opset": 18}):
+        for options in (Options(), Options(opset=18)):
             with pytest.raises(StepError, match="outside its own directory"):
-                onnx_to_onnx(external, tmp_path / "out" / f"{len(location)}{len(options)}", options)
+                onnx_to_onnx(external, tmp_path / "out" / f"{len(location)}{options.opset}", options)
 
 
-def onnx_to_onnx(source: Path, directory: Path, options: Mapping[str, Json]) -> None:
+def onnx_to_onnx(source: Path, directory: Path, options: Options) -> None:
     directory.mkdir(parents=True)
     CONVERTERS["onnx_to_onnx"].convert(Conversion(source=source, destination=directory / "model.onnx", options=options))
 
@@ -308,20 +309,20 @@ def onnx_to_onnx(source: Path, directory: Path, options: Mapping[str, Json]) -> 
 def test_external_data_that_is_missing_or_collides_is_refused(external: Path, tmp_path: Path) -> None:
     move_weights(external, "gone.bin")
     with pytest.raises(StepError, match=r"keeps weights in 'gone\.bin', which is not there"):
-        onnx_to_onnx(external, tmp_path / "one", {})
+        onnx_to_onnx(external, tmp_path / "one", Options())
     (external.parent / "wide.weights").rename(external.parent / "model.onnx")
     move_weights(external, "model.onnx")
     with pytest.raises(StepError, match=r"keeps weights in 'model\.onnx', a name that the converted file needs"):
-        onnx_to_onnx(external, tmp_path / "two", {})
+        onnx_to_onnx(external, tmp_path / "two", Options())
 
 
 def test_lowering_is_tried_and_its_failure_says_what_to_do(classifier: Path, tmp_path: Path) -> None:
     path = written(tmp_path / "source" / "m.onnx", '"" : 18\nm (float[n] x) => (float[n] y) { y = Relu(x) }')
-    lowered, properties = convert(path, tmp_path, {"opset": 17})
+    lowered, properties = convert(path, tmp_path, Options(opset=17))
     assert properties == {"onnx_opset": 17, "exporter": "lowered from opset 18 by onnx.version_converter"}
     assert same(path, lowered, {"x": floats((3,))})
     with pytest.raises(StepError) as refusal:
-        onnx_to_onnx(classifier, tmp_path / "lower", {"opset": 8})
+        onnx_to_onnx(classifier, tmp_path / "lower", Options(opset=8))
     assert refusal.value.message.startswith("onnx.version_converter cannot change opset 11 to 8: ")
     assert refusal.value.hint == (
         "lowering an opset mostly fails: export the model at opset 8, or set onnx_opsets: [11]"
@@ -337,7 +338,7 @@ def test_functions_of_the_model_itself_survive_raising(tmp_path: Path) -> None:
     Twice (a) => (b) { b = Add(a, a) }
     """
     source = written(tmp_path / "source" / "m.onnx", text)
-    raised, _ = convert(source, tmp_path, {"opset": 18})
+    raised, _ = convert(source, tmp_path, Options(opset=18))
     assert same(source, raised, {"x": floats((3,))})
 
 
@@ -376,7 +377,7 @@ def test_an_opset_other_than_asked_is_refused(classifier: Path) -> None:
 def test_weights_over_the_limit_are_saved_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_file, "_INLINE_LIMIT_BYTES", 100_000)
     source = written(tmp_path / "source" / "wide.onnx", WIDE, {"w": floats((256, 256), dtype="float16")})
-    raised, _ = convert(source, tmp_path, {"opset": 18})
+    raised, _ = convert(source, tmp_path, Options(opset=18))
     assert sorted(each.name for each in raised.parent.iterdir()) == ["model.onnx", "model.onnx.data"]
     assert (raised.parent / "model.onnx").stat().st_size < 1000
     assert same(source, raised, {"x": floats((2, 256), dtype="float16")})

@@ -62,7 +62,7 @@ def convert(
 ) -> tuple[Path, Mapping[str, Json]]:
     directory.mkdir(parents=True, exist_ok=True)
     destination = directory / "model.onnx"
-    options = {"opset": opset, "signature_name": name}
+    options = tf_savedmodel_to_onnx.Options(opset=opset, signature_name=name)
     conversion = Conversion(source=source, destination=destination, options=options, raise_from=raise_from)
     return destination, tf_savedmodel_to_onnx.convert(conversion)
 
@@ -333,7 +333,7 @@ for module in (*converter.PRELOAD, *runner.PRELOAD):
 known = set(sys.modules)
 
 def convert():
-    options = {"opset": 13, "signature_name": None}
+    options = converter.Options(opset=13)
     converter.convert(Conversion(source=models / "lstm", destination=made / "model.onnx", options=options))
     late = {name.partition(".")[0] for name in set(sys.modules) - known} & {"tensorflow", "tf2onnx", "onnx", "keras"}
     assert not late, late

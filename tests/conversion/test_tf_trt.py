@@ -9,8 +9,8 @@ import importlib
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ import pytest
 from navigator.converters import tf_savedmodel_to_tf_trt as edge
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
-from navigator.records import Device, Gpu, Host, Json, Precision, ShapeProfile, Signature
+from navigator.records import Device, Gpu, Host, Precision, ShapeProfile, Signature
 from navigator.runners import tf_savedmodel, tf_trt
 from navigator.samples import storage as arrays
 from navigator.verify.compare import verify
@@ -33,7 +33,7 @@ with warnings.catch_warnings():
 GIB = 2**30
 BINDING = "tensorflow.compiler.tf2tensorrt._pywrap_py_utils"
 NOTHING_DECLARED = Signature(inputs=(), outputs=())
-OPTIONS: Mapping[str, Json] = {"precision": "fp16", "max_workspace_size": GIB, "signature_name": None}
+OPTIONS = edge.Options(precision=Precision.FP16, max_workspace_size=GIB)
 
 has_no_tf_trt = pytest.mark.skipif(not tf_trt.too_new(tf.__version__), reason="this TensorFlow may have TF-TRT")
 
@@ -72,10 +72,10 @@ def profile(low: int, opt: int, high: int) -> ShapeProfile:
 def conversion(
     directory: Path,
     source: Path,
-    options: Mapping[str, Json] = OPTIONS,
+    options: edge.Options = OPTIONS,
     shapes: ShapeProfile | None = None,
     sizes: tuple[int, ...] = (1, 4, 8),
-) -> Conversion:
+) -> Conversion[edge.Options]:
     arrays.save(directory / "samples", [(f"{size}", sample(size)) for size in sizes])
     return Conversion(
         source=source,
@@ -319,7 +319,7 @@ def test_every_axis_is_fitted_and_numbers_without_axes_stay() -> None:
 
 
 def test_int8_is_calibrated_with_samples_in_the_opt_shapes(model: Path, tmp_path: Path, library: Library) -> None:
-    made = edge.convert(conversion(tmp_path, model, {**OPTIONS, "precision": "int8"}, sizes=(1, 4, 8, 4)))
+    made = edge.convert(conversion(tmp_path, model, replace(OPTIONS, precision=Precision.INT8), sizes=(1, 4, 8, 4)))
     assert library.settings["precision_mode"] == "INT8"
     assert library.calibration is not None
     assert [each["x"].shape for each in library.calibration] == [(4, 4), (4, 4)]
@@ -333,7 +333,7 @@ def test_samples_of_other_shapes_are_fitted_for_calibration() -> None:
 
 def test_a_quantized_model_is_not_calibrated(tmp_path: Path, library: Library) -> None:
     source = save(tmp_path / "quantized", quantized=True)
-    made = edge.convert(conversion(tmp_path, source, {**OPTIONS, "precision": "int8"}))
+    made = edge.convert(conversion(tmp_path, source, replace(OPTIONS, precision=Precision.INT8)))
     assert library.settings["use_calibration"] is False
     assert library.calibration is None
     assert made["calibrated"] is False
@@ -385,7 +385,7 @@ def test_what_tensorflow_says_is_one_sentence(
 
 def test_a_signature_that_is_not_there_is_named(model: Path, tmp_path: Path, library: Library) -> None:
     with pytest.raises(StepError, match="has no signature 'other'; it has: score"):
-        edge.convert(conversion(tmp_path, model, {**OPTIONS, "signature_name": "other"}))
+        edge.convert(conversion(tmp_path, model, replace(OPTIONS, signature_name="other")))
 
 
 # The runner.
@@ -408,7 +408,7 @@ def test_an_artifact_is_held_against_its_source(model: Path, tmp_path: Path, lib
 
 def test_the_runner_keeps_the_precision_of_its_step(model: Path, library: Library, gpu: list[tuple[str, Any]]) -> None:
     tf_trt.load(model, declared=NOTHING_DECLARED, options=OPTIONS)
-    tf_trt.load(model, declared=NOTHING_DECLARED, options={**OPTIONS, "precision": "fp32"})
+    tf_trt.load(model, declared=NOTHING_DECLARED, options=replace(OPTIONS, precision=Precision.FP32))
     assert [call for call in gpu if call[0] == "tf32"] == [("tf32", True), ("tf32", False)]
 
 
@@ -470,6 +470,6 @@ def test_all_that_is_missing_is_named_at_once() -> None:
 
 
 def test_a_machine_that_cannot_run_it_says_why() -> None:
-    assert tf_trt.unrunnable(Device.CUDA, host(gpu=False), {}) == "no NVIDIA GPU is visible here"
-    assert tf_trt.unrunnable(Device.CUDA, host(gpu=True, tensorflow="2.21.0"), {}).endswith("taken out after 2.17")
-    assert tf_trt.unrunnable(Device.CUDA, host(gpu=True, tensorflow="2.17.1"), {}) == ""
+    assert tf_trt.unrunnable(Device.CUDA, host(gpu=False), OPTIONS) == "no NVIDIA GPU is visible here"
+    assert tf_trt.unrunnable(Device.CUDA, host(gpu=True, tensorflow="2.21.0"), OPTIONS).endswith("taken out after 2.17")
+    assert tf_trt.unrunnable(Device.CUDA, host(gpu=True, tensorflow="2.17.1"), OPTIONS) == ""

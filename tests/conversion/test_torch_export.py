@@ -13,11 +13,11 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from navigator.converters import CONVERTERS
+from navigator.converters import CONVERTERS, torch_export_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Json, Signature, TensorSpec, Verdict
+from navigator.records import Json, Signature, StepOptions, TensorSpec, Verdict
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export
 from navigator.samples import storage as arrays
@@ -80,7 +80,7 @@ class Run:
         conversion = Conversion(
             source=self.source,
             destination=directory / "model.onnx",
-            options={"opset": opset},
+            options=torch_export_to_onnx.Options(opset=opset),
             signature=self.signature,
             samples=self.tmp_path / "samples",
             raise_from=raise_from,
@@ -325,7 +325,7 @@ def test_files_that_are_no_program_are_refused(tmp_path: Path) -> None:
 def test_a_copy_is_the_same_program(tagger: Run, tmp_path: Path) -> None:
     destination = tmp_path / "copy" / "model.pt2"
     destination.parent.mkdir()
-    conversion = Conversion(source=tagger.source, destination=destination)
+    conversion = Conversion(source=tagger.source, destination=destination, options=StepOptions())
     assert CONVERTERS["torch_export_to_torch_export"].convert(conversion) == {"exporter": "copied"}
     model = torch_export.load(destination, declared=tagger.signature)
     outputs = [(name, model.infer(inputs)) for name, inputs in tagger.samples]

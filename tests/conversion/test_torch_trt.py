@@ -8,8 +8,8 @@ module back that a test has chosen; all else, torch above all, is real. Without 
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,22 +22,26 @@ from navigator.converters import torchscript_to_torch_trt as edge
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.gpu import no_gpu
-from navigator.records import Device, Gpu, Host, Json, ShapeProfile, Signature, TensorSpec
+from navigator.records import (
+    Device,
+    Gpu,
+    Host,
+    Precision,
+    PrecisionMode,
+    ShapeProfile,
+    Signature,
+    StepOptions,
+    TensorSpec,
+)
 from navigator.runners import torch_trt, torchscript
 from navigator.runners.torch_trt import FrontEnd
 from navigator.samples import storage as arrays
 from navigator.verify.compare import verify
 
 GIB = 2**30
-OPTIONS: Mapping[str, Json] = {
-    "precision": "fp32",
-    "tf32": False,
-    "max_workspace_size": 4 * GIB,
-    "sparse_weights": False,
-    "explicit_precision": False,
-}
-FP16 = {**OPTIONS, "precision": "fp16", "precision_mode": "hierarchy", "tf32": True}
-INT8 = {**OPTIONS, "precision": "int8", "precision_mode": "hierarchy", "tf32": True}
+OPTIONS = edge.Options(precision=Precision.FP32, max_workspace_size=4 * GIB)
+FP16 = replace(OPTIONS, precision=Precision.FP16, precision_mode=PrecisionMode.HIERARCHY, tf32=True)
+INT8 = replace(FP16, precision=Precision.INT8)
 
 FLAGS = FrontEnd(version="2.12.0", typed=False, calibrates=False)
 CALIBRATING = FrontEnd(version="2.8.0", typed=False, calibrates=True)
@@ -171,9 +175,9 @@ def conversion(
     module: torch.nn.Module,
     inputs: tuple[TensorSpec, ...],
     shapes: ShapeProfile,
-    options: Mapping[str, Json] = OPTIONS,
+    options: edge.Options = OPTIONS,
     samples: list[tuple[str, dict[str, np.ndarray]]] | None = None,
-) -> Conversion:
+) -> Conversion[edge.Options]:
     if samples is not None:
         arrays.save(directory / "samples", samples)
     return Conversion(
@@ -194,29 +198,29 @@ MLP_SHAPES = profile(x=((1, 4), (4, 4), (8, 4)))
 
 
 @pytest.mark.parametrize(
-    ("precision", "mode", "enabled", "tf32"),
+    ("precision", "mode", "enabled"),
     [
-        ("fp32", None, ("float32",), False),
-        ("fp32", "hierarchy", ("float32",), True),
-        ("fp32", "single", ("float32",), False),
-        ("fp16", "hierarchy", ("float16", "float32"), True),
-        ("fp16", "single", ("float16",), False),
-        ("int8", "hierarchy", ("int8", "float16", "float32"), True),
-        ("int8", "single", ("int8",), False),
+        (Precision.FP32, None, ("float32",)),
+        (Precision.FP32, PrecisionMode.HIERARCHY, ("float32",)),
+        (Precision.FP32, PrecisionMode.SINGLE, ("float32",)),
+        (Precision.FP16, PrecisionMode.HIERARCHY, ("float16", "float32")),
+        (Precision.FP16, PrecisionMode.SINGLE, ("float16",)),
+        (Precision.INT8, PrecisionMode.HIERARCHY, ("int8", "float16", "float32")),
+        (Precision.INT8, PrecisionMode.SINGLE, ("int8",)),
     ],
 )
 def test_a_hierarchy_enables_what_a_layer_may_fall_back_to(
-    precision: str, mode: str | None, enabled: tuple[str, ...], tf32: bool
+    precision: Precision, mode: PrecisionMode | None, enabled: tuple[str, ...]
 ) -> None:
-    options = {"precision": precision, "precision_mode": mode, "max_workspace_size": 7}
+    options = edge.Options(precision=precision, precision_mode=mode, max_workspace_size=7)
     settings = edge.compile_settings(options, FLAGS, QUANTIZED)
     assert settings["enabled_precisions"] == enabled
-    assert settings["disable_tf32"] is not tf32
-    assert edge.compile_settings({**options, "tf32": not tf32}, FLAGS, QUANTIZED)["disable_tf32"] is tf32
+    assert settings["disable_tf32"]
+    assert not edge.compile_settings(replace(options, tf32=True), FLAGS, QUANTIZED)["disable_tf32"]
 
 
 def test_the_other_options_are_handed_on() -> None:
-    settings = edge.compile_settings({**FP16, "sparse_weights": True, "max_workspace_size": GIB}, FLAGS, FLOAT)
+    settings = edge.compile_settings(replace(FP16, sparse_weights=True, max_workspace_size=GIB), FLAGS, FLOAT)
     assert settings == {
         "enabled_precisions": ("float16", "float32"),
         "disable_tf32": False,
@@ -251,7 +255,7 @@ def test_the_other_options_are_handed_on() -> None:
             QUANTIZE,
         ),
         (
-            {**FP16, "explicit_precision": True},
+            replace(FP16, explicit_precision=True),
             FLAGS,
             FLOAT,
             "Torch-TensorRT 2.12.0 has no explicit precision but in a model with Q/DQ pairs and int8",
@@ -260,7 +264,7 @@ def test_the_other_options_are_handed_on() -> None:
     ],
 )
 def test_what_a_version_cannot_do_is_refused(
-    options: Mapping[str, Json], front_end: FrontEnd, traits: edge.Traits, message: str, hint: str
+    options: edge.Options, front_end: FrontEnd, traits: edge.Traits, message: str, hint: str
 ) -> None:
     with pytest.raises(StepError) as refusal:
         edge.compile_settings(options, front_end, traits)
@@ -275,13 +279,11 @@ def test_what_a_version_cannot_do_is_refused(
         (INT8, TYPED, QUANTIZED),
         (INT8, FLAGS, QUANTIZED),
         (INT8, CALIBRATING, FLOAT),
-        ({**FP16, "explicit_precision": True}, TYPED, HALF),
-        ({**INT8, "explicit_precision": True}, FLAGS, QUANTIZED),
+        (replace(FP16, explicit_precision=True), TYPED, HALF),
+        (replace(INT8, explicit_precision=True), FLAGS, QUANTIZED),
     ],
 )
-def test_what_a_version_can_do_is_not_refused(
-    options: Mapping[str, Json], front_end: FrontEnd, traits: edge.Traits
-) -> None:
+def test_what_a_version_can_do_is_not_refused(options: edge.Options, front_end: FrontEnd, traits: edge.Traits) -> None:
     assert edge.compile_settings(options, front_end, traits)["workspace_size"] == 4 * GIB
 
 
@@ -313,7 +315,7 @@ def test_a_dtype_that_it_does_not_take_is_refused() -> None:
 def test_the_library_is_given_inputs_and_settings_in_its_own_words(tmp_path: Path, library: Library) -> None:
     inputs = (spec("right", (-1, 4)), spec("left", (-1, 4)))  # not in the order of forward
     shapes = profile(left=((1, 4), (4, 4), (8, 4)), right=((2, 4), (2, 4), (2, 4)))
-    made = edge.convert(conversion(tmp_path, Difference(), inputs, shapes, {**FP16, "sparse_weights": True}))
+    made = edge.convert(conversion(tmp_path, Difference(), inputs, shapes, replace(FP16, sparse_weights=True)))
     assert library.given == [
         {
             "inputs": [
@@ -639,6 +641,9 @@ def test_why_no_gpu_is_used_is_told() -> None:
 
 
 def test_a_machine_without_a_gpu_cannot_run_it() -> None:
-    assert torch_trt.unrunnable(Device.CUDA, host(gpu=False), {}) == "no NVIDIA GPU is visible here"
-    assert torch_trt.unrunnable(Device.CUDA, host(gpu=True, torch="2.13.0+cpu"), {}) == "torch here is a CPU build"
-    assert torch_trt.unrunnable(Device.CUDA, host(gpu=True, torch="2.13.0"), {}) == ""
+    assert torch_trt.unrunnable(Device.CUDA, host(gpu=False), StepOptions()) == "no NVIDIA GPU is visible here"
+    assert (
+        torch_trt.unrunnable(Device.CUDA, host(gpu=True, torch="2.13.0+cpu"), StepOptions())
+        == "torch here is a CPU build"
+    )
+    assert torch_trt.unrunnable(Device.CUDA, host(gpu=True, torch="2.13.0"), StepOptions()) == ""

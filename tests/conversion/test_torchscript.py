@@ -14,11 +14,11 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from navigator.converters import CONVERTERS
+from navigator.converters import CONVERTERS, torchscript_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Json, Signature, TensorSpec, Verdict
+from navigator.records import Json, Signature, StepOptions, TensorSpec, Verdict
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torchscript
 from navigator.samples import storage as arrays
@@ -107,7 +107,7 @@ class Run:
         conversion = Conversion(
             source=self.source,
             destination=directory / "model.onnx",
-            options={"opset": opset},
+            options=torchscript_to_onnx.Options(opset=opset),
             signature=self.signature,
             samples=self.tmp_path / "samples",
             raise_from=raise_from,
@@ -386,7 +386,9 @@ def test_memory_is_refused_before_it_is_taken(mlp: Run, monkeypatch: pytest.Monk
 def test_a_copy_is_the_same_file(mlp: Run, tmp_path: Path) -> None:
     destination = tmp_path / "copy" / "model.pt"
     destination.parent.mkdir()
-    copied = CONVERTERS["torchscript_to_torchscript"].convert(Conversion(source=mlp.source, destination=destination))
+    copied = CONVERTERS["torchscript_to_torchscript"].convert(
+        Conversion(source=mlp.source, destination=destination, options=StepOptions())
+    )
     assert copied == {"exporter": "copied"}
     model = torchscript.load(destination, declared=mlp.signature)
     outputs = [(name, model.infer(inputs)) for name, inputs in mlp.samples]

@@ -15,12 +15,13 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 
-from navigator.converters import tensorrt_build
 from navigator.converters.onnx_to_trt import ONNX_TO_TRT, ONNX_TO_TRT_RTX
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
+from navigator.frameworks.tensorrt import engine_file
 from navigator.frameworks.tensorrt.messages import Collected, explained, sentence
-from navigator.records import Gpu, Host, Json, ShapeProfile, to_data
+from navigator.records import Gpu, Host, ShapeProfile, to_data
+from navigator.runners.trt import TrtOptions
 from navigator.samples import storage as arrays
 from navigator.workers.local.pool import ForkServer, Outcome, Task, TaskResult
 
@@ -66,7 +67,7 @@ def build(
     server: ForkServer,
     source: Path,
     shapes: ShapeProfile,
-    options: Mapping[str, Json] | None = None,
+    options: TrtOptions | None = None,
     converter: str = "onnx_to_trt_rtx",
     samples: Path | None = None,
     gpu: Gpu | None = None,
@@ -76,7 +77,7 @@ def build(
     conversion = Conversion(
         source=source,
         destination=plan,
-        options=options or {},
+        options=options or TrtOptions(),
         shapes=shapes,
         samples=samples,
         timing_cache=source.parent / "timing",
@@ -104,13 +105,13 @@ def test_an_engine_with_a_dynamic_batch_is_built_and_read_back(server: ForkServe
         "tf32": False,
         "compute_capabilities": ["8.0", "8.6", "8.9", "12.0 and later"],
     }
-    assert tensorrt_build.read_back(plan, "1.7.1.116", rtx=True) == "1.7.1.116"
+    assert engine_file.read_back(plan, "1.7.1.116", rtx=True) == "1.7.1.116"
     # The plan's own words: float32 means float32.
     assert b"tf32=0" in plan.read_bytes()
 
 
 def test_options_reach_the_builder(server: ForkServer, mlp: Path) -> None:
-    options = {"tf32": True, "compute_capabilities": ["8.9"], "sparse_weights": True, "max_workspace_size": 2**30}
+    options = TrtOptions(tf32=True, compute_capabilities=("8.9",), sparse_weights=True, max_workspace_size=2**30)
     result, plan = build(server, mlp, ranged(x=((1, 8), (16, 8))), options)
 
     assert result.outcome is Outcome.FINISHED, result.message
@@ -125,7 +126,7 @@ def test_options_reach_the_builder(server: ForkServer, mlp: Path) -> None:
 
 
 def test_too_little_workspace_is_said_with_its_option(server: ForkServer, mlp: Path) -> None:
-    result, _ = build(server, mlp, ranged(x=((1, 8), (16, 8))), {"max_workspace_size": 2**20})
+    result, _ = build(server, mlp, ranged(x=((1, 8), (16, 8))), TrtOptions(max_workspace_size=2**20))
 
     assert "no tactics to implement the operation within workspace limit" in result.message
     assert result.remedy == "raise tensorrt_max_workspace_size"
@@ -148,7 +149,7 @@ def test_too_little_workspace_is_said_with_its_option(server: ForkServer, mlp: P
 def test_a_gpu_that_cannot_run_it_is_refused_in_a_sentence(
     server: ForkServer, mlp: Path, capabilities: list[str], message: str, hint: str
 ) -> None:
-    result, plan = build(server, mlp, ranged(x=((1, 8), (16, 8))), {"compute_capabilities": capabilities})
+    result, plan = build(server, mlp, ranged(x=((1, 8), (16, 8))), TrtOptions(compute_capabilities=tuple(capabilities)))
 
     assert (result.outcome, result.message) == (Outcome.FAILED, message)
     assert result.remedy.startswith(hint)
@@ -247,7 +248,7 @@ def test_a_plugin_library_that_cannot_be_loaded_is_named(server: ForkServer, mlp
     library = mlp.parent / "plugin.so"
     library.write_text("not a library")
 
-    result, _ = build(server, mlp, ranged(x=((1, 8), (4, 8))), {"plugins": [str(library)]})
+    result, _ = build(server, mlp, ranged(x=((1, 8), (4, 8))), TrtOptions(plugins=(library,)))
 
     assert result.message.startswith(f"the plugin library {library} cannot be loaded: ")
     assert "tensorrt_plugins" in result.remedy
@@ -258,12 +259,12 @@ def test_a_plan_that_is_cut_off_or_another_one_is_noticed(server: ForkServer, ml
     whole = plan.read_bytes()
 
     with pytest.raises(StepError, match=r"is not a plan of TensorRT: it begins with b'vtrt'"):
-        tensorrt_build.read_back(plan, "1.7.1.116", rtx=False)
+        engine_file.read_back(plan, "1.7.1.116", rtx=False)
     with pytest.raises(StepError, match=r"says that TensorRT for RTX 1\.7\.1\.116 built it, not 2\.0\.0"):
-        tensorrt_build.read_back(plan, "2.0.0", rtx=True)
+        engine_file.read_back(plan, "2.0.0", rtx=True)
     plan.write_bytes(whole[:-1])
     with pytest.raises(StepError, match=rf"cut off: {len(whole) - 1} bytes of {len(whole)}"):
-        tensorrt_build.read_back(plan, "1.7.1.116", rtx=True)
+        engine_file.read_back(plan, "1.7.1.116", rtx=True)
 
 
 @pytest.fixture
@@ -294,7 +295,7 @@ def as_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[For
 
 def test_tensorrt_goes_the_same_way_up_to_the_serialized_engine(as_tensorrt: ForkServer, mlp: Path) -> None:
     """What comes out is a plan of TensorRT for RTX, and is recognised as such: the one step that stays unproven."""
-    options = {"tf32": True, "sparse_weights": True, "max_workspace_size": 2**30, "plugins": []}
+    options = TrtOptions(tf32=True, sparse_weights=True, max_workspace_size=2**30)
 
     result, plan = build(as_tensorrt, mlp, ranged(x=((1, 8), (16, 8))), options, "onnx_to_trt", gpu=GPU)
 

@@ -6,6 +6,7 @@ provider itself shows neither roundings nor overflows.
 # ruff: noqa: TID253 - the frameworks are what is tested
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from onnx import TensorProto, numpy_helper, parser
 
 from navigator.converters import onnx_to_typed_onnx
-from navigator.converters.onnx_to_typed_onnx import convert
+from navigator.converters.onnx_to_typed_onnx import Options, convert
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
@@ -24,16 +25,16 @@ from navigator.frameworks.onnx import fp16 as onnx_fp16
 from navigator.frameworks.onnx import graph as onnx_graph
 from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
 from navigator.frameworks.onnx import rounding as onnx_rounding
-from navigator.records import Json, Signature
+from navigator.records import Precision, PrecisionMode, Signature
 from navigator.runners import onnx as onnx_runner
 from navigator.samples import storage as arrays
 from navigator.verify.compare import verify
 
 Arrays = Mapping[str, np.ndarray]
 
-FP16: Mapping[str, Json] = {"precision": "fp16"}
-SINGLE: Mapping[str, Json] = {"precision": "int8", "precision_mode": "single"}
-HIERARCHY: Mapping[str, Json] = {"precision": "int8", "precision_mode": "hierarchy"}
+FP16 = Options(precision=Precision.FP16)
+SINGLE = Options(precision=Precision.INT8, precision_mode=PrecisionMode.SINGLE)
+HIERARCHY = Options(precision=Precision.INT8, precision_mode=PrecisionMode.HIERARCHY)
 PRECISIONS = pytest.mark.parametrize("options", [FP16, SINGLE, HIERARCHY], ids=["fp16", "single", "hierarchy"])
 
 # Parts of the range of an output that an error may be.
@@ -58,13 +59,13 @@ def written(path: Path, text: str, weights: Arrays | None = None, ir_version: in
 class Typed:
     """A source model and what was made of it."""
 
-    def __init__(self, source: Path, options: Mapping[str, Json], *samples: Arrays, name: str = "typed") -> None:
+    def __init__(self, source: Path, options: Options, *samples: Arrays, name: str = "typed") -> None:
         self.source, self.samples = source, samples
         self.path = source.parent / name / "model.onnx"
         self.path.parent.mkdir()
         directory = source.parent / f"{name}_samples"
         arrays.save(directory, [(str(index), sample) for index, sample in enumerate(samples)])
-        self.precision = str(options["precision"])
+        self.precision = str(options.precision)
         conversion = Conversion(source=source, destination=self.path, options=options, samples=directory)
         self.properties: Mapping[str, Any] = convert(conversion)
         self.model = onnx.load(str(self.path))
@@ -150,7 +151,7 @@ def network(tmp_path: Path) -> Path:
 
 
 @PRECISIONS
-def test_the_interface_stays(network: Path, options: Mapping[str, Json]) -> None:
+def test_the_interface_stays(network: Path, options: Options) -> None:
     typed = Typed(network, options, *IMAGES)
     before = onnx.load(str(network)).graph
     assert [each.SerializeToString() for each in typed.graph.input] == [
@@ -165,7 +166,7 @@ def test_the_interface_stays(network: Path, options: Mapping[str, Json]) -> None
 
 
 @PRECISIONS
-def test_a_wrong_weight_is_a_mismatch(network: Path, options: Mapping[str, Json]) -> None:
+def test_a_wrong_weight_is_a_mismatch(network: Path, options: Options) -> None:
     typed = Typed(network, options, *IMAGES)
     assert typed.matches()
     typed.change_a_weight("w3_0_quantized" if typed.precision == "int8" else "w3")
@@ -173,7 +174,7 @@ def test_a_wrong_weight_is_a_mismatch(network: Path, options: Mapping[str, Json]
 
 
 @PRECISIONS
-def test_the_same_model_gives_the_same_bytes(network: Path, options: Mapping[str, Json]) -> None:
+def test_the_same_model_gives_the_same_bytes(network: Path, options: Options) -> None:
     one, two = (Typed(network, options, *IMAGES, name=name) for name in ("one", "two"))
     assert one.path.read_bytes() == two.path.read_bytes()
 
@@ -440,9 +441,7 @@ control (float[n, 4] x, bool up) => (float[n, 4] y, float[n, 4] z) {
 
 
 @PRECISIONS
-def test_branches_and_loops_stay_in_fp32_and_read_what_is_around_them(
-    tmp_path: Path, options: Mapping[str, Json]
-) -> None:
+def test_branches_and_loops_stay_in_fp32_and_read_what_is_around_them(tmp_path: Path, options: Options) -> None:
     weights = {"w": floats(4, 4), "b": floats(4, seed=1), "three": np.array(3)}
     source = written(tmp_path / "m.onnx", CONTROL, weights)
     samples = [{"x": floats(2, 4, seed=k), "up": np.array(k == 0)} for k in range(2)]
@@ -578,7 +577,7 @@ def test_a_hierarchy_is_fp16_around_int8(network: Path) -> None:
     ],
 )
 def test_every_quantized_operator_computes_the_same(
-    tmp_path: Path, call: str, weights: Arrays, x: np.ndarray, options: Mapping[str, Json]
+    tmp_path: Path, call: str, weights: Arrays, x: np.ndarray, options: Options
 ) -> None:
     shape = ", ".join(f"d{k}" for k in range(x.ndim))
     text = f'"" : 17\nm (float[{shape}] x) => (float[{shape.replace("d", "e")}] y) {{ y = {call} }}'
@@ -612,9 +611,7 @@ def test_scales_are_positive_in_fp16_too(tmp_path: Path) -> None:
 
 def test_single_and_hierarchy_have_the_same_steps(network: Path) -> None:
     """Scales are numbers of fp16 from the start, so that making them fp16 moves no value to another step."""
-    single, hierarchy = (
-        Typed(network, each, *IMAGES, name=str(each["precision_mode"])) for each in (SINGLE, HIERARCHY)
-    )
+    single, hierarchy = (Typed(network, each, *IMAGES, name=str(each.precision_mode)) for each in (SINGLE, HIERARCHY))
     whole = {name: values for name, values in single.initializers().items() if "scale" in name}
     half = hierarchy.initializers()
     assert len(whole) == 6
@@ -654,11 +651,11 @@ def test_products_of_one_tensor_share_its_pair(tmp_path: Path) -> None:
 
 def test_random_samples_are_a_warning_where_scales_come_from_them(network: Path) -> None:
     for options in (SINGLE, HIERARCHY):
-        typed = Typed(network, {**options, "random_samples": True}, *IMAGES, name=str(options["precision_mode"]))
+        typed = Typed(network, replace(options, random_samples=True), *IMAGES, name=str(options.precision_mode))
         assert typed.properties["warnings"] == [
             "int8 scales were measured on random samples: give real ones, or real inputs will be cut off or coarse"
         ]
-    assert "warnings" not in Typed(network, {**SINGLE, "random_samples": False}, *IMAGES, name="real").properties
+    assert "warnings" not in Typed(network, SINGLE, *IMAGES, name="real").properties
 
 
 # Models that are quantized already
@@ -674,7 +671,7 @@ def quantized(network: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("explicit", [True, False])
 def test_a_quantized_model_stays_as_it_is(quantized: Path, explicit: bool) -> None:
-    options = {**SINGLE, "explicit_precision": explicit, "random_samples": True}
+    options = replace(SINGLE, explicit_precision=explicit, random_samples=True)
     typed = Typed(quantized, options, *IMAGES)
     assert typed.path.read_bytes() == quantized.read_bytes()
     assert typed.properties["exporter"] == "copied with its own Q/DQ nodes"
@@ -682,8 +679,8 @@ def test_a_quantized_model_stays_as_it_is(quantized: Path, explicit: bool) -> No
     assert "warnings" not in typed.properties
 
 
-@pytest.mark.parametrize("options", [FP16, {**HIERARCHY, "explicit_precision": True, "random_samples": True}])
-def test_in_fp16_too_its_steps_stay_its_own(quantized: Path, options: Mapping[str, Json]) -> None:
+@pytest.mark.parametrize("options", [FP16, replace(HIERARCHY, explicit_precision=True, random_samples=True)])
+def test_in_fp16_too_its_steps_stay_its_own(quantized: Path, options: Options) -> None:
     typed = Typed(quantized, options, *IMAGES)
     before = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(quantized)).graph.initializer}
     after = typed.initializers()
@@ -700,9 +697,9 @@ def test_in_fp16_too_its_steps_stay_its_own(quantized: Path, options: Mapping[st
 
 
 @pytest.mark.parametrize("options", [SINGLE, HIERARCHY])
-def test_a_promise_of_explicit_precision_is_held_to(network: Path, options: Mapping[str, Json]) -> None:
+def test_a_promise_of_explicit_precision_is_held_to(network: Path, options: Options) -> None:
     with pytest.raises(StepError) as refusal:
-        Typed(network, {**options, "explicit_precision": True}, *IMAGES)
+        Typed(network, replace(options, explicit_precision=True), *IMAGES)
     assert refusal.value.message == (
         "the model has no QuantizeLinear or DequantizeLinear nodes, which tensorrt_explicit_precision promises"
     )
@@ -715,7 +712,7 @@ def test_a_promise_of_explicit_precision_is_held_to(network: Path, options: Mapp
 @pytest.mark.parametrize(
     ("options", "opset"), [(FP16, 11), (SINGLE, 13), (HIERARCHY, 19)], ids=["fp16", "single", "hierarchy"]
 )
-def test_opsets_that_are_too_low_are_raised(tmp_path: Path, options: Mapping[str, Json], opset: int) -> None:
+def test_opsets_that_are_too_low_are_raised(tmp_path: Path, options: Options, opset: int) -> None:
     text = '"" : 9\nm (float[n, 8] x) => (float[n, 4] y) { a = MatMul(x, w) y = Softmax(a) }'
     typed = Typed(written(tmp_path / "m.onnx", text, {"w": floats(8, 4)}), options, {"x": floats(3, 8)})
     assert typed.properties["onnx_opset"] == onnx_file.opset(typed.path) == opset
@@ -752,7 +749,7 @@ def test_an_opset_that_cannot_be_raised_is_refused(tmp_path: Path) -> None:
 
 
 @PRECISIONS
-def test_external_data_comes_along(network: Path, options: Mapping[str, Json]) -> None:
+def test_external_data_comes_along(network: Path, options: Options) -> None:
     source = network.parent / "external" / "model.onnx"
     source.parent.mkdir()
     model = onnx.load(str(network))
@@ -767,7 +764,7 @@ def test_external_data_comes_along(network: Path, options: Mapping[str, Json]) -
 
 @PRECISIONS
 def test_weights_over_the_limit_are_saved_beside_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Mapping[str, Json]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Options
 ) -> None:
     monkeypatch.setattr(onnx_file, "_INLINE_LIMIT_BYTES", 1000)
     text = '"" : 17\nm (float[n, 64] x) => (float[n, 64] y) { y = MatMul(x, w) }'
@@ -783,7 +780,7 @@ def test_external_data_that_is_missing_is_said(network: Path) -> None:
     (source.parent / "weights").unlink()
     for options in (FP16, SINGLE):
         with pytest.raises(StepError, match=r"ONNX Runtime cannot load the model: |the weights '.*' cannot be read: "):
-            Typed(source, options, *IMAGES, name=str(options["precision"]))
+            Typed(source, options, *IMAGES, name=str(options.precision))
 
 
 def test_samples_that_do_not_fit_are_said(network: Path) -> None:
@@ -796,8 +793,8 @@ def test_samples_that_do_not_fit_are_said(network: Path) -> None:
 
 
 def test_other_precisions_are_refused(network: Path) -> None:
-    for options in ({"precision": "fp32"}, {"precision": "int8", "precision_mode": "mixed"}):
-        with pytest.raises(StepError, match="is no precision that an ONNX file is given here"):
+    for options in (replace(FP16, precision=Precision.FP32), replace(SINGLE, precision_mode=PrecisionMode.MIXED)):
+        with pytest.raises(StepError, match="an ONNX file can't be converted to"):
             convert(Conversion(source=network, destination=network.parent / "x.onnx", options=options))
 
 
@@ -830,7 +827,7 @@ def test_what_is_constant_zero_is_no_reason(tmp_path: Path) -> None:
     weights = {"z": np.zeros(4, "float32"), "w": np.zeros((4, 4), "float32")}
     source = written(tmp_path / "m.onnx", text, weights)
     for options in (FP16, HIERARCHY):
-        typed = Typed(source, options, {"x": floats(3, 4)}, name=str(options["precision"]))
+        typed = Typed(source, options, {"x": floats(3, 4)}, name=str(options.precision))
         assert typed.properties["fp32_nodes"] == 0
         assert not typed.outputs()[0][1]["y"].any()
 

@@ -324,6 +324,7 @@ def test_a_filter_that_matches_nothing_is_said(convert: Any, capsys: pytest.Capt
 def test_a_copy_of_what_nobody_may_write_to_can_be_removed(tmp_path: Path) -> None:
     from navigator.converters import CONVERTERS
     from navigator.converters.protocol import Conversion
+    from navigator.records import StepOptions
 
     source = tmp_path / "source"
     (source / "variables").mkdir(parents=True)
@@ -332,7 +333,9 @@ def test_a_copy_of_what_nobody_may_write_to_can_be_removed(tmp_path: Path) -> No
         directory.chmod(0o555)
 
     copied = tmp_path / "copied"
-    CONVERTERS["tf_savedmodel_to_tf_savedmodel"].convert(Conversion(source=source, destination=copied))
+    CONVERTERS["tf_savedmodel_to_tf_savedmodel"].convert(
+        Conversion(source=source, destination=copied, options=StepOptions())
+    )
 
     assert (copied / "variables" / "data").read_text() == "weights"
     assert all(path.stat().st_mode & 0o700 == 0o700 for path in (copied, copied / "variables"))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from navigator import config
-from navigator.plan.matrix import configurations, opsets_of
+from navigator.plan.matrix import configurations
 from navigator.records import ModelConfig, RunConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -83,7 +83,7 @@ def test_the_benchmark_converts_the_cells_that_navigator_plans(make_models: Modu
 
     planned = {}
     for model in config.load(tmp_path / "navigator.yaml", {}, working_directory=tmp_path).models:
-        planned[model.model_name] = [(c.target_format, c.onnx_opset) for c in configurations(model, opsets_of(model))]
+        planned[model.model_name] = [(c.target_format, c.onnx_opset) for c in configurations(model)]
     contested = {
         name: [(cell.target, cell.opset) for cell in matrix.cells(model)]
         for name, model in matrix.load(tmp_path / "navigator.yaml").items()

@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from navigator.converters import onnx_to_typed_onnx
 from navigator.errors import ConfigurationError, NothingToDoError
-from navigator.plan.matrix import configurations, opsets_of
+from navigator.plan.matrix import configurations
 from navigator.plan.placement import needs_docker
 from navigator.plan.planner import plan
 from navigator.plan.routes import reachable
 from navigator.plan.select import chosen, select
 from navigator.records import (
+    EngineOptions,
     Format,
     Gpu,
     Host,
@@ -22,7 +24,9 @@ from navigator.records import (
     PrecisionMode,
     RunConfig,
     State,
+    Step,
 )
+from navigator.runners.trt import TrtOptions
 
 VERSIONS = dict.fromkeys(
     ("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnxruntime", "onnxscript", "numpy"), "1.0"
@@ -55,6 +59,16 @@ def planned(config: ModelConfig, host: Host = HOST) -> ModelPlan:
     return plan(RunConfig(models=(config,)), host).models[0]
 
 
+def onnx_labels(config: ModelConfig) -> dict[str, int | None]:
+    cells = planned(config).cells
+    return {each.label: each.configuration.onnx_opset for each in cells if each.configuration.target_format == "onnx"}
+
+
+def tf32(step: Step) -> bool:
+    assert isinstance(step.options, EngineOptions)
+    return step.options.tf32
+
+
 @pytest.mark.parametrize(
     ("opsets", "mode", "count"),
     [
@@ -68,7 +82,7 @@ def test_matrix_has_the_documented_number_of_configurations(
 ) -> None:
     config = model(onnx_opsets=opsets, tensorrt_precisions_mode=mode)
 
-    assert count == len(list(configurations(config, opsets)))
+    assert count == len(list(configurations(config)))
 
 
 def test_every_configuration_is_a_cell_or_is_merged_into_one() -> None:
@@ -108,14 +122,14 @@ def test_a_precision_is_a_step_of_its_own_that_engines_share() -> None:
     found = planned(config, ON_A_GPU)
 
     typed = {step.label: step.options for step in found.steps if step.converter == "onnx_to_typed_onnx"}
-    int8 = {"precision": "int8", "explicit_precision": False, "random_samples": True}
+    int8 = onnx_to_typed_onnx.Options(precision=Precision.INT8, random_samples=True)
     assert typed == {
-        "onnx_op17/onnx_int8_hierarchy": {**int8, "precision_mode": "hierarchy"},
-        "onnx_op17/onnx_fp16": {"precision": "fp16"},
-        "onnx_op17/onnx_int8_single": {**int8, "precision_mode": "single"},
+        "onnx_op17/onnx_int8_hierarchy": int8,
+        "onnx_op17/onnx_fp16": onnx_to_typed_onnx.Options(precision=Precision.FP16),
+        "onnx_op17/onnx_int8_single": replace(int8, precision_mode=PrecisionMode.SINGLE),
     }
     engines = {step.label: step for step in found.steps if step.target_format is Format.TRT}
-    assert {label: (step.parent, step.precision, step.options["tf32"]) for label, step in engines.items()} == {
+    assert {label: (step.parent, step.precision, tf32(step)) for label, step in engines.items()} == {
         "onnx_op17/onnx_int8_hierarchy/trt_int8_hierarchy": ("onnx_op17/onnx_int8_hierarchy", "int8", True),
         "onnx_op17/onnx_fp16/trt_fp16_hierarchy": ("onnx_op17/onnx_fp16", "fp16", True),
         "onnx_op17/trt_fp32": ("onnx_op17", "fp32", False),
@@ -138,14 +152,15 @@ def test_every_option_of_an_engine_is_its_own() -> None:
         tensorrt_rtx_compute_capabilities=("8.9",),
     )
 
-    assert planned(config, ON_A_GPU).steps[0].options == {
-        "precision": "fp32",
-        "max_workspace_size": 7,
-        "tf32": False,
-        "sparse_weights": True,
-        "plugins": ["/p.so"],
-        "compute_capabilities": ["8.9"],
-    }
+    options = planned(config, ON_A_GPU).steps[0].options
+    assert options == TrtOptions(
+        precision=Precision.FP32,
+        max_workspace_size=7,
+        sparse_weights=True,
+        plugins=(Path("/p.so"),),
+        compute_capabilities=("8.9",),
+    )
+    assert options.files == (Path("/p.so"),)
 
 
 def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
@@ -307,9 +322,8 @@ def test_exports_are_raised_from_every_lower_opset_lowest_first() -> None:
 
 
 def test_an_onnx_source_keeps_its_opset_unless_the_user_names_others() -> None:
-    assert opsets_of(model(Format.ONNX)) == (None,)
-    assert "onnx" in [cell.label for cell in planned(model(Format.ONNX)).cells]
-    assert opsets_of(model(Format.ONNX, onnx_opsets=(17,))) == (17,)
+    assert onnx_labels(model(Format.ONNX)) == {"onnx": None}
+    assert onnx_labels(model(Format.ONNX, onnx_opsets=(17,))) == {"onnx_op17": 17}
 
 
 def test_an_onnx_source_at_other_opsets_feeds_the_engines() -> None:
@@ -319,8 +333,9 @@ def test_an_onnx_source_at_other_opsets_feeds_the_engines() -> None:
 
 
 def test_torch_export_starts_at_the_opset_that_its_exporter_writes() -> None:
-    assert opsets_of(model(Format.TORCH_EXPORT)) == (18,)
-    assert opsets_of(model(Format.TORCH_EXPORT, onnx_opsets=(14,))) == (14,)
+    assert onnx_labels(model(Format.TORCH_EXPORT)) == {"onnx_op18": 18}
+    assert onnx_labels(model(Format.TORCH_EXPORT, onnx_opsets=(14,))) == {"onnx_op14": 14}
+    assert onnx_labels(model(Format.TORCHSCRIPT)) == onnx_labels(model(Format.TF_SAVEDMODEL)) == {"onnx_op14": 14}
 
 
 def test_steps_of_cells_that_cannot_run_are_not_run() -> None:
@@ -392,9 +407,7 @@ def test_any_matrix_gives_a_tree_with_parents_first(
     found = planned(config)
 
     assert found == planned(config)
-    assert len(list(configurations(config, opsets))) == sum(
-        1 + cell.merged for cell in found.cells if not cell.intermediate
-    )
+    assert len(list(configurations(config))) == sum(1 + cell.merged for cell in found.cells if not cell.intermediate)
     seen: list[str] = []
     for step in found.steps:
         assert step.parent is None or step.parent in seen

@@ -17,7 +17,8 @@ TOY = '''
 
     from navigator.frameworks.availability import missing
     from navigator.errors import StepError
-    from navigator.records import Format
+    from navigator.converters.protocol import Container, Variant, engine_segment
+    from navigator.records import Format, StepOptions
 
     SOURCE = Format.ONNX
     TARGET = Format.TRT
@@ -25,7 +26,13 @@ TOY = '''
     PRELOAD = ()
     NEEDS_SAMPLES = False
     NEEDS_GPU = False
-    IN_CONTAINER = False
+    CONTAINER = Container.NEVER
+    PREPARED_BY = ()
+    Options = StepOptions
+
+
+    def variant(model, configuration):
+        return Variant(segment=engine_segment(configuration), options=StepOptions())
 
 
     def unavailable(host):
@@ -77,7 +84,7 @@ def test_a_registered_converter_is_planned_converts_and_is_part_of_the_identity(
     ]
     arguments = {
         "converter": "onnx_to_trt",
-        "conversion": {"source": str(source), "destination": str(tmp_path / "out.plan")},
+        "conversion": {"source": str(source), "destination": str(tmp_path / "out.plan"), "options": {}},
     }
     assert tasks.convert(arguments) == {"volume": 11}
     assert (tmp_path / "out.plan").read_text() == "TOY.ONNX"

@@ -19,6 +19,7 @@ import docker
 import numpy as np
 import pytest
 
+from navigator.converters import torchscript_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.records import Format, ModelConfig, TensorSpec, to_data
 from navigator.samples import storage as arrays
@@ -205,7 +206,7 @@ def test_torchscript_to_onnx_and_verified(
         conversion = Conversion(
             source=model,
             destination=artifact / "model.onnx",
-            options={"opset": 17},
+            options=torchscript_to_onnx.Options(opset=17),
             samples=samples,
             signature=None,
         )

@@ -1,0 +1,31 @@
+"""What the step of a plan is told: the records that converters and runners extend with options of their own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from navigator.records.model import Precision, PrecisionMode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepOptions:
+    """The options of a step; each converter has a record of its own."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the step and whoever runs its artifact read; their content is part of its identity."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions(StepOptions):
+    """The options of a step that builds TensorRT engines.
+
+    `precision_mode` is None in fp32, where there is nothing to fall back to. `max_workspace_size` is in bytes, 0 leaves
+    it to TensorRT. `tf32` lets what stays in float32 be computed with 10 bits of mantissa.
+    """
+
+    precision: Precision = Precision.FP32
+    precision_mode: PrecisionMode | None = None
+    max_workspace_size: int = 0
+    tf32: bool = False
+    sparse_weights: bool = False
