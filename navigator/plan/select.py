@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from navigator.errors import NothingToDoError
+from navigator.errors import NothingToDoError, listed
 from navigator.records import (
     Cell,
     ModelPlan,
@@ -39,9 +39,8 @@ def chosen(plan: Plan, *, models: Sequence[str], cells: Sequence[str]) -> Plan:
     idle += [f"conversions {glob}" for glob in cells if not select(plan, cells=[glob]).models]
     if idle or not found.models:
         wanted = idle or [f"models {' '.join(models) or '*'}", f"conversions {' '.join(cells) or '*'}"]
-        known = [f"{model.config.model_name}: {', '.join(cell.label for cell in model.cells)}" for model in plan.models]
-        shown = "\n    ".join(known)
-        raise NothingToDoError(f"nothing matches {', '.join(wanted)}", f"the conversions are\n    {shown}")
+        known = listed(f"{model.config.model_name}/{cell.label}" for model in plan.models for cell in model.cells)
+        raise NothingToDoError(f"nothing matches {', '.join(wanted)}", f"the conversions are {known}")
     return found
 
 

@@ -1,111 +1,205 @@
-"""CONTRIBUTING.md's recipe for a converter, followed with a toy: one module, one registry line."""
+"""CONTRIBUTING.md's recipe, followed to the letter on a copy of the package, with a toy engine that nobody knows of.
 
+The copy differs from the original in nothing but what the recipe says: two new files, and a line each in the two
+registries, in `Format` and in the enumerations of the schemas. Then the real command converts with it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
+import yaml
 
-from navigator.converters import CONVERTERS
+import navigator
 from navigator.engine.reuse import keys
 from navigator.plan.planner import plan
-from navigator.records import Format, Host, ModelConfig, Precision, RunConfig, State
-from navigator.workers import tasks
+from navigator.records import Format, Host, ModelConfig, RunConfig
 
-TOY = '''
-    """ONNX to TensorRT, a toy: shouts the file's name."""
+CONVERTER = '''
+    """ONNX to a toy engine: the ONNX file behind four letters."""
 
-    from navigator.frameworks.availability import missing
-    from navigator.errors import StepError
+    from dataclasses import dataclass
+
     from navigator.converters.protocol import Container, Variant, engine_segment
-    from navigator.records import Format, StepOptions
+    from navigator.frameworks.availability import missing
+    from navigator.records import Format
+    from navigator.runners import toy
 
     SOURCE = Format.ONNX
-    TARGET = Format.TRT
-    DISTRIBUTIONS = ("shout",)
+    TARGET = Format.TOY
+    DISTRIBUTIONS = ("onnxruntime",)
     PRELOAD = ()
     NEEDS_SAMPLES = False
     NEEDS_GPU = False
     CONTAINER = Container.NEVER
     PREPARED_BY = ()
-    Options = StepOptions
+
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options(toy.Options):
+        broken: bool
 
 
     def variant(model, configuration):
-        return Variant(segment=engine_segment(configuration), options=StepOptions())
+        options = Options(precision=configuration.precision, broken=model.tensorrt_sparse_weights)
+        return Variant(segment=engine_segment(configuration), options=options, precision=options.precision)
 
 
     def unavailable(host):
-        return missing(DISTRIBUTIONS, "shout", host)
+        return missing(DISTRIBUTIONS, "onnx", host)
 
 
     def convert(conversion):
-        if not conversion.source.name.islower():
-            raise StepError(f"{conversion.source.name}: cannot shout it any louder")
-        conversion.destination.write_text(conversion.source.name.upper())
-        return {"volume": 11}
+        head = b"OOPS" if conversion.options.broken else b"TOYS"
+        conversion.destination.write_bytes(head + conversion.source.read_bytes())
+        return {"exporter": "toy"}
 '''
+
+RUNNER = '''
+    """Runs toy engines: rounds to what the step's precision can hold."""
+
+    from dataclasses import dataclass
+
+    from navigator.records import Device, Precision, StepOptions
+    from navigator.runners.protocol import Axis
+
+    DISTRIBUTIONS = ("onnxruntime",)
+    PRELOAD = ("onnxruntime",)
+    DEVICES = (Device.CPU,)
+    ARTIFACT_NAME = "model.toy"
+    AXES = frozenset({Axis.PRECISION})
+    AS_SOURCE = None
+    CONTAINER_LIMITS = {}
+
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options(StepOptions):
+        precision: Precision = Precision.FP32
+
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class ToyModel:
+        session: object
+        signature: object
+        dtype: str
+        offset: float
+        properties: dict
+
+        def infer(self, inputs):
+            names = [spec.name for spec in self.signature.outputs]
+            values = [value + self.offset for value in self.session.run(names, inputs)]
+            return {name: value.astype(self.dtype).astype("float32") for name, value in zip(names, values)}
+
+
+    def unrunnable(device, host, options):
+        return ""
+
+
+    def load(path, *, declared, signature_name=None, device=Device.CPU, options=None):
+        import onnxruntime
+
+        data = path.read_bytes()
+        return ToyModel(
+            session=onnxruntime.InferenceSession(data[4:]),
+            signature=declared,
+            dtype="float16" if options.precision is Precision.FP16 else "float32",
+            offset=float(data.startswith(b"OOPS")),
+            properties={},
+        )
+'''
+
+# The lines of the recipe: after which line of which file each goes.
+LINES = {
+    "navigator/converters/__init__.py": [
+        ("from navigator.converters import (\n", "    onnx_to_toy,\n"),
+        ("CONVERTERS: dict[str, Converter] = {\n", '    "onnx_to_toy": onnx_to_toy,\n'),
+    ],
+    "navigator/runners/__init__.py": [
+        ("from navigator.runners import ", "toy, "),
+        ("RUNNERS: dict[Format, Runner] = {\n", "    Format.TOY: toy,\n"),
+    ],
+    "navigator/records/model.py": [('    TF_SAVEDMODEL = "tf-savedmodel"\n', '    TOY = "toy"\n')],
+    "schemas/navigator.schema.json": [('"enum": ["tf-savedmodel", ', '"toy", ')],
+    "schemas/convert_results.schema.json": [('"enum": ["tf-savedmodel", ', '"toy", ')],
+}
+
+
+@dataclass(frozen=True)
+class Toys:
+    """The copy, and a directory with a model to convert."""
+
+    package: Path
+    project: Path
+
+    def convert(self, *more: str) -> tuple[int, dict[str, Any]]:
+        """Return the exit code of the copy's command, and its results by conversion."""
+        command = [sys.executable, "-P", "-m", "navigator", "convert", "--cache-path", "cache", *more]
+        environment = {**os.environ, "PYTHONPATH": str(self.package)}
+        ran = subprocess.run(command, cwd=self.project, env=environment, capture_output=True, text=True, check=False)
+        path = self.project / "navigator_workspace" / "convert_results.yaml"
+        assert path.exists(), ran.stderr
+        return ran.returncode, {each["conversion"]: each for each in yaml.safe_load(path.read_text())["results"]}
 
 
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    module = ModuleType("onnx_to_trt")
-    exec(textwrap.dedent(TOY), module.__dict__)
-    monkeypatch.setitem(CONVERTERS, "onnx_to_trt", module)
-    return module
+def toys(tmp_path: Path, tiny_onnx: Path) -> Toys:
+    root = Path(navigator.__file__).parents[1]
+    package, project = tmp_path / "package", tmp_path / "project"
+    for name in ("navigator", "schemas"):
+        shutil.copytree(root / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "navigator" / "converters" / "onnx_to_toy.py").write_text(textwrap.dedent(CONVERTER))
+    (package / "navigator" / "runners" / "toy.py").write_text(textwrap.dedent(RUNNER))
+    for name, lines in LINES.items():
+        text = (package / name).read_text()
+        for after, line in lines:
+            assert text.count(after) == 1, (name, after)
+            text = text.replace(after, after + line)
+        (package / name).write_text(text)
+    project.mkdir()
+    (project / "tiny.onnx").write_bytes(tiny_onnx.read_bytes())
+    (project / "navigator.yaml").write_text("model_name: tiny\nmodel_path: tiny.onnx\ntarget_formats: [toy]\n")
+    return Toys(package, project)
 
 
-def host(**versions: str) -> Host:
-    # What runs the engine is there; the toy is not.
-    installed = {"onnx": "1", "onnxruntime": "1", "tensorrt": "1", "polygraphy": "1", **versions}
-    return Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34, versions=installed)
+def test_a_new_engine_is_planned_converted_verified_reported_and_cached(toys: Toys) -> None:
+    code, results = toys.convert()
 
-
-def config(path: Path) -> ModelConfig:
-    return ModelConfig(
-        model_name="toy",
-        model_path=path,
-        model_format=Format.ONNX,
-        target_formats=(Format.TRT,),
-        tensorrt_precisions=(Precision.FP32,),
-    )
-
-
-@pytest.mark.usefixtures("toy")
-def test_a_registered_converter_is_planned_converts_and_is_part_of_the_identity(tmp_path: Path) -> None:
-    source = tmp_path / "toy.onnx"
-    source.write_text("model")
-    run = RunConfig(models=(config(source),))
-
-    planned = plan(run, host(shout="1.0")).models[0]
-
-    assert [(step.label, step.converter) for step in planned.steps] == [
-        ("trt_fp32", "onnx_to_trt"),
-    ]
-    arguments = {
-        "converter": "onnx_to_trt",
-        "conversion": {"source": str(source), "destination": str(tmp_path / "out.plan"), "options": {}},
+    assert {label: each["status"]["state"] for label, each in results.items()} == {
+        "toy_fp16": "passed",
+        "toy_fp32": "passed",
     }
-    assert tasks.convert(arguments) == {"volume": 11}
-    assert (tmp_path / "out.plan").read_text() == "TOY.ONNX"
+    assert code == 0
+    half, single = results["toy_fp16"], results["toy_fp32"]
+    assert half["output_model"]["path"].endswith("converted/tiny/toy_fp16/model.toy")
+    assert half["conversion_config"]["tensorrt_config"]["precision"] == "fp16"
+    # The runner got the precision of the step, and verification the tolerances of that precision.
+    errors = [max(each["max_abs_error"] for each in result["comparisons"]) for result in (half, single)]
+    assert errors[0] > errors[1] == 0
+
+    code, again = toys.convert()
+    assert (code, [each["cached"] for each in again.values()]) == (0, [True, True])
+
+    # Another value of its own option is another artifact, and a wrong one does not pass.
+    code, broken = toys.convert("--tensorrt-sparse-weights")
+    assert (code, {each["status"]["state"] for each in broken.values()}) == (1, {"mismatched"})
+    assert not any(each["cached"] for each in broken.values())
 
 
-@pytest.mark.usefixtures("toy")
-def test_without_its_package_its_cells_say_how_to_get_it(tmp_path: Path) -> None:
-    cell = plan(RunConfig(models=(config(tmp_path / "toy.onnx"),)), host()).models[0].cells[0]
-
-    assert (cell.state, cell.reason) == (State.UNAVAILABLE, "not installed: shout")
-    assert cell.remedy == "pip install shout"
-
-
-def test_the_versions_of_its_packages_are_part_of_the_identity(tmp_path: Path) -> None:
+def test_the_versions_of_a_converter_s_packages_are_part_of_the_identity(tmp_path: Path) -> None:
     source = tmp_path / "toy.onnx"
     source.write_text("model")
     run = RunConfig(models=(ModelConfig(model_name="m", model_path=source, model_format=Format.ONNX),))
 
     def identities(version: str) -> list[str]:
-        machine = host(onnx=version)
-        return [key.artifact for key in keys(plan(run, machine).models[0], machine).values()]
+        versions = {"onnx": version, "onnxruntime": "1"}
+        host = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34, versions=versions)
+        return [key.artifact for key in keys(plan(run, host).models[0], host).values()]
 
     assert identities("1.0") == identities("1.0")
     assert identities("1.0") != identities("2.0")
