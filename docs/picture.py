@@ -13,7 +13,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from navigator.render.comment import Links, comment
-from navigator.report import storage
+from navigator.report.storage import read
+from navigator.report.summary import summarize
 
 _RUN = "https://github.com/org/models/actions/runs/1"
 
@@ -38,15 +39,16 @@ a {{ color: #0969da }} sub {{ color: #59636e }}
 
 def main() -> int:
     results, picture = map(Path, sys.argv[1:])
+    summary = summarize(read(results))
     links = Links(
         run_url=_RUN,
         models_url=f"{_RUN}/artifacts/2",
         models_size_bytes=sum(
-            each.output_model.size_bytes for each in storage.read(results).results if each.output_model is not None
+            each.output_model.size_bytes for each in summary.report.results if each.output_model is not None
         ),
         results_url=f"{_RUN}/artifacts/1",
     )
-    markdown = comment(storage.read(results), key="Models/navigator.yaml", links=links)
+    markdown = comment(summary, key="Models/navigator.yaml", links=links)
     body = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

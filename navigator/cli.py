@@ -21,12 +21,12 @@ from navigator import __version__, config
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError, one_line, remedy
 from navigator.records import Json, Plan, RunConfig, to_data
 from navigator.render.streams import open_missing, write
+from navigator.report.storage import RESULTS, SUMMARY
 
 if TYPE_CHECKING:
     from navigator.records import Host
 
 DEFAULT_CONFIG = "navigator.yaml"
-_RESULTS = "convert_results.yaml"
 
 # GitHub's limit for the outputs of a job, of which a matrix is one.
 _MATRIX_BYTES = 2**20
@@ -115,7 +115,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
 
     what = "merge the results of shards into one report"
     report = verbs.add_parser("report", help=what, description=_runs_nothing(what), **common)
-    what = f"a results file, or a directory to search for {_RESULTS} files"
+    what = f"a results file, or a directory to search for {RESULTS} files"
     report.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=what)
     what = "directory for the merged results and summary (default: navigator_report)"
     report.add_argument("--output", type=Path, default=Path("navigator_report"), metavar="DIR", help=what)
@@ -161,25 +161,24 @@ def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
 
 def _report(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     from navigator.render.console import show_summary, shown
-    from navigator.render.markdown import summary
-    from navigator.report import report, storage
+    from navigator.render.files import write_files
     from navigator.report.merge import merge
+    from navigator.report.storage import read
+    from navigator.report.summary import summarize
 
     matrix = _matrix(namespace.matrix) if namespace.matrix else None
     files = dict.fromkeys(file.resolve() for path in namespace.paths for file in _results(path, namespace.output))
     if not files and matrix is None:
         where = ", ".join(str(path) for path in namespace.paths)
         raise ConfigurationError(
-            f"{where}: no {_RESULTS} found", "pass the directories where `convert` wrote its results"
+            f"{where}: no {RESULTS} found", "pass the directories where `convert` wrote its results"
         )
-    merged = merge([storage.read(file) for file in files], matrix)
-    results, markdown = namespace.output / _RESULTS, namespace.output / "summary.md"
+    summary = summarize(merge([read(file) for file in files], matrix))
     namespace.output.mkdir(parents=True, exist_ok=True)
-    storage.write(merged, results)
-    markdown.write_text(summary(merged), encoding="utf-8")
-    show_summary(merged)
-    _say(f"results: {shown(results)}\nsummary: {shown(markdown)}")
-    return report.exit_code(merged)
+    write_files(summary, namespace.output)
+    show_summary(summary)
+    _say(f"results: {shown(namespace.output / RESULTS)}\nsummary: {shown(namespace.output / SUMMARY)}")
+    return summary.exit_code
 
 
 def _load(namespace: argparse.Namespace) -> RunConfig:
@@ -250,8 +249,8 @@ def _results(path: Path, output: Path) -> Iterator[Path]:
         return
     for directory, below, files in os.walk(path):
         below[:] = sorted(name for name in below if (Path(directory) / name).resolve() != output.resolve())
-        file = Path(directory) / _RESULTS
-        if _RESULTS in files and file.is_file() and not file.is_symlink():
+        file = Path(directory) / RESULTS
+        if RESULTS in files and file.is_file() and not file.is_symlink():
             yield file
 
 

@@ -17,14 +17,13 @@ from navigator.errors import ConfigurationError
 from navigator.github.artifacts.unpack import unpack
 from navigator.github.rest import PublishError
 from navigator.records import Report
-from navigator.render.markdown import summary
+from navigator.render.files import write_files
 from navigator.report import storage
 from navigator.report.merge import merge
+from navigator.report.storage import HALF, RESULTS, SUMMARY
+from navigator.report.summary import Summary, summarize
 
-RESULTS = "convert_results.yaml"
-SUMMARY = "summary.md"
-
-# A report of 10,000 cells is 40 MiB, and packs to a tenth.
+# A report of 10,000 conversions is 40 MiB, and packs to a tenth.
 _REPORT_BYTES = 64 * 2**20
 _MODELS_BYTES = 100 * 2**30
 # More jobs than a matrix can have.
@@ -57,7 +56,7 @@ def _read(place: Path, temporary: Path) -> Report:
         raise ConfigurationError(error.message.replace(f"{temporary}/", ""), error.hint) from error
 
 
-def write_report(merged: Report, directory: Path, owner: Path) -> None:
+def write_report(merged: Summary, directory: Path, owner: Path) -> None:
     """Write a report and its summary, as `convert` does, for the owner of another directory.
 
     Raises:
@@ -66,10 +65,9 @@ def write_report(merged: Report, directory: Path, owner: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if directory.resolve() != directory:
         raise ConfigurationError(f"{directory} is a link, or behind one", "choose another workspace_path")
-    for name in (RESULTS, SUMMARY, f".{RESULTS}.tmp"):
+    for name in (RESULTS, SUMMARY, HALF):
         (directory / name).unlink(missing_ok=True)
-    storage.write(merged, directory / RESULTS)
-    (directory / SUMMARY).write_text(summary(merged), encoding="utf-8")
+    write_files(merged, directory)
     if os.geteuid() == 0:
         found = owner.stat()
         for path in (directory, directory / RESULTS, directory / SUMMARY):
@@ -77,7 +75,7 @@ def write_report(merged: Report, directory: Path, owner: Path) -> None:
 
 
 @contextmanager
-def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[tuple[Report, Path]]:
+def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[tuple[Summary, Path]]:
     """Give the report of a run with the directory of its converted models, `directory` if a step before made them.
 
     Raises:
@@ -85,11 +83,11 @@ def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[
         PublishError: GitHub does not give them.
     """
     if job.inputs.run_id is None and (directory / RESULTS).is_file():
-        yield storage.read(directory / RESULTS), directory
+        yield summarize(storage.read(directory / RESULTS)), directory
         return
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary).resolve()
-        merged = merge(collect(job, channels), None)
+        merged = summarize(merge(collect(job, channels), None))
         for archive in _archives(job, channels, "models", place, _MODELS_BYTES):
             unpack(archive, place / "converted", limit_bytes=_MODELS_BYTES)
             archive.unlink()

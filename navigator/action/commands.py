@@ -10,7 +10,7 @@ from pathlib import Path
 from navigator import config
 from navigator.action import models
 from navigator.action.cancellation import Cancelled
-from navigator.action.collect import RESULTS, SUMMARY, collect, collected_models, write_report
+from navigator.action.collect import collect, collected_models, write_report
 from navigator.action.engine_process import Ended, run_engine
 from navigator.action.job import Job
 from navigator.action.logs import show_logs
@@ -25,11 +25,13 @@ from navigator.plan.planner import plan as planned
 from navigator.plan.select import chosen
 from navigator.plan.shards import matrix
 from navigator.records import Json, Report, RunConfig
-from navigator.render import text as words
 from navigator.render.console import plan_text
+from navigator.render.sentences import verdict
 from navigator.render.streams import write
-from navigator.report import report, storage
+from navigator.report import storage
 from navigator.report.merge import merge
+from navigator.report.storage import RESULTS, SUMMARY
+from navigator.report.summary import summarize
 
 # Reading a larger report takes a second.
 _SLOW_BYTES = 500_000
@@ -76,16 +78,16 @@ def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
     if cancelled:
         if there and (directory / RESULTS).stat().st_size > _SLOW_BYTES:
             channels.interrupted()
-        channels.cancelled(storage.read(directory / RESULTS) if there else None, directory)
+        channels.cancelled(summarize(storage.read(directory / RESULTS)) if there else None, directory)
         return ExitCode.CANCELLED
     if not there:
         raise _no_results(ended)
-    made = storage.read(directory / RESULTS)
-    code = report.exit_code(made)
+    made = summarize(storage.read(directory / RESULTS))
+    code = made.exit_code
     # Beyond what the report says, the engine may have failed to write what was asked for.
     code = ExitCode.FAILURE if code is ExitCode.OK and ended.code else code
     show_logs(made, directory, job.stream)
-    channels.results(made, directory, lambda: _kept(job, made, directory), code)
+    channels.results(made, directory, lambda: _kept(job, made.report, directory), code)
     return code
 
 
@@ -93,39 +95,39 @@ def report_(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
     """Merge the results of several jobs, or take those of another run, and tell them."""
     if job.inputs.run_id is not None:
         channels.speak_for(job.inputs.run_id)
-    merged = merge(collect(job, channels), _matrix(job))
+    merged = summarize(merge(collect(job, channels), _matrix(job)))
     directory = _directory(job)
     write_report(merged, directory, job.workspace)
-    code = report.exit_code(merged)
-    channels.results(merged, directory, tuple, code)
-    return code
+    channels.results(merged, directory, tuple, merged.exit_code)
+    return merged.exit_code
 
 
 def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
-    """Attach the converted models to the release of the tag. A run that is not good is not released."""
+    """Attach the converted models to the release of the tag. Only a run that succeeded is released."""
     tag = job.inputs.tag or job.event.tag
     if not tag:
         raise ConfigurationError(
             f"the event {job.event.name} names no tag to release", "run on a tag, or name one with the input `tag`"
         )
     with collected_models(job, channels, _directory(job)) as (made, directory):
-        code = report.exit_code(made)
-        if code is not ExitCode.OK:
+        if made.exit_code is not ExitCode.OK:
             raise ConfigurationError(
-                f"the release {tag} gets no models: {words.verdict(made)}", "convert again until every cell is good"
+                f"nothing was released as {tag}: {verdict(made)}",
+                "release a run whose requested conversions all passed",
             )
-        found = models.converted(made, directory)
-        missing = sum(models.is_released(each) for each in made.results) - len(found)
+        found = models.converted(made.report, directory)
+        missing = sum(models.is_released(each) for each in made.report.results) - len(found)
         if missing:
             raise ConfigurationError(
-                f"the release {tag} gets no models: the results are good, but {missing} of their models are not there",
+                f"nothing was released as {tag}: {missing} of the converted models are missing",
                 "let `convert` upload the models (`artifacts: converted`, `artifact_archive: true`), or release in the "
                 "job that converted",
             )
         for each in found:
             if models.changed(each):
                 raise ConfigurationError(
-                    f"the release {tag} gets no models: {each.directory} is not what was verified", "convert again"
+                    f"nothing was released as {tag}: {each.directory} has changed since it was verified",
+                    "run `convert` again",
                 )
         url = publish(
             channels.rest,
@@ -208,4 +210,5 @@ def _no_results(ended: Ended) -> NavigatorError:
     """Return why the engine ended before it had results; its last words are an error of its own."""
     kinds: Mapping[int, type[NavigatorError]] = {2: ConfigurationError, 3: NothingToDoError}
     said = ended.last_words or f"the engine ended with code {ended.code} and said nothing"
-    return kinds.get(ended.code, NavigatorError)(f"no cell was converted\n{said}")
+    told = "; ".join(line.strip() for line in said.splitlines())
+    return kinds.get(ended.code, NavigatorError)(f"nothing was converted: {told}")

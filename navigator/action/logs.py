@@ -1,4 +1,4 @@
-"""The logs of cells that failed, in the job's log: each in a group, and nothing in it can be a workflow command."""
+"""The logs of failed conversions, in the job's log: each in a group, and nothing in it can be a workflow command."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,8 @@ from typing import TextIO
 from navigator.github.artifacts.pack import opened
 from navigator.github.commands import group, quoted
 from navigator.github.rest import PublishError
-from navigator.records import Report
 from navigator.render.text import clean, lines
-from navigator.report.report import is_bad
+from navigator.report.summary import Summary
 
 # Converters write megabytes; their reason is at the end. Everything is in the artifact, where `artifacts` is `all`.
 _LINES = 200
@@ -17,12 +16,12 @@ _TAIL_BYTES = 2**20
 _LOGS = 20
 
 
-def show_logs(report: Report, directory: Path, stream: TextIO) -> None:
-    """Show the end of the log of each bad cell; blocked ones share theirs with the culprit."""
+def show_logs(summary: Summary, directory: Path, stream: TextIO) -> None:
+    """Show the end of the log of each failed conversion; blocked ones share theirs with the culprit."""
     shown: set[Path] = set()
-    for result in report.results:
+    for result in summary.failed:
         path = result.status.log_path
-        if not is_bad(result) or path is None or path in shown or len(shown) == _LOGS:
+        if path is None or path in shown or len(shown) == _LOGS:
             continue
         shown.add(path)
         found = _tail(path, directory / "logs")

@@ -24,13 +24,15 @@ from navigator.github.commands import annotate, append_summary, command, mask, s
 from navigator.github.pull_request import pull_request_of
 from navigator.github.release_assets import unique
 from navigator.github.rest import PublishError, Rest
-from navigator.records import Report, State
-from navigator.render import text as words
+from navigator.records import State
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
 from navigator.render.comment import Links, comment, problem_text
-from navigator.render.markdown import summary
+from navigator.render.markdown import summary_markdown
+from navigator.render.sentences import description
 from navigator.render.streams import write
-from navigator.report.report import exit_code, seen_from
+from navigator.report.report import seen_from
+from navigator.report.storage import RESULTS, SUMMARY
+from navigator.report.summary import Summary, summarize
 
 PUBLISHING_SECONDS = 3600.0
 """How long publishing may take in all. Uploading models takes most of it; the job's own time limit ends the rest."""
@@ -43,7 +45,7 @@ _CHECK_CHARS = 65_000
 _CHANNEL_SECONDS = 300.0
 _PENDING_SECONDS = 15.0
 
-_UNWRITTEN = "A file that was asked for could not be written."
+_UNWRITTEN = "A requested file couldn't be written."
 
 _STATES = {ExitCode.OK: "success", ExitCode.FAILURE: "failure"}
 _WORDS = {ExitCode.OK: "success", ExitCode.FAILURE: "failure", ExitCode.CANCELLED: "cancelled"}
@@ -114,7 +116,7 @@ class Channels:
 
     def interrupted(self) -> None:
         """Say that the job was cancelled, where reading its results may take the seconds that are left."""
-        self._set_status("error", "cancelled before every cell was decided")
+        self._set_status("error", "cancelled before every conversion finished")
 
     def wrong(self, error: NavigatorError) -> None:
         """Tell why nothing was run: what is wrong with the configuration, at its lines."""
@@ -129,39 +131,39 @@ class Channels:
         self._comment(text, good=False)
         self._check("failure", error.message, text, ())
 
-    def results(self, report: Report, directory: Path, keep: Callable[[], Sequence[Kept]], code: ExitCode) -> None:
+    def results(self, summary: Summary, directory: Path, keep: Callable[[], Sequence[Kept]], code: ExitCode) -> None:
         """Tell the results of a run.
 
         Args:
-            report: what became of the cells.
-            directory: where convert_results.yaml and summary.md are.
+            summary: of what became of the conversions.
+            directory: where the files of the report are.
             keep: gives the converted models to upload; may raise PublishError.
-            code: of the work; not good although the report is good where a file could not be written.
+            code: of the work; a failure although the report is none if a file could not be written.
         """
-        report = seen_from(report, self._job.workspace)
-        self._tell_job(report, directory, code)
-        self._annotate(of_report(report, self._job.workspace))
-        unwritten = "" if code is exit_code(report) else _UNWRITTEN
+        summary = self._seen(summary)
+        self._tell_job(summary, directory, code)
+        self._annotate(of_report(summary, self._job.workspace))
+        unwritten = "" if code is summary.exit_code else _UNWRITTEN
         if unwritten:
-            self._annotate([Annotation(level=Level.ERROR, message="\n".join((unwritten, *report.notes)))])
+            self._annotate([Annotation(level=Level.ERROR, message="\n".join((unwritten, *summary.report.notes)))])
         self._upload(directory, keep)
-        self._judge(report, code)
-        body = comment(report, key=self._job.key, links=self._links, title=unwritten)
+        self._judge(summary, code)
+        body = comment(summary, key=self._job.key, links=self._links, title=unwritten)
         self._comment(body, good=code is ExitCode.OK)
-        self._check_results(report, code)
+        self._check_results(summary, code)
 
-    def cancelled(self, report: Report | None, directory: Path) -> None:
+    def cancelled(self, summary: Summary | None, directory: Path) -> None:
         """Tell the results of a run that was cancelled. Seconds are left: what is local, and then the status."""
-        if report is None:
+        if summary is None:
             said = "cancelled before anything was converted"
             self.set_outputs({"status": "cancelled", "exit_code": str(int(ExitCode.CANCELLED))})
             self._set_status("error", said)
             self._check("cancelled", said, said, ())
             return
-        report = seen_from(report, self._job.workspace)
-        self._tell_job(report, directory, ExitCode.CANCELLED)
-        self._judge(report, ExitCode.CANCELLED)
-        self._check_results(report, ExitCode.CANCELLED)
+        summary = self._seen(summary)
+        self._tell_job(summary, directory, ExitCode.CANCELLED)
+        self._judge(summary, ExitCode.CANCELLED)
+        self._check_results(summary, ExitCode.CANCELLED)
 
     def set_outputs(self, outputs: dict[str, str]) -> None:
         """Write outputs of the step; later ones win."""
@@ -177,24 +179,24 @@ class Channels:
 
     def _rest(self, budget: Budget) -> Rest:
         if not self._job.secrets.token:
-            raise PublishError("there is no token to speak to GitHub with", "pass `token: ${{ github.token }}`")
+            raise PublishError("no GitHub token was provided", "pass `token: ${{ github.token }}`")
         return Rest(self._job.event.api_url, self._job.secrets.token, budget)
 
-    def _tell_job(self, report: Report, directory: Path, code: ExitCode) -> None:
+    def _tell_job(self, summary: Summary, directory: Path, code: ExitCode) -> None:
         self.set_outputs(
             {
                 "status": _WORDS.get(code, "error"),
                 "exit_code": str(int(code)),
-                "total": str(report.summary["total"]),
-                "passed": str(report.summary.get(State.PASSED, 0)),
-                "failures": str(report.summary["failures"]),
-                "results_path": self._shown(directory / "convert_results.yaml"),
-                "summary_path": self._shown(directory / "summary.md"),
+                "total": str(len(summary.report.results)),
+                "passed": str(summary.states.get(State.PASSED, 0)),
+                "failures": str(len(summary.failed)),
+                "results_path": self._shown(directory / RESULTS),
+                "summary_path": self._shown(directory / SUMMARY),
                 "models_path": self._shown(directory / "converted"),
-                "results": results_json(report),
+                "results": results_json(summary),
             }
         )
-        self._summarise(summary(report))
+        self._summarise(summary_markdown(summary))
 
     def _shown(self, path: Path) -> str:
         """Return a path as other steps may use it: they do not run in this container."""
@@ -218,7 +220,7 @@ class Channels:
         with self._warning(f"no artifact was uploaded, the files stay in {self._shown(directory)}"):
             name = f"{inputs.artifact_name}-results{self._job.artifact_suffix}"
             # An engine that was killed leaves no summary.
-            there = [each for each in ("convert_results.yaml", "summary.md") if (directory / each).is_file()]
+            there = [each for each in (RESULTS, SUMMARY) if (directory / each).is_file()]
             done = self._keep(name, [(each, directory / each) for each in there])
             self._links = replace(self._links, results_url=self._url(done))
             self.set_outputs({"results_artifact_id": str(done.id)})
@@ -264,7 +266,7 @@ class Channels:
     def _speaks(self) -> bool:
         """Tell whether this job speaks for its commit.
 
-        A shard leaves that to `report`, a release comes later, and what is valid is not yet good.
+        A shard leaves that to `report`, a release comes later, and what is valid is not yet converted.
         """
         return not self._job.inputs.shard and self._job.inputs.command not in ("release", "validate")
 
@@ -281,16 +283,20 @@ class Channels:
             if url:
                 self.set_outputs({"comment_url": url})
 
-    def _judge(self, report: Report, code: ExitCode) -> None:
-        description = words.description(report)
-        if code is ExitCode.FAILURE and code is not exit_code(report):
-            description = f"{_UNWRITTEN} {description}"
-        self._set_status(_STATES.get(code, "error"), description)
+    def _seen(self, summary: Summary) -> Summary:
+        """Return the summary as readers see it to whom the workspace is the repository."""
+        return summarize(seen_from(summary.report, self._job.workspace))
 
-    def _check_results(self, report: Report, code: ExitCode) -> None:
-        text = summary(report, limit_chars=_CHECK_CHARS)
+    def _judge(self, summary: Summary, code: ExitCode) -> None:
+        said = description(summary)
+        if code is ExitCode.FAILURE and code is not summary.exit_code:
+            said = f"{_UNWRITTEN} {said}"
+        self._set_status(_STATES.get(code, "error"), said)
+
+    def _check_results(self, summary: Summary, code: ExitCode) -> None:
+        text = summary_markdown(summary, limit_chars=_CHECK_CHARS)
         conclusion = "cancelled" if code is ExitCode.CANCELLED else _STATES.get(code, "failure")
-        self._check(conclusion, words.description(report), text, of_report(report, self._job.workspace))
+        self._check(conclusion, description(summary), text, of_report(summary, self._job.workspace))
 
     def _check(self, conclusion: str, title: str, text: str, annotations: Sequence[Annotation]) -> None:
         event, inputs = self._job.event, self._job.inputs

@@ -1,22 +1,21 @@
-"""The output `results`: the cells as JSON for the steps after this one. Pure."""
+"""The output `results`: the conversions as JSON for the steps after this one. Pure."""
 
 import json
 import math
 
-from navigator.records import CellResult, Json, Report
-from navigator.render import text as words
-from navigator.report.report import is_bad
+from navigator.records import CellResult, Json
+from navigator.render.results import worst
+from navigator.report.summary import Summary
 
 # Other steps get it as a variable, and Linux starts nothing with one of 128 KiB.
 _RESULTS_CHARS = 120_000
 
 
-def results_json(report: Report) -> str:
-    """Return the cells as JSON for the steps after this one, the bad ones first, as many as an output holds."""
-    ordered = sorted(report.results, key=lambda each: not is_bad(each))
+def results_json(summary: Summary) -> str:
+    """Return the conversions as JSON for later steps, failed ones first, as many as an output holds."""
     parts, used = [], 0
-    for each in ordered:
-        part = json.dumps(_brief(each))
+    for index, each in enumerate((*summary.failed, *summary.others)):
+        part = json.dumps(_brief(each, failed=index < len(summary.failed)))
         used += len(part) + 1
         if used > _RESULTS_CHARS:
             break
@@ -24,15 +23,15 @@ def results_json(report: Report) -> str:
     return f"[{','.join(parts)}]"
 
 
-def _brief(result: CellResult) -> dict[str, Json]:
-    worst = words.worst(result.comparisons)
-    error = worst.max_abs_error if worst is not None else None
+def _brief(result: CellResult, *, failed: bool) -> dict[str, Json]:
+    furthest = worst(result.comparisons)
+    error = furthest.max_abs_error if furthest is not None else None
     made = result.output_model
     return {
         "model": result.model_name,
         "conversion": result.conversion,
         "state": str(result.status.state),
-        "failed": is_bad(result),
+        "failed": failed,
         # JSON has no number for what is not finite.
         "max_abs_error": error if error is not None and math.isfinite(error) else None,
         "size_bytes": made.size_bytes if made is not None else None,

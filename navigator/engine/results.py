@@ -24,7 +24,7 @@ from navigator.verify.sentences import sentence
 
 StepOutcome = Artifact | Failure | Verified
 
-UNDECIDED = "not decided: the run ended before this cell"
+UNDECIDED = "cancelled: the run ended before this conversion finished"
 
 
 def cell_results(

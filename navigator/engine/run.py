@@ -7,8 +7,7 @@ costs no result.
 import signal
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 from types import FrameType
 
 from navigator.cache.store import Cache
@@ -18,15 +17,16 @@ from navigator.engine.schedule import Unit
 from navigator.engine.workspace import Workspace
 from navigator.errors import ExitCode
 from navigator.host.limits import available_memory_bytes
-from navigator.records import Host, Plan, Report, RunConfig, State
+from navigator.records import Host, Plan, RunConfig, State
 from navigator.render.console import Progress, show_log, show_summary, shown
-from navigator.render.markdown import summary
+from navigator.render.files import UnwrittenError, write_files
 from navigator.render.streams import write
 from navigator.report import report, storage
+from navigator.report.summary import Summary, summarize
 
 
 class _Record:
-    """The report of a run on disk. `unwritten` says which of its files could not be written, and why."""
+    """The report of a run on disk. `unwritten` says which of its files could not be written at the end, and why."""
 
     def __init__(
         self,
@@ -44,10 +44,25 @@ class _Record:
         self._notes = notes
         self._started = started
         self._shard = shard
-        self.unwritten: list[str] = []
+        self.unwritten = ""
 
-    def write(self, execution: Execution, *, complete: bool = False, more: tuple[str, ...] = ()) -> Report:
-        """Write the results as they stand."""
+    def write(self, execution: Execution) -> Summary:
+        """Write the results so far. If they cannot be written the run goes on: `end` tries again."""
+        summary = self._summary(execution)
+        with suppress(OSError):
+            storage.write(summary.report, self._workspace.results)
+        return summary
+
+    def end(self, execution: Execution, *, complete: bool, more: tuple[str, ...]) -> Summary:
+        """Write the results for the last time, and the summary."""
+        summary = self._summary(execution, complete=complete, more=more)
+        try:
+            write_files(summary, self._workspace.path)
+        except UnwrittenError as error:
+            self.unwritten = str(error)
+        return summary
+
+    def _summary(self, execution: Execution, *, complete: bool = False, more: tuple[str, ...] = ()) -> Summary:
         built = report.build(
             self._host,
             execution.results(),
@@ -56,16 +71,7 @@ class _Record:
             complete=complete,
             shard=self._shard,
         )
-        results = self._workspace.results
-        self.unwritten = _trouble(lambda: storage.write(built, results), results)
-        return built
-
-    def end(self, execution: Execution, *, complete: bool, more: tuple[str, ...]) -> Report:
-        """Write the results for the last time, and the summary."""
-        final = self.write(execution, complete=complete, more=more)
-        text, path = summary(final), self._workspace.summary
-        self.unwritten += _trouble(lambda: path.write_text(text, encoding="utf-8"), path)
-        return final
+        return summarize(built)
 
 
 def convert(
@@ -118,7 +124,7 @@ def convert(
     except KeyboardInterrupt:
         cancelled = True
     finally:
-        more = ("interrupted: the cells that were not decided are marked cancelled",) if cancelled else ()
+        more = ("interrupted: unfinished conversions are marked cancelled",) if cancelled else ()
         delivered = _delivered(plan, execution, shard)
         lines = (*more, *(line for line, _ in delivered))
         final = record.end(execution, complete=not cancelled and sys.exc_info()[0] is None, more=lines)
@@ -127,7 +133,7 @@ def convert(
         return ExitCode.CANCELLED
     # What was asked for and could not be written is no success.
     fine = not record.unwritten and all(done for _, done in delivered)
-    return report.exit_code(final) if fine else ExitCode.FAILURE
+    return final.exit_code if fine else ExitCode.FAILURE
 
 
 def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, bool]]:
@@ -138,33 +144,24 @@ def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, 
     return [deliver(model, execution.results()) for model in wanted]
 
 
-def _ended(unit: Unit, written: Report, progress: Progress, logs: Workspace | None) -> None:
-    """Show what a unit decided: its own cell, and those that it blocks."""
+def _ended(unit: Unit, summary: Summary, progress: Progress, logs: Workspace | None) -> None:
+    """Show what a unit decided: its own conversion, and those that it blocks."""
     if logs is not None:
         show_log(logs.log(unit.model, unit.label, unit.what))
-    own = [each for each in written.results if (each.model_name, each.conversion) == (unit.model, unit.label)]
-    progress.finished(unit.model, unit.label, unit.what, own[0] if own else None)
-    for each in written.results:
-        if each.status.state is State.BLOCKED:
-            progress.finished(each.model_name, each.conversion, "", each)
+    progress.finished(unit.model, unit.label, unit.what)
+    for failed, results in ((True, summary.failed), (False, summary.others)):
+        for each in results:
+            own = (each.model_name, each.conversion) == (unit.model, unit.label)
+            if own or each.status.state is State.BLOCKED:
+                progress.decided(each, failed=failed)
 
 
-def _show(final: Report, record: _Record, workspace: Workspace) -> None:
+def _show(final: Summary, record: _Record, workspace: Workspace) -> None:
     show_summary(final)
     if record.unwritten:
-        write("\n".join(record.unwritten) + "\n", sys.stderr)
+        write(f"{record.unwritten}\n", sys.stderr)
     else:
         write(f"results: {shown(workspace.results)}\nsummary: {shown(workspace.summary)}\n", sys.stdout)
-
-
-def _trouble(write_file: Callable[[], object], path: Path) -> list[str]:
-    """Write a file of the report; where that fails the run goes on, and these are the words for its end."""
-    try:
-        write_file()
-    except OSError as error:
-        hint = "free space or correct the permissions, then run again"
-        return [f"{path} could not be written: {error.strerror}\n  {hint}"]
-    return []
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -16,6 +16,7 @@ from typing import Self
 
 from navigator.errors import ConfigurationError
 from navigator.records import Format
+from navigator.report import storage
 from navigator.runners import RUNNERS
 
 _OURS = (
@@ -24,9 +25,9 @@ _OURS = (
     "timing",
     ".scratch",
     ".lock",
-    "convert_results.yaml",
-    ".convert_results.yaml.tmp",
-    "summary.md",
+    storage.RESULTS,
+    storage.HALF,
+    storage.SUMMARY,
 )
 
 
@@ -70,11 +71,11 @@ class Workspace:
 
     @property
     def results(self) -> Path:
-        return self.path / "convert_results.yaml"
+        return self.path / storage.RESULTS
 
     @property
     def summary(self) -> Path:
-        return self.path / "summary.md"
+        return self.path / storage.SUMMARY
 
     def artifact(self, model: str, label: str, target: Format) -> Path:
         """Return the path of a finished artifact."""

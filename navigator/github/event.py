@@ -60,7 +60,7 @@ def read_event(environment: Mapping[str, str]) -> Event:
     Source: docs.github.com, "Default environment variables" and "Webhook events and payloads".
 
     Raises:
-        ConfigurationError: this is no job of GitHub Actions, or the payload is missing or damaged.
+        ConfigurationError: not running in GitHub Actions, or the payload is missing or damaged.
     """
     name = _variable(environment, "GITHUB_EVENT_NAME")
     repository = _variable(environment, "GITHUB_REPOSITORY")
@@ -133,14 +133,14 @@ def _fork(home: Mapping[str, Json], head: Mapping[str, Json], repository: str) -
 def _variable(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "")
     if not value:
-        raise ConfigurationError(f"{name} is not set: this is no job of GitHub Actions", _ELSEWHERE)
+        raise ConfigurationError(f"{name} is not set: not running in GitHub Actions", _ELSEWHERE)
     return value
 
 
 def _integer(environment: Mapping[str, str], name: str, default: str = "") -> int:
     value = environment.get(name, "") or default
     if not (value.isascii() and value.isdigit()):
-        raise ConfigurationError(f"{name} is {value!r}, not a number: this is no job of GitHub Actions", _ELSEWHERE)
+        raise ConfigurationError(f"{name} is {value!r}, not a number: not running in GitHub Actions", _ELSEWHERE)
     return int(value)
 
 

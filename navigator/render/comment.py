@@ -13,9 +13,11 @@ from urllib.parse import quote
 from navigator.config import InvalidConfigurationError
 from navigator.errors import NavigatorError
 from navigator.records import Report
-from navigator.render import text as words
 from navigator.render.escape import code, text
-from navigator.render.markdown import summary
+from navigator.render.markdown import summary_markdown
+from navigator.render.text import clean
+from navigator.render.values import count, size
+from navigator.report.summary import Summary
 
 # GitHub refuses a comment of more characters. In UTF-8 they are at most 262,140 bytes, and 262,144 is the other limit.
 LIMIT_CHARS = 65_535
@@ -55,19 +57,19 @@ def outcome(what: Report | NavigatorError) -> str:
     return _short_digest(json.dumps(_problems(what)))
 
 
-def comment(report: Report, *, key: str, links: Links, title: str = "", limit_chars: int = LIMIT_CHARS) -> str:
-    """Return the comment's markdown, failing cells first.
+def comment(summary: Summary, *, key: str, links: Links, title: str = "", limit_chars: int = LIMIT_CHARS) -> str:
+    """Return the comment's markdown, failed conversions first.
 
     Args:
-        report: finished or not.
+        summary: of a report that is finished or not.
         key: tells this comment from others on the same pull request.
         links: where the artifacts and the job are.
-        title: what stands above the summary, such as the name of the job.
-        limit_chars: the comment is no longer, see `navigator.render.markdown.summary`.
+        title: shown above the summary, such as the name of the job.
+        limit_chars: the comment is no longer, see `navigator.render.markdown.summary_markdown`.
     """
-    first, last = _frame(outcome(report), key, links, title)
+    first, last = _frame(outcome(summary.report), key, links, title)
     room = limit_chars - len(first) - len(last)
-    return f"{first}{summary(report, limit_chars=room)}{last}"
+    return f"{first}{summary_markdown(summary, limit_chars=room)}{last}"
 
 
 def problem_text(
@@ -77,7 +79,7 @@ def problem_text(
     first, last = _frame(outcome(error), key, links or Links(), title)
     problems = _problems(error)
     wrong = isinstance(error, InvalidConfigurationError)
-    what = f"The configuration is wrong: {words.count(len(problems), 'problem')}" if wrong else "The run did not start"
+    what = f"Invalid configuration: {count(len(problems), 'problem')}" if wrong else "The run didn't start"
     lines = [_problem(*each) for each in problems]
     head = f"{first}## ❌ {what}\n\nNothing was converted.\n\n"
     room = limit_chars - len(head) - len(last)
@@ -89,13 +91,13 @@ def problem_text(
 
 def _frame(outcome: str, key: str, links: Links, title: str) -> tuple[str, str]:
     """Return what stands before and after the text of a comment."""
-    head = f"**{text(title, 200)}**\n\n" if words.clean(title) else ""
+    head = f"**{text(title, 200)}**\n\n" if clean(title) else ""
     shown = _links(links)
     return f"{marker(key)}{outcome} -->\n{head}", f"\n{shown}\n" if shown else ""
 
 
 def _links(links: Links) -> str:
-    about = [words.size(links.models_size_bytes)] if links.models_size_bytes > 0 else []
+    about = [size(links.models_size_bytes)] if links.models_size_bytes > 0 else []
     if _DIGEST.fullmatch(links.models_digest):
         about.append(f"sha256 {code(links.models_digest[7:19])}")
     named = [
@@ -119,7 +121,7 @@ def _problems(error: NavigatorError) -> list[tuple[str, str, str]]:
 
 def _problem(place: str, message: str, hint: str) -> str:
     line = f"- {code(place)}: {text(message, 2000)}" if place else f"- {text(message, 2000)}"
-    return f"{line}\\\n  **What to do:** {text(hint)}" if hint else line
+    return f"{line}\\\n  **How to fix:** {text(hint)}" if hint else line
 
 
 def _list(lines: Sequence[str], total: int) -> str:

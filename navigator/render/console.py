@@ -12,11 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from navigator.records import Cell, CellResult, ModelPlan, Plan, Report, State
-from navigator.render import text as words
-from navigator.render.plain import report_lines, result_line, style_of
+from navigator.records import Cell, CellResult, ModelPlan, Plan, State
+from navigator.render.columns import left, width
+from navigator.render.plain import result_line, summary_lines
 from navigator.render.streams import write
 from navigator.render.text import clean
+from navigator.render.values import count
+from navigator.report.summary import Summary
 
 if TYPE_CHECKING:
     import rich.console
@@ -27,27 +29,27 @@ _LOG_LINES = 200
 
 
 def plan_text(plan: Plan) -> str:
-    """Return what a run would do: every cell with its steps, or why it cannot be made here and what would help."""
+    """Return what a run would do: every conversion with its steps, or why it cannot run here and what would help."""
     return "\n\n".join("\n".join(_plan_lines(model)) for model in plan.models) + "\n"
 
 
-def summary_text(report: Report) -> str:
-    """Return the report as plain text, failing cells first."""
-    return "".join(f"{line.text}\n" for line in report_lines(report))
+def summary_text(summary: Summary) -> str:
+    """Return the report as plain text, failed conversions first."""
+    return "".join(f"{line.text}\n" for line in summary_lines(summary))
 
 
-def show_summary(report: Report, console: "rich.console.Console | None" = None) -> None:
+def show_summary(summary: Summary, console: "rich.console.Console | None" = None) -> None:
     """Write the report to standard output or `console`, with colours where it is a terminal that wants them."""
     if console is None:
         if not _is_terminal(sys.stdout):
-            write(summary_text(report), sys.stdout)
+            write(summary_text(summary), sys.stdout)
             return
         from rich.console import Console
 
         console = Console(highlight=False)
     from rich.text import Text
 
-    for line in report_lines(report):
+    for line in summary_lines(summary):
         console.print(Text(line.text, style=line.style), soft_wrap=True)
 
 
@@ -70,10 +72,10 @@ class Progress:
     """Shows what runs and what has ended; a context manager, and safe to call from any thread.
 
     A terminal gets a bar with the units that run now. Anything else, and a dumb terminal, gets one plain line for
-    each cell that is decided.
+    each conversion that is decided.
 
     Args:
-        plan: what will run; for the number of cells and the widths of columns.
+        plan: what will run; for the number of conversions and the widths of columns.
         stream: where to; standard output by default.
     """
 
@@ -81,7 +83,7 @@ class Progress:
         self._stream = sys.stdout if stream is None else stream
         names = [clean(model.config.model_name) for model in plan.models]
         todo = [clean(cell.label) for model in plan.models for cell in model.cells if cell.state is None]
-        self._widths = (max(map(len, names), default=0), max(map(len, todo), default=0))
+        self._widths = (max(map(width, names), default=0), max(map(width, todo), default=0))
         self._total = len(todo)
         self._lock = threading.Lock()
         self._told: set[tuple[str, str]] = set()
@@ -92,7 +94,7 @@ class Progress:
     def __enter__(self) -> Self:
         if _is_terminal(self._stream) and self._total:
             self._bars = _bars(self._stream)
-            self._all = self._bars.add_task("cells", total=self._total, state="")
+            self._all = self._bars.add_task("conversions", total=self._total, state="")
             self._bars.start()
         return self
 
@@ -121,22 +123,27 @@ class Progress:
                 text = f"{clean(model)}  {clean(label)}"
                 self._running[model, label, what] = self._bars.add_task(text, total=None, state=clean(what))
 
-    def finished(self, model: str, label: str, what: str, result: CellResult | None = None) -> None:
-        """Take a unit away, and tell its cell's outcome once that is decided."""
+    def finished(self, model: str, label: str, what: str) -> None:
+        """Take a unit away that `started` showed."""
         with self._lock:
             task = self._running.pop((model, label, what), None)
             if self._bars is not None and task is not None:
                 self._bars.remove_task(task)
-            if result is None or result.status.state is State.CANCELLED or (model, result.conversion) in self._told:
+
+    def decided(self, result: CellResult, *, failed: bool) -> None:
+        """Show the outcome of a conversion, once; `failed` is whether it fails the run."""
+        key = (result.model_name, result.conversion)
+        with self._lock:
+            if result.status.state is State.CANCELLED or key in self._told:
                 return
-            self._told.add((model, result.conversion))
-            line = result_line(result, widths=self._widths)
+            self._told.add(key)
+            line = result_line(result, failed=failed, widths=self._widths)
             if self._bars is None or self._all is None:
-                write(f"{line}\n", self._stream)
+                write(f"{line.text}\n", self._stream)
                 return
             from rich.text import Text
 
-            self._bars.console.print(Text(line, style=style_of(result)), soft_wrap=True)
+            self._bars.console.print(Text(line.text, style=line.style), soft_wrap=True)
             self._bars.advance(self._all)
 
 
@@ -166,26 +173,30 @@ def _plan_lines(model: ModelPlan) -> Iterator[str]:
     for note in model.notes:
         yield f"  note: {clean(note)}"
     todo = [cell for cell in model.cells if cell.state is None]
-    width = max((len(clean(cell.label)) for cell in model.cells), default=0)
+    columns = max((width(clean(cell.label)) for cell in model.cells), default=0)
     if todo:
-        yield f"  {words.count(len(todo), 'cell')} to make"
+        yield f"  {count(len(todo), 'conversion')} planned"
         for cell in todo:
-            yield f"    {clean(cell.label).ljust(width)}  {_chain(model, cell)}{_remarks(model, cell)}"
-    for state, title in ((State.UNAVAILABLE, "unavailable here"), (State.NOT_APPLICABLE, "not applicable")):
+            yield _plan_line(model, cell, columns)
+    for state, title in ((State.UNAVAILABLE, "unavailable on this machine"), (State.NOT_APPLICABLE, "not applicable")):
         cells = [cell for cell in model.cells if cell.state is state]
         if cells:
-            yield f"  {words.count(len(cells), 'cell')} {title}"
+            yield f"  {count(len(cells), 'conversion')} {title}"
         for reason, remedy in dict.fromkeys((cell.reason, cell.remedy) for cell in cells):
             for cell in cells:
                 if (cell.reason, cell.remedy) == (reason, remedy):
-                    yield f"    {clean(cell.label).ljust(width)}  {_chain(model, cell)}{_remarks(model, cell)}".rstrip()
-            yield f"      why: {clean(reason)}"
+                    yield _plan_line(model, cell, columns)
+            yield f"      reason: {clean(reason)}"
             if remedy:
-                yield f"      what to do: {clean(remedy)}"
+                yield f"      how to fix: {clean(remedy)}"
+
+
+def _plan_line(model: ModelPlan, cell: Cell, columns: int) -> str:
+    return f"    {left(clean(cell.label), columns)}  {_chain(model, cell)}{_remarks(model, cell)}".rstrip()
 
 
 def _chain(model: ModelPlan, cell: Cell) -> str:
-    """Return the formats and steps on the way to a cell: a step's label ends in its own part."""
+    """Return the formats and steps on the way to a conversion: a step's label ends in its own part."""
     parts = [str(model.source_format)]
     before = ""
     for label in cell.steps:
@@ -198,10 +209,9 @@ def _remarks(model: ModelPlan, cell: Cell) -> str:
     own = next((step for step in model.steps if cell.steps and step.label == cell.steps[-1]), None)
     remarks = []
     if own is not None and own.raise_from:
-        remarks.append(f"opset raised from {clean(own.raise_from[0])} if that passes")
+        remarks.append(f"opset raised from {clean(own.raise_from[0])} if it passes")
     if cell.merged:
-        also = "configuration is" if cell.merged == 1 else "configurations are"
-        remarks.append(f"{cell.merged} more {also} this same cell")
+        remarks.append(f"covers {count(cell.merged, 'more configuration')}")
     if cell.state is not None and cell.requested:
-        remarks.append("asked for by name")
+        remarks.append("requested")
     return f"  ({'; '.join(remarks)})" if remarks else ""

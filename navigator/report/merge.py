@@ -50,7 +50,7 @@ def merge(reports: Sequence[Report], matrix: Json = None) -> Report:
     results, notes = _results(ordered, planned, frozenset(missing))
     if missing:
         names = f"shard{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-        notes = (f"{names} left no results: look at the job, and run it again", *notes)
+        notes = (f"{names} reported no results: check the job and run it again", *notes)
     first = ordered[0].environment if ordered else _UNKNOWN
     notes = (*notes, *_machines(ordered))
     notes = (*notes, *(note for each in ordered for note in each.notes))
@@ -71,18 +71,18 @@ def _place(each: Report) -> tuple[int, int]:
 def _count(reports: Sequence[Report], planned: Sequence[Shard]) -> int:
     """Return into how many parts the run is cut."""
     if not reports and not planned:
-        raise ConfigurationError("there are no results to merge", "name files or directories of `convert`")
+        raise ConfigurationError("there are no results to merge", "name the files or directories that `convert` wrote")
     versions = {each.version for each in reports}
     if len(versions) > 1:
         raise ConfigurationError(
-            f"results of versions {', '.join(map(str, sorted(versions)))} cannot be merged",
-            "convert with one version of model-navigator",
+            f"can't merge results of versions {', '.join(map(str, sorted(versions)))}",
+            "use one version of model-navigator for all shards",
         )
     counts = {_place(each)[1] for each in reports} | {parse(each.shard)[1] for each in planned}
     if len(counts) > 1:
         raise ConfigurationError(
-            f"results of runs in {' and '.join(map(str, sorted(counts)))} parts cannot be merged",
-            "merge the results of one run only, whose jobs all have their --shard from the same plan",
+            f"can't merge results of runs with {' and '.join(map(str, sorted(counts)))} shards",
+            "merge the results of one run only: all jobs take their --shard from the same plan",
         )
     return counts.pop()
 
@@ -115,16 +115,16 @@ def _results(
         for cell in shard.conversions or ()
         if _key(cell) not in known
     ]
-    notes = (f"two reports differ on {_some(differing)}: the worse counts",) if differing else ()
+    notes = (f"two reports differ on {_some(differing)}: the worse result counts",) if differing else ()
     return (*found.values(), *absent), notes
 
 
 def _cancelled(cell: str, shard: str, sources: Mapping[str, Mapping[str, Json]], missing: frozenset[str]) -> CellResult:
     name, label = _key(cell)
-    message, remedy = f"shard {shard} left no results", "look at the job of that shard, and run it again"
+    message, remedy = f"shard {shard} reported no results", "check the job of that shard and run it again"
     if shard not in missing:
-        message = f"shard {shard} has no result for this cell, which was planned for it"
-        remedy = "plan and convert with the same configuration and the same filters"
+        message = f"shard {shard} has no result for this planned conversion"
+        remedy = "use the same configuration and the same filters for `plan` and `convert`"
     return CellResult(
         model_name=name,
         conversion=label,
@@ -148,7 +148,7 @@ def _machines(reports: Sequence[Report]) -> tuple[str, ...]:
         what = _differences(reports[0].environment, each.environment)
         if what:
             groups.setdefault(what, []).append(f"shard {each.shard}" if each.shard else f"report {index + 1}")
-    return tuple(f"{_some(names)} ran on another machine: {what}" for what, names in groups.items())
+    return tuple(f"{_some(names)} ran on a different machine: {what}" for what, names in groups.items())
 
 
 def _differences(one: Host, other: Host) -> str:

@@ -13,14 +13,20 @@ import yaml
 from navigator.errors import ConfigurationError
 from navigator.records import Json, Report, from_data, to_data
 
-VERSION = 1
+RESULTS = "convert_results.yaml"
+SUMMARY = "summary.md"
+"""What a run's two files of its report are called, wherever they are."""
 
+HALF = f".{RESULTS}.tmp"
+"""What `write` leaves beside the results if it is killed."""
+
+VERSION = 1
 
 # Sentences stay on one line, so that they can be searched for.
 _WIDTH = 100_000
 
 
-# What is read came from somewhere, and takes some thirty times its size in memory. 10,000 cells are 40 MiB.
+# What is read came from somewhere, and takes some thirty times its size in memory. 10,000 conversions are 40 MiB.
 _MOST_BYTES = 64 * 2**20
 
 
@@ -41,7 +47,7 @@ def write(report: Report, path: Path) -> None:
     # What a run rewrites after each step is mostly what it wrote before.
     results = "".join(_result_text(json.dumps(result)) for result in data.pop("results"))
     last = {key: data.pop(key) for key in ("notes", "seconds", "complete", "shard")}
-    half = path.with_name(f".{path.name}.tmp")
+    half = path.with_name(HALF)
     half.write_text(f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}", encoding="utf-8")
     half.replace(path)
 
@@ -57,13 +63,15 @@ def read(path: Path) -> Report:
         version = data.get("version") if isinstance(data, dict) else None
         if version != VERSION:
             raise ConfigurationError(
-                f"{path}: version {version!r} of convert_results.yaml, not {VERSION}",
-                "make it with this version of model-navigator",
+                f"{path}: this is version {version!r} of {RESULTS}, not {VERSION}",
+                "create it with this version of model-navigator",
             )
         return from_data(Report, data)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigurationError(f"{path}: not a report: {what}", "run `model-navigator convert` again") from error
+        raise ConfigurationError(
+            f"{path}: not a results file: {what}", "run `model-navigator convert` again"
+        ) from error
 
 
 def _harmless(path: Path) -> bytes:
@@ -75,7 +83,7 @@ def _harmless(path: Path) -> bytes:
     # A model may have put a link there, or a pipe, which nobody would ever write to.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("no regular file")
+            raise ValueError("not a regular file")
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise ValueError(f"larger than {_MOST_BYTES // 2**20} MiB")
@@ -83,7 +91,7 @@ def _harmless(path: Path) -> bytes:
     for event in yaml.parse(content, yaml.CSafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
-            raise ValueError(f"it has an alias, or more than {_DEEPEST} levels")
+            raise ValueError(f"it has a YAML alias or more than {_DEEPEST} levels")
     return content
 
 

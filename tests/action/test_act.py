@@ -83,7 +83,7 @@ jobs:
     if: always()
     runs-on: self-hosted
     steps:
-      - run: 'echo "whole: $STATUS, $SHARDS shards, $TOTAL cells"'
+      - run: 'echo "whole: $STATUS, $SHARDS shards, $TOTAL conversions"'
         env:
           STATUS: ${{ needs.models.outputs.status }}
           SHARDS: ${{ needs.models.outputs.shards }}
@@ -106,7 +106,7 @@ jobs:
           shard: 01/1
           verbose: "false"
           artifacts: all
-          cells: "*op15"
+          conversions: "*op15"
           # A value that a script must not execute, in several lines.
           matrix: |
             "$(touch executed)`touch executed`"
@@ -228,7 +228,7 @@ def test_a_workflow_converts_and_a_later_job_reads_its_artifacts(act: Act, githu
     ran = act(CONVERT, "pull_request", github)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "All 4 cells match their source models" in ran.stdout
+    assert "4 of 4 conversions passed" in ran.stdout
     assert kept(tmp_path) == {
         "model-navigator-models": [
             f"{model}/onnx_op{opset}/model.onnx"
@@ -243,7 +243,7 @@ def test_a_workflow_converts_and_a_later_job_reads_its_artifacts(act: Act, githu
     ]
     assert all(each["url"].endswith(HEAD) for each in state["statuses"])
     (comment,) = state["comments"]
-    assert "All 4 cells match their source models" in comment["body"]
+    assert "4 of 4 conversions passed" in comment["body"]
     assert "/actions/runs/1/artifacts/" in comment["body"]
 
 
@@ -264,13 +264,13 @@ def test_shards_become_one_comment_and_one_status(act: Act, github: str, tmp_pat
     ran = act(MANY, "pull_request", github)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "whole: success, 2 shards, 4 cells" in ran.stdout
+    assert "whole: success, 2 shards, 4 conversions" in ran.stdout
     names = [f"model-navigator-{what}-{shard}-of-2" for what in ("models", "results") for shard in (1, 2)]
     assert [each for each in kept(tmp_path) if "-of-" in each] == names
     state = told(github)
     assert [each["state"] for each in state["statuses"]] == ["success"]
     (comment,) = state["comments"]
-    assert "All 4 cells match their source models" in comment["body"]
+    assert "4 of 4 conversions passed" in comment["body"]
 
 
 def test_a_wrong_model_in_a_shard_fails_the_workflow_and_leaves_the_others(

@@ -308,7 +308,7 @@ def test_results_that_a_model_put_in_place_of_the_engines(job: Make, trap: str, 
     here.write("trial/trial/stand-in/navigator/__main__.py", f"import os\n{results}\n{trap}\n")
     code, log = here.run(env=("PYTHONPATH=/github/workspace/stand-in",))
     assert code == 2, log
-    assert f"convert_results.yaml: not a report: {said}" in log
+    assert f"convert_results.yaml: not a results file: {said}" in log
     assert found(log) == set()
 
 

@@ -48,7 +48,7 @@ def _state(github: str) -> Any:
     return requests.get(f"{github}/control/state", timeout=30).json()
 
 
-def _status(rest: Rest, description: str = "12 of 12 cells are good") -> None:
+def _status(rest: Rest, description: str = "12 of 12 conversions passed") -> None:
     set_status(rest, EVENT, state="success", description=description, context="model-navigator")
 
 
@@ -58,7 +58,7 @@ def _check_run(rest: Rest, annotations: Sequence[Annotation] = (), summary: str 
         EVENT,
         name="model-navigator",
         conclusion="failure",
-        title="1 of 12 cells is not good",
+        title="1 of 12 conversions failed",
         summary=summary,
         annotations=annotations,
     )
@@ -76,7 +76,7 @@ def test_a_status_is_set_on_the_head_commit(github: str, rest: Rest) -> None:
     assert shown == {
         "state": "success",
         "context": "model-navigator",
-        "description": "12 of 12 cells are good",
+        "description": "12 of 12 conversions passed",
         "target_url": RUN_URL,
     }
 
@@ -107,7 +107,7 @@ def test_a_check_run_has_ended_and_says_where(github: str, rest: Rest) -> None:
     assert url == run["html_url"]
     assert (run["head_sha"], run["status"], run["conclusion"]) == (HEAD, "completed", "failure")
     assert (run["external_id"], run["details_url"]) == ("7/2", RUN_URL)
-    assert (run["output"]["title"], run["output"]["summary"]) == ("1 of 12 cells is not good", "| model |")
+    assert (run["output"]["title"], run["output"]["summary"]) == ("1 of 12 conversions failed", "| model |")
 
 
 @pytest.mark.parametrize(("count", "calls"), [(0, 1), (50, 1), (51, 2), (120, 3)])

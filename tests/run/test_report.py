@@ -76,7 +76,9 @@ def test_shards_that_are_merged_have_the_states_of_the_whole_run(
 
 
 def verdict(said: str) -> str:
-    return next(line for line in said.splitlines() if "not good" in line or "match" in line).partition(":")[0]
+    return next(
+        line for line in said.splitlines() if " conversions failed" in line or " conversions passed" in line
+    ).partition(":")[0]
 
 
 def test_a_shard_says_which_it_is_and_reproduces_without(project: Path) -> None:
@@ -108,7 +110,7 @@ def test_a_shard_that_left_nothing_is_named_and_fails_the_run(
 
     assert code == 130
     said = capsys.readouterr().out
-    assert "shard 2/2 left no results: look at the job, and run it again" in said
+    assert "shard 2/2 reported no results: check the job and run it again" in said
     merged = project / "navigator_report" / "convert_results.yaml"
     cancelled = {"/".join(key) for key, state in states(merged).items() if state == "cancelled"}
     assert cancelled == set(lost["conversions"])
@@ -118,8 +120,8 @@ def test_a_shard_that_left_nothing_is_named_and_fails_the_run(
     # Without the matrix the cells are not known, but that one of two is missing is.
     assert main(["report", "jobs/0/navigator_workspace/convert_results.yaml"]) == 1
     said = capsys.readouterr().out
-    assert "shard 2/2 left no results" in said
-    assert "2 of 4 cells are not good, and the run is not complete: " in said
+    assert "shard 2/2 reported no results" in said
+    assert "2 of 4 conversions failed, and the run is incomplete: " in said
 
 
 def test_what_an_earlier_report_wrote_is_not_merged_again(project: Path, converted: Path) -> None:
@@ -135,9 +137,7 @@ def test_a_report_of_several_runs_is_refused(
 
     assert main(["report", "jobs", "navigator_workspace"]) == 2
 
-    assert (
-        "results of runs in 1 and 2 parts cannot be merged\n  merge the results of one run" in capsys.readouterr().err
-    )
+    assert "can't merge results of runs with 1 and 2 shards\n  merge the results of one run" in capsys.readouterr().err
 
 
 def test_links_in_a_directory_are_not_followed(
@@ -161,7 +161,7 @@ def test_links_in_a_directory_are_not_followed(
     [
         (["convert", "--shard", "3"], "shard '3' is no part of a run\n  write e.g. 3/7"),
         (["plan", "navigator.yaml", "--matrix", "--max-shards", "257"], "257 shards at most: must be from 1 to 256"),
-        (["report", "nowhere"], "not a report: No such file or directory"),
+        (["report", "nowhere"], "not a results file: No such file or directory"),
         (["report", ".", "--matrix", "{"], "--matrix: not a job matrix: "),
         (["report", ".", "--matrix", "{}"], "not a job matrix: 'include'"),
         (["report", ".", "--matrix", "[" * 100_000], "not a job matrix: "),

@@ -49,4 +49,4 @@ def test_shapes_that_were_asked_for_and_refused_block_the_cells_with_what_to_do(
     assert result["status"]["state"] == "blocked"
     assert "ONNX Runtime fails on x [1, 1]" in result["status"]["message"]
     assert "min_shapes (1 where nothing is given)" in result["remedy"]
-    assert "what to do: check value_ranges (0 to 1 where nothing is given)" in capsys.readouterr().out
+    assert "how to fix: check value_ranges (0 to 1 where nothing is given)" in capsys.readouterr().out

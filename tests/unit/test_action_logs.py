@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from navigator.action.logs import show_logs
-from navigator.records import Report, Status
+from navigator.records import Status
 from navigator.report import storage
+from navigator.report.summary import Summary, summarize
 
 EVERY_STATE = storage.read(Path(__file__).parents[1] / "cases/render/every_state.yaml")
 
 
-def with_log(path: Path) -> Report:
+def with_log(path: Path) -> Summary:
     bad = next(each for each in EVERY_STATE.results if each.status.state == "failed")
     status = Status(state=bad.status.state, message="no", log_path=path)
-    return replace(EVERY_STATE, results=(replace(bad, status=status),))
+    return summarize(replace(EVERY_STATE, results=(replace(bad, status=status),)))
 
 
 def shown(path: Path, directory: Path) -> str:

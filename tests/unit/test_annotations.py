@@ -8,24 +8,25 @@ import pytest
 
 from navigator import config
 from navigator.config import InvalidConfigurationError, Problem
-from navigator.records import CellResult, Report, State, Status
+from navigator.records import CellResult, State, Status
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
 from navigator.report import report, storage
+from navigator.report.summary import Summary, summarize
 
 CASES = Path(__file__).parents[1] / "cases" / "render"
-EVERY_STATE = storage.read(CASES / "every_state.yaml")
+EVERY_STATE = summarize(storage.read(CASES / "every_state.yaml"))
 ROOT = Path("/repo")
 
 
 def failed(model: str, cell: str, message: str = "no", *, state: State = State.FAILED, **more: Any) -> CellResult:
-    base = next(result for result in EVERY_STATE.results if result.status.state is State.FAILED)
+    base = next(result for result in EVERY_STATE.report.results if result.status.state is State.FAILED)
     at = {"config_path": "/repo/models/navigator.yaml", "line": 12}
     known: dict[str, Any] = {"status": Status(state=state, message=message), "remedy": "", "source_model_config": at}
     return replace(base, model_name=model, conversion=cell, **(known | more))
 
 
-def of(*results: CellResult, complete: bool = True) -> Report:
-    return report.build(EVERY_STATE.environment, results, complete=complete)
+def of(*results: CellResult, complete: bool = True) -> Summary:
+    return summarize(report.build(EVERY_STATE.report.environment, results, complete=complete))
 
 
 def test_cells_that_fail_for_one_reason_are_one_error_at_the_line_of_their_model() -> None:
@@ -34,8 +35,8 @@ def test_cells_that_fail_for_one_reason_are_one_error_at_the_line_of_their_model
     assert of_report(of(*cells), ROOT) == (
         Annotation(
             level=Level.ERROR,
-            title="resnet50: 2 cells failed",
-            message="onnx_op13, onnx_op14: it cannot\nWhat to do: ask for another opset",
+            title="resnet50: 2 conversions failed",
+            message="onnx_op13, onnx_op14: it cannot\nHow to fix: ask for another opset",
             path="models/navigator.yaml",
             line=12,
         ),
@@ -53,13 +54,13 @@ def test_the_first_ten_errors_say_the_most() -> None:
     titles = [each.title for each in found]
     assert titles[:9] == ["many: onnx_op0 failed", *(f"model{each}: onnx failed" for each in range(8))]
     assert titles[9:20] == [f"many: onnx_op{each} failed" for each in range(1, 12)]
-    assert titles[20:] == ["many: 500 cells blocked"]
+    assert titles[20:] == ["many: 500 conversions blocked"]
     names = ", ".join(f"trt{each}" for each in range(10))
     assert found[-1].message == f"{names} and 490 more: blocked by onnx"
 
 
 def test_warnings_stand_at_their_model_too() -> None:
-    passed = next(result for result in EVERY_STATE.results if result.status.state is State.PASSED)
+    passed = next(result for result in EVERY_STATE.report.results if result.status.state is State.PASSED)
     at = {"config_path": "/repo/navigator.yaml", "line": 3}
     weak = replace(
         passed, model_name="m", conversion="onnx", warnings=("all outputs are constant",), source_model_config=at
@@ -68,7 +69,7 @@ def test_warnings_stand_at_their_model_too() -> None:
     assert of_report(of(weak), ROOT) == (
         Annotation(
             level=Level.WARNING,
-            title="m: the verification proves little",
+            title="m: weak check",
             message="onnx: all outputs are constant",
             path="navigator.yaml",
             line=3,
@@ -76,17 +77,18 @@ def test_warnings_stand_at_their_model_too() -> None:
     )
 
 
-def test_every_bad_cell_is_told_and_no_other() -> None:
+def test_every_failed_conversion_is_told_and_no_other() -> None:
     errors = [each for each in of_report(EVERY_STATE, ROOT) if each.level is Level.ERROR]
 
     told = "\n".join(f"{each.title} {each.message}" for each in errors)
-    for result in EVERY_STATE.results:
-        assert (f"{result.conversion}: {result.status.message}" in told) is report.is_bad(result)
+    for failed, results in ((True, EVERY_STATE.failed), (False, EVERY_STATE.others)):
+        for result in results:
+            assert (f"{result.conversion}: {result.status.message}" in told) is failed
 
 
 def test_a_run_that_lacks_results_is_an_error_of_its_own() -> None:
     assert of_report(of(complete=False), ROOT) == (
-        Annotation(level=Level.ERROR, message="Not finished: results are missing"),
+        Annotation(level=Level.ERROR, message="Incomplete: results are missing"),
     )
     assert of_report(of(), ROOT) == ()
 
@@ -121,7 +123,7 @@ def test_hostile_text_steers_no_terminal() -> None:
     (found,) = of_report(of(failed("\x1b[2J\nm", "o\u202ennx", "a\nb\x07", remedy="c\r\nd")), ROOT)
 
     assert found.title == "[2J m: o nnx failed"
-    assert found.message == "o nnx: a b\nWhat to do: c d"
+    assert found.message == "o nnx: a b\nHow to fix: c d"
 
 
 def test_problems_of_a_configuration_stand_at_their_lines(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_problems_of_a_configuration_stand_at_their_lines(tmp_path: Path) -> Non
     found = of_problems(caught.value.problems, tmp_path)
 
     assert {each.level for each in found} == {Level.ERROR}
-    assert {each.title for each in found} == {"The configuration is wrong"}
+    assert {each.title for each in found} == {"Invalid configuration"}
     assert [(each.path, each.line, each.column) for each in found] == [
         ("models/navigator.yaml", 2, 13),
         ("models/navigator.yaml", 3, 1),

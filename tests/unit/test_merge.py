@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from navigator.errors import ConfigurationError, ExitCode
 from navigator.records import CellResult, Comparison, Format, Gpu, Host, OutputModel, Report, State, Status, Tolerances
-from navigator.render.markdown import summary
+from navigator.render.markdown import summary_markdown
 from navigator.report import report, storage
 from navigator.report.merge import merge
+from navigator.report.summary import summarize
 
 HOST = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=1, memory_bytes=2**30, versions={"onnx": "1.17"})
 SOURCE = {"model_name": "m", "model_path": "/m.pt", "model_format": "torchscript", "model_version": "1"}
@@ -83,7 +84,7 @@ def test_shards_become_one_whole_report_in_their_order() -> None:
         "passed": 3,
         "failed": 1,
     }
-    assert report.exit_code(merged) is ExitCode.FAILURE
+    assert summarize(merged).exit_code is ExitCode.FAILURE
 
 
 def test_a_shard_without_results_cancels_its_cells() -> None:
@@ -93,14 +94,14 @@ def test_a_shard_without_results_cancels_its_cells() -> None:
 
     assert states(merged) == {"m/a": State.PASSED, "n/a": State.PASSED, "m/b": State.CANCELLED, "x/a": State.CANCELLED}
     lost = merged.results[2]
-    assert lost.status.message == "shard 2/3 left no results"
-    assert lost.remedy == "look at the job of that shard, and run it again"
+    assert lost.status.message == "shard 2/3 reported no results"
+    assert lost.remedy == "check the job of that shard and run it again"
     assert lost.source_model_config == SOURCE, "another shard knows the model"
     assert merged.results[3].source_model_config == {}
-    assert merged.notes == ("shard 2/3 left no results: look at the job, and run it again",)
+    assert merged.notes == ("shard 2/3 reported no results: check the job and run it again",)
     assert not merged.complete
-    assert report.exit_code(merged) is ExitCode.CANCELLED
-    assert "Not finished: 2 of 4 cells undecided" in summary(merged)
+    assert summarize(merged).exit_code is ExitCode.CANCELLED
+    assert "Incomplete: 2 of 4 conversions cancelled" in summary_markdown(summarize(merged))
 
 
 @pytest.mark.parametrize("matrix", [None, planned(None, None, None, None)])
@@ -108,17 +109,17 @@ def test_a_missing_shard_is_named_where_its_cells_are_not_known(matrix: Any) -> 
     merged = merge([shard("2/4", cell("m/a"))], matrix)
 
     assert states(merged) == {"m/a": State.PASSED}
-    assert merged.notes == ("shards 1/4, 3/4, 4/4 left no results: look at the job, and run it again",)
+    assert merged.notes == ("shards 1/4, 3/4, 4/4 reported no results: check the job and run it again",)
     assert not merged.complete
-    assert report.exit_code(merged) is ExitCode.CANCELLED
-    assert "Not finished: results are missing" in summary(merged)
+    assert summarize(merged).exit_code is ExitCode.CANCELLED
+    assert "Incomplete: results are missing" in summary_markdown(summarize(merged))
 
 
 def test_where_no_shard_left_results_every_cell_is_cancelled(tmp_path: Path) -> None:
     merged = merge([], planned(["m/a"], ["m/b"]))
 
     assert states(merged) == {"m/a": State.CANCELLED, "m/b": State.CANCELLED}
-    assert "No machine left results" in summary(merged)
+    assert "No machine reported results" in summary_markdown(summarize(merged))
     storage.write(merged, tmp_path / "r.yaml")
     assert storage.read(tmp_path / "r.yaml") == merged
 
@@ -127,8 +128,8 @@ def test_a_planned_cell_that_its_shard_does_not_know_is_said() -> None:
     merged = merge([shard("1/1", cell("m/a"))], planned(["m/a", "m/b"]))
 
     assert states(merged) == {"m/a": State.PASSED, "m/b": State.CANCELLED}
-    assert merged.results[1].status.message == "shard 1/1 has no result for this cell, which was planned for it"
-    assert report.exit_code(merged) is ExitCode.CANCELLED
+    assert merged.results[1].status.message == "shard 1/1 has no result for this planned conversion"
+    assert summarize(merged).exit_code is ExitCode.CANCELLED
 
 
 def test_a_cell_that_shows_only_where_others_can_be_made_from_it_is_not_missing() -> None:
@@ -137,7 +138,7 @@ def test_a_cell_that_shows_only_where_others_can_be_made_from_it_is_not_missing(
     merged = merge([shard("1/1", engine, cell("m/other"))], planned(["m/onnx", "m/onnx/trt", "m/other"]))
 
     assert list(states(merged)) == ["m/onnx/trt", "m/other"]
-    assert report.exit_code(merged) is ExitCode.OK
+    assert summarize(merged).exit_code is ExitCode.OK
 
 
 WORST_FIRST = ["crashed", "timed_out", "failed", "mismatched", "blocked", "cancelled", "unavailable", "unverified"]
@@ -152,7 +153,7 @@ def test_of_two_results_for_a_cell_the_worse_counts(worse: int) -> None:
     for each in ((first, second), (second, first), (first, second, first)):
         merged = merge([shard("1/1", result) for result in each])
         assert states(merged) == {"m/a": first.status.state}
-        assert merged.notes == ("two reports differ on m/a: the worse counts",)
+        assert merged.notes == ("two reports differ on m/a: the worse result counts",)
 
 
 def test_a_cell_that_is_twice_alike_counts_once() -> None:
@@ -160,14 +161,14 @@ def test_a_cell_that_is_twice_alike_counts_once() -> None:
 
     assert states(merged) == {"m/a": State.PASSED, "m/b": State.PASSED}
     assert merged.notes == ()
-    assert report.exit_code(merged) is ExitCode.OK
+    assert summarize(merged).exit_code is ExitCode.OK
 
 
 def test_a_part_that_did_not_end_makes_the_whole_incomplete() -> None:
     merged = merge([shard("1/2", cell("m/a")), shard("2/2", cell("m/b"), complete=False)])
 
     assert not merged.complete
-    assert report.exit_code(merged) is ExitCode.CANCELLED
+    assert summarize(merged).exit_code is ExitCode.CANCELLED
 
 
 def test_machines_that_differ_are_said_together() -> None:
@@ -187,11 +188,11 @@ def test_machines_that_differ_are_said_together() -> None:
     assert merged.environment == on("L4")
     assert merged.notes == (
         (
-            "shard 2/4, shard 3/4 ran on another machine: "
+            "shard 2/4, shard 3/4 ran on a different machine: "
             "T4 instead of L4; onnx 1.18 instead of 1.17; torch 2.9 instead of none"
         ),
         (
-            "shard 4/4 ran on another machine: no GPU instead of L4; onnx none instead of 1.17; "
+            "shard 4/4 ran on a different machine: no GPU instead of L4; onnx none instead of 1.17; "
             "p0 1 instead of none; p1 1 instead of none; p2 1 instead of none; 6 more"
         ),
         "a note of T4",
@@ -202,10 +203,10 @@ def test_machines_that_differ_are_said_together() -> None:
     ("reports", "matrix", "said"),
     [
         ([], None, "there are no results to merge"),
-        ([shard("1/2"), shard("1/3")], None, "results of runs in 2 and 3 parts cannot be merged"),
-        ([shard("1/2"), shard("")], None, "results of runs in 1 and 2 parts cannot be merged"),
-        ([shard("1/2")], planned(["m/a"], [], []), "results of runs in 2 and 3 parts cannot be merged"),
-        ([shard(""), replace(shard(""), version=2)], None, "results of versions 1, 2 cannot be merged"),
+        ([shard("1/2"), shard("1/3")], None, "can't merge results of runs with 2 and 3 shards"),
+        ([shard("1/2"), shard("")], None, "can't merge results of runs with 1 and 2 shards"),
+        ([shard("1/2")], planned(["m/a"], [], []), "can't merge results of runs with 2 and 3 shards"),
+        ([shard(""), replace(shard(""), version=2)], None, "can't merge results of versions 1, 2"),
         ([shard("-->")], None, "shard '-->' is no part of a run"),
         ([shard("1/2")], {"include": 1}, "not a job matrix"),
     ],
@@ -239,4 +240,4 @@ def test_nothing_that_was_planned_is_lost_and_only_a_full_good_run_is_good(data:
         for name in names:
             expected = State.FAILED if name in bad else State.PASSED
             assert found[name] is (expected if which in there else State.CANCELLED)
-    assert report.good(merged) is (set(there) == set(cells) and not bad)
+    assert (summarize(merged).exit_code is ExitCode.OK) is (set(there) == set(cells) and not bad)

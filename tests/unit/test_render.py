@@ -24,7 +24,9 @@ from navigator.records import (
     CellResult,
     Comparison,
     Configuration,
+    Device,
     Format,
+    Latency,
     ModelConfig,
     ModelPlan,
     Plan,
@@ -35,18 +37,31 @@ from navigator.records import (
     Tolerances,
     WorstElement,
 )
-from navigator.render import text as words
-from navigator.render.console import Progress, plan_text, show_summary, summary_text
+from navigator.render import console
+from navigator.render.console import Progress, plan_text, show_summary
 from navigator.render.escape import code, fence, row, text
-from navigator.render.markdown import summary
+from navigator.render.markdown import summary_markdown
 from navigator.render.plain import result_line
+from navigator.render.results import errors, share, suggestion_yaml, worst
+from navigator.render.sentences import verdict
+from navigator.render.text import clean
+from navigator.render.values import percent, seconds, size, word
 from navigator.report import report as reports
 from navigator.report import storage
+from navigator.report.summary import summarize
 
 CASES = Path(__file__).parents[1] / "cases" / "render"
 EVERY_STATE = storage.read(CASES / "every_state.yaml")
 GOOD = storage.read(CASES / "good.yaml")
 ON_A_GPU = storage.read(CASES / "gpu.yaml")
+
+
+def markdown(report: Report, *, limit_chars: int | None = None) -> str:
+    return summary_markdown(summarize(report), limit_chars=limit_chars)
+
+
+def summary_text(report: Report) -> str:
+    return console.summary_text(summarize(report))
 
 
 def of_state(state: State) -> CellResult:
@@ -65,7 +80,7 @@ def golden(name: str, shown: str) -> None:
 
 @pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD), ("gpu", ON_A_GPU)])
 def test_markdown(name: str, report: Report) -> None:
-    golden(f"{name}.md", summary(report))
+    golden(f"{name}.md", markdown(report))
 
 
 @pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD), ("gpu", ON_A_GPU)])
@@ -136,11 +151,11 @@ def test_plan() -> None:
 
 
 def test_failing_cells_come_first_and_causes_before_what_they_block() -> None:
-    shown = summary(EVERY_STATE)
+    shown = markdown(EVERY_STATE)
     titles = [
         "`resnet50` / `onnx_op14`: mismatched",
         "`effnet` / `onnx_op13`: failed",
-        "Blocked, unavailable or undecided",
+        "Blocked, unavailable or cancelled",
     ]
     places = [shown.index(title) for title in [*titles, "**Warnings**", "2 of 3 passed", "<details>"]]
     assert places == sorted(places)
@@ -149,10 +164,10 @@ def test_failing_cells_come_first_and_causes_before_what_they_block() -> None:
 
 
 def test_every_cell_is_shown_in_both_forms() -> None:
-    for shown in (summary(EVERY_STATE), summary_text(EVERY_STATE)):
+    for shown in (markdown(EVERY_STATE), summary_text(EVERY_STATE)):
         for result in EVERY_STATE.results:
             assert result.conversion in shown
-            assert words.word(result.status.state) in shown
+            assert word(result.status.state) in shown
 
 
 def test_cells_blocked_for_one_reason_are_told_once_with_what_to_do() -> None:
@@ -162,12 +177,12 @@ def test_cells_blocked_for_one_reason_are_told_once_with_what_to_do() -> None:
     lines = summary_text(both).splitlines()
     at = lines.index(f"effnet  {blocked.conversion}, onnx_op17  BLOCKED")
     assert lines[at + 1] == f"  {blocked.status.message}"
-    assert lines[at + 2] == "  what to do: write max_shapes: {x: [8, 128]}"
+    assert lines[at + 2] == "  how to fix: write max_shapes: {x: [8, 128]}"
     assert summary_text(both).count(blocked.status.message) == 1
 
-    shown = summary(both)
+    shown = markdown(both)
     assert f"`{blocked.conversion}`, `onnx_op17`: blocked by" in shown
-    assert "**What to do:** write max\\_shapes: {x: \\[8, 128\\]}" in shown
+    assert "**How to fix:** write max\\_shapes: {x: \\[8, 128\\]}" in shown
 
 
 def test_cells_that_cannot_be_made_here_are_told_together_after_what_went_wrong() -> None:
@@ -177,10 +192,10 @@ def test_cells_that_cannot_be_made_here_are_told_together_after_what_went_wrong(
 
     lines = summary_text(report).splitlines()
     at = lines.index(f"{absent.model_name}  {absent.conversion}, trt_fp32  UNAVAILABLE")
-    assert lines[at + 1 : at + 3] == ["  no GPU", "  what to do: use a GPU"]
+    assert lines[at + 1 : at + 3] == ["  no GPU", "  how to fix: use a GPU"]
     assert lines.index("effnet  onnx_op13  FAILED") < at
-    shown = summary(report)
-    assert f"`{absent.conversion}`, `trt_fp32`: unavailable: no GPU\\\n  **What to do:** use a GPU" in shown
+    shown = markdown(report)
+    assert f"`{absent.conversion}`, `trt_fp32`: unavailable: no GPU\\\n  **How to fix:** use a GPU" in shown
     assert shown.index("`onnx_op13`: failed") < shown.index("unavailable: no GPU")
 
 
@@ -189,7 +204,7 @@ def test_a_suggestion_can_be_pasted() -> None:
 
     mismatched = of_state(State.MISMATCHED)
     assert mismatched.suggested_tolerances is not None
-    block = re.search(r"```yaml\n(.*?)```", summary(EVERY_STATE), re.DOTALL)
+    block = re.search(r"```yaml\n(.*?)```", markdown(EVERY_STATE), re.DOTALL)
     assert block is not None
     suggested = Tolerances(
         atol={"": 1e-5, "out: 1": 3.2e-05, "`x`": 1e-300, "a\nb": 1.0, "name" * 50: 2.0}, rtol={"": 0.0}
@@ -198,49 +213,49 @@ def test_a_suggestion_can_be_pasted() -> None:
         "atol": dict(mismatched.suggested_tolerances.atol),
         "rtol": dict(mismatched.suggested_tolerances.rtol),
     }
-    assert yaml.safe_load(words.suggestion_yaml(replace(mismatched, suggested_tolerances=suggested))) == {
+    assert yaml.safe_load(suggestion_yaml(replace(mismatched, suggested_tolerances=suggested))) == {
         "atol": dict(suggested.atol),
         "rtol": dict(suggested.rtol),
     }
-    assert "```yaml\nfp16_atol:\n" in summary(ON_A_GPU)
+    assert "```yaml\nfp16_atol:\n" in markdown(ON_A_GPU)
 
 
 @pytest.mark.parametrize(
     ("results", "complete", "said"),
     [
-        ((of_state(State.PASSED),), True, "The cell matches the source model"),
-        ((of_state(State.PASSED),) * 3, True, "All 3 cells match the source model"),
-        (GOOD.results, True, "All 3 cells match their source models"),
+        ((of_state(State.PASSED),), True, "1 of 1 conversions passed"),
+        ((of_state(State.PASSED),) * 3, True, "3 of 3 conversions passed"),
+        (GOOD.results, True, "3 of 3 conversions passed"),
         (
             (of_state(State.PASSED), of_state(State.UNVERIFIED)),
             True,
-            "1 cell matches the source model, 1 is not verified",
+            "1 of 2 conversions passed, 1 not verified",
         ),
-        ((of_state(State.PASSED), of_state(State.FAILED)), True, "1 of 2 cells is not good"),
-        ((of_state(State.FAILED), of_state(State.CRASHED)), True, "2 of 2 cells are not good"),
-        ((of_state(State.PASSED), of_state(State.CANCELLED)), False, "Not finished: 1 of 2 cells undecided"),
+        ((of_state(State.PASSED), of_state(State.FAILED)), True, "1 of 2 conversions failed"),
+        ((of_state(State.FAILED), of_state(State.CRASHED)), True, "2 of 2 conversions failed"),
+        ((of_state(State.PASSED), of_state(State.CANCELLED)), False, "Incomplete: 1 of 2 conversions cancelled"),
         (
             (of_state(State.FAILED), of_state(State.CANCELLED)),
             False,
-            "Not finished: 1 of 2 cells undecided, 1 is not good",
+            "Incomplete: 1 of 2 conversions cancelled, 1 failed",
         ),
         (
             (of_state(State.NOT_APPLICABLE),),
             True,
-            "Nothing was converted: no cell can be made on this machine",
+            "Nothing was converted: no conversion can run on this machine",
         ),
     ],
 )
 def test_verdict(results: tuple[CellResult, ...], complete: bool, said: str) -> None:
     report = reports.build(GOOD.environment, results, complete=complete)
-    assert words.verdict(report) == said
-    assert summary(report).splitlines()[0].endswith(said)
+    assert verdict(summarize(report)) == said
+    assert markdown(report).splitlines()[0].endswith(said)
     assert said in summary_text(report).splitlines()[-1]
 
 
 @pytest.mark.parametrize("report", [EVERY_STATE, GOOD])
 def test_a_warning_is_in_the_first_lines(report: Report) -> None:
-    assert "⚠️ the verification of 1 cell proves little" in summary(report).split("\n\n")[1]
+    assert "⚠️ 1 check is weak, see Warnings" in markdown(report).split("\n\n")[1]
 
 
 def compared(**more: object) -> Comparison:
@@ -248,7 +263,7 @@ def compared(**more: object) -> Comparison:
 
 
 @pytest.mark.parametrize(
-    ("comparison", "share"),
+    ("comparison", "allowed"),
     [
         (compared(atol=1e-5, rtol=1e-5, worst=WorstElement(sample="s", index=(0,), reference=1.0, value=1.00001)), 0.5),
         (compared(atol=0.0, rtol=0.0, worst=WorstElement(sample="s", index=(0,), reference=2, value=2)), 0.0),
@@ -258,8 +273,8 @@ def compared(**more: object) -> Comparison:
         (compared(worst=None, max_abs_error=5e-6), 0.5),
     ],
 )
-def test_share_of_the_tolerance(comparison: Comparison, share: float) -> None:
-    assert words.share(comparison) == pytest.approx(share, rel=1e-3)
+def test_share_of_the_tolerance(comparison: Comparison, allowed: float) -> None:
+    assert share(comparison) == pytest.approx(allowed, rel=1e-3)
 
 
 def test_the_worst_output_is_the_one_nearest_to_its_own_tolerance() -> None:
@@ -270,9 +285,9 @@ def test_the_worst_output_is_the_one_nearest_to_its_own_tolerance() -> None:
         output="large", atol=1.0, rtol=0.0, worst=WorstElement(sample="s", index=(), reference=0.0, value=0.1)
     )
     failing = replace(near, output="failing", passed=False, worst=None, max_abs_error=0.0)
-    assert words.worst([large, near]) is near
-    assert words.worst([large, failing, near]) is failing
-    assert words.worst([]) is None
+    assert worst([large, near]) is near
+    assert worst([large, failing, near]) is failing
+    assert worst([]) is None
 
 
 @pytest.mark.parametrize(
@@ -290,7 +305,7 @@ def test_the_worst_output_is_the_one_nearest_to_its_own_tolerance() -> None:
     ],
 )
 def test_percent_never_rounds_across_a_border(part: float, said: str) -> None:
-    assert words.percent(part) == said
+    assert percent(part) == said
 
 
 @pytest.mark.parametrize(
@@ -298,7 +313,7 @@ def test_percent_never_rounds_across_a_border(part: float, said: str) -> None:
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (102_000_000, "97.3 MiB"), (5 * 2**40, "5.0 TiB")],
 )
 def test_sizes(amount: int, said: str) -> None:
-    assert words.size(amount) == said
+    assert size(amount) == said
 
 
 @pytest.mark.parametrize(
@@ -306,7 +321,7 @@ def test_sizes(amount: int, said: str) -> None:
     [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (3599.9, "60 min 0 s"), (7260, "2 h 1 min")],
 )
 def test_durations(amount: float, said: str) -> None:
-    assert words.seconds(amount) == said.replace("60 min 0 s", "1 h 0 min")
+    assert seconds(amount) == said.replace("60 min 0 s", "1 h 0 min")
 
 
 # Hostile text -------------------------------------------------------------------------------------------------------
@@ -371,6 +386,7 @@ def hostile_report(name: str) -> Report:
                 remedy=name,
                 reproduce=name,
                 suggested_tolerances=Tolerances(atol={name: 1.0}, rtol={}),
+                latencies=(Latency(device=Device.CUDA, sample=name, median_seconds=0.001, runs=1),),
             )
         )
     environment = replace(EVERY_STATE.environment, cpu=name, notes=(name,))
@@ -403,8 +419,8 @@ def structure(markdown: str) -> list[str]:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_or_message_changes_the_structure(name: str) -> None:
-    shown = summary(hostile_report(name))
-    assert structure(shown) == structure(summary(hostile_report("harmless" if name.strip() else name)))
+    shown = markdown(hostile_report(name))
+    assert structure(shown) == structure(markdown(hostile_report("harmless" if name.strip() else name)))
     assert "<!--" not in shown
     visible = "\n".join(
         child.content for token in MARKDOWN.parse(shown) for child in token.children or () if child.type == "text"
@@ -428,7 +444,7 @@ def test_any_text_stays_one_cell_of_a_table(value: str) -> None:
             for child in inline[-2].children or ()
             if child.type in ("text", "text_special", "code_inline")
         )
-        assert "".join(words_shown.replace("\u200b", "").split()) in ("".join(words.clean(value).split()), '""')
+        assert "".join(words_shown.replace("\u200b", "").split()) in ("".join(clean(value).split()), '""')
 
 
 @given(st.text(alphabet="`~ab\n<!->", max_size=60))
@@ -467,30 +483,30 @@ def many_failures() -> Report:
 
 
 def test_no_limit_cuts_nothing() -> None:
-    whole = summary(EVERY_STATE)
-    assert summary(EVERY_STATE, limit_chars=len(whole)) == whole
-    assert "Left out" not in whole
+    whole = markdown(EVERY_STATE)
+    assert markdown(EVERY_STATE, limit_chars=len(whole)) == whole
+    assert "Truncated" not in whole
 
 
 @pytest.mark.parametrize("report", [EVERY_STATE, many_failures()])
 @pytest.mark.parametrize("share", [0.99, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1])
 def test_a_limit_holds_and_says_what_is_missing(report: Report, share: float) -> None:
-    limit = int(len(summary(report)) * share)
-    shown = summary(report, limit_chars=limit)
+    limit = int(len(markdown(report)) * share)
+    shown = markdown(report, limit_chars=limit)
     assert len(shown) <= limit
-    assert shown.startswith(summary(report).split("\n\n")[0])
-    assert "**Left out**, since the whole report is too long for this place: " in shown
+    assert shown.startswith(markdown(report).split("\n\n")[0])
+    assert "**Truncated:** the full report doesn't fit here. Left out: " in shown
     structure(shown)
 
 
 def test_a_tiny_limit_keeps_the_verdict() -> None:
-    assert summary(EVERY_STATE, limit_chars=60) == "## ⚠️ Not finished: 1 of 11 cells undecided, 6 are not good\n"[:60]
+    assert markdown(EVERY_STATE, limit_chars=50) == "## ⚠️ Incomplete: 1 of 11 conversions cancelled, 6 failed"[:50]
 
 
 @pytest.mark.parametrize("share", [0.95, 0.8, 0.6, 0.4])
 def test_passed_cells_go_before_failing_ones(share: float) -> None:
     report = many_failures()
-    shown = summary(report, limit_chars=int(len(summary(report)) * share))
+    shown = markdown(report, limit_chars=int(len(markdown(report)) * share))
     tables = [number for number in range(20) if f"### `fine{number}`" in shown]
     details = [number for number in range(20) if f"### ❌ `bad{number}`" in shown]
     assert tables == list(range(len(tables)))
@@ -498,31 +514,37 @@ def test_passed_cells_go_before_failing_ones(share: float) -> None:
     assert not tables or len(details) == 20
     if len(details) < 20:
         cut = 20 - len(details)
-        assert f"place: details of failing cells{f' ({cut})' if cut > 1 else ''}, notes, tables" in shown
+        assert f"Left out: details of failed conversions{f' ({cut})' if cut > 1 else ''}, notes, tables" in shown
         assert "- ❌ `bad19` / `onnx_op14`: mismatched: output 'logits'" in shown, "one line is left of each"
 
 
 # Terminals and logs -------------------------------------------------------------------------------------------------
 
 
+def line_of(result: CellResult, *, widths: tuple[int, int] = (0, 0)) -> str:
+    return result_line(result, failed=False, widths=widths).text
+
+
 def test_a_line_for_a_result() -> None:
-    assert result_line(GOOD.results[1]) == "resnet50  onnx_op13  passed         3.0 s  max abs 3.1e-06 (atol 1e-05)"
-    cached = result_line(GOOD.results[0])
+    assert line_of(GOOD.results[1]) == "resnet50  onnx_op13  passed         3.0 s  max abs 3.1e-06 (atol 1e-05)"
+    cached = line_of(GOOD.results[0])
     assert cached == "resnet50  torchscript  passed        cached  max abs 3.1e-06 (atol 1e-05)"
-    crashed = result_line(of_state(State.CRASHED), widths=(8, 12))
+    crashed = line_of(of_state(State.CRASHED), widths=(8, 12))
     assert crashed == "effnet    onnx_op14     crashed        1.0 s  the worker was killed by signal SIGSEGV"
 
 
 def test_an_error_that_passes_by_rtol_names_rtol() -> None:
-    assert words.errors(compared(max_abs_error=0.5, atol=1e-5, rtol=1e-3)) == "max abs 0.5 (atol 1e-05, rtol 0.001)"
+    assert errors(compared(max_abs_error=0.5, atol=1e-5, rtol=1e-3)) == "max abs 0.5 (atol 1e-05, rtol 0.001)"
 
 
 def finish(progress: Progress, results: list[CellResult]) -> None:
     for result in results:
         progress.started(result.model_name, result.conversion, "convert")
-        progress.finished(result.model_name, result.conversion, "convert", replace(result, status=UNDECIDED))
+        progress.finished(result.model_name, result.conversion, "convert")
+        progress.decided(replace(result, status=UNDECIDED), failed=True)
         progress.started(result.model_name, result.conversion, "verify")
-        progress.finished(result.model_name, result.conversion, "verify", result)
+        progress.finished(result.model_name, result.conversion, "verify")
+        progress.decided(result, failed=result.status.state is not State.PASSED)
 
 
 UNDECIDED = Status(state=State.CANCELLED, message="not decided")
@@ -533,7 +555,7 @@ def test_a_log_gets_one_plain_line_for_each_decided_cell() -> None:
     stream = io.StringIO()
     with Progress(a_plan(), stream) as progress:
         progress.started("resnet50", "source", "reference")
-        progress.finished("resnet50", "source", "reference", None)
+        progress.finished("resnet50", "source", "reference")
         finish(progress, [of_state(State.CRASHED), GOOD.results[1]])
     assert stream.getvalue() == (
         "effnet    onnx_op14  crashed        1.0 s  the worker was killed by signal SIGSEGV\n"
@@ -550,7 +572,7 @@ def test_threads_do_not_tear_lines() -> None:
         for thread in threads:
             thread.join()
     lines = stream.getvalue().splitlines()
-    assert sorted(lines) == sorted(result_line(result, widths=(8, 9)) for result in DECIDED)
+    assert sorted(lines) == sorted(line_of(result, widths=(8, 9)) for result in DECIDED)
 
 
 def test_a_stream_that_lacks_characters_gets_question_marks() -> None:
@@ -617,7 +639,7 @@ def test_a_dumb_terminal_gets_plain_lines(
     reader = Reader(seen)
     with Progress(a_plan(), stream) as progress:
         finish(progress, [of_state(State.CRASHED)])
-    assert reader.all(stream) == f"{result_line(of_state(State.CRASHED), widths=(8, 9))}\nEND\n"
+    assert reader.all(stream) == f"{line_of(of_state(State.CRASHED), widths=(8, 9))}\nEND\n"
 
 
 def test_the_summary_is_coloured_on_a_terminal_and_without_on_request(
@@ -626,9 +648,9 @@ def test_the_summary_is_coloured_on_a_terminal_and_without_on_request(
     stream, seen = terminal
     monkeypatch.setattr(sys, "stdout", stream)
     reader = Reader(seen)
-    show_summary(EVERY_STATE)
+    show_summary(summarize(EVERY_STATE))
     monkeypatch.setenv("NO_COLOR", "1")
-    show_summary(GOOD)
+    show_summary(summarize(GOOD))
     shown = reader.all(stream)
     first, second = shown.split("1 h 3 min", 1)
     assert "\x1b[1;31mresnet50  onnx_op14  MISMATCHED" in first
@@ -642,7 +664,7 @@ def test_a_pipe_gets_no_control_characters_even_if_colour_is_forced(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    show_summary(EVERY_STATE)
+    show_summary(summarize(EVERY_STATE))
     with Progress(a_plan()) as progress:
         finish(progress, [of_state(State.CRASHED)])
     shown = capsys.readouterr().out

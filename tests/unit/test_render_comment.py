@@ -12,14 +12,16 @@ from markdown_it import MarkdownIt
 from navigator.config import InvalidConfigurationError, Problem
 from navigator.errors import ConfigurationError, NavigatorError
 from navigator.records import CellResult, Report, State, Status
-from navigator.render import text as words
 from navigator.render.comment import Links, comment, marker, outcome, problem_text
-from navigator.render.markdown import summary
+from navigator.render.markdown import summary_markdown
+from navigator.render.sentences import description, tally, verdict
+from navigator.render.text import clean
 from navigator.report import report, storage
+from navigator.report.summary import summarize
 
 CASES = Path(__file__).parents[1] / "cases" / "render"
 EVERY_STATE = storage.read(CASES / "every_state.yaml")
-GOOD = storage.read(CASES / "good.yaml")
+GOOD = summarize(storage.read(CASES / "good.yaml"))
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 RUN = "https://github.com/owner/name/actions/runs/1"
 LINKS = Links(
@@ -46,21 +48,25 @@ def links_of(markdown: str) -> list[str]:
 
 
 def test_a_comment_is_the_summary_between_its_marker_and_its_links() -> None:
-    shown = comment(EVERY_STATE, key="main", links=LINKS)
+    shown = comment(summarize(EVERY_STATE), key="main", links=LINKS)
 
     first, rest = shown.split("\n", 1)
     assert first == f"<!-- model-navigator:main outcome:{outcome(EVERY_STATE)} -->"
     assert FIRST.fullmatch(first)
     last = f"[Converted models]({RUN}/artifacts/2) (12.0 MiB, sha256 `0123456789ab`) · [Results]({RUN}/artifacts/3)"
-    assert rest == f"{summary(EVERY_STATE)}\n{last} · [Job]({RUN})\n"
+    assert rest == f"{summary_markdown(summarize(EVERY_STATE))}\n{last} · [Job]({RUN})\n"
     assert links_of(shown) == [LINKS.models_url, LINKS.results_url, LINKS.run_url]
 
 
 def test_a_title_stands_above_the_verdict() -> None:
     shown = comment(GOOD, key="k", links=Links(), title="nightly @everyone\n# *x*")
 
-    assert shown.splitlines()[1:4] == ["**nightly @\u200beveryone \\# \\*x\\***", "", summary(GOOD).splitlines()[0]]
-    assert comment(GOOD, key="k", links=Links()).splitlines()[1:] == summary(GOOD).splitlines()
+    assert shown.splitlines()[1:4] == [
+        "**nightly @\u200beveryone \\# \\*x\\***",
+        "",
+        summary_markdown(GOOD).splitlines()[0],
+    ]
+    assert comment(GOOD, key="k", links=Links()).splitlines()[1:] == summary_markdown(GOOD).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +164,7 @@ def hostile(name: str, number: int = 3000) -> Report:
 def test_a_comment_on_3000_cells_is_within_github_s_limits_and_failures_come_first(name: str) -> None:
     made = hostile(name)
 
-    shown = comment(made, key="main", links=LINKS, title=name)
+    shown = comment(summarize(made), key="main", links=LINKS, title=name)
 
     assert len(shown) <= 65_535
     assert len(shown.encode("utf-16-le")) // 2 <= 2 * 65_535
@@ -166,8 +172,8 @@ def test_a_comment_on_3000_cells_is_within_github_s_limits_and_failures_come_fir
     assert shown.startswith(f"{marker('main')}{outcome(made)} -->\n")
     assert shown.count("<!--") == shown.count("-->") == 1
     assert shown.endswith(f"[Job]({RUN})\n")
-    assert "1,500 of 3,000 cells are not good" in shown.split("\n\n")[1 if words.clean(name) else 0]
-    assert "**Left out**, since the whole report is too long for this place: " in shown
+    assert "1,500 of 3,000 conversions failed" in shown.split("\n\n")[1 if clean(name) else 0]
+    assert "**Truncated:** the full report doesn't fit here. Left out: " in shown
     assert "❌" in shown[shown.index("1,500 of 3,000") :]
     assert "✅" not in shown, "no passed cell takes the room of a failing one"
     assert len(shown) > 50_000, "what room there is is used"
@@ -176,7 +182,7 @@ def test_a_comment_on_3000_cells_is_within_github_s_limits_and_failures_come_fir
 
 @pytest.mark.parametrize("limit", [1000, 5000, 20_000])
 def test_any_limit_holds(limit: int) -> None:
-    assert len(comment(EVERY_STATE, key="main", links=LINKS, limit_chars=limit)) <= limit
+    assert len(comment(summarize(EVERY_STATE), key="main", links=LINKS, limit_chars=limit)) <= limit
     assert len(problem_text(wrong("x" * 400, 100), key="main", links=LINKS, limit_chars=limit)) <= limit
 
 
@@ -202,12 +208,12 @@ def test_problems_are_listed_with_their_places_and_what_to_do() -> None:
 
     assert shown.splitlines() == [
         f"<!-- model-navigator:main outcome:{outcome(error)} -->",
-        "## ❌ The configuration is wrong: 2 problems",
+        "## ❌ Invalid configuration: 2 problems",
         "",
         "Nothing was converted.",
         "",
         "- `navigator.yaml:3:1`: unknown key 'x'\\",
-        "  **What to do:** write 'y'",
+        "  **How to fix:** write 'y'",
         "- \\--models: is empty",
         "",
         comment(GOOD, key="main", links=LINKS).splitlines()[-1],
@@ -219,12 +225,12 @@ def test_any_other_reason_is_said_too() -> None:
     shown = problem_text(ConfigurationError("there is no navigator.yaml", "add one"), key="k")
 
     assert shown.splitlines()[1:] == [
-        "## ❌ The run did not start",
+        "## ❌ The run didn't start",
         "",
         "Nothing was converted.",
         "",
         "- there is no navigator.yaml\\",
-        "  **What to do:** add one",
+        "  **How to fix:** add one",
     ]
 
 
@@ -271,8 +277,8 @@ def test_no_problem_changes_the_structure(message: str, hint: str) -> None:
 
 
 def test_a_description_is_the_verdict_in_140_characters() -> None:
-    assert words.description(GOOD) == f"{words.verdict(GOOD)}; {words.tally(GOOD)}"
-    every = words.description(EVERY_STATE)
-    assert every.startswith("Not finished: 1 of 11 cells undecided, 6 are not good; 3 passed")
+    assert description(GOOD) == f"{verdict(GOOD)}; {tally(GOOD)}"
+    every = description(summarize(EVERY_STATE))
+    assert every.startswith("Incomplete: 1 of 11 conversions cancelled, 6 failed; 3 passed")
     assert len(every) in (139, 140)
     assert every.endswith("…")

@@ -1,4 +1,4 @@
-"""What makes a run good, and convert_results.yaml as a user, a schema and another YAML reader see it."""
+"""What makes a run succeed, and convert_results.yaml as a user, a schema and another YAML reader see it."""
 
 import json
 import re
@@ -30,6 +30,7 @@ from navigator.records import (
     to_data,
 )
 from navigator.report import report, storage
+from navigator.report.summary import summarize
 
 ROOT = Path(__file__).parents[2]
 SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "convert_results.schema.json").read_text())
@@ -94,21 +95,19 @@ JUDGED = [
 
 @pytest.mark.parametrize(("results", "expected"), JUDGED)
 def test_exit_code(results: tuple[CellResult, ...], expected: ExitCode) -> None:
-    assert report.exit_code(of(*results)) is expected
-    assert report.good(of(*results)) is (expected is ExitCode.OK)
+    assert summarize(of(*results)).exit_code is expected
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.PASSED])
 def test_every_state_is_judged(state: State) -> None:
     neutral = (State.NOT_APPLICABLE, State.UNVERIFIED)
-    assert report.is_bad(cell(state)) is (state not in neutral)
+    judged = summarize(of(cell(state)))
+    assert (len(judged.failed), len(judged.others)) == ((0, 1) if state in neutral else (1, 0))
 
 
-def test_a_run_that_did_not_end_is_not_good() -> None:
-    unfinished = of(PASSED, complete=False)
-    assert report.exit_code(unfinished) is ExitCode.CANCELLED
-    assert not report.good(unfinished)
-    assert report.exit_code(of(PASSED, cell(State.FAILED), complete=False)) is ExitCode.FAILURE
+def test_a_run_that_did_not_end_is_no_success() -> None:
+    assert summarize(of(PASSED, complete=False)).exit_code is ExitCode.CANCELLED
+    assert summarize(of(PASSED, cell(State.FAILED), complete=False)).exit_code is ExitCode.FAILURE
 
 
 def test_summary_counts() -> None:
@@ -219,14 +218,14 @@ def test_writing_replaces_the_file_at_once(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (None, "No such file or directory"),
-        ("results: [", "not a report"),
-        ("- 1\n", "version None of convert_results.yaml, not 1"),
-        ("version: 2\n", "version 2 of convert_results.yaml, not 1"),
+        ("results: [", "not a results file"),
+        ("- 1\n", "this is version None of convert_results.yaml, not 1"),
+        ("version: 2\n", "this is version 2 of convert_results.yaml, not 1"),
         ("version: 1\n", "missing required field `environment`"),
-        ("version: 1\nnotes: &a [x]\nmore: [*a, *a]\n", "it has an alias"),
-        ("version: 1\nnotes: &a {<<: *a}\n", "it has an alias"),
+        ("version: 1\nnotes: &a [x]\nmore: [*a, *a]\n", "it has a YAML alias"),
+        ("version: 1\nnotes: &a {<<: *a}\n", "it has a YAML alias"),
         (f"version: 1\nnotes: {'[' * 200_000}", "more than 32 levels"),
-        (f"version: 1\nnotes: {'9' * 10_000}\n", "not a report"),
+        (f"version: 1\nnotes: {'9' * 10_000}\n", "not a results file"),
     ],
 )
 def test_what_is_not_a_report_is_said(tmp_path: Path, content: str | None, said: str) -> None:
@@ -242,7 +241,7 @@ def test_a_report_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     with path.open("wb") as file:
         file.truncate(64 * 2**20 + 1)
-    with pytest.raises(ConfigurationError, match="not a report: larger than 64 MiB"):
+    with pytest.raises(ConfigurationError, match="not a results file: larger than 64 MiB"):
         storage.read(path)
 
 

@@ -46,9 +46,9 @@ def test_while_a_conversion_runs(job: "Job") -> None:
         "1",
         "2",
     ]
-    assert "## ⚠️ Not finished: 1 of 2 cells undecided" in ended.summary
+    assert "## ⚠️ Incomplete: 1 of 2 conversions cancelled" in ended.summary
     assert [each[0] for each in job.statuses] == ["pending", "error"]
-    assert job.statuses[-1][1].startswith("Not finished: 1 of 2 cells undecided; 1 passed, 1 cancelled; ")
+    assert job.statuses[-1][1].startswith("Incomplete: 1 of 2 conversions cancelled; 1 passed, 1 cancelled; ")
     assert [each["conclusion"] for each in job.github["check_runs"]] == ["cancelled"]
     # There is no time for these.
     assert (job.comments, job.artifacts()) == ([], {})
@@ -120,5 +120,5 @@ def test_an_engine_that_was_killed_leaves_its_results(job: "Job") -> None:
     assert ended.code == 130, ended.log
     assert job.artifacts()["model-navigator-results"].keys() == {"convert_results.yaml"}
     assert job.artifacts()["model-navigator-models"].keys() == {"tiny/onnx_op13/model.onnx"}
-    assert "## ⚠️ Not finished: 1 of 2 cells undecided" in job.comments[0]
+    assert "## ⚠️ Incomplete: 1 of 2 conversions cancelled" in job.comments[0]
     assert job.statuses[-1][0] == "error"

@@ -47,7 +47,7 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
     assert ended.annotations == []
     assert [status[0] for status in job.statuses] == ["pending", "success"]
     assert {status[2] for status in job.statuses} == {HEAD}
-    assert job.statuses[-1][1].startswith("All 2 cells match the source model; 2 passed; ")
+    assert job.statuses[-1][1].startswith("2 of 2 conversions passed; 2 passed; ")
     assert job.github["statuses"][-1]["context"] == "model-navigator"
     assert job.github["statuses"][-1]["target_url"] == RUN
     assert job.github["check_runs"] == []
@@ -58,7 +58,7 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
     assert uploaded[MODELS].keys() == {f"tiny/onnx_op{opset}/model.onnx" for opset in (13, 14)}
     assert not any(job.seen(content.decode("latin-1")) for files in uploaded.values() for content in files.values())
     assert ended.summary == uploaded[RESULTS]["summary.md"].decode()
-    assert ended.summary.startswith("## ✅ All 2 cells match the source model\n")
+    assert ended.summary.startswith("## ✅ 2 of 2 conversions passed\n")
 
     outputs = ended.outputs
     assert outputs.keys() == set(OUTPUTS) - {"matrix", "shards", "release_url"}
@@ -75,7 +75,9 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
     assert [each["conversion"] for each in json.loads(outputs["results"])] == ["onnx_op13", "onnx_op14"]
 
     [comment] = job.comments
-    assert re.match(r"<!-- model-navigator:Models/navigator.yaml outcome:[0-9a-f]{16} -->\n## ✅ All 2 cells", comment)
+    assert re.match(
+        r"<!-- model-navigator:Models/navigator.yaml outcome:[0-9a-f]{16} -->\n## ✅ 2 of 2 conversions passed", comment
+    )
     digest = outputs["artifact_digest"].removeprefix("sha256:")[:12]
     models, results = (f"{RUN}/artifacts/{outputs[name]}" for name in ("artifact_id", "results_artifact_id"))
     assert outputs["artifact_url"] == models
@@ -91,10 +93,10 @@ def test_a_comment_is_edited_from_good_to_bad_and_back(job: "Job") -> None:
     bad = job.run()
     assert (bad.code, bad.outputs["status"], bad.outputs["comment_url"]) == (1, "failure", first)
     [comment] = job.comments
-    assert "## ❌ 1 of 2 cells is not good" in comment
+    assert "## ❌ 1 of 2 conversions failed" in comment
     assert "onnx_op14" in comment
     assert job.statuses[-1][0] == "failure"
-    assert job.statuses[-1][1].startswith("1 of 2 cells is not good; 1 passed, 1 mismatched; ")
+    assert job.statuses[-1][1].startswith("1 of 2 conversions failed; 1 passed, 1 mismatched; ")
     del job.variables["PYTHONPATH"]
     good = job.run()
     assert (good.code, good.outputs["comment_url"]) == (0, first)
@@ -182,7 +184,7 @@ def test_filters_choose_cells(job: "Job") -> None:
     ended = job.run(models="none, other")
     assert (ended.code, ended.outputs["status"], ended.outputs["exit_code"]) == (3, "error", "3")
     assert "tiny: onnx_op13, onnx_op14" in ended.annotations[0]
-    assert "no cell was converted" in job.comments[0]
+    assert "nothing was converted" in job.comments[0]
     assert job.statuses[-1][0] == "error"
 
 
@@ -231,8 +233,8 @@ def test_a_check_run_says_what_the_comment_says(job: "Job") -> None:
     assert (job.statuses, job.comments, ended.annotations) == ([], [], [])
     [run] = job.github["check_runs"]
     assert (run["name"], run["conclusion"], run["head_sha"]) == ("models", "failure", HEAD)
-    assert run["output"]["title"].startswith("1 of 2 cells is not good")
-    assert run["output"]["summary"].startswith("## ❌ 1 of 2 cells is not good")
+    assert run["output"]["title"].startswith("1 of 2 conversions failed")
+    assert run["output"]["summary"].startswith("## ❌ 1 of 2 conversions failed")
     assert [(each["path"], each["start_line"]) for each in run["annotations"]] == [("navigator.yaml", 2)]
 
 
@@ -244,10 +246,10 @@ def test_an_output_that_cannot_be_written_fails_the_job(job: "Job") -> None:
     ended = job.run(conversions="onnx_op14")
     assert (ended.code, ended.outputs["exit_code"], ended.outputs["status"]) == (1, "1", "failure")
     [annotation] = ended.annotations
-    assert "A file that was asked for could not be written.%0Atiny: output_path" in annotation
+    assert "A requested file couldn't be written.%0Atiny: output_path" in annotation
     assert job.statuses[-1][0] == "failure"
-    assert job.statuses[-1][1].startswith("A file that was asked for could not be written. The cell matches")
-    assert job.comments[0].splitlines()[1] == "**A file that was asked for could not be written.**"
+    assert job.statuses[-1][1].startswith("A requested file couldn't be written. 1 of 1 conversions passed")
+    assert job.comments[0].splitlines()[1] == "**A requested file couldn't be written.**"
 
 
 def test_without_an_artifact_service_the_files_stay(job: "Job") -> None:

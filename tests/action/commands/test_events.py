@@ -36,10 +36,10 @@ def test_comment_on_failure_and_on_its_end(job: "Job", publish: Publish) -> None
     publish("good", comment="failure")
     assert job.comments == []
     publish("bad", comment="failure")
-    assert "❌ 1 of 2 cells is not good" in job.comments[0]
+    assert "❌ 1 of 2 conversions failed" in job.comments[0]
     publish("good", comment="failure")
     [comment] = job.comments
-    assert "✅ All 2 cells match the source model" in comment
+    assert "✅ 2 of 2 conversions passed" in comment
 
 
 def test_comment_on_change(job: "Job", publish: Publish) -> None:
@@ -126,4 +126,4 @@ def test_outside_of_a_job_it_says_so(job: "Job") -> None:
     del job.variables["GITHUB_REPOSITORY"]
     ended = job.run()
     assert ended.code == 2
-    assert ended.log.startswith("::error::GITHUB_REPOSITORY is not set: this is no job of GitHub Actions")
+    assert ended.log.startswith("::error::GITHUB_REPOSITORY is not set: not running in GitHub Actions")

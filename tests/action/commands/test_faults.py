@@ -101,7 +101,7 @@ def test_everything_is_down(job: "Job") -> None:
     ended = job.run()
     assert ended.code == 0, ended.log
     assert ended.outputs["status"] == "success"
-    assert ended.summary.startswith("## ✅ All 2 cells match")
+    assert ended.summary.startswith("## ✅ 2 of 2 conversions passed")
     assert [each.partition(":")[0] for each in ended.warnings] == [
         "the commit status was not set",
         "no artifact was uploaded, the files stay in navigator_workspace",

@@ -33,16 +33,16 @@ def test_shards_make_one_comment_and_one_status(job: "Job") -> None:
     # A job without a result is named, and the run is not good.
     ended = job.run("report", matrix=matrix)
     assert (ended.code, ended.outputs["status"], ended.outputs["exit_code"]) == (130, "cancelled", "130"), ended.log
-    assert "shard 1/2 left no results" in job.comments[0]
+    assert "shard 1/2 reported no results" in job.comments[0]
     assert job.statuses[-1][0] == "error"
-    assert job.statuses[-1][1].startswith("Not finished: ")
+    assert job.statuses[-1][1].startswith("Incomplete: ")
     # It is run again, and so is the report, beside what the first report left.
     assert job.run(shard="1/2", artifacts="all", artifact_archive="false").code == 0
     assert [each[0] for each in job.statuses] == ["error"]
     ended = job.run("report", matrix=matrix)
     assert (ended.code, ended.outputs["total"], ended.outputs["passed"]) == (0, "3", "3"), ended.log
     [comment] = job.comments
-    assert "## ✅ All 3 cells match their source models" in comment
+    assert "## ✅ 3 of 3 conversions passed" in comment
     assert [each[0] for each in job.statuses] == ["error", "success"]
     assert "shard" not in comment
     uploaded = job.artifacts()
@@ -118,7 +118,7 @@ def test_the_results_of_a_fork_are_told_to_its_pull_request(
     [comment] = job.github["comments"]
     assert comment["issue_url"].endswith("/issues/7")
     assert comment["body"].startswith("<!-- model-navigator:Models/navigator.yaml outcome:")
-    assert "❌ 1 of 2 cells is not good" in comment["body"]
+    assert "❌ 1 of 2 conversions failed" in comment["body"]
     assert "not this" not in comment["body"]
     assert [(each[0], each[2]) for each in job.statuses] == [("failure", HEAD)]
 
@@ -167,11 +167,11 @@ def test_a_hostile_report_is_harmless_text(job: "Job", fork: Upload, reports: Ca
         ({"/etc/cron.d/x": b"x"}, "'/etc/cron.d/x' is not expected"),
         ({"convert_results.yaml": b"\0" * 2**27}, "it unpacks to more than 200 times its size"),
         ({"convert_results.yaml": b"version: 99\n"}, "version 99 of convert_results.yaml, not 1"),
-        ({"convert_results.yaml": b"version: 1\nresults: 5\n"}, "not a report: "),
-        ({"convert_results.yaml": b"[" * 100_000}, "not a report: "),
-        ({"convert_results.yaml": b"a: &a [x]\nb: *a\n"}, "not a report: it has an alias"),
-        ({"convert_results.yaml": b"\xff\xfe\x00"}, "not a report: "),
-        ({"summary.md": b"x"}, "convert_results.yaml: not a report: No such file"),
+        ({"convert_results.yaml": b"version: 1\nresults: 5\n"}, "not a results file: "),
+        ({"convert_results.yaml": b"[" * 100_000}, "not a results file: "),
+        ({"convert_results.yaml": b"a: &a [x]\nb: *a\n"}, "not a results file: it has a YAML alias"),
+        ({"convert_results.yaml": b"\xff\xfe\x00"}, "not a results file: "),
+        ({"summary.md": b"x"}, "convert_results.yaml: not a results file: No such file"),
     ],
 )
 def test_what_is_no_report_is_an_error(job: "Job", fork: Upload, files: dict[str, bytes], said: str) -> None:
@@ -181,7 +181,7 @@ def test_what_is_no_report_is_an_error(job: "Job", fork: Upload, files: dict[str
     assert said in ended.annotations[0]
     [comment] = job.github["comments"]
     assert comment["issue_url"].endswith("/issues/7")
-    assert "The run did not start" in comment["body"]
+    assert "The run didn't start" in comment["body"]
     # What changes with every run would edit the comment with every run.
     assert "/tmp" not in comment["body"]
     assert [(each[0], each[2]) for each in job.statuses] == [("error", HEAD)]

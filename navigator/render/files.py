@@ -1,0 +1,36 @@
+"""The two files of a report: convert_results.yaml for programs, summary.md for people."""
+
+from pathlib import Path
+
+from navigator.errors import ExitCode, NavigatorError, remedy
+from navigator.render.markdown import summary_markdown
+from navigator.report import storage
+from navigator.report.summary import Summary
+
+
+class UnwrittenError(NavigatorError):
+    """A file of the report can't be written, for example because the disk is full."""
+
+    exit_code = ExitCode.IO_ERROR
+
+
+def write_files(summary: Summary, directory: Path) -> None:
+    """Write the results and the summary of a run into `directory`, which exists.
+
+    Raises:
+        UnwrittenError: names each file that could not be written; the other one was.
+    """
+    markdown = summary_markdown(summary)
+    results_path, summary_path = directory / storage.RESULTS, directory / storage.SUMMARY
+    problems, hint = [], ""
+    for path, write in (
+        (results_path, lambda: storage.write(summary.report, results_path)),
+        (summary_path, lambda: summary_path.write_text(markdown, encoding="utf-8")),
+    ):
+        try:
+            write()
+        except OSError as error:
+            problems.append(f"{path} couldn't be written: {error.strerror}")
+            hint = remedy(error)
+    if problems:
+        raise UnwrittenError("; ".join(problems), hint)

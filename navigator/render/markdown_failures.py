@@ -1,0 +1,103 @@
+"""A failed conversion as markdown: its outputs, what to do, how to reproduce it. Pure."""
+
+from collections.abc import Mapping
+
+from navigator.records import CellResult, Comparison, State
+from navigator.render.escape import code, fence, row, text
+from navigator.render.results import place, portion, share, suggestion_yaml, value
+from navigator.render.values import count, number, word
+from navigator.report.summary import Group
+from navigator.verify.sentences import where
+
+MARKS: Mapping[State, str] = {
+    State.PASSED: "✅",
+    State.MISMATCHED: "❌",
+    State.FAILED: "❌",
+    State.CRASHED: "💥",
+    State.TIMED_OUT: "⏰",
+    State.BLOCKED: "⛔",
+    State.CANCELLED: "⏹️",
+    State.UNAVAILABLE: "🔌",
+    State.UNVERIFIED: "❔",
+    State.NOT_APPLICABLE: "⚪",
+}
+
+# A model with hundreds of outputs is explained by its worst ones.
+_OUTPUTS = 5
+
+_HEAD = ["Output", "Max abs error", "Max rel error", "Out of tolerance", "Worst element", "Source", "Converted"]
+
+
+def title(result: CellResult) -> str:
+    """Return what a failure is called in one line."""
+    state = result.status.state
+    return f"{MARKS[state]} {code(result.model_name)} / {code(result.conversion)}: {word(state)}"
+
+
+def names(group: Group, limit: int | None = None) -> str:
+    """Return the labels of conversions, the first `limit` of them."""
+    return ", ".join(code(each) for each in group.conversions[:limit])
+
+
+def failure(result: CellResult) -> str:
+    """Return everything that a reader needs to find out why a conversion failed."""
+    parts = [f"### {title(result)}"]
+    if result.status.message:
+        parts.append(text(result.status.message, 2000))
+    parts.extend(_comparisons(result))
+    if result.remedy:
+        parts.append(f"**How to fix:** {text(result.remedy)}")
+    if suggested := suggestion_yaml(result):
+        parts.append("The tightest tolerances that pass. Use them only if errors of this size are acceptable:")
+        parts.append(fence(suggested, "yaml"))
+    if result.reproduce:
+        parts.append("To reproduce:")
+        parts.append(fence(result.reproduce, "shell"))
+    if result.status.log_path is not None:
+        parts.append(f"Log: {code(str(result.status.log_path), 1000)}")
+    return "\n\n".join(parts)
+
+
+def _comparisons(result: CellResult) -> list[str]:
+    """Return the failing outputs, the worst first: measured ones as a table, the others as a list."""
+    failing = sorted((each for each in result.comparisons if not each.passed), key=share, reverse=True)
+    shown = failing[:_OUTPUTS]
+    measured = [each for each in shown if each.max_abs_error is not None or each.worst is not None]
+    parts = []
+    if measured:
+        parts.append("\n".join([row(_HEAD), "|---|---|---|---|---|---|---|", *(_measured(each) for each in measured)]))
+    problems = [f"- {code(each.output)}{where(each)}: {text(each.problem)}" for each in shown if each.problem]
+    if problems:
+        parts.append("\n".join(problems))
+    more, within = len(failing) - len(shown), len(result.comparisons) - len(failing)
+    rest = [
+        *([f"{count(more, 'more output')} out of tolerance"] if more else []),
+        *([f"{count(within, 'output')} within tolerance"] if within else []),
+    ]
+    if rest and shown:
+        parts.append(f"Not shown: {', '.join(rest)}.")
+    return parts
+
+
+def _measured(comparison: Comparison) -> str:
+    cells = [
+        f"{code(comparison.output)}{where(comparison)}",
+        _against(comparison.max_abs_error, f"atol {number(comparison.atol)}"),
+        _against(comparison.max_rel_error, f"rtol {number(comparison.rtol)}"),
+        unbroken(portion(comparison)).replace("\u00a0(", " ("),
+    ]
+    if comparison.worst is None:
+        return row([*cells, "", "", ""])
+    worst = comparison.worst
+    return row([*cells, text(place(worst)), code(value(worst.reference)), code(value(worst.value))])
+
+
+def _against(error: float | None, tolerance: str) -> str:
+    # Browsers break lines at a hyphen too, and nobody copies a tolerance from here.
+    allowed = f"({unbroken(tolerance)})".replace("-", "\u2011")
+    return allowed if error is None else f"**{number(error)}** {allowed}"
+
+
+def unbroken(amount: str) -> str:
+    """Keep an amount and its unit on one line."""
+    return amount.replace(" ", "\u00a0")

@@ -1,0 +1,101 @@
+"""What one result says, whatever shows it: its worst output, its errors, its suggestion, its columns. Pure."""
+
+import math
+from collections.abc import Iterable
+
+import yaml
+
+from navigator.records import CellResult, Comparison, Latency, WorstElement, to_data
+from navigator.render.values import number, percent
+
+
+def worst(comparisons: Iterable[Comparison]) -> Comparison | None:
+    """Return the comparison that is furthest out of tolerance, or nearest to being so."""
+    return max(comparisons, key=lambda each: (not each.passed, share(each)), default=None)
+
+
+def share(comparison: Comparison) -> float:
+    """Return the error of the worst element as a share of what its tolerances allow; inf if nothing compares."""
+    if comparison.problem:
+        return math.inf
+    element = comparison.worst
+    if element is None or isinstance(element.reference, str) or isinstance(element.value, str):
+        error, allowed = comparison.max_abs_error or 0.0, comparison.atol
+    else:
+        error = abs(float(element.value) - float(element.reference))
+        allowed = comparison.atol + comparison.rtol * abs(float(element.reference))
+    if not error:
+        return 0.0
+    return error / allowed if allowed else math.inf
+
+
+def errors(comparison: Comparison) -> str:
+    """Return an output's largest absolute error with its tolerance, or what kept it from being compared."""
+    if comparison.problem:
+        return comparison.problem
+    # An error above atol that passes does so for rtol's sake.
+    relative = f", rtol {number(comparison.rtol)}" if (comparison.max_abs_error or 0.0) > comparison.atol else ""
+    return f"max abs {number(comparison.max_abs_error)} (atol {number(comparison.atol)}{relative})"
+
+
+def place(element: WorstElement) -> str:
+    """Return where an element is."""
+    return f"[{', '.join(str(each) for each in element.index)}] of sample {element.sample}"
+
+
+def value(element: float | str) -> str:
+    """Return a tensor's element with the digits that tell it from its neighbours."""
+    return f"{element:.9g}" if isinstance(element, float) else str(element)
+
+
+def portion(comparison: Comparison) -> str:
+    """Return how many elements are out of tolerance."""
+    if not comparison.total:
+        return "none compared"
+    return f"{comparison.mismatched:,} of {comparison.total:,} ({percent(comparison.mismatched / comparison.total)})"
+
+
+def suggestion_yaml(result: CellResult) -> str:
+    """Return the suggested tolerances as the keys of a navigator.yaml, which has own ones for fp16 and int8.
+
+    "" if there are none.
+    """
+    if result.suggested_tolerances is None:
+        return ""
+    engine = result.conversion_config.get("tensorrt_config") or {}
+    precision = engine.get("precision", "fp32")
+    data = to_data(result.suggested_tolerances)
+    if precision != "fp32":
+        data = {f"{precision}_{key}": entries for key, entries in data.items()}
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000).rstrip()
+
+
+def latency(result: CellResult) -> Latency | None:
+    """Return how long the usual sample takes on a GPU, else the largest."""
+    found = {each.sample: each for each in result.latencies}
+    return next((found[name] for name in ("opt", "max", *found) if name in found), None)
+
+
+def opset(result: CellResult) -> str:
+    """Return the opset of a converted model as read back from it, or ""."""
+    made = result.output_model
+    found = made.properties.get("onnx_opset") if made is not None else None
+    return str(found) if isinstance(found, int) else ""
+
+
+def source_bytes(result: CellResult) -> int | None:
+    """Return the size of the source model if the report knows it."""
+    found = result.source_model_config.get("size_bytes")
+    return found if isinstance(found, int) and found > 0 else None
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Keeps each output on one line. The C form, since the other writes the empty key as "? ''"."""
+
+
+def _name(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text.encode("utf-8", "replace").decode(), style=style)
+
+
+_Dumper.add_representer(str, _name)

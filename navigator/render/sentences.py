@@ -1,0 +1,83 @@
+"""What every rendering says of a run as a whole: verdict, tally, machine, reduced samples. Pure; knows no format."""
+
+from navigator.errors import ExitCode
+from navigator.records import Host, State
+from navigator.render.text import shorten
+from navigator.render.values import count, seconds, shape, size, word
+from navigator.report.summary import ModelSummary, Summary
+
+# The versions that explain a result; the report has all of them.
+_TOLD = (
+    "model-navigator",
+    "tensorflow",
+    "keras",
+    "tf-keras",
+    "tf2onnx",
+    "torch",
+    "onnxscript",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "torch-tensorrt",
+    "numpy",
+)
+
+
+def verdict(summary: Summary) -> str:
+    """Return the outcome of a run in one sentence."""
+    undecided = summary.states.get(State.CANCELLED, 0)
+    failed = len(summary.failed) - undecided
+    of_all = f"of {summary.tried:,} conversions"
+    match summary.exit_code:
+        case ExitCode.CANCELLED if not undecided:
+            return "Incomplete: results are missing"
+        case ExitCode.CANCELLED:
+            return f"Incomplete: {undecided:,} {of_all} cancelled{f', {failed:,} failed' if failed else ''}"
+        case ExitCode.FAILURE:
+            incomplete = "" if summary.report.complete else ", and the run is incomplete"
+            return f"{failed:,} {of_all} failed{incomplete}"
+        case ExitCode.NOTHING_TO_DO:
+            return "Nothing was converted: no conversion can run on this machine"
+    unverified = summary.states.get(State.UNVERIFIED, 0)
+    unsure = f", {unverified:,} not verified" if unverified else ""
+    return f"{summary.states.get(State.PASSED, 0):,} {of_all} passed{unsure}"
+
+
+def tally(summary: Summary) -> str:
+    """Return how many conversions are in which state, how many came from the cache, and the time."""
+    parts = [f"{amount:,} {word(state)}" for state, amount in summary.states.items()]
+    from_cache = [f"{summary.cached:,} from the cache"] if summary.cached else []
+    return "; ".join([", ".join(parts), *from_cache, seconds(summary.report.seconds)])
+
+
+def description(summary: Summary) -> str:
+    """Return the outcome of a run in the 140 characters that GitHub shows of a commit status."""
+    return shorten(f"{verdict(summary)}; {tally(summary)}", 140)
+
+
+def reductions(model: ModelSummary) -> tuple[str, ...]:
+    """Return one sentence for each sample that did not fit the memory or the source model."""
+    found: dict[str, None] = {}
+    for sample in (sample for result in model.results for sample in result.samples):
+        if sample.refused:
+            found[f"sample {sample.name} was skipped: the source model can't run it: {sample.refused}"] = None
+        if sample.reduced_from is not None:
+            changes = [
+                f"{name} from {shape(before)} to {shape(sample.shapes[name])}"
+                for name, before in sample.reduced_from.items()
+                if sample.shapes.get(name, before) != before
+            ]
+            found[f"sample {sample.name} was reduced to fit in memory: {', '.join(changes)}"] = None
+    return tuple(found)
+
+
+def environment(host: Host) -> str:
+    """Return the machine and the versions that explain a result, on one line."""
+    if not host.system:
+        return "No machine reported results"
+    versions = [f"{name} {host.versions[name]}" for name in _TOLD if name in host.versions]
+    gpus = [f"{gpu.name} ({size(gpu.memory_bytes)}, driver {gpu.driver_version})" for gpu in host.gpus] or ["no GPU"]
+    cores = f"{host.cpu} ({count(host.cpu_count, 'core')}, {size(host.memory_bytes)})"
+    return "; ".join([f"Python {host.python}", *versions, host.system, cores, *gpus])
