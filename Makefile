@@ -3,7 +3,7 @@
 #   make demo    make the example models, convert and verify them, print the summary
 #   make test    lint, types, layers, tests
 #   make lint    the first three
-#   make readme  write the README's tables of options, inputs and outputs anew, from the schema and action.yml
+#   make docs    write the documentation's generated parts, and build it into site/
 #   make bench   compare with doing it by hand; writes benchmarks/results.md and engines.md
 #   make gpu-self-test   on a machine with a GPU: every conversion of the examples, and `pytest -m gpu`
 #   make clean   remove what these made, except .venv
@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint readme bench gpu-self-test clean
+.PHONY: help demo test lint docs bench gpu-self-test clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -40,9 +40,10 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-readme: $(READY)
-	@$(BIN)/python tools/option_table.py
-	$(BIN)/python tools/action_table.py
+docs: $(READY)
+	@$(BIN)/python tools/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	echo "open site/index.html"
 
 bench: $(READY)
 	@$(BIN)/python examples/make_models.py
@@ -66,7 +67,7 @@ gpu-self-test: $(READY)
 	exit $$failed
 
 clean:
-	rm -rf build dist navigator_workspace examples/models examples/navigator_workspace examples/.cache \
+	rm -rf build dist site navigator_workspace examples/models examples/navigator_workspace examples/.cache \
 	    .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/action/peers/node_modules
 
 # Frameworks first and one by one: they are most of the time, and a failure then names the one.

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
     """Parse the command line; the error about an unknown option suggests the nearest one."""
-    parser, verbs = _parsers()
+    parser, verbs = parsers()
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         verb = next(verbs[word] for word in arguments if word in verbs)
@@ -70,7 +70,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     return namespace
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser of the command line, and the parsers of the verbs by name."""
     parser = argparse.ArgumentParser(
         prog="model-navigator",

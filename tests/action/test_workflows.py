@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -140,23 +139,3 @@ def test_the_reusable_workflow_passes_on_inputs_that_there_are() -> None:
     # The composite uploads with GitHub's own action, which knows one protocol.
     assert on_gpu.keys() - plain.keys() == {"docker_options"}
     assert plain.keys() - on_gpu.keys() == {"artifact_protocol"}
-
-
-def test_the_workflows_of_the_readme_can_be_copied(tmp_path: Path) -> None:
-    """Those that are parts of a workflow get what is missing; every input that they set is one of the action's."""
-    blocks = re.findall(r"^( *)```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    texts = [textwrap.dedent(block) for _, block in blocks if re.search(r"^ *jobs:", block, re.MULTILINE)]
-    files = []
-    for number, text in enumerate(texts):
-        files.append(tmp_path / f"{number}.yml")
-        files[-1].write_text(text if re.search(r"^on:", text, re.MULTILINE) else f"on: push\n{text}")
-        checked("check-jsonschema", "--builtin-schema", "vendor.github-workflows", files[-1])
-    # That label is of a runner which whoever copies this has.
-    checked("actionlint", "-ignore", 'label "gpu" is unknown', *files)
-
-    inputs = {"slim": set(read(ROOT / "slim/action.yml")["inputs"]), "": set(read(ROOT / "action.yml")["inputs"])}
-    steps = [step for file in files for job in read(file)["jobs"].values() for step in job.get("steps", ())]
-    ours = [step for step in steps if step.get("uses", "").startswith("org/model-navigator")]
-    assert len(ours) > 3
-    for step in ours:
-        assert set(step.get("with", {})) <= inputs["slim" if "/slim@" in step["uses"] else ""]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import option_table
 import pytest
 
 from navigator import config
@@ -98,32 +97,3 @@ def test_schema_path_in_a_checkout_and_in_a_wheel(tmp_path: Path) -> None:
     code = "from navigator.config import schema_path; print(schema_path('navigator.schema.json'))"
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == str(package / "schemas" / "navigator.schema.json")
-
-
-def test_table_has_every_option() -> None:
-    table = option_table.option_table()
-    rows = table.splitlines()
-    assert rows[:2] == ["| key and option | type | default | meaning |", "|---|---|---|---|"]
-    assert len(rows) == 2 + len(schema.options())
-    assert table.endswith("|\n")
-    assert (
-        "| `tensorrt_precisions` `--tensorrt-precisions`, `--target-precisions` | list of `int8`, `fp16`, `fp32` | "
-        "`[fp16, fp32]` | Precisions of the TensorRT engines to build. |"
-    ) in rows
-    assert (
-        "| `output_path` `--output-path`, `-o` | path |  | "
-        "File or directory to copy the first converted model that passes to. |"
-    ) in rows
-    # Every row has four cells, whatever its text holds.
-    assert {row.replace("\\|", "").count("|") for row in rows} == {5}
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        ({"": 1e-5, "a:0": [1, 2]}, '{"": 1e-05, "a:0": [1, 2]}'),
-        ([True, None, 0.0, "x"], "[true, null, 0, x]"),
-    ],
-)
-def test_flow(value: Any, written: str) -> None:
-    assert schema.flow(value) == written

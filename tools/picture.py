@@ -1,4 +1,4 @@
-"""Draws the comment of a run as a pull request shows it: `python docs/picture.py RESULTS.yaml PICTURE.png`.
+"""Draws the comment of a run as a pull request shows it: `python tools/picture.py RESULTS.yaml PICTURE.png`.
 
 GitHub's colours and sizes are imitated; Chromium draws. The README's picture is that of the examples, with the
 tolerance of one output too tight.
@@ -37,7 +37,8 @@ a {{ color: #0969da }} sub {{ color: #59636e }}
 <div class="body">{body}</div></div>"""
 
 
-def main() -> int:
+def main() -> None:
+    """Draw the picture."""
     results, picture = map(Path, sys.argv[1:])
     summary = summarize(read(results))
     links = Links(
@@ -52,8 +53,7 @@ def main() -> int:
     body = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        print("no Chromium here: apt-get install chromium", file=sys.stderr)
-        return 1
+        sys.exit("no Chromium here: apt-get install chromium")
     with tempfile.TemporaryDirectory() as directory:
         page = Path(directory, "page.html")
         page.write_text(_PAGE.format(body=body.replace("[!WARNING]", "⚠️")), encoding="utf-8")
@@ -61,8 +61,7 @@ def main() -> int:
         where = [f"--user-data-dir={directory}/profile", f"--screenshot={picture.absolute()}", page.as_uri()]
         quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking"]
         subprocess.run([chromium, *quiet, size, *where], check=True, capture_output=True, timeout=120)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
