@@ -7,6 +7,11 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM $PYTHON_IMAGE AS base
+# A release adds org.opencontainers.image.version and .revision.
+LABEL org.opencontainers.image.title="Model Navigator" \
+      org.opencontainers.image.description="Converts models and verifies every converted model against its source" \
+      org.opencontainers.image.source="https://github.com/org/model-navigator" \
+      org.opencontainers.image.licenses="Apache-2.0"
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # Isolated: what lies in the workspace, or an earlier step set, decides nothing about the process that knows the tokens.
 ENTRYPOINT ["/usr/local/bin/python", "-I", "/opt/model-navigator/entrypoint.py"]

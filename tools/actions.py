@@ -1,12 +1,12 @@
-"""Writes the variants of action.yml, and the images that a release names.
+"""Writes the variants of action.yml, and the images that they run.
 
-    python tools/actions.py                          the variants, from action.yml
-    python tools/actions.py --image ghcr.io/org/model-navigator:v1.2.3 --slim ghcr.io/...:v1.2.3-slim
+    python tools/actions.py                                                          in the repository
+    python tools/actions.py --image model-navigator:full --slim model-navigator:slim    with images of this daemon
 
-`slim/` runs the image without frameworks. `gpu/` starts the image itself, with GPUs: no key of a Docker action does.
-`convert/` is the action once more, for the reusable workflow: `uses: $/` cannot name the repository's root. All have
-the inputs and the outputs of action.yml, word for word. In the repository action.yml names the Dockerfile; a release
-names an image that is in a registry already, since a runner cannot be told which stage to build.
+`slim/` runs the image without frameworks. `gpu/` runs the image with GPUs, which a Docker action can't request.
+`convert/` repeats the action for the reusable workflow, because `uses: $/` can't name the repository's root. All have
+exactly the inputs and outputs of action.yml. In the repository action.yml names the Dockerfile. A release names
+images in a registry, because a runner always builds the last stage, and names them by digest: see tools/tag.py.
 """
 
 import argparse
@@ -14,13 +14,14 @@ import re
 import sys
 from pathlib import Path
 
-# `docker build --target slim --tag model-navigator:slim .` makes it: a Dockerfile in slim/ could not copy the package.
+# Made by `docker build --target slim --tag model-navigator:slim .`, as a Dockerfile in slim/ can't copy the package.
 DEVELOPMENT_SLIM = "model-navigator:slim"
 
 _DOCKERFILE = "../Dockerfile # zizmor: ignore[unpinned-images] no image of a registry"
 
 _GENERATED = "# Written by tools/actions.py from action.yml.\n"
-_UPLOAD = "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0"
+# Dependabot updates the pin there, and nowhere else.
+_PINNED = Path(__file__).parents[1] / "gpu" / "action.yml"
 
 _GPU_INPUTS = """\
   image:
@@ -33,8 +34,8 @@ _GPU_INPUTS = """\
     default: --gpus all
 """
 
-# A composite action's steps get no runtime token, so GitHub's own action uploads, and knows no cells: every model that
-# was made is in the artifact, also one that did not pass.
+# Steps of a composite action get no runtime token, so GitHub's own action uploads the models. It knows no results: the
+# artifact also has the models that didn't pass.
 _GPU_RUNS = """\
 runs:
   using: composite
@@ -99,7 +100,7 @@ def slim(action: str, image: str) -> str:
 
     Args:
         action: the text of action.yml.
-        image: its name in a registry, or in the daemon.
+        image: the image's name, in a registry or in the daemon.
     """
     text = re.sub(r"^name: .*", "name: Model Navigator, slim", action, count=1, flags=re.MULTILINE)
     about = "Model Navigator without frameworks, a small, fast image to validate, plan, report and release."
@@ -108,11 +109,11 @@ def slim(action: str, image: str) -> str:
 
 
 def gpu(action: str, image: str) -> str:
-    """Return a composite action that runs `image` with GPUs; "" builds the repository's own.
+    """Return a composite action that runs an image with GPUs.
 
     Args:
         action: the text of action.yml.
-        image: its name in a registry, or in the daemon.
+        image: the image's name, in a registry or in the daemon; "" builds the repository's Dockerfile.
     """
     inputs, outputs = _block(action, "inputs"), _block(action, "outputs")
     names = re.findall(r"^  (\w+):$", inputs, re.MULTILINE)
@@ -124,7 +125,7 @@ def gpu(action: str, image: str) -> str:
         "author: Model Navigator contributors\n\n"
         f"inputs:\n{inputs.rstrip()}\n{_GPU_INPUTS.format(image=image)}\n"
         f"outputs:\n{_valued(outputs)}\n"
-        f"{_GPU_RUNS.format(environment=environment, upload=_UPLOAD)}"
+        f"{_GPU_RUNS.format(environment=environment, upload=_upload())}"
     )
 
 
@@ -133,10 +134,17 @@ def named(action: str, image: str) -> str:
     return re.sub(r"^  image: .*", f"  image: {image}", action, count=1, flags=re.MULTILINE)
 
 
+def _upload() -> str:
+    found = re.search(r"uses: (actions/upload-artifact@[0-9a-f]{40} # v[\d.]+)", _PINNED.read_text(encoding="utf-8"))
+    if found is None:
+        raise SystemExit(f"{_PINNED} doesn't pin actions/upload-artifact")
+    return found[1]
+
+
 def _block(action: str, name: str) -> str:
     found = re.search(rf"^{name}:\n((?:(?:  .*)?\n)+)", action, re.MULTILINE)
     if found is None:
-        raise SystemExit(f"action.yml has no block `{name}:`")
+        raise SystemExit(f"action.yml has no `{name}:`")
     return found[1]
 
 
@@ -150,11 +158,11 @@ def _valued(outputs: str) -> str:
 
 
 def files(image: str, slim_image: str) -> dict[Path, str]:
-    """Return the texts of the actions below the working directory.
+    """Return the texts of the actions, by their paths in the working directory.
 
     Args:
-        image: what they run; "" leaves action.yml as it is, and lets the others build the Dockerfile.
-        slim_image: what slim/ runs.
+        image: the image that they run; "" keeps action.yml, and makes the others build the Dockerfile.
+        slim_image: the image that slim/ runs.
     """
     path = Path("action.yml")
     action = path.read_text(encoding="utf-8")
@@ -169,17 +177,17 @@ def files(image: str, slim_image: str) -> dict[Path, str]:
 
 
 def write(image: str, slim_image: str) -> None:
-    """Write what `files` returns."""
+    """Write the actions that `files` returns."""
     for path, text in files(image, slim_image).items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
 def main() -> int:
-    """Write the actions below the working directory, the repository's root."""
+    """Write the actions in the working directory, the repository's root."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", default="")
-    parser.add_argument("--slim", default=DEVELOPMENT_SLIM)
+    parser.add_argument("--image", default="", help="image that the actions run (default: build the Dockerfile)")
+    parser.add_argument("--slim", default=DEVELOPMENT_SLIM, help="image that slim/ runs (default: %(default)s)")
     arguments = parser.parse_args()
     write(arguments.image, arguments.slim)
     return 0

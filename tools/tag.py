@@ -1,21 +1,25 @@
-"""Tags a release whose images are in the registry, and only then moves the tag of the major version.
+"""Tags a release after its images were pushed, then moves the tag of the major version.
 
-    python tools/tag.py 1.2.3 --registry ghcr.io/org/model-navigator
-    python tools/tag.py 1.2.3 --check    before images are pushed: the version is new, or this very commit's
+    python tools/tag.py 1.2.3 --check    before the images: print whether the tag exists already
+    python tools/tag.py 1.2.3 --registry ghcr.io/org/model-navigator --digests '{"slim": "sha256:...", ...}'
 
-The commit that v1.2.3 names is made here and lies on no branch: action.yml names an image in it, where the branch
-names the Dockerfile. It touches no workflow, which GITHUB_TOKEN may not push. A release that broke off is run again: a
-tag that is there is left as it is, if it was made of this very commit.
+The tag v1.2.3 points to a new commit that is on no branch. Its actions name images by digest, so a commit of a
+release fixes the code that it runs; on the branch they name the Dockerfile. The commit changes no workflow, because
+GITHUB_TOKEN may not push those. To resume a release that broke off, run it again: an existing tag of this very commit
+is kept, and a tag of another commit is an error.
 """
 
 # ruff: noqa: S607 - the git of the runner
 
 import argparse
+import json
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import actions
-from images import tags
+from images import SUFFIXES, references
 
 _AUTHOR = [
     "-c",
@@ -25,29 +29,49 @@ _AUTHOR = [
 ]
 
 
-def tag(version: str, registry: str) -> None:
-    """Make and push v<version>, then v<major>."""
+def tag(version: str, registry: str, digests: Mapping[str, str]) -> None:
+    """Make and push v<version> unless it exists, then move v<major>.
+
+    Args:
+        version: three numbers.
+        registry: name of the images, without a tag.
+        digests: digest of each image by its stage; not used if the tag exists.
+
+    Raises:
+        SystemExit: the tag exists for another commit, or a digest is missing.
+    """
     name, major = f"v{version}", f"v{version.partition('.')[0]}"
-    if not is_there(name):
-        images = tags(registry, version)
+    if not exists(name):
+        _check(digests)
+        images = references(registry, digests)
         actions.write(images["tensorrt"], images["slim"])
         _git("add", *(str(path) for path in actions.files("", "")))
         _git(*_AUTHOR, "commit", "--quiet", "--message", f"Release {name}")
         _git(*_AUTHOR, "tag", "--annotate", "--message", f"Release {name}", name)
         _git("push", "--quiet", "origin", f"refs/tags/{name}")
-    # No release of its own: releases can be immutable, and this tag moves.
+    # It gets no GitHub release: releases can be immutable, and this tag moves.
     _git("push", "--quiet", "--force", "origin", f"{name}^{{commit}}:refs/tags/{major}")
 
 
-def is_there(name: str) -> bool:
-    """Tell whether the tag is there, made of the commit that is checked out; made of another one ends the program."""
+def exists(name: str) -> bool:
+    """Return whether the tag exists.
+
+    Raises:
+        SystemExit: it was made from another commit than the one checked out.
+    """
     if not _git("ls-remote", "--tags", "origin", f"refs/tags/{name}"):
         return False
     head = _git("rev-parse", "HEAD")
     _git("fetch", "--quiet", "--no-tags", "--depth=2", "origin", f"refs/tags/{name}:refs/tags/{name}")
     if _git("rev-parse", f"{name}^{{commit}}^") != head:
-        raise SystemExit(f"{name} is there already, and not made of {head}: release another version")
+        raise SystemExit(f"{name} exists and was made from another commit than {head}: release a new version")
     return True
+
+
+def _check(digests: Mapping[str, str]) -> None:
+    wrong = [stage for stage in SUFFIXES if not re.fullmatch(r"sha256:[0-9a-f]{64}", digests.get(stage, ""))]
+    if wrong:
+        raise SystemExit(f"--digests has no digest (sha256:<64 hexadecimal digits>) of: {', '.join(wrong)}")
 
 
 def _git(*words: str) -> str:
@@ -59,13 +83,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("version")
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--registry")
-    how.add_argument("--check", action="store_true")
+    how.add_argument("--check", action="store_true", help="print whether the tag exists, and change nothing")
+    how.add_argument("--registry", help="name of the images, without a tag")
+    parser.add_argument("--digests", default="", help="JSON that `tools/images.py push` printed")
     arguments = parser.parse_args()
     if arguments.check:
-        is_there(f"v{arguments.version}")
+        sys.stdout.write(f"{str(exists(f'v{arguments.version}')).lower()}\n")
     else:
-        tag(arguments.version, arguments.registry)
+        tag(arguments.version, arguments.registry, json.loads(arguments.digests or "{}"))
     return 0
 
 

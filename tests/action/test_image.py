@@ -172,6 +172,17 @@ def job(image: Callable[[str], str], models: Path, tmp_path: Path) -> Iterator[M
     made.own()
 
 
+def test_the_image_says_where_it_comes_from(image: Callable[[str], str]) -> None:
+    command = ["docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image("slim")]
+    labels = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    # The registry links the image with the repository by `source`.
+    assert labels["org.opencontainers.image.source"] == "https://github.com/org/model-navigator"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert labels["org.opencontainers.image.title"] == "Model Navigator"
+    assert labels["org.opencontainers.image.description"]
+
+
 def test_models_of_three_frameworks_are_converted(job: Make) -> None:
     here = job(MODELS, "tiny.onnx", "script.pt", "saved")
     code, log = here.run()

@@ -1,5 +1,6 @@
 """The scripts of the release workflow: versions that agree, and tags in the right order, in a real git repository."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,12 +9,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 REGISTRY = "ghcr.io/Org/model-navigator"
 START = "<!-- new releases go below -->"
 ISSUE = "[#7](https://github.com/org/model-navigator/issues/7)"
-IMAGE = "ghcr.io/org/model-navigator:v1.2.3"
+DIGESTS = {stage: f"sha256:{number * 64}" for stage, number in (("slim", "1"), ("full", "2"), ("tensorrt", "3"))}
+RELEASE = ("--registry", REGISTRY, "--digests", json.dumps(DIGESTS))
 
 
 def script(name: str, *words: str, at: Path) -> subprocess.CompletedProcess[str]:
@@ -132,29 +135,67 @@ def test_a_variant_that_was_forgotten_is_not_released(repository: Path) -> None:
 def test_a_release_is_tagged_and_the_branch_left_alone(repository: Path) -> None:
     head = git("rev-parse", "HEAD", at=repository)
 
-    ran = script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+    ran = script("tag", "1.2.3", *RELEASE, at=repository)
 
     assert ran.returncode == 0, ran.stderr
     assert tags(repository) == ["refs/tags/v1", "refs/tags/v1.2.3"]
     git("fetch", "--quiet", "--force", "origin", "refs/tags/*:refs/tags/*", at=repository)
     assert git("rev-parse", "v1.2.3^{commit}^", at=repository) == head
     assert git("rev-parse", "v1", at=repository) == git("rev-parse", "v1.2.3^{commit}", at=repository)
-    assert f"image: docker://{IMAGE}\n" in git("show", "v1.2.3:action.yml", at=repository) + "\n"
-    assert f"image: docker://{IMAGE}-slim" in git("show", "v1:slim/action.yml", at=repository)
     # GITHUB_TOKEN may not push a commit that changes a workflow.
     changed = git("diff", "--name-only", head, "v1.2.3", at=repository).split()
     assert changed == ["action.yml", "convert/action.yml", "gpu/action.yml", "slim/action.yml"]
     assert git("ls-remote", "origin", "refs/heads/main", at=repository).split()[0] == head
 
 
+def test_a_released_action_names_every_image_by_digest(repository: Path) -> None:
+    """Tags move; whoever pins a commit of ours pins what it runs."""
+    script("tag", "1.2.3", *RELEASE, at=repository)
+
+    git("fetch", "--quiet", "--force", "origin", "refs/tags/*:refs/tags/*", at=repository)
+    released = {
+        variant: git("show", f"v1.2.3:{variant}action.yml", at=repository)
+        for variant in ("", "convert/", "gpu/", "slim/")
+    }
+    named = {variant: re.findall(r"\S*ghcr\.io/\S*", text) for variant, text in released.items()}
+    full, slim = (f"ghcr.io/org/model-navigator@{DIGESTS[stage]}" for stage in ("tensorrt", "slim"))
+    assert named == {
+        "": [f"docker://{full}"],
+        "convert/": [f"docker://{full}"],
+        "gpu/": [f'"{full}"'],
+        "slim/": [f"docker://{slim}"],
+    }
+    images = [yaml.safe_load(text)["runs"].get("image") for text in released.values()]
+    assert images == [f"docker://{full}", f"docker://{full}", None, f"docker://{slim}"]
+    # The reusable workflow runs these actions at its own commit, so that it pins the same images.
+    workflow = git("show", "v1.2.3:.github/workflows/convert.yml", at=repository)
+    used = set(re.findall(r"uses: (\$\S*)", workflow))
+    assert used == {"$/slim", "$/convert", "$/gpu"}
+    assert "model-navigator:" not in "".join(released.values())
+
+
+@pytest.mark.parametrize(
+    "digests",
+    ["", "{}", json.dumps(DIGESTS | {"slim": "v1.2.3-slim"}), json.dumps(DIGESTS | {"slim": "sha256:12"})],
+)
+def test_an_image_without_a_digest_is_not_released(repository: Path, digests: str) -> None:
+    ran = script("tag", "1.2.3", "--registry", REGISTRY, "--digests", digests, at=repository)
+
+    assert ran.returncode == 1
+    assert "--digests has no digest (sha256:<64 hexadecimal digits>) of: slim" in ran.stderr
+    assert tags(repository) == []
+
+
 def test_a_release_that_broke_off_is_gone_on_with(repository: Path) -> None:
     head = git("rev-parse", "HEAD", at=repository)
-    script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+    script("tag", "1.2.3", *RELEASE, at=repository)
     released = git("rev-parse", "v1.2.3", at=repository)
     git("push", "--quiet", "origin", ":refs/tags/v1", at=repository)
     git("checkout", "--quiet", head, at=repository)
 
-    ran = script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+    assert script("tag", "1.2.3", "--check", at=repository).stdout == "true\n"
+    # No image is built again, so that there are no digests.
+    ran = script("tag", "1.2.3", "--registry", REGISTRY, "--digests", "", at=repository)
 
     assert ran.returncode == 0, ran.stderr
     assert tags(repository) == ["refs/tags/v1", "refs/tags/v1.2.3"]
@@ -163,26 +204,26 @@ def test_a_release_that_broke_off_is_gone_on_with(repository: Path) -> None:
 
 def test_a_tag_of_another_commit_is_not_moved(repository: Path) -> None:
     head = git("rev-parse", "HEAD", at=repository)
-    script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+    script("tag", "1.2.3", *RELEASE, at=repository)
     git("checkout", "--quiet", head, at=repository)
     (repository / "CHANGELOG.md").write_text("# Changelog\n")
     commit(repository)
 
-    for how in (("--check",), ("--registry", REGISTRY)):
+    for how in (("--check",), RELEASE):
         ran = script("tag", "1.2.3", *how, at=repository)
 
         assert ran.returncode == 1
-        assert "v1.2.3 is there already, and not made of" in ran.stderr
-    assert script("tag", "1.2.4", "--check", at=repository).returncode == 0
+        assert "v1.2.3 exists and was made from another commit than" in ran.stderr
+    assert script("tag", "1.2.4", "--check", at=repository).stdout == "false\n"
     assert tags(repository) == ["refs/tags/v1", "refs/tags/v1.2.3"]
 
 
 def test_the_major_version_moves(repository: Path) -> None:
     head = git("rev-parse", "HEAD", at=repository)
-    script("tag", "1.2.3", "--registry", REGISTRY, at=repository)
+    script("tag", "1.2.3", *RELEASE, at=repository)
     git("checkout", "--quiet", head, at=repository)
 
-    script("tag", "1.3.0", "--registry", REGISTRY, at=repository)
+    script("tag", "1.3.0", *RELEASE, at=repository)
 
     git("fetch", "--quiet", "--force", "origin", "refs/tags/*:refs/tags/*", at=repository)
     assert git("rev-parse", "v1", at=repository) == git("rev-parse", "v1.3.0^{commit}", at=repository)

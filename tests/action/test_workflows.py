@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from images import SUFFIXES
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -68,7 +69,7 @@ def test_actions_of_others_are_pinned_by_commit(path: Path) -> None:
 
     for action, comment in used:
         if not action.startswith(("./", "$/")):
-            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+            assert re.fullmatch(r"[\w-]+/[\w-]+(/[\w-]+)*@[0-9a-f]{40}", action), action
             assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), "say which version the commit is"
 
 
@@ -110,21 +111,51 @@ def test_the_composite_passes_every_input_on() -> None:
     assert passed == {f"INPUT_{each.upper()}": f"${{{{ inputs.{each} }}}}" for each in expected}
 
 
-def test_a_release_names_its_images(tmp_path: Path) -> None:
+def test_the_actions_run_the_images_that_they_are_given(tmp_path: Path) -> None:
     (tmp_path / "action.yml").write_text((ROOT / "action.yml").read_text())
-    images = ["--image", "ghcr.io/org/model-navigator:v1.2.3", "--slim", "ghcr.io/org/model-navigator:v1.2.3-slim"]
+    full, slim = "ghcr.io/org/model-navigator@sha256:12", "ghcr.io/org/model-navigator@sha256:34"
 
-    subprocess.run([sys.executable, ROOT / "tools/actions.py", *images], cwd=tmp_path, check=True)
+    command = [sys.executable, str(ROOT / "tools/actions.py"), "--image", full, "--slim", slim]
+    subprocess.run(command, cwd=tmp_path, check=True)
 
-    named = {
-        variant: read(tmp_path / variant / "action.yml")["runs"].get("image") for variant in (".", "convert", "slim")
+    variants = {variant: read(tmp_path / variant / "action.yml") for variant in (".", "convert", "gpu", "slim")}
+    images = {variant: action["runs"].get("image") for variant, action in variants.items()}
+    assert images == {".": f"docker://{full}", "convert": f"docker://{full}", "gpu": None, "slim": f"docker://{slim}"}
+    assert variants["gpu"]["inputs"]["image"]["default"] == full
+
+
+def test_a_release_publishes_in_the_order_that_can_be_resumed() -> None:
+    """Nobody gets anything before the tag, and the tag names what was pushed and attested."""
+    jobs = read(ROOT / ".github/workflows/release.yml")["jobs"]
+
+    def before(job: str) -> set[str]:
+        needs = jobs[job].get("needs", [])
+        named = {needs} if isinstance(needs, str) else set(needs)
+        return named.union(*(before(each) for each in named))
+
+    assert before("tag") == {"check", "test", "package", "images", "attest"}
+    assert before("pypi") == {*before("tag"), "tag"}
+    (tag,) = (step for step in jobs["tag"]["steps"] if "tools/tag.py" in step.get("run", ""))
+    assert tag["env"]["DIGESTS"] == "${{ needs.images.outputs.digests }}"
+    attested = [step["with"] for step in jobs["attest"]["steps"] if step.get("uses", "").startswith("actions/attest@")]
+    assert {inputs["subject-digest"] for inputs in attested} == {
+        "${{ fromJSON(needs.images.outputs.digests)[matrix.image] }}"
     }
-    assert named == {
-        ".": "docker://ghcr.io/org/model-navigator:v1.2.3",
-        "convert": "docker://ghcr.io/org/model-navigator:v1.2.3",
-        "slim": "docker://ghcr.io/org/model-navigator:v1.2.3-slim",
-    }
-    assert read(tmp_path / "gpu/action.yml")["inputs"]["image"]["default"] == "ghcr.io/org/model-navigator:v1.2.3"
+    assert ["sbom-path" in inputs for inputs in attested] == [False, True]
+    assert jobs["attest"]["strategy"]["matrix"]["image"] == [*SUFFIXES]
+
+
+def test_only_jobs_that_run_no_code_of_ours_can_sign_and_publish() -> None:
+    jobs = read(ROOT / ".github/workflows/release.yml")["jobs"]
+    trusted = {name for name, job in jobs.items() if "id-token" in job["permissions"]}
+
+    assert trusted == {"attest", "pypi"}
+    for job in trusted:
+        assert not any("checkout" in step.get("uses", "") for step in jobs[job]["steps"])
+    # PyPI trusts the environment, which the other one does not have.
+    assert jobs["pypi"]["permissions"] == {"id-token": "write"}
+    assert [name for name, job in jobs.items() if "environment" in job] == ["pypi"]
+    assert jobs["pypi"]["environment"]["name"] == "pypi"
 
 
 def test_the_reusable_workflow_passes_on_inputs_that_there_are() -> None:
