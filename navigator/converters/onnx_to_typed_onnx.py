@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError
@@ -19,15 +20,16 @@ from navigator.frameworks.onnx import fp16 as onnx_fp16
 from navigator.frameworks.onnx import graph as onnx_graph
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
-from navigator.frameworks.onnx import weights as onnx_weights
-from navigator.frameworks.onnx.weights import Proto
 from navigator.records import Configuration, Format, Host, Json, ModelConfig, Precision, PrecisionMode
 from navigator.runners import onnx as onnx_runner
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 SOURCE = Format.ONNX
 TARGET = Format.ONNX
-DISTRIBUTIONS = ("onnx", "onnxruntime")
-PRELOAD = ("onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
+DISTRIBUTIONS = ("onnx", "onnx-ir", "onnxruntime")
+PRELOAD = ("onnx", "onnx.inliner", "onnx.version_converter", "onnx_ir", "onnx_ir.passes.common", "onnxruntime")
 NEEDS_SAMPLES = True
 NEEDS_GPU = False
 CONTAINER = Container.ON_REQUEST
@@ -95,8 +97,7 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     if quantized and not to_fp16:
         onnx_file.copy(source, destination)
         onnx_file.check(destination)
-        model = onnx_file.load(source)
-        return _properties(model, conversion) | {"exporter": "copied with its own Q/DQ nodes"}
+        return _properties(onnx_graph.read(source), conversion) | {"exporter": "copied with its own Q/DQ nodes"}
     warnings: list[str] = []
     makers: list[str] = []
     kept: dict[str, Json] = {}
@@ -104,15 +105,15 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
         lowest = (_INT8_IN_FP16_OPSET if to_fp16 else _INT8_OPSET) if to_int8 else onnx_magnitudes.LOWEST_OPSET
         path, raised = _raised(source, Path(scratch) / "raised", lowest, options.precision)
         makers += [raised] if raised else []
-        model = onnx_graph.prepare(onnx_file.load(path))
+        model = onnx_graph.prepare(path)
         if to_int8 and not quantized:
-            warnings += _quantize(model, path.parent, conversion)
+            warnings += _quantize(model, conversion)
             makers.append("quantized to int8 by navigator")
         if to_fp16:
-            kept, more = _to_fp16(model, path.parent, _samples(conversion))
+            kept, more = _to_fp16(model, _samples(conversion))
             warnings += more
             makers.append("cast to fp16 by navigator")
-        _write(model, path.parent, Path(scratch) / "made" / destination.name, destination)
+        _write(model, Path(scratch) / "made" / destination.name, destination)
         said: dict[str, Json] = {"kept_in_fp32": kept, "warnings": warnings}
         noted = {key: value for key, value in said.items() if value}
         return _properties(model, conversion) | {"exporter": ", ".join(makers)} | noted
@@ -148,9 +149,9 @@ def _raised(source: Path, directory: Path, lowest: int, precision: str) -> tuple
     return raised, f"raised from opset {before} by onnx.version_converter"
 
 
-def _quantize(model: Proto, directory: Path, conversion: Conversion[Options]) -> list[str]:
+def _quantize(model: "ir.Model", conversion: Conversion[Options]) -> list[str]:
     """Quantize `model` and return what the user should know about that."""
-    products = onnx_int8.quantize(model, directory, _samples(conversion))
+    products = onnx_int8.quantize(model, _samples(conversion))
     if not products:
         return [
             "nothing became int8: outside subgraphs no Conv, ConvTranspose, Gemm or MatMul has constant float32 weights"
@@ -160,63 +161,61 @@ def _quantize(model: Proto, directory: Path, conversion: Conversion[Options]) ->
     return []
 
 
-def _to_fp16(model: Proto, directory: Path, samples: Path) -> tuple[dict[str, Json], list[str]]:
+def _to_fp16(model: "ir.Model", samples: Path) -> tuple[dict[str, Json], list[str]]:
     """Make `model` fp16; return how many nodes did not become it, by reason, and what the user should know."""
-    plan = onnx_fp16.plan(model, directory, samples)
+    plan = onnx_fp16.plan(model, samples)
     kept: dict[str, Json] = dict(Counter(str(reason) for reason in plan.kept.values()))
     warnings = []
     reached = _reached(model.graph, plan)
     if reached:
         near = f"over or near {onnx_fp16.LARGEST:.0f}, where fp16 ends"
         warnings.append(f"{reached}: {near}, so what handles such values stays in fp32")
-    inside = sum(1 for node in model.graph.node for graph in onnx_graph.subgraphs(node) for _ in graph.node)
+    inside = sum(len(graph) for graph in model.graph.subgraphs())
     if inside:
         warnings.append(f"the nodes inside If, Loop and Scan stay in fp32: {inside}")
-    if not plan.half:
+    if not plan.ports:
         warnings.append("nothing became fp16: the model has no float32 operator that fp16 is defined and safe for")
-    onnx_fp16.apply(model, directory, plan)
+    onnx_fp16.apply(model, plan)
     return kept, warnings
 
 
-def _reached(graph: Proto, plan: onnx_fp16.Plan) -> str:
+def _reached(graph: "ir.Graph", plan: onnx_fp16.Plan) -> str:
     """Return which inputs, constants and nodes hold values too large for fp16 and how large, the first few, or ""."""
-    makers = {value.name: f"input '{value.name}'" for value in graph.input}
-    makers |= {tensor.name: f"constant '{tensor.name}'" for tensor in graph.initializer}
-    makers |= {name: onnx_graph.describe(node) for node in graph.node for name in node.output}
-    reached = {name: plan.too_large[name] for name in makers if name in plan.too_large}
-    named = [f"{makers[name]} reaches {value:.3g}" for name, value in reached.items() if value < _INFINITE]
+    makers = {value: f"input '{value.name}'" for value in graph.inputs}
+    makers |= {value: f"constant '{value.name}'" for value in graph.initializers.values()}
+    makers |= {value: onnx_graph.describe(node) for node in graph for value in node.outputs}
+    reached = {value: plan.too_large[value] for value in makers if value in plan.too_large}
+    named = [f"{makers[value]} reaches {large:.3g}" for value, large in reached.items() if large < _INFINITE]
     more = f", and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     return ", ".join(named[:_NAMED]) + more
 
 
-def _write(model: Proto, directory: Path, made: Path, destination: Path) -> None:
-    """Save `model`, whose external data lies in `directory`, with all its weights, check it and move it in place."""
-    for tensor in onnx_weights.tensors(model):
-        if tensor.external_data:
-            onnx_graph.bring_inside(tensor, directory)
+def _write(model: "ir.Model", made: Path, destination: Path) -> None:
+    """Save `model` with all its weights, check it and move it in place."""
     made.parent.mkdir()
-    onnx_file.save(model, made)
+    onnx_graph.save(model, made)
     onnx_file.check(made)
     for path in made.parent.iterdir():
         shutil.move(path, destination.parent / path.name)
 
 
-def _properties(model: Proto, conversion: Conversion[Options]) -> dict[str, Json]:
+def _properties(model: "ir.Model", conversion: Conversion[Options]) -> dict[str, Json]:
     """Return the properties of `model` as it was written; what is counted are the nodes outside subgraphs."""
-    types = onnx_graph.types(model, conversion.destination.parent)
-    operators = Counter(node.op_type for node in model.graph.node)
+    import onnx_ir as ir
+
+    onnx_graph.infer_types(model)
+    operators = Counter(node.op_type for node in model.graph)
     computing = [
-        {types.get(name) for name in (*node.input, *node.output)}
-        for node in model.graph.node
+        {value.type for value in (*node.inputs, *node.outputs) if value is not None}
+        for node in model.graph
         if node.op_type not in onnx_fp16.FOLLOWING | onnx_int8.QUANTIZING
     ]
-    fp16 = [kinds for kinds in computing if onnx_graph.HALF in kinds]
-    fp32 = [kinds for kinds in computing if onnx_graph.FLOAT in kinds and onnx_graph.HALF not in kinds]
+    half, whole = ir.TensorType(ir.DataType.FLOAT16), ir.TensorType(ir.DataType.FLOAT)
     return {
-        "onnx_opset": onnx_file.opset_of(model, conversion.destination),
+        "onnx_opset": onnx_graph.opset(model, ""),
         "precision": str(conversion.options.precision),
-        "fp16_nodes": len(fp16),
-        "fp32_nodes": len(fp32),
+        "fp16_nodes": sum(half in types for types in computing),
+        "fp32_nodes": sum(whole in types and half not in types for types in computing),
         "quantize_nodes": operators["QuantizeLinear"],
         "dequantize_nodes": operators["DequantizeLinear"],
     }

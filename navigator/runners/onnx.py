@@ -22,8 +22,8 @@ from navigator.frameworks.onnx.weights import Proto
 from navigator.records import Device, Host, Json, Precision, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
 
-DISTRIBUTIONS = ("onnx", "onnxruntime")
-PRELOAD = ("onnx", "onnxruntime")
+DISTRIBUTIONS = ("onnx", "onnx-ir", "onnxruntime")
+PRELOAD = ("onnx", "onnx_ir", "onnxruntime")
 DEVICES = (Device.CPU, Device.CUDA)
 ARTIFACT_NAME = "model.onnx"
 AXES: frozenset[Axis] = frozenset({Axis.OPSET})
@@ -159,10 +159,10 @@ def _session(path: Path, model: Proto, device: Device, *, typed: bool) -> Any:
     source: str | bytes = str(path)
     if device is Device.CPU and typed:
         # The CPU must not hide what hardware with fp16 rounds away, or an engine shows it first.
-        changed = onnx_file.load(path)
-        if onnx_rounding.rounded(changed, path.parent):
+        rounded = onnx_rounding.rounded(path)
+        if rounded is not None:
             settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-            source = changed.SerializeToString()
+            source = rounded
     try:
         session = onnxruntime.InferenceSession(source, settings, providers=_providers(device))
     except Exception as error:

@@ -375,7 +375,7 @@ def test_an_opset_other_than_asked_is_refused(classifier: Path) -> None:
 
 
 def test_weights_over_the_limit_are_saved_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "_INLINE_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr(onnx_file, "INLINE_LIMIT_BYTES", 100_000)
     source = written(tmp_path / "source" / "wide.onnx", WIDE, {"w": floats((256, 256), dtype="float16")})
     raised, _ = convert(source, tmp_path, Options(opset=18))
     assert sorted(each.name for each in raised.parent.iterdir()) == ["model.onnx", "model.onnx.data"]

@@ -199,7 +199,7 @@ def test_conversion_without_the_optimizer_that_fails(
 def test_weights_over_the_limit_lie_beside_the_file(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_file, "_INLINE_LIMIT_BYTES", 10_000)
+    monkeypatch.setattr(onnx_file, "INLINE_LIMIT_BYTES", 10_000)
     artifact, _ = convert(models / "gelu", tmp_path, 21)
     assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.onnx.data"}
     assert artifact.stat().st_size < 20_000

@@ -17,7 +17,7 @@ from navigator.frameworks.onnx.weights import Proto
 from navigator.records import Json
 
 # protobuf refuses messages of 2 GiB; the graph itself and what converters add to it need room beside the weights.
-_INLINE_LIMIT_BYTES = 1_800_000_000
+INLINE_LIMIT_BYTES = 1_800_000_000
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -195,7 +195,7 @@ def save(model: Proto, destination: Path) -> None:
     import onnx
 
     inline = sum(onnx_weights.size_bytes(tensor) for tensor in onnx_weights.tensors(model) if not tensor.external_data)
-    if inline <= _INLINE_LIMIT_BYTES:
+    if inline <= INLINE_LIMIT_BYTES:
         onnx.save_model(model, str(destination))
         return
     onnx.save_model(

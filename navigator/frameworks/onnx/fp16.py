@@ -5,18 +5,20 @@ stand only between nodes of different precision, and what subgraphs read from ar
 and no file; how large values become is for `navigator.frameworks.onnx.magnitudes` to say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from navigator.frameworks.onnx import graph as onnx_graph
 from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
-from navigator.frameworks.onnx.graph import FLOAT
 from navigator.frameworks.onnx.magnitudes import Magnitude
-from navigator.frameworks.onnx.weights import Proto
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 LARGEST = 65504.0
 
@@ -72,117 +74,124 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
+class Fp16Ports:
     """The inputs and outputs of a node, by position, that are fp16."""
 
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+
+
+_NONE = Fp16Ports()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which nodes of a graph compute in fp16, why others do not, and which tensors reach too far, by how much."""
+    """Which nodes of a graph compute in fp16, why others do not, and which values reach too far, by how much."""
 
-    half: Mapping[int, Half]
-    kept: Mapping[int, Reason]
-    too_large: Mapping[str, float]
+    ports: "Mapping[ir.Node, Fp16Ports]"
+    kept: "Mapping[ir.Node, Reason]"
+    too_large: "Mapping[ir.Value, float]"
 
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
     """What the decision about one node needs to know; `whole` and `made` grow from node to node."""
 
-    model: Proto
-    types: Mapping[str, str]
-    constants: Mapping[str, Magnitude]
-    unfit: Mapping[str, Reason]
-    whole: set[str] = field(default_factory=set)
-    made: set[str] = field(default_factory=set)
+    model: "ir.Model"
+    constants: "Mapping[ir.Value, Magnitude]"
+    unfit: "Mapping[ir.Value, Reason]"
+    whole: "set[ir.Value]" = field(default_factory=set)
+    made: "set[ir.Value]" = field(default_factory=set)
 
 
-def plan(model: Proto, directory: Path, samples: Path) -> Plan:
-    """Return what becomes fp16 in a prepared model (`onnx_graph.prepare`) at opset 11 or higher.
+def plan(model: "ir.Model", samples: Path) -> Plan:
+    """Return what becomes fp16 in a prepared model (`graph.prepare`) at opset 11 or higher.
 
     Args:
-        model: the model; its tensors of other types than float32 stay what they are.
-        directory: where its external data lies.
-        samples: a directory of `navigator.samples.storage` to measure what the tensors reach on.
+        model: the model; its values of other types than float32 stay what they are, and all get their type.
+        samples: a directory of `navigator.samples.storage` to measure what the values reach on.
 
     Raises:
         StepError: ONNX Runtime cannot load the model or run it on the samples.
     """
+    import onnx_ir as ir
+
     graph = model.graph
-    types = onnx_graph.types(model, directory)
-    divisors = {node.input[_DIVISORS[node.op_type]] for node in graph.node if node.op_type in _DIVISORS}
+    onnx_graph.infer_types(model)
+    divisors = {node.inputs[_DIVISORS[node.op_type]] for node in graph if node.op_type in _DIVISORS}
     constants = {
-        name: onnx_magnitudes.of_values(onnx_graph.values(tensor, directory), smallest=name in divisors)
-        for tensor in graph.initializer
-        if types[name := tensor.name] == FLOAT
+        value: onnx_magnitudes.of_values(onnx_graph.stored(value), smallest=value in divisors)
+        for value in graph.initializers.values()
+        if onnx_graph.is_tensor(value, ir.DataType.FLOAT)
     }
+    variables = [*graph.inputs, *(value for node in graph for value in node.outputs)]
     measured = onnx_magnitudes.measure(
         model,
-        directory,
         samples,
-        tensors=[name for name, kind in types.items() if kind == FLOAT and name not in constants],
+        values=[value for value in variables if onnx_graph.is_tensor(value, ir.DataType.FLOAT)],
         smallest_of=divisors,
     )
-    unfit = {name: reason for name, each in constants.items() if (reason := _unfit_constant(each, name in divisors))}
-    unfit |= {name: reason for name, each in measured.items() if (reason := _unfit(each, name in divisors))}
-    facts = _Facts(model, types, constants, unfit)
-    half, kept = {}, {}
-    for position, node in enumerate(graph.node):
+    unfit = {value: reason for value, each in constants.items() if (reason := _unfit_constant(each, value in divisors))}
+    unfit |= {value: reason for value, each in measured.items() if (reason := _unfit(each, value in divisors))}
+    facts = _Facts(model, constants, unfit)
+    ports: dict[ir.Node, Fp16Ports] = {}
+    kept: dict[ir.Node, Reason] = {}
+    for node in graph:
         decided = _decide(node, facts)
-        if isinstance(decided, Half):
-            half[position] = decided
-            facts.made.update(node.output[k] for k in decided.outputs)
+        if isinstance(decided, Fp16Ports):
+            ports[node] = decided
+            facts.made.update(node.outputs[k] for k in decided.outputs)
         elif decided is not None:
-            kept[position] = decided
+            kept[node] = decided
     reached = measured | constants
-    too_large = {name: reached[name].largest for name, reason in unfit.items() if reason is Reason.TOO_LARGE}
-    return Plan(half, kept, too_large)
+    too_large = {value: reached[value].largest for value, reason in unfit.items() if reason is Reason.TOO_LARGE}
+    return Plan(ports, kept, too_large)
 
 
-def apply(model: Proto, directory: Path, plan: Plan) -> None:
+def apply(model: "ir.Model", plan: Plan) -> None:
     """Rewrite the prepared `model` as `plan` says; weights that become fp16 are then inside the model.
 
     Args:
         model: the model that the plan was made of.
-        directory: where its external data lies.
         plan: what becomes fp16.
     """
-    import onnx
+    import onnx_ir as ir
 
     graph = model.graph
     suffix = onnx_graph.free_suffix(graph, "_fp16")
-    made = {node.output[k] for at, half in plan.half.items() for node in [graph.node[at]] for k in half.outputs}
-    wanted, kept = _readers(graph, plan)
-    for tensor in list(graph.initializer):
-        if tensor.name in wanted:
-            values = onnx_graph.values(tensor, directory).astype(np.float16)
-            target = graph.initializer.add() if tensor.name in kept else tensor
-            target.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name + suffix))
+    first = next(iter(graph), None)
+    for value in [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]:
+        maker = value.producer()
+        halves = [use for use in value.uses() if use.idx in plan.ports.get(use.node, _NONE).inputs]
+        if maker and value.index() in plan.ports.get(maker, _NONE).outputs:
+            _narrow(value, value.name + suffix, halves)
+        elif halves and value.is_initializer():
+            half = onnx_graph.add_initializer(graph, value.name + suffix, onnx_graph.stored(value).astype(np.float16))
+            _move(halves, half)
+            if not value.uses() and not value.is_graph_output():
+                del graph.initializers[value.name]
+        elif halves:
+            half = onnx_graph.twin(value, ir.DataType.FLOAT16, value.name + suffix)
+            _move(halves, half)
+            cast = onnx_graph.cast(value, half)
+            maker.append(cast) if maker else first.prepend(cast)
 
-    def down(name: str) -> Proto:
-        return onnx.helper.make_node("Cast", [name], [name + suffix], f"{name}_to_fp16", to=onnx.TensorProto.FLOAT16)
 
-    def up(name: str) -> Proto:
-        return onnx.helper.make_node("Cast", [name + suffix], [name], f"{name}_to_fp32", to=onnx.TensorProto.FLOAT)
+def _narrow(value: "ir.Value", name: str, halves: "Sequence[ir.Usage]") -> None:
+    """Make what a node writes fp16 under `name`; uses other than `halves` read a Cast of it, which takes its place."""
+    import onnx_ir as ir
 
-    nodes = [down(value.name) for value in graph.input if value.name in wanted]
-    for position, node in enumerate(graph.node):
-        half = plan.half.get(position, Half((), ()))
-        for names, positions in ((node.input, half.inputs), (node.output, half.outputs)):
-            for k in positions:
-                names[k] += suffix
-        nodes.append(node)
-        written = [name.removesuffix(suffix) for name in node.output]
-        nodes += [up(name) for name in written if name in made & kept]
-        nodes += [down(name) for name in written if name in wanted - made]
-    onnx_graph.replace(graph.node, nodes)
-    for value in graph.value_info:
-        if value.name in made:
-            value.name += suffix
-            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    whole = onnx_graph.twin(value, ir.DataType.FLOAT, value.name)
+    value.replace_all_uses_with(whole, replace_graph_outputs=True)
+    _move(halves, value)
+    value.name, value.type = name, ir.TensorType(ir.DataType.FLOAT16)
+    if whole.uses() or whole.is_graph_output():
+        value.producer().append(onnx_graph.cast(value, whole))
+
+
+def _move(uses: "Iterable[ir.Usage]", value: "ir.Value") -> None:
+    for use in uses:
+        use.node.replace_input_with(use.idx, value)
 
 
 def _unfit_constant(magnitude: Magnitude, divisor: bool) -> Reason | None:
@@ -199,81 +208,73 @@ def _unfit(magnitude: Magnitude, divisor: bool) -> Reason | None:
     return Reason.TOO_SMALL if 0 < smallest < _SMALLEST else None
 
 
-def _decide(node: Proto, facts: _Facts) -> Half | Reason | None:
-    """Return what of `node` becomes fp16, or why nothing does; None where it handles no float32 tensor."""
-    types = [facts.types.get(name, "unknown") for name in (*node.input, *node.output) if name]
-    if next(onnx_graph.subgraphs(node), None) is not None:
+def _decide(node: "ir.Node", facts: _Facts) -> Fp16Ports | Reason | None:
+    """Return what of `node` becomes fp16, or why nothing does; None if it handles no float32 tensor."""
+    import onnx_ir as ir
+
+    values = [value for value in (*node.inputs, *node.outputs) if value is not None and value.name]
+    if onnx_graph.holds_graph(node):
         return Reason.SUBGRAPH
-    if not any("float)" in kind or kind == "unknown" for kind in types):
+    if not any(value.dtype in (ir.DataType.FLOAT, None) for value in values):
         return None
-    if node.op_type in FOLLOWING and node.domain in onnx_graph.DEFAULT_DOMAINS:
+    if node.op_type in FOLLOWING and node.domain == "":
         if node.op_type == "Cast" and _starts_from_whole_numbers(node, facts):
-            facts.whole.update(node.output)
-        reads_half = node.input[0] in facts.made and facts.types[node.output[0]] != FLOAT
-        return Half((0,), ()) if reads_half else None
-    if any(not kind.startswith("tensor(") for kind in types):
+            facts.whole.update(node.outputs)
+        reads_half = node.inputs[0] in facts.made and node.outputs[0].dtype != ir.DataType.FLOAT
+        return Fp16Ports((0,), ()) if reads_half else None
+    if not all(isinstance(value.type, ir.TensorType) for value in values):
         return Reason.NO_FP16
     if _starts_from_whole_numbers(node, facts):
-        facts.whole.update(node.output)
+        facts.whole.update(node.outputs)
         return Reason.WHOLE
-    half = _possible(node, facts)
-    if half is None or node.op_type in _BITWISE:
+    ports = _possible(node, facts)
+    if ports is None or node.op_type in _BITWISE:
         return Reason.NO_FP16
     if node.op_type in _ACCUMULATING or (node.op_type in _SCATTERING and _reduces(node)):
         return Reason.ACCUMULATES
-    names = [*(node.input[k] for k in half.inputs), *(node.output[k] for k in half.outputs)]
-    return next((facts.unfit[name] for name in names if name in facts.unfit), half)
+    bound = [*(node.inputs[k] for k in ports.inputs), *(node.outputs[k] for k in ports.outputs)]
+    return next((facts.unfit[value] for value in bound if value in facts.unfit), ports)
 
 
-def _possible(node: Proto, facts: _Facts) -> Half | None:
-    """Return the inputs and outputs that the operator's definition lets be fp16 together, None where none does."""
+def _possible(node: "ir.Node", facts: _Facts) -> Fp16Ports | None:
+    """Return the inputs and outputs that the operator's definition lets be fp16 together, None if it lets none."""
     import onnx
+    import onnx_ir as ir
 
-    domain = "" if node.domain in onnx_graph.DEFAULT_DOMAINS else node.domain
-    version = onnx_graph.opset(facts.model, domain)
-    if not onnx.defs.has(node.op_type, version, domain):
+    version = onnx_graph.opset(facts.model, node.domain)
+    if not onnx.defs.has(node.op_type, version, node.domain):
         return None
-    schema = onnx.defs.get_schema(node.op_type, version, domain)
+    schema = onnx.defs.get_schema(node.op_type, version, node.domain)
     free = {each.type_param_str for each in schema.type_constraints if "tensor(float16)" in each.allowed_type_strs}
-    kinds = [schema.inputs[min(k, len(schema.inputs) - 1)].type_str for k in range(len(node.input))]
-    inputs = [k for k, name in enumerate(node.input) if facts.types.get(name) == FLOAT and kinds[k] in free]
-    bound = {kinds[k] for k in inputs}
-    if node.op_type == "DequantizeLinear" and not any(each.name == "output_dtype" for each in node.attribute):
+
+    def bound(values: "Sequence[ir.Value | None]", formal: Sequence[Any]) -> dict[int, str]:
+        """Return the type variables of those float32 values that may be fp16, by position."""
+        kinds = [formal[min(k, len(formal) - 1)].type_str for k in range(len(values))]
+        whole = [onnx_graph.is_tensor(value, ir.DataType.FLOAT) for value in values]
+        return {k: kind for k, kind in enumerate(kinds) if whole[k] and kind in free}
+
+    inputs, outputs = bound(node.inputs, schema.inputs), bound(node.outputs, schema.outputs)
+    shared = set(inputs.values())
+    if node.op_type == "DequantizeLinear" and "output_dtype" not in node.attributes:
         # From opset 23 on the type of the output is its own; without the attribute it still is that of the scale.
-        bound |= {schema.outputs[0].type_str}
-    outputs = []
-    for k, name in enumerate(node.output):
-        kind = schema.outputs[min(k, len(schema.outputs) - 1)].type_str
-        if facts.types.get(name) == FLOAT and kind in free:
-            if kind not in bound:
-                return None
-            outputs.append(k)
-    return Half(tuple(inputs), tuple(outputs)) if inputs else None
+        shared.add(schema.outputs[0].type_str)
+    return Fp16Ports(tuple(inputs), tuple(outputs)) if inputs and shared.issuperset(outputs.values()) else None
 
 
-def _starts_from_whole_numbers(node: Proto, facts: _Facts) -> bool:
-    if node.op_type not in _ARITHMETIC or node.domain not in onnx_graph.DEFAULT_DOMAINS:
+def _starts_from_whole_numbers(node: "ir.Node", facts: _Facts) -> bool:
+    import onnx_ir as ir
+
+    if node.op_type not in _ARITHMETIC or node.domain != "":
         return False
     if node.op_type == "Range":
         return True
     if node.op_type == "Cast":
-        kind = facts.types.get(node.input[0], "")
-        return "int" in kind or "bool" in kind or node.input[0] in facts.whole
-    read = [name for name in node.input if facts.types.get(name) == FLOAT and name not in facts.constants]
-    return bool(read) and all(name in facts.whole for name in read)
+        dtype = node.inputs[0].dtype or ir.DataType.UNDEFINED
+        return dtype.is_integer() or dtype == ir.DataType.BOOL or node.inputs[0] in facts.whole
+    read = [value for value in node.inputs if onnx_graph.is_tensor(value, ir.DataType.FLOAT)]
+    variable = [value for value in read if value not in facts.constants]
+    return bool(variable) and facts.whole.issuperset(variable)
 
 
-def _reduces(node: Proto) -> bool:
-    return any(each.name == "reduction" and each.s != b"none" for each in node.attribute)
-
-
-def _readers(graph: Proto, plan: Plan) -> tuple[set[str], set[str]]:
-    """Return the names that are read as fp16 and those that are read as they are."""
-    wanted: set[str] = set()
-    kept = {value.name for value in graph.output}
-    for position, node in enumerate(graph.node):
-        half = plan.half.get(position, Half((), ()))
-        kept |= onnx_graph.captured(node)
-        for k, name in enumerate(node.input):
-            (wanted if k in half.inputs else kept).add(name)
-    return wanted, kept
+def _reduces(node: "ir.Node") -> bool:
+    return bool(node.attributes.get_string("reduction", "none") != "none")

@@ -1,11 +1,11 @@
-"""ONNX graphs in memory as precision steps need them: one plain form, the types of all tensors, sessions.
+"""ONNX models in memory as the precision steps rewrite them: read, brought into one plain form, typed, run, saved.
 
-Knows nothing of precisions; `navigator.frameworks.onnx.fp16` and `onnx_int8` rewrite what this prepares.
+In memory a model is an `onnx_ir.Model`, whose weights stay where they are, in the file or beside it, until somebody
+reads them. Knows nothing of precisions; `navigator.frameworks.onnx.fp16` and `int8` rewrite what this prepares.
 """
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,227 +14,257 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.weights import Proto
 
-FLOAT, HALF = "tensor(float)", "tensor(float16)"
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
-# Initializers over this are given to ONNX Runtime as inputs where it only has to tell types; shapes are far smaller.
+# ONNX Runtime gets initializers over this as inputs when it only infers types; the shapes that it reads are smaller.
 _LARGE_TENSOR_BYTES = 65536
 
-# Since this version of the file format initializers need not be inputs too.
+# Since this version of the file format, initializers need not be inputs too.
 _FREE_INITIALIZERS_IR = 4
 
-_CONSTANT_KINDS = ("value", "value_float", "value_floats")
+_SAVE_AGAIN = "save the model again with its external data beside it"
 
 
-def prepare(model: Proto) -> Proto:
-    """Return `model` in the form that the precision steps rewrite; `model` itself may change.
+def read(path: Path) -> "ir.Model":
+    """Return the model at `path` as it is; its external data stays where it is.
+
+    Raises:
+        StepError: not an ONNX file, or one that onnx-ir cannot represent.
+    """
+    return _from_proto(onnx_file.load(path), path.parent)
+
+
+def prepare(path: Path) -> "ir.Model":
+    """Return the model at `path` in the form that the precision steps rewrite.
 
     Functions are inlined, float32 constants of the main graph are initializers, and no initializer is an input too.
-    """
-    import onnx
-    import onnx.inliner
 
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    graph = model.graph
-    nodes = []
-    for node in graph.node:
-        constant = _constant(node)
-        if constant is None:
-            nodes.append(node)
-        else:
-            graph.initializer.append(constant)
-    replace(graph.node, nodes)
-    names = {tensor.name for tensor in graph.initializer}
-    replace(graph.input, [value for value in graph.input if value.name not in names])
+    Raises:
+        StepError: as `read`.
+    """
+    import onnx.inliner
+    from onnx_ir.passes import common
+
+    proto = onnx_file.load(path)
+    model = _from_proto(onnx.inliner.inline_local_functions(proto) if proto.functions else proto, path.parent)
+    common.RemoveInitializersFromInputsPass()(model)
+    for node in list(model.graph.all_nodes()):
+        _lift_constant(node, model.graph)
     model.ir_version = max(model.ir_version, _FREE_INITIALIZERS_IR)
     return model
 
 
-def replace(field: Any, messages: Iterable[Proto]) -> None:
-    """Put copies of `messages` into a repeated `field`, which some of them may come from."""
-    copies = []
-    for message in messages:
-        copy = type(message)()
-        copy.CopyFrom(message)
-        copies.append(copy)
-    del field[:]
-    field.extend(copies)
-
-
-def subgraphs(node: Proto) -> Iterator[Proto]:
-    """Yield the graphs that `node` holds: branches and loop bodies."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def captured(node: Proto) -> set[str]:
-    """Return the names that the graphs in `node` read from around it."""
-    names: set[str] = set()
-    for graph in subgraphs(node):
-        own = {each.name for each in (*graph.input, *graph.initializer)}
-        read = {value.name for value in graph.output}
-        for inner in graph.node:
-            own |= set(inner.output)
-            read |= set(inner.input) | captured(inner)
-        names |= read - own
-    return names - {""}
-
-
-def describe(node: Proto) -> str:
-    """Return how a sentence names `node`; unnamed nodes go by their first output."""
-    return f"{node.op_type} '{node.name}'" if node.name else f"{node.op_type} of '{node.output[0]}'"
-
-
-def free_suffix(graph: Proto, wanted: str) -> str:
-    """Return `wanted`, prolonged until no name in `graph` ends in it."""
-    names = {each.name for each in (*graph.input, *graph.output, *graph.initializer)}
-    names |= {name for node in graph.node for name in (*node.input, *node.output, *captured(node))}
-    while any(name.endswith(wanted) for name in names):
-        wanted += "_"
-    return wanted
-
-
-def opset(model: Proto, domain: str) -> int:
-    """Return the opset of `domain` that `model` imports, 1 where it says none."""
-    wanted = DEFAULT_DOMAINS if domain in DEFAULT_DOMAINS else (domain,)
-    return next((int(entry.version) for entry in model.opset_import if entry.domain in wanted), 1)
-
-
-def types(model: Proto, directory: Path) -> dict[str, str]:
-    """Return the type of every tensor of the main graph, e.g. `tensor(float)`, as ONNX Runtime finds it.
+def infer_types(model: "ir.Model") -> None:
+    """Set the type of every value of the main graph to what ONNX Runtime finds it to be.
 
     ONNX Runtime knows more operators than `onnx.shape_inference` and is what verifies the model later.
 
-    Args:
-        model: a prepared model, with or without its external data.
-        directory: where its external data lies.
+    Raises:
+        StepError: ONNX Runtime cannot load the model.
+    """
+    import onnx_ir as ir
+
+    for value in model.graph.initializers.values():
+        value.type = ir.TensorType(value.const_value.dtype)
+    light = model.clone()
+    for value in list(light.graph.initializers.values()):
+        if value.const_value.nbytes > _LARGE_TENSOR_BYTES:
+            del light.graph.initializers[value.name]
+            light.graph.inputs.append(value)
+    forget_types(light.graph)
+    made = [value for node in light.graph for value in node.outputs]
+    light.graph.outputs.extend(value for value in made if value.name and not value.is_graph_output())
+    values = ir.convenience.create_value_mapping(model.graph, include_subgraphs=False)
+    for found in session(light).get_outputs():
+        value = values[found.name]
+        if not value.is_graph_output():
+            value.type = _type(found.type)
+
+
+def forget_types(graph: "ir.Graph") -> None:
+    """Drop what `graph` says about the values between its nodes, which may be wrong: ONNX Runtime infers it anew."""
+    for node in graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.type = value.shape = None
+
+
+def session(model: "ir.Model") -> Any:
+    """Return an ONNX Runtime session of `model` as it is, without optimisation; weights beside the file stay there.
 
     Raises:
         StepError: ONNX Runtime cannot load it.
     """
-    import onnx
-
-    light = _copy_without_initializers(model)
-    found = {}
-    for tensor in model.graph.initializer:
-        found[tensor.name] = f"tensor({_type_name(tensor.data_type)})"
-        if onnx_weights.size_bytes(tensor) > _LARGE_TENSOR_BYTES:
-            light.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-        else:
-            light.graph.initializer.add().CopyFrom(tensor)
-    known = {value.name for value in light.graph.output}
-    for node in light.graph.node:
-        for name in node.output:
-            if name and name not in known:
-                known.add(name)
-                light.graph.output.append(onnx.ValueInfoProto(name=name))
-    opened = session(light, directory)
-    for value in (*opened.get_inputs(), *opened.get_outputs()):
-        found.setdefault(value.name, value.type)
-    return found
-
-
-def session(model: Proto, directory: Path) -> Any:
-    """Return an ONNX Runtime session of `model` as it is, without optimisation.
-
-    Args:
-        model: any model; weights beside the file stay there.
-        directory: where its external data lies.
-
-    Raises:
-        StepError: ONNX Runtime cannot load it.
-    """
+    import onnx_ir as ir
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(directory))
+    tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
+    for directory in {str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", directory)
     try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(serialized(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise StepError(f"ONNX Runtime cannot load the model: {onnx_file.sentence(error)}") from error
+        raise StepError(f"ONNX Runtime can't load the model: {onnx_file.sentence(error)}") from error
 
 
-def values(tensor: Proto, directory: Path) -> np.ndarray:
-    """Return the values of a stored tensor, from the file beside the model where they lie there.
+def serialized(model: "ir.Model") -> bytes:
+    """Return `model` as the bytes of a file, with the weights that do not lie beside it."""
+    import onnx_ir as ir
+
+    data: bytes = ir.to_proto(model).SerializeToString()
+    return data
+
+
+def save(model: "ir.Model", destination: Path) -> None:
+    """Save `model` with all its weights; those over protobuf's limit go into `{destination.name}.data` beside it.
 
     Raises:
-        StepError: that file is missing, too short or outside `directory`.
+        StepError: the external data that `model` was read with cannot be read.
     """
-    import onnx
+    import onnx_ir as ir
 
+    size = sum(value.const_value.nbytes for graph in model.graphs() for value in graph.initializers.values())
     try:
-        array: np.ndarray = onnx.numpy_helper.to_array(tensor, str(directory))
-    except Exception as error:
-        raise _unreadable(tensor, error) from error
+        if size <= onnx_file.INLINE_LIMIT_BYTES:
+            ir.save(ir.external_data.load_to_model(model), destination)
+        else:
+            ir.save(model, destination, external_data=f"{destination.name}.data")
+    except (OSError, ValueError) as error:
+        raise StepError(f"the model's weights can't be read: {onnx_file.sentence(error)}", _SAVE_AGAIN) from error
+
+
+def stored(value: "ir.Value") -> np.ndarray:
+    """Return what an initializer holds, from the file beside the model if it is there.
+
+    Raises:
+        StepError: that file is missing, too short or outside the model's directory.
+    """
+    try:
+        array: np.ndarray = value.const_value.numpy()
+    except (OSError, ValueError) as error:
+        text = f"the weights {value.name!r} can't be read: {onnx_file.sentence(error)}"
+        raise StepError(text, _SAVE_AGAIN) from error
     return array
 
 
-def bring_inside(tensor: Proto, directory: Path) -> None:
-    """Put the values of a stored tensor, which lie in a file in `directory`, into the tensor itself.
+def add_initializer(graph: "ir.Graph", name: str, array: np.ndarray) -> "ir.Value":
+    """Store `array` in `graph` under `name`, which nothing else has."""
+    import onnx_ir as ir
 
-    Raises:
-        StepError: as `values`.
-    """
-    import onnx
-
-    try:
-        onnx.external_data_helper.load_external_data_for_tensor(tensor, str(directory))
-    except Exception as error:
-        raise _unreadable(tensor, error) from error
-    tensor.data_location = onnx.TensorProto.DEFAULT
-    tensor.ClearField("external_data")
+    value = ir.val(name, const_value=ir.tensor(array, name=name))
+    graph.register_initializer(value)
+    return value
 
 
-def _unreadable(tensor: Proto, error: Exception) -> StepError:
-    return StepError(
-        f"the weights {tensor.name!r} cannot be read: {onnx_file.sentence(error)}",
-        "save the model again with its external data beside it",
+def twin(value: "ir.Value", dtype: "ir.DataType", name: str) -> "ir.Value":
+    """Return a value like `value`, of another element type, that nothing makes yet."""
+    import onnx_ir as ir
+
+    kind = ir.TensorType(dtype, denotation=value.type.denotation)
+    return ir.Value(
+        name=name, type=kind, shape=value.shape, doc_string=value.doc_string, metadata_props=dict(value.metadata_props)
     )
 
 
-def _copy_without_initializers(model: Proto) -> Proto:
-    """Return a copy of `model` whose weights were never copied, nor what is known about shapes between the nodes."""
-    import onnx
+def cast(value: "ir.Value", result: "ir.Value") -> "ir.Node":
+    """Return a Cast of `value` to `result`, which belongs to no graph yet."""
+    import onnx_ir as ir
 
-    light = onnx.ModelProto(ir_version=model.ir_version)
-    light.opset_import.extend(model.opset_import)
-    light.graph.name = model.graph.name
-    for field in ("node", "input", "output", "sparse_initializer"):
-        getattr(light.graph, field).extend(getattr(model.graph, field))
-    return light
+    return ir.node("Cast", [value], {"to": result.dtype}, outputs=[result], name=f"{value.name}_to_{result.name}")
 
 
-def _constant(node: Proto) -> Proto | None:
-    """Return the initializer that a Constant of float32 values can be, or None."""
-    import onnx
+def is_tensor(value: "ir.Value | None", dtype: "ir.DataType") -> bool:
+    """Return whether `value` is a tensor (no sequence, not left out) of `dtype`."""
+    import onnx_ir as ir
 
-    if (
-        node.op_type != "Constant"
-        or node.domain not in DEFAULT_DOMAINS
-        or node.attribute[0].name not in _CONSTANT_KINDS
-    ):
-        return None
-    attribute = node.attribute[0]
-    if attribute.name == "value":
-        tensor = onnx.TensorProto()
-        tensor.CopyFrom(attribute.t)
-    else:
-        held = attribute.f if attribute.name == "value_float" else list(attribute.floats)
-        tensor = onnx.numpy_helper.from_array(np.array(held, np.float32))
-    if tensor.data_type != onnx.TensorProto.FLOAT:
-        return None
-    tensor.name = node.output[0]
-    return tensor
+    return value is not None and bool(value.type == ir.TensorType(dtype))
 
 
-def _type_name(data_type: int) -> str:
-    """Return ONNX Runtime's word for an element type of ONNX."""
-    import onnx
+def holds_graph(node: "ir.Node") -> bool:
+    """Return whether `node` has branches or a loop body."""
+    import onnx_ir as ir
 
-    name = onnx.TensorProto.DataType.Name(data_type).lower()
-    return str(name)
+    return any(each.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for each in node.attributes.values())
+
+
+def describe(node: "ir.Node") -> str:
+    """Return how a sentence names `node`; unnamed nodes go by their first output."""
+    return f"{node.op_type} '{node.name}'" if node.name else f"{node.op_type} of '{node.outputs[0].name}'"
+
+
+def free_suffix(graph: "ir.Graph", wanted: str) -> str:
+    """Return `wanted`, prolonged until no name in `graph` ends in it."""
+    import onnx_ir as ir
+
+    names = ir.convenience.create_value_mapping(graph)
+    while any(name.endswith(wanted) for name in names):
+        wanted += "_"
+    return wanted
+
+
+def opset(model: "ir.Model", domain: str) -> int:
+    """Return the opset of `domain` that `model` imports, 1 if it names none."""
+    same = DEFAULT_DOMAINS if domain in DEFAULT_DOMAINS else (domain,)
+    return next((version for each, version in model.opset_imports.items() if each in same), 1)
+
+
+def _from_proto(proto: Proto, directory: Path) -> "ir.Model":
+    import onnx_ir as ir
+
+    try:
+        _fill_sparse(proto, directory)
+        model = ir.from_proto(proto)
+    except Exception as error:
+        while error.__cause__ is not None:
+            error = error.__cause__
+        raise StepError(f"onnx-ir {ir.__version__} can't represent the model: {onnx_file.sentence(error)}") from error
+    ir.external_data.set_base_dir(model.graph, directory)
+    return model
+
+
+def _fill_sparse(proto: Proto, directory: Path) -> None:
+    """Store sparse initializers with their zeros: onnx-ir (1.1) drops the sparse ones without a word."""
+    from onnx import numpy_helper
+
+    for graph in onnx_weights.graphs(proto):
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            values, indices = (numpy_helper.to_array(each, str(directory)) for each in (sparse.values, sparse.indices))
+            dense = np.zeros(tuple(sparse.dims), values.dtype)
+            dense[np.unravel_index(indices, dense.shape) if indices.ndim == 1 else tuple(indices.T)] = values
+            graph.initializer.append(numpy_helper.from_array(dense, sparse.values.name))
+        if getattr(graph, "sparse_initializer", ()):
+            del graph.sparse_initializer[:]
+
+
+def _lift_constant(node: "ir.Node", main: "ir.Graph") -> None:
+    """Make an initializer of a Constant of the main graph that is float32, or of any that lies beside the file."""
+    import onnx_ir as ir
+
+    if node.op_type != "Constant" or node.domain != "" or "sparse_value" in node.attributes:
+        return
+    (made,) = node.outputs
+    tensor = ir.convenience.get_const_tensor(made)
+    external = isinstance(tensor, ir.ExternalTensor)
+    if external or (node.graph is main and tensor is not None and tensor.dtype == ir.DataType.FLOAT):
+        graph = node.graph
+        value = ir.val(made.name, const_value=tensor)
+        made.replace_all_uses_with(value, replace_graph_outputs=True)
+        graph.remove(node, safe=True)
+        graph.register_initializer(value)
+
+
+def _type(words: str) -> "ir.TypeProtocol | None":
+    """Return what ONNX Runtime calls e.g. `seq(tensor(float))`, None if onnx-ir has no such type."""
+    import onnx_ir as ir
+
+    kind, _, inner = words.removesuffix(")").partition("(")
+    if kind == "tensor":
+        return ir.TensorType(ir.DataType[inner.upper()])
+    nested = _type(inner) if kind in ("seq", "optional") else None
+    return nested and (ir.SequenceType if kind == "seq" else ir.OptionalType)(nested)

@@ -10,16 +10,20 @@ every reader of a tensor read the quantized one, leaves graphs with subgraphs un
 they are fp16.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from navigator.frameworks.onnx import graph as onnx_graph
 from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
-from navigator.frameworks.onnx.graph import FLOAT
+from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.weights import Proto
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Symmetric, so that zero is zero: -128 is not used.
 _STEPS = 127
@@ -34,29 +38,20 @@ QUANTIZING = frozenset(["QuantizeLinear", "DequantizeLinear"])
 class _Product:
     """A node that multiplies its first input by constant weights, and the axis of these that has a scale an index."""
 
-    position: int
-    tensor: str
-    weights: str
+    node: "ir.Node"
     axis: int | None
 
 
 def is_quantized(model: Proto) -> bool:
     """Return whether any graph in `model` has Q/DQ nodes already."""
-    waiting = list(model.graph.node) + [node for function in model.functions for node in function.node]
-    while waiting:
-        node = waiting.pop()
-        if node.op_type in QUANTIZING:
-            return True
-        waiting += [inner for graph in onnx_graph.subgraphs(node) for inner in graph.node]
-    return False
+    return any(node.op_type in QUANTIZING for graph in onnx_weights.graphs(model) for node in graph.node)
 
 
-def quantize(model: Proto, directory: Path, samples: Path) -> int:
-    """Put Q/DQ pairs into the prepared `model` (`onnx_graph.prepare`) at opset 13 or higher.
+def quantize(model: "ir.Model", samples: Path) -> int:
+    """Put Q/DQ pairs into the prepared `model` (`graph.prepare`) at opset 13 or higher.
 
     Args:
         model: a model without Q/DQ nodes.
-        directory: where its external data lies.
         samples: a directory of `navigator.samples.storage`: the largest value of a tensor on them is its scale.
 
     Returns:
@@ -66,97 +61,88 @@ def quantize(model: Proto, directory: Path, samples: Path) -> int:
         StepError: ONNX Runtime cannot load the model or run it on the samples.
     """
     graph = model.graph
-    types = onnx_graph.types(model, directory)
-    products = _products(graph, types)
-    reached = onnx_magnitudes.measure(
-        model, directory, samples, tensors=[each.tensor for each in products], smallest_of=()
-    )
+    onnx_graph.infer_types(model)
+    products = list(_products(graph))
+    factors = [product.node.inputs[0] for product in products]
+    reached = onnx_magnitudes.measure(model, samples, values=factors, smallest_of=())
     written = _Writer(graph, onnx_graph.free_suffix(graph, "_int8"))
-    nodes = []
-    at = {each.position: each for each in products}
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    for position, node in enumerate(graph.node):
-        if position in at:
-            each = at[position]
-            node.input[0] = written.input(each.tensor, reached[each.tensor].largest)
-            node.input[1] = written.weights(each.weights, each.axis, stored[each.weights], directory)
-            nodes += written.taken()
-        nodes.append(node)
-    onnx_graph.replace(graph.node, nodes)
-    _drop_unread(graph, {each.weights for each in products})
+    for product, factor in zip(products, factors, strict=True):
+        weights = product.node.inputs[1]
+        product.node.replace_input_with(0, written.factor(factor, reached[factor].largest, product.node))
+        product.node.replace_input_with(1, written.weights(weights, product.axis, product.node))
+        if not weights.uses() and not weights.is_graph_output():
+            graph.initializers.pop(weights.name, None)
     return len(products)
 
 
 @dataclass(slots=True)
 class _Writer:
-    """Makes Q and DQ nodes with their scales, once for each tensor."""
+    """Puts Q and DQ nodes with their scales before their first reader, once for each tensor."""
 
-    graph: Proto
+    graph: "ir.Graph"
     suffix: str
-    names: dict[str, str] = field(default_factory=dict)
-    nodes: list[Proto] = field(default_factory=list)
+    made: "dict[tuple[ir.Value, int | None], ir.Value]" = field(default_factory=dict)
 
-    def input(self, tensor: str, largest: float) -> str:
-        """Return the name of `tensor` rounded to int8."""
-        if tensor not in self.names:
-            scale = self._constants(tensor, _scales(np.array(largest)))
-            self._add("QuantizeLinear", [tensor, *scale], f"{tensor}_quantized{self.suffix}")
-            self.names[tensor] = self._add(
-                "DequantizeLinear", [f"{tensor}_quantized{self.suffix}", *scale], f"{tensor}_dequantized{self.suffix}"
-            )
-        return self.names[tensor]
+    def factor(self, value: "ir.Value", largest: float, reader: "ir.Node") -> "ir.Value":
+        """Return `value` rounded to int8."""
+        if (value, None) not in self.made:
+            scale = self._scale(value.name, _scales(np.array(largest)))
+            steps = self._add("QuantizeLinear", [value, *scale], f"{value.name}_quantized", reader)
+            made = self._add("DequantizeLinear", [steps, *scale], f"{value.name}_dequantized", reader)
+            self.made[value, None] = made
+        return self.made[value, None]
 
-    def weights(self, name: str, axis: int | None, stored: Proto, directory: Path) -> str:
-        """Return the name of weights rounded to int8, with a scale for each index of `axis`, or one for all."""
-        import onnx
-
-        key = name if axis is None else f"{name}_{axis}"
-        if key not in self.names:
-            values = onnx_graph.values(stored, directory)
-            others = tuple(k for k in range(values.ndim) if k != axis)
-            scales = _scales(np.abs(values).max(axis=others, initial=0.0))
-            steps = np.rint(values / np.expand_dims(scales, others)).clip(-_STEPS, _STEPS).astype(np.int8)
-            self.graph.initializer.append(onnx.numpy_helper.from_array(steps, f"{key}_quantized{self.suffix}"))
-            inputs = [f"{key}_quantized{self.suffix}", *self._constants(key, scales)]
+    def weights(self, value: "ir.Value", axis: int | None, reader: "ir.Node") -> "ir.Value":
+        """Return weights rounded to int8, with a scale for each index of `axis`, or one for all."""
+        if (value, axis) not in self.made:
+            name = value.name if axis is None else f"{value.name}_{axis}"
+            array = onnx_graph.stored(value)
+            others = tuple(k for k in range(array.ndim) if k != axis)
+            scales = _scales(np.abs(array).max(axis=others, initial=0.0))
+            steps = np.rint(array / np.expand_dims(scales, others)).clip(-_STEPS, _STEPS).astype(np.int8)
+            stored = onnx_graph.add_initializer(self.graph, f"{name}_quantized{self.suffix}", steps)
+            inputs = [stored, *self._scale(name, scales)]
             along = {} if axis is None else {"axis": axis}
-            self.names[key] = self._add("DequantizeLinear", inputs, f"{key}_dequantized{self.suffix}", **along)
-        return self.names[key]
+            self.made[value, axis] = self._add("DequantizeLinear", inputs, f"{name}_dequantized", reader, along)
+        return self.made[value, axis]
 
-    def taken(self) -> list[Proto]:
-        """Return the nodes made since the last call."""
-        nodes, self.nodes = self.nodes, []
-        return nodes
+    def _scale(self, name: str, scales: np.ndarray) -> "list[ir.Value]":
+        """Store scales and their zero points."""
+        zeros = np.zeros(scales.shape, np.int8)
+        stored = {f"{name}_scale{self.suffix}": scales, f"{name}_zero{self.suffix}": zeros}
+        return [onnx_graph.add_initializer(self.graph, each, values) for each, values in stored.items()]
 
-    def _constants(self, name: str, scales: np.ndarray) -> list[str]:
-        import onnx
+    def _add(
+        self,
+        operator: str,
+        inputs: "list[ir.Value]",
+        name: str,
+        reader: "ir.Node",
+        attributes: Mapping[str, int] | None = None,
+    ) -> "ir.Value":
+        import onnx_ir as ir
 
-        names = [f"{name}_scale{self.suffix}", f"{name}_zero{self.suffix}"]
-        for each, values in zip(names, (scales, np.zeros(scales.shape, np.int8)), strict=True):
-            self.graph.initializer.append(onnx.numpy_helper.from_array(values, each))
-        return names
-
-    def _add(self, operator: str, inputs: list[str], output: str, **attributes: int) -> str:
-        import onnx
-
-        self.nodes.append(onnx.helper.make_node(operator, inputs, [output], output, **attributes))
+        output = ir.Value(name=name + self.suffix)
+        reader.prepend(ir.node(operator, inputs, attributes, outputs=[output], name=output.name))
         return output
 
 
-def _products(graph: Proto, types: Mapping[str, str]) -> list[_Product]:
-    weights = {tensor.name: len(tensor.dims) for tensor in graph.initializer if types[tensor.name] == FLOAT}
-    found = []
-    for position, node in enumerate(graph.node):
-        if node.op_type not in _OUTPUT_AXES or node.domain not in onnx_graph.DEFAULT_DOMAINS:
+def _products(graph: "ir.Graph") -> "Iterator[_Product]":
+    import onnx_ir as ir
+
+    for node in graph:
+        if node.op_type not in _OUTPUT_AXES or node.domain != "":
             continue
-        tensor, name = node.input[:2]
-        if weights.get(name, 0) > 1 and tensor not in weights:
-            if node.op_type == "MatMul" and weights[name] > 2:
-                # ONNX Runtime's int8 kernel (1.32) takes a scale a column from one matrix only.
-                found.append(_Product(position, tensor, name, None))
-                continue
-            transposed = any(each.name == "transB" and each.i for each in node.attribute)
-            found.append(_Product(position, tensor, name, 0 if transposed else _OUTPUT_AXES[node.op_type]))
-    return found
+        factor, weights = node.inputs[:2]
+        constant = weights.is_initializer() and weights.dtype == ir.DataType.FLOAT and len(weights.shape) > 1
+        if not constant or factor.is_initializer():
+            continue
+        if node.op_type == "MatMul" and len(weights.shape) > 2:
+            # ONNX Runtime's int8 kernel (1.32) takes a scale a column from one matrix only.
+            yield _Product(node, None)
+        else:
+            transposed = node.attributes.get_int("transB", 0)
+            yield _Product(node, 0 if transposed else _OUTPUT_AXES[node.op_type])
 
 
 def _scales(largest: np.ndarray) -> np.ndarray:
@@ -170,13 +156,3 @@ def _scales(largest: np.ndarray) -> np.ndarray:
     half = np.where(half.astype(np.float32) < steps, np.nextafter(half, np.float16(np.inf)), half)
     scales = np.where(np.isfinite(half), half.astype(np.float32), steps)
     return np.where(steps > 0, scales, np.float32(1)).astype(np.float32)
-
-
-def _drop_unread(graph: Proto, names: set[str]) -> None:
-    """Drop those initializers among `names` that nothing reads any more."""
-    read = {value.name for value in graph.output}
-    for node in graph.node:
-        read |= set(node.input) | onnx_graph.captured(node)
-    for position in reversed(range(len(graph.initializer))):
-        if graph.initializer[position].name in names - read:
-            del graph.initializer[position]

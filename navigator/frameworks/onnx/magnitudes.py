@@ -5,18 +5,20 @@ them (1.32, whatever the options), so that an overflow in an fp16 model need not
 reaches is measured instead. Owns no judgement on what is too large.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import graph as onnx_graph
-from navigator.frameworks.onnx.weights import Proto
 from navigator.samples import storage as arrays
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # The operators that measure exist for float32 from this opset on.
 LOWEST_OPSET = 11
@@ -34,39 +36,36 @@ class Magnitude:
 
 
 def measure(
-    model: Proto, directory: Path, samples: Path, *, tensors: Collection[str], smallest_of: Collection[str]
-) -> dict[str, Magnitude]:
-    """Run the model on all samples and return what its tensors reach, by name.
+    model: "ir.Model", samples: Path, *, values: "Collection[ir.Value]", smallest_of: "Collection[ir.Value]"
+) -> "dict[ir.Value, Magnitude]":
+    """Run the model on all samples and return what its values reach.
 
-    The values are reduced inside the graph, so that no tensor is kept longer than the model itself needs it.
+    They are reduced inside the graph, so that no tensor is kept longer than the model itself needs it.
 
     Args:
-        model: a prepared model (`onnx_graph.prepare`) at opset 11 or higher.
-        directory: where its external data lies.
+        model: a prepared model (`graph.prepare`) at opset 11 or higher.
         samples: a directory of `navigator.samples.storage`.
-        tensors: float32 tensors of the main graph that are no initializers.
+        values: float32 tensors of the main graph that are no initializers.
         smallest_of: those of them whose smallest value is wanted too.
 
     Raises:
         StepError: ONNX Runtime cannot run the model on a sample.
     """
-    wanted = list(dict.fromkeys(tensors))
+    wanted = list(dict.fromkeys(values))
     if not wanted:
         return {}
-    suffix = onnx_graph.free_suffix(model.graph, "_magnitude")
-    largest, smallest = f"_largest{suffix}", f"_smallest{suffix}"
-    session = onnx_graph.session(_probed(model, wanted, set(smallest_of), largest, smallest), directory)
+    session = onnx_graph.session(_probed(model, wanted, smallest_of))
+    # The probes are the last outputs: the largest of each, then the smallest of those that it is wanted of.
+    lowest = [value for value in wanted if value in smallest_of]
+    names = [value.name for value in session.get_outputs()][-len(wanted) - len(lowest) :]
     high, low = dict.fromkeys(wanted, 0.0), dict.fromkeys(wanted, np.inf)
-    names = [name for value in session.get_outputs() if (name := value.name).endswith((largest, smallest))]
     for label, sample in arrays.load(samples, mapped=True):
-        for name, value in zip(names, _run(session, names, sample, label), strict=True):
-            if name.endswith(largest):
-                name = name.removesuffix(largest)
-                high[name] = max(high[name], float(value.max(initial=0.0)))
-            else:
-                name = name.removesuffix(smallest)
-                low[name] = min(low[name], float(value.min(initial=np.inf)))
-    return {name: Magnitude(high[name], low[name] if np.isfinite(low[name]) else 0.0) for name in wanted}
+        reached = _run(session, names, sample, label)
+        for value, array in zip(wanted, reached, strict=False):
+            high[value] = max(high[value], float(array.max(initial=0.0)))
+        for value, array in zip(lowest, reached[len(wanted) :], strict=True):
+            low[value] = min(low[value], float(array.min(initial=np.inf)))
+    return {value: Magnitude(high[value], low[value] if np.isfinite(low[value]) else 0.0) for value in wanted}
 
 
 def of_values(array: np.ndarray, *, smallest: bool) -> Magnitude:
@@ -78,35 +77,32 @@ def of_values(array: np.ndarray, *, smallest: bool) -> Magnitude:
     return Magnitude(float(absolute.max(initial=0.0)), low if np.isfinite(low) else 0.0)
 
 
-def _probed(model: Proto, tensors: list[str], smallest_of: set[str], largest: str, smallest: str) -> Proto:
-    """Return a copy of `model` with more outputs: what `tensors` reach, scalars named after them."""
-    import onnx
+def _probed(model: "ir.Model", wanted: "Sequence[ir.Value]", smallest_of: "Collection[ir.Value]") -> "ir.Model":
+    """Return a copy of `model` with more outputs, scalars: the largest of each `wanted`, and the smallest of some."""
+    import onnx_ir as ir
 
-    probed = onnx.ModelProto()
-    probed.CopyFrom(model)
+    probed = model.clone()
     graph = probed.graph
-    # What others inferred about types may be wrong or missing; ONNX Runtime infers them itself.
-    del graph.value_info[:]
-    # One suffix ends no other name, so names made with it are free.
-    zero, infinity = f"_zero{largest}", f"_infinity{largest}"
-    for name, value in ((zero, 0.0), (infinity, np.inf)):
-        graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
+    onnx_graph.forget_types(graph)
+    suffix = onnx_graph.free_suffix(graph, "_magnitude")
+    zero, infinity = (
+        onnx_graph.add_initializer(graph, f"{name}{suffix}", np.array(value, np.float32))
+        for name, value in (("zero", 0.0), ("infinity", np.inf))
+    )
+    copies = ir.convenience.create_value_mapping(graph, include_subgraphs=False)
+    smallest = []
 
-    def add(operator: str, inputs: list[str], output: str) -> str:
-        graph.node.append(onnx.helper.make_node(operator, inputs, [output]))
+    def add(operator: str, *inputs: "ir.Value") -> "ir.Value":
+        output = ir.Value(name=f"{len(graph)}{suffix}")
+        graph.append(ir.node(operator, inputs, outputs=[output]))
         return output
 
-    def reduce(operator: str, tensor: str, where: str, value: str, output: str) -> None:
-        add(operator, [add("Where", [where, value, tensor], f"_rest_{output}")], output)
-        graph.output.append(onnx.ValueInfoProto(name=output))
-
-    for name in tensors:
-        absolute = add("Abs", [name], f"{name}_absolute{largest}")
-        infinite = add("IsInf", [absolute], f"{name}_infinite{largest}")
-        reduce("ReduceMax", absolute, infinite, zero, name + largest)
-        if name in smallest_of:
-            none = add("Equal", [absolute, zero], f"{name}_none{smallest}")
-            reduce("ReduceMin", absolute, none, infinity, name + smallest)
+    for value in wanted:
+        absolute = add("Abs", copies[value.name])
+        graph.outputs.append(add("ReduceMax", add("Where", add("IsInf", absolute), zero, absolute)))
+        if value in smallest_of:
+            smallest.append(add("ReduceMin", add("Where", add("Equal", absolute, zero), infinity, absolute)))
+    graph.outputs.extend(smallest)
     return probed
 
 

@@ -9,48 +9,44 @@ from pathlib import Path
 
 from navigator.frameworks.onnx import fp16 as onnx_fp16
 from navigator.frameworks.onnx import graph as onnx_graph
-from navigator.frameworks.onnx.graph import HALF
-from navigator.frameworks.onnx.weights import Proto
 
 
-def rounded(model: Proto, directory: Path) -> bool:
-    """Rewrite `model` so that each fp16 node of its main graph computes in fp32 and rounds its results to fp16.
+def rounded(path: Path) -> bytes | None:
+    """Return the model at `path` changed so that each fp16 node computes in fp32 and rounds its results to fp16.
 
     Names, inputs, outputs and their types stay. What is inside a node (sums) is not rounded, as in the accumulators of
-    GPUs.
+    GPUs. Nodes inside If, Loop and Scan stay as they are.
 
     Args:
-        model: an ONNX model, with or without its external data; read from a file, it is no other model's.
-        directory: where its external data lies.
+        path: an ONNX file; external data stays beside it.
 
     Returns:
-        False if nothing computes in fp16; `model` is as it was then.
+        The content of an ONNX file; None if nothing in the model computes in fp16.
 
     Raises:
-        StepError: ONNX Runtime cannot load the model.
+        StepError: onnx-ir or ONNX Runtime cannot load the model.
     """
-    import onnx
+    import onnx_ir as ir
 
+    model = onnx_graph.read(path)
     graph = model.graph
-    types = onnx_graph.types(model, directory)
+    onnx_graph.infer_types(model)
     suffix = onnx_graph.free_suffix(graph, "_unrounded")
-    raised: set[str] = set()
-    nodes = []
-    for node in graph.node:
-        reads = [k for k, name in enumerate(node.input) if types.get(name) == HALF]
-        computes = node.op_type not in onnx_fp16.FOLLOWING and next(onnx_graph.subgraphs(node), None) is None
-        writes = [k for k, name in enumerate(node.output) if types.get(name) == HALF] if reads and computes else []
-        if reads and computes:
-            for name in dict.fromkeys(node.input[k] for k in reads):
-                if name not in raised:
-                    raised.add(name)
-                    nodes.append(onnx.helper.make_node("Cast", [name], [name + suffix], to=onnx.TensorProto.FLOAT))
-            for k in reads:
-                node.input[k] += suffix
-        nodes.append(node)
-        for k in writes:
-            name = node.output[k]
-            node.output[k] = f"{name}_result{suffix}"
-            nodes.append(onnx.helper.make_node("Cast", [node.output[k]], [name], to=onnx.TensorProto.FLOAT16))
-    onnx_graph.replace(graph.node, nodes)
-    return bool(raised)
+    raised: dict[ir.Value, ir.Value] = {}
+    for node in list(graph):
+        reads = [k for k, value in enumerate(node.inputs) if onnx_graph.is_tensor(value, ir.DataType.FLOAT16)]
+        if not reads or node.op_type in onnx_fp16.FOLLOWING or onnx_graph.holds_graph(node):
+            continue
+        for k in reads:
+            value = node.inputs[k]
+            if value not in raised:
+                raised[value] = onnx_graph.twin(value, ir.DataType.FLOAT, value.name + suffix)
+                node.prepend(onnx_graph.cast(value, raised[value]))
+            node.replace_input_with(k, raised[value])
+        for value in node.outputs:
+            if onnx_graph.is_tensor(value, ir.DataType.FLOAT16):
+                result = onnx_graph.twin(value, ir.DataType.FLOAT16, value.name)
+                value.replace_all_uses_with(result, replace_graph_outputs=True)
+                value.name, value.type = f"{value.name}_result{suffix}", ir.TensorType(ir.DataType.FLOAT)
+                node.append(onnx_graph.cast(value, result))
+    return onnx_graph.serialized(model) if raised else None
