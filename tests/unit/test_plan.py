@@ -29,7 +29,7 @@ from navigator.records import (
 from navigator.runners.trt import TrtOptions
 
 VERSIONS = dict.fromkeys(
-    ("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnxruntime", "onnxscript", "numpy"), "1.0"
+    ("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "numpy"), "1.0"
 )
 HOST = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34, versions=VERSIONS)
 GPU = Gpu(index=0, uuid="GPU-1", name="NVIDIA L4", compute_capability="8.9", memory_bytes=2**34, driver_version="580")

@@ -197,7 +197,7 @@ def test_the_versions_of_a_converter_s_packages_are_part_of_the_identity(tmp_pat
     run = RunConfig(models=(ModelConfig(model_name="m", model_path=source, model_format=Format.ONNX),))
 
     def identities(version: str) -> list[str]:
-        versions = {"onnx": version, "onnxruntime": "1"}
+        versions = {"onnx": version, "onnx-ir": "1", "onnxruntime": "1"}
         host = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34, versions=versions)
         return [key.artifact for key in keys(plan(run, host).models[0], host).values()]
 

@@ -26,7 +26,7 @@ HOST = Host(
     cpu="cpu",
     cpu_count=2,
     memory_bytes=2**34,
-    versions=dict.fromkeys(("torch", "onnx", "onnxruntime", "tensorflow", "tf2onnx"), "1"),
+    versions=dict.fromkeys(("torch", "onnx", "onnx-ir", "onnxruntime", "tensorflow", "tf2onnx"), "1"),
 )
 REFERENCE = Reference(
     signature=Signature(inputs=(), outputs=(TensorSpec(name="y", shape=(1,), dtype="float32"),)),
@@ -141,7 +141,7 @@ def gpu(number: int) -> Gpu:
 
 def engines(*gpus: Gpu, formats: tuple[Format, ...] = (Format.TRT,)) -> ModelState:
     """Return an ONNX model with two engines, fp16 and fp32, on a machine with these GPUs."""
-    versions = dict.fromkeys(("onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt", "polygraphy"), "1")
+    versions = dict.fromkeys(("onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "tensorrt", "polygraphy"), "1")
     config = ModelConfig(
         model_name="m",
         model_path=Path("/m"),

@@ -31,8 +31,8 @@ from navigator.records import (
 BARE = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34)
 GPU = Gpu(index=0, uuid="GPU-1", name="NVIDIA L4", compute_capability="8.9", memory_bytes=2**34, driver_version="580")
 PACKAGES = (
-    *("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnxruntime", "onnxscript", "numpy", "polygraphy"),
-    *("onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "torch-tensorrt"),
+    *("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "numpy"),
+    *("polygraphy", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "torch-tensorrt"),
 )
 WITH_GPU = replace(BARE, gpus=(GPU,), versions=dict.fromkeys(PACKAGES, "11.0"))
 SOURCES = {Format.TORCHSCRIPT: "m.pt", Format.ONNX: "m.onnx", Format.TF_SAVEDMODEL: "m", Format.TORCH_EXPORT: "m.pt2"}

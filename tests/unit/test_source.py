@@ -21,7 +21,8 @@ from navigator.engine.reuse import keys
 from navigator.plan.planner import plan
 from navigator.records import Format, Host, ModelConfig, RunConfig
 
-host = Host(python="", system="", cpu="", cpu_count=1, memory_bytes=2**30, versions={"onnx": "1", "onnxruntime": "1"})
+VERSIONS = dict.fromkeys(("onnx", "onnx-ir", "onnxruntime"), "1")
+host = Host(python="", system="", cpu="", cpu_count=1, memory_bytes=2**30, versions=VERSIONS)
 model = ModelConfig(model_name="m", model_path=Path("model.onnx").absolute(), model_format=Format.ONNX)
 run = RunConfig(models=(model,))
 print(json.dumps([[each.artifact, each.verdict] for each in keys(plan(run, host).models[0], host).values()]))

@@ -159,8 +159,8 @@ def apply(model: "ir.Model", plan: Plan) -> None:
 
     graph = model.graph
     suffix = onnx_graph.free_suffix(graph, "_fp16")
-    first = next(iter(graph), None)
-    for value in [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]:
+    nodes = list(graph)
+    for value in [*graph.inputs, *graph.initializers.values(), *(value for node in nodes for value in node.outputs)]:
         maker = value.producer()
         halves = [use for use in value.uses() if use.idx in plan.ports.get(use.node, _NONE).inputs]
         if maker and value.index() in plan.ports.get(maker, _NONE).outputs:
@@ -174,7 +174,7 @@ def apply(model: "ir.Model", plan: Plan) -> None:
             half = onnx_graph.twin(value, ir.DataType.FLOAT16, value.name + suffix)
             _move(halves, half)
             cast = onnx_graph.cast(value, half)
-            maker.append(cast) if maker else first.prepend(cast)
+            maker.append(cast) if maker else nodes[0].prepend(cast)
 
 
 def _narrow(value: "ir.Value", name: str, halves: "Sequence[ir.Usage]") -> None:

@@ -221,9 +221,10 @@ def _from_proto(proto: Proto, directory: Path) -> "ir.Model":
         _fill_sparse(proto, directory)
         model = ir.from_proto(proto)
     except Exception as error:
-        while error.__cause__ is not None:
-            error = error.__cause__
-        raise StepError(f"onnx-ir {ir.__version__} can't represent the model: {onnx_file.sentence(error)}") from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise StepError(f"onnx-ir {ir.__version__} can't represent the model: {onnx_file.sentence(cause)}") from error
     ir.external_data.set_base_dir(model.graph, directory)
     return model
 
