@@ -313,7 +313,7 @@ def test_without_the_library_the_remedy_is_named(server: ForkServer, mlp: Path) 
     result, _ = build(server, mlp, ranged(x=((1, 8), (4, 8))), converter="onnx_to_trt")
 
     assert result.message == "TensorRT cannot be imported: No module named 'tensorrt'"
-    assert "README" in result.remedy
+    assert "precisions.md" in result.remedy
 
 
 def _has(module: str) -> bool:

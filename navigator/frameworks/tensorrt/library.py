@@ -31,7 +31,7 @@ def load(rtx: bool) -> _Trt:
     except (ImportError, OSError, RuntimeError) as error:
         raise StepError(
             f"{NAMES[rtx]} cannot be imported: {error}",
-            "install its libraries for this machine's CUDA version, see the README's part on GPUs",
+            "install the build for this machine's CUDA version; see docs/how-to/precisions.md of model-navigator",
         ) from error
 
 
