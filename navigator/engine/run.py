@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import FrameType
 
 from navigator.cache.store import Cache
-from navigator.engine.execute import Execution
+from navigator.engine.execute import Execution, Listener
 from navigator.engine.output_path import deliver
 from navigator.engine.schedule import Unit
 from navigator.engine.workspace import Workspace
@@ -109,9 +109,11 @@ def convert(
         cache=cache,
         memory_bytes=run.memory_limit_bytes or int(available_memory_bytes() * 0.9),
         command=command,
-        on_progress=progress.say,
-        on_start=lambda unit: progress.started(unit.model, unit.label, unit.what),
-        on_end=lambda unit: _ended(unit, record.write(execution), progress, workspace if run.verbose else None),
+        listener=Listener(
+            on_progress=progress.say,
+            on_start=lambda unit: progress.started(unit.model, unit.label, unit.kind),
+            on_end=lambda unit: _ended(unit, record.write(execution), progress, workspace if run.verbose else None),
+        ),
     )
     # What an earlier run wrote must not be taken for this one's, however this one ends.
     record.write(execution)
@@ -147,8 +149,8 @@ def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, 
 def _ended(unit: Unit, summary: Summary, progress: Progress, logs: Workspace | None) -> None:
     """Show what a unit decided: its own conversion, and those that it blocks."""
     if logs is not None:
-        show_log(logs.log(unit.model, unit.label, unit.what))
-    progress.finished(unit.model, unit.label, unit.what)
+        show_log(logs.log(unit.model, unit.label, unit.kind))
+    progress.finished(unit.model, unit.label, unit.kind)
     for failed, results in ((True, summary.failed), (False, summary.others)):
         for each in results:
             own = (each.model_name, each.conversion) == (unit.model, unit.label)

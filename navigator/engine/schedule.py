@@ -5,6 +5,7 @@ Parents before children, the reference before what needs it, lower opsets before
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 
 from navigator.converters import CONVERTERS
@@ -13,9 +14,20 @@ from navigator.engine.results import StepOutcome
 from navigator.records import Device, ModelPlan, State, Step
 
 
+class UnitKind(StrEnum):
+    """What a unit of work does."""
+
+    REFERENCE = "reference"
+    CONVERT = "convert"
+    VERIFY = "verify"
+
+
+UnitKey = tuple[str, UnitKind, Device]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """One piece of work: `what` is reference, convert or verify; `label` is a step's, or "source".
+    """One piece of work; `label` is a step's, or "source" for the reference.
 
     `raise_from` is the label of the step whose file a conversion raises instead of exporting anew; `device` is what a
     verification runs on. `needs_gpu` units have one of the model's GPUs each for itself, `gpu`, its UUID.
@@ -23,32 +35,32 @@ class Unit:
 
     model: str
     label: str
-    what: str
+    kind: UnitKind
     raise_from: str | None = None
     device: Device = Device.CPU
     needs_gpu: bool = False
     gpu: str = ""
 
     @property
-    def key(self) -> tuple[str, str, Device]:
+    def key(self) -> UnitKey:
         """What it is among the units of its model."""
-        return self.label, self.what, self.device
+        return self.label, self.kind, self.device
 
 
 @dataclass(kw_only=True, slots=True)
 class ModelState:
     """What is known of one model while it runs.
 
-    `outcomes` holds an `Artifact` until it is verified on all devices; `passed` holds what it passed on so far.
-    `alone` holds the steps that are to export anew after all.
+    `outcomes` holds an `Artifact` until it is verified on all devices; `passed_so_far` holds what it passed on.
+    `export_again` holds the steps that are to export anew after all.
     """
 
     plan: ModelPlan
     reference: Reference | Failure | None = None
     outcomes: dict[str, StepOutcome] = field(default_factory=dict)
-    passed: dict[str, Verified] = field(default_factory=dict)
-    started: dict[tuple[str, str, Device], Unit] = field(default_factory=dict)
-    alone: set[str] = field(default_factory=set)
+    passed_so_far: dict[str, Verified] = field(default_factory=dict)
+    started: dict[UnitKey, Unit] = field(default_factory=dict)
+    export_again: set[str] = field(default_factory=set)
 
     @property
     def name(self) -> str:
@@ -74,7 +86,7 @@ class ModelState:
     def ready(self) -> Iterator[Unit]:
         """Yield what may start now and has not, the reference first: everything else waits for it."""
         pending = self.pending
-        units = [Unit(model=self.name, label="source", what="reference")] if pending else []
+        units = [Unit(model=self.name, label="source", kind=UnitKind.REFERENCE)] if pending else []
         units += [unit for step in pending if (unit := self._next(step)) is not None]
         yield from (unit for unit in units if unit.key not in self.started)
 
@@ -82,10 +94,10 @@ class ModelState:
         """Note what a verification on one device found: what does not pass there, or passes on all, is decided."""
         step = self.step(label)
         if isinstance(outcome, Verified):
-            earlier = self.passed.get(label)
+            earlier = self.passed_so_far.get(label)
             outcome = outcome.after(earlier) if earlier is not None else outcome
             if outcome.passed and device is not step.devices[-1]:
-                self.passed[label] = outcome
+                self.passed_so_far[label] = outcome
                 return
         self.decide(label, outcome)
 
@@ -98,11 +110,11 @@ class ModelState:
         if isinstance(self.outcomes.get(label), Verified | Failure):
             return
         self.outcomes[label] = outcome
-        conversion = self.started.get((label, "convert", Device.CPU))
+        conversion = self.started.get((label, UnitKind.CONVERT, Device.CPU))
         if isinstance(outcome, Verified) and not outcome.passed and conversion is not None and conversion.raise_from:
-            self.alone.add(label)
+            self.export_again.add(label)
             del self.outcomes[label]
-            self.passed.pop(label, None)
+            self.passed_so_far.pop(label, None)
             self.started = {key: unit for key, unit in self.started.items() if key[0] != label}
 
     def block(self) -> None:
@@ -133,23 +145,25 @@ class ModelState:
             return None
         if step.parent is not None and not self._passed(step.parent):
             return None
-        lower = () if step.label in self.alone else step.raise_from
+        lower = () if step.label in self.export_again else step.raise_from
         passed = next((label for label in lower if self._passed(label)), None)
         if passed is None and {each.label for each in self.pending}.intersection(lower):
             return None
         needs_gpu = CONVERTERS[step.converter].NEEDS_GPU
-        return Unit(model=self.name, label=step.label, what="convert", raise_from=passed, needs_gpu=needs_gpu)
+        return Unit(model=self.name, label=step.label, kind=UnitKind.CONVERT, raise_from=passed, needs_gpu=needs_gpu)
 
     def _verification(self, step: Step) -> Unit:
         """Return the verification on the next of a step's devices; without any there is nothing to run."""
-        earlier = self.passed.get(step.label)
+        earlier = self.passed_so_far.get(step.label)
         done = {each.device for each in earlier.verdict.comparisons} if earlier is not None else set()
         device = next((each for each in step.devices if each not in done), Device.CPU)
         needs_gpu = device is Device.CUDA and bool(step.devices)
         # An engine fits the GPU model that it was built on.
-        built_on = self.started.get((step.label, "convert", Device.CPU))
+        built_on = self.started.get((step.label, UnitKind.CONVERT, Device.CPU))
         gpu = built_on.gpu if built_on is not None and needs_gpu else ""
-        return Unit(model=self.name, label=step.label, what="verify", device=device, needs_gpu=needs_gpu, gpu=gpu)
+        return Unit(
+            model=self.name, label=step.label, kind=UnitKind.VERIFY, device=device, needs_gpu=needs_gpu, gpu=gpu
+        )
 
     def _passed(self, label: str) -> bool:
         outcome = self.outcomes.get(label)
@@ -169,7 +183,7 @@ def startable(models: Iterable[ModelState], *, room: int, busy: Collection[str])
     """
     units = [(unit, model) for model in models for unit in model.ready()]
     chosen: list[Unit] = []
-    for unit, model in sorted(units, key=lambda pair: pair[0].what != "reference"):
+    for unit, model in sorted(units, key=lambda pair: pair[0].kind is not UnitKind.REFERENCE):
         if len(chosen) == room:
             break
         if not unit.needs_gpu:

@@ -97,17 +97,17 @@ class Workspace:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def forget(self, model: str, label: str) -> None:
+    def remove_stale(self, model: str, label: str) -> None:
         """Remove what earlier runs left of a cell, so that a stale artifact is never taken for a new one."""
-        self.discard(model, label)
+        self.remove_artifact(model, label)
         for stale in (self.path / "logs" / model).glob(f"{_flat(label)}.*"):
             stale.unlink(missing_ok=True)
 
-    def discard(self, model: str, label: str) -> None:
+    def remove_artifact(self, model: str, label: str) -> None:
         """Remove a cell's artifact."""
         shutil.rmtree(self.path / "converted" / model / _flat(label), ignore_errors=True)
 
-    def free(self, model: str, label: str) -> None:
+    def remove_scratch(self, model: str, label: str) -> None:
         """Remove a step's scratch files."""
         shutil.rmtree(self.path / ".scratch" / model / _flat(label), ignore_errors=True)
 

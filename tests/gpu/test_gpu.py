@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from navigator import config
-from navigator.engine.execute import Execution
+from navigator.engine.execute import Execution, Listener
 from navigator.engine.schedule import Unit
 from navigator.engine.workspace import Workspace
 from navigator.errors import StepError
@@ -112,8 +112,10 @@ def test_gpus_work_side_by_side_and_each_on_one_thing_at_a_time(examples: Path, 
             cache=None,
             memory_bytes=2**36,
             command="",
-            on_start=lambda unit: began.update({(unit.gpu, unit): time.monotonic()}),
-            on_end=on_end,
+            listener=Listener(
+                on_start=lambda unit: began.update({(unit.gpu, unit): time.monotonic()}),
+                on_end=on_end,
+            ),
         )
         execution.run()
 

@@ -281,7 +281,7 @@ def test_filters_choose_cells_and_an_empty_choice_is_nothing_to_do(
     assert (code, list(states(results))) == (0, ["tiny onnx_op17"])
 
     assert main(["convert", "--conversions", "nope"]) == 3
-    assert "tiny: onnx_op13, onnx_op17" in capsys.readouterr().err
+    assert "tiny/onnx_op13, tiny/onnx_op17" in capsys.readouterr().err
 
 
 def test_a_workspace_with_foreign_files_is_not_cleaned(

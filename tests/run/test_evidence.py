@@ -211,12 +211,12 @@ def test_a_bug_in_one_unit_leaves_the_others_results_and_is_said(
     convert: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from navigator.engine import execute
-    from navigator.engine.steps import run_verify
+    from navigator.engine.verification import run_verify
 
-    def broken(model: Any, step: Any, *args: Any, **kwargs: Any) -> Any:
-        if step.label == "onnx_op17":
+    def broken(subject: Any, *args: Any, **kwargs: Any) -> Any:
+        if subject.step.label == "onnx_op17":
             raise ZeroDivisionError("of ours")
-        return run_verify(model, step, *args, **kwargs)
+        return run_verify(subject, *args, **kwargs)
 
     monkeypatch.setattr(execute, "run_verify", broken)
 

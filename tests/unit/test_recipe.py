@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import navigator
-from navigator.engine.reuse import keys
+from navigator.engine.cached_steps import keys
 from navigator.plan.planner import plan
 from navigator.records import Format, Host, ModelConfig, RunConfig
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
-from navigator.engine.schedule import ModelState, Unit, startable
+from navigator.engine.schedule import ModelState, Unit, UnitKind, startable
 from navigator.plan.planner import plan
 from navigator.records import (
     Comparison,
@@ -53,7 +53,7 @@ def start(model: ModelState) -> list[tuple[str, str, str | None]]:
     units = list(model.ready())
     for unit in units:
         model.started[unit.key] = unit
-    return [(unit.label, unit.what, unit.raise_from) for unit in units]
+    return [(unit.label, unit.kind, unit.raise_from) for unit in units]
 
 
 def artifact(label: str) -> Artifact:
@@ -129,7 +129,7 @@ def test_without_a_reference_everything_undecided_is_blocked_for_good() -> None:
 def test_a_unit_is_started_once() -> None:
     model = state(Format.ONNX)
 
-    assert Unit(model="m", label="source", what="reference") in list(model.ready())
+    assert Unit(model="m", label="source", kind=UnitKind.REFERENCE) in list(model.ready())
     start(model)
     assert start(model) == []
 
@@ -158,7 +158,7 @@ def launch(model: ModelState, busy: set[str], room: int = 9) -> list[tuple[str, 
     units = startable([model], room=room, busy=busy)
     for unit in units:
         model.started[unit.key] = unit
-    return [(unit.label, unit.what, unit.gpu) for unit in units]
+    return [(unit.label, unit.kind, unit.gpu) for unit in units]
 
 
 def on(device: Device, label: str, *, passed: bool = True) -> Verified:

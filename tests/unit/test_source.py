@@ -17,7 +17,7 @@ PACKAGE = Path(navigator.__file__).parent
 KEYS = """
 import json
 from pathlib import Path
-from navigator.engine.reuse import keys
+from navigator.engine.cached_steps import keys
 from navigator.plan.planner import plan
 from navigator.records import Format, Host, ModelConfig, RunConfig
 

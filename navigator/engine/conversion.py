@@ -1,0 +1,100 @@
+"""The unit of work that runs one converter: prepare what it is given, run it in a worker, judge what it left."""
+
+import shutil
+from pathlib import Path
+
+from navigator.cache.digests import model_files, size_bytes
+from navigator.converters.protocol import Conversion
+from navigator.engine.outcomes import Artifact, Failure, Reference
+from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of
+from navigator.records import ModelConfig, State, Step, StepOptions, to_data
+from navigator.workers.local.pool import Outcome, Task, TaskResult
+
+
+@failing_on_full_disk
+def run_convert(
+    model: ModelConfig,
+    step: Step,
+    *,
+    source: Path,
+    reference: Reference | None,
+    raise_from: Path | None,
+    context: StepContext,
+) -> Artifact | Failure:
+    """Run one converter and move what it made to its place; a failure is returned, not raised."""
+    name = model.model_name
+    context.workspace.remove_stale(name, step.label)
+    conversion = _prepared(model, step, source, reference, raise_from, context)
+    task = _task(model, step, conversion, context)
+    result = context.workers.run(task)
+    final = context.workspace.artifact(name, step.label, step.target_format)
+    return _judged(step, conversion.destination, final, result, task)
+
+
+def _prepared(
+    model: ModelConfig,
+    step: Step,
+    source: Path,
+    reference: Reference | None,
+    raise_from: Path | None,
+    context: StepContext,
+) -> Conversion[StepOptions]:
+    """Return what the converter is given; its directories exist."""
+    name = context.workspace.artifact(model.model_name, step.label, step.target_format).name
+    made = context.workspace.scratch(model.model_name, step.label, "artifact") / name
+    made.parent.mkdir()
+    timing = context.timing_cache if context.gpu else None
+    if timing is not None:
+        timing.mkdir(parents=True, exist_ok=True)
+    return Conversion(
+        source=source,
+        destination=made,
+        options=step.options,
+        signature=reference.signature if reference else None,
+        samples=reference.samples if reference else None,
+        raise_from=raise_from,
+        shapes=reference.shapes if reference else None,
+        timing_cache=timing,
+        gpu=context.gpu,
+        verbose=context.verbose,
+    )
+
+
+def _task(model: ModelConfig, step: Step, conversion: Conversion[StepOptions], context: StepContext) -> Task:
+    timing = (conversion.timing_cache,) if conversion.timing_cache else ()
+    reads = (
+        *(model_files(conversion.source) if step.parent is None else (conversion.source.parent,)),
+        *((conversion.samples,) if conversion.samples else ()),
+        *((conversion.raise_from.parent,) if conversion.raise_from else ()),
+        *step.options.files,
+        *timing,
+    )
+    arguments = {"converter": step.converter, "conversion": to_data(conversion)}
+    writes = (conversion.destination.parent, *timing)
+    return context.task("convert", arguments, model.model_name, step.label, reads=reads, writes=writes)
+
+
+def _judged(step: Step, made: Path, final: Path, result: TaskResult, task: Task) -> Artifact | Failure:
+    """Return the artifact, moved to `final`; a worker's word that it is there is not enough."""
+    if result.outcome is not Outcome.FINISHED or result.value is None:
+        return failure_of(result, task)
+    if not made.exists() or size_bytes(made) == 0:
+        return Failure(
+            state=State.FAILED,
+            message=f"{step.converter} ended well but left no {final.name}",
+            log_path=task.log_path,
+        )
+    if final.parent.exists():
+        return Failure(
+            state=State.FAILED,
+            message=f"{final.parent}, which an earlier run made, cannot be removed",
+            remedy="remove it, or choose another directory with --workspace-path",
+        )
+    final.parent.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(made.parent, final.parent)
+    return Artifact(
+        path=final,
+        properties=result.value,
+        seconds=result.seconds,
+        peak_memory_bytes=result.peak_memory_bytes,
+    )

@@ -1,0 +1,97 @@
+"""Where the workers of a run are: a fork server for each framework in this interpreter, and containers."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from navigator.converters import CONVERTERS
+from navigator.records import ModelConfig, ModelPlan
+from navigator.runners import RUNNERS
+from navigator.workers.docker.image import framework_of
+from navigator.workers.docker.pool import Containers
+from navigator.workers.local.pool import ForkServer, Workers
+
+
+class Environments:
+    """The environments of some models; a context manager that starts them, and stops them at the end.
+
+    Args:
+        plans: the models that have something to run.
+        directory: for sockets and logs of servers, and for what travels to containers; exists.
+        on_progress: called in any thread with a sentence about an image that is pulled or built.
+    """
+
+    def __init__(self, plans: Iterable[ModelPlan], *, directory: Path, on_progress: Callable[[str], None]) -> None:
+        self._plans = tuple(plans)
+        self._directory = directory
+        self._on_progress = on_progress
+        self._workers: dict[str, Workers] = {}
+        self._running = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        modules: dict[str, dict[str, None]] = {}
+        images: dict[str, tuple[str, ModelConfig]] = {}
+        for plan in self._plans:
+            for image, preload in _preloads(plan).items():
+                if image is None:
+                    modules.setdefault(_name(plan, None), {}).update(dict.fromkeys(preload))
+                else:
+                    images.setdefault(_name(plan, image), (image, plan.config))
+        with contextlib.ExitStack() as started:
+            for name, names in modules.items():
+                self._workers[name] = started.enter_context(self._fork_server(name, tuple(names)))
+            for number, (name, (image, config)) in enumerate(images.items()):
+                self._workers[name] = started.enter_context(self._containers(number, image, config))
+            self._running = started.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.__exit__(kind, error, trace)
+
+    def workers(self, plan: ModelPlan, image: str | None) -> Workers:
+        """Return the workers of a model that are in `image`, None for this interpreter."""
+        return self._workers[_name(plan, image)]
+
+    def cancel(self) -> None:
+        """Kill what runs."""
+        for workers in self._workers.values():
+            workers.cancel()
+
+    def _fork_server(self, name: str, preload: tuple[str, ...]) -> ForkServer:
+        directory = self._directory / f"server-{name}"
+        directory.mkdir()
+        return ForkServer(preload=preload, directory=directory)
+
+    def _containers(self, number: int, image: str, config: ModelConfig) -> Containers:
+        assert config.model_format is not None
+        return Containers(
+            image=image,
+            framework=framework_of(config.model_format),
+            directory=self._directory / f"containers-{number}",
+            rebuild=config.override_conversion_container,
+            on_progress=self._on_progress,
+        )
+
+
+def _name(plan: ModelPlan, image: str | None) -> str:
+    """Return the name of where a model's workers run: in this interpreter one for each framework, imported once a run.
+
+    Containers of one image are of different frameworks too: what is added to it depends on that.
+    """
+    framework = RUNNERS[plan.source_format].PRELOAD[0]
+    return framework if image is None else f"{framework} in {image}"
+
+
+def _preloads(plan: ModelPlan) -> dict[str | None, tuple[str, ...]]:
+    """Return what the workers of one model import, in a fixed order, by the image that they run in."""
+    found: dict[str | None, list[str]] = {plan.image: [*RUNNERS[plan.source_format].PRELOAD]}
+    for step in plan.steps:
+        names = found.setdefault(step.image, [])
+        names += CONVERTERS[step.converter].PRELOAD
+        if step.devices:
+            names += RUNNERS[step.target_format].PRELOAD
+    return {image: tuple(dict.fromkeys(names)) for image, names in found.items()}

@@ -1,0 +1,78 @@
+"""The source models as they were when the run began, and what the cache has and takes of what is made from them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from navigator.cache.digests import Stamp, model_files, size_bytes, stamp
+from navigator.cache.store import Cache
+from navigator.engine.cached_steps import Keys, keys, recall, remember
+from navigator.engine.outcomes import Artifact, Verified
+from navigator.engine.workspace import Workspace
+from navigator.records import Host, ModelPlan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A source model: the cache keys of its steps, its size, and its files with their stamp."""
+
+    keys: dict[str, Keys]
+    size_bytes: int
+    files: tuple[Path, ...]
+    stamp: Stamp
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether it and its samples are what they were when their identity was taken."""
+        return stamp(*self.files) == self.stamp
+
+
+class Sources:
+    """The source models of a run by name.
+
+    Args:
+        plans: the models.
+        host: this machine; its facts are part of the cache's keys.
+        cache: None if off.
+        memory_limit_bytes: what the user allows a worker, part of the keys too.
+
+    Raises:
+        OSError: a model or a sample file cannot be read.
+    """
+
+    def __init__(
+        self, plans: Iterable[ModelPlan], host: Host, *, cache: Cache | None, memory_limit_bytes: int | None
+    ) -> None:
+        self._cache = cache
+        self._sources = {plan.config.model_name: self._source(plan, host, memory_limit_bytes) for plan in plans}
+
+    def __getitem__(self, model: str) -> Source:
+        return self._sources[model]
+
+    def recall(self, plan: ModelPlan, workspace: Workspace) -> Iterator[tuple[str, Artifact | Verified]]:
+        """Yield the steps of a model that the cache has, by label, with their files back in the workspace."""
+        if self._cache is None:
+            return
+        for step in plan.steps:
+            key = self[plan.config.model_name].keys[step.label]
+            found = recall(plan, step, key, cache=self._cache, workspace=workspace)
+            if found is not None:
+                yield step.label, found
+
+    def remember(self, model: str, label: str, verified: Verified, artifact: Artifact) -> None:
+        """Keep what passed, unless the source model is no longer what its identity says."""
+        source = self[model]
+        if self._cache is not None and source.is_unchanged:
+            remember(source.keys[label], verified, artifact, cache=self._cache)
+
+    def _source(self, plan: ModelPlan, host: Host, memory_limit_bytes: int | None) -> Source:
+        """Return the state of a model's files, taken before their identities: a change meanwhile is then seen."""
+        model = plan.config
+        files = (*model_files(model.model_path), *model.samples)
+        before = stamp(*files)
+        return Source(
+            keys=keys(plan, host, memory_limit_bytes) if self._cache is not None else {},
+            size_bytes=size_bytes(model.model_path),
+            files=files,
+            stamp=before,
+        )

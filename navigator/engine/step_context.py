@@ -1,0 +1,109 @@
+"""What every unit of work has in common: where its worker runs, the worker's task, and what a failure says."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+
+from navigator.engine.outcomes import Failure
+from navigator.engine.workspace import Workspace
+from navigator.records import Gpu, Json, State
+from navigator.samples import storage
+from navigator.workers.local.pool import Outcome, Task, TaskResult, Workers
+
+_STATES = {
+    Outcome.FAILED: State.FAILED,
+    Outcome.CRASHED: State.CRASHED,
+    Outcome.TIMED_OUT: State.TIMED_OUT,
+    Outcome.CANCELLED: State.CANCELLED,
+}
+
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepContext:
+    """Where a unit's worker runs, where its files go, and what it may use.
+
+    `workers` are in this interpreter, or in containers of `image`; `gpu` is the one that the unit has for itself, None
+    where it needs none. `timing_cache` is the directory for what TensorRT measured.
+    """
+
+    workers: Workers
+    workspace: Workspace
+    timeout_seconds: float
+    memory_bytes: int
+    timing_cache: Path
+    verbose: bool
+    image: str | None = None
+    gpu: Gpu | None = None
+
+    def task(
+        self,
+        name: str,
+        arguments: Mapping[str, Json],
+        model: str,
+        label: str,
+        *,
+        reads: tuple[Path, ...],
+        writes: tuple[Path, ...],
+        unit: str = "",
+        tf32: bool = True,
+    ) -> Task:
+        """Return a worker's task; its log is named after the unit of work where that has another name."""
+        # A container has that one GPU and no other; here all others are hidden, and all where the unit has none.
+        variables = {} if self.image else {"CUDA_VISIBLE_DEVICES": self.gpu.uuid if self.gpu else ""}
+        if not tf32:
+            variables["NVIDIA_TF32_OVERRIDE"] = "0"
+        return Task(
+            name=name,
+            arguments=arguments,
+            directory=self.workspace.scratch(model, label, unit or name),
+            log_path=self.workspace.log(model, label, unit or name),
+            timeout_seconds=self.timeout_seconds,
+            memory_limit_bytes=self.memory_bytes,
+            variables=variables,
+            reads=reads,
+            writes=writes,
+            gpu=self.gpu.uuid if self.gpu else "",
+        )
+
+
+def failing_on_full_disk(unit: Callable[_Given, _Made]) -> Callable[_Given, _Made | Failure]:
+    """Let a workspace that cannot be written fail one unit, so that the report of the others is still made."""
+
+    @functools.wraps(unit)
+    def run(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made | Failure:
+        try:
+            return unit(*args, **kwargs)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            return Failure(
+                state=State.FAILED,
+                message=f"the workspace cannot be used: {where}{error.strerror or error}",
+                remedy="free space or correct the permissions, then run again",
+            )
+
+    return run
+
+
+def failure_of(result: TaskResult, task: Task) -> Failure:
+    """Return why a task has no value."""
+    return Failure(
+        state=_STATES.get(result.outcome, State.CRASHED),
+        message=result.message,
+        remedy=result.remedy,
+        log_path=task.log_path,
+    )
+
+
+def outputs_in(directory: Path) -> list[tuple[str, dict[str, np.ndarray]]] | str:
+    """Return the outputs that a worker left, as mapped files, or why they cannot be read: it ran somebody's model."""
+    try:
+        return storage.load(directory, mapped=True)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        return f"its outputs cannot be read: {error}"

@@ -1,0 +1,206 @@
+"""The unit of work that runs an artifact on one device and compares its outputs with the source model's."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from navigator.cache.digests import artifact_digest, size_bytes, stamp
+from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
+from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of, outputs_in
+from navigator.records import (
+    Device,
+    Json,
+    Latency,
+    ModelConfig,
+    OutputModel,
+    Seconds,
+    Signature,
+    State,
+    Step,
+    Verdict,
+    from_data,
+    to_data,
+)
+from navigator.runners import RUNNERS
+from navigator.runners.protocol import read_by
+from navigator.samples import storage
+from navigator.verify import polygraphy_json
+from navigator.verify.compare import verify
+from navigator.verify.tolerances import rounding_limit, tolerances
+from navigator.workers.local.pool import Outcome, Task, TaskResult
+
+# Base64 text of 64 MiB of arrays is about 90 MB a file: enough to look into a mismatch, small enough to upload.
+DUMP_LIMIT_BYTES = 64 * 2**20
+
+Outputs = list[tuple[str, dict[str, np.ndarray]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """What is verified: the artifact of a step of a model, against the model's reference."""
+
+    model: ModelConfig
+    step: Step
+    artifact: Artifact
+    reference: Reference
+
+    def output_model(self) -> OutputModel:
+        """Return the artifact as the report names it."""
+        directory = self.artifact.path.parent
+        return OutputModel(
+            name=f"{self.model.model_name}.{self.step.label}",
+            path=self.artifact.path,
+            format=self.step.target_format,
+            size_bytes=size_bytes(directory),
+            sha256=artifact_digest(directory),
+            properties=self.artifact.properties,
+        )
+
+    def verified(self) -> Verified:
+        """Return what is known before it is run."""
+        return Verified(
+            output_model=self.output_model(),
+            expected_outputs=tuple(spec.name for spec in self.reference.signature.outputs),
+            infos=self.reference.infos,
+            seconds=Seconds(convert=self.artifact.seconds),
+            peak_memory_bytes=self.artifact.peak_memory_bytes,
+        )
+
+
+@failing_on_full_disk
+def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Verified:
+    """Run an artifact on the samples on one device and compare; a failure is part of what is returned."""
+    task = _task(subject, device, context)
+    before = stamp(subject.artifact.path.parent)
+    result = context.workers.run(task)
+    verified = _ran(subject, result, task)
+    if result.outcome is not Outcome.FINISHED:
+        failure = failure_of(result, task)
+        where = "" if device is Device.CPU else " on the GPU"
+        message = f"converted, but cannot be run{where}: {failure.message}"
+        return replace(verified, failure=replace(failure, message=message))
+    judged = _judged(verified, subject, device, context)
+    # Last: what was compared is what these held before and after.
+    if stamp(subject.artifact.path.parent) != before:
+        return _disturbed(verified, "the artifact")
+    if stamp(subject.reference.samples, subject.reference.outputs) != subject.reference.written:
+        return _disturbed(verified, "the reference")
+    return judged
+
+
+@failing_on_full_disk
+def unverified(subject: Subject) -> Verified:
+    """Return what is known of an artifact that nothing here can run."""
+    targets = ", ".join(subject.artifact.properties.get("compute_capabilities", ()))
+    built_for = f"built for compute capability {targets}" if targets else "built"
+    failure = Failure(
+        state=State.UNVERIFIED,
+        message=f"{built_for}, not executed here: {subject.step.unrunnable}",
+        remedy="verify it on a machine that can run it",
+    )
+    return replace(subject.verified(), failure=failure, cached=subject.artifact.cached)
+
+
+def _task(subject: Subject, device: Device, context: StepContext) -> Task:
+    model, step, reference = subject.model, subject.step, subject.reference
+    outputs = context.workspace.scratch(model.model_name, step.label, f"outputs-{device}")
+    arguments = {
+        "format": step.target_format,
+        "path": str(subject.artifact.path),
+        "declared": to_data(reference.signature),
+        "signature_name": model.signature_name,
+        "device": device,
+        "options": to_data(read_by(RUNNERS[step.target_format], step.options)),
+        "samples": str(reference.samples),
+        "outputs": str(outputs),
+    }
+    return context.task(
+        "infer",
+        arguments,
+        model.model_name,
+        step.label,
+        unit="verify" if device is Device.CPU else f"verify-{device}",
+        reads=(subject.artifact.path.parent, reference.samples, *step.options.files),
+        writes=(outputs,),
+        # TF32 is an engine's own matter. A traced TorchScript module has it written into its convolutions: only the
+        # libraries' own switch goes before that.
+        tf32=Device.CPU not in step.devices,
+    )
+
+
+def _ran(subject: Subject, result: TaskResult, task: Task) -> Verified:
+    """Return what the worker found out about the artifact, not compared yet."""
+    value: dict[str, Json] = result.value or {}
+    verified = subject.verified()
+    artifact = verified.output_model
+    return replace(
+        verified,
+        output_model=replace(
+            artifact,
+            signature=from_data(Signature, value["signature"]) if "signature" in value else None,
+            properties={**artifact.properties, **value.get("properties", {})},
+        ),
+        latencies=from_data(tuple[Latency, ...], value.get("latencies", ())),
+        seconds=replace(verified.seconds, verify=result.seconds),
+        peak_memory_bytes=max(verified.peak_memory_bytes, result.peak_memory_bytes),
+        log_path=task.log_path,
+    )
+
+
+def _judged(verified: Verified, subject: Subject, device: Device, context: StepContext) -> Verified:
+    """Compare what an artifact put out with the reference; keep both where somebody may want to look at them."""
+    model, step, reference = subject.model, subject.step, subject.reference
+    outputs = context.workspace.scratch(model.model_name, step.label, f"outputs-{device}")
+    expected, actual = outputs_in(reference.outputs), outputs_in(outputs)
+    if isinstance(expected, str) or isinstance(actual, str):
+        message = f"converted, but {actual if isinstance(actual, str) else expected}"
+        return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
+    allowed = tolerances(model, step.precision, expected)
+    limit = rounding_limit(step.precision)
+    verdict = verify(expected, actual, atol=allowed.atol, rtol=allowed.rtol, rounding_limit=limit)
+    comparisons = tuple(replace(each, device=device) for each in verdict.comparisons)
+    warnings = (*verdict.warnings, *_notes(verified, reference))
+    verdict = replace(verdict, comparisons=comparisons, warnings=warnings)
+    if context.verbose or not verdict.passed:
+        runs = {f"{model.model_format}-runner": expected, f"{step.target_format}-converted-{device}-runner": actual}
+        verdict = _kept(verdict, subject, runs, context)
+    return replace(verified, verdict=verdict)
+
+
+def _notes(verified: Verified, reference: Reference) -> list[str]:
+    """Return what is to be known about a comparison beside its numbers."""
+    properties = verified.output_model.properties
+    notes = [_unstable(reference.unstable)] if reference.unstable else []
+    notes += [
+        f"the artifact takes no input {name!r}: the converter left it out as unused"
+        for name in properties.get("unused_inputs", ())
+    ]
+    return [*notes, *properties.get("warnings", ())]
+
+
+def _kept(verdict: Verdict, subject: Subject, runs: dict[str, Outputs], context: StepContext) -> Verdict:
+    """Write the inputs and outputs beside the logs; return the verdict, with a warning if the disk is full."""
+    try:
+        polygraphy_json.write(
+            context.workspace.dump(subject.model.model_name, subject.step.label),
+            storage.load(subject.reference.samples, mapped=True),
+            runs,
+            limit_bytes=DUMP_LIMIT_BYTES,
+        )
+    except OSError as error:
+        # The verdict is known and says more than a full disk does.
+        note = f"the inputs and outputs of this verification could not be kept: {error.strerror}"
+        return replace(verdict, warnings=(*verdict.warnings, note))
+    return verdict
+
+
+def _disturbed(verified: Verified, what: str) -> Verified:
+    message = f"{what} was changed while it was in use: some program, converter or model wrote into it"
+    return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
+
+
+def _unstable(outputs: tuple[str, ...]) -> str:
+    return (
+        f"the source model itself gives different values for {', '.join(outputs)} when the same sample is run twice"
+        " (dropout or sampling left active?): save it in inference mode"
+    )
