@@ -9,7 +9,7 @@ set -euo pipefail
 file=$1 directory=$2 python=${3:-python}
 here=$(dirname "$0")
 export TF2ONNX_CATCH_ERRORS=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_MMAP_THRESHOLD_=8000000000
-export TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES= OMP_WAIT_POLICY=PASSIVE
+export TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES='' OMP_WAIT_POLICY=PASSIVE
 
 good=0 total=0
 matrix=$("$python" "$here/matrix.py" "$file")
