@@ -15,7 +15,7 @@ from navigator.action.engine_process import Ended, run_engine
 from navigator.action.job import Job
 from navigator.action.logs import show_logs
 from navigator.action.publisher import Channels
-from navigator.action.sandbox import lent
+from navigator.action.sandbox import sandbox
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
 from navigator.github.commands import quoted
 from navigator.github.release import publish
@@ -68,7 +68,7 @@ def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
     # What an earlier run left here must not be taken for this one's.
     for name in (RESULTS, SUMMARY):
         (directory / name).unlink(missing_ok=True)
-    with lent(run, job) as identity:
+    with sandbox(run, job) as identity:
         place = directory.resolve()
         ended = run_engine(_arguments(job), identity=identity, job=job, cancelled=cancelled)
     channels.begin()

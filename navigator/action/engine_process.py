@@ -48,7 +48,7 @@ def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancel
 
     Args:
         arguments: the command line, beginning with the verb.
-        identity: as whom it runs; see `navigator.action.sandbox.lent`.
+        identity: as whom it runs; see `navigator.action.sandbox.sandbox`.
         job: the working directory, the variables to choose from, and the log.
         cancelled: the job's cancellation.
     """

@@ -1,8 +1,8 @@
-"""As whom the engine runs, which directories it is lent for that time, and giving them back.
+"""The user that the engine runs as, and the directories that it may write to for that time.
 
-The engine is not root, since models are code: it may read what everybody may, and write what it is lent. Where this
-process is not root itself, all of this is left out. Nothing here follows a symbolic link: the workspace is a pull
-request's, and what the engine leaves behind is the models'.
+Models are code, so the engine isn't root: it may read what everybody may, and write what it's granted. If this process
+isn't root itself, none of this happens. Nothing here follows a symbolic link: the workspace is a pull request's, and
+what the engine leaves behind is the models'.
 """
 
 import os
@@ -21,16 +21,16 @@ from navigator.github.commands import command
 from navigator.records import Format, ModelConfig, RunConfig
 from navigator.render.streams import write
 from navigator.runners import RUNNERS
+from navigator.safe_files import open_child, open_directory
 
 # nobody, and its neighbours: users that own nothing.
 _USERS = (65534, 65533, 65532)
 _SOCKET = Path("/var/run/docker.sock")
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """As whom the engine runs; all None: as this process does.
+    """The user that the engine runs as; all None: this process's.
 
     `groups` are the supplementary ones; `home` is a directory of its own, for its temporary files too.
     """
@@ -42,18 +42,18 @@ class Identity:
 
 
 @contextmanager
-def lent(run: RunConfig, job: Job) -> Iterator[Identity]:
-    """Lend the engine what `run` writes, and close what is none of its business; give and open all of it again.
+def sandbox(run: RunConfig, job: Job) -> Iterator[Identity]:
+    """Let the engine write what `run` writes, and keep it out of what is none of its business; undo both at the end.
 
-    - The run's workspace and cache belong to the engine for that time, with all that is in them.
-    - Into the directories of `output_path` it may put files, but not touch what others put there.
-    - Closed are each `.git` (a checkout keeps its token there), the runner's temporary directory (or there) and the
-      runner's own files.
+    - The run's workspace and cache, with all that is in them, belong to the engine for that time.
+    - It may put files into the directories of `output_path`, but not touch other files there.
+    - It can't enter any `.git` (a checkout keeps its token there), the runner's temporary directory (or there) and the
+      directories of the runner's own files.
 
     At the end no process of the engine is left, and what it wrote belongs to the owner of the workspace.
 
     Raises:
-        ConfigurationError: something cannot be lent, or a model cannot be read by everybody.
+        ConfigurationError: something can't be granted, or not everybody can read a model.
     """
     # Not where TMPDIR says, which may be the runner's own directory.
     home = Path(tempfile.mkdtemp(prefix="model-navigator-", dir="/tmp"))
@@ -67,12 +67,12 @@ def lent(run: RunConfig, job: Job) -> Iterator[Identity]:
         identity = Identity(uid=uid, gid=uid, groups=groups, home=home)
         os.chown(home, uid, uid)
         with ExitStack() as stack:
-            loan = _Loan(identity, job, owner, stack)
-            loan.close_all()
+            grants = _Grants(identity, job, owner, stack)
+            grants.close_all()
             for path in filter(None, (run.workspace_path, run.cache_path)):
-                loan.lend(path)
+                grants.grant(path)
             for path in filter(None, (model.output_path for model in run.models)):
-                loan.lend_output(path)
+                grants.grant_output(path)
             _check_readable(run, identity, job.workspace)
             stack.callback(_end_processes, uid)
             yield identity
@@ -80,8 +80,8 @@ def lent(run: RunConfig, job: Job) -> Iterator[Identity]:
         subprocess.run(["/bin/rm", "-rf", "--", home], check=False)
 
 
-class _Loan:
-    """What is changed for the time of a run; `stack` changes it back."""
+class _Grants:
+    """What the engine is granted and denied for the time of a run; `stack` undoes it."""
 
     def __init__(self, identity: Identity, job: Job, owner: os.stat_result, stack: ExitStack) -> None:
         assert identity.uid is not None
@@ -102,41 +102,41 @@ class _Loan:
             if directory.is_dir() and not any(
                 each.is_relative_to(directory) for each in (self._job.workspace, self._home)
             ):
-                self._close(os.open(directory, _DIRECTORY))
+                self._close(open_directory(directory, directory.parent))
                 self._closed.append(directory)
         if os.getpid() == 1 and not self._job.inputs.docker and _SOCKET.exists():
             # Ours alone, in a container. The socket itself is the host's, where everybody may have been let in.
-            self._close(os.open(_SOCKET.parent.resolve(), _DIRECTORY))
+            self._close(open_directory(_SOCKET.parent.resolve()))
         for parent, directories, _, descriptor in os.fwalk(self._job.workspace):
             if ".git" in directories and not Path(parent, ".git").is_symlink():
                 directories.remove(".git")
-                self._close(os.open(".git", _DIRECTORY, dir_fd=descriptor))
+                self._close(open_child(".git", descriptor))
 
-    def lend(self, path: Path) -> None:
-        """Give a directory to the engine, made where it is not there."""
+    def grant(self, path: Path) -> None:
+        """Give a directory to the engine; it's made if it isn't there."""
         descriptor = self._open(path)
         _chown_all(descriptor, f"{self._uid}:{self._uid}")
-        self._at_end(path, lambda: self._take_back(descriptor))
+        self._at_end(path, lambda: self._revoke(descriptor))
 
-    def lend_output(self, path: Path) -> None:
-        """Let the engine put `path` where it belongs, also over what an earlier run put there."""
+    def grant_output(self, path: Path) -> None:
+        """Let the engine write `path`, also over what an earlier run put there."""
         descriptor = self._open(path.parent, whole=False)
         before = os.fstat(descriptor)
-        if before.st_uid == self._uid:  # it is lent already
+        if before.st_uid == self._uid:  # granted already
             return
 
-        def take_back() -> None:
+        def revoke() -> None:
             os.fchown(descriptor, -1, before.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
-            self._take_back(descriptor)
+            self._revoke(descriptor)
 
         os.fchown(descriptor, -1, self._uid)
         os.fchmod(descriptor, stat.S_IMODE(before.st_mode) | stat.S_IRWXG | stat.S_ISVTX)
-        self._at_end(path.parent, take_back)
+        self._at_end(path.parent, revoke)
         for name in (path.name, f"{RUNNERS[Format.ONNX].ARTIFACT_NAME}.data"):
-            self._lend_existing(descriptor, name)
+            self._grant_existing(descriptor, name)
 
-    def _lend_existing(self, directory: int, name: str) -> None:
+    def _grant_existing(self, directory: int, name: str) -> None:
         try:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
@@ -160,30 +160,20 @@ class _Loan:
         if ".git" in path.parts or any(path.is_relative_to(each) for each in self._closed):
             raise self._refusal(path, "it is among the runner's or git's own files")
         start = workspace if path.is_relative_to(workspace) else Path("/")
-        descriptor = os.open(start, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        for name in path.relative_to(start).parts:
-            above = descriptor
-            try:
-                descriptor = self._open_below(above, name)
-            except OSError as error:
-                raise self._refusal(path, f"{name} is no directory, or a link ({error.strerror})") from error
-            finally:
-                os.close(above)
+        try:
+            descriptor = open_directory(path, start, self._make)
+        except OSError as error:
+            raise self._refusal(path, f"{error.filename}: {error.strerror}") from error
         self._stack.callback(os.close, descriptor)
         return descriptor
 
-    def _open_below(self, above: int, name: str) -> int:
-        try:
-            return os.open(name, _DIRECTORY, dir_fd=above)
-        except FileNotFoundError:
-            os.mkdir(name, 0o755, dir_fd=above)
-            descriptor = os.open(name, _DIRECTORY, dir_fd=above)
-            os.fchown(descriptor, self._owner.st_uid, self._owner.st_gid)
-            return descriptor
+    def _make(self, name: str, above: int) -> None:
+        os.mkdir(name, 0o755, dir_fd=above)
+        os.chown(name, self._owner.st_uid, self._owner.st_gid, dir_fd=above, follow_symlinks=False)
 
     def _refusal(self, path: Path, why: str) -> ConfigurationError:
         hint = f"choose a directory of its own inside {self._job.workspace}"
-        return ConfigurationError(f"{path} cannot be lent to the engine: {why}", hint)
+        return ConfigurationError(f"can't give the engine write access to {path}: {why}", hint)
 
     def _close(self, descriptor: int) -> None:
         """Leave a directory to its owner alone; takes over the descriptor."""
@@ -192,31 +182,29 @@ class _Loan:
         self._stack.callback(os.close, descriptor)
         self._stack.callback(os.fchmod, descriptor, mode)
 
-    def _take_back(self, descriptor: int) -> None:
+    def _revoke(self, descriptor: int) -> None:
         owner = f"{self._owner.st_uid}:{self._owner.st_gid}"
         _chown_all(descriptor, owner, f"--from={self._uid}")
         if os.fstat(descriptor).st_uid == self._uid:
             os.fchown(descriptor, self._owner.st_uid, self._owner.st_gid)
 
-    def _at_end(self, path: Path, take_back: Callable[[], None]) -> None:
-        """Take back at the end, whatever the results are: where that fails, they are told all the same."""
+    def _at_end(self, path: Path, revoke: Callable[[], None]) -> None:
+        """Revoke at the end, whatever the results are: they're published even if that fails."""
 
         def attempt() -> None:
             try:
-                take_back()
+                revoke()
             except (OSError, subprocess.CalledProcessError) as error:
-                reason = f"{path} could not be given back to the owner of the workspace: {error}"
-                write(
-                    f"{command('warning', f'{reason}. The next checkout may not be able to remove it.')}\n",
-                    self._job.stream,
-                )
+                message = f"Couldn't return {path} to the workspace's owner: {error}."
+                hint = "The next checkout may fail to remove it."
+                write(f"{command('warning', f'{message} {hint}')}\n", self._job.stream)
 
         self._stack.callback(attempt)
 
 
 @contextmanager
 def _opened(name: str, directory: int) -> Iterator[int]:
-    descriptor = os.open(name, _DIRECTORY, dir_fd=directory)
+    descriptor = open_child(name, directory)
     try:
         yield descriptor
     finally:
@@ -254,8 +242,8 @@ def _check_readable(run: RunConfig, identity: Identity, workspace: Path) -> None
             if each.exists() and not _may(each.stat(), wanted, identity):
                 shown = each.relative_to(workspace) if each.is_relative_to(workspace) else each
                 raise ConfigurationError(
-                    f"{each} cannot be read by everybody: the engine runs as user {identity.uid}, which owns nothing",
-                    f"run `chmod -R a+rX {shown}` in a step before this one, or let the runner's umask be 022",
+                    f"{each} isn't readable by everyone: the engine runs as unprivileged user {identity.uid}",
+                    f"run `chmod -R a+rX {shown}` in an earlier step, or set the runner's umask to 022",
                 )
 
 

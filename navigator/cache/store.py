@@ -1,7 +1,8 @@
 """Finished work by identity, kept between runs in a directory of bounded size.
 
-Owns the layout of the cache directory. Knows neither steps nor models: a caller stores a JSON value and a directory
-of files under an identity. The cache is only an aid: whatever is wrong with it, the run goes on without.
+Owns which entries there are, how many, and who may touch them when; `navigator.cache.entry` owns a single one. Knows
+neither steps nor models: a caller stores a JSON value and a directory of files under an identity. The cache is only
+an aid: whatever is wrong with it, the run goes on without.
 
     <path>/<first 2 hex digits>/<identity>/entry.json, files/…
     <path>/tmp/                                         half-written entries
@@ -10,33 +11,22 @@ of files under an identity. The cache is only an aid: whatever is wrong with it,
 
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import re
 import secrets
 import shutil
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import BufferedReader, FileIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from navigator.cache.digests import canonical, files_of, size_bytes
+from navigator.cache.digests import canonical, size_bytes
+from navigator.cache.entry import DamagedError, disk_bytes, read, restore, write
 from navigator.errors import ConfigurationError
 from navigator.records import Json
 
-VERSION = 1
-
-_CHUNK_BYTES = 2**20
-_ENTRY_LIMIT_BYTES = 64 * 2**20
 _LEFTOVER_SECONDS = 24 * 3600
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
-
-
-class _DamagedError(Exception):
-    """An entry is not what `put` wrote."""
 
 
 class Cache:
@@ -86,10 +76,10 @@ class Cache:
         if entry is None or seen is None:
             return None
         try:
-            value, files = _read(entry, key)
+            value, files = read(entry, key)
             if destination is not None:
-                _restore(entry / "files", files, destination)
-        except (FileNotFoundError, _DamagedError):
+                restore(entry, files, destination)
+        except (FileNotFoundError, DamagedError):
             self._remove(entry, seen)
             return None
         except OSError as error:
@@ -125,31 +115,13 @@ class Cache:
             self._store(entry, key, text, files)
         except OSError as error:
             self._note(f"a result could not be kept: {error.strerror}")
-        except (ConfigurationError, _DamagedError) as error:
+        except (ConfigurationError, DamagedError) as error:
             self._note(f"a result could not be kept: {error}")
 
     def _store(self, entry: Path, key: str, text: bytes, files: Path | None) -> None:
         half = self._temporary()
         try:
-            written = {}
-            (half / "files").mkdir(parents=True)
-            for name, source in files_of(files) if files is not None else ():
-                target = half / "files" / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with source.open("rb") as file:
-                    sha256, size = _copy(file, target)
-                written[name] = {"sha256": sha256, "size": size}
-            record = {
-                "version": VERSION,
-                "identity": key,
-                "files": written,
-                "value_sha256": hashlib.sha256(text).hexdigest(),
-                "value": json.loads(text),
-            }
-            with (half / "entry.json").open("wb") as file:
-                file.write(canonical(record, allow_nan=True))
-                file.flush()
-                os.fsync(file.fileno())
+            write(half, key, text, files)
             self._publish(half, entry)
         finally:
             shutil.rmtree(half, ignore_errors=True)
@@ -160,7 +132,7 @@ class Cache:
             if (entry / "entry.json").is_file():
                 return
             evicted = [self._take(entry)]
-            room = self.limit_bytes - _disk_bytes(half)
+            room = self.limit_bytes - disk_bytes(half)
             present = sorted(self._entries())
             total = sum(size for _, size, _ in present)
             for _, size, oldest in present:
@@ -186,7 +158,7 @@ class Cache:
                     used = 0
                     with suppress(OSError):
                         used = os.lstat(f"{entry.path}/entry.json").st_mtime_ns
-                    yield used, _disk_bytes(Path(entry.path)), Path(entry.path)
+                    yield used, disk_bytes(Path(entry.path)), Path(entry.path)
 
     def _entry(self, key: str) -> Path | None:
         if not _IDENTITY.fullmatch(key):
@@ -249,104 +221,3 @@ def _inode(path: Path) -> int | None:
         return os.lstat(path).st_ino
     except OSError:
         return None
-
-
-def _disk_bytes(directory: Path) -> int:
-    """Return the bytes of an entry without following links; what vanishes meanwhile counts nothing."""
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            with suppress(OSError):
-                total += os.lstat(f"{folder}/{name}").st_size
-    return total
-
-
-def _copy(source: BufferedReader | FileIO, target: Path) -> tuple[str, int]:
-    """Write what `source` holds to the new file `target`; return digest and size. One read, one write."""
-    sha256, size = hashlib.sha256(), 0
-    buffer = memoryview(bytearray(_CHUNK_BYTES))
-    with target.open("xb", buffering=0) as file:
-        while True:
-            try:
-                count = source.readinto(buffer)
-            except OSError as error:
-                raise _DamagedError(f"{source.name}: {error.strerror}") from error
-            if not count:
-                return sha256.hexdigest(), size
-            chunk = buffer[:count]
-            sha256.update(chunk)
-            size += count
-            while chunk:
-                chunk = chunk[file.write(chunk) :]
-
-
-def _read(entry: Path, key: str) -> tuple[Json, dict[str, tuple[str, int]]]:
-    """Return an entry's value and {relative name: (sha256, size)}.
-
-    Raises:
-        FileNotFoundError: there is none.
-        _DamagedError: it is not what `put` wrote for this identity.
-    """
-    if entry.is_symlink() or entry.parent.is_symlink():
-        raise _DamagedError("a link")
-    with _open(entry / "entry.json") as file:
-        text = file.read(_ENTRY_LIMIT_BYTES)
-    try:
-        record = json.loads(text)
-        if record["version"] != VERSION or record["identity"] != key:
-            raise _DamagedError("another version's or another entry's")
-        value = record["value"]
-        if hashlib.sha256(canonical(value, allow_nan=True)).hexdigest() != record["value_sha256"]:
-            raise _DamagedError("the value differs from its digest")
-        files = {_safe(name): (str(of["sha256"]), int(of["size"])) for name, of in record["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _DamagedError(str(error)) from error
-    if any(str(above) in files for name in files for above in PurePosixPath(name).parents):
-        raise _DamagedError("a file lies in a file")
-    return value, files
-
-
-def _safe(name: str) -> str:
-    """Return a relative name that stays where it belongs."""
-    if not name or "\0" in name or name.startswith("/") or any(part in ("", ".", "..") for part in name.split("/")):
-        raise _DamagedError(f"the name {name!r} leaves the entry")
-    return name
-
-
-def _open(path: Path) -> FileIO:
-    """Open a regular file of an entry; a link or a pipe in its place is damage.
-
-    Raises:
-        OSError: it is not there, or cannot be opened just now.
-        _DamagedError: it is no regular file.
-    """
-    try:
-        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.ENAMETOOLONG):
-            raise _DamagedError(f"{path}: {error.strerror}") from error
-        raise
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
-        raise _DamagedError(f"{path} is not a file")
-    return FileIO(number, "rb")
-
-
-def _restore(stored: Path, files: dict[str, tuple[str, int]], destination: Path) -> None:
-    """Copy an entry's files into `destination`, which appears whole or not at all."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    inside = os.path.realpath(stored.parent)
-    half = destination.parent / f".{destination.name}.{secrets.token_hex(8)}"
-    half.mkdir()
-    try:
-        for name, (sha256, size) in files.items():
-            source, target = stored / name, half / name
-            if os.path.realpath(source.parent) != os.path.normpath(f"{inside}/files/{PurePosixPath(name).parent}"):
-                raise _DamagedError(f"a link leads to {name}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with _open(source) as file:
-                if os.fstat(file.fileno()).st_size != size or _copy(file, target) != (sha256, size):
-                    raise _DamagedError(f"{name} differs from its digest")
-        half.rename(destination)
-    finally:
-        shutil.rmtree(half, ignore_errors=True)

@@ -1,9 +1,7 @@
 """convert_results.yaml: written at once, and read as if a stranger had written it."""
 
 import json
-import os
 import re
-import stat
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import yaml
 
 from navigator.errors import ConfigurationError
 from navigator.records import Json, Report, from_data, to_data
+from navigator.safe_files import read_file
 
 RESULTS = "convert_results.yaml"
 SUMMARY = "summary.md"
@@ -81,12 +80,7 @@ def _harmless(path: Path) -> bytes:
     composer recurses until the stack ends.
     """
     # A model may have put a link there, or a pipe, which nobody would ever write to.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("not a regular file")
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise ValueError(f"larger than {_MOST_BYTES // 2**20} MiB")
+    content = read_file(path, _MOST_BYTES, trusted=path.parent)
     depth = 0
     for event in yaml.parse(content, yaml.CSafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -1,7 +1,7 @@
-"""Lends, runs the engine and takes back, as the action does: `python engine_driver.py [INPUT=VALUE ...] -- ARGUMENTS`.
+"""Runs the engine in its sandbox, as the action does: `python engine_driver.py [INPUT=VALUE ...] -- ARGUMENTS`.
 
 The working directory is the workspace and holds navigator.yaml. The variables are the job's. The last line says how
-the engine ended, as JSON. Where UNLENT is set, nothing is lent and the engine runs as this process's user.
+the engine ended, as JSON. If UNLENT is set, there is no sandbox and the engine runs as this process's user.
 """
 # ruff: noqa: T201 - a command of its own
 
@@ -18,7 +18,7 @@ from navigator.action.cancellation import Cancelled
 from navigator.action.engine_process import run_engine
 from navigator.action.inputs import read_inputs
 from navigator.action.job import Job
-from navigator.action.sandbox import Identity, lent
+from navigator.action.sandbox import Identity, sandbox
 from navigator.action.secrets import hide
 from navigator.errors import NavigatorError
 from navigator.github.event import Event
@@ -42,7 +42,7 @@ def main() -> int:
         else:
             run = config.load(Path("navigator.yaml"), {}, working_directory=workspace, allow_outside=True)
             try:
-                identity = stack.enter_context(lent(run, job))
+                identity = stack.enter_context(sandbox(run, job))
             except NavigatorError as error:
                 print(error)
                 return int(error.exit_code)

@@ -307,8 +307,8 @@ def test_the_hostile_model_finds_every_token_without_protection(job: Make) -> No
 @pytest.mark.parametrize(
     ("trap", "said"),
     [
-        ("os.mkfifo(results)", "no regular file"),
-        ("os.symlink('/github/workspace/.git/config', results)", "Too many levels of symbolic links"),
+        ("os.mkfifo(results)", "not a regular file"),
+        ("os.symlink('/github/workspace/.git/config', results)", "a symbolic link or behind one"),
     ],
 )
 def test_results_that_a_model_put_in_place_of_the_engines(job: Make, trap: str, said: str) -> None:

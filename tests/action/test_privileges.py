@@ -159,7 +159,7 @@ def test_a_link_is_not_lent(run: Run, workspace: Path, key: str) -> None:
     assert code == 2
     path = "/github/workspace/link" if key == "output_path" else "/github/workspace/link/x.onnx"
     assert log == (
-        f"{path} cannot be lent to the engine: link is no directory, or a link (Not a directory)\n"
+        f"can't give the engine write access to {path}: /github/workspace/link: a symbolic link or behind one\n"
         "  choose a directory of its own inside /github/workspace\n"
     )
     assert not list((workspace / "link").parent.glob("x.onnx"))
@@ -179,7 +179,7 @@ def test_what_is_the_runners_is_not_lent(run: Run, workspace: Path, path: str, w
     (workspace / "navigator.yaml").write_text(config)
     before = modes(workspace)
     code, log = run("")
-    assert (code, log.splitlines()[0]) == (2, f"{path} cannot be lent to the engine: {why}")
+    assert (code, log.splitlines()[0]) == (2, f"can't give the engine write access to {path}: {why}")
     assert modes(workspace) == before
 
 
@@ -189,9 +189,8 @@ def test_a_model_that_not_everybody_may_read_is_named(run: Run, workspace: Path,
     code, log = run("")
     assert code == 2
     assert log == (
-        f"{Path('/github/workspace', path)} cannot be read by everybody: "
-        "the engine runs as user 65534, which owns nothing\n"
-        f"  run `chmod -R a+rX {path}` in a step before this one, or let the runner's umask be 022\n"
+        f"{Path('/github/workspace', path)} isn't readable by everyone: the engine runs as unprivileged user 65534\n"
+        f"  run `chmod -R a+rX {path}` in an earlier step, or set the runner's umask to 022\n"
     )
 
 

@@ -1,11 +1,8 @@
 """Files of a directory, and files as a stream of zip: regular files only, and nothing outside of the directory.
 
-Owns how files that untrusted code wrote are found and opened: by descriptor, one component of the path after the
-other, so that no symbolic link is followed wherever it may lie, and so that a file that is none (a pipe, a device) is
-left alone. Knows nothing of where the stream goes.
+Owns which files of a directory that untrusted code wrote are taken. Knows nothing of where the stream goes.
 """
 
-import errno
 import os
 import stat
 import zipfile
@@ -15,6 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from navigator.github.rest import PublishError
+from navigator.safe_files import UnsafeFileError, open_directory, open_file
 
 FORBIDDEN = '":<>|*?\r\n'
 """What a path inside an artifact must not hold: Windows could not unpack it, and the service refuses it."""
@@ -24,9 +22,6 @@ _MAX_DEPTH = 64
 _CHUNK_BYTES = 2**20
 # From here on an entry has 64-bit sizes. zipfile wants them from 2 GiB on, and what does not pack grows.
 _ZIP64_BYTES = 2**30
-_THROUGH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def files_below(directory: Path, left_out: Callable[[str], None] = lambda _: None) -> list[tuple[str, Path]]:
@@ -104,9 +99,9 @@ def opened(path: Path) -> Iterator[FileIO]:
     Raises:
         PublishError: it is not there, is no regular file, or lies behind a link.
     """
-    with FileIO(_open(path, _FILE), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise PublishError(f"{path} is not published: it is not a regular file")
+    with _readable(path):
+        file = open_file(path)
+    with file:
         yield file
 
 
@@ -129,15 +124,14 @@ class _Sink:
 
 
 def _entries(directory: Path) -> list[tuple[str, int]]:
-    """Return the names and modes of what is in a directory. PublishError, as `_open`."""
-    descriptor = _open(directory, _DIRECTORY)
-    try:
-        with os.scandir(descriptor) as entries:
-            return [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
-    except OSError as error:
-        raise PublishError(f"{directory} cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
+    """Return the names and modes of what is in a directory. PublishError, as `opened`."""
+    with _readable(directory):
+        descriptor = open_directory(directory)
+        try:
+            with os.scandir(descriptor) as entries:
+                return [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+        finally:
+            os.close(descriptor)
 
 
 def _unfit(parts: tuple[str, ...], mode: int) -> str:
@@ -153,22 +147,13 @@ def _unfit(parts: tuple[str, ...], mode: int) -> str:
     return ""
 
 
-def _open(path: Path, flags: int) -> int:
-    """Return a descriptor of a path of which no component is a link. PublishError, with the reason."""
-    parts = path.absolute().parts
-    descriptor = os.open(parts[0], _THROUGH)
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what keeps a path from being opened into a PublishError with the reason."""
     try:
-        for part in parts[1:-1]:
-            inner = os.open(part, _THROUGH, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = inner
-        return os.open(parts[-1], flags, dir_fd=descriptor)
+        yield
+    except UnsafeFileError as error:
+        hint = "name the place that the link leads to" if "link" in str(error.strerror) else ""
+        raise PublishError(f"{path} is not published: it is {error.strerror}", hint) from error
     except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-            raise PublishError(
-                f"{path} is not published: it is a symbolic link or lies behind one",
-                "name the place that the link leads to",
-            ) from error
         raise PublishError(f"{path} cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)

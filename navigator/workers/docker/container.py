@@ -272,7 +272,11 @@ def _create(api: "APIClient", wanted: Wanted) -> Mapping[str, Json]:
 
 
 def _frames(connection: _Socket) -> Iterator[tuple[int, bytes]]:
-    """Yield the stream's number and data of Docker's multiplexed output, piece by piece."""
+    """Yield the stream's number and data of Docker's multiplexed output, piece by piece.
+
+    `docker.utils.socket.frames_iter` (7.1) polls before each read, and so never gets what TLS has decrypted already: a
+    frame whose header and content came together was seen to wait for the next one.
+    """
     while True:
         header = b""
         while len(header) < 8:

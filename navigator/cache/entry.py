@@ -1,0 +1,163 @@
+"""One entry of the cache: a directory with `entry.json`, which has the value and the files' digests, and `files/`.
+
+A cache that was restored from elsewhere may hold anything: what is read is checked, and no link in it is followed.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader, FileIO
+from pathlib import Path, PurePosixPath
+
+from navigator.cache.digests import canonical, files_of
+from navigator.records import Json
+from navigator.safe_files import UnsafeFileError, open_file, read_file
+
+VERSION = 1
+
+_CHUNK_BYTES = 2**20
+_LIMIT_BYTES = 64 * 2**20
+
+Files = dict[str, tuple[str, int]]
+"""Digest and size of files, by their names relative to the entry's directory of files."""
+
+
+class DamagedError(Exception):
+    """An entry is not what `write` wrote."""
+
+
+def write(entry: Path, key: str, value: bytes, source: Path | None) -> None:
+    """Write an entry.
+
+    Args:
+        entry: the directory to make.
+        key: the entry's identity.
+        value: canonical JSON.
+        source: the directory of its files, None for none.
+
+    Raises:
+        DamagedError: a file cannot be read.
+        ConfigurationError, OSError: as `navigator.cache.digests.files_of`, or the entry cannot be written.
+    """
+    written = {}
+    (entry / "files").mkdir(parents=True)
+    for name, path in files_of(source) if source is not None else ():
+        target = entry / "files" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("rb") as file:
+            sha256, size = _copy(file, target)
+        written[name] = {"sha256": sha256, "size": size}
+    record = {
+        "version": VERSION,
+        "identity": key,
+        "files": written,
+        "value_sha256": hashlib.sha256(value).hexdigest(),
+        "value": json.loads(value),
+    }
+    with (entry / "entry.json").open("wb") as file:
+        file.write(canonical(record, allow_nan=True))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(entry: Path, key: str) -> tuple[Json, Files]:
+    """Return an entry's value, and what it says of its files.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedError: it is not what `write` wrote for this identity.
+        OSError: it cannot be read just now.
+    """
+    with _checked():
+        text = read_file(entry / "entry.json", _LIMIT_BYTES, _cache_of(entry))
+    try:
+        record = json.loads(text)
+        if record["version"] != VERSION or record["identity"] != key:
+            raise DamagedError("another version's or another entry's")
+        value = record["value"]
+        if hashlib.sha256(canonical(value, allow_nan=True)).hexdigest() != record["value_sha256"]:
+            raise DamagedError("the value differs from its digest")
+        files = {_safe(name): (str(of["sha256"]), int(of["size"])) for name, of in record["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(str(error)) from error
+    if any(str(above) in files for name in files for above in PurePosixPath(name).parents):
+        raise DamagedError("a file lies in a file")
+    return value, files
+
+
+def restore(entry: Path, files: Files, destination: Path) -> None:
+    """Copy an entry's files into `destination`, which appears whole or not at all. Errors as of `read`."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    half = destination.parent / f".{destination.name}.{secrets.token_hex(8)}"
+    half.mkdir()
+    try:
+        for name, (sha256, size) in files.items():
+            target = half / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _checked():
+                source = open_file(entry / "files" / name, _cache_of(entry))
+            with source:
+                if os.fstat(source.fileno()).st_size != size or _copy(source, target) != (sha256, size):
+                    raise DamagedError(f"{name} differs from its digest")
+        half.rename(destination)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def disk_bytes(entry: Path) -> int:
+    """Return the bytes of an entry without following links; what vanishes meanwhile counts nothing."""
+    total = 0
+    for folder, _, names in os.walk(entry):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(f"{folder}/{name}").st_size
+    return total
+
+
+def _cache_of(entry: Path) -> Path:
+    """Return the directory that the user chose, and that may be behind links: <cache>/<2 digits>/<entry>."""
+    return entry.parents[1]
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
+    """Take a link or a pipe in an entry for damage, and what no entry is as long or large as."""
+    try:
+        yield
+    except UnsafeFileError as error:
+        raise DamagedError(f"{error.filename}: {error.strerror}") from error
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EFBIG):
+            raise DamagedError(f"{error.filename}: {error.strerror}") from error
+        raise
+
+
+def _copy(source: BufferedReader | FileIO, target: Path) -> tuple[str, int]:
+    """Write what `source` holds to the new file `target`; return digest and size. One read, one write."""
+    sha256, size = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(_CHUNK_BYTES))
+    with target.open("xb", buffering=0) as file:
+        while True:
+            try:
+                count = source.readinto(buffer)
+            except OSError as error:
+                raise DamagedError(f"{source.name}: {error.strerror}") from error
+            if not count:
+                return sha256.hexdigest(), size
+            chunk = buffer[:count]
+            sha256.update(chunk)
+            size += count
+            while chunk:
+                chunk = chunk[file.write(chunk) :]
+
+
+def _safe(name: str) -> str:
+    """Return a relative name that stays where it belongs."""
+    if not name or "\0" in name or name.startswith("/") or any(part in ("", ".", "..") for part in name.split("/")):
+        raise DamagedError(f"the name {name!r} leaves the entry")
+    return name

@@ -1,0 +1,103 @@
+"""Opens what untrusted code wrote: through no link, regular files and directories only.
+
+A component of a path after the other, by descriptor, so that no link is followed wherever it may lie, and nobody can
+exchange one in the meantime. A pipe or a device isn't waited for.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
+
+ROOT = Path("/")
+
+_THROUGH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class UnsafeFileError(OSError):
+    """A link, or something that is neither a regular file nor a directory; `strerror` says which."""
+
+
+def open_file(path: Path, trusted: Path = ROOT) -> FileIO:
+    """Open a regular file for reading.
+
+    Args:
+        path: where it is.
+        trusted: the directory above it from which on no link is followed.
+
+    Raises:
+        UnsafeFileError: it's no regular file, or behind a link.
+        OSError: it isn't there, or can't be read.
+    """
+    descriptor = _open(path, trusted, _FILE)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnsafeFileError(errno.EINVAL, "not a regular file", str(path))
+    return FileIO(descriptor, "rb")
+
+
+def read_file(path: Path, limit_bytes: int, trusted: Path = ROOT) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        UnsafeFileError, OSError: as `open_file`; OSError, too, if it's larger than `limit_bytes`.
+    """
+    with open_file(path, trusted) as file:
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise OSError(errno.EFBIG, f"larger than {limit_bytes // 2**20} MiB", str(path))
+    return content
+
+
+def open_directory(path: Path, trusted: Path = ROOT, missing: Callable[[str, int], None] | None = None) -> int:
+    """Return a descriptor of a directory.
+
+    Args:
+        path: where it is.
+        trusted: the directory above it from which on no link is followed.
+        missing: makes a directory that isn't there, by its name and the descriptor of the one above.
+
+    Raises:
+        UnsafeFileError: it's no directory, or behind a link.
+        OSError: it isn't there, or can't be read.
+    """
+    return _open(path, trusted, _DIRECTORY, missing)
+
+
+def open_child(name: str, directory: int) -> int:
+    """Return a descriptor of a directory in another one. OSError if it's anything else, a link among it."""
+    return os.open(name, _DIRECTORY, dir_fd=directory)
+
+
+def _open(path: Path, trusted: Path, flags: int, missing: Callable[[str, int], None] | None = None) -> int:
+    at = trusted.absolute()
+    names = path.absolute().relative_to(at).parts
+    descriptor = os.open(at, (os.O_PATH if names else os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+    for number, name in enumerate(names, start=1):
+        at /= name
+        above = descriptor
+        try:
+            descriptor = _open_below(above, name, flags if number == len(names) else _THROUGH, missing)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise UnsafeFileError(error.errno, "a symbolic link or behind one", str(at)) from error
+            if error.errno == errno.ENXIO:  # a socket
+                raise UnsafeFileError(error.errno, "not a regular file", str(at)) from error
+            raise
+        finally:
+            os.close(above)
+    return descriptor
+
+
+def _open_below(above: int, name: str, flags: int, missing: Callable[[str, int], None] | None) -> int:
+    try:
+        return os.open(name, flags, dir_fd=above)
+    except FileNotFoundError:
+        if missing is None:
+            raise
+    missing(name, above)
+    return os.open(name, flags, dir_fd=above)
