@@ -1,6 +1,6 @@
 """The job's cancellation: a runner sends SIGINT, 7.5 s later SIGTERM, 2.5 s later SIGKILL.
 
-Process 1 of a container has no default handlers: without `Cancelled` the first two would do nothing.
+Process 1 of a container has no default handlers: without `Cancellation` the first two would do nothing.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 
-class Cancelled:
+class Cancellation:
     """Whether the job was cancelled: false, and true from the first SIGINT or SIGTERM on. Later ones change nothing.
 
     Has a file descriptor that is readable from then on, so that a `select` wakes up. To be made in the main thread

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from navigator.action.job import Job
-from navigator.action.publisher import Channels
+from navigator.action.publisher import Publisher
 from navigator.errors import ConfigurationError
 from navigator.github.artifacts.unpack import unpack
 from navigator.github.rest import PublishError
@@ -30,7 +30,7 @@ _MODELS_BYTES = 100 * 2**30
 _REPORTS = 300
 
 
-def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
+def collect(job: Job, publisher: Publisher) -> tuple[Report, ...]:
     """Return the reports of a run: those below `workspace_path` where that is given, else from artifacts.
 
     Raises:
@@ -38,7 +38,7 @@ def collect(job: Job, channels: Channels) -> tuple[Report, ...]:
         PublishError: GitHub does not give them.
     """
     with tempfile.TemporaryDirectory() as directory:
-        found = tuple(_read(place, Path(directory)) for place in _results(job, channels, Path(directory)))
+        found = tuple(_read(place, Path(directory)) for place in _results(job, publisher, Path(directory)))
     if not found and not job.inputs.matrix:
         raise ConfigurationError(
             f"there are no results to report: no artifact is called {job.inputs.artifact_name}-results",
@@ -75,7 +75,7 @@ def write_report(merged: Summary, directory: Path, owner: Path) -> None:
 
 
 @contextmanager
-def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[tuple[Summary, Path]]:
+def collected_models(job: Job, publisher: Publisher, directory: Path) -> Iterator[tuple[Summary, Path]]:
     """Give the report of a run with the directory of its converted models, `directory` if a step before made them.
 
     Raises:
@@ -87,21 +87,21 @@ def collected_models(job: Job, channels: Channels, directory: Path) -> Iterator[
         return
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary).resolve()
-        merged = summarize(merge(collect(job, channels), None))
-        for archive in _archives(job, channels, "models", place, _MODELS_BYTES):
+        merged = summarize(merge(collect(job, publisher), None))
+        for archive in _archives(job, publisher, "models", place, _MODELS_BYTES):
             unpack(archive, place / "converted", limit_bytes=_MODELS_BYTES)
             archive.unlink()
         write_report(merged, place, place)
         yield merged, place
 
 
-def _results(job: Job, channels: Channels, directory: Path) -> Iterator[Path]:
+def _results(job: Job, publisher: Publisher, directory: Path) -> Iterator[Path]:
     """Yield a directory for each report."""
     if job.inputs.workspace_path:
         place = job.workspace / job.inputs.workspace_path
         yield from sorted(path.parent for path in place.rglob(RESULTS) if path.is_file())
         return
-    for number, archive in enumerate(_archives(job, channels, "results", directory, _REPORT_BYTES)):
+    for number, archive in enumerate(_archives(job, publisher, "results", directory, _REPORT_BYTES)):
         if number == _REPORTS:
             raise ConfigurationError(f"there are more than {_REPORTS} results", "a job matrix has at most 256 jobs")
         place = directory / f"report{number}"
@@ -110,7 +110,7 @@ def _results(job: Job, channels: Channels, directory: Path) -> Iterator[Path]:
         yield place
 
 
-def _archives(job: Job, channels: Channels, what: str, directory: Path, limit_bytes: int) -> Iterator[Path]:
+def _archives(job: Job, publisher: Publisher, what: str, directory: Path, limit_bytes: int) -> Iterator[Path]:
     """Download the artifacts of all shards, one after the other.
 
     Where a run has both, its shards' and the one that `report` made of them, a run that goes on is told by its shards:
@@ -120,13 +120,13 @@ def _archives(job: Job, channels: Channels, what: str, directory: Path, limit_by
     part = re.compile(rf"{re.escape(name)}-\d+-of-\d+")
     run = job.inputs.run_id or job.event.triggering_run
     if run is None:
-        listed = {each.name: each for each in channels.artifacts.list()}
+        listed = {each.name: each for each in publisher.artifacts.list()}
         shards = [each for each in listed.values() if part.fullmatch(each.name)]
         for artifact in shards or [each for each in listed.values() if each.name == name]:
-            yield channels.artifacts.download(artifact, directory, limit_bytes=limit_bytes)
+            yield publisher.artifacts.download(artifact, directory, limit_bytes=limit_bytes)
         return
     repository = job.event.repository
-    pages = channels.rest.pages(f"/repos/{repository}/actions/runs/{run}/artifacts", key="artifacts")
+    pages = publisher.rest.pages(f"/repos/{repository}/actions/runs/{run}/artifacts", key="artifacts")
     # Of attempts of the same run the last one counts.
     entries = {each["name"]: each for each in sorted(pages, key=lambda each: int(each["id"]))}
     whole = [each for each in entries.values() if each["name"] == name]
@@ -135,5 +135,5 @@ def _archives(job: Job, channels: Channels, what: str, directory: Path, limit_by
             why = "has expired" if entry["expired"] else f"has {entry['size_in_bytes']:,} bytes, over {limit_bytes:,}"
             raise PublishError(f"the artifact {entry['name']} of run {run} {why}", "run that workflow again")
         path = directory / f"{entry['id']}.zip"
-        channels.rest.save(f"/repos/{repository}/actions/artifacts/{entry['id']}/zip", path, limit_bytes=limit_bytes)
+        publisher.rest.save(f"/repos/{repository}/actions/artifacts/{entry['id']}/zip", path, limit_bytes=limit_bytes)
         yield path

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from navigator import config
 from navigator.action import models
-from navigator.action.cancellation import Cancelled
+from navigator.action.cancellation import Cancellation
 from navigator.action.collect import collect, collected_models, write_report
-from navigator.action.engine_process import Ended, run_engine
+from navigator.action.engine_process import EngineExit, run_engine
 from navigator.action.job import Job
 from navigator.action.logs import show_logs
-from navigator.action.publisher import Channels
+from navigator.action.publisher import Publisher
 from navigator.action.sandbox import sandbox
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
-from navigator.github.commands import quoted
+from navigator.github.commands import commands_disabled
 from navigator.github.release import publish
 from navigator.github.release_assets import Asset
 from navigator.host.describe import describe
@@ -36,49 +36,49 @@ from navigator.report.summary import summarize
 # Reading a larger report takes a second.
 _SLOW_BYTES = 500_000
 
-Command = Callable[[Job, Channels, Cancelled], ExitCode]
+Command = Callable[[Job, Publisher, Cancellation], ExitCode]
 
 
-def validate(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
+def validate(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Check the configuration; nothing is run, and nothing but a problem is told."""
     run = _load(job)
     write(f"{job.inputs.config}: valid, models: {len(run.models)}\n", job.stream)
-    channels.set_outputs({"status": "success", "exit_code": "0"})
+    publisher.set_outputs({"status": "success", "exit_code": "0"})
     return ExitCode.OK
 
 
-def plan(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
+def plan(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Print the plan and give it to GitHub as a job matrix."""
     whole = planned(_load(job), describe(docker=False))
     wanted = chosen(whole, models=job.inputs.models, cells=job.inputs.conversions)
-    with quoted(job.stream) as show:
+    with commands_disabled(job.stream) as show:
         show(plan_text(wanted))
     jobs = matrix(wanted, job.inputs.max_shards)
-    channels.set_outputs(
+    publisher.set_outputs(
         {"status": "success", "exit_code": "0", "matrix": json.dumps(jobs), "shards": str(len(jobs["include"]))}
     )
     return ExitCode.OK
 
 
-def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
+def convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
     """Run the engine and tell its results."""
     run = _load(job)
     directory = run.workspace_path
-    channels.pending()
+    publisher.pending()
     # What an earlier run left here must not be taken for this one's.
     for name in (RESULTS, SUMMARY):
         (directory / name).unlink(missing_ok=True)
     with sandbox(run, job) as identity:
         place = directory.resolve()
         ended = run_engine(_arguments(job), identity=identity, job=job, cancelled=cancelled)
-    channels.begin()
+    publisher.begin()
     if directory.resolve() != place:
         raise ConfigurationError(f"{directory} was replaced by a link while models ran", "see what the models do")
     there = (directory / RESULTS).exists()
     if cancelled:
         if there and (directory / RESULTS).stat().st_size > _SLOW_BYTES:
-            channels.interrupted()
-        channels.cancelled(summarize(storage.read(directory / RESULTS)) if there else None, directory)
+            publisher.interrupted()
+        publisher.cancelled(summarize(storage.read(directory / RESULTS)) if there else None, directory)
         return ExitCode.CANCELLED
     if not there:
         raise _no_results(ended)
@@ -87,29 +87,29 @@ def convert(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
     # Beyond what the report says, the engine may have failed to write what was asked for.
     code = ExitCode.FAILURE if code is ExitCode.OK and ended.code else code
     show_logs(made, directory, job.stream)
-    channels.results(made, directory, lambda: _kept(job, made.report, directory), code)
+    publisher.results(made, directory, lambda: _kept(job, made.report, directory), code)
     return code
 
 
-def report_(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
+def report_(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Merge the results of several jobs, or take those of another run, and tell them."""
     if job.inputs.run_id is not None:
-        channels.speak_for(job.inputs.run_id)
-    merged = summarize(merge(collect(job, channels), _matrix(job)))
+        publisher.speak_for(job.inputs.run_id)
+    merged = summarize(merge(collect(job, publisher), _matrix(job)))
     directory = _directory(job)
     write_report(merged, directory, job.workspace)
-    channels.results(merged, directory, tuple, merged.exit_code)
+    publisher.results(merged, directory, tuple, merged.exit_code)
     return merged.exit_code
 
 
-def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
+def release(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Attach the converted models to the release of the tag. Only a run that succeeded is released."""
     tag = job.inputs.tag or job.event.tag
     if not tag:
         raise ConfigurationError(
             f"the event {job.event.name} names no tag to release", "run on a tag, or name one with the input `tag`"
         )
-    with collected_models(job, channels, _directory(job)) as (made, directory):
+    with collected_models(job, publisher, _directory(job)) as (made, directory):
         if made.exit_code is not ExitCode.OK:
             raise ConfigurationError(
                 f"nothing was released as {tag}: {verdict(made)}",
@@ -130,7 +130,7 @@ def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
                     "run `convert` again",
                 )
         url = publish(
-            channels.rest,
+            publisher.rest,
             job.event.repository,
             tag,
             [Asset(name=each.name, files=each.files) for each in found],
@@ -138,7 +138,7 @@ def release(job: Job, channels: Channels, _cancelled: Cancelled) -> ExitCode:
             draft=job.inputs.draft,
             overwrite=job.inputs.overwrite,
         )
-    channels.set_outputs({"status": "success", "exit_code": "0", "release_url": url})
+    publisher.set_outputs({"status": "success", "exit_code": "0", "release_url": url})
     write(f"release: {url}\n", job.stream)
     return ExitCode.OK
 
@@ -185,7 +185,7 @@ def _directory(job: Job) -> Path:
         return usual
 
 
-def _kept(job: Job, made: Report, directory: Path) -> tuple[models.Kept, ...]:
+def _kept(job: Job, made: Report, directory: Path) -> tuple[models.ModelFiles, ...]:
     match job.inputs.artifacts:
         case "all":
             return models.everything(made, directory)
@@ -206,7 +206,7 @@ def _matrix(job: Job) -> Json:
         ) from error
 
 
-def _no_results(ended: Ended) -> NavigatorError:
+def _no_results(ended: EngineExit) -> NavigatorError:
     """Return why the engine ended before it had results; its last words are an error of its own."""
     kinds: Mapping[int, type[NavigatorError]] = {2: ConfigurationError, 3: NothingToDoError}
     said = ended.last_words or f"the engine ended with code {ended.code} and said nothing"

@@ -16,12 +16,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from navigator.action.cancellation import Cancelled
+from navigator.action.cancellation import Cancellation
 from navigator.action.job import Job
 from navigator.action.sandbox import Identity
 from navigator.errors import ExitCode
-from navigator.github.commands import quoted
-from navigator.workers import processes as linux
+from navigator.github.commands import commands_disabled
+from navigator.workers import processes
 from navigator.workers.environment import is_secret, worker_environment
 
 # A cancelled job has 7.5 s until the runner's next signal: the rest is for telling the results.
@@ -33,14 +33,14 @@ _LAST_LINES = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
+class EngineExit:
     """How the engine ended: its exit code (128 + the number where a signal ended it), and the end of its output."""
 
     code: int
     last_words: str
 
 
-def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancelled: Cancelled) -> Ended:
+def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancelled: Cancellation) -> EngineExit:
     """Run `model-navigator` with `arguments` and show its output in the job's log, where it cannot be a command.
 
     Once the job is cancelled the engine is told so, and has 3 s to write its results. When this returns, nothing
@@ -53,9 +53,9 @@ def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancel
         cancelled: the job's cancellation.
     """
     # Whatever leaves its parent and its session then becomes our child.
-    linux.become_subreaper()
-    linux.renounce_privileges()
-    before = linux.children(os.getpid())
+    processes.become_subreaper()
+    processes.renounce_privileges()
+    before = processes.children(os.getpid())
     process = subprocess.Popen(
         # -P: no file of the working directory is a module. Not -I: PYTHONPATH leads to what is not installed.
         [sys.executable, "-P", "-m", "navigator", *arguments],
@@ -69,7 +69,7 @@ def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancel
         extra_groups=identity.groups,
         start_new_session=True,
     )
-    with quoted(job.stream) as write:
+    with commands_disabled(job.stream) as write:
         relay = _Relay(process, write)
         try:
             relay.until_end(cancelled)
@@ -79,7 +79,7 @@ def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancel
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
     if cancelled:
         code = ExitCode.CANCELLED
-    return Ended(code=code if code >= 0 else 128 - code, last_words="\n".join(relay.last_lines))
+    return EngineExit(code=code if code >= 0 else 128 - code, last_words="\n".join(relay.last_lines))
 
 
 def _environment(identity: Identity, job: Job) -> dict[str, str]:
@@ -106,7 +106,7 @@ class _Relay:
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         os.set_blocking(self._output.fileno(), False)
 
-    def until_end(self, cancelled: Cancelled) -> None:
+    def until_end(self, cancelled: Cancellation) -> None:
         """Relay until the process has ended, whoever else holds its output open."""
         ended = os.pidfd_open(self._process.pid)
         waiting: list[Any] = [self._output, ended, cancelled]
@@ -156,7 +156,7 @@ def _end_descendants(process: subprocess.Popen[bytes], before: Collection[int]) 
     process.kill()
     give_up = time.monotonic() + _UNKILLABLE_SECONDS
     while time.monotonic() < give_up:
-        left = [pid for pid in linux.children(os.getpid()) if pid not in before]
+        left = [pid for pid in processes.children(os.getpid()) if pid not in before]
         if not left:
             break
         for pid in left:

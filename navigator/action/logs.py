@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TextIO
 
 from navigator.github.artifacts.pack import opened
-from navigator.github.commands import group, quoted
+from navigator.github.commands import commands_disabled, group
 from navigator.github.rest import PublishError
 from navigator.render.text import clean, lines
 from navigator.report.summary import Summary
@@ -28,7 +28,7 @@ def show_logs(summary: Summary, directory: Path, stream: TextIO) -> None:
         if found:
             with (
                 group(f"{clean(result.model_name)} {clean(result.conversion)}: {path.name}", stream),
-                quoted(stream) as show,
+                commands_disabled(stream) as show,
             ):
                 show("\n".join([*found, ""]))
 

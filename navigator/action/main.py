@@ -10,15 +10,15 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from navigator import __version__
-from navigator.action.cancellation import Cancelled
+from navigator.action.cancellation import Cancellation
 from navigator.action.commands import COMMANDS
 from navigator.action.inputs import Inputs, read_inputs
 from navigator.action.job import Job
-from navigator.action.publisher import PUBLISHING_SECONDS, Channels
+from navigator.action.publisher import PUBLISHING_SECONDS, Publisher
 from navigator.action.secrets import Secrets, hide
 from navigator.errors import ExitCode, NavigatorError
 from navigator.github.budget import Budget
-from navigator.github.commands import command, defused
+from navigator.github.commands import command, escape_commands
 from navigator.github.event import read_event
 from navigator.render.streams import open_missing, write
 
@@ -35,14 +35,14 @@ def main(environment: MutableMapping[str, str]) -> int:
     secrets = hide(environment)
     open_missing()
     budget = Budget(PUBLISHING_SECONDS)
-    cancelled = Cancelled(lambda: budget.shorten(_CANCELLED_SECONDS))
+    cancelled = Cancellation(lambda: budget.shorten(_CANCELLED_SECONDS))
     try:
         job = _job(environment, secrets)
     except NavigatorError as error:
         write(f"{command('error', str(error))}\n", sys.stdout)
         return error.exit_code
     os.chdir(job.workspace)
-    code = _run(job, Channels(job, budget, cancelled), cancelled)
+    code = _run(job, Publisher(job, budget, cancelled), cancelled)
     if cancelled:
         # The interpreter would wait for the threads of an upload that was given up.
         sys.stdout.flush()
@@ -61,20 +61,20 @@ def _job(environment: MutableMapping[str, str], secrets: Secrets) -> Job:
     )
 
 
-def _run(job: Job, channels: Channels, cancelled: Cancelled) -> ExitCode:
+def _run(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
     try:
-        return COMMANDS[job.inputs.command](job, channels, cancelled)
+        return COMMANDS[job.inputs.command](job, publisher, cancelled)
     except NavigatorError as error:
-        write(f"{defused(str(error))}\n", job.stream)
-        channels.wrong(error)
+        write(f"{escape_commands(str(error))}\n", job.stream)
+        publisher.wrong(error)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: an error of ours, said as such
-        write(defused(traceback.format_exc()), job.stream)
+        write(escape_commands(traceback.format_exc()), job.stream)
         bug = NavigatorError(
             f"a bug in model-navigator {__version__}: {type(error).__name__}: {error}",
             "please report it with the lines of the log above",
         )
-        channels.wrong(bug)
+        publisher.wrong(bug)
         return ExitCode.BUG
 
 

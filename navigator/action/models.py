@@ -16,7 +16,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
+class ModelFiles:
     """One converted model.
 
     `directory` tells it from the others inside an archive; `files` are its files by their name in that directory.
@@ -39,24 +39,24 @@ def is_released(result: CellResult) -> bool:
     return result.status.state is State.PASSED and not result.intermediate
 
 
-def converted(report: Report, directory: Path) -> tuple[Kept, ...]:
+def converted(report: Report, directory: Path) -> tuple[ModelFiles, ...]:
     """Return the converted models that were asked for and passed."""
     return _kept(report, directory, is_released)
 
 
-def changed(kept: Kept) -> bool:
+def changed(kept: ModelFiles) -> bool:
     """Tell whether a model's files are not those that were verified."""
     return combined({name: digest(path) for name, path in kept.files}) != kept.sha256
 
 
-def everything(report: Report, directory: Path) -> tuple[Kept, ...]:
+def everything(report: Report, directory: Path) -> tuple[ModelFiles, ...]:
     """Return every artifact that was made, whatever became of it, and the logs."""
     logs = tuple(files_below(directory / "logs")) if (directory / "logs").is_dir() else ()
     found = _kept(report, directory, lambda _: True)
-    return (*found, Kept(directory="logs", files=logs)) if logs else found
+    return (*found, ModelFiles(directory="logs", files=logs)) if logs else found
 
 
-def _kept(report: Report, directory: Path, wanted: Callable[[CellResult], bool]) -> tuple[Kept, ...]:
+def _kept(report: Report, directory: Path, wanted: Callable[[CellResult], bool]) -> tuple[ModelFiles, ...]:
     found = []
     for result in report.results:
         if result.output_model is None or not wanted(result):
@@ -67,5 +67,5 @@ def _kept(report: Report, directory: Path, wanted: Callable[[CellResult], bool])
         if {model, cell} & {"", ".", ".."} or not place.is_dir():
             continue
         if files := tuple(files_below(place)):
-            found.append(Kept(directory=f"{model}/{cell}", files=files, sha256=result.output_model.sha256))
+            found.append(ModelFiles(directory=f"{model}/{cell}", files=files, sha256=result.output_model.sha256))
     return tuple(found)

@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from navigator.action.cancellation import Cancelled
+from navigator.action.cancellation import Cancellation
 from navigator.action.job import Job
-from navigator.action.models import Kept
+from navigator.action.models import ModelFiles
 from navigator.action.results_output import results_json
 from navigator.config import InvalidConfigurationError
 from navigator.errors import ExitCode, NavigatorError
@@ -51,7 +51,7 @@ _STATES = {ExitCode.OK: "success", ExitCode.FAILURE: "failure"}
 _WORDS = {ExitCode.OK: "success", ExitCode.FAILURE: "failure", ExitCode.CANCELLED: "cancelled"}
 
 
-class Channels:
+class Publisher:
     """Everything that a job tells GitHub. No method raises for what GitHub answers: it warns.
 
     Args:
@@ -60,7 +60,7 @@ class Channels:
         cancelled: the job's cancellation, after which an upload is given up for the status.
     """
 
-    def __init__(self, job: Job, budget: Budget, cancelled: Cancelled) -> None:
+    def __init__(self, job: Job, budget: Budget, cancelled: Cancellation) -> None:
         self._job = job
         self._budget = budget
         self._cancelled = cancelled
@@ -131,7 +131,9 @@ class Channels:
         self._comment(text, good=False)
         self._check("failure", error.message, text, ())
 
-    def results(self, summary: Summary, directory: Path, keep: Callable[[], Sequence[Kept]], code: ExitCode) -> None:
+    def results(
+        self, summary: Summary, directory: Path, keep: Callable[[], Sequence[ModelFiles]], code: ExitCode
+    ) -> None:
         """Tell the results of a run.
 
         Args:
@@ -212,7 +214,7 @@ class Channels:
         if self._job.inputs.annotations:
             annotate(annotations, self._job.stream)
 
-    def _upload(self, directory: Path, keep: Callable[[], Sequence[Kept]]) -> None:
+    def _upload(self, directory: Path, keep: Callable[[], Sequence[ModelFiles]]) -> None:
         """Upload the results, and the models where they are wanted; remember where they are for the comment."""
         inputs = self._job.inputs
         if inputs.artifacts == "none":

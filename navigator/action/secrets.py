@@ -6,7 +6,7 @@ What a variable holds is a secret if its name says so. Knows no GitHub API.
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
-from navigator.workers import processes as linux
+from navigator.workers import processes
 from navigator.workers.environment import is_secret
 
 _FOR_REST = ("INPUT_TOKEN", "GITHUB_TOKEN")
@@ -33,7 +33,7 @@ def hide(environment: MutableMapping[str, str]) -> Secrets:
     checking; prctl(2): PR_SET_DUMPABLE). Containers lack that capability unless they are privileged. A program that
     this process executes is dumpable again.
     """
-    linux.become_undumpable()
+    processes.become_undumpable()
     taken = {name: environment.pop(name) for name in [*environment] if is_secret(name)}
     return Secrets(
         token=next((taken[name] for name in _FOR_REST if taken.get(name)), ""),

@@ -31,7 +31,7 @@ from navigator.records import (
     to_data,
 )
 from navigator.runners import RUNNERS
-from navigator.workers.environment import deciding
+from navigator.workers.environment import result_affecting
 from navigator.workers.source import COMPUTING, source_files
 
 # What converters and runners compute with beside what they name themselves.
@@ -73,7 +73,7 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
         "navigator": [__version__, _code(COMPUTING)],
         "python": host.python,
         "machine": platform.machine(),
-        "environment": deciding(os.environ),
+        "environment": result_affecting(os.environ),
         **_versions(_SHARED, host),
     }
     root = {

@@ -8,7 +8,7 @@ from navigator.converters.protocol import Conversion
 from navigator.engine.outcomes import Artifact, Failure, Reference
 from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of
 from navigator.records import ModelConfig, State, Step, StepOptions, to_data
-from navigator.workers.local.pool import Outcome, Task, TaskResult
+from navigator.workers.local.pool import Task, TaskResult, TaskStatus
 
 
 @failing_on_full_disk
@@ -76,7 +76,7 @@ def _task(model: ModelConfig, step: Step, conversion: Conversion[StepOptions], c
 
 def _judged(step: Step, made: Path, final: Path, result: TaskResult, task: Task) -> Artifact | Failure:
     """Return the artifact, moved to `final`; a worker's word that it is there is not enough."""
-    if result.outcome is not Outcome.FINISHED or result.value is None:
+    if result.status is not TaskStatus.FINISHED or result.value is None:
         return failure_of(result, task)
     if not made.exists() or size_bytes(made) == 0:
         return Failure(

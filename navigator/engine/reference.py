@@ -5,7 +5,7 @@ from navigator.engine.outcomes import Failure, Reference
 from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of, outputs_in
 from navigator.records import ModelConfig, SampleInfo, Signature, State, from_data, to_data
 from navigator.samples.shapes import profile_of
-from navigator.workers.local.pool import Outcome
+from navigator.workers.local.pool import TaskStatus
 
 
 @failing_on_full_disk
@@ -22,7 +22,7 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
     reads = (*model_files(model.model_path), *model.samples)
     task = context.task("reference", arguments, name, "source", reads=reads, writes=(samples, outputs))
     result = context.workers.run(task)
-    if result.outcome is not Outcome.FINISHED or result.value is None:
+    if result.status is not TaskStatus.FINISHED or result.value is None:
         return failure_of(result, task)
     written = stamp(samples, outputs)
     found = outputs_in(outputs)

@@ -12,13 +12,13 @@ from navigator.engine.outcomes import Failure
 from navigator.engine.workspace import Workspace
 from navigator.records import Gpu, Json, State
 from navigator.samples import storage
-from navigator.workers.local.pool import Outcome, Task, TaskResult, Workers
+from navigator.workers.local.pool import Task, TaskResult, TaskStatus, Workers
 
 _STATES = {
-    Outcome.FAILED: State.FAILED,
-    Outcome.CRASHED: State.CRASHED,
-    Outcome.TIMED_OUT: State.TIMED_OUT,
-    Outcome.CANCELLED: State.CANCELLED,
+    TaskStatus.FAILED: State.FAILED,
+    TaskStatus.CRASHED: State.CRASHED,
+    TaskStatus.TIMED_OUT: State.TIMED_OUT,
+    TaskStatus.CANCELLED: State.CANCELLED,
 }
 
 _Given = ParamSpec("_Given")
@@ -94,7 +94,7 @@ def failing_on_full_disk(unit: Callable[_Given, _Made]) -> Callable[_Given, _Mad
 def failure_of(result: TaskResult, task: Task) -> Failure:
     """Return why a task has no value."""
     return Failure(
-        state=_STATES.get(result.outcome, State.CRASHED),
+        state=_STATES.get(result.status, State.CRASHED),
         message=result.message,
         remedy=result.remedy,
         log_path=task.log_path,

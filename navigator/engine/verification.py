@@ -27,7 +27,7 @@ from navigator.samples import storage
 from navigator.verify import polygraphy_json
 from navigator.verify.compare import verify
 from navigator.verify.tolerances import rounding_limit, tolerances
-from navigator.workers.local.pool import Outcome, Task, TaskResult
+from navigator.workers.local.pool import Task, TaskResult, TaskStatus
 
 # Base64 text of 64 MiB of arrays is about 90 MB a file: enough to look into a mismatch, small enough to upload.
 DUMP_LIMIT_BYTES = 64 * 2**20
@@ -74,7 +74,7 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
     before = stamp(subject.artifact.path.parent)
     result = context.workers.run(task)
     verified = _ran(subject, result, task)
-    if result.outcome is not Outcome.FINISHED:
+    if result.status is not TaskStatus.FINISHED:
         failure = failure_of(result, task)
         where = "" if device is Device.CPU else " on the GPU"
         message = f"converted, but cannot be run{where}: {failure.message}"

@@ -1,7 +1,7 @@
 """Workflow commands and runner files: what a step tells GitHub's runner, by its output and by files.
 
 Owns the escapes and the limits of both. Does not decide what is worth telling. The runner reads every line of a step's
-output, foreign text included: whatever is not ours is written through `quoted` or `defused`.
+output, foreign text included: whatever is not ours is written through `commands_disabled` or `escape_commands`.
 
 Source: github.com/actions/runner, ActionCommand.cs, ActionCommandManager.cs and FileCommandManager.cs.
 """
@@ -89,13 +89,13 @@ def mask(value: str, stream: TextIO) -> None:
             _tell(command("add-mask", line), stream)
 
 
-def defused(text: str) -> str:
+def escape_commands(text: str) -> str:
     """Return foreign text so that the runner finds no command in it, and the log's viewer none of its marks."""
     return _OLD_COMMAND.sub(f"#{_BREAK}#", _COMMAND.sub(rf"\1{_BREAK}:", text))
 
 
 @contextmanager
-def quoted(stream: TextIO) -> Iterator[Callable[[str], None]]:
+def commands_disabled(stream: TextIO) -> Iterator[Callable[[str], None]]:
     """Stop workflow commands while foreign output is written; give what writes that output, in whole lines.
 
     What ends the stop must begin a line, so an unfinished last line is ended here. The runner's older `##[name]`

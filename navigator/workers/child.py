@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from navigator.errors import StepError
 from navigator.records import Json
-from navigator.workers import processes as linux
+from navigator.workers import processes
 
 Tasks = Mapping[str, Callable[[Mapping[str, Json]], Json]]
 
@@ -63,11 +63,11 @@ def _isolate(server: int) -> None:
     """Make this process one that can be killed as a whole and that takes nothing else along."""
     # A group and a session of its own: one signal ends it with its children, and Ctrl-C does not reach it.
     os.setsid()
-    linux.die_with_parent(server)
+    processes.die_with_parent(server)
     # Descendants that leave the group stay in this process's tree while it lives, so that they count in its memory,
     # and become the server's children when it ends, so that they are found and killed.
-    linux.become_subreaper()
-    linux.be_first_victim()
+    processes.become_subreaper()
+    processes.be_first_victim()
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGIO):
         signal.signal(number, signal.SIG_DFL)

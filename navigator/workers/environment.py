@@ -68,7 +68,7 @@ def worker_environment(source: Mapping[str, str]) -> dict[str, str]:
     return _DEFAULTS | allowed | _FORCED
 
 
-def deciding(source: Mapping[str, str]) -> dict[str, str]:
+def result_affecting(source: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of `source` that what a worker computes may depend on: threads, precisions, modules."""
     return {
         name: value

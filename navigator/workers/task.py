@@ -1,4 +1,4 @@
-"""A task, what is known about its end, and the outcome and sentence that follow from it.
+"""A task, what is known about its end, and the status and sentence that follow from it.
 
 Owns the sentences that users read about workers. Starts and kills nothing; reads only the task's result file and log.
 """
@@ -25,7 +25,7 @@ _NOISE = re.compile(r"[IW]\d{4} \d\d|E\d{4} .*cuInit|WARNING: All log messages b
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-class Outcome(StrEnum):
+class TaskStatus(StrEnum):
     """How a task ended. Only `finished` has a value."""
 
     FINISHED = "finished"
@@ -40,7 +40,7 @@ class Outcome(StrEnum):
     """It was killed, or never started, because the run was cancelled."""
 
 
-class End(StrEnum):
+class ExitReason(StrEnum):
     """Why a task ended, as the fork server or its parent knows it."""
 
     EXITED = "exited"
@@ -89,7 +89,7 @@ class TaskResult:
     """What became of a task.
 
     Args:
-        outcome: `value` is None unless it is `finished`, `message` is "" only if it is.
+        status: `value` is None unless it is `finished`, `message` is "" only if it is.
         value: what the function returned.
         message: one sentence: what happened.
         remedy: what to do next, or "".
@@ -98,7 +98,7 @@ class TaskResult:
             had imported the frameworks itself.
     """
 
-    outcome: Outcome
+    status: TaskStatus
     value: Json | None = None
     message: str = ""
     remedy: str = ""
@@ -107,10 +107,10 @@ class TaskResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
+class Exit:
     """How a task's process ended. `status` is its exit code, or minus the signal's number."""
 
-    reason: End
+    reason: ExitReason
     detail: str = ""
     status: int = 0
     seconds: float = 0.0
@@ -118,7 +118,7 @@ class Ended:
     used_bytes: int = 0
 
 
-def judge(task: Task, ended: Ended, *, log_start: int) -> TaskResult:
+def judge(task: Task, ended: Exit, *, log_start: int) -> TaskResult:
     """Return what became of `task`.
 
     A child that we killed is judged by why we did. Any other is judged by its result file alone: with one it has
@@ -129,13 +129,13 @@ def judge(task: Task, ended: Ended, *, log_start: int) -> TaskResult:
         ended: how its process ended.
         log_start: size of the log in bytes before the task, which appended to it.
     """
-    if ended.reason is not End.EXITED:
-        outcome, message, remedy = _killed(task, ended)
+    if ended.reason is not ExitReason.EXITED:
+        status, message, remedy = _killed(task, ended)
         value = None
     else:
-        outcome, value, message, remedy = _read_result(task, ended, log_start)
+        status, value, message, remedy = _read_result(task, ended, log_start)
     return TaskResult(
-        outcome=outcome,
+        status=status,
         value=value,
         message=message,
         remedy=remedy,
@@ -144,37 +144,41 @@ def judge(task: Task, ended: Ended, *, log_start: int) -> TaskResult:
     )
 
 
-def _killed(task: Task, ended: Ended) -> tuple[Outcome, str, str]:
+def _killed(task: Task, ended: Exit) -> tuple[TaskStatus, str, str]:
     match ended.reason:
-        case End.TIMED_OUT:
-            return Outcome.TIMED_OUT, f"stopped after {task.timeout_seconds:g} s", "raise timeout_seconds"
-        case End.OUT_OF_MEMORY:
+        case ExitReason.TIMED_OUT:
+            return TaskStatus.TIMED_OUT, f"stopped after {task.timeout_seconds:g} s", "raise timeout_seconds"
+        case ExitReason.OUT_OF_MEMORY:
             used, allowed = gibibytes(ended.used_bytes), gibibytes(task.memory_limit_bytes)
             return (
-                Outcome.CRASHED,
+                TaskStatus.CRASHED,
                 f"out of memory: used {used} of the allowed {allowed}",
                 "lower max_shapes or jobs, raise memory_limit_bytes, or take a machine with more memory",
             )
-        case End.CANCELLED:
-            return Outcome.CANCELLED, "cancelled", ""
-        case End.NOT_STARTED:
-            return Outcome.FAILED, f"cannot start a process: {ended.detail}", "free memory or process ids, then retry"
-        case End.SERVER_FAILED:
-            return Outcome.FAILED, ended.detail, f"repair that package; {_see(task)}"
+        case ExitReason.CANCELLED:
+            return TaskStatus.CANCELLED, "cancelled", ""
+        case ExitReason.NOT_STARTED:
+            return (
+                TaskStatus.FAILED,
+                f"cannot start a process: {ended.detail}",
+                "free memory or process ids, then retry",
+            )
+        case ExitReason.SERVER_FAILED:
+            return TaskStatus.FAILED, ended.detail, f"repair that package; {_see(task)}"
         case _:
-            return Outcome.CRASHED, ended.detail, f"{_see(task)}, then run again"
+            return TaskStatus.CRASHED, ended.detail, f"{_see(task)}, then run again"
 
 
-def _read_result(task: Task, ended: Ended, log_start: int) -> tuple[Outcome, Json | None, str, str]:
+def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, Json | None, str, str]:
     path = task.directory / RESULT
     try:
         size = path.stat().st_size
         if size > _RESULT_LIMIT_BYTES:
-            return Outcome.CRASHED, None, f"left a result of {gibibytes(size)}, which cannot be its own", _see(task)
+            return TaskStatus.CRASHED, None, f"left a result of {gibibytes(size)}, which cannot be its own", _see(task)
         result = json.loads(path.read_bytes())
         if result["ok"] is True:
-            return Outcome.FINISHED, result["value"], "", ""
-        return Outcome.FAILED, None, str(result["message"]), str(result["hint"])
+            return TaskStatus.FINISHED, result["value"], "", ""
+        return TaskStatus.FAILED, None, str(result["message"]), str(result["hint"])
     except FileNotFoundError:
         message = _died(task, ended)
     except OSError as error:
@@ -182,10 +186,10 @@ def _read_result(task: Task, ended: Ended, log_start: int) -> tuple[Outcome, Jso
     except (ValueError, KeyError, TypeError, RecursionError):
         message = f"left a damaged result ({describe_status(ended.status)})"
     last = last_line(task.log_path, log_start)
-    return Outcome.CRASHED, None, f"{message}; its last words: {last}" if last else message, _see(task)
+    return TaskStatus.CRASHED, None, f"{message}; its last words: {last}" if last else message, _see(task)
 
 
-def _died(task: Task, ended: Ended) -> str:
+def _died(task: Task, ended: Exit) -> str:
     """Say how a child ended that left no result."""
     if ended.status == -signal.SIGKILL:
         return f"{describe_status(ended.status)} (peak {gibibytes(ended.peak_bytes)})"

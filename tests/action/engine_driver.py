@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from navigator import config
-from navigator.action.cancellation import Cancelled
+from navigator.action.cancellation import Cancellation
 from navigator.action.engine_process import run_engine
 from navigator.action.inputs import read_inputs
 from navigator.action.job import Job
@@ -27,7 +27,7 @@ from navigator.github.event import Event
 def main() -> int:
     split = sys.argv.index("--")
     inputs = {f"INPUT_{pair.partition('=')[0].upper()}": pair.partition("=")[2] for pair in sys.argv[1:split]}
-    secrets, cancelled, workspace = hide(os.environ), Cancelled(), Path.cwd()
+    secrets, cancelled, workspace = hide(os.environ), Cancellation(), Path.cwd()
     job = Job(
         inputs=read_inputs(inputs),
         event=cast("Event", None),

@@ -23,7 +23,7 @@ from navigator.frameworks.tensorrt.messages import Collected, explained, sentenc
 from navigator.records import Gpu, Host, ShapeProfile, to_data
 from navigator.runners.trt import TrtOptions
 from navigator.samples import storage as arrays
-from navigator.workers.local.pool import ForkServer, Outcome, Task, TaskResult
+from navigator.workers.local.pool import ForkServer, Task, TaskResult, TaskStatus
 
 GPU = Gpu(index=0, uuid="GPU-1", name="NVIDIA L4", compute_capability="8.9", memory_bytes=2**34, driver_version="580")
 
@@ -97,7 +97,7 @@ def build(
 def test_an_engine_with_a_dynamic_batch_is_built_and_read_back(server: ForkServer, mlp: Path) -> None:
     result, plan = build(server, mlp, ranged(x=((1, 8), (16, 8))))
 
-    assert result.outcome is Outcome.FINISHED, result.message
+    assert result.status is TaskStatus.FINISHED, result.message
     assert result.value == {
         "exporter": "built by TensorRT for RTX 1.7.1.116",
         "tensorrt_version": "1.7.1.116",
@@ -114,7 +114,7 @@ def test_options_reach_the_builder(server: ForkServer, mlp: Path) -> None:
     options = TrtOptions(tf32=True, compute_capabilities=("8.9",), sparse_weights=True, max_workspace_size=2**30)
     result, plan = build(server, mlp, ranged(x=((1, 8), (16, 8))), options)
 
-    assert result.outcome is Outcome.FINISHED, result.message
+    assert result.status is TaskStatus.FINISHED, result.message
     assert result.value is not None
     assert (result.value["tf32"], result.value["compute_capabilities"]) == (True, ["8.9"])
     text = plan.read_bytes()
@@ -151,7 +151,7 @@ def test_a_gpu_that_cannot_run_it_is_refused_in_a_sentence(
 ) -> None:
     result, plan = build(server, mlp, ranged(x=((1, 8), (16, 8))), TrtOptions(compute_capabilities=tuple(capabilities)))
 
-    assert (result.outcome, result.message) == (Outcome.FAILED, message)
+    assert (result.status, result.message) == (TaskStatus.FAILED, message)
     assert result.remedy.startswith(hint)
     assert not plan.exists()
 
@@ -186,7 +186,7 @@ def test_a_refused_operator_is_named(server: ForkServer, tmp_path: Path, name: s
 
     result, _ = build(server, source, ShapeProfile(min=inputs, opt=inputs, max=inputs))
 
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert message in result.message
 
 
@@ -215,7 +215,7 @@ def test_an_axis_without_a_fitting_range_is_an_error_before_anything_is_built(
 ) -> None:
     result, plan = build(server, mlp, shapes)
 
-    assert (result.outcome, result.message, result.remedy) == (Outcome.FAILED, message, hint)
+    assert (result.status, result.message, result.remedy) == (TaskStatus.FAILED, message, hint)
     assert not plan.exists()
 
 
@@ -231,7 +231,7 @@ def test_an_input_that_is_read_as_a_shape_gets_its_values_from_the_samples(serve
     result, _ = build(server, source, shapes, samples=tmp_path / "samples")
 
     assert without.message == "input shape is read as a shape, and the samples do not say which values it takes"
-    assert result.outcome is Outcome.FINISHED, result.message
+    assert result.status is TaskStatus.FINISHED, result.message
 
 
 def test_names_that_are_patterns_are_taken_literally(server: ForkServer, tmp_path: Path, mlp: Path) -> None:
@@ -241,7 +241,7 @@ def test_names_that_are_patterns_are_taken_literally(server: ForkServer, tmp_pat
 
     result, _ = build(server, tmp_path / "brackets.onnx", ranged(**{"x[0]*": ((1, 8), (4, 8))}))
 
-    assert result.outcome is Outcome.FINISHED, result.message
+    assert result.status is TaskStatus.FINISHED, result.message
 
 
 def test_a_plugin_library_that_cannot_be_loaded_is_named(server: ForkServer, mlp: Path) -> None:

@@ -93,7 +93,7 @@ def test_every_quantized_operator_computes_the_same(
 ) -> None:
     shape = ", ".join(f"d{k}" for k in range(x.ndim))
     text = f'"" : 17\nm (float[{shape}] x) => (float[{shape.replace("d", "e")}] y) {{ y = {call} }}'
-    # Channels of different sizes need a scale each: with one for all, the small ones would be lost.
+    # Publisher of different sizes need a scale each: with one for all, the small ones would be lost.
     axis = {"ConvTranspose": 1, "MatMul": 2}.get(call.split("(")[0].split("<")[0], 0 if "transB" in call else 1)
     axis = 0 if call.startswith("Conv") and not call.startswith("ConvT") else axis
     sizes = np.geomspace(1e-3, 1, weights["w"].shape[axis]).astype("float32")

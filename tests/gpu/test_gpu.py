@@ -24,7 +24,7 @@ from navigator.records import Device, Gpu, Signature, TensorSpec, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.runners.torchscript import quiet
 from navigator.samples import storage as arrays
-from navigator.workers.local.pool import ForkServer, Outcome, Task
+from navigator.workers.local.pool import ForkServer, Task, TaskStatus
 
 REPOSITORY = Path(__file__).parents[2]
 GPUS, _ = find_gpus()
@@ -255,9 +255,9 @@ def test_a_worker_sees_the_gpu_that_it_was_given_and_no_other(workers: ForkServe
 
     given, hidden = infer(gpu.uuid), infer("")
 
-    assert given.outcome is Outcome.FINISHED, given.message
+    assert given.status is TaskStatus.FINISHED, given.message
     assert given.value["properties"]["torch_device"] == gpu.name
-    assert hidden.outcome is Outcome.FAILED
+    assert hidden.status is TaskStatus.FAILED
     assert "sees no GPU although this machine has one" in hidden.message
 
 

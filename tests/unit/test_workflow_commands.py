@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.github import commands as workflow
-from navigator.github.commands import annotate, append_summary, command, defused, group, mask, quoted, set_outputs
+from navigator.github.commands import (
+    annotate,
+    append_summary,
+    command,
+    commands_disabled,
+    escape_commands,
+    group,
+    mask,
+    set_outputs,
+)
 from navigator.render.annotations import Annotation, Level
 
 # What foreign text is made of when it means harm.
@@ -141,7 +150,7 @@ class _Runner:
 def test_nothing_in_foreign_output_is_obeyed_and_what_follows_is(foreign: str) -> None:
     stream, runner = io.StringIO(), _Runner()
 
-    with quoted(stream) as say:
+    with commands_disabled(stream) as say:
         say(foreign)
     stream.write(command("notice", "ours"))
     runner.read(stream.getvalue())
@@ -154,7 +163,7 @@ def test_the_stop_ends_after_an_error_too() -> None:
     stream, runner = io.StringIO(), _Runner()
 
     def broken() -> None:
-        with quoted(stream) as say:
+        with commands_disabled(stream) as say:
             say("::error::half a li")
             raise RuntimeError
 
@@ -169,7 +178,7 @@ def test_the_stop_ends_after_an_error_too() -> None:
 def test_a_stop_cannot_be_foreseen() -> None:
     first, second = io.StringIO(), io.StringIO()
     for stream in (first, second):
-        with quoted(stream):
+        with commands_disabled(stream):
             pass
 
     assert first.getvalue() != second.getvalue()
@@ -179,7 +188,7 @@ def test_a_stop_cannot_be_foreseen() -> None:
 def test_the_marks_of_the_logs_viewer_are_broken_up() -> None:
     stream = io.StringIO()
 
-    with quoted(stream) as say:
+    with commands_disabled(stream) as say:
         say("converter: ##[endgroup] and ##[error]all is lost\n")
 
     assert "##[" not in stream.getvalue()
@@ -190,17 +199,17 @@ def test_the_marks_of_the_logs_viewer_are_broken_up() -> None:
 def test_a_defused_text_holds_no_command(foreign: str) -> None:
     runner = _Runner()
 
-    runner.read(defused(foreign))
+    runner.read(escape_commands(foreign))
 
     assert not runner.obeyed
     assert not runner.stopped
-    assert defused(foreign).replace("\u200b", "") == foreign.replace("\u200b", "")
+    assert escape_commands(foreign).replace("\u200b", "") == foreign.replace("\u200b", "")
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\v", "\u00a0", "\u2028", "\u3000"])
 def test_blanks_before_a_command_do_not_hide_it(blank: str) -> None:
     # The runner trims what .NET calls white space.
-    assert not defused(f"{blank}::error::x").lstrip().startswith("::")
+    assert not escape_commands(f"{blank}::error::x").lstrip().startswith("::")
 
 
 def test_a_group_is_closed_after_an_error_too() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from navigator.workers.docker import archive
-from navigator.workers.docker.archive import Parcel, pack, unpack
-from navigator.workers.docker.daemon import CancelledError, ContainerError
+from navigator.workers.docker.archive import Upload, pack, unpack
+from navigator.workers.docker.connection import CancelledError, ContainerError
 
 WORKER = 65534
 
@@ -20,8 +20,8 @@ def nothing() -> None:
     """Stop nobody."""
 
 
-def parcel(*reads: Path, writes: tuple[Path, ...] = ()) -> Parcel:
-    return Parcel(reads=reads, writes=writes, directories=(), owner=WORKER)
+def parcel(*reads: Path, writes: tuple[Path, ...] = ()) -> Upload:
+    return Upload(reads=reads, writes=writes, directories=(), owner=WORKER)
 
 
 def members(sent: Iterator[bytes]) -> dict[str, tarfile.TarInfo]:

@@ -26,7 +26,7 @@ from navigator.samples import storage as arrays
 from navigator.workers.docker.container import LABEL, PROCESSES
 from navigator.workers.docker.image import REPOSITORY, Framework
 from navigator.workers.docker.pool import Containers
-from navigator.workers.local.pool import Outcome, Task, TaskResult, Workers
+from navigator.workers.local.pool import Task, TaskResult, TaskStatus, Workers
 
 HERE = Path(__file__).parent
 GIBIBYTE = 2**30
@@ -201,7 +201,7 @@ def test_torchscript_to_onnx_and_verified(
                 writes=(samples, outputs),
             )
         )
-        assert reference.outcome is Outcome.FINISHED, reference
+        assert reference.status is TaskStatus.FINISHED, reference
         signature: Any = reference.value and reference.value["signature"]
         conversion = Conversion(
             source=model,
@@ -219,7 +219,7 @@ def test_torchscript_to_onnx_and_verified(
                 writes=(artifact,),
             )
         )
-        assert converted.outcome is Outcome.FINISHED, converted
+        assert converted.status is TaskStatus.FINISHED, converted
         verified = containers.run(
             task(
                 "infer",
@@ -235,7 +235,7 @@ def test_torchscript_to_onnx_and_verified(
                 writes=(tmp_path / "work" / "again",),
             )
         )
-        assert verified.outcome is Outcome.FINISHED, verified
+        assert verified.status is TaskStatus.FINISHED, verified
     expected, actual = arrays.load(outputs), arrays.load(tmp_path / "work" / "again")
     assert [name for name, _ in expected] == [name for name, _ in actual]
     for (_, ours_), (_, theirs) in zip(expected, actual, strict=True):
@@ -258,7 +258,7 @@ def test_framework_that_the_image_lacks(framework: str, tmp_path: Path, task: Ma
     )
     with Containers(image=framework, framework=Framework.PYTORCH, directory=tmp_path) as containers:
         result = containers.run(made)
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == "ModuleNotFoundError: No module named 'tensorflow'"
     assert result.remedy == f"take a framework_docker_image that has it; this was {framework}"
 
@@ -292,7 +292,7 @@ def test_no_network(run: Run, client: Client) -> None:
     bridge = client.networks.get("bridge").attrs["IPAM"]["Config"][0].get("Gateway", "172.17.0.1")
     for host in (bridge, "1.1.1.1"):
         result = run("connect", host=host, port=53)
-        assert result.outcome is Outcome.FAILED
+        assert result.status is TaskStatus.FAILED
         assert "Network is unreachable" in result.message
 
 
@@ -312,7 +312,7 @@ def test_crashes(run: Run, name: str, arguments: Mapping[str, Any], words: str) 
     if name == "half_result":
         words = "left a damaged result (ended with exit code 0)"
     result = run(name, **arguments)
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message.startswith(words)
     assert result.remedy.startswith("see ")
     assert result.value is None
@@ -330,19 +330,19 @@ def test_volume_goes_with_a_task_that_ends(
     assert until(lambda: made.log_path.exists() and made.log_path.read_text())
     held = volumes()
     assert until(lambda: results)
-    assert results[0].outcome is Outcome.FINISHED
+    assert results[0].status is TaskStatus.FINISHED
     assert none_of(held, client)
 
 
 def test_error_of_a_step(run: Run) -> None:
     result = run("step_error")
-    assert (result.outcome, result.message) == (Outcome.FAILED, "the model has a string input 'text'")
+    assert (result.status, result.message) == (TaskStatus.FAILED, "the model has a string input 'text'")
     assert result.remedy == "convert the part after the lookup table"
 
 
 def test_memory_limit(run: Run) -> None:
     result = run("allocate", bytes=GIBIBYTE, memory=GIBIBYTE // 4)
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message == "out of memory: used 0.25 GiB of the allowed 0.25 GiB"
     assert "raise memory_limit_bytes" in result.remedy
     assert result.seconds < 10
@@ -351,7 +351,7 @@ def test_memory_limit(run: Run) -> None:
 
 def test_too_little_memory_is_said_before_the_kernel_kills(run: Run) -> None:
     result = run("require", bytes=GIBIBYTE // 2, memory=GIBIBYTE // 4)
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert re.fullmatch(r"the test takes about 0\.5 GB of memory and 0\.[12] GB are available", result.message)
     assert "raise memory_limit_bytes" in result.remedy
 
@@ -359,7 +359,7 @@ def test_too_little_memory_is_said_before_the_kernel_kills(run: Run) -> None:
 def test_memory_limit_counts_everything(run: Run) -> None:
     """What a descendant is killed for is named as the cause where the task fails of it."""
     result = run("share_with_forks", bytes=GIBIBYTE // 4, memory=GIBIBYTE // 2)
-    assert result.outcome is Outcome.FINISHED, "shared pages count once"
+    assert result.status is TaskStatus.FINISHED, "shared pages count once"
     assert result.peak_memory_bytes < GIBIBYTE // 2
     result = run("fail_with_grandchild", bytes=GIBIBYTE, memory=GIBIBYTE // 4)
     assert result.message == "out of memory: used 0.25 GiB of the allowed 0.25 GiB"
@@ -368,18 +368,18 @@ def test_memory_limit_counts_everything(run: Run) -> None:
 def test_deadline(run: Run, task: MakeTask, containers: Containers) -> None:
     made = task("write_while_sleeping", text="so far", timeout=1)
     result = containers.run(made)
-    assert (result.outcome, result.message) == (Outcome.TIMED_OUT, "stopped after 1 s")
+    assert (result.status, result.message) == (TaskStatus.TIMED_OUT, "stopped after 1 s")
     assert result.remedy == "raise timeout_seconds"
     assert 1 <= result.seconds < 2
     assert made.log_path.read_text().splitlines()[-1] == "so far"
-    assert run("echo", timeout=0.3).outcome is Outcome.FINISHED, "the time of the start is not the task's"
+    assert run("echo", timeout=0.3).status is TaskStatus.FINISHED, "the time of the start is not the task's"
 
 
 def test_processes_are_bounded(run: Run) -> None:
     found: Any = run("multiply", processes=40, threads=128, memory=8 * GIBIBYTE).value
     assert PROCESSES - 10 < found["count"] < PROCESSES
     assert found["problems"] == ["", "can't start new thread"]
-    assert run("echo").outcome is Outcome.FINISHED
+    assert run("echo").status is TaskStatus.FINISHED
 
 
 def test_the_first_process_cannot_be_killed_from_inside(run: Run) -> None:
@@ -390,7 +390,7 @@ def test_log(containers: Containers, task: MakeTask) -> None:
     made = task("shout", bytes=20_000_000, crash=True)
     made.log_path.write_text("of an earlier task\n")
     result = containers.run(made)
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message.endswith("its last words: node 17 is not supported " + "." * 175 + "…")
     with made.log_path.open("rb") as log:
         assert log.readline() == b"of an earlier task\n"
@@ -441,7 +441,7 @@ def test_hostile_files(
 ) -> None:
     made = task(name, path=str(tmp_path / "out"), writes=(tmp_path / "out",), **arguments)
     result = containers.run(made)
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message.startswith(words)
     assert result.remedy.startswith("nothing of it was taken over")
     assert not os.path.lexists(tmp_path / "out")
@@ -452,7 +452,7 @@ def test_gpu_that_docker_cannot_give(run: Run, client: Client) -> None:
     if "nvidia" in client.info()["Runtimes"]:
         pytest.skip("this Docker has the NVIDIA runtime")
     result = run("echo", gpu="GPU-00000000-0000-0000-0000-000000000000")
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == (
         "cannot start a container with the GPU GPU-00000000-0000-0000-0000-000000000000: "
         'could not select device driver "" with capabilities: [[gpu]]'
@@ -462,13 +462,13 @@ def test_gpu_that_docker_cannot_give(run: Run, client: Client) -> None:
 
 def test_source_that_is_not_there(run: Run, tmp_path: Path) -> None:
     result = run("echo", reads=(tmp_path / "absent",))
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == f"cannot send {tmp_path}/absent: No such file or directory"
 
 
 def test_arguments_that_are_not_json(run: Run) -> None:
     result = run("echo", value={1, 2})
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert "cannot be written as JSON" in result.message
 
 
@@ -477,7 +477,7 @@ def test_tasks_module_that_cannot_be_imported(framework: str, task: MakeTask, tm
         image=framework, framework=Framework.PYTORCH, directory=tmp_path, tasks_module="no_such_module"
     ) as containers:
         result = containers.run(task("echo"))
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == ("cannot import no_such_module: ModuleNotFoundError: No module named 'no_such_module'")
 
 
@@ -491,7 +491,7 @@ def test_container_killed_from_outside(
     client.api.kill(ours()[0])
     assert until(lambda: results)
     assert none_of(held, client)
-    assert results[0].outcome is Outcome.CRASHED
+    assert results[0].status is TaskStatus.CRASHED
     assert results[0].message.startswith("killed by the kernel")
     assert results[0].message.endswith("its last words: so far")
 
@@ -525,10 +525,10 @@ def test_cancel(
         containers.cancel()
         assert until(lambda: results)
         assert time.monotonic() - began < 3
-        assert (results[0].outcome, results[0].message) == (Outcome.CANCELLED, "cancelled")
+        assert (results[0].status, results[0].message) == (TaskStatus.CANCELLED, "cancelled")
         assert not ours()
         assert none_of(held, client)
-        assert containers.run(task("echo")).outcome is Outcome.CANCELLED
+        assert containers.run(task("echo")).status is TaskStatus.CANCELLED
 
 
 def test_cancel_in_a_signal_handler(framework: str, task: MakeTask, tmp_path: Path) -> None:
@@ -543,7 +543,7 @@ def test_cancel_in_a_signal_handler(framework: str, task: MakeTask, tmp_path: Pa
             result = containers.run(task("write_while_sleeping", text="so far"))
         finally:
             signal.signal(signal.SIGALRM, before)
-    assert result.outcome is Outcome.CANCELLED
+    assert result.status is TaskStatus.CANCELLED
 
 
 def test_close_ends_everything(
@@ -567,7 +567,7 @@ def test_close_ends_everything(
     assert not ours()
     assert none_of(held, client)
     assert until(lambda: all(results))
-    assert [each[0].outcome for each in results] == [Outcome.CANCELLED] * 2
+    assert [each[0].status for each in results] == [TaskStatus.CANCELLED] * 2
     containers.close()
     assert until(lambda: threading.active_count() == threads)
     assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208 - a count
@@ -584,7 +584,7 @@ with Containers(image=image, framework=Framework.PYTORCH, directory=directory, t
     task = Task(name="write_while_sleeping", arguments={"text": "so far"}, directory=directory / "task", reads=reads,
                 log_path=directory / "log", timeout_seconds=60, memory_limit_bytes=2**30)
     result = containers.run(task)
-    print(result.outcome, result.message)
+    print(result.status, result.message)
 """
 
 

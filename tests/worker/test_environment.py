@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from navigator.workers.environment import worker_environment
-from navigator.workers.local.pool import ForkServer, Outcome, Task
+from navigator.workers.local.pool import ForkServer, Task, TaskStatus
 
 Start = Callable[..., ForkServer]
 MakeTask = Callable[..., Task]
@@ -72,4 +72,4 @@ def test_modules_in_the_working_directory_are_not_imported(
 ) -> None:
     (tmp_path / "colorsys.py").write_text("raise ImportError('not the standard one')")
     monkeypatch.chdir(tmp_path)
-    assert start(preload=("colorsys",)).run(task("echo")).outcome is Outcome.FINISHED
+    assert start(preload=("colorsys",)).run(task("echo")).status is TaskStatus.FINISHED

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from navigator.workers.local import client as link
-from navigator.workers.local.pool import ForkServer, Outcome, Task, TaskResult
+from navigator.workers.local import client
+from navigator.workers.local.pool import ForkServer, Task, TaskResult, TaskStatus
 
 Run = Callable[..., TaskResult]
 Gone = Callable[[list[int]], bool]
@@ -20,7 +20,7 @@ MEBIBYTE = 2**20
 
 def test_segfault(run: Run) -> None:
     result = run("segfault")
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message == "crashed with SIGSEGV (segmentation fault); its last words: loading weights"
     assert result.remedy.startswith("see ")
     log = Path(result.remedy.removeprefix("see ")).read_text()
@@ -29,19 +29,19 @@ def test_segfault(run: Run) -> None:
 
 def test_what_c_code_printed_before_a_crash_is_kept(run: Run) -> None:
     result = run("segfault_after_printf")
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message.endswith("its last words: from C without a flush")
 
 
 def test_abort(run: Run) -> None:
     result = run("abort")
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message == "crashed with SIGABRT (aborted)"
 
 
 def test_memory_limit(run: Run) -> None:
     result = run("allocate", bytes=400 * MEBIBYTE, memory=200 * MEBIBYTE)
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message.startswith("out of memory: used 0.")
     assert result.message.endswith(" of the allowed 0.20 GiB")
     assert "memory_limit_bytes" in result.remedy
@@ -51,33 +51,33 @@ def test_memory_limit(run: Run) -> None:
 
 def test_too_little_memory_is_said_before_the_worker_is_killed(run: Run) -> None:
     result = run("require", bytes=300 * MEBIBYTE, memory=200 * MEBIBYTE)
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert re.fullmatch(r"the test takes about 0\.3 GB of memory and 0\.[12] GB are available", result.message)
     assert "raise memory_limit_bytes" in result.remedy
 
 
 def test_memory_of_descendants_counts(run: Run) -> None:
     result = run("allocate_in_grandchild", bytes=400 * MEBIBYTE, memory=200 * MEBIBYTE)
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message.startswith("out of memory: used 0.")
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the kernel does not say what is shared")
 def test_memory_shared_by_fork_counts_once(run: Run) -> None:
     result = run("share_with_forks", bytes=150 * MEBIBYTE, memory=300 * MEBIBYTE)
-    assert result.outcome is Outcome.FINISHED, result.message
+    assert result.status is TaskStatus.FINISHED, result.message
     assert result.peak_memory_bytes > 4 * 150 * MEBIBYTE, "so the cheap bound was over the limit"
 
 
 def test_memory_below_the_limit(run: Run) -> None:
     result = run("allocate", bytes=100 * MEBIBYTE, memory=200 * MEBIBYTE, seconds=0.3)
-    assert result.outcome is Outcome.FINISHED
+    assert result.status is TaskStatus.FINISHED
     assert 100 * MEBIBYTE < result.peak_memory_bytes < 200 * MEBIBYTE
 
 
 def test_killed_from_outside(run: Run) -> None:
     result = run("kill_self")
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message.startswith("killed by the kernel, most likely out of memory (peak 0.0")
 
 
@@ -85,27 +85,27 @@ def test_killed_from_outside(run: Run) -> None:
 @pytest.mark.parametrize("way", ["exit_without_result", "sys_exit"])
 def test_exit_without_result(run: Run, way: str, code: int) -> None:
     result = run(way, code=code)
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message == f"ended with exit code {code} without a result"
 
 
 @pytest.mark.parametrize("what", ["half_result", "foreign_result"])
 def test_damaged_result(run: Run, what: str) -> None:
     result = run(what)
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.value is None
     assert result.message == "left a damaged result (ended with exit code 0)"
 
 
 def test_a_written_result_counts_whatever_comes_after(run: Run) -> None:
     result = run("segfault_after_result")
-    assert result.outcome is Outcome.FINISHED
+    assert result.status is TaskStatus.FINISHED
     assert result.value == "written before"
 
 
 def test_hang(run: Run, tmp_path: Path, gone: Gone, pids_in: PidsIn) -> None:
     result = run("hang", timeout=0.5, pids=str(tmp_path / "pids"), daemon=True)
-    assert result.outcome is Outcome.TIMED_OUT
+    assert result.status is TaskStatus.TIMED_OUT
     assert result.message == "stopped after 0.5 s"
     assert result.remedy == "raise timeout_seconds"
     assert 0.5 <= result.seconds < 2
@@ -116,7 +116,7 @@ def test_hang(run: Run, tmp_path: Path, gone: Gone, pids_in: PidsIn) -> None:
 @pytest.mark.parametrize("what", ["leave_grandchild", "leave_daemon"])
 def test_descendants_end_with_the_task(run: Run, gone: Gone, what: str) -> None:
     result = run(what)
-    assert result.outcome is Outcome.FINISHED
+    assert result.status is TaskStatus.FINISHED
     assert result.seconds < 2, "nobody waits for a descendant, though it holds the log open"
     pid: Any = result.value
     assert gone([pid])
@@ -124,14 +124,14 @@ def test_descendants_end_with_the_task(run: Run, gone: Gone, what: str) -> None:
 
 def test_descendants_of_a_crashed_task(run: Run, tmp_path: Path, gone: Gone, pids_in: PidsIn) -> None:
     result = run("crash_leaving_daemon", pids=str(tmp_path / "pids"))
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message.startswith("crashed with SIGABRT (aborted)")
     assert gone(pids_in(tmp_path / "pids"))
 
 
 def test_step_error(run: Run) -> None:
     result = run("step_error")
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == "the model has a string input 'text'"
     assert result.remedy == "convert the part after the lookup table"
 
@@ -139,7 +139,7 @@ def test_step_error(run: Run) -> None:
 def test_exception(run: Run, task: Callable[..., Task], server: ForkServer) -> None:
     made = task("failing", text="\nno kernel for node 7\nsecond line")
     result = server.run(made)
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == "RuntimeError: no kernel for node 7"
     assert "Traceback" in made.log_path.read_text()
     assert len(run("failing", text="x" * 10000).message) < 600
@@ -147,26 +147,26 @@ def test_exception(run: Run, task: Callable[..., Task], server: ForkServer) -> N
 
 def test_memory_error(run: Run) -> None:
     result = run("out_of_memory_error")
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message.startswith("MemoryError")
 
 
 def test_exception_without_text(run: Run) -> None:
     result = run("unprintable")
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == "UnprintableError"
 
 
 def test_unknown_task(run: Run) -> None:
     result = run("ehco")
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == "no task is called 'ehco'"
     assert "echo" in result.remedy
 
 
 def test_value_that_is_not_json(run: Run) -> None:
     result = run("unserialisable")
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == (
         "the task returned a value that JSON cannot hold: TypeError: Object of type object is not JSON serializable"
     )
@@ -174,13 +174,13 @@ def test_value_that_is_not_json(run: Run) -> None:
 
 def test_arguments_that_are_not_json(run: Run) -> None:
     result = run("echo", path=Path("a"))
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert "cannot be written as JSON" in result.message
 
 
 def test_huge_log(run: Run) -> None:
     result = run("shout", bytes=50 * 10**6, crash=True)
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert "its last words: node 17 is not supported ..." in result.message
     assert len(result.message) < 400
     assert run("shout", bytes=50 * 10**6, crash=False).value == "said"
@@ -188,7 +188,7 @@ def test_huge_log(run: Run) -> None:
 
 def test_full_disk(run: Run) -> None:
     result = run("full_disk")
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message.startswith("cannot write its result into /")
     assert result.message.endswith(": No space left on device")
     assert result.remedy == "free space on that disk"
@@ -196,7 +196,7 @@ def test_full_disk(run: Run) -> None:
 
 def test_not_even_the_failure_can_be_written(run: Run) -> None:
     result = run("no_result_possible")
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message.startswith("could not write its result into /")
     assert " GiB free on that disk" in result.message
 
@@ -205,17 +205,17 @@ def test_directory_that_cannot_be_written(run: Run, server: ForkServer, task: Ca
     made = task("echo")
     made.directory.write_text("a file")
     result = server.run(made)
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == f"cannot write {made.directory}: File exists"
-    assert run("echo").outcome is Outcome.FINISHED
+    assert run("echo").status is TaskStatus.FINISHED
 
 
 def test_stale_result_is_not_taken(run: Run, server: ForkServer, task: Callable[..., Task]) -> None:
     made = task("abort")
     made.directory.mkdir()
     (made.directory / "result.json").write_text('{"ok": true, "value": "of an earlier task"}')
-    assert server.run(made).outcome is Outcome.CRASHED
-    assert run("echo").outcome is Outcome.FINISHED
+    assert server.run(made).status is TaskStatus.CRASHED
+    assert run("echo").status is TaskStatus.FINISHED
 
 
 def test_server_killed_while_a_task_runs(
@@ -223,19 +223,19 @@ def test_server_killed_while_a_task_runs(
 ) -> None:
     server = start()
     result = server.run(task("kill_server", pids=str(tmp_path / "pids")))
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message == "the worker server died: killed by the kernel, most likely out of memory"
     assert gone(pids_in(tmp_path / "pids")), "neither the child nor what it started outlives the server"
-    assert server.run(task("echo")).outcome is Outcome.CRASHED
+    assert server.run(task("echo")).status is TaskStatus.CRASHED
 
 
 def test_server_that_stops_answering(
     start: Callable[..., ForkServer], task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(client, "_GRACE_SECONDS", 0.5)
     server = start()
     result = server.run(task("stop_server", timeout=0.5))
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message == "the worker server stopped answering"
     assert server.run(task("echo")).message == "the worker server stopped answering"
 
@@ -244,4 +244,4 @@ def test_signals_of_the_terminal_do_not_end_it(run: Run) -> None:
     surroundings: Any = run("surroundings").value
     assert os.getsid(surroundings["server"]) == surroundings["server"], "a session of its own: no Ctrl-C comes"
     os.kill(surroundings["server"], signal.SIGINT)
-    assert run("echo").outcome is Outcome.FINISHED
+    assert run("echo").status is TaskStatus.FINISHED

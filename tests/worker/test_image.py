@@ -28,12 +28,12 @@ import pytest
 import navigator
 from navigator.records import Format
 from navigator.workers.docker import prepare as preparing
+from navigator.workers.docker.connection import CancelledError, ContainerError, connection, refused
 from navigator.workers.docker.container import LABEL
-from navigator.workers.docker.daemon import CancelledError, ContainerError, connection, refused
 from navigator.workers.docker.image import REPOSITORY, REQUIREMENTS, ConversionImage, Framework, framework_of, prepare
 from navigator.workers.docker.pool import Containers
 from navigator.workers.docker.pull import Progress
-from navigator.workers.local.pool import Outcome, Task
+from navigator.workers.local.pool import Task, TaskStatus
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -198,7 +198,7 @@ def test_another_version_of_our_source_is_another(framework: str, client: Client
     shutil.copytree(Path(navigator.__file__).parent, source, ignore=shutil.ignore_patterns("__pycache__"))
     script = (
         "import io; from navigator.workers.docker.image import *\n"
-        "from navigator.workers.docker.daemon import connection\n"
+        "from navigator.workers.docker.connection import connection\n"
         "with connection() as api: print(prepare(api, sys.argv[1], Framework.PYTORCH, rebuild=False, log=io.BytesIO(),"
         " on_progress=print, check=lambda: None).key)"
     )
@@ -462,7 +462,7 @@ def test_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: b
             dead.bind(str(path))  # as after a daemon that was killed
         with Containers(image="a:1", framework=Framework.PYTORCH, directory=tmp_path) as containers:
             result = containers.run(some_task(tmp_path))
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == f"no Docker daemon answers at unix://{path}: {words}"
     assert result.remedy == "start Docker, set DOCKER_HOST to where it runs, or set launch_mode: local"
 
@@ -499,7 +499,7 @@ def test_pip_that_cannot_add_is_found_out_once(vary: Vary, tmp_path: Path) -> No
         with pytest.raises(ContainerError, match="cannot run workers"):
             containers.image()
     assert first == again
-    assert first.outcome is Outcome.FAILED
+    assert first.status is TaskStatus.FAILED
     lacking = ", ".join(REQUIREMENTS[Framework.PYTORCH].values())
     assert first.message == (
         f"{name} cannot run workers: it lacks {lacking}, which pip cannot add: "
@@ -524,7 +524,7 @@ def test_closing_ends_a_build(vary: Vary, client: Client, tmp_path: Path) -> Non
     volumes = building()
     threading.Timer(0.5, containers.cancel).start()
     result = containers.run(some_task(tmp_path))
-    assert (result.outcome, result.message) == (Outcome.CANCELLED, "cancelled")
+    assert (result.status, result.message) == (TaskStatus.CANCELLED, "cancelled")
     began = time.monotonic()
     containers.close()
     assert time.monotonic() - began < 5

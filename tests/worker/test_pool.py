@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from navigator.workers.local.pool import ForkServer, Outcome, Task, TaskResult
+from navigator.workers.local.pool import ForkServer, Task, TaskResult, TaskStatus
 
 Start = Callable[..., ForkServer]
 MakeTask = Callable[..., Task]
@@ -54,7 +54,7 @@ def test_starting_does_not_wait_for_imports(
     server = start(preload=("preloaded",), environment=environment)
     made = task("echo", a=1, timeout=0.9)
     result = server.run(made)
-    assert result.outcome is Outcome.FINISHED, "the time of the imports is not the task's"
+    assert result.status is TaskStatus.FINISHED, "the time of the imports is not the task's"
     assert result.seconds < 0.9
     assert "hello from the import" not in made.log_path.read_text()
 
@@ -67,7 +67,7 @@ def test_imports_print_into_the_servers_log(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     server = start(preload=("preloaded",), environment=importable("import os\nos.write(2, b'banner of the driver\\n')"))
-    assert server.run(task("echo")).outcome is Outcome.FINISHED
+    assert server.run(task("echo")).status is TaskStatus.FINISHED
     assert "banner of the driver" in (tmp_path / "server" / "server.log").read_text()
     assert capfd.readouterr() == ("", "")
 
@@ -77,7 +77,7 @@ def test_import_that_fails(start: Start, task: MakeTask, importable: Callable[[s
     server = start(preload=("preloaded",), environment=environment)
     for made in (task("echo"), task("echo")):
         result = server.run(made)
-        assert result.outcome is Outcome.FAILED
+        assert result.status is TaskStatus.FAILED
         assert result.message == (
             "cannot import preloaded: ImportError: libcudart.so.13: cannot open shared object file"
         )
@@ -88,15 +88,15 @@ def test_import_that_fails(start: Start, task: MakeTask, importable: Callable[[s
 @pytest.mark.parametrize(
     ("text", "outcome", "message"),
     [
-        ("import sys\nsys.exit(3)", Outcome.FAILED, "cannot import preloaded: SystemExit: 3"),
+        ("import sys\nsys.exit(3)", TaskStatus.FAILED, "cannot import preloaded: SystemExit: 3"),
         (
             "import os\nprint('no AVX')\nos.abort()",
-            Outcome.CRASHED,
+            TaskStatus.CRASHED,
             "the worker server died while importing preloaded: crashed with SIGABRT (aborted); its last words: no AVX",
         ),
         (
             "import os\nos._exit(0)",
-            Outcome.CRASHED,
+            TaskStatus.CRASHED,
             "the worker server died while importing preloaded: ended with exit code 0",
         ),
     ],
@@ -106,27 +106,27 @@ def test_import_that_ends_the_server(
     task: MakeTask,
     importable: Callable[[str], dict[str, str]],
     text: str,
-    outcome: Outcome,
+    outcome: TaskStatus,
     message: str,
 ) -> None:
     server = start(preload=("preloaded",), environment=importable(text))
     for _ in range(2):
         result = server.run(task("echo"))
-        assert (result.outcome, result.message) == (outcome, message)
+        assert (result.status, result.message) == (outcome, message)
 
 
 def test_import_that_hangs(start: Start, task: MakeTask, importable: Callable[[str], dict[str, str]]) -> None:
     environment = importable("import time\ntime.sleep(1000)")
     server = start(preload=("preloaded",), environment=environment, import_timeout_seconds=0.5)
     result = server.run(task("echo"))
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert result.message == "importing preloaded did not end within 0.5 s"
 
 
 def test_server_log_that_cannot_be_written(start: Start, task: MakeTask, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = start(directory=tmp_path / "file").run(task("echo"))
-    assert result.outcome is Outcome.CRASHED
+    assert result.status is TaskStatus.CRASHED
     assert "the worker server cannot run" in result.message
     assert str(tmp_path / "file") in result.message
 
@@ -142,7 +142,7 @@ def test_relative_paths(run: Run, server: ForkServer, tmp_path: Path, monkeypatc
         memory_limit_bytes=2**32,
     )
     result = server.run(made)
-    assert result.outcome is Outcome.FINISHED
+    assert result.status is TaskStatus.FINISHED
     found: Any = result.value
     assert found["directory"] == str(tmp_path / "scratch")
     assert (tmp_path / "logs" / "a.log").exists()
@@ -172,7 +172,7 @@ def test_tasks_run_side_by_side(server: ForkServer, task: MakeTask, tmp_path: Pa
                 for me, other in (("a", "b"), ("b", "a"))
             ]
             results = [future.result(20) for future in pair]
-            assert [result.outcome for result in results] == [Outcome.FINISHED] * 2
+            assert [result.status for result in results] == [TaskStatus.FINISHED] * 2
             assert results[0].value != results[1].value
 
 
@@ -186,10 +186,10 @@ def test_one_task_that_crashes_leaves_the_others_alone(
     server: ForkServer, task: MakeTask, sleeper: Callable[[ForkServer, Task], list[TaskResult]]
 ) -> None:
     results = sleeper(server, task("allocate", bytes=1, seconds=0.5))
-    assert server.run(task("segfault")).outcome is Outcome.CRASHED
-    assert server.run(task("leave_daemon")).outcome is Outcome.FINISHED
+    assert server.run(task("segfault")).status is TaskStatus.CRASHED
+    assert server.run(task("leave_daemon")).status is TaskStatus.FINISHED
     assert until(lambda: results)
-    assert results[0].outcome is Outcome.FINISHED
+    assert results[0].status is TaskStatus.FINISHED
 
 
 def test_a_daemon_belongs_to_the_task_that_started_it(
@@ -197,7 +197,7 @@ def test_a_daemon_belongs_to_the_task_that_started_it(
 ) -> None:
     results = sleeper(server, task("use_daemon", directory=str(tmp_path)))
     assert until((tmp_path / "started").exists)
-    assert server.run(task("leave_daemon")).outcome is Outcome.FINISHED
+    assert server.run(task("leave_daemon")).status is TaskStatus.FINISHED
     (tmp_path / "other task ended").touch()
     assert until(lambda: results)
     assert results[0].value is True, "another task's end has not killed it"
@@ -216,8 +216,8 @@ def test_cancel(
     pids = pids_in(tmp_path / "a") + pids_in(tmp_path / "b")
     server.cancel()
     assert until(lambda: all(running))
-    assert [(results[0].outcome, results[0].message) for results in running] == [(Outcome.CANCELLED, "cancelled")] * 2
-    assert server.run(task("echo")).outcome is Outcome.CANCELLED
+    assert [(results[0].status, results[0].message) for results in running] == [(TaskStatus.CANCELLED, "cancelled")] * 2
+    assert server.run(task("echo")).status is TaskStatus.CANCELLED
     assert gone(pids), "the server too: nothing can be run on it any more"
 
 
@@ -232,20 +232,20 @@ def test_cancel_while_importing(
     time.sleep(0.2)
     server.cancel()
     assert until(lambda: results, 2)
-    assert results[0].outcome is Outcome.CANCELLED
+    assert results[0].status is TaskStatus.CANCELLED
 
 
 def test_cancel_in_a_signal_handler(start: Start, task: MakeTask) -> None:
     """Ctrl-C comes while the main thread waits for a task."""
     server = start()
-    assert server.run(task("echo")).outcome is Outcome.FINISHED
+    assert server.run(task("echo")).status is TaskStatus.FINISHED
     before = signal.signal(signal.SIGALRM, lambda *_: server.cancel())
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         result = server.run(task("allocate", bytes=1))
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert result.outcome is Outcome.CANCELLED
+    assert result.status is TaskStatus.CANCELLED
 
 
 def test_close_ends_everything(
@@ -263,7 +263,7 @@ def test_close_ends_everything(
     server.close()
     assert gone(pids)
     assert until(lambda: results)
-    assert results[0].outcome is Outcome.CANCELLED
+    assert results[0].status is TaskStatus.CANCELLED
     server.close()
-    assert server.run(task("echo")).outcome is Outcome.CANCELLED
+    assert server.run(task("echo")).status is TaskStatus.CANCELLED
     assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208 - a count

@@ -32,14 +32,14 @@ class StorageError(PublishError):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class BlobDigest:
     """What was uploaded: its size, and its digest as `sha256:<hex>`."""
 
     size_bytes: int
     digest: str
 
 
-def upload(url: str, chunks: Iterator[bytes], *, content_type: str, in_order: bool, budget: Budget) -> Measured:
+def upload(url: str, chunks: Iterator[bytes], *, content_type: str, in_order: bool, budget: Budget) -> BlobDigest:
     """Write a stream to a block blob: blocks of 8 MiB, five at a time, each tried four times.
 
     Args:
@@ -81,10 +81,10 @@ def upload(url: str, chunks: Iterator[bytes], *, content_type: str, in_order: bo
             status=status,
             ambiguous=True,
         ) from error
-    return Measured(stream.size_bytes, stream.digest)
+    return BlobDigest(stream.size_bytes, stream.digest)
 
 
-def download(url: str, to: Path, *, limit_bytes: int, budget: Budget) -> Measured:
+def download(url: str, to: Path, *, limit_bytes: int, budget: Budget) -> BlobDigest:
     """Write a blob into a file, which is replaced.
 
     Raises:
@@ -112,7 +112,7 @@ def download(url: str, to: Path, *, limit_bytes: int, budget: Budget) -> Measure
                 file.write(chunk)
     except (requests.RequestException, OSError) as error:
         raise StorageError(f"a download from the storage of artifacts broke off: {type(error).__name__}") from error
-    return Measured(size, f"sha256:{digest.hexdigest()}")
+    return BlobDigest(size, f"sha256:{digest.hexdigest()}")
 
 
 class _Stream:

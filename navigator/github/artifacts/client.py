@@ -183,12 +183,12 @@ class Artifacts:
         content_type: str,
         *,
         overwrite: bool,
-    ) -> blob.Measured:
+    ) -> blob.BlobDigest:
         """Create the artifact and upload its content; from the start again where that broke off."""
         in_order = self._protocol == 4
         url = self._create(request, overwrite=overwrite)
 
-        def send() -> blob.Measured:
+        def send() -> blob.BlobDigest:
             nonlocal url
             url = url or self._create(request, overwrite=True)
             try:
@@ -233,7 +233,7 @@ class Artifacts:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
-    def _finalize(self, name: str, done: blob.Measured) -> Artifact:
+    def _finalize(self, name: str, done: blob.BlobDigest) -> Artifact:
         request = {**self._service.ids, "name": name, "size": str(done.size_bytes), "hash": done.digest}
         try:
             number = int(self._service.call("FinalizeArtifact", request).get("artifact_id") or 0)

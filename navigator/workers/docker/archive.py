@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from navigator.workers.docker.daemon import ContainerError
+from navigator.workers.docker.connection import ContainerError
 from navigator.workers.task import gibibytes
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Parcel:
+class Upload:
     """What a container is sent. All paths are absolute, and the same inside.
 
     Args:
@@ -54,33 +54,33 @@ class Parcel:
     owner: int
 
 
-def pack(parcel: Parcel, *, check: Callable[[], None]) -> Iterator[bytes]:
+def pack(upload: Upload, *, check: Callable[[], None]) -> Iterator[bytes]:
     """Yield a tar archive, to be unpacked at /.
 
     What the worker may not write belongs to root and can be read by everybody.
 
     Args:
-        parcel: what is in it.
+        upload: what is in it.
         check: called before every chunk; may raise to stop.
 
     Raises:
         ContainerError: something to be read is absent, unreadable, no file, or changes meanwhile.
     """
     try:
-        yield from _directories(parcel)
-        for path in parcel.reads:
-            yield from _tree(path, parcel, check, ())
+        yield from _directories(upload)
+        for path in upload.reads:
+            yield from _tree(path, upload, check, ())
     except OSError as error:  # must not look like one of the connection
         where = f"{error.filename}: " if error.filename else ""
         raise ContainerError(f"cannot send {where}{error.strerror}", "check that it exists and can be read") from error
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _directories(parcel: Parcel) -> Iterator[bytes]:
+def _directories(upload: Upload) -> Iterator[bytes]:
     """Yield the directories that lead to everything, so that an image's own modes keep the worker from nothing."""
-    own = {*parcel.directories, *(Path(os.path.normpath(path.parent)) for path in parcel.writes)}
-    own.update(path for path in parcel.writes if path.is_dir())
-    everything = {*own, *(path.parent for path in parcel.reads)}
+    own = {*upload.directories, *(Path(os.path.normpath(path.parent)) for path in upload.writes)}
+    own.update(path for path in upload.writes if path.is_dir())
+    everything = {*own, *(path.parent for path in upload.reads)}
     for path in sorted(everything):
         if path.parts[1:2] and path.parts[1] in _ITS_OWN:
             message = f"{path} cannot be used in a container, which has a /{path.parts[1]} of its own"
@@ -91,12 +91,12 @@ def _directories(parcel: Parcel) -> Iterator[bytes]:
         if str(path) in _EVERYBODYS:
             yield _header(path, mode=0o1777, owner=0)
         else:
-            yield _header(path, mode=0o755, owner=parcel.owner if path in own else 0)
+            yield _header(path, mode=0o755, owner=upload.owner if path in own else 0)
 
 
-def _tree(path: Path, parcel: Parcel, check: Callable[[], None], above: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
+def _tree(path: Path, upload: Upload, check: Callable[[], None], above: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
     found = path.stat()
-    owner = parcel.owner if any(path.is_relative_to(each) for each in parcel.writes) else 0
+    owner = upload.owner if any(path.is_relative_to(each) for each in upload.writes) else 0
     if stat.S_ISREG(found.st_mode):
         yield from _file(path, owner, check)
     elif stat.S_ISDIR(found.st_mode):
@@ -105,7 +105,7 @@ def _tree(path: Path, parcel: Parcel, check: Callable[[], None], above: tuple[tu
             raise ContainerError(f"cannot send {path}: it is a link to a directory that it lies in", "remove that link")
         yield _header(path, mode=0o755, owner=owner, seconds=found.st_mtime)
         for each in sorted(path.iterdir()):
-            yield from _tree(each, parcel, check, (*above, here))
+            yield from _tree(each, upload, check, (*above, here))
     else:
         raise ContainerError(f"cannot send {path}: it is neither a file nor a directory", "move it elsewhere")
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from navigator.records import Json
-from navigator.workers.docker.daemon import CancelledError, ContainerError, explained, responses
+from navigator.workers.docker.connection import CancelledError, ContainerError, explained, responses
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -38,7 +38,7 @@ _REMOVAL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class ContainerSpec:
     """What a container is made of.
 
     Args:
@@ -60,27 +60,27 @@ class Wanted:
     log_path: Path
 
 
-class Attached:
+class Container:
     """A running container. A context manager, at whose end it is removed.
 
     Args:
         api: connection to the daemon.
-        wanted: the container.
-        events: gets what happens: what `once` tells, `exited` with `status`, `lost` with `detail`.
+        spec: the container.
+        events: gets what happens: what `init` tells, `exited` with `status`, `lost` with `detail`.
 
     Raises:
         ContainerError: it cannot be created or started.
     """
 
-    def __init__(self, api: "APIClient", wanted: Wanted, events: Events) -> None:
+    def __init__(self, api: "APIClient", spec: ContainerSpec, events: Events) -> None:
         self._api = api
-        self._gpu = wanted.gpu
-        self._log_path = wanted.log_path
+        self._gpu = spec.gpu
+        self._log_path = spec.log_path
         self._events = events
         self._sockets: list[_Socket] = []
         self._threads: list[threading.Thread] = []
         with explained("create a container"):
-            self.id = str(_create(api, wanted)["Id"])
+            self.id = str(_create(api, spec)["Id"])
         try:
             self._start()
         except BaseException:
@@ -177,7 +177,7 @@ class Attached:
             _append(log, line)
 
     def _take(self, line: bytes, log: IO[bytes]) -> None:
-        """Take a line of the standard error of `once`: an event, or what Python says when it cannot go on."""
+        """Take a line of the standard error of `init`: an event, or what Python says when it cannot go on."""
         with contextlib.suppress(ValueError):
             event = json.loads(line)
             if isinstance(event, dict) and "event" in event:
@@ -238,7 +238,7 @@ class _Socket:
                 each.close()
 
 
-def _create(api: "APIClient", wanted: Wanted) -> Mapping[str, Json]:
+def _create(api: "APIClient", spec: ContainerSpec) -> Mapping[str, Json]:
     """Create a container that has nothing but memory, processor, processes and, if asked for, one GPU."""
     from docker.types import DeviceRequest, Healthcheck, LogConfig
 
@@ -246,26 +246,26 @@ def _create(api: "APIClient", wanted: Wanted) -> Mapping[str, Json]:
         auto_remove=True,
         network_mode="none",
         ipc_mode="private",
-        mem_limit=wanted.memory_bytes,
-        memswap_limit=wanted.memory_bytes,
-        shm_size=max(wanted.memory_bytes // 2, 2**20),  # what it holds counts as memory
+        mem_limit=spec.memory_bytes,
+        memswap_limit=spec.memory_bytes,
+        shm_size=max(spec.memory_bytes // 2, 2**20),  # what it holds counts as memory
         pids_limit=PROCESSES,
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
-        init=False,  # `once` must be the first process
+        init=False,  # `init` must be the first process
         log_config=LogConfig(type="none"),
-        device_requests=[DeviceRequest(device_ids=[wanted.gpu], capabilities=[["gpu"]])] if wanted.gpu else None,
+        device_requests=[DeviceRequest(device_ids=[spec.gpu], capabilities=[["gpu"]])] if spec.gpu else None,
     )
     created: Mapping[str, Json] = api.create_container(
-        wanted.image,
-        entrypoint=list(wanted.command),
-        environment=dict(wanted.environment),
+        spec.image,
+        entrypoint=list(spec.command),
+        environment=dict(spec.environment),
         user=f"{USER}:{USER}",
         working_dir="/",
         stdin_open=True,
         healthcheck=Healthcheck(test=["NONE"]),
         host_config=host,
-        labels={LABEL: wanted.label},
+        labels={LABEL: spec.label},
         use_config_proxy=False,
     )
     return created

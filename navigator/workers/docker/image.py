@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from navigator.records import Format
 from navigator.workers.docker import provision
-from navigator.workers.docker.daemon import ContainerError, explained, refused
+from navigator.workers.docker.connection import ContainerError, explained, refused
 from navigator.workers.docker.pull import Progress
 from navigator.workers.source import source_files
 

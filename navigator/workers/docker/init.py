@@ -20,8 +20,7 @@ import traceback
 from pathlib import Path
 
 from navigator.records import Json
-from navigator.workers import child
-from navigator.workers import processes as linux
+from navigator.workers import child, processes
 
 # <linux/prctl.h>
 _PR_SET_DUMPABLE = 4
@@ -82,7 +81,7 @@ def _run(tasks: child.Tasks, directory: Path, seconds: float) -> bool:
         if now - started > seconds:
             return False
         if now >= next_sample:
-            peak = max(peak, linux.resident_bytes(linux.tree(pid)))
+            peak = max(peak, processes.resident_bytes(processes.tree(pid)))
             next_sample = time.monotonic() + max(_SAMPLE_SECONDS, 10 * (time.monotonic() - now))
         for descriptor, _ in poller.poll(max(0.0, next_sample - time.monotonic()) * 1000):
             if descriptor == sys.stdin.fileno():

@@ -16,14 +16,14 @@ from types import TracebackType
 from typing import Self
 
 from navigator.workers.child import REQUEST, RESULT
-from navigator.workers.docker.archive import Parcel, pack, unpack
-from navigator.workers.docker.container import CANCEL, USER, Attached, Events, Wanted
-from navigator.workers.docker.daemon import CancelledError, ContainerError, connection
+from navigator.workers.docker.archive import Upload, pack, unpack
+from navigator.workers.docker.connection import CancelledError, ContainerError, connection
+from navigator.workers.docker.container import CANCEL, USER, Container, ContainerSpec, Events
 from navigator.workers.docker.image import ConversionImage, Framework
 from navigator.workers.docker.prepare import Preparation
 from navigator.workers.environment import worker_environment
 from navigator.workers.local.pool import prepare
-from navigator.workers.task import End, Ended, Outcome, Task, TaskResult, judge, log_tail
+from navigator.workers.task import Exit, ExitReason, Task, TaskResult, TaskStatus, judge, log_tail
 
 _HOME = Path("/tmp/model-navigator-worker")  # noqa: S108 - in the container, which nobody else uses
 # An interpreter and NumPy from a disk that has never read them.
@@ -113,7 +113,7 @@ class Containers:
         try:
             return self._run(task, events, log_start)
         except CancelledError:
-            return judge(task, Ended(reason=End.CANCELLED), log_start=log_start)
+            return judge(task, Exit(reason=ExitReason.CANCELLED), log_start=log_start)
         except ContainerError as error:
             _quote_image_log(task, error, self._log)
             return _failed(error.message, error.hint)
@@ -144,7 +144,7 @@ class Containers:
         self._check()
         seconds = task.timeout_seconds + _SPARE_SECONDS
         once = ("-P", "-X", "faulthandler", "-m", "navigator.workers.docker.init")
-        wanted = Wanted(
+        spec = ContainerSpec(
             image=image.id,
             command=("python3", *once, self._tasks_module, str(task.directory), f"{seconds:g}"),
             environment=_environment(self._environment, task),
@@ -153,41 +153,41 @@ class Containers:
             label=self._label,
             log_path=task.log_path,
         )
-        with connection() as api, Attached(api, wanted, events) as container:
+        with connection() as api, Container(api, spec, events) as container:
             ended, over_memory = self._watch(task, container)
         result = judge(task, ended, log_start=log_start)
-        if over_memory and result.outcome is not Outcome.FINISHED:
-            result = judge(task, replace(ended, reason=End.OUT_OF_MEMORY), log_start=log_start)
+        if over_memory and result.status is not TaskStatus.FINISHED:
+            result = judge(task, replace(ended, reason=ExitReason.OUT_OF_MEMORY), log_start=log_start)
         if result.message.startswith("ModuleNotFoundError") and not result.remedy:
             result = replace(
                 result, remedy=f"take a framework_docker_image that has it; this was {image.framework_image}"
             )
         return result
 
-    def _watch(self, task: Task, container: Attached) -> tuple[Ended, bool]:
+    def _watch(self, task: Task, container: Container) -> tuple[Exit, bool]:
         """Send a task's files, let it run, fetch what it made; return how it ended and whether it lacked memory."""
         directories = (task.directory, _HOME, _HOME / "tmp")
         reads = (task.directory / REQUEST, *task.reads)
-        parcel = Parcel(reads=reads, writes=task.writes, directories=directories, owner=USER)
-        container.put(pack(parcel, check=self._check))
+        upload = Upload(reads=reads, writes=task.writes, directories=directories, owner=USER)
+        container.put(pack(upload, check=self._check))
         event = container.expect(("ready",), _START_SECONDS)
         if event is None:
             detail = f"its container did not get ready within {_START_SECONDS:g} s"
-            return Ended(reason=End.SERVER_CRASHED, detail=detail), False
+            return Exit(reason=ExitReason.SERVER_CRASHED, detail=detail), False
         began = time.monotonic()
         if event["event"] == "ready":
             container.say()
             event = container.expect(("ended",), task.timeout_seconds)
         seconds = time.monotonic() - began
         if event is None:
-            return Ended(reason=End.TIMED_OUT, seconds=seconds), False
+            return Exit(reason=ExitReason.TIMED_OUT, seconds=seconds), False
         if event["event"] == "import_failed":
-            return Ended(reason=End.SERVER_FAILED, detail=str(event["detail"])), False
+            return Exit(reason=ExitReason.SERVER_FAILED, detail=str(event["detail"])), False
         if event["event"] == "exited":  # its first process was killed, from outside or for the memory of all
             code = int(event["status"])
-            return Ended(reason=End.EXITED, status=128 - code if code > 128 else code, seconds=seconds), False
-        ended = Ended(
-            reason=End.EXITED,
+            return Exit(reason=ExitReason.EXITED, status=128 - code if code > 128 else code, seconds=seconds), False
+        ended = Exit(
+            reason=ExitReason.EXITED,
             status=event["status"],
             seconds=event["seconds"],
             peak_bytes=event["peak_bytes"],
@@ -198,7 +198,7 @@ class Containers:
         container.finish()
         return ended, over_memory
 
-    def _fetch(self, task: Task, container: Attached) -> None:
+    def _fetch(self, task: Task, container: Container) -> None:
         """Fetch what a task wrote, its result last: with that, everything is there."""
         result = task.directory / f"{RESULT}.fetched"
         try:
@@ -229,7 +229,7 @@ def _environment(source: Mapping[str, str], task: Task) -> dict[str, str]:
 
 
 def _failed(message: str, remedy: str) -> TaskResult:
-    return TaskResult(outcome=Outcome.FAILED, message=message, remedy=remedy)
+    return TaskResult(status=TaskStatus.FAILED, message=message, remedy=remedy)
 
 
 def _quote_image_log(task: Task, error: ContainerError, image_log: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from navigator.workers.docker.connection import CancelledError, ContainerError, connection, explained, responses
 from navigator.workers.docker.container import LABEL
-from navigator.workers.docker.daemon import CancelledError, ContainerError, connection, explained, responses
 from navigator.workers.docker.image import ConversionImage, Framework, prepare
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from navigator.records import Json, from_data
-from navigator.workers import processes as linux
+from navigator.workers import processes
 from navigator.workers.environment import MARKER, worker_environment
-from navigator.workers.task import End, Ended, Task, describe_status, last_line
+from navigator.workers.task import Exit, ExitReason, Task, describe_status, last_line
 
 # How long the server may take for what it does at once, before it counts as dead.
 _GRACE_SECONDS = 15.0
@@ -33,11 +33,11 @@ class _Waiting:
     """A task that somebody waits for; `overdue` is when the server must have said something about it."""
 
     task: Task
-    reply: "queue.SimpleQueue[Ended]" = field(default_factory=queue.SimpleQueue)
+    reply: "queue.SimpleQueue[Exit]" = field(default_factory=queue.SimpleQueue)
     overdue: float | None = None
 
 
-class Link:
+class ServerClient:
     """A fork server and the thread that talks to it.
 
     Args:
@@ -63,7 +63,7 @@ class Link:
         self._environment = worker_environment(environment) | {MARKER: self._marker.partition("=")[2]}
         self._import_timeout_seconds = import_timeout_seconds
         self._ending = False
-        self._fate: Ended | None = None  # set once: what every later task ends with
+        self._fate: Exit | None = None  # set once: what every later task ends with
         self._commands: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
         self._wake, self._wake_end = socket.socketpair()
         self._wake.setblocking(False)
@@ -81,7 +81,7 @@ class Link:
         self._thread = threading.Thread(target=self._run, name="fork-server", daemon=True)
         self._thread.start()
 
-    def run(self, task: Task) -> Ended:
+    def run(self, task: Task) -> Exit:
         """Run a task and return how it ended; blocks. Any number of threads may do so."""
         waiting = _Waiting(task=task)
         self._commands.put(waiting)
@@ -113,12 +113,12 @@ class Link:
     # From here on everything runs in the thread.
 
     def _run(self) -> None:
-        fate = Ended(reason=End.SERVER_CRASHED, detail="the worker server's thread ended")
+        fate = Exit(reason=ExitReason.SERVER_CRASHED, detail="the worker server's thread ended")
         try:
             self._start()
             fate = self._serve()
         except Exception as error:  # noqa: BLE001 - nobody may be left waiting, whatever it is
-            fate = Ended(reason=End.SERVER_CRASHED, detail=f"the worker server cannot run: {error}")
+            fate = Exit(reason=ExitReason.SERVER_CRASHED, detail=f"the worker server cannot run: {error}")
         finally:
             self._end_process()
             for waiting in self._waiting.values():
@@ -148,7 +148,7 @@ class Link:
                 start_new_session=True,
             )
 
-    def _serve(self) -> Ended:
+    def _serve(self) -> Exit:
         """Pass messages on until the server has ended; return what later tasks end with."""
         hung_up = False
         while True:
@@ -225,9 +225,9 @@ class Link:
                 waiting.overdue = time.monotonic() + waiting.task.timeout_seconds + _GRACE_SECONDS
             case _:
                 waiting = self._waiting.pop(message.pop("task"))
-                waiting.reply.put(from_data(Ended, message))
+                waiting.reply.put(from_data(Exit, message))
 
-    def _gone(self) -> Ended:
+    def _gone(self) -> Exit:
         """Say what the server's hanging up means for the tasks that wait and those to come."""
         if self._ending:
             return _CANCELLED
@@ -236,7 +236,7 @@ class Link:
             self._process.wait(_GRACE_SECONDS)
         if self._import_failure:
             detail = f"cannot import {self._importing}: {self._import_failure}"
-            return Ended(reason=End.SERVER_FAILED, detail=detail)
+            return Exit(reason=ExitReason.SERVER_FAILED, detail=detail)
         status = self._process.returncode
         died = "hung up" if status is None else describe_status(status)
         if self._import_overdue is None:
@@ -245,15 +245,15 @@ class Link:
             detail = f"the worker server died while importing {self._importing or 'its first module'}: {died}"
             if last := last_line(self.log, self._log_start):
                 detail += f"; its last words: {last}"
-        return Ended(reason=End.SERVER_CRASHED, detail=detail)
+        return Exit(reason=ExitReason.SERVER_CRASHED, detail=detail)
 
-    def _silent(self) -> Ended:
+    def _silent(self) -> Exit:
         """Say what it means that the server missed a moment by which it had to say something."""
         if self._import_overdue is not None:
             detail = f"importing {self._importing} did not end within {self._import_timeout_seconds:g} s"
         else:
             detail = "the worker server stopped answering"
-        return Ended(reason=End.SERVER_CRASHED, detail=detail)
+        return Exit(reason=ExitReason.SERVER_CRASHED, detail=detail)
 
     def _end_process(self) -> None:
         """Leave no process behind."""
@@ -269,7 +269,7 @@ class Link:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE_SECONDS)
         if self._process.returncode != 0:  # it could not clean up after itself
-            linux.kill_marked(self._marker)
+            processes.kill_marked(self._marker)
 
 
-_CANCELLED = Ended(reason=End.CANCELLED)
+_CANCELLED = Exit(reason=ExitReason.CANCELLED)

@@ -14,10 +14,10 @@ from typing import Protocol, Self
 
 from navigator.frameworks.memory import LIMIT_VARIABLE
 from navigator.workers.child import REQUEST, RESULT
-from navigator.workers.local.client import Link
-from navigator.workers.task import End, Ended, Outcome, Task, TaskResult, judge, log_tail
+from navigator.workers.local.client import ServerClient
+from navigator.workers.task import Exit, ExitReason, Task, TaskResult, TaskStatus, judge, log_tail
 
-__all__ = ["ForkServer", "Outcome", "Task", "TaskResult", "Workers"]
+__all__ = ["ForkServer", "Task", "TaskResult", "TaskStatus", "Workers"]
 
 
 class Workers(Protocol):
@@ -37,7 +37,7 @@ class ForkServer:
     """Runs each task in a forked child of one process that has imported the frameworks once. A context manager.
 
     Constructing returns at once: the imports go on meanwhile, and tasks wait for them. A server that dies is not
-    started again: all later tasks get its end as their outcome.
+    started again: all later tasks get its end as their status.
 
     Args:
         preload: modules that the server imports, in order, before it forks.
@@ -56,7 +56,7 @@ class ForkServer:
         environment: Mapping[str, str] | None = None,
         import_timeout_seconds: float = 600.0,
     ) -> None:
-        self._link = Link(
+        self._client = ServerClient(
             preload=preload,
             directory=directory.absolute(),
             tasks_module=tasks_module,
@@ -80,28 +80,28 @@ class ForkServer:
             log_start = prepare(task)
         except OSError as error:
             return TaskResult(
-                outcome=Outcome.FAILED,
+                status=TaskStatus.FAILED,
                 message=f"cannot write {error.filename or task.directory}: {error.strerror}",
                 remedy="choose a writable workspace with enough room",
             )
         except (TypeError, ValueError) as error:
             return TaskResult(
-                outcome=Outcome.FAILED,
+                status=TaskStatus.FAILED,
                 message=f"the arguments of task {task.name} cannot be written as JSON: {error}",
                 remedy="report this as a bug",
             )
-        ended = self._link.run(task)
-        if ended.reason in (End.SERVER_FAILED, End.SERVER_CRASHED):
-            _quote_server_log(task, ended, self._link.log)
+        ended = self._client.run(task)
+        if ended.reason in (ExitReason.SERVER_FAILED, ExitReason.SERVER_CRASHED):
+            _quote_server_log(task, ended, self._client.log)
         return judge(task, ended, log_start=log_start)
 
     def cancel(self) -> None:
         """Kill all running children; running and later tasks are `cancelled`. Safe in a signal handler."""
-        self._link.cancel()
+        self._client.cancel()
 
     def close(self) -> None:
         """Cancel what still runs, and wait until no process is left."""
-        self._link.close()
+        self._client.close()
 
 
 def prepare(task: Task) -> int:
@@ -122,7 +122,7 @@ def prepare(task: Task) -> int:
         return log.seek(0, os.SEEK_END)
 
 
-def _quote_server_log(task: Task, ended: Ended, server_log: Path) -> None:
+def _quote_server_log(task: Task, ended: Exit, server_log: Path) -> None:
     """Show in the task's own log why there was nobody to run it."""
     try:
         with task.log_path.open("a") as log:

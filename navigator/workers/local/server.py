@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from navigator.records import Json
-from navigator.workers import child
-from navigator.workers import processes as linux
+from navigator.workers import child, processes
 
 # A process can touch some 3 GiB a second: a limit is overrun by a few hundred MiB at most, for 0.1 % of a core.
 _SAMPLE_SECONDS = 0.1
@@ -137,11 +136,11 @@ class _Server:
     def _sample(self, pid: int, live: _Live) -> None:
         """Measure the child's whole tree; the dear exact measure decides only where the cheap bound is over."""
         started = time.monotonic()
-        pids = linux.tree(pid)
-        live.used = linux.resident_bytes(pids)
+        pids = processes.tree(pid)
+        live.used = processes.resident_bytes(pids)
         live.peak = max(live.peak, live.used)
         if live.used > live.memory_limit:
-            live.used = linux.proportional_bytes(pids)
+            live.used = processes.proportional_bytes(pids)
             if live.used > live.memory_limit:
                 self._kill(pid, live, "out_of_memory")
         now = time.monotonic()
@@ -194,7 +193,7 @@ class _Server:
         Only our own children are signalled, so that no id can be somebody else's; theirs then become ours.
         """
         give_up = time.monotonic() + _UNKILLABLE_SECONDS
-        while orphans := [pid for pid in linux.children(os.getpid()) if pid not in self._live]:
+        while orphans := [pid for pid in processes.children(os.getpid()) if pid not in self._live]:
             for pid in orphans:
                 os.kill(pid, signal.SIGKILL)
             for pid in orphans:
@@ -258,7 +257,7 @@ def main() -> int:
     connection.set_inheritable(False)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide on
-    linux.become_subreaper()
+    processes.become_subreaper()
     _die_on_hangup(connection, True)
     gc.disable()  # imports make much and free little; and see freeze
     tasks = _import_all(connection, names, tasks_module)

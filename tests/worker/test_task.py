@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from navigator.workers.task import End, Ended, Outcome, Task, describe_status, judge, last_line
+from navigator.workers.task import Exit, ExitReason, Task, TaskStatus, describe_status, judge, last_line
 
 TENSORFLOW = """\
 WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
@@ -29,9 +29,9 @@ def test_process_that_cannot_be_started(tmp_path: Path) -> None:
         timeout_seconds=1,
         memory_limit_bytes=1,
     )
-    ended = Ended(reason=End.NOT_STARTED, detail="[Errno 11] Resource temporarily unavailable")
+    ended = Exit(reason=ExitReason.NOT_STARTED, detail="[Errno 11] Resource temporarily unavailable")
     result = judge(task, ended, log_start=0)
-    assert result.outcome is Outcome.FAILED
+    assert result.status is TaskStatus.FAILED
     assert result.message == "cannot start a process: [Errno 11] Resource temporarily unavailable"
     assert result.remedy
 
