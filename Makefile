@@ -39,6 +39,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/prose.py
 
 docs: $(READY)
 	@$(BIN)/python tools/reference.py

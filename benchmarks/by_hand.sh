@@ -31,5 +31,5 @@ while IFS=$'\t' read -r model path format target opset signature; do
         good=$((good + 1))
     fi
 done <<<"$matrix"
-echo "$good/$total cells passed"
+echo "$good/$total conversions passed"
 [ "$good" = "$total" ]

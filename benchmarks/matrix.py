@@ -1,6 +1,6 @@
 """The matrix that all contestants convert: read from a navigator.yaml, without the code under test.
 
-    python benchmarks/matrix.py FILE    one line a cell: model, path, format, target format, opset or "-", signature
+    python benchmarks/matrix.py FILE    a line each: model, path, format, target format, opset or "-", signature
 
 Owns the reading of the few keys that the example files use. Samples are drawn by `navigator.samples.generate`, so that
 every contestant runs the same inputs.

@@ -26,7 +26,7 @@ TUNING = {
 
 
 def main() -> int:
-    """Convert and verify the matrix of a file; exit code 0 if all cells are good."""
+    """Convert and verify the matrix of a file; exit code 0 if all conversions pass."""
     if any(os.environ.get(name) != value for name, value in TUNING.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | TUNING)
 
@@ -64,7 +64,7 @@ def main() -> int:
                 f" {converted - started:.1f} s + {time.monotonic() - converted:.1f} s",
                 flush=True,
             )
-    print(f"{good}/{total} cells passed")
+    print(f"{good}/{total} conversions passed")
     return 0 if good == total else 1
 
 

@@ -3,7 +3,7 @@
     python benchmarks/run.py [--repeats N] [--contestants NAME ...] [--matrices NAME ...]
 
 Contestants take turns within one run on one machine, so ratios mean more than seconds. Every contestant converts
-and verifies the same cells with the same samples; one that does not get all of them right ends the benchmark.
+and verifies the same conversions with the same samples; one that does not get all of them right ends the benchmark.
 """
 
 import argparse
@@ -190,7 +190,7 @@ def _processor() -> str:
 
 def _table(title: str, count: int, runs: Mapping[str, Sequence[Measured]]) -> str:
     lines = [
-        f"## {title[0].upper()}{title[1:]}: {count} cells",
+        f"## {title[0].upper()}{title[1:]}: {count} conversions",
         "",
         "| | seconds | of plain | of shell script | memory of all processes | largest process |",
         "|---|---:|---:|---:|---:|---:|",
