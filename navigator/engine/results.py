@@ -1,6 +1,6 @@
-"""From what became of the steps to one result per planned cell: pure.
+"""From what became of the steps to one result per planned conversion: pure.
 
-A cell takes the outcome of its last step, or is blocked by the first of its steps that has no artifact.
+A conversion takes the outcome of its last step, or is blocked by the first of its steps that has no artifact.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,14 @@ from navigator.records import (
     Cell,
     CellResult,
     Comparison,
+    ConversionConfig,
     EngineOptions,
-    Json,
-    ModelConfig,
     ModelPlan,
+    SourceModel,
     State,
     Status,
     Step,
+    TensorRTConfig,
     Tolerances,
 )
 from navigator.verify.sentences import sentence
@@ -49,14 +50,16 @@ def _result(
         model_name=model.model_name,
         conversion=cell.label,
         status=Status(state=cell.state or State.CANCELLED, message=cell.reason or UNDECIDED),
-        source_model_config={
-            "model_name": model.model_name,
-            "model_path": str(model.model_path),
-            "model_format": str(plan.source_format),
-            "model_version": model.model_version,
-            "size_bytes": source_bytes,
-            **_written_at(model),
-        },
+        source_model_config=SourceModel(
+            model_name=model.model_name,
+            model_path=model.model_path,
+            model_format=plan.source_format,
+            model_version=model.model_version,
+            size_bytes=source_bytes,
+            # Of a model that the command line describes, there is no line.
+            config_path=model.config_path if model.line is not None else None,
+            line=model.line if model.config_path is not None else None,
+        ),
         conversion_config=_conversion_config(plan, cell),
         comparator_config=Tolerances(atol=model.atol, rtol=model.rtol),
         requested=cell.requested,
@@ -131,32 +134,25 @@ def _applied(comparisons: tuple[Comparison, ...], configured: Tolerances) -> Tol
     )
 
 
-def _written_at(model: ModelConfig) -> dict[str, Json]:
-    """Return where the model stands in a navigator.yaml; nothing where the command line says everything."""
-    if model.config_path is None or model.line is None:
-        return {}
-    return {"config_path": str(model.config_path), "line": model.line}
-
-
-def _conversion_config(plan: ModelPlan, cell: Cell) -> dict[str, Json]:
+def _conversion_config(plan: ModelPlan, cell: Cell) -> ConversionConfig:
     model, configuration = plan.config, cell.configuration
     tensorrt = None
     if configuration.precision is not None:
         step = next((step for step in plan.steps if step.label == cell.label), None)
-        tensorrt = {
-            "precision": str(configuration.precision),
-            "precision_mode": str(configuration.precision_mode) if configuration.precision_mode else None,
-            "explicit_precision": model.tensorrt_explicit_precision,
-            "sparse_weights": model.tensorrt_sparse_weights,
-            "max_workspace_size": model.tensorrt_max_workspace_size,
-            "tf32": _tf32(step),
-            "container_image": step.image if step is not None else None,
-        }
-    return {
-        "target_format": str(configuration.target_format),
-        "onnx_opset": configuration.onnx_opset,
-        "tensorrt_config": tensorrt,
-    }
+        tensorrt = TensorRTConfig(
+            precision=configuration.precision,
+            precision_mode=configuration.precision_mode,
+            explicit_precision=model.tensorrt_explicit_precision,
+            sparse_weights=model.tensorrt_sparse_weights,
+            max_workspace_size=model.tensorrt_max_workspace_size,
+            tf32=_tf32(step),
+            container_image=step.image if step is not None else None,
+        )
+    return ConversionConfig(
+        target_format=configuration.target_format,
+        onnx_opset=configuration.onnx_opset,
+        tensorrt_config=tensorrt,
+    )
 
 
 def _tf32(step: Step | None) -> bool | None:

@@ -23,23 +23,22 @@ from navigator.records.options import EngineOptions, StepOptions
 from navigator.records.plan import Cell, Configuration, ModelPlan, Plan, State, Step
 from navigator.records.results import (
     CellResult,
-    Comparison,
-    Latency,
+    ConversionConfig,
     OutputModel,
     Report,
-    SampleInfo,
     Seconds,
+    SourceModel,
     Status,
-    Tolerances,
-    Verdict,
-    WorstElement,
+    TensorRTConfig,
 )
+from navigator.records.verdict import Comparison, Latency, SampleInfo, Tolerances, Verdict, WorstElement
 
 __all__ = [
     "Cell",
     "CellResult",
     "Comparison",
     "Configuration",
+    "ConversionConfig",
     "Device",
     "EngineOptions",
     "Format",
@@ -60,10 +59,12 @@ __all__ = [
     "Seconds",
     "ShapeProfile",
     "Signature",
+    "SourceModel",
     "State",
     "Status",
     "Step",
     "StepOptions",
+    "TensorRTConfig",
     "TensorSpec",
     "Tolerances",
     "Verdict",

@@ -1,7 +1,6 @@
-"""The nouns of the project: frozen values that every layer passes on, and their one round trip to plain data.
+"""convert_results.yaml: what ran, where, and what became of every planned conversion.
 
-Nothing here computes: no file is read, no framework is imported. Field names are the keys of the YAML and
-JSON files that users read and write.
+Field names are its keys.
 """
 
 from collections.abc import Mapping
@@ -10,97 +9,53 @@ from pathlib import Path
 
 from navigator.records.codec import Json
 from navigator.records.machine import Host
-from navigator.records.model import Device, Format, Signature
+from navigator.records.model import Device, Format, Precision, PrecisionMode, Signature
 from navigator.records.plan import State
+from navigator.records.verdict import Comparison, Latency, SampleInfo, Tolerances
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SampleInfo:
-    """One set of inputs a model was verified with; `reduced_from`: the shapes asked for, if they did not fit.
+class SourceModel:
+    """The user's model. `path`s are absolute; `line` is where it starts in its navigator.yaml, None without one."""
 
-    `refused` is why the source model could not be run on it, where it was left out for that: only random shapes are.
+    model_name: str
+    model_path: Path
+    model_format: Format
+    model_version: str
+    size_bytes: int
+    config_path: Path | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorRTConfig:
+    """The engine options asked for.
+
+    `tf32` is whether what stays in float32 may be computed in TF32, None if nothing is built here; `container_image`
+    is the framework's image that it is built in, None for this environment.
     """
 
-    name: str
-    shapes: Mapping[str, tuple[int, ...]]
-    reduced_from: Mapping[str, tuple[int, ...]] | None = None
-    refused: str = ""
+    precision: Precision
+    precision_mode: PrecisionMode | None
+    explicit_precision: bool
+    sparse_weights: bool
+    max_workspace_size: int
+    tf32: bool | None = None
+    container_image: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WorstElement:
-    """The element furthest out of tolerance. Non-finite values are strings: "nan", "inf", "-inf"."""
+class ConversionConfig:
+    """What was asked for: one point of the matrix of formats, opsets, modes and precisions."""
 
-    sample: str
-    index: tuple[int, ...]
-    reference: float | int | bool | str
-    value: float | int | bool | str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """One output on one device, over all samples, against the source model's.
-
-    An element matches if `|value - reference| <= atol + rtol * |reference|` (numpy.isclose). Errors are None
-    where nothing could be compared; `problem` then says why (missing, misshapen, wrongly typed, empty, non-finite).
-    `reference_min` and `reference_max` are over the finite reference values.
-    """
-
-    output: str
-    passed: bool
-    atol: float
-    rtol: float
-    samples: int
-    total: int = 0
-    mismatched: int = 0
-    max_abs_error: float | None = None
-    max_rel_error: float | None = None
-    mean_abs_error: float | None = None
-    worst: WorstElement | None = None
-    reference_min: float | None = None
-    reference_max: float | None = None
-    problem: str = ""
-    device: Device = Device.CPU
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Latency:
-    """How long one sample takes: the median of `runs` after a warm-up, inputs and outputs in host memory."""
-
-    device: Device
-    sample: str
-    median_seconds: float
-    runs: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tolerances:
-    """Absolute and relative tolerance for each output, ready to paste under `atol:` and `rtol:`."""
-
-    atol: Mapping[str, float]
-    rtol: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What verification found for one artifact.
-
-    `suggested` are the tightest tolerances that would pass, after a mismatch that tolerances can explain.
-    `warnings` say where the verification proves little.
-    """
-
-    comparisons: tuple[Comparison, ...]
-    suggested: Tolerances | None = None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        return bool(self.comparisons) and all(comparison.passed for comparison in self.comparisons)
+    target_format: Format
+    onnx_opset: int | None = None
+    tensorrt_config: TensorRTConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputModel:
-    """An artifact on disk. `sha256` is `navigator.cache.digests.artifact_digest`; `path` is absolute."""
+    """A converted model on disk. `sha256` is `navigator.cache.digests.artifact_digest`; `path` is absolute."""
 
     name: str
     path: Path
@@ -132,6 +87,8 @@ class Seconds:
 class CellResult:
     """One entry of convert_results.yaml.
 
+    `source_model_config` and `conversion_config` are None only if the job that had them reported no results.
+
     A result cannot be constructed as `passed` without an artifact and, on each device that it was compared on, a
     passing comparison for every output in `expected_outputs`, the source model's outputs.
 
@@ -142,8 +99,8 @@ class CellResult:
     model_name: str
     conversion: str
     status: Status
-    source_model_config: Mapping[str, Json]
-    conversion_config: Mapping[str, Json]
+    source_model_config: SourceModel | None
+    conversion_config: ConversionConfig | None
     comparator_config: Tolerances
     requested: bool = True
     intermediate: bool = False

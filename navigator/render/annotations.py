@@ -104,10 +104,10 @@ def _error(group: Group, root: Path) -> Annotation:
 
 def _at(result: CellResult, level: Level, title: str, message: str, root: Path) -> Annotation:
     """Return an annotation at the line of the result's model, if that is known and under `root`."""
-    config_path, line = (result.source_model_config.get(key) for key in ("config_path", "line"))
-    path = _inside(config_path, root) if isinstance(config_path, str) else ""
-    known = path and type(line) is int and line > 0
-    return Annotation(level=level, message=message, title=title, path=path, line=line if known else None)
+    source = result.source_model_config
+    path = _inside(str(source.config_path), root) if source is not None and source.config_path is not None else ""
+    line = source.line if source is not None and path and source.line is not None and source.line > 0 else None
+    return Annotation(level=level, message=message, title=title, path=path, line=line)
 
 
 def _named(group: Group) -> str:

@@ -17,7 +17,8 @@ _RULE = "|---|---|---|---|--:|--:|--:|"
 
 def model_table(model: ModelSummary) -> str:
     """Return a model's conversions with their states, errors, sizes and times, failed ones first."""
-    source = text(str(model.results[0].source_model_config.get("model_format", "")))
+    first = model.results[0].source_model_config
+    source = str(first.model_format) if first is not None else ""
     passed = sum(result.status.state is State.PASSED for result in model.results)
     title = " · ".join(part for part in (code(model.name), source, f"{passed} of {len(model.results)} passed") if part)
     reduced = [f"- {text(sentence)}" for sentence in reductions(model)]

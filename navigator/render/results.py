@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import yaml
 
-from navigator.records import CellResult, Comparison, Latency, WorstElement, to_data
+from navigator.records import CellResult, Comparison, Latency, Precision, WorstElement, to_data
 from navigator.render.values import number, percent
 
 
@@ -62,10 +62,10 @@ def suggestion_yaml(result: CellResult) -> str:
     """
     if result.suggested_tolerances is None:
         return ""
-    engine = result.conversion_config.get("tensorrt_config") or {}
-    precision = engine.get("precision", "fp32")
+    engine = result.conversion_config.tensorrt_config if result.conversion_config is not None else None
+    precision = engine.precision if engine is not None else Precision.FP32
     data = to_data(result.suggested_tolerances)
-    if precision != "fp32":
+    if precision is not Precision.FP32:
         data = {f"{precision}_{key}": entries for key, entries in data.items()}
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000).rstrip()
 
@@ -85,8 +85,8 @@ def opset(result: CellResult) -> str:
 
 def source_bytes(result: CellResult) -> int | None:
     """Return the size of the source model if the report knows it."""
-    found = result.source_model_config.get("size_bytes")
-    return found if isinstance(found, int) and found > 0 else None
+    source = result.source_model_config
+    return source.size_bytes if source is not None and source.size_bytes > 0 else None
 
 
 class _Dumper(yaml.CSafeDumper):

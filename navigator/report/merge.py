@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from navigator.errors import ConfigurationError
 from navigator.plan.shards import Shard, parse, read_matrix
-from navigator.records import CellResult, Host, Json, Report, State, Status, Tolerances
+from navigator.records import CellResult, Host, Json, Report, SourceModel, State, Status, Tolerances
 from navigator.report import report
 
 _WORST_FIRST = (
@@ -106,7 +106,7 @@ def _results(
         if each.status.state is not other.status.state:
             differing["/".join(key)] = None
             found[key] = min(other, each, key=lambda result: _WORST_FIRST.index(result.status.state))
-    sources = {each.model_name: each.source_model_config for each in found.values()}
+    sources = {each.model_name: each.source_model_config for each in found.values() if each.source_model_config}
     # A cell that others are made from is shown only on machines that can make them: it is told with theirs.
     known = {(name, label) for (name, _), each in found.items() for label in (each.conversion, *each.steps)}
     absent = [
@@ -119,7 +119,7 @@ def _results(
     return (*found.values(), *absent), notes
 
 
-def _cancelled(cell: str, shard: str, sources: Mapping[str, Mapping[str, Json]], missing: frozenset[str]) -> CellResult:
+def _cancelled(cell: str, shard: str, sources: Mapping[str, SourceModel | None], missing: frozenset[str]) -> CellResult:
     name, label = _key(cell)
     message, remedy = f"shard {shard} reported no results", "check the job of that shard and run it again"
     if shard not in missing:
@@ -129,8 +129,8 @@ def _cancelled(cell: str, shard: str, sources: Mapping[str, Mapping[str, Json]],
         model_name=name,
         conversion=label,
         status=Status(state=State.CANCELLED, message=message),
-        source_model_config=sources.get(name, {}),
-        conversion_config={},
+        source_model_config=sources.get(name),
+        conversion_config=None,
         comparator_config=Tolerances(atol={}, rtol={}),
         remedy=remedy,
     )

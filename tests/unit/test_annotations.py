@@ -1,6 +1,5 @@
 """What a pull request shows at lines of a navigator.yaml: few sentences that say much, at the right place."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +7,25 @@ import pytest
 
 from navigator import config
 from navigator.config import InvalidConfigurationError, Problem
-from navigator.records import CellResult, State, Status
+from navigator.records import CellResult, SourceModel, State, Status
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
-from navigator.report import report, storage
+from navigator.report import storage
 from navigator.report.summary import Summary, summarize
+from tests.support.builders import a_report, a_result, a_source
 
 CASES = Path(__file__).parents[1] / "cases" / "render"
 EVERY_STATE = summarize(storage.read(CASES / "every_state.yaml"))
 ROOT = Path("/repo")
 
 
-def failed(model: str, cell: str, message: str = "no", *, state: State = State.FAILED, **more: Any) -> CellResult:
-    base = next(result for result in EVERY_STATE.report.results if result.status.state is State.FAILED)
-    at = {"config_path": "/repo/models/navigator.yaml", "line": 12}
-    known: dict[str, Any] = {"status": Status(state=state, message=message), "remedy": "", "source_model_config": at}
-    return replace(base, model_name=model, conversion=cell, **(known | more))
+def failed(model: str, conversion: str, message: str = "no", *, state: State = State.FAILED, **more: Any) -> CellResult:
+    at = a_source(config_path=Path("/repo/models/navigator.yaml"), line=12)
+    known = {"status": Status(state=state, message=message), "source_model_config": at}
+    return a_result(state, model_name=model, conversion=conversion, **known | more)
 
 
 def of(*results: CellResult, complete: bool = True) -> Summary:
-    return summarize(report.build(EVERY_STATE.report.environment, results, complete=complete))
+    return summarize(a_report(*results, complete=complete))
 
 
 def test_cells_that_fail_for_one_reason_are_one_error_at_the_line_of_their_model() -> None:
@@ -60,11 +59,8 @@ def test_the_first_ten_errors_say_the_most() -> None:
 
 
 def test_warnings_stand_at_their_model_too() -> None:
-    passed = next(result for result in EVERY_STATE.report.results if result.status.state is State.PASSED)
-    at = {"config_path": "/repo/navigator.yaml", "line": 3}
-    weak = replace(
-        passed, model_name="m", conversion="onnx", warnings=("all outputs are constant",), source_model_config=at
-    )
+    at = a_source(config_path=Path("/repo/navigator.yaml"), line=3)
+    weak = a_result(conversion="onnx", warnings=("all outputs are constant",), source_model_config=at)
 
     assert of_report(of(weak), ROOT) == (
         Annotation(
@@ -96,24 +92,23 @@ def test_a_run_that_lacks_results_is_an_error_of_its_own() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        {},
-        {"config_path": "/elsewhere/navigator.yaml", "line": 1},
-        {"config_path": "/repo/../etc/passwd", "line": 1},
-        {"config_path": "/repository/navigator.yaml", "line": 1},
-        {"config_path": "/repo", "line": 1},
-        {"config_path": ["/repo/navigator.yaml"], "line": 1},
-        {"config_path": None, "line": 1},
+        None,
+        a_source(config_path=Path("/elsewhere/navigator.yaml"), line=1),
+        a_source(config_path=Path("/repo/../etc/passwd"), line=1),
+        a_source(config_path=Path("/repository/navigator.yaml"), line=1),
+        a_source(config_path=Path("/repo"), line=1),
+        a_source(config_path=None, line=1),
     ],
 )
-def test_a_model_without_a_place_in_the_repository_is_told_without_one(source: dict[str, Any]) -> None:
+def test_a_model_without_a_place_in_the_repository_is_told_without_one(source: SourceModel | None) -> None:
     (found,) = of_report(of(failed("m", "onnx", source_model_config=source)), ROOT)
 
     assert (found.path, found.line) == ("", None)
 
 
-@pytest.mark.parametrize("line", [None, 0, -1, "12", 1.5, True, [1]])
-def test_a_line_is_a_positive_integer(line: object) -> None:
-    source = {"config_path": "/repo/x/../navigator.yaml", "line": line}
+@pytest.mark.parametrize("line", [None, 0, -1])
+def test_a_line_is_a_positive_integer(line: int | None) -> None:
+    source = a_source(config_path=Path("/repo/x/../navigator.yaml"), line=line)
     (found,) = of_report(of(failed("m", "onnx", source_model_config=source)), ROOT)
 
     assert (found.path, found.line) == ("navigator.yaml", None)

@@ -1,43 +1,27 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from navigator.engine.outcomes import Failure, Verified
 from navigator.engine.results import UNDECIDED, cell_results
-from navigator.records import (
-    Cell,
-    CellResult,
-    Comparison,
-    Configuration,
-    Format,
-    ModelConfig,
-    ModelPlan,
-    OutputModel,
-    State,
-    Step,
-    Verdict,
-)
+from navigator.records import CellResult, Comparison, Format, ModelPlan, SourceModel, State, Verdict
+from tests.support.builders import a_cell, a_comparison, a_converted_model, a_model, a_plan, a_step
 
-MODEL = ModelConfig(model_name="m", model_path=Path("/m.pt"), model_format=Format.TORCHSCRIPT)
-PLAN = ModelPlan(
+MODEL = a_model()
+PLAN = a_plan(
+    a_cell("onnx"),
+    a_cell("onnx/trt", target=Format.TRT),
+    a_cell(
+        "tf-savedmodel",
+        target=Format.TF_SAVEDMODEL,
+        state=State.NOT_APPLICABLE,
+        reason="no way",
+        remedy="another target",
+    ),
     config=MODEL,
-    source_format=Format.TORCHSCRIPT,
-    steps=(
-        Step(label="onnx", converter="a", source_format=Format.TORCHSCRIPT, target_format=Format.ONNX),
-        Step(label="onnx/trt", converter="b", source_format=Format.ONNX, target_format=Format.TRT, parent="onnx"),
-    ),
-    cells=(
-        Cell(label="onnx", configuration=Configuration(target_format=Format.ONNX), steps=("onnx",)),
-        Cell(label="onnx/trt", configuration=Configuration(target_format=Format.TRT), steps=("onnx", "onnx/trt")),
-        Cell(
-            label="tf-savedmodel",
-            configuration=Configuration(target_format=Format.TF_SAVEDMODEL),
-            state=State.NOT_APPLICABLE,
-            reason="no way",
-            remedy="another target",
-        ),
-    ),
+    steps=(a_step("onnx"), a_step("onnx/trt", target=Format.TRT, source_format=Format.ONNX, parent="onnx")),
 )
-MADE = OutputModel(name="m.onnx", path=Path("/w/model.onnx"), format=Format.ONNX, size_bytes=1, sha256="0" * 64)
+MADE = a_converted_model()
 
 
 def verified(*comparisons: Comparison, expected: tuple[str, ...] = ("y",)) -> Verified:
@@ -54,20 +38,6 @@ def results(**outcomes: Failure | Verified) -> dict[str, CellResult]:
         command="model-navigator convert",
     )
     return {each.conversion: each for each in found}
-
-
-def comparison(output: str = "y", *, passed: bool = True, problem: str = "") -> Comparison:
-    return Comparison(
-        output=output,
-        passed=passed,
-        atol=1e-5,
-        rtol=1e-5,
-        samples=1,
-        total=10,
-        mismatched=0 if passed else 3,
-        max_abs_error=0.0 if passed else 0.25,
-        problem=problem,
-    )
 
 
 def test_before_anything_ended_every_cell_is_there_and_undecided() -> None:
@@ -89,13 +59,15 @@ def test_what_is_below_a_failed_step_is_blocked_by_its_name() -> None:
 
 
 def test_a_cell_is_passed_by_its_comparisons_only() -> None:
-    assert results(onnx=verified(comparison()))["onnx"].status.state is State.PASSED
+    assert results(onnx=verified(a_comparison()))["onnx"].status.state is State.PASSED
     assert results(onnx=verified())["onnx"].status.state is State.MISMATCHED
     assert results(onnx=verified())["onnx"].status.message == "nothing was compared"
 
 
 def test_a_mismatch_says_which_output_and_how_far() -> None:
-    found = results(onnx=verified(comparison(passed=False), comparison("z", passed=False), expected=("y", "z")))["onnx"]
+    found = results(onnx=verified(a_comparison(passed=False), a_comparison("z", passed=False), expected=("y", "z")))[
+        "onnx"
+    ]
 
     assert found.status.state is State.MISMATCHED
     assert found.status.message == (
@@ -105,22 +77,29 @@ def test_a_mismatch_says_which_output_and_how_far() -> None:
 
 
 def test_a_problem_is_told_in_its_own_words() -> None:
-    found = results(onnx=verified(comparison(passed=False, problem="missing: no 'y'")))["onnx"]
+    found = results(onnx=verified(a_comparison(passed=False, problem="missing: no 'y'")))["onnx"]
 
     assert found.status.message == "output 'y': missing: no 'y'"
 
 
-def test_a_good_cell_needs_no_reproduction() -> None:
-    assert results(onnx=verified(comparison()))["onnx"].reproduce == ""
+def test_what_passed_needs_no_reproduction() -> None:
+    assert results(onnx=verified(a_comparison()))["onnx"].reproduce == ""
 
 
 def test_a_result_says_where_its_model_stands_in_the_configuration() -> None:
     written = replace(MODEL, config_path=Path("/r/navigator.yaml"), line=7)
 
+    known: dict[str, Any] = {
+        "model_name": "m",
+        "model_path": Path("/r/m.pt"),
+        "model_format": Format.TORCHSCRIPT,
+        "model_version": MODEL.model_version,
+        "size_bytes": 1,
+    }
     at = [each.source_model_config for model in (MODEL, written) for each in decided(replace(PLAN, config=model))]
 
-    assert all("config_path" not in each and "line" not in each for each in at[:3])
-    assert {(each["config_path"], each["line"]) for each in at[3:]} == {("/r/navigator.yaml", 7)}
+    assert at[:3] == [SourceModel(**known)] * 3
+    assert at[3:] == [SourceModel(**known, config_path=Path("/r/navigator.yaml"), line=7)] * 3
 
 
 def decided(plan: ModelPlan) -> tuple[CellResult, ...]:

@@ -9,38 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from navigator.errors import ConfigurationError, ExitCode
-from navigator.records import CellResult, Comparison, Format, Gpu, Host, OutputModel, Report, State, Status, Tolerances
+from navigator.records import CellResult, Host, Report, State
 from navigator.render.markdown import summary_markdown
-from navigator.report import report, storage
+from navigator.report import storage
 from navigator.report.merge import merge
 from navigator.report.summary import summarize
+from tests.support.builders import a_gpu, a_host, a_report, a_result, a_source
 
-HOST = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=1, memory_bytes=2**30, versions={"onnx": "1.17"})
-SOURCE = {"model_name": "m", "model_path": "/m.pt", "model_format": "torchscript", "model_version": "1"}
+HOST = a_host({"onnx": "1.17"})
+SOURCE = a_source()
 
 
-def cell(name: str, state: State = State.PASSED, **more: Any) -> CellResult:
+def cell(name: str, state: State = State.PASSED, **changes: Any) -> CellResult:
     model, _, label = name.partition("/")
-    passed = state is State.PASSED
-    known: dict[str, Any] = {
-        "model_name": model,
-        "conversion": label,
-        "status": Status(state=state, message=f"it {state}"),
-        "source_model_config": SOURCE,
-        "conversion_config": {"target_format": "onnx", "onnx_opset": 13, "tensorrt_config": None},
-        "comparator_config": Tolerances(atol={"": 1e-5}, rtol={"": 1e-5}),
-        "steps": (label,),
-        "expected_outputs": ("y",) if passed else (),
-        "comparisons": (Comparison(output="y", passed=True, atol=1e-5, rtol=1e-5, samples=1),) if passed else (),
-        "output_model": OutputModel(name="m", path=Path("/o"), format=Format.ONNX, size_bytes=1, sha256="0" * 64)
-        if passed
-        else None,
-    }
-    return CellResult(**known | more)
+    return a_result(state, model_name=model, conversion=label, **{"steps": (label,), **changes})
 
 
 def shard(which: str, *results: CellResult, host: Host = HOST, complete: bool = True, **more: Any) -> Report:
-    return report.build(host, results, complete=complete, shard=which, **more)
+    return a_report(*results, host=host, complete=complete, shard=which, **more)
 
 
 def planned(*cells: list[str] | None) -> dict[str, Any]:
@@ -97,7 +83,7 @@ def test_a_shard_without_results_cancels_its_cells() -> None:
     assert lost.status.message == "shard 2/3 reported no results"
     assert lost.remedy == "check the job of that shard and run it again"
     assert lost.source_model_config == SOURCE, "another shard knows the model"
-    assert merged.results[3].source_model_config == {}
+    assert merged.results[3].source_model_config is None
     assert merged.notes == ("shard 2/3 reported no results: check the job and run it again",)
     assert not merged.complete
     assert summarize(merged).exit_code is ExitCode.CANCELLED
@@ -173,8 +159,7 @@ def test_a_part_that_did_not_end_makes_the_whole_incomplete() -> None:
 
 def test_machines_that_differ_are_said_together() -> None:
     def on(gpu: str, **versions: str) -> Host:
-        made = Gpu(index=0, uuid=gpu, name=gpu, compute_capability="8.9", memory_bytes=2**34, driver_version="580")
-        return replace(HOST, gpus=(made,), versions={**HOST.versions, **versions}, notes=(f"a note of {gpu}",))
+        return replace(HOST, gpus=(a_gpu(gpu),), versions={**HOST.versions, **versions}, notes=(f"a note of {gpu}",))
 
     merged = merge(
         [
@@ -220,15 +205,15 @@ def test_what_is_not_of_one_run_is_refused(reports: list[Report], matrix: Any, s
 
 @given(st.data(), st.integers(1, 6))
 @settings(max_examples=100, deadline=None)
-def test_nothing_that_was_planned_is_lost_and_only_a_full_good_run_is_good(data: st.DataObject, count: int) -> None:
+def test_nothing_planned_is_lost_and_only_a_whole_run_that_passed_is_a_success(data: st.DataObject, count: int) -> None:
     """Whatever jobs fail to report, in whatever order and however often the others do."""
     cells = {
         f"{index}/{count}": [f"m{index}/{each}" for each in "abc"[: 1 + index % 3]] for index in range(1, count + 1)
     }
     there = data.draw(st.lists(st.sampled_from(sorted(cells)), max_size=8))
-    bad = data.draw(st.sets(st.sampled_from([name for each in cells.values() for name in each])))
+    failed = data.draw(st.sets(st.sampled_from([name for each in cells.values() for name in each])))
     parts = [
-        shard(each, *(cell(name, State.FAILED if name in bad else State.PASSED) for name in cells[each]))
+        shard(each, *(cell(name, State.FAILED if name in failed else State.PASSED) for name in cells[each]))
         for each in there
     ]
 
@@ -238,6 +223,6 @@ def test_nothing_that_was_planned_is_lost_and_only_a_full_good_run_is_good(data:
     assert set(found) == {name for each in cells.values() for name in each}
     for which, names in cells.items():
         for name in names:
-            expected = State.FAILED if name in bad else State.PASSED
+            expected = State.FAILED if name in failed else State.PASSED
             assert found[name] is (expected if which in there else State.CANCELLED)
-    assert (summarize(merged).exit_code is ExitCode.OK) is (set(there) == set(cells) and not bad)
+    assert (summarize(merged).exit_code is ExitCode.OK) is (set(there) == set(cells) and not failed)

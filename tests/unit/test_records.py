@@ -11,15 +11,14 @@ from navigator.records import (
     ModelConfig,
     OutputModel,
     State,
-    Status,
     TensorSpec,
-    Tolerances,
     from_data,
     to_data,
 )
+from tests.support.builders import a_comparison, a_converted_model, a_result
 
-GOOD = Comparison(output="y", passed=True, atol=1e-5, rtol=1e-5, samples=1, total=4, max_abs_error=0.0)
-MADE = OutputModel(name="m.onnx", path=Path("/w/model.onnx"), format=Format.ONNX, size_bytes=1, sha256="0" * 64)
+GOOD = a_comparison()
+MADE = a_converted_model()
 
 
 def passed(
@@ -28,17 +27,7 @@ def passed(
     expected: tuple[str, ...] = ("y",),
     comparisons: tuple[Comparison, ...] = (GOOD,),
 ) -> CellResult:
-    return CellResult(
-        model_name="m",
-        conversion="onnx",
-        status=Status(state=State.PASSED),
-        source_model_config={},
-        conversion_config={},
-        comparator_config=Tolerances(atol={"": 1e-5}, rtol={"": 1e-5}),
-        expected_outputs=expected,
-        comparisons=comparisons,
-        output_model=output_model,
-    )
+    return a_result(expected_outputs=expected, comparisons=comparisons, output_model=output_model)
 
 
 def test_passed_with_an_artifact_and_a_comparison_per_output_can_be_constructed() -> None:

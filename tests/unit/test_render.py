@@ -13,6 +13,7 @@ import tty
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,20 +21,15 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from navigator.records import (
-    Cell,
     CellResult,
     Comparison,
-    Configuration,
     Device,
     Format,
     Latency,
-    ModelConfig,
-    ModelPlan,
     Plan,
     Report,
     State,
     Status,
-    Step,
     Tolerances,
     WorstElement,
 )
@@ -49,6 +45,7 @@ from navigator.render.values import percent, seconds, size, word
 from navigator.report import report as reports
 from navigator.report import storage
 from navigator.report.summary import summarize
+from tests.support.builders import a_cell, a_model, a_plan, a_source, a_step
 
 CASES = Path(__file__).parents[1] / "cases" / "render"
 EVERY_STATE = storage.read(CASES / "every_state.yaml")
@@ -88,63 +85,35 @@ def test_plain_text(name: str, report: Report) -> None:
     golden(f"{name}.txt", summary_text(report))
 
 
-def a_plan() -> Plan:
-    onnx = Configuration(target_format=Format.ONNX, onnx_opset=13)
-    engine = Configuration(target_format=Format.TRT, onnx_opset=13)
-    config = ModelConfig(model_name="resnet50", model_path=Path("/models/resnet50.pt"))
-
-    def step(label: str, parent: str | None = None, raise_from: tuple[str, ...] = ()) -> Step:
-        return Step(
-            label=label,
-            converter="torchscript_to_onnx",
-            source_format=Format.TORCHSCRIPT,
-            target_format=Format.ONNX,
-            parent=parent,
-            raise_from=raise_from,
-        )
-
-    missing = {"state": State.UNAVAILABLE, "reason": "not installed: tensorrt", "remedy": "pip install tensorrt"}
-    cells = (
-        Cell(label="onnx_op13", configuration=onnx, steps=("onnx_op13",)),
-        Cell(label="onnx_op14", configuration=onnx, steps=("onnx_op14",)),
-        Cell(
-            label="onnx_op13/trt_fp16_hierarchy",
-            configuration=engine,
-            steps=("onnx_op13", "onnx_op13/trt_fp16_hierarchy"),
-            **missing,  # type: ignore[arg-type]  # one dictionary for keywords of several types
-        ),
-        Cell(
-            label="onnx_op13/trt_fp32",
-            configuration=engine,
-            steps=("onnx_op13", "onnx_op13/trt_fp32"),
-            merged=1,
-            requested=False,
-            **missing,  # type: ignore[arg-type]  # as above
-        ),
-        Cell(
-            label="tf-savedmodel",
-            configuration=onnx,
-            requested=False,
-            state=State.NOT_APPLICABLE,
-            reason="no conversion leads from torchscript to tf-savedmodel",
-            remedy="from torchscript these can be made: torchscript, onnx",
-        ),
+def two_models() -> Plan:
+    missing: dict[str, Any] = {
+        "state": State.UNAVAILABLE,
+        "reason": "not installed: tensorrt",
+        "remedy": "pip install tensorrt",
+    }
+    unreachable = a_cell(
+        "tf-savedmodel",
+        requested=False,
+        state=State.NOT_APPLICABLE,
+        reason="no conversion leads from torchscript to tf-savedmodel",
+        remedy="from torchscript these can be made: torchscript, onnx",
     )
-    resnet = ModelPlan(
-        config=config,
-        source_format=Format.TORCHSCRIPT,
-        steps=(step("onnx_op13"), step("onnx_op14", raise_from=("onnx_op13",))),
-        cells=cells,
+    resnet = a_plan(
+        a_cell("onnx_op13"),
+        a_cell("onnx_op14"),
+        a_cell("onnx_op13/trt_fp16_hierarchy", target=Format.TRT, **missing),
+        a_cell("onnx_op13/trt_fp32", target=Format.TRT, merged=1, requested=False, **missing),
+        unreachable,
+        config=a_model(model_name="resnet50", model_path=Path("/models/resnet50.pt")),
+        steps=(a_step("onnx_op13"), a_step("onnx_op14", raise_from=("onnx_op13",))),
         notes=("onnx_opsets: 14 by default",),
     )
-    bert = replace(
-        resnet, config=replace(config, model_name="bert"), cells=(cells[4],), steps=(), source_format=Format.TRT
-    )
-    return Plan(models=(resnet, bert))
+    bert = a_plan(unreachable, config=replace(resnet.config, model_name="bert"), notes=resnet.notes)
+    return Plan(models=(resnet, replace(bert, source_format=Format.TRT)))
 
 
 def test_plan() -> None:
-    golden("plan.txt", plan_text(a_plan()))
+    golden("plan.txt", plan_text(two_models()))
 
 
 # What the summary says ----------------------------------------------------------------------------------------------
@@ -381,7 +350,7 @@ def hostile_report(name: str) -> Report:
                 status=Status(state=result.status.state, message=name, log_path=Path(f"/{name}".replace("\0", ""))),
                 comparisons=comparisons,
                 expected_outputs=(name,) if result.status.state is State.PASSED else (),
-                source_model_config={"model_format": name},
+                source_model_config=a_source(model_name=name, model_path=Path(f"/{name}".replace("\0", ""))),
                 warnings=(name,),
                 remedy=name,
                 reproduce=name,
@@ -467,7 +436,7 @@ def test_plain_text_holds_no_control_characters(name: str) -> None:
 
 
 def hostile_plan(name: str) -> Plan:
-    model = a_plan().models[0]
+    model = two_models().models[0]
     cells = tuple(replace(cell, label=name, steps=(name,), reason=name, remedy=name) for cell in model.cells)
     return Plan(models=(replace(model, config=replace(model.config, model_name=name), cells=cells, notes=(name,)),))
 
@@ -553,7 +522,7 @@ DECIDED = [replace(of_state(State.CRASHED), conversion=f"cell{number}") for numb
 
 def test_a_log_gets_one_plain_line_for_each_decided_cell() -> None:
     stream = io.StringIO()
-    with Progress(a_plan(), stream) as progress:
+    with Progress(two_models(), stream) as progress:
         progress.started("resnet50", "source", "reference")
         progress.finished("resnet50", "source", "reference")
         finish(progress, [of_state(State.CRASHED), GOOD.results[1]])
@@ -565,7 +534,7 @@ def test_a_log_gets_one_plain_line_for_each_decided_cell() -> None:
 
 def test_threads_do_not_tear_lines() -> None:
     stream = io.StringIO()
-    with Progress(a_plan(), stream) as progress:
+    with Progress(two_models(), stream) as progress:
         threads = [threading.Thread(target=finish, args=(progress, DECIDED[start::4])) for start in range(4)]
         for thread in threads:
             thread.start()
@@ -577,7 +546,7 @@ def test_threads_do_not_tear_lines() -> None:
 
 def test_a_stream_that_lacks_characters_gets_question_marks() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    with Progress(a_plan(), stream) as progress:
+    with Progress(two_models(), stream) as progress:
         finish(progress, [replace(DECIDED[0], model_name="modèle")])
     stream.seek(0)
     assert stream.read().startswith("mod?le")
@@ -619,7 +588,7 @@ class Reader(threading.Thread):
 def test_a_terminal_gets_a_bar_and_coloured_lines(terminal: tuple[io.TextIOWrapper, int]) -> None:
     stream, seen = terminal
     reader = Reader(seen)
-    with Progress(a_plan(), stream) as progress:
+    with Progress(two_models(), stream) as progress:
         progress.started("resnet50", "onnx_op13", "convert")
         finish(progress, [of_state(State.CRASHED), replace(GOOD.results[1], model_name="[bold]m[/bold]")])
     shown = reader.all(stream)
@@ -637,7 +606,7 @@ def test_a_dumb_terminal_gets_plain_lines(
     monkeypatch.setenv(name, value)
     stream, seen = terminal
     reader = Reader(seen)
-    with Progress(a_plan(), stream) as progress:
+    with Progress(two_models(), stream) as progress:
         finish(progress, [of_state(State.CRASHED)])
     assert reader.all(stream) == f"{line_of(of_state(State.CRASHED), widths=(8, 9))}\nEND\n"
 
@@ -665,7 +634,7 @@ def test_a_pipe_gets_no_control_characters_even_if_colour_is_forced(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     show_summary(summarize(EVERY_STATE))
-    with Progress(a_plan()) as progress:
+    with Progress(two_models()) as progress:
         finish(progress, [of_state(State.CRASHED)])
     shown = capsys.readouterr().out
     assert shown.startswith(summary_text(EVERY_STATE))

@@ -14,6 +14,7 @@ from navigator.errors import ConfigurationError, ExitCode
 from navigator.records import (
     CellResult,
     Comparison,
+    ConversionConfig,
     Format,
     Gpu,
     Host,
@@ -22,100 +23,72 @@ from navigator.records import (
     SampleInfo,
     Seconds,
     Signature,
+    SourceModel,
     State,
     Status,
+    TensorRTConfig,
     TensorSpec,
     Tolerances,
     WorstElement,
     to_data,
 )
-from navigator.report import report, storage
+from navigator.report import storage
 from navigator.report.summary import summarize
+from tests.support.builders import a_report, a_result
 
 ROOT = Path(__file__).parents[2]
 SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "convert_results.schema.json").read_text())
 EVERY_STATE = ROOT / "tests" / "cases" / "render" / "every_state.yaml"
-HOST = Host(python="3.11", system="Linux", cpu="a CPU", cpu_count=1, memory_bytes=2**30)
-
-
-def cell(state: State, *, requested: bool = True, **more: Any) -> CellResult:
-    passed = state is State.PASSED
-    known: dict[str, Any] = {
-        "model_name": "m",
-        "conversion": "onnx_op13",
-        "status": Status(state=state, message="a sentence"),
-        "source_model_config": {
-            "model_name": "m",
-            "model_path": "/m.pt",
-            "model_format": "torchscript",
-            "model_version": "1",
-        },
-        "conversion_config": {"target_format": "onnx", "onnx_opset": 13, "tensorrt_config": None},
-        "comparator_config": Tolerances(atol={"": 1e-5}, rtol={"": 1e-5}),
-        "requested": requested,
-        "expected_outputs": ("y",) if passed else (),
-        "comparisons": (Comparison(output="y", passed=True, atol=1e-5, rtol=1e-5, samples=1),) if passed else (),
-        "output_model": OutputModel(name="m", path=Path("/o"), format=Format.ONNX, size_bytes=1, sha256="0" * 64)
-        if passed
-        else None,
-    }
-    return CellResult(**known | more)
-
-
-def of(*results: CellResult, complete: bool = True) -> Report:
-    return report.build(HOST, results, complete=complete)
-
-
-BAD = (State.FAILED, State.MISMATCHED, State.CRASHED, State.TIMED_OUT, State.BLOCKED)
-PASSED = cell(State.PASSED)
+FAILED = (State.FAILED, State.MISMATCHED, State.CRASHED, State.TIMED_OUT, State.BLOCKED)
+PASSED = a_result(State.PASSED)
 
 JUDGED = [
     pytest.param((PASSED,), ExitCode.OK, id="passed"),
-    *(pytest.param((PASSED, cell(state)), ExitCode.FAILURE, id=f"requested {state}") for state in BAD),
+    *(pytest.param((PASSED, a_result(state)), ExitCode.FAILURE, id=f"requested {state}") for state in FAILED),
     *(
-        pytest.param((PASSED, cell(state, requested=False)), ExitCode.FAILURE, id=f"default format {state}")
-        for state in BAD
+        pytest.param((PASSED, a_result(state, requested=False)), ExitCode.FAILURE, id=f"default format {state}")
+        for state in FAILED
     ),
-    pytest.param((PASSED, cell(State.UNAVAILABLE)), ExitCode.FAILURE, id="requested unavailable"),
-    pytest.param((PASSED, cell(State.UNAVAILABLE, requested=False)), ExitCode.OK, id="default format unavailable"),
-    pytest.param((PASSED, cell(State.NOT_APPLICABLE)), ExitCode.OK, id="requested not applicable"),
-    pytest.param((PASSED, cell(State.UNVERIFIED)), ExitCode.OK, id="unverified"),
-    pytest.param((PASSED, cell(State.CANCELLED)), ExitCode.CANCELLED, id="cancelled"),
-    pytest.param((cell(State.FAILED), cell(State.CANCELLED)), ExitCode.CANCELLED, id="failed and cancelled"),
+    pytest.param((PASSED, a_result(State.UNAVAILABLE)), ExitCode.FAILURE, id="requested unavailable"),
+    pytest.param((PASSED, a_result(State.UNAVAILABLE, requested=False)), ExitCode.OK, id="default format unavailable"),
+    pytest.param((PASSED, a_result(State.NOT_APPLICABLE)), ExitCode.OK, id="requested not applicable"),
+    pytest.param((PASSED, a_result(State.UNVERIFIED)), ExitCode.OK, id="unverified"),
+    pytest.param((PASSED, a_result(State.CANCELLED)), ExitCode.CANCELLED, id="cancelled"),
+    pytest.param((a_result(State.FAILED), a_result(State.CANCELLED)), ExitCode.CANCELLED, id="failed and cancelled"),
     pytest.param((), ExitCode.NOTHING_TO_DO, id="no cell"),
-    pytest.param((cell(State.NOT_APPLICABLE),), ExitCode.NOTHING_TO_DO, id="only not applicable"),
+    pytest.param((a_result(State.NOT_APPLICABLE),), ExitCode.NOTHING_TO_DO, id="only not applicable"),
     pytest.param(
-        (cell(State.NOT_APPLICABLE), cell(State.UNAVAILABLE, requested=False)),
+        (a_result(State.NOT_APPLICABLE), a_result(State.UNAVAILABLE, requested=False)),
         ExitCode.NOTHING_TO_DO,
         id="nothing that this machine can make",
     ),
-    pytest.param((cell(State.UNAVAILABLE),), ExitCode.FAILURE, id="only requested unavailable"),
+    pytest.param((a_result(State.UNAVAILABLE),), ExitCode.FAILURE, id="only requested unavailable"),
 ]
 
 
 @pytest.mark.parametrize(("results", "expected"), JUDGED)
 def test_exit_code(results: tuple[CellResult, ...], expected: ExitCode) -> None:
-    assert summarize(of(*results)).exit_code is expected
+    assert summarize(a_report(*results)).exit_code is expected
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.PASSED])
 def test_every_state_is_judged(state: State) -> None:
     neutral = (State.NOT_APPLICABLE, State.UNVERIFIED)
-    judged = summarize(of(cell(state)))
+    judged = summarize(a_report(a_result(state)))
     assert (len(judged.failed), len(judged.others)) == ((0, 1) if state in neutral else (1, 0))
 
 
 def test_a_run_that_did_not_end_is_no_success() -> None:
-    assert summarize(of(PASSED, complete=False)).exit_code is ExitCode.CANCELLED
-    assert summarize(of(PASSED, cell(State.FAILED), complete=False)).exit_code is ExitCode.FAILURE
+    assert summarize(a_report(PASSED, complete=False)).exit_code is ExitCode.CANCELLED
+    assert summarize(a_report(PASSED, a_result(State.FAILED), complete=False)).exit_code is ExitCode.FAILURE
 
 
 def test_summary_counts() -> None:
-    built = of(
+    built = a_report(
         replace(PASSED, cached=True),
         replace(PASSED, warnings=("weak",)),
-        cell(State.FAILED),
-        cell(State.UNAVAILABLE, requested=False),
+        a_result(State.FAILED),
+        a_result(State.UNAVAILABLE, requested=False),
     )
     assert built.summary == {
         "total": 4,
@@ -138,7 +111,7 @@ def test_a_report_round_trips(tmp_path: Path) -> None:
 
 
 def test_keys_keep_the_order_of_the_records(tmp_path: Path) -> None:
-    storage.write(of(PASSED), tmp_path / "r.yaml")
+    storage.write(a_report(PASSED), tmp_path / "r.yaml")
     data = yaml.safe_load((tmp_path / "r.yaml").read_text())
     assert list(data) == [field.name for field in fields(Report)]
     assert list(data["results"][0]) == [field.name for field in fields(CellResult)]
@@ -146,9 +119,9 @@ def test_keys_keep_the_order_of_the_records(tmp_path: Path) -> None:
 
 
 def test_no_result_is_an_empty_list(tmp_path: Path) -> None:
-    storage.write(of(), tmp_path / "r.yaml")
+    storage.write(a_report(), tmp_path / "r.yaml")
     assert yaml.safe_load((tmp_path / "r.yaml").read_text())["results"] == []
-    assert storage.read(tmp_path / "r.yaml") == of()
+    assert storage.read(tmp_path / "r.yaml") == a_report()
 
 
 def test_texts_and_numbers_survive_every_yaml_reader(tmp_path: Path) -> None:
@@ -170,15 +143,15 @@ def test_texts_and_numbers_survive_every_yaml_reader(tmp_path: Path) -> None:
         "😀",
     ]
     message = "first line\n  second: line\n\nlast  \n"
-    result = cell(
+    result = a_result(
         State.FAILED,
         status=Status(state=State.FAILED, message=message, log_path=Path("/tmp/a b: c")),
         comparator_config=Tolerances(atol=dict.fromkeys(names, 1e-05), rtol={"": 1e22, "small": 5e-324}),
         warnings=tuple(names),
     )
     path = tmp_path / "r.yaml"
-    storage.write(of(result), path)
-    assert storage.read(path) == of(result)
+    storage.write(a_report(result), path)
+    assert storage.read(path) == a_report(result)
     text = path.read_text()
     # In YAML 1.1 a float needs a dot, in YAML 1.2 it does not: a text that looks like one is quoted for both.
     assert "1.0e-05" in text
@@ -188,18 +161,18 @@ def test_texts_and_numbers_survive_every_yaml_reader(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_no_utf_8_does_not_stop_the_report(tmp_path: Path) -> None:
-    result = cell(State.FAILED, status=Status(state=State.FAILED, log_path=Path("/tmp/\udcff.log")))
-    storage.write(of(result), tmp_path / "r.yaml")
+    result = a_result(State.FAILED, status=Status(state=State.FAILED, log_path=Path("/tmp/\udcff.log")))
+    storage.write(a_report(result), tmp_path / "r.yaml")
     assert yaml.safe_load((tmp_path / "r.yaml").read_text())["results"][0]["status"]["log_path"] == "/tmp/?.log"
 
 
 def test_sentences_and_shapes_stay_on_one_line(tmp_path: Path) -> None:
-    result = cell(
+    result = a_result(
         State.FAILED,
         status=Status(state=State.FAILED, message="word " * 100 + "end"),
         samples=(SampleInfo(name="max", shapes={"x": (8, 3, 224, 224)}),),
     )
-    storage.write(of(result), tmp_path / "r.yaml")
+    storage.write(a_report(result), tmp_path / "r.yaml")
     text = (tmp_path / "r.yaml").read_text()
     assert f"message: {'word ' * 100}end\n" in text
     assert "x: [8, 3, 224, 224]\n" in text
@@ -207,9 +180,9 @@ def test_sentences_and_shapes_stay_on_one_line(tmp_path: Path) -> None:
 
 def test_writing_replaces_the_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
-    storage.write(of(PASSED), path)
+    storage.write(a_report(PASSED), path)
     with path.open() as earlier:
-        storage.write(of(PASSED, cell(State.FAILED)), path)
+        storage.write(a_report(PASSED, a_result(State.FAILED)), path)
         assert len(yaml.safe_load(earlier)["results"]) == 1, "a reader keeps the whole earlier report"
     assert len(storage.read(path).results) == 2
 
@@ -247,7 +220,7 @@ def test_a_report_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 
 def test_a_pass_without_evidence_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
-    storage.write(of(cell(State.FAILED)), path)
+    storage.write(a_report(a_result(State.FAILED)), path)
     path.write_text(path.read_text().replace("state: failed", "state: passed"))
     with pytest.raises(ConfigurationError, match="passed without an artifact"):
         storage.read(path)
@@ -257,19 +230,19 @@ def test_reports_fit_the_schema(tmp_path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     validator = jsonschema.Draft202012Validator(SCHEMA)
     validator.validate(yaml.safe_load(EVERY_STATE.read_text()))
-    storage.write(of(PASSED), tmp_path / "r.yaml")
+    storage.write(a_report(PASSED), tmp_path / "r.yaml")
     validator.validate(yaml.safe_load((tmp_path / "r.yaml").read_text()))
 
 
 def test_a_shard_fits_the_schema_and_comes_back(tmp_path: Path) -> None:
-    part = report.build(HOST, [PASSED], shard="3/7")
+    part = a_report(PASSED, shard="3/7")
     storage.write(part, tmp_path / "r.yaml")
     jsonschema.validate(yaml.safe_load((tmp_path / "r.yaml").read_text()), SCHEMA)
     assert storage.read(tmp_path / "r.yaml").shard == "3/7"
 
 
 def test_the_schema_refuses_a_pass_without_evidence() -> None:
-    data = json.loads(json.dumps(to_data(of(cell(State.FAILED)))))
+    data = json.loads(json.dumps(to_data(a_report(a_result(State.FAILED)))))
     data["results"][0]["status"]["state"] = "passed"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(data, SCHEMA)
@@ -282,6 +255,9 @@ def test_the_schema_refuses_a_pass_without_evidence() -> None:
         ("environment", Host),
         ("gpu", Gpu),
         ("result", CellResult),
+        ("source_model", SourceModel),
+        ("conversion_config", ConversionConfig),
+        ("tensorrt_config", TensorRTConfig),
         ("status", Status),
         ("tolerances", Tolerances),
         ("sample", SampleInfo),

@@ -14,11 +14,7 @@ from navigator.plan.planner import plan
 from navigator.plan.select import select
 from navigator.plan.shards import choose, matrix, parse, read_matrix, shards
 from navigator.records import (
-    Cell,
-    Configuration,
     Format,
-    Gpu,
-    Host,
     ModelConfig,
     ModelPlan,
     Plan,
@@ -27,31 +23,22 @@ from navigator.records import (
     RunConfig,
     State,
 )
+from tests.support.builders import FRAMEWORKS, TENSORRT, a_cell, a_gpu, a_host, a_model, a_plan
 
-BARE = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34)
-GPU = Gpu(index=0, uuid="GPU-1", name="NVIDIA L4", compute_capability="8.9", memory_bytes=2**34, driver_version="580")
-PACKAGES = (
-    *("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "numpy"),
-    *("polygraphy", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "torch-tensorrt"),
-)
-WITH_GPU = replace(BARE, gpus=(GPU,), versions=dict.fromkeys(PACKAGES, "11.0"))
+BARE = a_host()
+WITH_GPU = a_host((*FRAMEWORKS, *TENSORRT), gpus=(a_gpu(),))
 SOURCES = {Format.TORCHSCRIPT: "m.pt", Format.ONNX: "m.onnx", Format.TF_SAVEDMODEL: "m", Format.TORCH_EXPORT: "m.pt2"}
 
 
-def a_model(name: str, units: list[int], *, without_steps: int = 0) -> ModelPlan:
+def branching(name: str, units: list[int], *, without_steps: int = 0) -> ModelPlan:
     """Return a model with so many cells below each first step: a/..., b/... Each is made from the one before."""
-    cells = []
-    for letter, depth in zip("abcdefgh", units, strict=False):
-        steps: tuple[str, ...] = ()
-        for level in range(depth):
-            steps = (*steps, f"{steps[-1]}/{level}" if steps else letter)
-            cells.append(Cell(label=steps[-1], configuration=Configuration(target_format=Format.ONNX), steps=steps))
-    cells += [
-        Cell(label=f"none{each}", configuration=Configuration(target_format=Format.TRT), state=State.NOT_APPLICABLE)
-        for each in range(without_steps)
+    cells = [
+        a_cell("/".join((letter, *map(str, range(1, level + 1)))))
+        for letter, depth in zip("abcdefgh", units, strict=False)
+        for level in range(depth)
     ]
-    config = ModelConfig(model_name=name, model_path=Path("/m.onnx"))
-    return ModelPlan(config=config, source_format=Format.ONNX, steps=(), cells=tuple(cells))
+    cells += [a_cell(f"none{each}", target=Format.TRT, state=State.NOT_APPLICABLE) for each in range(without_steps)]
+    return a_plan(*cells, config=a_model(Format.ONNX, model_name=name))
 
 
 def keys(plan: Plan) -> list[tuple[str, str]]:
@@ -64,7 +51,7 @@ def units(plan: Plan) -> set[tuple[str, str]]:
 
 MODELS = st.lists(st.tuples(st.lists(st.integers(1, 5), max_size=5), st.integers(0, 3)), min_size=1, max_size=4).map(
     lambda drawn: Plan(
-        models=tuple(a_model(f"m{index}", units, without_steps=rest) for index, (units, rest) in enumerate(drawn))
+        models=tuple(branching(f"m{index}", units, without_steps=rest) for index, (units, rest) in enumerate(drawn))
     )
 )
 
@@ -103,7 +90,7 @@ def test_what_begins_with_the_same_step_stays_together(plan: Plan, count: int) -
 @settings(max_examples=40, deadline=None)
 def test_the_heaviest_shard_is_within_the_bound_of_the_best_possible(weights: list[int], count: int) -> None:
     """Graham 1969: longest processing time first is within 4/3 - 1/(3 m) of the optimum of m machines."""
-    plan = Plan(models=tuple(a_model(f"m{index}", [weight]) for index, weight in enumerate(weights)))
+    plan = Plan(models=tuple(branching(f"m{index}", [weight]) for index, weight in enumerate(weights)))
 
     heaviest = max(len(keys(each)) for each in shards(plan, count))
 
@@ -115,7 +102,7 @@ def test_the_heaviest_shard_is_within_the_bound_of_the_best_possible(weights: li
 
 
 def test_shards_are_the_same_every_time_and_whatever_the_order_of_cells() -> None:
-    plan = Plan(models=(a_model("x", [2, 2, 2, 1]), a_model("y", [2, 2], without_steps=2)))
+    plan = Plan(models=(branching("x", [2, 2, 2, 1]), branching("y", [2, 2], without_steps=2)))
     turned = Plan(models=tuple(replace(model, cells=model.cells[::-1]) for model in plan.models))
 
     assert [set(keys(each)) for each in shards(plan, 3)] == [set(keys(each)) for each in shards(turned, 3)]
@@ -204,7 +191,7 @@ def test_another_shard_is_refused(wrong: str) -> None:
 
 
 def test_the_matrix_has_a_job_for_each_shard() -> None:
-    plan = Plan(models=(a_model("resnet50", [3]), a_model("bert", [1]), a_model("gpt", [1], without_steps=1)))
+    plan = Plan(models=(branching("resnet50", [3]), branching("bert", [1]), branching("gpt", [1], without_steps=1)))
 
     assert matrix(plan, 2) == {
         "include": [
@@ -240,7 +227,7 @@ def test_what_only_shows_where_it_can_be_made_is_not_planned() -> None:
 
 
 def test_a_long_matrix_keeps_its_counts_and_stays_below_what_a_variable_can_hold() -> None:
-    plan = Plan(models=tuple(a_model(f"{'m' * 90}{index}", [5] * 8) for index in range(300)))
+    plan = Plan(models=tuple(branching(f"{'m' * 90}{index}", [5] * 8) for index in range(300)))
 
     jobs = matrix(plan, 256)
 
@@ -257,7 +244,7 @@ def test_a_long_matrix_keeps_its_counts_and_stays_below_what_a_variable_can_hold
 @pytest.mark.parametrize("most", [0, -1, 257])
 def test_github_starts_from_1_to_256_jobs(most: int) -> None:
     with pytest.raises(ConfigurationError, match=f"{most} shards at most: must be from 1 to 256"):
-        matrix(Plan(models=(a_model("m", [1]),)), most)
+        matrix(Plan(models=(branching("m", [1]),)), most)
 
 
 def test_a_matrix_comes_back_in_order_with_what_a_user_added() -> None:
