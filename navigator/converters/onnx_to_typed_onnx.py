@@ -91,8 +91,8 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     quantized = to_int8 and onnx_int8.is_quantized(onnx_file.load(source))
     if to_int8 and not quantized and options.explicit_precision:
         raise StepError(
-            "the model has no QuantizeLinear or DequantizeLinear nodes, which tensorrt_explicit_precision promises",
-            "give the quantized model, or leave the option out to have this one quantized on its samples",
+            "tensorrt_explicit_precision is set, but the model has no QuantizeLinear or DequantizeLinear nodes",
+            "use the quantized model, or remove the option to quantize this one on its samples",
         )
     if quantized and not to_fp16:
         onnx_file.copy(source, destination)
@@ -128,7 +128,7 @@ def _is_int8(options: Options) -> bool:
 
 def _samples(conversion: Conversion[Options]) -> Path:
     if conversion.samples is None:
-        raise StepError("there are no samples to measure the model's values on")
+        raise StepError("no samples to measure the model's values on")
     return conversion.samples
 
 
@@ -154,10 +154,12 @@ def _quantize(model: "ir.Model", conversion: Conversion[Options]) -> list[str]:
     products = onnx_int8.quantize(model, _samples(conversion))
     if not products:
         return [
-            "nothing became int8: outside subgraphs no Conv, ConvTranspose, Gemm or MatMul has constant float32 weights"
+            "nothing became int8: no Conv, ConvTranspose, Gemm or MatMul outside subgraphs has constant float32 weights"
         ]
     if conversion.options.random_samples:
-        return ["int8 scales were measured on random samples: give real ones, or real inputs will be cut off or coarse"]
+        return [
+            "int8 scales come from random samples: provide real ones, or real inputs may be clipped or lose precision"
+        ]
     return []
 
 
@@ -168,13 +170,13 @@ def _to_fp16(model: "ir.Model", samples: Path) -> tuple[dict[str, Json], list[st
     warnings = []
     reached = _reached(model.graph, plan)
     if reached:
-        near = f"over or near {onnx_fp16.LARGEST:.0f}, where fp16 ends"
-        warnings.append(f"{reached}: {near}, so what handles such values stays in fp32")
+        near = f"close to or above {onnx_fp16.LARGEST:.0f}, the largest fp16 number"
+        warnings.append(f"{reached}: {near}, so the nodes that handle such values stay in fp32")
     inside = sum(len(graph) for graph in model.graph.subgraphs())
     if inside:
-        warnings.append(f"the nodes inside If, Loop and Scan stay in fp32: {inside}")
+        warnings.append(f"nodes that stay in fp32 because they are inside If, Loop or Scan: {inside}")
     if not plan.ports:
-        warnings.append("nothing became fp16: the model has no float32 operator that fp16 is defined and safe for")
+        warnings.append("nothing became fp16: no float32 operator of the model has a safe fp16 form")
     onnx_fp16.apply(model, plan)
     return kept, warnings
 

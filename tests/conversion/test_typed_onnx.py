@@ -110,10 +110,10 @@ def test_branches_and_loops_stay_in_fp32_and_read_what_is_around_them(tmp_path: 
     source = written(tmp_path / "m.onnx", CONTROL, weights)
     samples = [{"x": floats(2, 4, seed=k), "up": np.array(k == 0)} for k in range(2)]
     typed = Typed(source, options, *samples)
-    inside = "the nodes inside If, Loop and Scan stay in fp32: 5"
+    inside = "nodes that stay in fp32 because they are inside If, Loop or Scan: 5"
     assert typed.properties.get("warnings", []) == ([] if options is SINGLE else [inside])
     assert (typed.is_half("MatMul"), typed.properties["fp32_nodes"]) == ((False, 3) if options is SINGLE else (True, 2))
-    assert typed.properties.get("kept_in_fp32") == (None if options is SINGLE else {"holds a subgraph": 2})
+    assert typed.properties.get("kept_in_fp32") == (None if options is SINGLE else {"contains a subgraph": 2})
     assert typed.initializers()["b"].dtype == np.float32
     assert typed.matches()
     assert typed.matches(rounding=False)

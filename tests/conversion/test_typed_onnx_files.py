@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, numpy_helper
 
 from navigator.converters.onnx_to_typed_onnx import Options, convert
 from navigator.converters.protocol import Conversion
@@ -67,7 +68,7 @@ def test_an_opset_that_cannot_be_raised_is_refused(tmp_path: Path) -> None:
     """
     with pytest.raises(StepError) as refusal:
         Typed(written(tmp_path / "m.onnx", text, {"lengths": np.array([3])}), FP16, {"x": floats(1, 3, 2)})
-    assert refusal.value.message.startswith("fp16 needs opset 11 or higher: onnx.version_converter cannot change")
+    assert refusal.value.message.startswith("fp16 needs opset 11 or higher: onnx.version_converter can't change")
     assert refusal.value.hint == "export the model at opset 11 or higher, or set onnx_opsets to it"
 
 
@@ -83,6 +84,61 @@ def test_external_data_comes_along(network: Path, options: Options) -> None:
     assert [each.name for each in typed.path.parent.iterdir()] == ["model.onnx"]
     assert typed.matches()
     assert typed.initializers().keys() == Typed(network, options, *IMAGES, name="inline").initializers().keys()
+
+
+@PRECISIONS
+def test_what_a_file_says_beside_its_nodes_stays(network: Path, options: Options) -> None:
+    model = onnx.load(str(network))
+    model.producer_name, model.producer_version, model.domain, model.model_version = "maker", "2.0", "org.maker", 7
+    model.doc_string, model.graph.doc_string, model.graph.node[0].doc_string = "model", "graph", "node"
+    # The opset that needs no raising: onnx.version_converter drops denotations.
+    model.opset_import[0].version = 19
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    onnx.helper.set_model_props(model, {"labels": "cat,dog"})
+    image, scores = model.graph.input[0], model.graph.output[0]
+    image.doc_string, image.type.denotation = "an image", "IMAGE"
+    image.type.tensor_type.shape.dim[0].denotation = "DATA_BATCH"
+    scores.metadata_props.add(key="unit", value="logits")
+    onnx.save(model, str(network))
+    made = Typed(network, options, *IMAGES).model
+    for name in ("producer_name", "producer_version", "domain", "model_version", "doc_string", "metadata_props"):
+        assert getattr(made, name) == getattr(model, name)
+    assert {each.domain: each.version for each in made.opset_import}["com.microsoft"] == 1
+    assert (made.graph.name, made.graph.doc_string) == ("network", "graph")
+    assert "node" in {node.doc_string for node in made.graph.node}
+    assert (list(made.graph.input), list(made.graph.output)) == (list(model.graph.input), list(model.graph.output))
+
+
+@PRECISIONS
+def test_sparse_weights_become_dense(tmp_path: Path, options: Options) -> None:
+    """onnx-ir would drop them without a word."""
+    text = '"" : 19\nm (float[n, 4] x) => (float[n, 3] y) { a = MatMul(x, w) y = Add(a, b) }'
+    source = written(tmp_path / "m.onnx", text)
+    dense = {"w": np.zeros((4, 3), "float32"), "b": np.zeros(3, "float32")}
+    dense["w"][1, 2], dense["w"][3, 0], dense["b"][1] = 0.5, -1.5, 2.0
+    model = onnx.load(str(source))
+    for name, array in dense.items():
+        at = np.argwhere(array) if name == "w" else np.flatnonzero(array)
+        values = numpy_helper.from_array(array[array != 0], name)
+        indices = numpy_helper.from_array(at, f"{name}_at")
+        model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, array.shape))
+    onnx.save(model, str(source))
+    typed = Typed(source, options, {"x": floats(5, 4)})
+    assert not typed.graph.sparse_initializer
+    assert typed.matches()
+
+
+def test_a_model_that_onnx_ir_lacks_types_for_is_refused(tmp_path: Path) -> None:
+    text = '"" : 17\nm (float[n] x) => (float[n] y) { y = Neg(x) }'
+    source = written(tmp_path / "m.onnx", text)
+    model = onnx.load(str(source))
+    kind = onnx.helper.make_map_type_proto(TensorProto.INT64, onnx.helper.make_tensor_type_proto(1, None))
+    model.graph.value_info.append(onnx.helper.make_value_info("z", kind))
+    node = model.graph.node.add(op_type="ZipMap", domain="ai.onnx.ml", input=["y"], output=["z"])
+    node.attribute.append(onnx.helper.make_attribute("classlabels_int64s", [1]))
+    onnx.save(model, str(source))
+    with pytest.raises(StepError, match=r"^onnx-ir \S+ can't represent the model: Map types are not supported yet"):
+        Typed(source, FP16, {"x": floats(3)})
 
 
 @PRECISIONS
@@ -109,9 +165,9 @@ def test_external_data_that_is_missing_is_said(network: Path) -> None:
 def test_samples_that_do_not_fit_are_said(network: Path) -> None:
     with pytest.raises(StepError, match=r"^the model needs image, the samples have picture$"):
         Typed(network, FP16, {"picture": floats(1, 3, 8, 8)}, name="other")
-    with pytest.raises(StepError, match=r"^the model fails on the sample '1': "):
+    with pytest.raises(StepError, match=r"^the model fails on sample '1': "):
         Typed(network, SINGLE, IMAGES[0], {"image": floats(1, 4, 8, 8)}, name="wrong")
-    with pytest.raises(StepError, match="there are no samples to measure the model's values on"):
+    with pytest.raises(StepError, match="no samples to measure the model's values on"):
         convert(Conversion(source=network, destination=network.parent / "x.onnx", options=FP16))
 
 

@@ -27,7 +27,7 @@ def test_what_adds_up_many_numbers_stays_in_fp32(tmp_path: Path) -> None:
     assert [typed.is_half(each) for each in ("Relu", "ReduceMean", "LogSoftmax", "Neg")] == [True, False, False, True]
     assert kinds[typed.node("ReduceMean").input[0]] == "FLOAT"
     assert (typed.properties["fp16_nodes"], typed.properties["fp32_nodes"]) == (2, 2)
-    assert typed.properties["kept_in_fp32"] == {"adds up many numbers": 2}
+    assert typed.properties["kept_in_fp32"] == {"sums many values": 2}
     assert typed.matches()
 
 
@@ -56,7 +56,7 @@ def test_arithmetic_on_whole_numbers_stays_exact(tmp_path: Path) -> None:
     typed = Typed(source, FP16, {"x": np.array([2048, 2050, 3000]), "table": np.arange(4096, dtype="float32") % 64})
     assert not typed.is_half("Add")
     assert typed.is_half("Neg")
-    assert typed.properties["kept_in_fp32"] == {"computes with whole numbers": 1}
+    assert typed.properties["kept_in_fp32"] == {"computes with integers": 1}
     assert typed.matches()
 
 

@@ -145,7 +145,7 @@ def test_nothing_to_quantize_is_said(tmp_path: Path) -> None:
     source = written(tmp_path / "m.onnx", text, {"w": floats(3, 3)})
     typed = Typed(source, SINGLE, {"x": floats(3, 3)})
     assert typed.properties["warnings"] == [
-        "nothing became int8: outside subgraphs no Conv, ConvTranspose, Gemm or MatMul has constant float32 weights"
+        "nothing became int8: no Conv, ConvTranspose, Gemm or MatMul outside subgraphs has constant float32 weights"
     ]
     assert typed.operators() == ["MatMul", "MatMul", "Add"]
 
@@ -165,7 +165,7 @@ def test_random_samples_are_a_warning_where_scales_come_from_them(network: Path)
     for options in (SINGLE, HIERARCHY):
         typed = Typed(network, replace(options, random_samples=True), *IMAGES, name=str(options.precision_mode))
         assert typed.properties["warnings"] == [
-            "int8 scales were measured on random samples: give real ones, or real inputs will be cut off or coarse"
+            "int8 scales come from random samples: provide real ones, or real inputs may be clipped or lose precision"
         ]
     assert "warnings" not in Typed(network, SINGLE, *IMAGES, name="real").properties
 
@@ -213,6 +213,6 @@ def test_a_promise_of_explicit_precision_is_held_to(network: Path, options: Opti
     with pytest.raises(StepError) as refusal:
         Typed(network, replace(options, explicit_precision=True), *IMAGES)
     assert refusal.value.message == (
-        "the model has no QuantizeLinear or DequantizeLinear nodes, which tensorrt_explicit_precision promises"
+        "tensorrt_explicit_precision is set, but the model has no QuantizeLinear or DequantizeLinear nodes"
     )
-    assert refusal.value.hint.startswith("give the quantized model, or leave the option out")
+    assert refusal.value.hint.startswith("use the quantized model, or remove the option")

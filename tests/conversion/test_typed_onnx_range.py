@@ -34,8 +34,8 @@ def test_an_overflow_is_named_and_kept_out_of_fp16(tmp_path: Path) -> None:
     typed = Typed(source, FP16, OVERFLOWING_SAMPLE)
     (warning,) = typed.properties["warnings"]
     assert warning == (
-        f"Mul 'square' reaches {largest:.3g}: over or near 65504, where fp16 ends, "
-        "so what handles such values stays in fp32"
+        f"Mul 'square' reaches {largest:.3g}: close to or above 65504, the largest fp16 number, "
+        "so the nodes that handle such values stay in fp32"
     )
     assert typed.is_half("MatMul")
     assert typed.is_half("Tanh")
@@ -62,7 +62,7 @@ def test_values_near_the_end_of_fp16_leave_no_room_for_other_inputs(tmp_path: Pa
     assert Typed(source, FP16, {"x": np.array([0.5], "float32")}, name="half").is_half("Mul")
     typed = Typed(source, FP16, {"x": np.array([1.0], "float32")}, name="whole")
     assert not typed.is_half("Mul")
-    assert typed.properties["warnings"][0].startswith("Mul of 'a' reaches 4e+04: over or near 65504")
+    assert typed.properties["warnings"][0].startswith("Mul of 'a' reaches 4e+04: close to or above 65504")
 
 
 def test_only_a_few_of_many_are_named(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_only_a_few_of_many_are_named(tmp_path: Path) -> None:
     named, nothing = typed.properties["warnings"]
     assert named == (
         "input 'x' reaches 1e+05, Relu of 'a0' reaches 1e+05, Add of 'a1' reaches 2e+05, and 6 more: "
-        "over or near 65504, where fp16 ends, so what handles such values stays in fp32"
+        "close to or above 65504, the largest fp16 number, so the nodes that handle such values stay in fp32"
     )
     assert nothing.startswith("nothing became fp16: ")
 

@@ -47,7 +47,7 @@ def load(path: Path) -> Proto:
     try:
         return onnx.load(str(path), load_external_data=False)
     except Exception as error:
-        raise StepError(f"{path} cannot be read as an ONNX file: {sentence(error)}") from error
+        raise StepError(f"{path} isn't a readable ONNX file: {sentence(error)}") from error
 
 
 def opset(path: Path) -> int:
@@ -64,7 +64,7 @@ def opset_of(model: Proto, path: Path) -> int:
     for entry in model.opset_import:
         if entry.domain in _DEFAULT_DOMAINS:
             return int(entry.version)
-    raise StepError(f"{path} declares no opset of the default ONNX domain")
+    raise StepError(f"{path} declares no opset for the default ONNX domain")
 
 
 def require_opset(path: Path, asked: int, exporter: str) -> None:
@@ -94,13 +94,13 @@ def check(path: Path) -> None:
         try:
             onnx.checker.check_model(str(path))
         except Exception as invalid:
-            raise StepError(f"the ONNX file is not valid: {sentence(invalid)}") from invalid
+            raise StepError(f"the ONNX file is invalid: {sentence(invalid)}") from invalid
         doubt = doubt or f"shape inference: {sentence(error)}"
     if doubt:
         refusal = _refusal(path)
         if refusal:
-            raise StepError(f"the ONNX file is not valid: {doubt}; ONNX Runtime says: {refusal}")
-        log.warning("ONNX Runtime accepts the file although the checker doubts it: %s", doubt)
+            raise StepError(f"the ONNX file is invalid: {doubt}; ONNX Runtime says: {refusal}")
+        log.warning("ONNX Runtime accepts the file, but the ONNX checker reports: %s", doubt)
 
 
 def raise_opset(source: Path, destination: Path, opset: int) -> int:
@@ -126,10 +126,12 @@ def raise_opset(source: Path, destination: Path, opset: int) -> int:
 
     known = onnx.defs.onnx_opset_version()
     if not 1 <= opset <= known:
-        raise StepError(f"opset {opset} is unknown to onnx {onnx.__version__}", f"set onnx_opsets to {known} or lower")
+        raise StepError(
+            f"onnx {onnx.__version__} doesn't support opset {opset}", f"set onnx_opsets to {known} or lower"
+        )
     model = load(source)
     before = opset_of(model, source)
-    change = f"onnx.version_converter cannot change opset {before} to {opset}"
+    change = f"onnx.version_converter can't change opset {before} to {opset}"
     try:
         # The converter drops model-local functions without a word (onnx 1.23).
         inlined = onnx.inliner.inline_local_functions(model) if model.functions else model
@@ -242,7 +244,7 @@ def _raised_from(before: int) -> str:
 
 def _require_opset(written: int, asked: int, exporter: str) -> None:
     if written != asked:
-        raise StepError(f"{exporter} wrote opset {written} where {asked} was asked", f"set onnx_opsets: [{written}]")
+        raise StepError(f"{exporter} wrote opset {written} instead of {asked}", f"set onnx_opsets: [{written}]")
 
 
 def _foreign_operators(path: Path) -> str:
@@ -281,10 +283,10 @@ def _require_same_interface(before: Proto, after: Proto) -> None:
         expected = [value.name for value in getattr(before.graph, kind)]
         actual = [value.name for value in getattr(after.graph, kind)]
         if expected != actual:
-            raise StepError(f"it made {kind}s {actual} out of {expected}")
+            raise StepError(f"it changed the {kind}s from {expected} to {actual}")
 
 
 def _direction_hint(before: int, after: int) -> str:
     if after < before:
-        return f"lowering an opset mostly fails: export the model at opset {after}, or set onnx_opsets: [{before}]"
+        return f"lowering an opset rarely works: export the model at opset {after}, or set onnx_opsets: [{before}]"
     return f"set onnx_opsets: [{before}]"

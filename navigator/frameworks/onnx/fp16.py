@@ -66,9 +66,9 @@ class Reason(StrEnum):
     """Why a node that handles float32 tensors stays in fp32, as the report says it."""
 
     NO_FP16 = "no fp16 form"
-    SUBGRAPH = "holds a subgraph"
-    ACCUMULATES = "adds up many numbers"
-    WHOLE = "computes with whole numbers"
+    SUBGRAPH = "contains a subgraph"
+    ACCUMULATES = "sums many values"
+    WHOLE = "computes with integers"
     TOO_LARGE = "values too large for fp16"
     TOO_SMALL = "values too small for fp16"
 

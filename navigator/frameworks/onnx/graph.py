@@ -25,7 +25,7 @@ _LARGE_TENSOR_BYTES = 65536
 # Since this version of the file format, initializers need not be inputs too.
 _FREE_INITIALIZERS_IR = 4
 
-_SAVE_AGAIN = "save the model again with its external data beside it"
+_SAVE_AGAIN = "save the model again, with its external data in the same directory"
 
 
 def read(path: Path) -> "ir.Model":

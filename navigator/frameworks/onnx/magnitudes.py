@@ -115,5 +115,5 @@ def _run(session: Any, names: list[str], sample: Mapping[str, np.ndarray], label
     try:
         values: list[np.ndarray] = session.run(names, feed)
     except Exception as error:
-        raise StepError(f"the model fails on the sample {label!r}: {onnx_file.sentence(error)}") from error
+        raise StepError(f"the model fails on sample {label!r}: {onnx_file.sentence(error)}") from error
     return values

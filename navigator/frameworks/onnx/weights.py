@@ -95,13 +95,15 @@ def copy_external(model: Proto, source: Path, destination: Path) -> None:
         target = destination.parent / location
         if not origin.is_relative_to(root) or ".." in Path(location).parts or Path(location).is_absolute():
             raise StepError(
-                f"{source} keeps weights in {location!r}, outside its own directory",
-                "save the model again with its external data beside it",
+                f"{source} stores weights in {location!r}, outside its own directory",
+                "save the model again, with its external data in the same directory",
             )
         if not origin.is_file():
-            raise StepError(f"{source} keeps weights in {location!r}, which is not there", "put the file beside it")
+            raise StepError(
+                f"{source} stores weights in {location!r}, which doesn't exist", "put the file next to the model"
+            )
         if target == destination:
-            raise StepError(f"{source} keeps weights in {location!r}, a name that the converted file needs")
+            raise StepError(f"{source} stores weights in {location!r}, the name of the converted file")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(origin, target)
 
