@@ -349,9 +349,7 @@ def test_operators_of_onnx_runtime_are_accepted_and_unknown_ones_refused(
     onnx_file.check(written(tmp_path / "a.onnx", text.format("com.microsoft", "Gelu")))
     assert "operators unknown to onnx" in caplog.text
     foreign = written(tmp_path / "b.onnx", text.format("com.acme", "Rocket"))
-    with pytest.raises(
-        StepError, match=r"invalid: operators unknown to onnx [\d.]+: com\.acme\.Rocket; ONNX Runtime"
-    ):
+    with pytest.raises(StepError, match=r"invalid: operators unknown to onnx [\d.]+: com\.acme\.Rocket; ONNX Runtime"):
         onnx_file.check(foreign)
 
 
