@@ -1,4 +1,4 @@
-"""The example architectures in plain PyTorch: ResNet-50, a BERT encoder, MLP-Mixer; random weights only.
+"""The example architectures in plain PyTorch: ResNet-50, a BERT encoder, MLP-Mixer; with random weights.
 
 Owns the layers and nothing else: `make_models` seeds, calibrates and saves. Imported by functions only, since it
 imports torch.

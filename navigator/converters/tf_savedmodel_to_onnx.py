@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from navigator.converters.protocol import Container, Conversion, Variant
-from navigator.errors import StepError
+from navigator.errors import StepError, listed
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.tensorflow.freeze import FrozenGraph, freeze, weight_bytes
-from navigator.frameworks.tensorflow.signatures import choose_signature, listed, open_signature, reason
+from navigator.frameworks.tensorflow.signatures import choose_signature, open_signature, reason
 from navigator.frameworks.tensorflow.tf2onnx_patches import (
     custom_op_handlers,
     unsupported_operations,

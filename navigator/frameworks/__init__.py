@@ -1,1 +1,1 @@
-"""What converters and runners share, one package a framework."""
+"""Code that converters and runners share, one package per framework."""

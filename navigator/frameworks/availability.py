@@ -1,4 +1,4 @@
-"""Why a machine cannot run something, and what would change that."""
+"""Reasons why a machine can't run something, and the remedies."""
 
 import re
 import shlex
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from navigator.records import Host
 
-# Set to True once the release workflow has published to PyPI. Until then the name is anybody's to register there, and
-# nobody may be told to install it.
+# Set to True once the release workflow has published to PyPI. Until then, anyone could register the name there, so no
+# message may recommend to install it.
 ON_PYPI = False
 
 PROJECT = "model-navigator"
@@ -26,14 +26,14 @@ _OTHER_IMAGE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unavailable:
-    """Why a converter cannot run on a machine, and what would change that."""
+    """Why a converter can't run on a machine, and what to do about it."""
 
     reason: str
     remedy: str
 
 
 def missing(distributions: tuple[str, ...], extra: str, host: Host) -> Unavailable | None:
-    """Return why a converter that needs `distributions` cannot run on `host`, or None.
+    """Return why a converter that needs `distributions` can't run on `host`, or None.
 
     Args:
         distributions: PyPI names.
@@ -47,7 +47,7 @@ def missing(distributions: tuple[str, ...], extra: str, host: Host) -> Unavailab
 
 
 def how_to_install(distributions: Iterable[str], extra: str) -> str:
-    """Return what to do to get `distributions`: a `pip` command, or another image inside an image of the action.
+    """Return how to install `distributions`: a `pip` command, or another image if this is an image of the action.
 
     Args:
         distributions: PyPI names.
@@ -62,7 +62,7 @@ def how_to_install(distributions: Iterable[str], extra: str) -> str:
 
 
 def _specifiers(extra: str) -> dict[str, str]:
-    """Return the version specifiers of the requirements of `extra`; none where this project is not installed."""
+    """Return the version specifiers of the requirements of `extra`; none if this project isn't installed."""
     try:
         requirements = metadata.requires(PROJECT) or ()
     except metadata.PackageNotFoundError:

@@ -1,6 +1,6 @@
-"""What a user declared about inputs and outputs, held against what a model really has.
+"""Compares the inputs and outputs that the user declared with those of the model.
 
-Pure: knows no framework and no file. Matches by name where names agree and by position where they do not.
+Pure: knows no framework and no file. Matches by name if the names agree, and otherwise by position.
 """
 
 import re
@@ -15,11 +15,11 @@ _INDEX = re.compile(r"__(\d+)$")
 def in_model_order(declared: Sequence[TensorSpec], names: Sequence[str]) -> tuple[TensorSpec, ...]:
     """Return the declared tensors in the order in which the model takes or returns them.
 
-    By name where the declared names are the model's own; else by the indices of names that all follow the convention
-    `<name>__<index>`; else as declared.
+    By name if the declared names are the model's own; otherwise by index if all names follow the convention
+    `<name>__<index>`; otherwise as declared.
 
     Args:
-        declared: what the user wrote.
+        declared: the user's declaration.
         names: the model's own names, in its order.
     """
     by_name = {spec.name: spec for spec in declared}
@@ -32,27 +32,27 @@ def in_model_order(declared: Sequence[TensorSpec], names: Sequence[str]) -> tupl
 
 
 def difference(declared: TensorSpec, shape: Sequence[int] | None, dtype: str) -> str:
-    """Return what a real tensor or the model's own signature (-1: dynamic) contradicts in `declared`, or "".
+    """Return how `declared` contradicts a real tensor or the model's own signature (-1: dynamic), or "".
 
     A declared -1 agrees with any size; a declared size agrees with a dynamic axis.
     """
     if declared.dtype != dtype:
-        return f"{declared.name} is declared {declared.dtype}, the model has {dtype}"
+        return f"{declared.name} is declared as {declared.dtype}, but the model has {dtype}"
     if declared.shape is None or shape is None:
         return ""
     axes = zip(declared.shape, shape, strict=False)
     if len(declared.shape) == len(shape) and all(ours == theirs or -1 in {ours, theirs} for ours, theirs in axes):
         return ""
-    return f"{declared.name} is declared {list(declared.shape)}, the model has {list(shape)}"
+    return f"{declared.name} is declared as {list(declared.shape)}, but the model has {list(shape)}"
 
 
 def adopted(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """Return the model's own tensors under the declared names, with the sizes that either side fixes.
+    """Return the model's own tensors under the declared names, with the sizes that are static on either side.
 
     Args:
-        what: "inputs" or "outputs", for the sentence.
-        declared: what the user wrote; empty for nothing.
-        own: what the model says, in its order.
+        what: "inputs" or "outputs", for the message.
+        declared: the user's declaration, may be empty.
+        own: the model's signature, in its order.
 
     Raises:
         StepError: another number of tensors, another dtype, or another shape.
@@ -61,8 +61,8 @@ def adopted(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]
         return tuple(own)
     if len(declared) != len(own):
         raise StepError(
-            f"{what}: declared {len(declared)}, the model has {len(own)}",
-            f"declare these: {written(own)}",
+            f"{what}: {len(declared)} declared, but the model has {len(own)}",
+            f"set {what}: {written(own)}",
         )
     ordered = in_model_order(declared, [spec.name for spec in own])
     wrong = [
@@ -71,7 +71,7 @@ def adopted(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]
         if (text := difference(ours, theirs.shape, theirs.dtype))
     ]
     if wrong:
-        raise StepError(f"{what}: {'; '.join(wrong)}", f"declare these: {written(own)}")
+        raise StepError(f"{what}: {'; '.join(wrong)}", f"set {what}: {written(own)}")
     return tuple(
         TensorSpec(name=ours.name, shape=_narrower(ours, theirs), dtype=theirs.dtype)
         for ours, theirs in zip(ordered, own, strict=True)
@@ -79,12 +79,12 @@ def adopted(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]
 
 
 def agreed(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """Return the tensors of a model that knows their names, with the sizes that only `declared` fixes.
+    """Return the tensors of a model that stores their names, with static sizes from `declared` too.
 
     Args:
-        what: "inputs" or "outputs", for the sentence.
-        declared: what the user wrote; tensors that are left out are the model's own matter.
-        own: what the model says, in its order.
+        what: "inputs" or "outputs", for the message.
+        declared: the user's declaration, may have fewer tensors.
+        own: the model's signature, in its order.
 
     Raises:
         StepError: a name that the model does not have, another dtype, or another shape.
@@ -93,13 +93,13 @@ def agreed(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec])
     wrong = [
         difference(spec, known[spec.name].shape, known[spec.name].dtype)
         if spec.name in known
-        else f"{spec.name} is declared, the model has none of that name"
+        else f"{spec.name} is declared, but the model has no {what.removesuffix('s')} of that name"
         for spec in declared
     ]
     if any(wrong):
         raise StepError(
             f"{what}: {'; '.join(filter(None, wrong))}",
-            f"correct {what}, or leave it out: the model says {written(own)}",
+            f"remove {what}, or set {what}: {written(own)}",
         )
     wanted = {spec.name: spec for spec in declared}
     return tuple(
@@ -108,17 +108,17 @@ def agreed(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec])
 
 
 def written(specs: Sequence[TensorSpec]) -> str:
-    """Return `specs` as a user writes them in a navigator.yaml."""
+    """Return `specs` in the notation of navigator.yaml."""
     return "[" + ", ".join(f'"{spec.name}:{axes(spec.shape)}:{spec.dtype}"' for spec in specs) + "]"
 
 
 def axes(shape: Sequence[int] | None) -> str:
-    """Return a shape as a user writes it."""
+    """Return a shape in the notation of navigator.yaml."""
     return ",".join(str(size) for size in shape or ())
 
 
 def shapes(tensors: Mapping[str, tuple[int, ...]]) -> str:
-    """Return named shapes as a phrase: `x [3, 4], mask [3]`."""
+    """Return named shapes for a message: `x [3, 4], mask [3]`."""
     return ", ".join(f"{name} {list(shape)}" for name, shape in tensors.items())
 
 

@@ -1,6 +1,6 @@
-"""What is said where a GPU is missing, or its memory is used up. For every converter and runner that needs one.
+"""Messages about a missing GPU or one without free memory, for every converter and runner that needs one.
 
-Owns sentences. Imports no framework and asks no driver: `navigator.host.describe` did.
+Imports no framework and doesn't query the driver: `navigator.host.describe` does.
 """
 
 from navigator.errors import StepError
@@ -8,21 +8,21 @@ from navigator.frameworks.availability import Unavailable
 from navigator.records import Host
 
 _REMEDY = (
-    "install the NVIDIA driver, until nvidia-smi lists the GPU; in a container, make the NVIDIA runtime Docker's "
-    "default or start it with --gpus all; in a workflow, use the GPU variant of the action on a runner that has one"
+    "install the NVIDIA driver, so that nvidia-smi lists the GPU; start a container with --gpus all, or make the "
+    "NVIDIA runtime Docker's default; in a workflow, use the GPU variant of the action on a runner with a GPU"
 )
 
 
 def no_gpu(host: Host) -> Unavailable | None:
-    """Return that `host` has no NVIDIA GPU that can be used, with what could not be found out about it, or None."""
+    """Return that `host` has no usable NVIDIA GPU, with the notes about it, or None."""
     if host.gpus:
         return None
     notes = f" ({'; '.join(host.notes)})" if host.notes else ""
-    return Unavailable(reason=f"no NVIDIA GPU is visible here{notes}", remedy=_REMEDY)
+    return Unavailable(reason=f"no NVIDIA GPU is visible{notes}", remedy=_REMEDY)
 
 
 def together(*found: Unavailable | None) -> Unavailable | None:
-    """Return all that is missing as one, so that nobody installs a package only to read about the GPU next."""
+    """Return everything that is missing at once, so that users don't have to fix one thing after the other."""
     missing = [each for each in found if each is not None]
     if not missing:
         return None
@@ -32,10 +32,10 @@ def together(*found: Unavailable | None) -> Unavailable | None:
 
 
 def is_out_of_gpu_memory(error: BaseException | None) -> bool:
-    """Tell whether a framework's exception says that the GPU's memory is used up.
+    """Return whether a framework's exception means that the GPU is out of memory.
 
-    By the type's name, which tells it in torch and TensorFlow; else by the text, since torch's TorchScript interpreter
-    and TensorRT's builder raise a RuntimeError of it.
+    Checks the name of the type, for torch and TensorFlow, and then the text, since torch's TorchScript interpreter and
+    TensorRT's builder raise a RuntimeError.
     """
     if error is None:
         return False
@@ -44,13 +44,13 @@ def is_out_of_gpu_memory(error: BaseException | None) -> bool:
 
 
 def out_of_gpu_memory(doing: str) -> StepError:
-    """Return the sentence for a GPU whose memory is used up.
+    """Return the error for a GPU that is out of memory.
 
     Args:
-        doing: what needed the memory; the subject of the sentence.
+        doing: what needed the memory; the subject of the message.
     """
     return StepError(
-        f"{doing} takes more memory than is free on the GPU",
-        "lower max_batch_size or max_shapes, or tensorrt_max_workspace_size, or free the GPU: nvidia-smi lists what "
-        "else uses it",
+        f"{doing} needs more memory than is free on the GPU",
+        "reduce max_batch_size, max_shapes or tensorrt_max_workspace_size, or stop other programs that use the GPU "
+        "(nvidia-smi lists them)",
     )

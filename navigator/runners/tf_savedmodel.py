@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import difference, written
-from navigator.frameworks.tensorflow.signatures import OpenedSignature, listed, open_signature, reason
+from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
 from navigator.records import Device, Host, Json, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TENSORFLOW, Axis
 

@@ -128,7 +128,7 @@ def use_gpu(precision: Precision) -> None:
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         raise StepError(
-            f"TensorFlow {tf.__version__} sees no GPU although this machine has one",
+            f"TensorFlow {tf.__version__} can't use this machine's GPU",
             "the log names the CUDA libraries that it misses: pip install 'tensorflow[and-cuda]' of this version",
         )
     for gpu in gpus:

@@ -148,14 +148,14 @@ def imported() -> _Module:
     """Return the module `torch_tensorrt`, which registers the operators that a compiled file calls.
 
     Raises:
-        StepError: torch sees no GPU, or Torch-TensorRT cannot be imported.
+        StepError: torch can't use a GPU, or Torch-TensorRT can't be imported.
     """
     torch_values.prepare(DEVICE)  # before the import, which fails without a GPU and does not say so
     try:
         return importlib.import_module("torch_tensorrt")
     except Exception as error:
         raise StepError(
-            f"Torch-TensorRT cannot be imported: {torch_values.reason(error)}",
+            f"Torch-TensorRT can't be imported: {torch_values.reason(error)}",
             "install it with the torch and the TensorRT that it was built for: "
             + how_to_install(("torch-tensorrt",), "torch-trt"),
         ) from error

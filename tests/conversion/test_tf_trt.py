@@ -184,7 +184,7 @@ def test_the_gpu_is_opened_with_growing_memory_and_tf32_below_float32(
 def test_a_tensorflow_that_sees_no_gpu_is_refused() -> None:
     with pytest.raises(StepError) as refusal:
         tf_trt.use_gpu(Precision.FP32)
-    assert refusal.value.message == f"TensorFlow {tf.__version__} sees no GPU although this machine has one"
+    assert refusal.value.message == f"TensorFlow {tf.__version__} can't use this machine's GPU"
     assert "tensorflow[and-cuda]" in refusal.value.hint
 
 
@@ -365,7 +365,7 @@ def test_engines_that_were_not_built_are_told(model: Path, tmp_path: Path, libra
     [
         (
             tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
-            "converting the signature 'score' with TF-TRT takes more memory than is free on the GPU",
+            "converting the signature 'score' with TF-TRT needs more memory than is free on the GPU",
         ),
         (
             tf.errors.InternalError(None, None, "Failed to build an engine"),
@@ -384,7 +384,7 @@ def test_what_tensorflow_says_is_one_sentence(
 
 
 def test_a_signature_that_is_not_there_is_named(model: Path, tmp_path: Path, library: Library) -> None:
-    with pytest.raises(StepError, match="has no signature 'other'; it has: score"):
+    with pytest.raises(StepError, match="has no signature 'other'\n  set signature_name to one of: score"):
         edge.convert(conversion(tmp_path, model, replace(OPTIONS, signature_name="other")))
 
 
@@ -417,7 +417,7 @@ def test_the_runner_keeps_the_precision_of_its_step(model: Path, library: Librar
     [
         (
             tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
-            "running the TF-TRT model takes more memory than is free on the GPU",
+            "running the TF-TRT model needs more memory than is free on the GPU",
         ),
         (
             tf.errors.InternalError(None, None, "engine failed"),
@@ -458,9 +458,7 @@ def host(*, gpu: bool, **versions: str) -> Host:
 def test_all_that_is_missing_is_named_at_once() -> None:
     found = edge.unavailable(host(gpu=False, tensorflow="2.21.0"))
     assert found is not None
-    assert found.reason == (
-        "TensorFlow 2.21.0 has no TF-TRT: it was taken out after 2.17; no NVIDIA GPU is visible here"
-    )
+    assert found.reason == ("TensorFlow 2.21.0 has no TF-TRT: it was taken out after 2.17; no NVIDIA GPU is visible")
     assert found.remedy.startswith("convert in a container with TensorFlow 2.17")
     assert "; then install the NVIDIA driver" in found.remedy
     absent = edge.unavailable(host(gpu=True))
@@ -470,6 +468,6 @@ def test_all_that_is_missing_is_named_at_once() -> None:
 
 
 def test_a_machine_that_cannot_run_it_says_why() -> None:
-    assert tf_trt.unrunnable(Device.CUDA, host(gpu=False), OPTIONS) == "no NVIDIA GPU is visible here"
+    assert tf_trt.unrunnable(Device.CUDA, host(gpu=False), OPTIONS) == "no NVIDIA GPU is visible"
     assert tf_trt.unrunnable(Device.CUDA, host(gpu=True, tensorflow="2.21.0"), OPTIONS).endswith("taken out after 2.17")
     assert tf_trt.unrunnable(Device.CUDA, host(gpu=True, tensorflow="2.17.1"), OPTIONS) == ""

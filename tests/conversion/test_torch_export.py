@@ -243,9 +243,9 @@ def test_declared_names_rename_by_position(attention_file: Path, tmp_path: Path)
     ("inputs", "sentence"),
     [
         ((), ""),
-        ((("x", (-1, 3, 4), "float16"),), "inputs: x is declared float16, the model has float32"),
-        ((("x", (-1, 7, 4), "float32"),), r"inputs: x is declared \[-1, 7, 4\], the model has \[-1, 3, 4\]"),
-        ((("x", (-1, 3, 4), "float32"), ("y", (1,), "float32")), "inputs: declared 2, the model has 1"),
+        ((("x", (-1, 3, 4), "float16"),), "inputs: x is declared as float16, but the model has float32"),
+        ((("x", (-1, 7, 4), "float32"),), r"inputs: x is declared as \[-1, 7, 4\], but the model has \[-1, 3, 4\]"),
+        ((("x", (-1, 3, 4), "float32"), ("y", (1,), "float32")), "inputs: 2 declared, but the model has 1"),
     ],
 )
 def test_declared_inputs_are_held_against_the_programs(
@@ -258,7 +258,7 @@ def test_declared_inputs_are_held_against_the_programs(
         return
     with pytest.raises(StepError, match=sentence) as refusal:
         torch_export.load(attention_file, declared=declared)
-    assert refusal.value.hint == 'declare these: ["x:-1,3,4:float32"]'
+    assert refusal.value.hint == 'set inputs: ["x:-1,3,4:float32"]'
 
 
 def test_bfloat16_is_refused(tmp_path: Path) -> None:
@@ -268,11 +268,11 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
 
     source = saved(tmp_path / "inside.pt2", Inside(4, 3).bfloat16(), (torch.ones(2, 4),))
     run = Run(tmp_path, source, [("a", {"x": floats((2, 4))})])
-    with pytest.raises(StepError, match="weight weight is bfloat16, which ONNX Runtime cannot run on a CPU"):
+    with pytest.raises(StepError, match="weight weight is bfloat16, which ONNX Runtime can't run on a CPU"):
         run.convert(18)
     example = torch.ones(2, 4, dtype=torch.bfloat16)
     whole = saved(tmp_path / "whole.pt2", torch.nn.Linear(4, 3).bfloat16(), (example,))
-    with pytest.raises(StepError, match="input is bfloat16, which NumPy does not have"):
+    with pytest.raises(StepError, match="input is bfloat16, which NumPy doesn't support"):
         torch_export.load(whole, declared=NOTHING)
 
 

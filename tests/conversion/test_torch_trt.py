@@ -58,8 +58,8 @@ QUANTIZE = (
     "calibrate, or leave int8 out of tensorrt_precisions"
 )
 FREE = (
-    "lower max_batch_size or max_shapes, or tensorrt_max_workspace_size, or free the GPU: nvidia-smi lists what else "
-    "uses it"
+    "reduce max_batch_size, max_shapes or tensorrt_max_workspace_size, or stop other programs that use the GPU "
+    "(nvidia-smi lists them)"
 )
 HALF = edge.Traits(floats=frozenset({"float16"}), quantized=False)
 QUANTIZED = edge.Traits(floats=frozenset({"float32"}), quantized=True)
@@ -472,7 +472,7 @@ FAILED_CHECK = (
         ),
         (
             torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-            "compiling the module with Torch-TensorRT takes more memory than is free on the GPU",
+            "compiling the module with Torch-TensorRT needs more memory than is free on the GPU",
             FREE,
         ),
     ],
@@ -496,7 +496,7 @@ def test_a_build_without_the_front_end_is_refused(tmp_path: Path, monkeypatch: p
 
 def test_a_library_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
-    with pytest.raises(StepError, match="Torch-TensorRT cannot be imported: ") as refusal:
+    with pytest.raises(StepError, match="Torch-TensorRT can't be imported: ") as refusal:
         edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES))
     assert refusal.value.hint.endswith("pip install 'torch-tensorrt<2.13,>=2.6'")
 
@@ -507,7 +507,7 @@ def test_torch_without_a_gpu_is_named_before_the_library_is_imported(
 ) -> None:
     monkeypatch.setattr(torch_trt, "DEVICE", Device.CUDA)
     monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
-    with pytest.raises(StepError, match="sees no GPU although this machine has one"):
+    with pytest.raises(StepError, match="can't use this machine's GPU"):
         edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES))
 
 
@@ -580,8 +580,8 @@ def test_a_full_gpu_is_an_outcome_with_a_remedy(
     monkeypatch.setattr(torchscript, "call", lambda module, arguments, tensors: module(tensors))
     with pytest.raises(StepError) as refusal:
         model.infer({"x": np.ones((2, 4), np.float32)})
-    assert refusal.value.message == "running the Torch-TensorRT module takes more memory than is free on the GPU"
-    assert refusal.value.hint.startswith("lower max_batch_size or max_shapes")
+    assert refusal.value.message == "running the Torch-TensorRT module needs more memory than is free on the GPU"
+    assert refusal.value.hint.startswith("reduce max_batch_size, max_shapes")
 
 
 @pytest.mark.gpu
@@ -593,7 +593,7 @@ def test_a_gpu_that_is_really_full_is_recognised(tmp_path: Path) -> None:
             return x + torch.ones(1099511627776, device=x.device).sum()
 
     model = torch_trt.load(saved(tmp_path / "model.pt", Greedy()), declared=Signature(inputs=MLP_INPUTS, outputs=()))
-    with pytest.raises(StepError, match="takes more memory than is free on the GPU"):
+    with pytest.raises(StepError, match="needs more memory than is free on the GPU"):
         model.infer({"x": np.ones((2, 4), np.float32)})
 
 
@@ -624,12 +624,12 @@ def test_all_that_is_missing_is_named_at_once() -> None:
     found = edge.unavailable(host(gpu=False, torch="2.13.0+cpu"))
     assert found is not None
     assert found.reason == (
-        "not installed: torch-tensorrt, tensorrt; torch here is a CPU build; no NVIDIA GPU is visible here"
+        "not installed: torch-tensorrt, tensorrt; torch here is a CPU build; no NVIDIA GPU is visible"
     )
     assert found.remedy == (
         "pip install 'torch-tensorrt<2.13,>=2.6' tensorrt; then install torch from PyPI, which is built for CUDA; then "
-        "install the NVIDIA driver, until nvidia-smi lists the GPU; in a container, make the NVIDIA runtime Docker's "
-        "default or start it with --gpus all; in a workflow, use the GPU variant of the action on a runner that has one"
+        "install the NVIDIA driver, so that nvidia-smi lists the GPU; start a container with --gpus all, or make the "
+        "NVIDIA runtime Docker's default; in a workflow, use the GPU variant of the action on a runner with a GPU"
     )
     assert edge.unavailable(host(gpu=True, torch="2.12.0", torch_tensorrt="2.12.0", tensorrt="10.16.1")) is None
 
@@ -637,11 +637,11 @@ def test_all_that_is_missing_is_named_at_once() -> None:
 def test_why_no_gpu_is_used_is_told() -> None:
     found = no_gpu(host(gpu=False, notes=("nvidia-smi failed (driver mismatch): no GPU is used",)))
     assert found is not None
-    assert found.reason == "no NVIDIA GPU is visible here (nvidia-smi failed (driver mismatch): no GPU is used)"
+    assert found.reason == "no NVIDIA GPU is visible (nvidia-smi failed (driver mismatch): no GPU is used)"
 
 
 def test_a_machine_without_a_gpu_cannot_run_it() -> None:
-    assert torch_trt.unrunnable(Device.CUDA, host(gpu=False), StepOptions()) == "no NVIDIA GPU is visible here"
+    assert torch_trt.unrunnable(Device.CUDA, host(gpu=False), StepOptions()) == "no NVIDIA GPU is visible"
     assert (
         torch_trt.unrunnable(Device.CUDA, host(gpu=True, torch="2.13.0+cpu"), StepOptions())
         == "torch here is a CPU build"

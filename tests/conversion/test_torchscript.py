@@ -368,7 +368,7 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
 
     source = saved(tmp_path / "bf16.pt", Inside().bfloat16(), torch.ones(2, 4))
     run = Run(tmp_path, source, declared(spec("x", (-1, 4))), [("a", {"x": floats((2, 4))})])
-    with pytest.raises(StepError, match=r"weight one\.weight is bfloat16, which ONNX Runtime cannot run on a CPU"):
+    with pytest.raises(StepError, match=r"weight one\.weight is bfloat16, which ONNX Runtime can't run on a CPU"):
         run.convert(17)
     whole = saved(tmp_path / "whole.pt", Mlp().bfloat16(), torch.ones(2, 4, dtype=torch.bfloat16))
     with pytest.raises(StepError, match="fails on x"):
@@ -378,7 +378,7 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
 def test_memory_is_refused_before_it_is_taken(mlp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("navigator.converters.torchscript_to_onnx._MEMORY_FACTOR", 1e9)
     with pytest.raises(
-        StepError, match=r"exporting mlp.pt \(0.0 GB\) takes about .* GB of memory and .* are available"
+        StepError, match=r"exporting mlp.pt \(0.0 GB\) needs about .* GB of memory, but only .* is available"
     ):
         mlp.convert(17)
 
@@ -428,9 +428,9 @@ def test_inputs_go_by_name_by_index_or_by_position(tagger: Run, order: tuple[str
     ("outputs", "sentence"),
     [
         ((spec("y", (-1, 3)), spec("z", (-1,))), r"outputs: declared 2 \(y, z\), the model returns 1"),
-        ((spec("y", (-1, 5)),), r"outputs: y is declared \[-1, 5\], the model has \[2, 3\]"),
-        ((spec("y", (-1,)),), r"outputs: y is declared \[-1\], the model has \[2, 3\]"),
-        ((spec("y", (-1, 3), "float16"),), "outputs: y is declared float16, the model has float32"),
+        ((spec("y", (-1, 5)),), r"outputs: y is declared as \[-1, 5\], but the model has \[2, 3\]"),
+        ((spec("y", (-1,)),), r"outputs: y is declared as \[-1\], but the model has \[2, 3\]"),
+        ((spec("y", (-1, 3), "float16"),), "outputs: y is declared as float16, but the model has float32"),
     ],
 )
 def test_declared_outputs_are_held_against_the_real_ones(
@@ -443,7 +443,9 @@ def test_declared_outputs_are_held_against_the_real_ones(
 
 
 def test_inputs_that_do_not_fill_forward_are_refused(tagger: Run) -> None:
-    with pytest.raises(StepError, match=r"inputs: declared 1 \(ids\), forward takes ids: Tensor, mask: Tensor, unused"):
+    with pytest.raises(
+        StepError, match=r"inputs: 1 declared \(ids\), but forward takes ids: Tensor, mask: Tensor, unused"
+    ):
         torchscript.load(tagger.source, declared=declared(spec("ids", (-1, -1), "int64")))
 
 
@@ -454,7 +456,7 @@ def test_a_number_as_argument_is_refused(tmp_path: Path) -> None:
 
     source = saved(tmp_path / "scaled.pt", Scaled())
     for inputs in ([spec("x", (-1, 3))], []):
-        with pytest.raises(StepError, match="forward takes times: int, which no input can fill"):
+        with pytest.raises(StepError, match="forward takes times: int, but inputs are tensors"):
             torchscript.load(source, declared=declared(*inputs))
 
 

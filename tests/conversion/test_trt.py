@@ -129,7 +129,7 @@ def test_too_little_workspace_is_said_with_its_option(server: ForkServer, mlp: P
     result, _ = build(server, mlp, ranged(x=((1, 8), (16, 8))), TrtOptions(max_workspace_size=2**20))
 
     assert "no tactics to implement the operation within workspace limit" in result.message
-    assert result.remedy == "raise tensorrt_max_workspace_size"
+    assert result.remedy == "increase tensorrt_max_workspace_size"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ REFUSED = {
             '"" : 11\nm (float[2, 3] x, float[2, 3] z) => (float[4, 3] y) {\n'
             "s = SequenceConstruct(x, z)\ny = ConcatFromSequence<axis = 0>(s) }"
         ),
-        "cannot take the ONNX file: it does not have the operators ConcatFromSequence, SequenceConstruct",
+        "cannot take the ONNX file: it doesn't support the operators ConcatFromSequence, SequenceConstruct",
     ),
     "unknown": (
         '"" : 17, "example" : 1\nm (float[2, 3] x) => (float[2, 3] y) { y = example.EfficientNMS(x) }',
@@ -250,7 +250,7 @@ def test_a_plugin_library_that_cannot_be_loaded_is_named(server: ForkServer, mlp
 
     result, _ = build(server, mlp, ranged(x=((1, 8), (4, 8))), TrtOptions(plugins=(library,)))
 
-    assert result.message.startswith(f"the plugin library {library} cannot be loaded: ")
+    assert result.message.startswith(f"plugin library {library} can't be loaded: ")
     assert "tensorrt_plugins" in result.remedy
 
 
@@ -312,7 +312,7 @@ def test_without_the_library_the_remedy_is_named(server: ForkServer, mlp: Path) 
 
     result, _ = build(server, mlp, ranged(x=((1, 8), (4, 8))), converter="onnx_to_trt")
 
-    assert result.message == "TensorRT cannot be imported: No module named 'tensorrt'"
+    assert result.message == "TensorRT can't be imported: No module named 'tensorrt'"
     assert "precisions.md" in result.remedy
 
 
@@ -333,7 +333,7 @@ def test_what_a_machine_lacks_is_said_with_its_remedy() -> None:
     rtx = ONNX_TO_TRT_RTX.unavailable(host(polygraphy="1"))
 
     assert no_gpu is not None
-    assert no_gpu.reason == "no NVIDIA GPU is visible here"
+    assert no_gpu.reason == "no NVIDIA GPU is visible"
     assert all(word in no_gpu.remedy for word in ("driver", "runtime", "GPU variant of the action"))
     assert no_package is not None
     assert (no_package.reason, no_package.remedy) == (
@@ -382,7 +382,7 @@ def test_gpu_memory_that_is_not_enough_is_a_sentence_with_a_remedy() -> None:
 
     error: Any = explained("TensorRT 11 cannot build the engine", log, ValueError("Invalid Engine"))
 
-    assert error.message.endswith("takes more memory than is free on the GPU")
+    assert error.message.endswith("needs more memory than is free on the GPU")
     assert "tensorrt_max_workspace_size" in error.hint
     assert sentence("Assertion failed: a >= 7: Pre-opset 7 broadcasting is unsupported") == (
         "Pre-opset 7 broadcasting is unsupported"

@@ -212,7 +212,7 @@ def test_memory_that_is_not_enough_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StepError) as raised:
         model.infer({"x": np.ones(1, "float32"), "shape": np.array([2**40], "int64")})
 
-    assert raised.value.message.endswith("takes more memory than is free on the GPU")
+    assert raised.value.message.endswith("needs more memory than is free on the GPU")
     assert "max_batch_size" in raised.value.hint
 
 
@@ -258,7 +258,7 @@ def test_a_worker_sees_the_gpu_that_it_was_given_and_no_other(workers: ForkServe
     assert given.status is TaskStatus.FINISHED, given.message
     assert given.value["properties"]["torch_device"] == gpu.name
     assert hidden.status is TaskStatus.FAILED
-    assert "sees no GPU although this machine has one" in hidden.message
+    assert "can't use this machine's GPU" in hidden.message
 
 
 def test_a_gpu_that_is_not_there_is_named_with_those_that_are(convert: Any, tmp_path: Path, gpu: Gpu) -> None:

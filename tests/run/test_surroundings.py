@@ -135,9 +135,9 @@ def test_the_reproduction_of_a_reproduction_is_the_same_command(convert: Any, pr
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ("inputs: x:-1,5:float32", "inputs: x is declared [-1, 5], the model has [-1, 4]"),
-        ("inputs: x:-1,4:float16", "inputs: x is declared float16, the model has float32"),
-        ("outputs: w:-1,3:float32", "outputs: w is declared, the model has none of that name"),
+        ("inputs: x:-1,5:float32", "inputs: x is declared as [-1, 5], but the model has [-1, 4]"),
+        ("inputs: x:-1,4:float16", "inputs: x is declared as float16, but the model has float32"),
+        ("outputs: w:-1,3:float32", "outputs: w is declared, but the model has no output of that name"),
     ],
 )
 def test_a_declared_signature_that_an_onnx_file_contradicts_is_said(convert: Any, declared: str, message: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from navigator.errors import StepError
 from navigator.frameworks.memory import LIMIT_VARIABLE, require_memory
 
-REMEDY = "use a machine with more memory, run fewer steps at the same time (jobs: 1), or raise memory_limit_bytes"
+REMEDY = "use a machine with more memory, run fewer steps in parallel (jobs: 1), or increase memory_limit_bytes"
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_a_container_with_a_limit(container: Path) -> None:
     with pytest.raises(StepError) as raised:
         require_memory(2_500_000_000, "exporting big.pt", container)
 
-    assert raised.value.message == "exporting big.pt takes about 2.5 GB of memory and 2.0 GB are available"
+    assert raised.value.message == "exporting big.pt needs about 2.5 GB of memory, but only 2.0 GB is available"
     assert raised.value.hint == REMEDY
 
 
@@ -38,14 +38,14 @@ def test_the_limit_of_a_worker_counts_what_it_holds(monkeypatch: pytest.MonkeyPa
     held = psutil.Process().memory_full_info().uss
     monkeypatch.setenv(LIMIT_VARIABLE, str(held + 200_000_000))
     require_memory(100_000_000, "exporting big.pt", tmp_path)
-    with pytest.raises(StepError, match=r"takes about 0\.3 GB of memory and 0\.2 GB are available"):
+    with pytest.raises(StepError, match=r"needs about 0\.3 GB of memory, but only 0\.2 GB is available"):
         require_memory(300_000_000, "exporting big.pt", tmp_path)
 
     monkeypatch.setenv(LIMIT_VARIABLE, "1")
-    with pytest.raises(StepError, match=r"0\.0 GB are available"):
+    with pytest.raises(StepError, match=r"0\.0 GB is available"):
         require_memory(100_000_000, "exporting big.pt", tmp_path)
 
 
 def test_the_machine_is_the_limit_where_there_is_no_other(tmp_path: Path) -> None:
-    with pytest.raises(StepError, match="are available"):
+    with pytest.raises(StepError, match="is available"):
         require_memory(psutil.virtual_memory().total + 1, "exporting big.pt", tmp_path)

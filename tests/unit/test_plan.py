@@ -291,7 +291,7 @@ def test_engines_are_planned_and_unavailable_with_a_reason_and_a_remedy() -> Non
 
     assert State.UNAVAILABLE is cell.state
     assert cell.steps == ("onnx_op14", "onnx_op14/trt_fp32")
-    assert cell.reason == "no NVIDIA GPU is visible here"
+    assert cell.reason == "no NVIDIA GPU is visible"
     assert "install the NVIDIA driver" in cell.remedy
 
 

@@ -1,1 +1,1 @@
-"""SavedModels: their signatures, their variables, and what tf2onnx gets wrong."""
+"""SavedModels: their signatures and variables, and patches for tf2onnx."""

@@ -1,10 +1,10 @@
-"""A SavedModel's signature frozen into one graph of constants, with the large weights kept beside it.
+"""Freezes a SavedModel's signature into one graph of constants, with the large weights kept separately.
 
-Owns the way from a loaded signature to what tf2onnx converts. Knows nothing of ONNX.
+Turns a loaded signature into the input of tf2onnx. Knows nothing about ONNX.
 
-The usual way (`tf_loader.from_saved_model`) sends all weights through six protobuf copies and through TensorFlow's
-graph optimizer, which cannot improve them: 9 s and 3.2 GB for a ResNet-50, and an end at 2 GiB. Here the graph
-travels without them: 0.7 s and 1.2 GB.
+The usual way (`tf_loader.from_saved_model`) copies all weights six times as protobufs and passes them through
+TensorFlow's graph optimizer, which can't improve them: 9 s and 3.2 GB for a ResNet-50, and a failure above 2 GiB.
+Without the weights in the graph, this takes 0.7 s and 1.2 GB.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from navigator.records import Signature
 
 _Tf = Any
 
-# Below it, TensorFlow folds constants (batch normalization) faster than tf2onnx does.
+# Smaller constants stay in the graph: TensorFlow folds them (batch normalization) faster than tf2onnx.
 _KEPT_IN_GRAPH_BYTES = 65536
 
 _UPDATES = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
@@ -30,10 +30,10 @@ class FrozenGraph:
         graph_def: TensorFlow's GraphDef; the constants named in `weights` are empty in it.
         weights: raw bytes of large constants by node name, as `tf2onnx.tfonnx.process_tf_graph` takes them.
         tables: keys and values of lookup tables by name, likewise.
-        inputs: tensors of the graph to names of the signature.
-        outputs: likewise; no tensor is both, and none is there twice.
-        signature: what the SavedModel says about inputs and outputs.
-        dropped_updates: variables' updates that the graph made and a file of constants cannot make.
+        inputs: names in the signature by tensor of the graph.
+        outputs: likewise; no tensor is both input and output, and none appears twice.
+        signature: inputs and outputs of the SavedModel.
+        dropped_updates: updates of variables in the graph, which a graph of constants can't contain.
     """
 
     graph_def: _Tf
@@ -66,10 +66,10 @@ def weight_bytes(opened: OpenedSignature) -> int:
 
 
 def freeze(opened: OpenedSignature) -> FrozenGraph:
-    """Freeze the signature. Afterwards its function no longer runs: TensorFlow's tables are taken out of it.
+    """Freeze the signature. Its function can't run afterwards, since TensorFlow's tables are removed from it.
 
     Raises:
-        Exception: whatever TensorFlow raises where it cannot.
+        Exception: any exception of TensorFlow.
     """
     import tensorflow as tf
     from tf2onnx import tf_loader
@@ -78,8 +78,8 @@ def freeze(opened: OpenedSignature) -> FrozenGraph:
     explicit = function.inputs[: len(function.inputs) - len(function.captured_inputs)]
     inputs = {tensor.name: spec.name for tensor, spec in zip(explicit, opened.signature.inputs, strict=True)}
     with tf.device("/cpu:0"):
-        # The last argument asks for the graph of constants as it is, without building a function of it again;
-        # so tf2onnx 1.17 would lose lookup tables.
+        # The last argument asks for the graph of constants as it is, without building a function from it again, which
+        # loses lookup tables in tf2onnx 1.17.
         names = [tensor.name for tensor in function.outputs]
         graph_def, tables = tf_loader.from_trackable(
             opened.owner, function, list(inputs), names, not _has_tables(tf, function)
@@ -108,7 +108,7 @@ def _has_tables(tf: _Tf, function: _Tf) -> bool:
 
 
 def _drop_updates(graph_def: _Tf) -> tuple[str, ...]:
-    """Remove assignments to variables, which are constants now, and return their names."""
+    """Remove assignments to variables, which have become constants, and return their names."""
     updates = {node.name for node in graph_def.node if node.op in _UPDATES}
     if not updates:
         return ()
@@ -124,7 +124,7 @@ def _drop_updates(graph_def: _Tf) -> tuple[str, ...]:
 
 
 def _own_outputs(graph_def: _Tf, tensors: list[_Tf], names: list[str]) -> dict[str, str]:
-    """Give every output a tensor of its own: a TF1 signature may name one tensor twice, or return an input."""
+    """Give every output its own tensor: a TF1 signature may name one tensor twice, or return an input."""
     taken = {node.name for node in graph_def.node}
     outputs = {}
     for index, (tensor, name) in enumerate(zip(tensors, names, strict=True)):
@@ -138,10 +138,9 @@ def _own_outputs(graph_def: _Tf, tensors: list[_Tf], names: list[str]) -> dict[s
 
 
 def _hold_weights(tf: _Tf, graph_def: _Tf) -> _HeldWeights:
-    """Take the content of large floating point constants out of the graph and leave placeholders.
+    """Replace large floating point constants in the graph by placeholders, and return their content.
 
-    Placeholders, since an empty constant means zeros, which TensorFlow would compute with. Integers stay: shapes
-    may be computed from them.
+    Not by empty constants, which TensorFlow would treat as zeros. Integers stay, since shapes may depend on them.
     """
     held = _HeldWeights()
     floating = {dtype.as_datatype_enum for dtype in (tf.float16, tf.bfloat16, tf.float32, tf.float64)}
@@ -160,9 +159,10 @@ def _hold_weights(tf: _Tf, graph_def: _Tf) -> _HeldWeights:
 
 
 def _return_weights(graph_def: _Tf, held: _HeldWeights) -> dict[str, bytes]:
-    """Make the placeholders constants again; their content is returned by node name instead of put back.
+    """Turn the placeholders into constants again, and return their content by node name.
 
-    tf2onnx looks contents up by node name in the functions of the graph too: a name that is also there is put back.
+    tf2onnx also looks up content by node name in the functions of the graph, so a name that is also there gets its
+    content back.
     """
     in_functions = {node.name for function in graph_def.library.function for node in function.node_def}
     weights = {}

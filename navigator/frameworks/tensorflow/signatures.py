@@ -1,17 +1,17 @@
-"""SavedModels opened: their graph for serving, one signature of it, and what it takes and gives.
+"""Opens SavedModels: their graph for serving, one of its signatures, and the inputs and outputs of that.
 
-Owns what TensorFlow needs to be told to load a SavedModel; the runner and the converters start here. Runs nothing.
+Loads SavedModels for the runner and the converters. Runs nothing.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import StepError, listed
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.records import Signature, TensorSpec
 
@@ -32,10 +32,10 @@ class OpenedSignature:
     """One signature of a SavedModel in memory.
 
     Args:
-        owner: the loaded object. TensorFlow keeps variables only while somebody holds it.
+        owner: the loaded object. TensorFlow keeps variables only as long as it is referenced.
         function: the concrete function, called with tensors by name.
-        name: which signature.
-        signature: what the SavedModel says about inputs and outputs.
+        name: name of the signature.
+        signature: its inputs and outputs.
     """
 
     owner: _Tf
@@ -48,7 +48,7 @@ def open_signature(path: Path, signature_name: str | None) -> OpenedSignature:
     """Load a SavedModel on the CPU and choose a signature, see `choose_signature`.
 
     Raises:
-        StepError: it cannot be loaded, there is no such signature, or it takes or gives what no array can hold.
+        StepError: it can't be loaded, has no such signature, or has inputs or outputs that aren't arrays of numbers.
     """
     name = choose_signature(path, signature_name)
     variables = sum(file.stat().st_size for file in path.glob("variables/*"))
@@ -59,9 +59,9 @@ def open_signature(path: Path, signature_name: str | None) -> OpenedSignature:
 
 
 def choose_signature(path: Path, wanted: str | None) -> str:
-    """Return the name of the signature to use: `wanted`, else `serving_default`, else the only one.
+    """Return the name of the signature to use: `wanted`, or `serving_default`, or the only one.
 
-    Reads the SavedModel's description and not its variables. Names that begin with an underscore are TensorFlow's own.
+    Doesn't read the variables. Names that begin with an underscore are TensorFlow's own.
 
     Raises:
         StepError: not a SavedModel, no graph for serving in it, or no such signature.
@@ -73,20 +73,20 @@ def choose_signature(path: Path, wanted: str | None) -> str:
         )
     if wanted is not None:
         if wanted not in names:
-            raise StepError(f"{path} has no signature {wanted!r}; it has: {listed(names)}", "change signature_name")
+            raise StepError(f"{path} has no signature {wanted!r}", f"set signature_name to one of: {listed(names)}")
         return wanted
     if _DEFAULT_SIGNATURE in names:
         return _DEFAULT_SIGNATURE
     if len(names) > 1:
         raise StepError(
-            f"{path} has {len(names)} signatures and none is called {_DEFAULT_SIGNATURE}: {listed(names)}",
-            f"choose one, e.g. signature_name: {names[0]}",
+            f"{path} has {len(names)} signatures, but none is named {_DEFAULT_SIGNATURE}",
+            f"set signature_name to one of: {listed(names)}",
         )
     return names[0]
 
 
 def reason(error: BaseException) -> str:
-    """Return the one line of an exception of TensorFlow that says what is wrong; the rest is graph and traceback."""
+    """Return the line of a TensorFlow exception with the reason; the rest is graph and traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
@@ -95,11 +95,6 @@ def reason(error: BaseException) -> str:
     return lines[last - 1 if lines[0].startswith("Graph execution error") else 0].removeprefix("make_sure failure: ")[
         :400
     ]
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names in words."""
-    return ", ".join(names) or "none"
 
 
 def _load(path: Path) -> _Tf:
@@ -113,11 +108,11 @@ def _load(path: Path) -> _Tf:
 
 
 def _cpu_only(tf: _Tf) -> None:
-    """Keep TensorFlow off the GPUs: it would take their whole memory, and TF32 is no reference."""
+    """Keep TensorFlow off the GPUs: it would allocate all of their memory, and TF32 is too inexact for a reference."""
     try:
         tf.config.set_visible_devices([], "GPU")
-    except RuntimeError as error:  # it has been running in this process; then somebody else chose the devices
-        log.warning("TensorFlow keeps its devices: %s", error)
+    except RuntimeError as error:  # TensorFlow has already run in this process, with other devices
+        log.warning("can't hide the GPUs from TensorFlow: %s", error)
     tf.config.set_soft_device_placement(True)  # a model may have been saved with its operations on /GPU:0
 
 
@@ -126,31 +121,31 @@ def _load_error(path: Path, error: Exception) -> StepError:
 
     text = reason(error)
     if "add_slot" in text:
-        # TensorFlow asks tf-keras for the optimizers of Keras 2, and falls back on Keras 3, which has none of them.
+        # TensorFlow loads the optimizers of Keras 2 from tf-keras, and falls back to Keras 3, which doesn't have them.
         return StepError(
-            f"{path} was saved by Keras 2 together with its optimizer, which TensorFlow {tf.__version__} cannot load "
-            "without tf-keras",
+            f"{path} was saved by Keras 2 with its optimizer, which TensorFlow {tf.__version__} can't load without "
+            "tf-keras",
             "pip install tf-keras",
         )
     if "Op type not registered" in text:
         return StepError(
-            f"{path} uses an operation that TensorFlow {tf.__version__} does not have: {text}",
+            f"{path} uses an operation that TensorFlow {tf.__version__} doesn't have: {text}",
             "operations of other packages (tensorflow_text, custom op libraries) are not supported",
         )
     return StepError(
-        f"TensorFlow {tf.__version__} cannot load {path}: {type(error).__name__}: {text}",
-        "check that tf.saved_model.load can load it where it was made, and save it again with this TensorFlow",
+        f"TensorFlow {tf.__version__} can't load {path}: {type(error).__name__}: {text}",
+        "check that tf.saved_model.load works with the TensorFlow that saved it, then save it again with this version",
     )
 
 
 def _serving_graph(path: Path) -> _Tf:
-    """Return the description (MetaGraphDef) of the SavedModel's graph for serving."""
+    """Return the MetaGraphDef of the SavedModel's graph for serving."""
     from tensorflow.python.saved_model import loader_impl
 
     if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
         raise StepError(
-            f"{path} is not a SavedModel: there is no saved_model.pb in it",
-            "model_path is the directory that tf.saved_model.save or model.export wrote",
+            f"{path} is not a SavedModel: it doesn't contain saved_model.pb",
+            "set model_path to the directory that tf.saved_model.save or model.export wrote",
         )
     try:
         saved = loader_impl.parse_saved_model(str(path))
@@ -160,7 +155,7 @@ def _serving_graph(path: Path) -> _Tf:
     if frozenset({_TAG}) not in graphs:
         found = "; ".join(sorted(", ".join(sorted(tags)) or "(none)" for tags in graphs))
         raise StepError(
-            f"{path} has no graph with exactly the tag {_TAG!r}; it has: {found}",
+            f"{path} has no graph with exactly the tag {_TAG!r}, only: {found}",
             f"save the model with tags=[{_TAG!r}]",
         )
     return graphs[frozenset({_TAG})]
@@ -172,9 +167,7 @@ def _described(function: _Tf, name: str) -> Signature:
     positional, named = function.structured_input_signature
     outputs = function.structured_outputs
     if positional or not isinstance(outputs, Mapping):
-        raise StepError(
-            f"the signature {name!r} has inputs or outputs without names", "save the model with signatures=..."
-        )
+        raise StepError(f"signature {name!r} has inputs or outputs without names", "save the model with signatures=...")
     return Signature(
         inputs=tuple(_spec(tf, "input", key, named[key], name) for key in sorted(named)),
         outputs=tuple(_spec(tf, "output", key, outputs[key], name) for key in sorted(outputs)),
@@ -182,21 +175,21 @@ def _described(function: _Tf, name: str) -> Signature:
 
 
 def _spec(tf: _Tf, kind: str, key: str, spec: _Tf, signature_name: str) -> TensorSpec:
-    """Return what is known of one tensor; refuse what cannot be a NumPy array of numbers."""
-    where = f"the {kind} {key!r} of the signature {signature_name!r}"
+    """Return the description of one tensor; refuse tensors that can't be NumPy arrays of numbers."""
+    where = f"{kind} {key!r} of signature {signature_name!r}"
     if not isinstance(spec, tf.TensorSpec) and not tf.is_tensor(spec):
         raise StepError(
             f"{where} is a {type(spec).__name__.removesuffix('Spec')}, not a dense tensor",
-            "wrap the model so that it takes and returns dense tensors, and save that",
+            "save a wrapper around the model that takes and returns dense tensors",
         )
     if spec.dtype == tf.string:
         raise StepError(
-            f"{where} is text (tf.string), which cannot be converted or compared here",
-            "keep text processing outside of the model: save a signature that takes and returns numbers",
+            f"{where} is text (tf.string), which can't be converted or compared",
+            "keep text processing out of the model: save a signature that takes and returns numbers",
         )
     if spec.dtype.is_quantized or np.dtype(spec.dtype.as_numpy_dtype).kind not in "biufc":
         raise StepError(
-            f"{where} is of dtype {spec.dtype.name}, which NumPy cannot hold",
+            f"{where} has dtype {spec.dtype.name}, which NumPy doesn't support",
             "save a signature that casts it to float32",
         )
     shape = None if spec.shape.rank is None else tuple(-1 if size is None else int(size) for size in spec.shape)

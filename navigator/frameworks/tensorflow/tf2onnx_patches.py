@@ -1,7 +1,6 @@
-"""What tf2onnx 1.16 and 1.17 need to be helped with. Each entry says what it mends and when it can go.
+"""Workarounds for tf2onnx 1.16 and 1.17. Each one says what it fixes and when to remove it.
 
-Owns changes of tf2onnx's behaviour and nothing else. They hold for the length of a `with` block, or travel as
-arguments.
+They apply within a `with` block, or are passed as arguments.
 """
 
 import contextlib
@@ -19,9 +18,9 @@ _Handler = tuple[Callable[[_Graph, _Node, str, list[Any]], Any], list[Any]]
 
 
 def custom_op_handlers(opset: int) -> dict[str, _Handler]:
-    """Return converters to `opset` for TensorFlow operations that tf2onnx 1.17 does not know.
+    """Return converters to `opset` for TensorFlow operations that tf2onnx 1.17 doesn't support.
 
-    Erfc: TensorFlow 2.16 and newer emit it for Keras' exact gelu. To go once tf2onnx converts it (its #2463).
+    Erfc: TensorFlow 2.16 and newer use it for Keras' exact gelu. Remove once tf2onnx supports it (its #2463).
     """
     return {"Erfc": (_erfc, [])} if opset >= _ERF_OPSET else {}
 
@@ -30,9 +29,9 @@ def custom_op_handlers(opset: int) -> dict[str, _Handler]:
 def weights_copied_once() -> Iterator[None]:
     """Keep tf2onnx from copying every weight after each of its optimizer's dozens of passes.
 
-    A node's protobuf is rebuilt after each pass (`Node.update_proto`), which for a constant copies the weight;
-    `Graph.make_graph` reads constants from the node itself, so nobody ever sees those copies. A ResNet-50 converts
-    in 1.7 s with 1.7 GB instead of 3.7 s with 4.2 GB, into the same bytes. Holds for tf2onnx 1.16 and 1.17.
+    tf2onnx rebuilds the protobuf of a node after each pass (`Node.update_proto`), which copies the weight of a
+    constant. The copies are never used, since `Graph.make_graph` reads constants from the node itself. A ResNet-50
+    converts to the same bytes in 1.7 s with 1.7 GB instead of 3.7 s with 4.2 GB. For tf2onnx 1.16 and 1.17.
     """
     from tf2onnx.graph import Node
 
@@ -51,7 +50,7 @@ def weights_copied_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unsupported_operations() -> Iterator[dict[str, list[str]]]:
-    """Collect the operations that tf2onnx skips, with their nodes: it logs them and goes on to write a wrong file."""
+    """Collect the operations that tf2onnx skips, with their nodes: it only logs them, and writes an invalid file."""
     found: dict[str, list[str]] = {}
 
     def collect(record: logging.LogRecord) -> bool:

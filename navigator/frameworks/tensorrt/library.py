@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT for RTX, loaded: the library, and plugins."""
+"""Loads TensorRT, TensorRT for RTX and their plugins."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 from navigator.errors import StepError
 
-# TensorRT's objects; no types of theirs hold for every version.
+# TensorRT's objects; its types differ between versions.
 _Trt = Any
 
 _MODULES = {False: "tensorrt", True: "tensorrt_rtx"}
@@ -19,18 +19,18 @@ def load(rtx: bool) -> _Trt:
     """Import TensorRT, or TensorRT for RTX, and point Polygraphy to it.
 
     Raises:
-        StepError: its libraries cannot be loaded, or the process already uses the other one.
+        StepError: its libraries can't be loaded, or the process already uses the other one.
     """
     os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if rtx else "0"
     from polygraphy import config
 
     if config.USE_TENSORRT_RTX is not rtx:
-        raise StepError("this process already uses the other TensorRT", "report it: each engine has its own worker")
+        raise StepError("this process already uses the other TensorRT", "this is an internal error: please report it")
     try:
         return importlib.import_module(_MODULES[rtx])
     except (ImportError, OSError, RuntimeError) as error:
         raise StepError(
-            f"{NAMES[rtx]} cannot be imported: {error}",
+            f"{NAMES[rtx]} can't be imported: {error}",
             "install the build for this machine's CUDA version; see docs/how-to/precisions.md of model-navigator",
         ) from error
 
@@ -39,7 +39,7 @@ def load_plugins(paths: Sequence[Path]) -> None:
     """Load plugin libraries into this process, so that parser and runtime know their operators.
 
     Raises:
-        StepError: one cannot be loaded.
+        StepError: one can't be loaded.
     """
     from polygraphy.backend.trt import load_plugins as load_libraries
 
@@ -48,6 +48,6 @@ def load_plugins(paths: Sequence[Path]) -> None:
             load_libraries(plugins=[str(path)])
         except OSError as error:
             raise StepError(
-                f"the plugin library {path} cannot be loaded: {error}",
-                "build it for this machine, its CUDA and its TensorRT, or correct tensorrt_plugins",
+                f"plugin library {path} can't be loaded: {error}",
+                "build it for this machine's CUDA and TensorRT versions, or correct tensorrt_plugins",
             ) from error

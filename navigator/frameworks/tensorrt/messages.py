@@ -1,6 +1,6 @@
-"""What TensorRT's builder and parser say, and the one sentence of it that matters.
+"""Extracts the one line that matters from the log of TensorRT's builder and parser.
 
-Both log a page for every refusal, of which one line tells the reason. Builds nothing.
+Both log a page for every failure, of which one line is the reason. Builds nothing.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from navigator.errors import StepError
 from navigator.frameworks.gpu import out_of_gpu_memory
 
-# As written by the parsers of TensorRT 10 and 11 and of TensorRT for RTX 1.7.
+# The format of the parsers of TensorRT 10 and 11 and TensorRT for RTX 1.7.
 _PARSER = re.compile(
     r"In node (?P<node>-?\d+) with name: (?P<name>.*?) and operator: (?P<operator>\S*) "
     r"\((?P<function>\w+)\): (?P<code>\w+): (?P<text>.*)",
@@ -27,16 +27,16 @@ _NOISE = (
     re.compile(r"^Assertion failed: [^:]*: "),
 )
 _QUOTED = re.compile(r'&& "(?P<text>[^"]+)"')
-# TensorRT for RTX builds without a driver and complains of its absence all the same.
+# TensorRT for RTX builds without a driver, but logs that there is none.
 _NO_DRIVER = "cudaError 35"
 _OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|insufficient memory", re.IGNORECASE)
-# Polygraphy's own remark about itself, once a process.
+# Polygraphy logs this once per process.
 _NO_COLOURS = "'colored' module is not installed"
 _FEW_WORDS = ("false", "")
 
 
 class Collected(logging.Handler):
-    """The errors that were logged, in order; everything goes on to this process's own log."""
+    """Collects logged errors in order, and forwards everything to the log of this process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Collected(logging.Handler):
 
 @contextlib.contextmanager
 def collected() -> Iterator[Collected]:
-    """Take what Polygraphy and, through it, TensorRT log."""
+    """Collect what Polygraphy logs, for itself and for TensorRT."""
     from polygraphy.logger import G_LOGGER
 
     handler = Collected()
@@ -70,12 +70,12 @@ def collected() -> Iterator[Collected]:
 
 
 def explained(what: str, log: Collected, error: BaseException) -> StepError:
-    """Return the error that a user reads.
+    """Return the error for the user.
 
     Args:
-        what: what could not be done, the sentence's beginning.
-        log: what was logged on the way.
-        error: what Polygraphy raised, whose own text says little.
+        what: what failed, the start of the message.
+        log: what was logged until then.
+        error: the exception of Polygraphy, whose own text says little.
     """
     parsed = [found for line in log.errors if (found := _PARSER.search(line))]
     if parsed:
@@ -84,11 +84,11 @@ def explained(what: str, log: Collected, error: BaseException) -> StepError:
     text = next((each for each in built if each), sentence(log.errors[-1]) if log.errors else str(error))
     if _OUT_OF_MEMORY.search(" ".join(log.errors)):
         return out_of_gpu_memory(f"{what}: it")
-    return StepError(f"{what}: {text}", "raise tensorrt_max_workspace_size" if "workspace limit" in text else "")
+    return StepError(f"{what}: {text}", "increase tensorrt_max_workspace_size" if "workspace limit" in text else "")
 
 
 def sentence(text: str) -> str:
-    """Return a line of TensorRT's log without positions in its sources."""
+    """Return a line of TensorRT's log without positions in its source code."""
     for noise in _NOISE:
         text = noise.sub("", text.strip())
     quoted = _QUOTED.search(text)
@@ -100,7 +100,7 @@ def sentence(text: str) -> str:
 
 
 def _refused_node(what: str, parsed: list[re.Match[str]]) -> StepError:
-    """Say which node the parser refused and why; others of the same kind only count."""
+    """Return which node the parser refused and why, and how many others."""
     first = next((found for found in parsed if found["operator"]), parsed[0])
     text = sentence(first["text"])
     operators = sorted(
@@ -109,8 +109,8 @@ def _refused_node(what: str, parsed: list[re.Match[str]]) -> StepError:
     if text in _FEW_WORDS and operators:
         have = "operator" if len(operators) == 1 else "operators"
         return StepError(
-            f"{what}: it does not have the {have} {', '.join(operators)}",
-            "replace it in the model, export at another opset, or load a plugin that has it with tensorrt_plugins",
+            f"{what}: it doesn't support the {have} {', '.join(operators)}",
+            "replace it in the model, use another opset, or load a plugin that supports it with tensorrt_plugins",
         )
     where = f"node {first['node']} ({first['operator']}{', ' + first['name'] if first['name'] else ''}): "
     more = f" (and {len(parsed) - 1} more)" if len(parsed) > 1 else ""

@@ -1,1 +1,1 @@
-"""What PyTorch models take and give, and what its ONNX exporter gets wrong."""
+"""Inputs and outputs of PyTorch models, and patches for the ONNX exporter."""

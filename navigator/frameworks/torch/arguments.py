@@ -1,7 +1,6 @@
-"""How declared inputs fill the arguments of a TorchScript module's `forward`.
+"""Passes declared inputs to the arguments of a TorchScript module's `forward`.
 
-Knows the types of arguments that a signature of named tensors can fill: tensors, optional tensors, and lists, tuples
-and dictionaries of them. Runs nothing but `forward` itself.
+Supports tensors, optional tensors, and lists, tuples and dictionaries of tensors. Runs nothing except `forward`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from navigator.errors import StepError
 from navigator.frameworks.declaration import in_model_order
 from navigator.records import TensorSpec
 
-# A torch object; the package's types differ between the versions we support.
+# A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
 _CONTAINERS = ("list", "dict")
@@ -20,9 +19,9 @@ _CONTAINERS = ("list", "dict")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
-    """A parameter of `forward` as its schema has it.
+    """A parameter of `forward` in its schema.
 
-    `kind` is tensor, list, dict, tuple (of `count` tensors) or other; `written` is its type as the schema writes it.
+    `kind` is tensor, list, dict, tuple (of `count` tensors) or other; `written` is its type in the schema.
     """
 
     name: str
@@ -35,13 +34,13 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Argument:
-    """A parameter of `forward` with the inputs that fill it, by name; None is passed where none do."""
+    """A parameter of `forward` with the names of the inputs that are passed to it; None if there are none."""
 
     parameter: Parameter
     inputs: tuple[str, ...]
 
     def fill(self, tensors: Mapping[str, _Torch]) -> _Torch:
-        """Return the argument's value out of tensors by input name."""
+        """Return the value of the argument from tensors by input name."""
         values = [tensors[name] for name in self.inputs]
         if not values:
             return None
@@ -58,14 +57,14 @@ def parameters(module: _Torch) -> tuple[Parameter, ...]:
 
 
 def bind(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> tuple[Argument, ...]:
-    """Return how the declared inputs fill `parameters`, in the order of `forward`; what keeps its default is left out.
+    """Return which inputs are passed to `parameters`, in the order of `forward`, except those that keep a default.
 
-    By name where the declared names are names of parameters; else by position, in the order of
-    `navigator.frameworks.declaration.in_model_order`. A list or dictionary of tensors takes what the other parameters
-    leave; for a dictionary the names are its keys.
+    By name if the declared names are names of parameters; otherwise by position, in the order of
+    `navigator.frameworks.declaration.in_model_order`. A list or dictionary of tensors takes the inputs that the other
+    parameters don't; for a dictionary, the names are its keys.
 
     Raises:
-        StepError: the declared inputs do not fill them, with the parameters by name.
+        StepError: the declared inputs don't match the parameters.
     """
     refuse_unfillable(parameters)
     taken = _by_name(parameters, declared) or _by_position(parameters, declared)
@@ -73,8 +72,8 @@ def bind(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> tup
     if filled != len(declared) or any(not _satisfied(each, taken[each.name]) for each in parameters):
         names = ", ".join(spec.name for spec in declared)
         raise StepError(
-            f"inputs: declared {len(declared)} ({names}), forward takes {describe(parameters)}",
-            "declare one input for each tensor, by these names or in this order",
+            f"inputs: {len(declared)} declared ({names}), but forward takes {describe(parameters)}",
+            "declare one input for each tensor, with these names or in this order",
         )
     return tuple(
         Argument(parameter=each, inputs=taken[each.name]) for each in parameters if taken[each.name] or not each.default
@@ -82,22 +81,22 @@ def bind(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> tup
 
 
 def refuse_unfillable(parameters: Sequence[Parameter]) -> None:
-    """Raise `StepError` if one of `parameters` must be given and no tensor can be given for it."""
+    """Raise `StepError` if one of `parameters` is required and takes no tensor."""
     unfit = [each for each in parameters if each.kind == "other" and not (each.default or each.nullable)]
     if unfit:
         raise StepError(
-            f"forward takes {describe(unfit)}, which no input can fill",
-            "give it a default value, or script a wrapper that takes tensors only",
+            f"forward takes {describe(unfit)}, but inputs are tensors",
+            "give it a default value, or script a wrapper that takes only tensors",
         )
 
 
 def call(module: _Torch, arguments: Sequence[Argument], tensors: Mapping[str, _Torch]) -> _Torch:
-    """Call `module` with its arguments filled from tensors by input name."""
+    """Call `module` with tensors by input name."""
     return module(**{each.parameter.name: each.fill(tensors) for each in arguments})
 
 
 def describe(parameters: Sequence[Parameter]) -> str:
-    """Return parameters as a phrase: `ids: Tensor, mask: Optional[Tensor]`."""
+    """Return parameters for a message: `ids: Tensor, mask: Optional[Tensor]`."""
     return ", ".join(f"{each.name}: {each.written}" for each in parameters) or "nothing"
 
 
@@ -118,7 +117,7 @@ def _parameter(argument: _Torch) -> Parameter:
 
 
 def _by_name(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> dict[str, tuple[str, ...]] | None:
-    """Return what fills each parameter if names tell, else None."""
+    """Return the inputs of each parameter by name, or None if the names don't match."""
     plain = {each.name for each in parameters if each.kind == "tensor"}
     needed = {each.name for each in parameters if each.kind == "tensor" and not (each.default or each.nullable)}
     container = next((each.name for each in parameters if each.kind in _CONTAINERS), None)
@@ -135,7 +134,7 @@ def _by_name(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) ->
 
 
 def _by_position(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> dict[str, tuple[str, ...]]:
-    """Return what fills each parameter, in order; a list or dictionary leaves enough for those after it."""
+    """Return the inputs of each parameter by position; a list or dictionary leaves enough for those after it."""
     queue = [spec.name for spec in in_model_order(declared, ())]
     taken: dict[str, tuple[str, ...]] = {}
     for index, each in enumerate(parameters):

@@ -1,13 +1,13 @@
-"""What torch's TorchScript exporter (2.13) needs to be helped with. Each entry says what it mends and when it can go.
+"""Workarounds for torch's TorchScript exporter (2.13). Each one says what it fixes and when to remove it.
 
-Owns changes of the exporter's behaviour and nothing else; they hold for the length of a `with` block.
+They apply within a `with` block.
 """
 
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-# A torch object; the package's types differ between the versions we support.
+# A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
 _UNFLATTEN = "aten::unflatten"
@@ -16,10 +16,10 @@ _UNFLATTEN_OPSET = 13
 
 @contextlib.contextmanager
 def known_ranks() -> Iterator[None]:
-    """Keep the rank of `unflatten` known, which the exporter forgets where a size is computed.
+    """Set the rank of `unflatten`, which the exporter loses if a size is computed.
 
-    Without it no `nn.MultiheadAttention` and no `nn.TransformerEncoder` exports once its TorchScript file is saved:
-    "transpose for tensor of unknown rank". To go once the exporter sets the rank itself.
+    Otherwise no `nn.MultiheadAttention` or `nn.TransformerEncoder` can be exported from a saved TorchScript file:
+    "transpose for tensor of unknown rank". Remove once the exporter sets the rank itself.
     """
     import torch
     from torch.onnx import symbolic_helper, symbolic_opset13

@@ -1,4 +1,4 @@
-"""Values of torch models as NumPy arrays: in, out, flattened and named. For TorchScript and torch.export alike."""
+"""Converts inputs and outputs of torch models from and to named NumPy arrays, for TorchScript and torch.export."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,12 +9,12 @@ from navigator.errors import StepError
 from navigator.frameworks.gpu import is_out_of_gpu_memory, out_of_gpu_memory
 from navigator.records import Device
 
-# A torch object; the package's types differ between the versions we support.
+# A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
 
 def prepare(device: Device) -> None:
-    """Make torch compute on `device` what it computes on a CPU: TF32 keeps 10 bits of mantissa of float32's 23.
+    """Make torch as exact on `device` as on a CPU: TF32 has 10 bits of mantissa instead of float32's 23.
 
     Raises:
         StepError: torch has no such device.
@@ -25,36 +25,36 @@ def prepare(device: Device) -> None:
         return
     if not torch.cuda.is_available():
         raise StepError(
-            f"torch {torch.__version__} sees no GPU although this machine has one",
-            "install a torch built for the driver's CUDA version, or a newer driver (nvidia-smi tells both)",
+            f"torch {torch.__version__} can't use this machine's GPU",
+            "install a torch that was built for the driver's CUDA version, or a newer driver (nvidia-smi shows both)",
         )
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
 
 def device_name(device: Device) -> str:
-    """Return what torch calls a device, for the report."""
+    """Return torch's name of a device, for the report."""
     import torch
 
     return str(torch.cuda.get_device_name()) if device is Device.CUDA else "cpu"
 
 
 def refusal(what: str, error: BaseException, device: Device) -> StepError:
-    """Return the error that a user reads where torch fails; `what` is the sentence's beginning."""
+    """Return the error for the user if torch fails; `what` is the start of the message."""
     text = f"{what}: {reason(error)}"
     if is_out_of_gpu_memory(error):
         return out_of_gpu_memory(f"{what}: it")
     if device is Device.CUDA and "same device" in text:
         return StepError(
             text,
-            "it holds tensors that were made on the CPU: trace or script it on a GPU, or, where it is served on CPUs "
-            "only, set engine_count_per_device: {cpu: 1}",
+            "the model contains tensors that were created on the CPU: trace or script it on a GPU, or, if you serve it "
+            "only on CPUs, set engine_count_per_device: {cpu: 1}",
         )
     return StepError(text)
 
 
 def to_tensor(array: np.ndarray) -> _Torch:
-    """Return a tensor with a copy of `array`: models may write into their inputs, and samples are used again."""
+    """Return a tensor with a copy of `array`: models may write to their inputs, and samples are reused."""
     import torch
 
     return torch.from_numpy(np.array(array, order="C", copy=True))
@@ -64,42 +64,46 @@ def to_array(name: str, value: _Torch) -> np.ndarray:
     """Return an output as an array; Python numbers become arrays without axes.
 
     Raises:
-        StepError: text, or a dtype that NumPy does not have.
+        StepError: a string, or a dtype that NumPy doesn't support.
     """
     import torch
 
     if isinstance(value, bool | int | float):
         return np.asarray(value)
     if not isinstance(value, torch.Tensor):
-        raise StepError(f"output {name} is a {type(value).__name__}, not a tensor", "return tensors only")
+        raise StepError(
+            f"output {name} is a {type(value).__name__}, not a tensor", "change the model to return only tensors"
+        )
     if value.dtype is torch.bfloat16:
-        raise StepError(f"output {name} is bfloat16, which NumPy does not have", BFLOAT16_HINT)
+        raise StepError(f"output {name} is bfloat16, which NumPy doesn't support", BFLOAT16_HINT)
     try:
         return np.array(value.detach().resolve_conj().resolve_neg().cpu().numpy(), copy=True)
     except (TypeError, RuntimeError) as error:
-        raise StepError(f"output {name} ({value.dtype}, {value.layout}) has no NumPy form: {reason(error)}") from error
+        raise StepError(
+            f"output {name} ({value.dtype}, {value.layout}) can't be a NumPy array: {reason(error)}"
+        ) from error
 
 
-BFLOAT16_HINT = "save the model in float32 or float16, e.g. model.float() before it is traced or exported"
+BFLOAT16_HINT = "save the model in float32 or float16, e.g. with model.float() before tracing or exporting it"
 
 
 def refuse_bfloat16(tensors: Iterable[tuple[str, _Torch]]) -> None:
-    """Raise `StepError` if a weight is bfloat16: it exports, but ONNX Runtime cannot run it on a CPU."""
+    """Raise `StepError` if a weight is bfloat16: it can be exported, but ONNX Runtime can't run it on a CPU."""
     import torch
 
     for name, tensor in tensors:
         if tensor.dtype is torch.bfloat16:
-            raise StepError(f"weight {name} is bfloat16, which ONNX Runtime cannot run on a CPU", BFLOAT16_HINT)
+            raise StepError(f"weight {name} is bfloat16, which ONNX Runtime can't run on a CPU", BFLOAT16_HINT)
 
 
 def flatten(value: _Torch) -> list[tuple[str, _Torch]]:
-    """Return the outputs in `value`, which may be nested, by name and in order; None is no output.
+    """Return the outputs in `value`, which may be nested, by name and in order; None is not an output.
 
     A key of a dictionary or a field of a named tuple is the name; a position in a list or tuple is `output__<index>`;
     nested ones are joined by `__`: `hidden__0`.
 
     Raises:
-        StepError: two of them come out under one name.
+        StepError: two outputs have the same name.
     """
     named = [
         ("__".join(path if path and not path[0].isdecimal() else ("output", *(path or ("0",)))), leaf)
@@ -108,12 +112,12 @@ def flatten(value: _Torch) -> list[tuple[str, _Torch]]:
     names = [name for name, _ in named]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise StepError(f"the model returns two outputs under the name {twice[0]}", "rename the keys that it returns")
+        raise StepError(f"the model returns two outputs named {twice[0]}", "rename the keys that it returns")
     return named
 
 
 def reason(error: BaseException) -> str:
-    """Return the line of a torch error that says what is wrong, without stack traces and dumped graphs."""
+    """Return the line of a torch error with the reason, without stack traces and dumped graphs."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
