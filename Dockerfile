@@ -1,9 +1,9 @@
-# The image of the GitHub action, in two sizes: `slim` validates, plans, reports and releases; `full` converts too.
-# `tensorrt` adds NVIDIA's TensorRT to `full` on the machine that builds it.
+# The images of the GitHub action: `slim` validates, plans, reports and releases, `full` also converts, and `tensorrt`
+# adds NVIDIA's TensorRT to `full`.
 #
-# Versions are those of requirements-dev.txt, which the tests ran with; what is needed stands in pyproject.toml alone.
-# A release passes PYTHON_IMAGE by digest. Every stage builds with Docker's classic builder, which makes the stages
-# in this order up to --target. For x86-64, as TensorRT for RTX is.
+# pyproject.toml says which packages are needed, requirements-dev.txt which versions: those that the tests ran with. A
+# release passes PYTHON_IMAGE by digest. All stages can be built with Docker's classic builder, which builds the stages
+# in this order up to --target. For x86-64 only, like TensorRT for RTX.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM $PYTHON_IMAGE AS base
@@ -13,17 +13,17 @@ LABEL org.opencontainers.image.title="Model Navigator" \
       org.opencontainers.image.source="https://github.com/org/model-navigator" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# Isolated: what lies in the workspace, or an earlier step set, decides nothing about the process that knows the tokens.
+# -I: neither files in the workspace nor variables of earlier steps can change what the process with the tokens runs.
 ENTRYPOINT ["/usr/local/bin/python", "-I", "/opt/model-navigator/entrypoint.py"]
 
-# What to install, out of the files that change for other reasons too: the layers below depend on this stage's output.
+# Extracts the requirements from files that also change for other reasons, so the layers below stay cached.
 FROM base AS requirements
 WORKDIR /requirements
 COPY pyproject.toml requirements-dev.txt requirements-gpu.txt ./
 RUN python -c "import tomllib; \
         project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
         print(*project['dependencies'], sep='\n')" > navigator.txt \
-    # ONNX Runtime with and without CUDA are one module under two names.
+    # onnxruntime and onnxruntime-gpu are the same module: only one can be installed.
     && python -c "import tomllib; \
         extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
         wanted = [line for name in ('onnx', 'torch', 'tensorflow', 'tensorrt-rtx') for line in extras[name]]; \
@@ -58,7 +58,7 @@ COPY --from=requirements /requirements/frameworks.txt ./
 RUN pip install --constraint constraints.txt --requirement frameworks.txt
 
 FROM frameworks AS full
-# A runner whose Docker has NVIDIA's runtime as its default gives the container its GPUs for these.
+# These give the container the runner's GPUs if NVIDIA's runtime is the default of its Docker daemon.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=package /image /
 

@@ -1,4 +1,4 @@
-"""Where the container of the action begins: a runner starts the image with this, and with its inputs as variables."""
+"""The entry point of the action's images: the runner starts it with the inputs in the environment."""
 
 import os
 import sys

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the image of the action as GitHub's runner would, with more options: $DOCKER_OPTIONS, $IMAGE.
+# Runs $IMAGE as GitHub's runner runs a Docker action, and adds $DOCKER_OPTIONS.
 #
-# Files lie in the container where they lie on the runner, so that no path has to be translated. Values are passed
-# through this process's environment and never on a command line, which others can read.
+# Files have the same paths in the container as on the runner, so no path has to be translated. Values are passed in
+# this process's environment and never on a command line, which others can read.
 set -euo pipefail
 
 if [ -z "$IMAGE" ]; then
@@ -10,7 +10,7 @@ if [ -z "$IMAGE" ]; then
     docker build --tag "$IMAGE" "$GITHUB_ACTION_PATH/.."
 fi
 
-# Steps of a composite action have no runtime token; the steps after this one upload what is to be kept.
+# Steps of a composite action have no runtime token, so the next steps upload the artifacts.
 export INPUT_ARTIFACTS=none
 export GITHUB_ACTIONS=true
 
@@ -25,7 +25,7 @@ done < <(compgen -e)
 mount() { options+=(--mount "type=bind,source=$1,target=$1"); }
 mount "$GITHUB_WORKSPACE"
 mount "$RUNNER_TEMP"
-# Elsewhere than on GitHub's runner these lie outside of its temporary directory.
+# Other runners than GitHub's, such as act, have these outside the temporary directory.
 for file in "$GITHUB_OUTPUT" "$GITHUB_EVENT_PATH"; do
     directory=$(dirname "$file")
     case $directory/ in
@@ -37,5 +37,5 @@ if [ "$INPUT_DOCKER" = true ]; then
     mount /var/run/docker.sock
 fi
 
-# No terminal and the client in our place: signals reach the action (--sig-proxy).
+# `exec` without a terminal: the client gets the runner's signals and passes them on (--sig-proxy).
 exec docker run --rm --workdir "$GITHUB_WORKSPACE" "${options[@]}" "$IMAGE"

@@ -346,7 +346,7 @@ def test_the_composite_uploads_only_the_workspace(tmp_path: Path, results: str, 
         ["bash", ROOT / "gpu/kept.sh"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
     )
 
-    assert ran.stdout.startswith("::warning::no artifact was uploaded: the workspace_path is not a plain path"), why
+    assert ran.stdout.startswith("::warning::no artifact was uploaded: workspace_path must be a plain path"), why
     assert not output.exists()
 
 

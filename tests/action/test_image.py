@@ -222,13 +222,18 @@ def test_a_wrong_configuration_is_exit_code_2_with_its_place(job: Make, command:
     assert here.strangers() == []
 
 
-def test_the_small_image_validates_and_plans(job: Make) -> None:
+def test_the_small_image_validates_and_plans_and_names_the_one_that_converts(job: Make) -> None:
     here = job(MODELS, "tiny.onnx", "script.pt", "saved", target="slim")
     code, log = here.run("command=validate")
     assert code == 0, log
     code, log = here.run("command=plan")
     assert code == 0, log
     assert json.loads(here.outputs()["matrix"])["include"]
+    code, log = here.run("fail_on=never")
+    assert code == 0, log
+    # Nobody can install anything in an image.
+    assert "use an image that includes it: the action org/model-navigator instead of org/model-navigator/slim" in log
+    assert "pip install" not in log
 
 
 def test_the_workspace_is_where_the_variable_says(job: Make) -> None:
