@@ -6,6 +6,7 @@ An identity holds everything that its artifact or verdict depends on, so that eq
 import os
 import platform
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache as once
 
@@ -56,6 +57,63 @@ class Keys:
         return identity([self.verdict, sha256])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Judged:
+    """What is kept of a verified artifact beside its files."""
+
+    output_model: OutputModel
+    expected_outputs: tuple[str, ...]
+    infos: tuple[SampleInfo, ...]
+    verdict: Verdict
+    failure: Failure | None
+    latencies: tuple[Latency, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Basis:
+    """What the identities of all steps of a model depend on."""
+
+    plan: ModelPlan
+    host: Host
+    source: Json
+    samples: Json
+    tools: Mapping[str, Json]
+
+    def artifact(self, step: Step, parent: str | None) -> str:
+        """Return the identity of a step's artifact, made from the artifact with the identity `parent`."""
+        converter = CONVERTERS[step.converter]
+        return identity(
+            {
+                "tools": {**self.tools, **_versions(converter.DISTRIBUTIONS, self.host)},
+                "source": parent or self.source,
+                "step": to_data([step.converter, step.options, step.raise_from]),
+                "samples": self.samples if converter.NEEDS_SAMPLES else None,
+                "gpus": to_data(self.plan.gpus) if converter.NEEDS_GPU else None,
+                "files": [digest(path) for path in step.options.files],
+                "image": _image(step.image),
+            }
+        )
+
+    def verdict(self, step: Step, artifact: str) -> str:
+        """Return the identity of the verdict on the artifact with the identity `artifact`."""
+        model, host = self.plan.config, self.host
+        runners = (RUNNERS[self.plan.source_format], RUNNERS[step.target_format])
+        distributions = tuple(name for each in runners for name in each.DISTRIBUTIONS)
+        return identity(
+            {
+                "tools": {**self.tools, **_versions(distributions, host)},
+                "machine": [host.cpu, to_data(host.gpus)],
+                "source": self.source,
+                "artifact": artifact,
+                "judge": _code(_JUDGING),
+                "samples": self.samples,
+                "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
+                "devices": step.devices,
+                "images": [_image(self.plan.image), _image(step.image)],
+            }
+        )
+
+
 def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> dict[str, Keys]:
     """Return the cache keys of every step: everything that an artifact or a verdict depends on.
 
@@ -68,48 +126,27 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
         OSError: the model or a sample file cannot be read.
     """
     model = plan.config
-    samples = _samples(model, host, memory_limit_bytes)
-    tools = {
-        "navigator": [__version__, _code(COMPUTING)],
-        "python": host.python,
-        "machine": platform.machine(),
-        "environment": result_affecting(os.environ),
-        **_versions(_SHARED, host),
-    }
-    root = {
-        "model": model_digest(model.model_path),
-        "format": plan.source_format,
-        "signature": to_data([model.inputs, model.outputs, model.signature_name]),
-    }
+    basis = _Basis(
+        plan=plan,
+        host=host,
+        source={
+            "model": model_digest(model.model_path),
+            "format": plan.source_format,
+            "signature": to_data([model.inputs, model.outputs, model.signature_name]),
+        },
+        samples=_samples(model, host, memory_limit_bytes),
+        tools={
+            "navigator": [__version__, _code(COMPUTING)],
+            "python": host.python,
+            "machine": platform.machine(),
+            "environment": result_affecting(os.environ),
+            **_versions(_SHARED, host),
+        },
+    )
     found: dict[str, Keys] = {}
     for step in plan.steps:
-        converter = CONVERTERS[step.converter]
-        artifact = identity(
-            {
-                "tools": tools | _versions(converter.DISTRIBUTIONS, host),
-                "source": root if step.parent is None else found[step.parent].artifact,
-                "step": to_data([step.converter, step.options, step.raise_from]),
-                "samples": samples if converter.NEEDS_SAMPLES else None,
-                "gpus": to_data(plan.gpus) if converter.NEEDS_GPU else None,
-                "files": [digest(path) for path in step.options.files],
-                "image": _image(step.image),
-            }
-        )
-        runners = (RUNNERS[plan.source_format], RUNNERS[step.target_format])
-        verdict = identity(
-            {
-                "tools": tools | _versions(tuple(name for each in runners for name in each.DISTRIBUTIONS), host),
-                "machine": [host.cpu, to_data(host.gpus)],
-                "source": root,
-                "artifact": artifact,
-                "judge": _code(_JUDGING),
-                "samples": samples,
-                "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
-                "devices": step.devices,
-                "images": [_image(plan.image), _image(step.image)],
-            }
-        )
-        found[step.label] = Keys(artifact=artifact, verdict=verdict)
+        artifact = basis.artifact(step, found[step.parent].artifact if step.parent is not None else None)
+        found[step.label] = Keys(artifact=artifact, verdict=basis.verdict(step, artifact))
     return found
 
 
@@ -122,18 +159,17 @@ def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: W
         return None
     found, digests = restored
     artifact = Artifact(path=path, properties=found["properties"], seconds=0.0, peak_memory_bytes=0, cached=True)
-    judged = cache.get(key.verdict_on(combined(digests)), None)
-    if judged is None:
+    kept = cache.get(key.verdict_on(combined(digests)), None)
+    if kept is None:
         return artifact
+    judged = from_data(_Judged, kept)
     return Verified(
-        output_model=replace(
-            from_data(OutputModel, judged["output_model"]), name=f"{model.model_name}.{step.label}", path=path
-        ),
-        expected_outputs=tuple(judged["expected_outputs"]),
-        infos=from_data(tuple[SampleInfo, ...], judged["infos"]),
-        verdict=from_data(Verdict, judged["verdict"]),
-        failure=from_data(Failure, judged["failure"]) if judged["failure"] else None,
-        latencies=from_data(tuple[Latency, ...], judged["latencies"]),
+        output_model=replace(judged.output_model, name=f"{model.model_name}.{step.label}", path=path),
+        expected_outputs=judged.expected_outputs,
+        infos=judged.infos,
+        verdict=judged.verdict,
+        failure=judged.failure,
+        latencies=judged.latencies,
         cached=True,
     )
 
@@ -148,15 +184,15 @@ def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache)
         return
     if not artifact.cached:
         cache.put(key.artifact, {"properties": dict(artifact.properties)}, artifact.path.parent)
-    judged = {
-        "output_model": to_data(verified.output_model),
-        "expected_outputs": list(verified.expected_outputs),
-        "infos": to_data(verified.infos),
-        "verdict": to_data(verified.verdict),
-        "failure": to_data(verified.failure),
-        "latencies": to_data(verified.latencies),
-    }
-    cache.put(key.verdict_on(verified.output_model.sha256), judged, None)
+    judged = _Judged(
+        output_model=verified.output_model,
+        expected_outputs=verified.expected_outputs,
+        infos=verified.infos,
+        verdict=verified.verdict,
+        failure=verified.failure,
+        latencies=verified.latencies,
+    )
+    cache.put(key.verdict_on(verified.output_model.sha256), to_data(judged), None)
 
 
 @once
