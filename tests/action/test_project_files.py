@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
 # `make lint` and tests/action/test_workflows.py run these.
-RUN_ELSEWHERE = {"mypy", "import-linter", "ruff", "ruff-format", "actionlint", "zizmor"}
+RUN_ELSEWHERE = {"mypy", "import-linter", "ruff", "ruff-format", "prose", "actionlint", "zizmor"}
 
 
 def tracked() -> list[str]:
