@@ -42,9 +42,8 @@ _FORBIDDEN = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead i
 # Sentences that are not reworded yet.
 _NOT_YET = {
     "navigator/action/inputs.py",
-    "navigator/action/sandbox.py",
-    "navigator/cache/store.py",
-    "navigator/engine/steps.py",
+    "navigator/cache/entry.py",
+    "navigator/engine/step_context.py",
     "navigator/github/artifacts/pack.py",
     "navigator/github/commands.py",
     "navigator/github/event.py",
