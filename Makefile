@@ -1,7 +1,7 @@
 # Sets up .venv when it is needed and runs the project's commands in it.
 #
 #   make demo    make the example models, convert and verify them, print the summary
-#   make test    lint, types, layers, tests
+#   make test    lint, types, layers, images for the tests, tests
 #   make lint    the first three
 #   make docs    write the documentation's generated parts, and build it into site/
 #   make bench   compare with doing it by hand; writes benchmarks/results.md and engines.md
@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench gpu-self-test clean
+.PHONY: help demo test images lint docs bench gpu-self-test clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -31,8 +31,16 @@ demo: $(READY)
 	echo
 	$(BIN)/model-navigator convert --config-path examples/navigator.yaml --override-workspace
 
-test: lint
-	@$(BIN)/python -m pytest
+test: lint images
+	@$(BIN)/python -m pytest -n auto
+
+# Apart from the tests, since the first time takes minutes. Without Docker the tests that need it are skipped, or fail
+# if NAVIGATOR_REQUIRE_DOCKER is 1.
+images: $(READY)
+	@log=$$(mktemp)
+	$(BIN)/python tests/support/images.py slim full framework 2>"$$log" || { code=$$?; cat "$$log"; [ $$code = 77 ] || exit 1; }
+	rm "$$log"
+	echo "images: $$SECONDS s"
 
 lint: $(READY)
 	@$(BIN)/ruff check .
@@ -90,9 +98,17 @@ $(READY): pyproject.toml requirements-dev.txt
 	    apt-get update -qq
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$$package" >/dev/null
 	fi
+	present='import importlib.util as u, sys; sys.exit(not (u.find_spec("torch") and u.find_spec("tensorflow")))'
+	if ! $(BIN)/python -c "$$present" 2>/dev/null; then
+	    # PyPI's PyTorch is the one with CUDA: 7.3 GB in .venv, and what pip keeps of the downloads.
+	    settings=$$(env | grep ^PIP_ || true; "$$python" -m pip config list 2>/dev/null || true)
+	    case "$$settings" in */whl/cpu*) need=5 ;; *) need=11 ;; esac
+	    free=$$(df -Pk . | awk 'NR == 2 { print int($$4 / 1e6) }')
+	    [ "$$free" -ge "$$need" ] || stop "the environment takes up to $$need GB of disk, and $$free GB are free here;" \
+	        "free some, or leave CUDA out: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo (5 GB)"
+	    say "$$("$$python" --version) makes .venv; it needs up to $$need GB of disk; free here: $$free GB"
+	fi
 	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then
-	    say "$$("$$python" --version) makes .venv; it needs 3.5 GB, or 9 GB where PyTorch comes with CUDA;" \
-	        "free here: $$(df -Ph . | awk 'NR == 2 { print $$4 }')"
 	    "$$python" -m venv --clear .venv
 	fi
 	for framework in torch tensorflow; do

@@ -1,24 +1,41 @@
 """What tests of several folders share."""
 
+import functools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-_BUILD = Path(__file__).parent / "worker" / "framework_image" / "build.py"
+pytest_plugins = ["tests.support.processes"]
+
+_IMAGES = Path(__file__).parent / "support" / "images.py"
+
+Image = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
-def framework() -> str:
+def image() -> Image:
+    """Return a function that builds an image (slim, full, framework) and returns its tag; `make images` did most."""
+
+    @functools.cache
+    def build(name: str) -> str:
+        ran = subprocess.run([sys.executable, _IMAGES, name], capture_output=True, text=True, check=False)
+        if ran.returncode == 77 and os.environ.get("NAVIGATOR_REQUIRE_DOCKER") != "1":
+            pytest.skip(ran.stderr.strip())
+        assert ran.returncode == 0, ran.stderr[-4000:]
+        return ran.stdout.strip()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def framework(image: Image) -> str:
     """Return the container image that stands in for a framework's: PyTorch, ONNX Runtime, and tasks of the tests."""
-    ran = subprocess.run([sys.executable, _BUILD], capture_output=True, text=True, check=False)
-    if ran.returncode == 77 and os.environ.get("NAVIGATOR_REQUIRE_DOCKER") != "1":
-        pytest.skip(ran.stderr.strip())
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.strip()
+    return image("framework")
 
 
 @pytest.fixture(scope="session")

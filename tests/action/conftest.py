@@ -1,6 +1,7 @@
 """The counterparts of the action, started by the tests on loopback: see `peers/package.json` and `fakes/`."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -17,9 +18,6 @@ import requests
 
 _PEERS = Path(__file__).parent / "peers"
 _FAKES = Path(__file__).parent / "fakes"
-_IMAGE = Path(__file__).with_name("image.py")
-
-Image = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
@@ -32,24 +30,12 @@ def peers() -> Path:
         pytest.skip(reason)
     modules = _PEERS / "node_modules"
     wanted = json.loads((_PEERS / "package.json").read_text())["dependencies"]
-    if _installed(modules, wanted) != wanted:
-        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
-        subprocess.run(command, cwd=_PEERS, check=True, timeout=600)
+    with (_PEERS / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of the processes that test side by side, one installs
+        if _installed(modules, wanted) != wanted:
+            command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
+            subprocess.run(command, cwd=_PEERS, check=True, timeout=600)
     return modules
-
-
-@pytest.fixture(scope="session")
-def image() -> Image:
-    """Return a function that builds a target of the Dockerfile (slim, full) and returns the image's tag."""
-
-    def build(target: str) -> str:
-        ran = subprocess.run([sys.executable, _IMAGE, target], capture_output=True, text=True, check=False)
-        if ran.returncode == 77 and os.environ.get("NAVIGATOR_REQUIRE_DOCKER") != "1":
-            pytest.skip(ran.stderr.strip())
-        assert ran.returncode == 0, ran.stderr[-4000:]
-        return ran.stdout.strip()
-
-    return build
 
 
 def _installed(modules: Path, names: dict[str, str]) -> dict[str, str]:

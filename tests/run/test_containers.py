@@ -9,8 +9,6 @@ import torch
 
 from navigator.runners.torchscript import quiet
 
-BUILD = Path(__file__).parents[1] / "worker" / "framework_image" / "build.py"
-
 
 def model(path: Path) -> Path:
     """Write a small TorchScript model: x [batch, 8] -> y [batch, 4]."""

@@ -5,15 +5,16 @@ values tell them apart.
 """
 
 import json
+import subprocess
+import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-WEIGHT = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+SOURCE_MODELS = Path(__file__).with_name("source_models.py")
 
 # What is done to an artifact: the state that it must end in, and words that the user reads.
 EXPECTED = {
@@ -178,79 +179,16 @@ EDGES = {
 }
 
 
-def torch_module(weight: np.ndarray) -> Any:
-    import torch
-
-    class Model(torch.nn.Module):  # type: ignore[misc] # torch is untyped here
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.from_numpy(weight.copy()))
-
-        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return torch.tanh((x * mask) @ self.weight + x), torch.sigmoid(2 * x + mask)
-
-    return Model().eval()
-
-
-def write_onnx(path: Path, weight: np.ndarray) -> None:
-    import onnx
-
-    model = onnx.parser.parse_model(
-        '<ir_version: 8, opset_import: ["" : 13]> model (float[batch, 4] x, float[batch, 4] mask)'
-        " => (float[batch, 4] y, float[batch, 4] z) {"
-        " masked = Mul(x, mask) product = MatMul(masked, weight) sum = Add(product, x) y = Tanh(sum)"
-        " twice = Add(x, x) both = Add(twice, mask) z = Sigmoid(both) }"
-    )
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "weight"))
-    onnx.save(model, path)
-
-
-def write_torchscript(path: Path, weight: np.ndarray) -> None:
-    import torch
-
-    from navigator.runners.torchscript import quiet
-
-    with quiet():
-        example = torch.ones(2, 4), torch.ones(2, 4)
-        torch.jit.save(torch.jit.trace(torch_module(weight), example), str(path))
-
-
-def write_torch_export(path: Path, weight: np.ndarray) -> None:
-    import torch
-
-    from navigator.runners.torch_export import quiet
-
-    with quiet():
-        batch = torch.export.Dim("batch", min=1, max=64)
-        example = torch.ones(2, 4), torch.ones(2, 4)
-        program = torch.export.export(torch_module(weight), example, dynamic_shapes=({0: batch}, {0: batch}))
-        torch.export.save(program, str(path))
-
-
-def write_savedmodel(path: Path, weight: np.ndarray) -> None:
-    import tensorflow as tf
-
-    module = tf.Module()
-    module.weight = tf.Variable(weight)
-
-    def run(x: Any, mask: Any) -> dict[str, Any]:
-        return {"y": tf.tanh(tf.matmul(x * mask, module.weight) + x), "z": tf.sigmoid(2 * x + mask)}
-
-    specs = [tf.TensorSpec([None, 4], tf.float32, name=name) for name in ("x", "mask")]
-    module.run = tf.function(run, input_signature=specs)
-    tf.saved_model.save(module, str(path), signatures=module.run)
-
-
 SIGNATURE = """\
 inputs: ["x:-1,4:float32", "mask:-1,4:float32"]
 outputs: ["y:-1,4:float32", "z:-1,4:float32"]
 """
 
-SOURCES: dict[str, tuple[str, Callable[[Path, np.ndarray], None]]] = {
-    "onnx": ("model.onnx", write_onnx),
-    "torchscript": ("model.pt", write_torchscript),
-    "torch-export": ("model.pt2", write_torch_export),
-    "tf-savedmodel": ("model.savedmodel", write_savedmodel),
+SOURCES = {
+    "onnx": "model.onnx",
+    "torchscript": "model.pt",
+    "torch-export": "model.pt2",
+    "tf-savedmodel": "model.savedmodel",
 }
 
 EVERY = tuple(what for what in EXPECTED if what != "right")
@@ -265,11 +203,12 @@ TO_ONNX = [
 
 def prepared(project: Path, source: str) -> str:
     """Write the model of a format, and one with a wrong weight beside it; return the file's name."""
-    name, write = SOURCES[source]
-    wrong = WEIGHT.copy()
-    wrong[2, 1] += 0.5
-    write(project / name, WEIGHT)
-    write(project / f"wrong{Path(name).suffix}", wrong)
+    name = SOURCES[source]
+    right, wrong = project / name, project / f"wrong{Path(name).suffix}"
+    # A process of its own: PyTorch and TensorFlow do not get on in one.
+    command = [sys.executable, str(SOURCE_MODELS), source, str(right), str(wrong)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
     return name
 
 
