@@ -4,13 +4,12 @@ ONNX has its own, `onnx_to_onnx`, since its weights may lie in files beside it.
 """
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.frameworks.availability import Unavailable
-from navigator.records import Configuration, Format, Host, Json, ModelConfig, StepOptions
+from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Copy:
         del host
         return None
 
-    def convert(self, conversion: Conversion[StepOptions]) -> Mapping[str, Json]:
+    def convert(self, conversion: Conversion[StepOptions]) -> Properties:
         """Copy the file or the directory."""
         if conversion.source.is_dir():
             shutil.copytree(conversion.source, conversion.destination)
@@ -50,7 +49,7 @@ class Copy:
                     path.chmod(path.stat().st_mode | 0o700)
         else:
             shutil.copyfile(conversion.source, conversion.destination)
-        return {"exporter": "copied"}
+        return Properties(exporter="copied")
 
 
 TF_SAVEDMODEL_TO_TF_SAVEDMODEL = Copy(Format.TF_SAVEDMODEL)

@@ -1,14 +1,13 @@
 """ONNX to ONNX: a copy, or another opset by `onnx.version_converter`."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Configuration, Format, Host, Json, ModelConfig, StepOptions
+from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
 
 SOURCE = Format.ONNX
 TARGET = Format.ONNX
@@ -43,7 +42,7 @@ def unavailable(host: Host) -> Unavailable | None:
     return missing(DISTRIBUTIONS, "onnx", host)
 
 
-def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Properties:
     """Copy the file with its external data, or change its opset; see `navigator.converters.protocol`."""
     source, destination = conversion.source, conversion.destination
     before = onnx_file.opset(source)

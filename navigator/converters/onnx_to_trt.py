@@ -7,7 +7,7 @@ once a process: this is meant for a worker of its own.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from navigator.frameworks.tensorrt import engine_file, library
 from navigator.frameworks.tensorrt.library import NAMES
 from navigator.frameworks.tensorrt.messages import Collected, collected, explained
 from navigator.frameworks.tensorrt.profile import profile
-from navigator.records import Configuration, Format, Host, Json, ModelConfig, Precision, StepOptions
+from navigator.records import Configuration, Format, Host, ModelConfig, Precision, Properties, StepOptions
 from navigator.runners.trt import TrtOptions
 
 # TensorRT's and Polygraphy's objects; no types of theirs hold for every version.
@@ -64,7 +64,7 @@ class OnnxToTrt:
         """Return why `host` cannot build, or None."""
         return (no_gpu(host) if self.NEEDS_GPU else None) or missing(self.DISTRIBUTIONS, self.EXTRA, host)
 
-    def convert(self, conversion: Conversion[TrtOptions]) -> Mapping[str, Json]:
+    def convert(self, conversion: Conversion[TrtOptions]) -> Properties:
         """Build the engine; see `navigator.converters.protocol`."""
         return build(conversion, rtx=self.TARGET is Format.TRT_RTX)
 
@@ -85,16 +85,12 @@ ONNX_TO_TRT_RTX = OnnxToTrt(
 )
 
 
-def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> dict[str, Json]:
+def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> Properties:
     """Build the engine of `conversion.source` into `conversion.destination`; return what is known of it.
 
     Args:
         conversion: with `shapes`, and `samples` for the inputs that are themselves shapes.
         rtx: TensorRT for RTX instead of TensorRT.
-
-    Returns:
-        `tensorrt_version`, `exporter`, `network_layers`, `tf32`, and `compute_capabilities` (RTX: the targets;
-        TensorRT: that of the GPU it was built on, with its name under `gpu`).
 
     Raises:
         StepError: the file cannot be parsed, an axis has no range, or the builder refuses.
@@ -110,20 +106,18 @@ def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> dict[str, Json]:
         configure = _configuration(trt, shapes, conversion, rtx=rtx)
         engine = _built(network, configure, _timing_cache(trt, conversion, rtx=rtx), name, log)
         conversion.destination.write_bytes(memoryview(engine))
-    properties: dict[str, Json] = {
-        "exporter": f"built by {name}",
-        "tensorrt_version": engine_file.read_back(conversion.destination, trt.__version__, rtx=rtx),
-        "network_layers": int(network[1].num_layers),
+    gpu = None if rtx else conversion.gpu
+    built_for = (gpu.compute_capability,) if gpu is not None else ()
+    return Properties(
+        exporter=f"built by {name}",
+        tensorrt_version=engine_file.read_back(conversion.destination, trt.__version__, rtx=rtx),
+        network_layers=int(network[1].num_layers),
         # The user's environment may forbid it whatever an engine says.
-        "tf32": options.tf32 and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0",
-    }
-    if rtx:
-        properties["compute_capabilities"] = _targets(configure)
-    elif conversion.gpu is not None:
-        properties |= {"gpu": conversion.gpu.name, "compute_capabilities": [conversion.gpu.compute_capability]}
-    if conversion.verbose and not rtx:
-        properties["layers"] = engine_file.layers(trt, conversion.destination)
-    return properties
+        tf32=options.tf32 and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0",
+        gpu=gpu.name if gpu is not None else "",
+        compute_capabilities=tuple(_targets(configure)) if rtx else built_for,
+        layer_information=engine_file.layers(trt, conversion.destination) if conversion.verbose and not rtx else (),
+    )
 
 
 def _parsed(source: Path, name: str, log: Collected) -> _Trt:

@@ -20,7 +20,7 @@ from navigator.frameworks.onnx import fp16 as onnx_fp16
 from navigator.frameworks.onnx import graph as onnx_graph
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
-from navigator.records import Configuration, Format, Host, Json, ModelConfig, Precision, PrecisionMode
+from navigator.records import Configuration, Format, Host, ModelConfig, Precision, PrecisionMode, Properties
 from navigator.runners import onnx as onnx_runner
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def unavailable(host: Host) -> Unavailable | None:
     return missing(DISTRIBUTIONS, "onnx", host)
 
 
-def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Properties:
     """Write the model in another precision; see `navigator.converters.protocol`."""
     source, destination = conversion.source, conversion.destination
     options = conversion.options
@@ -97,10 +97,10 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     if quantized and not to_fp16:
         onnx_file.copy(source, destination)
         onnx_file.check(destination)
-        return _properties(onnx_graph.read(source), conversion) | {"exporter": "copied with its own Q/DQ nodes"}
+        return _properties(onnx_graph.read(source), conversion, "copied with its own Q/DQ nodes")
     warnings: list[str] = []
     makers: list[str] = []
-    kept: dict[str, Json] = {}
+    kept: Mapping[str, int] = {}
     with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
         lowest = (_INT8_IN_FP16_OPSET if to_fp16 else _INT8_OPSET) if to_int8 else onnx_magnitudes.LOWEST_OPSET
         path, raised = _raised(source, Path(scratch) / "raised", lowest, options.precision)
@@ -114,9 +114,8 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
             warnings += more
             makers.append("cast to fp16 by navigator")
         _write(model, Path(scratch) / "made" / destination.name, destination)
-        said: dict[str, Json] = {"kept_in_fp32": kept, "warnings": warnings}
-        noted = {key: value for key, value in said.items() if value}
-        return _properties(model, conversion) | {"exporter": ", ".join(makers)} | noted
+        found = _properties(model, conversion, ", ".join(makers))
+        return found.updated(Properties(kept_in_fp32=kept, warnings=tuple(warnings)))
 
 
 def _is_int8(options: Options) -> bool:
@@ -163,10 +162,10 @@ def _quantize(model: "ir.Model", conversion: Conversion[Options]) -> list[str]:
     return []
 
 
-def _to_fp16(model: "ir.Model", samples: Path) -> tuple[dict[str, Json], list[str]]:
+def _to_fp16(model: "ir.Model", samples: Path) -> tuple[Mapping[str, int], list[str]]:
     """Make `model` fp16; return how many nodes did not become it, by reason, and what the user should know."""
     plan = onnx_fp16.plan(model, samples)
-    kept: dict[str, Json] = dict(Counter(str(reason) for reason in plan.kept.values()))
+    kept = Counter(str(reason) for reason in plan.kept.values())
     warnings = []
     reached = _reached(model.graph, plan)
     if reached:
@@ -201,7 +200,7 @@ def _write(model: "ir.Model", made: Path, destination: Path) -> None:
         shutil.move(path, destination.parent / path.name)
 
 
-def _properties(model: "ir.Model", conversion: Conversion[Options]) -> dict[str, Json]:
+def _properties(model: "ir.Model", conversion: Conversion[Options], exporter: str) -> Properties:
     """Return the properties of `model` as it was written; what is counted are the nodes outside subgraphs."""
     import onnx_ir as ir
 
@@ -213,11 +212,12 @@ def _properties(model: "ir.Model", conversion: Conversion[Options]) -> dict[str,
         if node.op_type not in onnx_fp16.FOLLOWING | onnx_int8.QUANTIZING
     ]
     half, whole = ir.TensorType(ir.DataType.FLOAT16), ir.TensorType(ir.DataType.FLOAT)
-    return {
-        "onnx_opset": onnx_graph.opset(model, ""),
-        "precision": str(conversion.options.precision),
-        "fp16_nodes": sum(half in types for types in computing),
-        "fp32_nodes": sum(whole in types and half not in types for types in computing),
-        "quantize_nodes": operators["QuantizeLinear"],
-        "dequantize_nodes": operators["DequantizeLinear"],
-    }
+    return Properties(
+        exporter=exporter,
+        onnx_opset=onnx_graph.opset(model, ""),
+        precision=conversion.options.precision,
+        fp16_nodes=sum(half in types for types in computing),
+        fp32_nodes=sum(whole in types and half not in types for types in computing),
+        quantize_nodes=operators["QuantizeLinear"],
+        dequantize_nodes=operators["DequantizeLinear"],
+    )

@@ -3,7 +3,6 @@
 Owns no converter; `navigator.converters` lists them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +18,7 @@ from navigator.records import (
     ModelConfig,
     Precision,
     PrecisionMode,
+    Properties,
     ShapeProfile,
     Signature,
     StepOptions,
@@ -133,8 +133,8 @@ class Converter(Protocol):
     def unavailable(self, host: Host) -> Unavailable | None:
         """Why this machine cannot run it, or None. Pure and quick: no import of a framework."""
 
-    def convert(self, conversion: Conversion[Any]) -> Mapping[str, Json]:
-        """Make the artifact at `conversion.destination` and return its properties (`onnx_opset`, …).
+    def convert(self, conversion: Conversion[Any]) -> Properties:
+        """Make the artifact at `conversion.destination` and return what is known of it.
 
         Raises:
             StepError: it cannot, with a sentence for the user. Anything else it raises becomes a failed step

@@ -29,7 +29,7 @@ from navigator.frameworks.tensorflow.tf2onnx_patches import (
     unsupported_operations,
     weights_copied_once,
 )
-from navigator.records import Configuration, Format, Host, Json, ModelConfig, Signature, StepOptions
+from navigator.records import Configuration, Format, Host, ModelConfig, Properties, Signature, StepOptions
 
 SOURCE = Format.TF_SAVEDMODEL
 TARGET = Format.ONNX
@@ -78,7 +78,7 @@ def unavailable(host: Host) -> Unavailable | None:
     return missing(DISTRIBUTIONS, "tensorflow", host)
 
 
-def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Properties:
     """Convert one signature, or raise the opset of its ONNX file where there is one.
 
     Returns:
@@ -96,10 +96,10 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     name = choose_signature(conversion.source, conversion.options.signature_name)
     export = partial(_export, conversion, name, opset)
     properties = onnx_file.raised_or_exported(conversion.raise_from, conversion.destination, opset, export)
-    return {**properties, "signature_name": name}
+    return properties.updated(Properties(signature_name=name))
 
 
-def _export(conversion: Conversion[Options], name: str, opset: int) -> Mapping[str, Json]:
+def _export(conversion: Conversion[Options], name: str, opset: int) -> Properties:
     from tf2onnx.constants import OPSET_TO_IR_VERSION
 
     highest = max(OPSET_TO_IR_VERSION)
@@ -110,11 +110,11 @@ def _export(conversion: Conversion[Options], name: str, opset: int) -> Mapping[s
         lower = Path(scratch) / destination.name
         properties = _export_directly(conversion.source, name, lower, highest)
         onnx_file.raise_opset(lower, destination, opset)
-        exporter = f"{properties['exporter']}, {onnx_file.raised_from(lower)}"
-    return {**properties, **onnx_file.properties(destination, exporter)}
+        exporter = f"{properties.exporter}, {onnx_file.raised_from(lower)}"
+    return properties.updated(onnx_file.properties(destination, exporter))
 
 
-def _export_directly(source: Path, name: str, destination: Path, opset: int) -> dict[str, Json]:
+def _export_directly(source: Path, name: str, destination: Path, opset: int) -> Properties:
     import tf2onnx
 
     frozen = _frozen(source, name)
@@ -128,9 +128,7 @@ def _export_directly(source: Path, name: str, destination: Path, opset: int) -> 
     exporter = f"tf2onnx {tf2onnx.__version__}"
     onnx_file.require_opset(destination, opset, exporter)
     properties = onnx_file.properties(destination, exporter)
-    if frozen.dropped_updates:
-        properties["dropped_updates"] = list(frozen.dropped_updates)
-    return properties
+    return properties.updated(Properties(dropped_updates=tuple(frozen.dropped_updates)))
 
 
 def _frozen(source: Path, name: str) -> FrozenGraph:

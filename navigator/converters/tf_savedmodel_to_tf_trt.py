@@ -27,6 +27,7 @@ from navigator.records import (
     Json,
     ModelConfig,
     Precision,
+    Properties,
     ShapeProfile,
 )
 from navigator.runners.tf_trt import REMEDY, require_tf_trt, too_new, use_gpu
@@ -83,7 +84,7 @@ def unavailable(host: Host) -> Unavailable | None:
     )
 
 
-def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Properties:
     """Convert one signature.
 
     Returns:
@@ -121,13 +122,13 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
             "the whole error is in the log; another way to an engine is target_formats: [trt]",
         ) from error
     engines = count_engines(function.graph.as_graph_def())
-    properties: dict[str, Json] = {
-        "exporter": f"TF-TRT of TensorFlow {tf.__version__}",
-        "signature_name": name,
-        "trt_engines": engines,
-        "warnings": engine_warnings(engines, conversion.destination),
-    }
-    return {**properties, "calibrated": calibrate} if precision is Precision.INT8 else properties
+    return Properties(
+        exporter=f"TF-TRT of TensorFlow {tf.__version__}",
+        signature_name=name,
+        trt_engines=engines,
+        warnings=tuple(engine_warnings(engines, conversion.destination)),
+        calibrated=calibrate if precision is Precision.INT8 else None,
+    )
 
 
 def converter_settings(options: Options, shapes: ShapeProfile, *, calibrate: bool) -> dict[str, Json]:

@@ -5,7 +5,6 @@ opset 18 and changes the opset afterwards, not always with success and without s
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from navigator.converters.protocol import Container, Conversion, Variant
@@ -14,7 +13,7 @@ from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.torch import values as torch_values
-from navigator.records import Configuration, Format, Host, Json, ModelConfig, StepOptions
+from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
 from navigator.runners.torch_export import load_program, quiet
 
 SOURCE = Format.TORCH_EXPORT
@@ -54,7 +53,7 @@ def unavailable(host: Host) -> Unavailable | None:
     return missing(DISTRIBUTIONS, "torch", host)
 
 
-def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Properties:
     """Export the program, or raise a lower opset's export; see `navigator.converters.protocol`."""
     opset = conversion.options.opset
     return onnx_file.raised_or_exported(
@@ -62,7 +61,7 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     )
 
 
-def _export(conversion: Conversion[Options], opset: int) -> Mapping[str, Json]:
+def _export(conversion: Conversion[Options], opset: int) -> Properties:
     import onnx
     import torch
 

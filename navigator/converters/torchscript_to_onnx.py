@@ -20,7 +20,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, call, parameters
 from navigator.frameworks.torch.onnx_patches import known_ranks
-from navigator.records import Configuration, Format, Host, Json, ModelConfig, Signature, StepOptions, TensorSpec
+from navigator.records import Configuration, Format, Host, ModelConfig, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.torchscript import load_module, quiet
 from navigator.samples import storage as arrays
 
@@ -84,7 +84,7 @@ def unavailable(host: Host) -> Unavailable | None:
     return missing(DISTRIBUTIONS, "torch", host)
 
 
-def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Properties:
     """Export the module, or raise a lower opset's export; see `navigator.converters.protocol`."""
     opset = conversion.options.opset
     if opset < _LOWEST_OPSET:
@@ -97,7 +97,7 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
     )
 
 
-def _exported(conversion: Conversion[Options], opset: int) -> Mapping[str, Json]:
+def _exported(conversion: Conversion[Options], opset: int) -> Properties:
     """Export at `opset`, or at the highest that the exporter knows, and raise that."""
     destination = conversion.destination
     if opset <= _HIGHEST_OPSET:

@@ -39,6 +39,7 @@ from navigator.records import (
     ModelConfig,
     Precision,
     PrecisionMode,
+    Properties,
     ShapeProfile,
     Signature,
 )
@@ -107,7 +108,7 @@ def unavailable(host: Host) -> Unavailable | None:
     return together(missing(DISTRIBUTIONS, "torch-trt", host), built, no_gpu(host))
 
 
-def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
+def convert(conversion: Conversion[Options]) -> Properties:
     """Compile the module for this machine's GPU.
 
     Returns:
@@ -134,11 +135,11 @@ def convert(conversion: Conversion[Options]) -> Mapping[str, Json]:
         torch.jit.save(compiled, str(conversion.destination))
     engines = len(compiled.inlined_graph.findAllNodes(_ENGINE))
     nothing = "Torch-TensorRT gave no part of the model to TensorRT: it runs in torch, no faster than before"
-    return {
-        "exporter": f"Torch-TensorRT {front_end.version}",
-        "trt_engines": engines,
-        "warnings": [] if engines else [nothing],
-    }
+    return Properties(
+        exporter=f"Torch-TensorRT {front_end.version}",
+        trt_engines=engines,
+        warnings=() if engines else (nothing,),
+    )
 
 
 def argument_names(module: _Torch, signature: Signature) -> tuple[str, ...]:

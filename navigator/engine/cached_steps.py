@@ -24,6 +24,7 @@ from navigator.records import (
     ModelConfig,
     ModelPlan,
     OutputModel,
+    Properties,
     SampleInfo,
     State,
     Step,
@@ -158,7 +159,8 @@ def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: W
     if restored is None:
         return None
     found, digests = restored
-    artifact = Artifact(path=path, properties=found["properties"], seconds=0.0, peak_memory_bytes=0, cached=True)
+    properties = from_data(Properties, found["properties"])
+    artifact = Artifact(path=path, properties=properties, seconds=0.0, peak_memory_bytes=0, cached=True)
     kept = cache.get(key.verdict_on(combined(digests)), None)
     if kept is None:
         return artifact
@@ -183,7 +185,7 @@ def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache)
     if not verified.passed and not unverified:
         return
     if not artifact.cached:
-        cache.put(key.artifact, {"properties": dict(artifact.properties)}, artifact.path.parent)
+        cache.put(key.artifact, {"properties": to_data(artifact.properties)}, artifact.path.parent)
     judged = _Judged(
         output_model=verified.output_model,
         expected_outputs=verified.expected_outputs,

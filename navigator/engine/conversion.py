@@ -7,7 +7,7 @@ from navigator.cache.digests import model_files, size_bytes
 from navigator.converters.protocol import Conversion
 from navigator.engine.outcomes import Artifact, Failure, Reference
 from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of
-from navigator.records import ModelConfig, State, Step, StepOptions, to_data
+from navigator.records import ModelConfig, Properties, State, Step, StepOptions, from_data, to_data
 from navigator.workers.local.pool import Task, TaskResult, TaskStatus
 
 
@@ -94,7 +94,7 @@ def _judged(step: Step, made: Path, final: Path, result: TaskResult, task: Task)
     shutil.move(made.parent, final.parent)
     return Artifact(
         path=final,
-        properties=result.value,
+        properties=from_data(Properties, result.value),
         seconds=result.seconds,
         peak_memory_bytes=result.peak_memory_bytes,
     )

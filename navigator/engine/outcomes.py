@@ -3,12 +3,21 @@
 They live while a run goes on; what is reported of them are the records that `navigator.engine.results` makes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from navigator.cache.digests import Stamp
-from navigator.records import Json, Latency, OutputModel, SampleInfo, Seconds, ShapeProfile, Signature, State, Verdict
+from navigator.records import (
+    Latency,
+    OutputModel,
+    Properties,
+    SampleInfo,
+    Seconds,
+    ShapeProfile,
+    Signature,
+    State,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +52,7 @@ class Artifact:
     """What a conversion made, and what it cost."""
 
     path: Path
-    properties: Mapping[str, Json]
+    properties: Properties
     seconds: float
     peak_memory_bytes: int
     cached: bool = False
@@ -73,7 +82,7 @@ class Verified:
         return replace(
             self,
             output_model=replace(
-                self.output_model, properties={**earlier.output_model.properties, **self.output_model.properties}
+                self.output_model, properties=earlier.output_model.properties.updated(self.output_model.properties)
             ),
             verdict=replace(
                 self.verdict,

@@ -13,6 +13,7 @@ from navigator.records import (
     Latency,
     ModelConfig,
     OutputModel,
+    Properties,
     Seconds,
     Signature,
     State,
@@ -91,7 +92,7 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
 @failing_on_full_disk
 def unverified(subject: Subject) -> Verified:
     """Return what is known of an artifact that nothing here can run."""
-    targets = ", ".join(subject.artifact.properties.get("compute_capabilities", ()))
+    targets = ", ".join(subject.artifact.properties.compute_capabilities)
     built_for = f"built for compute capability {targets}" if targets else "built"
     failure = Failure(
         state=State.UNVERIFIED,
@@ -138,7 +139,7 @@ def _ran(subject: Subject, result: TaskResult, task: Task) -> Verified:
         output_model=replace(
             artifact,
             signature=from_data(Signature, value["signature"]) if "signature" in value else None,
-            properties={**artifact.properties, **value.get("properties", {})},
+            properties=artifact.properties.updated(from_data(Properties, value.get("properties", {}))),
         ),
         latencies=from_data(tuple[Latency, ...], value.get("latencies", ())),
         seconds=replace(verified.seconds, verify=result.seconds),
@@ -173,9 +174,9 @@ def _notes(verified: Verified, reference: Reference) -> list[str]:
     notes = [_unstable(reference.unstable)] if reference.unstable else []
     notes += [
         f"the artifact takes no input {name!r}: the converter left it out as unused"
-        for name in properties.get("unused_inputs", ())
+        for name in properties.unused_inputs
     ]
-    return [*notes, *properties.get("warnings", ())]
+    return [*notes, *properties.warnings]
 
 
 def _kept(verdict: Verdict, subject: Subject, runs: dict[str, Outputs], context: StepContext) -> Verdict:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from navigator.records.codec import Json
+import msgspec
+
+from navigator.records.codec import from_data, to_data
 from navigator.records.machine import Host
 from navigator.records.model import Device, Format, Precision, PrecisionMode, Signature
 from navigator.records.plan import State
@@ -53,6 +55,45 @@ class ConversionConfig:
     tensorrt_config: TensorRTConfig | None = None
 
 
+class Properties(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Facts about a converted model from its converter and its runner. What does not apply is left out as data.
+
+    `onnx_opset` and `signature_name` are read back from the file. The counts of nodes are of ONNX files in a reduced
+    precision, outside subgraphs; `kept_in_fp32` counts by reason those that did not become fp16. `trt_engines` is how
+    many engines a TF-TRT or Torch-TensorRT model calls. `compute_capabilities` are those that an engine is for, and
+    `gpu` is the one it was built on. `layer_information` is TensorRT's own, in verbose runs. `torch_device` is the GPU
+    that PyTorch named.
+    """
+
+    exporter: str = ""
+    onnx_opset: int | None = None
+    signature_name: str = ""
+    unused_inputs: tuple[str, ...] = ()
+    dropped_updates: tuple[str, ...] = ()
+    precision: Precision | None = None
+    fp16_nodes: int | None = None
+    fp32_nodes: int | None = None
+    quantize_nodes: int | None = None
+    dequantize_nodes: int | None = None
+    kept_in_fp32: Mapping[str, int] = {}
+    calibrated: bool | None = None
+    trt_engines: int | None = None
+    tensorrt_version: str = ""
+    torch_tensorrt: str = ""
+    tf32: bool | None = None
+    gpu: str = ""
+    compute_capabilities: tuple[str, ...] = ()
+    network_layers: int | None = None
+    layers: int | None = None
+    layer_information: tuple[str, ...] = ()
+    torch_device: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def updated(self, newer: "Properties") -> "Properties":
+        """Return these facts with what `newer` knows instead or beside."""
+        return from_data(Properties, {**to_data(self), **to_data(newer)})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputModel:
     """A converted model on disk. `sha256` is `navigator.cache.digests.artifact_digest`; `path` is absolute."""
@@ -63,7 +104,7 @@ class OutputModel:
     size_bytes: int
     sha256: str
     signature: Signature | None = None
-    properties: Mapping[str, Json] = field(default_factory=dict)
+    properties: Properties = field(default_factory=Properties)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -78,9 +78,8 @@ def latency(result: CellResult) -> Latency | None:
 
 def opset(result: CellResult) -> str:
     """Return the opset of a converted model as read back from it, or ""."""
-    made = result.output_model
-    found = made.properties.get("onnx_opset") if made is not None else None
-    return str(found) if isinstance(found, int) else ""
+    found = result.output_model.properties.onnx_opset if result.output_model is not None else None
+    return str(found) if found is not None else ""
 
 
 def source_bytes(result: CellResult) -> int | None:

@@ -19,7 +19,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.frameworks.onnx.weights import Proto
-from navigator.records import Device, Host, Json, Precision, Signature, StepOptions, TensorSpec
+from navigator.records import Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
 
 DISTRIBUTIONS = ("onnx", "onnx-ir", "onnxruntime")
@@ -64,7 +64,7 @@ class OnnxModel:
 
     session: Any
     signature: Signature
-    properties: Mapping[str, Json]
+    properties: Properties
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session once; inputs that the file does not have (an exporter dropped them as unused) are not fed.
@@ -127,12 +127,11 @@ def load(
         outputs=tuple(_spec(value, "output", unranked) for value in session.get_outputs()),
     )
     own = {spec.name for spec in signature.inputs}
-    unused = [spec.name for spec in declared.inputs if spec.name not in own]
-    properties: dict[str, Json] = {"onnx_opset": onnx_file.opset_of(model, path)}
+    unused = tuple(spec.name for spec in declared.inputs if spec.name not in own)
     return OnnxModel(
         session=session,
         signature=signature,
-        properties=properties | ({"unused_inputs": unused} if unused else {}),
+        properties=Properties(onnx_opset=onnx_file.opset_of(model, path), unused_inputs=unused),
     )
 
 

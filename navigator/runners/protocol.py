@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from navigator.records import Device, Host, Json, Signature, StepOptions
+from navigator.records import Device, Host, Properties, Signature, StepOptions
 
 
 class Axis(StrEnum):
@@ -48,8 +48,8 @@ class LoadedModel(Protocol):
         """Inputs and outputs, by the names that `infer` takes and returns; outputs may be known only after it."""
 
     @property
-    def properties(self) -> Mapping[str, Json]:
-        """Facts for the report, e.g. `onnx_opset`."""
+    def properties(self) -> Properties:
+        """Facts for the report."""
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the model once on inputs by name and return the outputs by name, in the model's order."""

@@ -12,7 +12,7 @@ import numpy as np
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import difference, written
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
-from navigator.records import Device, Host, Json, Signature, StepOptions, TensorSpec
+from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TENSORFLOW, Axis
 
 DISTRIBUTIONS = ("tensorflow",)
@@ -33,8 +33,8 @@ class _LoadedSavedModel:
     signature: Signature
 
     @property
-    def properties(self) -> Mapping[str, Json]:
-        return {"signature_name": self.opened.name}
+    def properties(self) -> Properties:
+        return Properties(signature_name=self.opened.name)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the signature once. Outputs come in alphabetical order: a SavedModel keeps no other.

@@ -14,7 +14,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
-from navigator.records import Device, EngineOptions, Host, Json, Precision, Signature
+from navigator.records import Device, EngineOptions, Host, Precision, Properties, Signature
 from navigator.runners import tf_savedmodel
 from navigator.runners.protocol import Axis, LoadedModel, Source
 
@@ -47,7 +47,7 @@ class _LoadedTfTrt:
         return self.model.signature
 
     @property
-    def properties(self) -> Mapping[str, Json]:
+    def properties(self) -> Properties:
         return self.model.properties
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

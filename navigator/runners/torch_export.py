@@ -16,7 +16,7 @@ import numpy as np
 from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
 from navigator.frameworks.torch import values as torch_values
-from navigator.records import Device, Host, Json, Signature, StepOptions, TensorSpec
+from navigator.records import Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
 
 DISTRIBUTIONS = ("torch",)
@@ -44,7 +44,7 @@ class TorchExportModel:
     module: _Torch
     slots: tuple[tuple[str, Json], ...]
     signature: Signature
-    properties: Mapping[str, Json] = field(default_factory=dict)
+    properties: Properties = field(default_factory=Properties)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the program once, without gradients.

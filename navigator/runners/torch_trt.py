@@ -21,7 +21,7 @@ from navigator.frameworks.availability import how_to_install
 from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, describe, parameters
-from navigator.records import Device, Host, Json, Signature, StepOptions
+from navigator.records import Device, Host, Properties, Signature, StepOptions
 from navigator.runners.protocol import ENGINE_AXES, Axis, Source
 from navigator.runners.torchscript import TorchScriptModel, load_module, quiet
 
@@ -72,7 +72,7 @@ class TorchTrtModel:
 
     module: TorchScriptModel
     names: tuple[str, ...]
-    properties: Mapping[str, Json] = field(default_factory=dict)
+    properties: Properties = field(default_factory=Properties)
 
     @property
     def signature(self) -> Signature:
@@ -140,7 +140,7 @@ def load(
             device=DEVICE,
         ),
         names=tuple(spec.name for spec in declared.outputs),
-        properties={"torch_device": torch_values.device_name(DEVICE), "torch_tensorrt": version},
+        properties=Properties(torch_device=torch_values.device_name(DEVICE), torch_tensorrt=version),
     )
 
 

@@ -17,7 +17,7 @@ from navigator.errors import StepError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, call, describe, parameters, refuse_unfillable
-from navigator.records import Device, Host, Json, Signature, StepOptions, TensorSpec
+from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
 
 DISTRIBUTIONS = ("torch",)
@@ -47,7 +47,7 @@ class TorchScriptModel:
     declared_outputs: tuple[TensorSpec, ...]
     device: Device = Device.CPU
     seen_outputs: tuple[TensorSpec, ...] = ()
-    properties: Mapping[str, Json] = field(default_factory=dict)
+    properties: Properties = field(default_factory=Properties)
 
     @property
     def signature(self) -> Signature:
@@ -125,7 +125,7 @@ def load(
         inputs=tuple(by_name[name] for argument in arguments for name in argument.inputs),
         declared_outputs=declared.outputs,
         device=device,
-        properties={"torch_device": torch_values.device_name(device)} if device is Device.CUDA else {},
+        properties=Properties(torch_device=torch_values.device_name(device) if device is Device.CUDA else ""),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from navigator.errors import StepError
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.tensorrt import library, messages
-from navigator.records import Device, EngineOptions, Format, Host, Json, Signature, StepOptions, TensorSpec
+from navigator.records import Device, EngineOptions, Format, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ENGINE_AXES, Axis, Source
 
 # What TensorRT for RTX runs on where an engine names no compute capabilities (1.7, its documentation).
@@ -97,8 +97,8 @@ class LoadedEngine:
     signature: Signature
 
     @property
-    def properties(self) -> Mapping[str, Json]:
-        return {"layers": int(self.runner.engine.num_layers)}
+    def properties(self) -> Properties:
+        return Properties(layers=int(self.runner.engine.num_layers))
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the engine once; inputs that the engine does not have are not fed.

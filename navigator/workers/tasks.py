@@ -71,7 +71,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         "signature": to_data(
             Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs))
         ),
-        "properties": dict(model.properties),
+        "properties": to_data(model.properties),
         "samples": to_data(told),
         "unstable": unstable,
         "notes": _drawn_from_default(inputs, config),
@@ -118,7 +118,7 @@ def _alike(one: np.ndarray, other: np.ndarray | None) -> bool:
 def convert(arguments: Mapping[str, Json]) -> Json:
     """Run one converter: `converter` is its key, `conversion` its `Conversion`. Returns the artifact's properties."""
     converter = CONVERTERS[arguments["converter"]]
-    return dict(converter.convert(conversion_of(converter, arguments["conversion"])))
+    return to_data(converter.convert(conversion_of(converter, arguments["conversion"])))
 
 
 def infer(arguments: Mapping[str, Json]) -> Json:
@@ -147,7 +147,7 @@ def infer(arguments: Mapping[str, Json]) -> Json:
     timed = [_latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in RANDOM]
     return {
         "signature": to_data(model.signature),
-        "properties": dict(model.properties),
+        "properties": to_data(model.properties),
         "latencies": to_data(timed),
     }
 

@@ -14,7 +14,7 @@ from navigator.converters.onnx_to_onnx import Options
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Json, Signature, TensorSpec
+from navigator.records import Json, Properties, Signature, TensorSpec, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.verify.compare import verify
 
@@ -74,7 +74,7 @@ def convert(source: Path, tmp_path: Path, options: Options) -> tuple[Path, Mappi
     destination = tmp_path / "converted" / "model.onnx"
     destination.parent.mkdir()
     conversion = Conversion(source=source, destination=destination, options=options)
-    return destination, CONVERTERS["onnx_to_onnx"].convert(conversion)
+    return destination, to_data(CONVERTERS["onnx_to_onnx"].convert(conversion))
 
 
 def outputs(path: Path, *samples: Mapping[str, np.ndarray]) -> list[tuple[str, dict[str, np.ndarray]]]:
@@ -115,7 +115,7 @@ def test_the_signature_is_the_files_own(classifier: Path) -> None:
             TensorSpec(name="best", shape=(-1,), dtype="int64"),
         ),
     )
-    assert model.properties == {"onnx_opset": 11}
+    assert model.properties == Properties(onnx_opset=11)
 
 
 def test_initializers_listed_as_inputs_are_no_inputs(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_arrays_are_fed_as_they_are_however_they_lie_in_memory(classifier: Path)
 
 def test_inputs_that_the_file_does_not_have_are_listed(classifier: Path) -> None:
     declared = Signature(inputs=(TensorSpec(name="mask", shape=(-1,), dtype="bool"),), outputs=())
-    assert onnx_runner.load(classifier, declared=declared).properties["unused_inputs"] == ["mask"]
+    assert onnx_runner.load(classifier, declared=declared).properties.unused_inputs == ("mask",)
 
 
 def test_without_an_opset_the_file_is_copied(classifier: Path, tmp_path: Path) -> None:

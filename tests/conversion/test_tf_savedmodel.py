@@ -15,7 +15,7 @@ from navigator.converters import tf_savedmodel_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Json, Signature, TensorSpec, Verdict
+from navigator.records import Json, Properties, Signature, TensorSpec, Verdict, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import tf_savedmodel
 from navigator.verify.compare import verify
@@ -64,7 +64,7 @@ def convert(
     destination = directory / "model.onnx"
     options = tf_savedmodel_to_onnx.Options(opset=opset, signature_name=name)
     conversion = Conversion(source=source, destination=destination, options=options, raise_from=raise_from)
-    return destination, tf_savedmodel_to_onnx.convert(conversion)
+    return destination, to_data(tf_savedmodel_to_onnx.convert(conversion))
 
 
 def compare(source: Path, artifact: Path, tolerance: float = 1e-5, name: str | None = None) -> Verdict:
@@ -157,7 +157,7 @@ def test_signature_by_name(models: Path, tmp_path: Path) -> None:
     assert properties["signature_name"] == "probability"
     assert compare(models / "two_signatures", artifact, name="probability").passed
     loaded = tf_savedmodel.load(models / "two_signatures", declared=NOTHING_DECLARED, signature_name="probability")
-    assert loaded.properties == {"signature_name": "probability"}
+    assert loaded.properties == Properties(signature_name="probability")
 
 
 def test_opset_is_raised_from_a_lower_one(models: Path, tmp_path: Path) -> None:

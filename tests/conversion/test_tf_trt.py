@@ -21,7 +21,7 @@ import pytest
 from navigator.converters import tf_savedmodel_to_tf_trt as edge
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
-from navigator.records import Device, Gpu, Host, Precision, ShapeProfile, Signature
+from navigator.records import Device, Gpu, Host, Precision, Properties, ShapeProfile, Signature
 from navigator.runners import tf_savedmodel, tf_trt
 from navigator.samples import storage as arrays
 from navigator.verify.compare import verify
@@ -275,12 +275,8 @@ def test_the_converter_is_given_the_signature_and_settings_in_its_own_words(
     assert [each["x"].shape for each in library.profiles] == [(1, 4), (4, 4), (8, 4)]
     assert np.array_equal(library.profiles[2]["x"], sample(8)["x"])
     assert library.calibration is None
-    assert made == {
-        "exporter": f"TF-TRT of TensorFlow {tf.__version__}",
-        "signature_name": "score",
-        "trt_engines": 1,
-        "warnings": [],
-    }
+    exporter = f"TF-TRT of TensorFlow {tf.__version__}"
+    assert made == Properties(exporter=exporter, signature_name="score", trt_engines=1)
 
 
 def test_the_settings_are_what_the_real_converter_takes(model: Path, tmp_path: Path) -> None:
@@ -323,7 +319,7 @@ def test_int8_is_calibrated_with_samples_in_the_opt_shapes(model: Path, tmp_path
     assert library.settings["precision_mode"] == "INT8"
     assert library.calibration is not None
     assert [each["x"].shape for each in library.calibration] == [(4, 4), (4, 4)]
-    assert made["calibrated"] is True
+    assert made.calibrated is True
 
 
 def test_samples_of_other_shapes_are_fitted_for_calibration() -> None:
@@ -336,7 +332,7 @@ def test_a_quantized_model_is_not_calibrated(tmp_path: Path, library: Library) -
     made = edge.convert(conversion(tmp_path, source, replace(OPTIONS, precision=Precision.INT8)))
     assert library.settings["use_calibration"] is False
     assert library.calibration is None
-    assert made["calibrated"] is False
+    assert made.calibrated is False
 
 
 def test_operations_are_read_from_functions_too(model: Path) -> None:
@@ -347,17 +343,17 @@ def test_operations_are_read_from_functions_too(model: Path) -> None:
 def test_a_graph_without_an_engine_is_told(model: Path, tmp_path: Path, library: Library) -> None:
     library.graph, library.built = graph(0), ()
     made = edge.convert(conversion(tmp_path, model))
-    assert made["trt_engines"] == 0
-    assert made["warnings"] == [
-        "TF-TRT gave no part of the model to TensorRT: it runs in TensorFlow, no faster than before"
-    ]
+    assert made.trt_engines == 0
+    assert made.warnings == (
+        "TF-TRT gave no part of the model to TensorRT: it runs in TensorFlow, no faster than before",
+    )
 
 
 def test_engines_that_were_not_built_are_told(model: Path, tmp_path: Path, library: Library) -> None:
     library.graph, library.built = graph(2, 1), (7, 0)
     made = edge.convert(conversion(tmp_path, model))
-    assert made["trt_engines"] == 3
-    assert made["warnings"] == ["TensorRT built 1 of 3 engines: the rest of the model runs in TensorFlow, see the log"]
+    assert made.trt_engines == 3
+    assert made.warnings == ("TensorRT built 1 of 3 engines: the rest of the model runs in TensorFlow, see the log",)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +395,7 @@ def test_an_artifact_is_held_against_its_source(model: Path, tmp_path: Path, lib
     source = tf_savedmodel.load(model, declared=NOTHING_DECLARED)
     artifact = tf_trt.load(tmp_path / "model.savedmodel", declared=source.signature, options=OPTIONS)
     assert artifact.signature == source.signature
-    assert artifact.properties == {"signature_name": "score"}
+    assert artifact.properties == Properties(signature_name="score")
     samples = [(f"{size}", sample(size)) for size in (1, 5)]
     expected = [(name, source.infer(inputs)) for name, inputs in samples]
     outputs = [(name, artifact.infer(inputs)) for name, inputs in samples]

@@ -17,7 +17,7 @@ from navigator.converters import CONVERTERS, torch_export_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Json, Signature, StepOptions, TensorSpec, Verdict
+from navigator.records import Json, Properties, Signature, StepOptions, TensorSpec, Verdict, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export
 from navigator.samples import storage as arrays
@@ -85,7 +85,7 @@ class Run:
             samples=self.tmp_path / "samples",
             raise_from=raise_from,
         )
-        properties = CONVERTERS["torch_export_to_onnx"].convert(conversion)
+        properties = to_data(CONVERTERS["torch_export_to_onnx"].convert(conversion))
         return conversion.destination, properties
 
     def verdict(self, path: Path) -> Verdict:
@@ -170,7 +170,7 @@ def test_several_inputs_and_outputs_convert(tagger: Run, opset: int) -> None:
     assert onnx_file.opset(path) == opset
     model = onnx_runner.load(path, declared=tagger.signature)
     assert model.signature == tagger.signature
-    assert "unused_inputs" not in model.properties
+    assert not model.properties.unused_inputs
     assert tagger.verdict(path).passed
     change_a_weight(path)
     assert not tagger.verdict(path).passed
@@ -326,7 +326,7 @@ def test_a_copy_is_the_same_program(tagger: Run, tmp_path: Path) -> None:
     destination = tmp_path / "copy" / "model.pt2"
     destination.parent.mkdir()
     conversion = Conversion(source=tagger.source, destination=destination, options=StepOptions())
-    assert CONVERTERS["torch_export_to_torch_export"].convert(conversion) == {"exporter": "copied"}
+    assert CONVERTERS["torch_export_to_torch_export"].convert(conversion) == Properties(exporter="copied")
     model = torch_export.load(destination, declared=tagger.signature)
     outputs = [(name, model.infer(inputs)) for name, inputs in tagger.samples]
     assert verify(tagger.expected, outputs, atol={"": 0.0}, rtol={"": 0.0}).passed

@@ -28,6 +28,7 @@ from navigator.records import (
     Host,
     Precision,
     PrecisionMode,
+    Properties,
     ShapeProfile,
     Signature,
     StepOptions,
@@ -329,11 +330,11 @@ def test_the_library_is_given_inputs_and_settings_in_its_own_words(tmp_path: Pat
             "truncate_long_and_double": True,
         }
     ]
-    assert made == {
-        "exporter": "Torch-TensorRT 2.12.0",
-        "trt_engines": 0,
-        "warnings": ["Torch-TensorRT gave no part of the model to TensorRT: it runs in torch, no faster than before"],
-    }
+    assert made == Properties(
+        exporter="Torch-TensorRT 2.12.0",
+        trt_engines=0,
+        warnings=("Torch-TensorRT gave no part of the model to TensorRT: it runs in torch, no faster than before",),
+    )
 
 
 def test_settings_are_what_the_real_compile_takes(tmp_path: Path, library: Library) -> None:
@@ -376,7 +377,7 @@ class WithEngines(torch.nn.Module):
 def test_engines_are_counted_in_branches_too(tmp_path: Path, library: Library, device: Device) -> None:
     library.answer = lambda _: scripted(WithEngines()).to(str(device))
     made = edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES))
-    assert made == {"exporter": "Torch-TensorRT 2.12.0", "trt_engines": 2, "warnings": []}
+    assert made == Properties(exporter="Torch-TensorRT 2.12.0", trt_engines=2)
     signature = Signature(inputs=MLP_INPUTS, outputs=(spec("y", (-1, 4)),))
     model = torch_trt.load(tmp_path / "model.pt", declared=signature)
     assert model.infer({"x": np.ones((2, 4), np.float32)})["y"].tolist() == np.ones((2, 4)).tolist()
@@ -533,7 +534,7 @@ def test_an_artifact_is_held_against_its_source(tmp_path: Path, library: Library
     outputs = [(name, model.infer(inputs)) for name, inputs in samples]
     assert verify(expected, outputs, atol={"": 1e-5}, rtol={"": 1e-5}).passed is not wrong
     assert model.signature == source.signature
-    assert model.properties == {"torch_device": "cpu", "torch_tensorrt": "2.12.0"} or device is Device.CUDA
+    assert model.properties == Properties(torch_device="cpu", torch_tensorrt="2.12.0") or device is Device.CUDA
 
 
 def test_inputs_and_outputs_are_the_sources_by_position(tmp_path: Path, library: Library) -> None:

@@ -18,7 +18,7 @@ from navigator.converters import CONVERTERS, torchscript_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Json, Signature, StepOptions, TensorSpec, Verdict
+from navigator.records import Json, Properties, Signature, StepOptions, TensorSpec, Verdict, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torchscript
 from navigator.samples import storage as arrays
@@ -112,7 +112,7 @@ class Run:
             samples=self.tmp_path / "samples",
             raise_from=raise_from,
         )
-        properties = CONVERTERS["torchscript_to_onnx"].convert(conversion)
+        properties = to_data(CONVERTERS["torchscript_to_onnx"].convert(conversion))
         return conversion.destination, properties
 
     def verdict(self, path: Path) -> Verdict:
@@ -199,7 +199,7 @@ def test_an_unused_input_that_the_exporter_drops_is_named(tagger: Run) -> None:
     path, _ = tagger.convert(17)
     model = onnx_runner.load(path, declared=tagger.signature)
     assert [each.name for each in model.signature.inputs] == ["ids", "mask"]
-    assert model.properties["unused_inputs"] == ["unused"]
+    assert model.properties.unused_inputs == ("unused",)
 
 
 def test_swapped_outputs_are_a_mismatch(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_copy_is_the_same_file(mlp: Run, tmp_path: Path) -> None:
     copied = CONVERTERS["torchscript_to_torchscript"].convert(
         Conversion(source=mlp.source, destination=destination, options=StepOptions())
     )
-    assert copied == {"exporter": "copied"}
+    assert copied == Properties(exporter="copied")
     model = torchscript.load(destination, declared=mlp.signature)
     outputs = [(name, model.infer(inputs)) for name, inputs in mlp.samples]
     assert verify(mlp.expected, outputs, atol={"": 0.0}, rtol={"": 0.0}).passed

@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from navigator.converters import onnx_to_typed_onnx
 from navigator.converters.onnx_to_typed_onnx import Options
+from navigator.records import Precision, Properties
 from tests.conversion.typed_onnx import (
     FP16,
     IMAGES,
@@ -74,15 +75,15 @@ def test_fp16_is_fp16_inside(network: Path) -> None:
     ]
     kinds = typed.types()
     assert {name for name, kind in kinds.items() if kind == "FLOAT"} == {"image", "features", "scores"}
-    assert typed.properties == {
-        "onnx_opset": 17,
-        "exporter": "cast to fp16 by navigator",
-        "precision": "fp16",
-        "fp16_nodes": 7,
-        "fp32_nodes": 0,
-        "quantize_nodes": 0,
-        "dequantize_nodes": 0,
-    }
+    assert typed.properties == Properties(
+        onnx_opset=17,
+        exporter="cast to fp16 by navigator",
+        precision=Precision.FP16,
+        fp16_nodes=7,
+        fp32_nodes=0,
+        quantize_nodes=0,
+        dequantize_nodes=0,
+    )
 
 
 CONTROL = """
@@ -111,9 +112,9 @@ def test_branches_and_loops_stay_in_fp32_and_read_what_is_around_them(tmp_path: 
     samples = [{"x": floats(2, 4, seed=k), "up": np.array(k == 0)} for k in range(2)]
     typed = Typed(source, options, *samples)
     inside = "nodes that stay in fp32 because they are inside If, Loop or Scan: 5"
-    assert typed.properties.get("warnings", []) == ([] if options is SINGLE else [inside])
-    assert (typed.is_half("MatMul"), typed.properties["fp32_nodes"]) == ((False, 3) if options is SINGLE else (True, 2))
-    assert typed.properties.get("kept_in_fp32") == (None if options is SINGLE else {"contains a subgraph": 2})
+    assert typed.properties.warnings == (() if options is SINGLE else (inside,))
+    assert (typed.is_half("MatMul"), typed.properties.fp32_nodes) == ((False, 3) if options is SINGLE else (True, 2))
+    assert typed.properties.kept_in_fp32 == ({} if options is SINGLE else {"contains a subgraph": 2})
     assert typed.initializers()["b"].dtype == np.float32
     assert typed.matches()
     assert typed.matches(rounding=False)

@@ -39,8 +39,8 @@ def network(tmp_path: Path) -> Path:
 def test_opsets_that_are_too_low_are_raised(tmp_path: Path, options: Options, opset: int) -> None:
     text = '"" : 9\nm (float[n, 8] x) => (float[n, 4] y) { a = MatMul(x, w) y = Softmax(a) }'
     typed = Typed(written(tmp_path / "m.onnx", text, {"w": floats(8, 4)}), options, {"x": floats(3, 8)})
-    assert typed.properties["onnx_opset"] == onnx_file.opset(typed.path) == opset
-    assert typed.properties["exporter"].startswith("raised from opset 9 by onnx.version_converter, ")
+    assert typed.properties.onnx_opset == onnx_file.opset(typed.path) == opset
+    assert typed.properties.exporter.startswith("raised from opset 9 by onnx.version_converter, ")
     assert typed.matches()
 
 
@@ -54,7 +54,7 @@ def test_every_opset_works(tmp_path: Path, opset: int) -> None:
     for options, name in ((FP16, "a"), (SINGLE, "b"), (HIERARCHY, "c")):
         typed = Typed(source, options, {"x": floats(3, 8)}, name=name)
         assert typed.matches()
-        assert typed.properties["fp16_nodes"] == (0 if options is SINGLE else 3)
+        assert typed.properties.fp16_nodes == (0 if options is SINGLE else 3)
         kinds = {each.dtype.name for each in typed.initializers().values()}
         assert kinds == {"a": {"float16"}, "b": {"int8", "float32"}, "c": {"int8", "float16"}}[name]
 

@@ -26,8 +26,8 @@ def test_what_adds_up_many_numbers_stays_in_fp32(tmp_path: Path) -> None:
     kinds = typed.types()
     assert [typed.is_half(each) for each in ("Relu", "ReduceMean", "LogSoftmax", "Neg")] == [True, False, False, True]
     assert kinds[typed.node("ReduceMean").input[0]] == "FLOAT"
-    assert (typed.properties["fp16_nodes"], typed.properties["fp32_nodes"]) == (2, 2)
-    assert typed.properties["kept_in_fp32"] == {"sums many values": 2}
+    assert (typed.properties.fp16_nodes, typed.properties.fp32_nodes) == (2, 2)
+    assert typed.properties.kept_in_fp32 == {"sums many values": 2}
     assert typed.matches()
 
 
@@ -56,7 +56,7 @@ def test_arithmetic_on_whole_numbers_stays_exact(tmp_path: Path) -> None:
     typed = Typed(source, FP16, {"x": np.array([2048, 2050, 3000]), "table": np.arange(4096, dtype="float32") % 64})
     assert not typed.is_half("Add")
     assert typed.is_half("Neg")
-    assert typed.properties["kept_in_fp32"] == {"computes with integers": 1}
+    assert typed.properties.kept_in_fp32 == {"computes with integers": 1}
     assert typed.matches()
 
 
@@ -108,7 +108,7 @@ def test_functions_constants_and_listed_initializers_are_no_obstacle(tmp_path: P
     assert {each.dtype for each in typed.initializers().values()} == {np.dtype("float16")}
     assert "Constant" not in typed.operators()
     assert [each.name for each in typed.graph.input] == ["x"]
-    assert typed.properties["fp16_nodes"] == 4
+    assert typed.properties.fp16_nodes == 4
     assert typed.matches()
 
 
@@ -119,7 +119,7 @@ def test_what_onnx_does_not_know_stays_in_fp32_and_may_share_weights(tmp_path: P
     """
     typed = Typed(written(tmp_path / "m.onnx", text, {"b": floats(4)}), FP16, {"x": floats(3, 4)})
     assert [typed.is_half(each) for each in ("Add", "BiasGelu")] == [True, False]
-    assert typed.properties["kept_in_fp32"] == {"no fp16 form": 1}
+    assert typed.properties.kept_in_fp32 == {"no fp16 form": 1}
     assert {name: values.dtype.name for name, values in typed.initializers().items()} == {
         "b": "float32",
         "b_fp16": "float16",
@@ -139,5 +139,5 @@ def test_names_that_are_taken_stay_whose_they_are(tmp_path: Path) -> None:
         '"" : 17\nm (float[n] x, float[n] x_fp16) => (float[n] y, float[n] y_fp16) { y = Neg(x) y_fp16 = Abs(x_fp16) }'
     )
     typed = Typed(written(tmp_path / "m.onnx", text), FP16, {"x": floats(3), "x_fp16": floats(3, seed=1)})
-    assert typed.properties["fp16_nodes"] == 2
+    assert typed.properties.fp16_nodes == 2
     assert typed.matches()

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from navigator.converters.onnx_to_typed_onnx import Options
 from navigator.errors import StepError
+from navigator.records import Precision, Properties
 from tests.conversion.typed_onnx import (
     FP16,
     HIERARCHY,
@@ -33,12 +34,12 @@ def network(tmp_path: Path) -> Path:
 
 def test_int8_is_what_explicit_quantization_takes(network: Path) -> None:
     typed = Typed(network, SINGLE, *IMAGES)
-    assert {key: typed.properties[key] for key in ("quantize_nodes", "dequantize_nodes", "fp16_nodes")} == {
+    assert {key: getattr(typed.properties, key) for key in ("quantize_nodes", "dequantize_nodes", "fp16_nodes")} == {
         "quantize_nodes": 3,
         "dequantize_nodes": 6,
         "fp16_nodes": 0,
     }
-    assert typed.properties["exporter"] == "quantized to int8 by navigator"
+    assert typed.properties.exporter == "quantized to int8 by navigator"
     stored = typed.initializers()
     for node in typed.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
@@ -63,16 +64,16 @@ def test_int8_is_what_explicit_quantization_takes(network: Path) -> None:
 def test_a_hierarchy_is_fp16_around_int8(network: Path) -> None:
     typed = Typed(network, HIERARCHY, *IMAGES)
     assert {each.dtype.name for each in typed.initializers().values()} == {"int8", "float16"}
-    assert typed.properties == {
-        "onnx_opset": 19,
-        "exporter": "raised from opset 17 by onnx.version_converter, quantized to int8 by navigator, "
+    assert typed.properties == Properties(
+        onnx_opset=19,
+        exporter="raised from opset 17 by onnx.version_converter, quantized to int8 by navigator, "
         "cast to fp16 by navigator",
-        "precision": "int8",
-        "fp16_nodes": 7,
-        "fp32_nodes": 0,
-        "quantize_nodes": 3,
-        "dequantize_nodes": 6,
-    }
+        precision=Precision.INT8,
+        fp16_nodes=7,
+        fp32_nodes=0,
+        quantize_nodes=3,
+        dequantize_nodes=6,
+    )
     assert typed.operators().count("Cast") == 3
 
 
@@ -99,7 +100,7 @@ def test_every_quantized_operator_computes_the_same(
     sizes = np.geomspace(1e-3, 1, weights["w"].shape[axis]).astype("float32")
     spread = weights["w"] * np.expand_dims(sizes, [k for k in range(weights["w"].ndim) if k != axis])
     typed = Typed(written(tmp_path / "m.onnx", text, {**weights, "w": spread}), options, {"x": x})
-    assert typed.properties["quantize_nodes"] == 1
+    assert typed.properties.quantize_nodes == 1
     # One scale an output channel; the int8 kernel of ONNX Runtime takes but one for several matrices.
     scales = next(values for name, values in typed.initializers().items() if name.startswith("w_") and "scale" in name)
     assert scales.shape == (() if call.startswith("MatMul") else (spread.shape[axis],))
@@ -136,7 +137,7 @@ def test_what_shares_weights_with_a_product_reads_them_unquantized(tmp_path: Pat
     source = written(tmp_path / "m.onnx", text, {"w": floats(8, 8)})
     typed = Typed(source, SINGLE, {"i": np.array([1, 7, 3])})
     np.testing.assert_array_equal(typed.outputs()[0][1]["e"], run(source, *typed.samples)[0][1]["e"])
-    assert typed.properties["quantize_nodes"] == 1
+    assert typed.properties.quantize_nodes == 1
     assert typed.matches()
 
 
@@ -144,9 +145,9 @@ def test_nothing_to_quantize_is_said(tmp_path: Path) -> None:
     text = '"" : 17\nm (float[n, n] x) => (float[n, n] y) { a = MatMul(x, x) b = MatMul(w, w) y = Add(a, b) }'
     source = written(tmp_path / "m.onnx", text, {"w": floats(3, 3)})
     typed = Typed(source, SINGLE, {"x": floats(3, 3)})
-    assert typed.properties["warnings"] == [
-        "nothing became int8: no Conv, ConvTranspose, Gemm or MatMul outside subgraphs has constant float32 weights"
-    ]
+    assert typed.properties.warnings == (
+        "nothing became int8: no Conv, ConvTranspose, Gemm or MatMul outside subgraphs has constant float32 weights",
+    )
     assert typed.operators() == ["MatMul", "MatMul", "Add"]
 
 
@@ -157,17 +158,17 @@ def test_products_of_one_tensor_share_its_pair(tmp_path: Path) -> None:
     """
     source = written(tmp_path / "m.onnx", text, {"w": floats(4, 4), "u": floats(4, 4, seed=1)})
     typed = Typed(source, SINGLE, {"x": floats(3, 4)})
-    assert (typed.properties["quantize_nodes"], typed.properties["dequantize_nodes"]) == (1, 3)
+    assert (typed.properties.quantize_nodes, typed.properties.dequantize_nodes) == (1, 3)
     assert typed.matches()
 
 
 def test_random_samples_are_a_warning_where_scales_come_from_them(network: Path) -> None:
     for options in (SINGLE, HIERARCHY):
         typed = Typed(network, replace(options, random_samples=True), *IMAGES, name=str(options.precision_mode))
-        assert typed.properties["warnings"] == [
-            "int8 scales come from random samples: provide real ones, or real inputs may be clipped or lose precision"
-        ]
-    assert "warnings" not in Typed(network, SINGLE, *IMAGES, name="real").properties
+        assert typed.properties.warnings == (
+            "int8 scales come from random samples: provide real ones, or real inputs may be clipped or lose precision",
+        )
+    assert not Typed(network, SINGLE, *IMAGES, name="real").properties.warnings
 
 
 # Models that are quantized already
@@ -186,9 +187,9 @@ def test_a_quantized_model_stays_as_it_is(quantized: Path, explicit: bool) -> No
     options = replace(SINGLE, explicit_precision=explicit, random_samples=True)
     typed = Typed(quantized, options, *IMAGES)
     assert typed.path.read_bytes() == quantized.read_bytes()
-    assert typed.properties["exporter"] == "copied with its own Q/DQ nodes"
-    assert typed.properties["quantize_nodes"] == 3
-    assert "warnings" not in typed.properties
+    assert typed.properties.exporter == "copied with its own Q/DQ nodes"
+    assert typed.properties.quantize_nodes == 3
+    assert not typed.properties.warnings
 
 
 @pytest.mark.parametrize("options", [FP16, replace(HIERARCHY, explicit_precision=True, random_samples=True)])
@@ -202,9 +203,9 @@ def test_in_fp16_too_its_steps_stay_its_own(quantized: Path, options: Options) -
         elif "scale" in name:
             kept = after[name] if options is FP16 else after[f"{name}_fp16"]
             np.testing.assert_array_equal(kept.astype("float32"), values)
-    assert typed.properties["quantize_nodes"] == 3
-    assert typed.properties["dequantize_nodes"] == 6
-    assert "warnings" not in typed.properties
+    assert typed.properties.quantize_nodes == 3
+    assert typed.properties.dequantize_nodes == 6
+    assert not typed.properties.warnings
     assert typed.matches()
 
 

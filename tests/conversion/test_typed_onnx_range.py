@@ -32,15 +32,15 @@ def test_an_overflow_is_named_and_kept_out_of_fp16(tmp_path: Path) -> None:
     largest = np.square(OVERFLOWING_SAMPLE["x"] @ OVERFLOWING_WEIGHTS["large"]).max()
     assert largest > 65504
     typed = Typed(source, FP16, OVERFLOWING_SAMPLE)
-    (warning,) = typed.properties["warnings"]
+    (warning,) = typed.properties.warnings
     assert warning == (
         f"Mul 'square' reaches {largest:.3g}: close to or above 65504, the largest fp16 number, "
         "so the nodes that handle such values stay in fp32"
     )
     assert typed.is_half("MatMul")
     assert typed.is_half("Tanh")
-    assert (typed.properties["fp16_nodes"], typed.properties["fp32_nodes"]) == (2, 2)
-    assert typed.properties["kept_in_fp32"] == {"values too large for fp16": 2}
+    assert (typed.properties.fp16_nodes, typed.properties.fp32_nodes) == (2, 2)
+    assert typed.properties.kept_in_fp32 == {"values too large for fp16": 2}
     assert typed.matches()
 
 
@@ -50,7 +50,7 @@ def test_without_that_it_would_overflow_and_onnx_runtime_would_not_show_it(
     source = written(tmp_path / "m.onnx", OVERFLOWING, OVERFLOWING_WEIGHTS)
     monkeypatch.setattr(onnx_fp16, "LARGEST", np.inf)
     typed = Typed(source, FP16, OVERFLOWING_SAMPLE)
-    assert typed.properties["fp32_nodes"] == 0
+    assert typed.properties.fp32_nodes == 0
     assert typed.matches(rounding=False)
     assert (typed.outputs()[0][1]["y"] == 1.0).any()
     assert not typed.matches()
@@ -62,14 +62,14 @@ def test_values_near_the_end_of_fp16_leave_no_room_for_other_inputs(tmp_path: Pa
     assert Typed(source, FP16, {"x": np.array([0.5], "float32")}, name="half").is_half("Mul")
     typed = Typed(source, FP16, {"x": np.array([1.0], "float32")}, name="whole")
     assert not typed.is_half("Mul")
-    assert typed.properties["warnings"][0].startswith("Mul of 'a' reaches 4e+04: close to or above 65504")
+    assert typed.properties.warnings[0].startswith("Mul of 'a' reaches 4e+04: close to or above 65504")
 
 
 def test_only_a_few_of_many_are_named(tmp_path: Path) -> None:
     lines = "\n".join(f"a{k + 1} = Add(a{k}, a{k})" for k in range(6))
     text = f'"" : 17\nm (float[n] x) => (float[n] y) {{ a0 = Relu(x)\n{lines}\ny = Neg(a6) }}'
     typed = Typed(written(tmp_path / "m.onnx", text), FP16, {"x": np.array([1e5], "float32")})
-    named, nothing = typed.properties["warnings"]
+    named, nothing = typed.properties.warnings
     assert named == (
         "input 'x' reaches 1e+05, Relu of 'a0' reaches 1e+05, Add of 'a1' reaches 2e+05, and 6 more: "
         "close to or above 65504, the largest fp16 number, so the nodes that handle such values stay in fp32"
@@ -89,7 +89,7 @@ def test_constants_over_the_range_stay_in_fp32(tmp_path: Path) -> None:
     typed = Typed(written(tmp_path / "m.onnx", text, weights), FP16, {"x": floats(50, 2, scale=3)})
     assert not typed.is_half("BatchNormalization")
     np.testing.assert_array_equal(typed.initializers()["var"], weights["var"])
-    assert typed.properties["warnings"][0].startswith("constant 'var' reaches 1e+08: ")
+    assert typed.properties.warnings[0].startswith("constant 'var' reaches 1e+08: ")
     assert typed.matches()
 
 
@@ -105,7 +105,7 @@ def test_a_mask_as_large_as_floats_go_is_no_overflow(tmp_path: Path) -> None:
     source = written(tmp_path / "m.onnx", text, {"lowest": np.array(np.finfo("float32").min)})
     mask = np.array([[1, 1, 0, 1, 0], [0] * 5], bool)
     typed = Typed(source, FP16, {"x": floats(2, 5), "mask": mask})
-    assert "warnings" not in typed.properties
+    assert not typed.properties.warnings
     assert [typed.is_half(each) for each in ("Where", "Softmax", "Relu")] == [False, False, True]
     # A row without any value is even, in fp16 it would be no number.
     np.testing.assert_allclose(typed.outputs()[0][1]["y"][1], 0.2, rtol=1e-3)
@@ -145,7 +145,7 @@ def test_a_constant_that_would_be_rounded_to_zero_stays_in_fp32(tmp_path: Path) 
     text = '"" : 17\nm (float[n] x) => (float[n] y) { y = Mul(x, k) }'
     source = written(tmp_path / "m.onnx", text, {"k": np.array(1e-9, "float32")})
     typed = Typed(source, FP16, {"x": floats(3, scale=30_000)})
-    assert typed.properties["kept_in_fp32"] == {"values too small for fp16": 1}
+    assert typed.properties.kept_in_fp32 == {"values too small for fp16": 1}
     assert typed.matches()
 
 
@@ -161,5 +161,5 @@ def test_what_is_constant_zero_is_no_reason(tmp_path: Path) -> None:
     source = written(tmp_path / "m.onnx", text, weights)
     for options in (FP16, HIERARCHY):
         typed = Typed(source, options, {"x": floats(3, 4)}, name=str(options.precision))
-        assert typed.properties["fp32_nodes"] == 0
+        assert typed.properties.fp32_nodes == 0
         assert not typed.outputs()[0][1]["y"].any()

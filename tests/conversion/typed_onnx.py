@@ -60,7 +60,7 @@ class Typed:
         arrays.save(directory, [(str(index), sample) for index, sample in enumerate(samples)])
         self.precision = str(options.precision)
         conversion = Conversion(source=source, destination=self.path, options=options, samples=directory)
-        self.properties: Mapping[str, Any] = convert(conversion)
+        self.properties = convert(conversion)
         self.model = onnx.load(str(self.path))
         self.graph = self.model.graph
 

@@ -28,7 +28,7 @@ CONVERTER = '''
 
     from navigator.converters.protocol import Container, Variant, engine_segment
     from navigator.frameworks.availability import missing
-    from navigator.records import Format
+    from navigator.records import Format, Properties
     from navigator.runners import toy
 
     SOURCE = Format.ONNX
@@ -58,7 +58,7 @@ CONVERTER = '''
     def convert(conversion):
         head = b"OOPS" if conversion.options.broken else b"TOYS"
         conversion.destination.write_bytes(head + conversion.source.read_bytes())
-        return {"exporter": "toy"}
+        return Properties(exporter="toy")
 '''
 
 RUNNER = '''
@@ -66,7 +66,7 @@ RUNNER = '''
 
     from dataclasses import dataclass
 
-    from navigator.records import Device, Precision, StepOptions
+    from navigator.records import Device, Precision, Properties, StepOptions
     from navigator.runners.protocol import Axis
 
     DISTRIBUTIONS = ("onnxruntime",)
@@ -89,7 +89,7 @@ RUNNER = '''
         signature: object
         dtype: str
         offset: float
-        properties: dict
+        properties: Properties
 
         def infer(self, inputs):
             names = [spec.name for spec in self.signature.outputs]
@@ -110,7 +110,7 @@ RUNNER = '''
             signature=declared,
             dtype="float16" if options.precision is Precision.FP16 else "float32",
             offset=float(data.startswith(b"OOPS")),
-            properties={},
+            properties=Properties(),
         )
 '''
 

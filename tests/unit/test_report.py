@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 
@@ -19,6 +20,7 @@ from navigator.records import (
     Gpu,
     Host,
     OutputModel,
+    Properties,
     Report,
     SampleInfo,
     Seconds,
@@ -274,6 +276,13 @@ def test_schema_keys_are_the_records_fields(place: str, record: Any) -> None:
     assert list(described["properties"]) == names
     assert described["required"] == names
     assert described["additionalProperties"] is False
+
+
+def test_the_schema_knows_every_property_of_a_converted_model() -> None:
+    described = SCHEMA["$defs"]["properties"]
+    assert list(described["properties"]) == [field.name for field in msgspec.structs.fields(Properties)]
+    assert described["additionalProperties"] is False
+    assert "required" not in described
 
 
 def test_the_schema_knows_every_state_and_format_and_describes_every_key() -> None:

@@ -12,6 +12,7 @@ from navigator.records import (
     Host,
     ModelConfig,
     OutputModel,
+    Properties,
     RunConfig,
     ShapeProfile,
     Signature,
@@ -57,7 +58,7 @@ def start(model: ModelState) -> list[tuple[str, str, str | None]]:
 
 
 def artifact(label: str) -> Artifact:
-    return Artifact(path=Path("/w") / label / "model.onnx", properties={}, seconds=0.0, peak_memory_bytes=0)
+    return Artifact(path=Path("/w") / label / "model.onnx", properties=Properties(), seconds=0.0, peak_memory_bytes=0)
 
 
 def verified(label: str, *, passed: bool) -> Verified:

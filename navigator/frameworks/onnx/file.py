@@ -8,13 +8,13 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from navigator.errors import StepError
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.weights import Proto
-from navigator.records import Json
+from navigator.records import Properties
 
 # protobuf refuses messages of 2 GiB; the graph itself and what converters add to it need room beside the weights.
 INLINE_LIMIT_BYTES = 1_800_000_000
@@ -159,8 +159,8 @@ def raise_opset(source: Path, destination: Path, opset: int) -> int:
 
 
 def raised_or_exported(
-    raise_from: Path | None, destination: Path, opset: int, export: Callable[[], Mapping[str, Json]]
-) -> Mapping[str, Json]:
+    raise_from: Path | None, destination: Path, opset: int, export: Callable[[], Properties]
+) -> Properties:
     """Raise a lower opset's file where there is one, which is cheaper than exporting again; else export.
 
     Args:
@@ -170,7 +170,7 @@ def raised_or_exported(
         export: writes `destination` the dear way and returns its properties.
 
     Returns:
-        The properties of what was written: `exporter`, `onnx_opset`.
+        What is known of the file that was written.
     """
     if raise_from is None:
         return export()
@@ -179,12 +179,12 @@ def raised_or_exported(
     except StepError as error:
         log.warning("%s; exporting instead", error.message)
         return export()
-    return {"onnx_opset": opset, "exporter": _raised_from(before)}
+    return Properties(onnx_opset=opset, exporter=_raised_from(before))
 
 
-def properties(path: Path, exporter: str) -> dict[str, Json]:
+def properties(path: Path, exporter: str) -> Properties:
     """Return the properties of the ONNX file at `path`, read back from it, and who wrote it."""
-    return {"onnx_opset": opset(path), "exporter": exporter}
+    return Properties(onnx_opset=opset(path), exporter=exporter)
 
 
 def raised_from(source: Path) -> str:

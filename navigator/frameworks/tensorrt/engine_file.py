@@ -38,10 +38,10 @@ def read_back(path: Path, expected: str, *, rtx: bool) -> str:
     return version
 
 
-def layers(trt: _Trt, path: Path) -> list[str]:
+def layers(trt: _Trt, path: Path) -> tuple[str, ...]:
     """Return what the engine at `path` says of its layers, one line each: name, and the types it computes in."""
     from polygraphy.backend.trt import engine_from_path
 
     inspector = engine_from_path(str(path)).create_engine_inspector()
     text = inspector.get_engine_information(trt.LayerInformationFormat.ONELINE)
-    return [line.strip() for line in str(text).splitlines() if line.strip()]
+    return tuple(line.strip() for line in str(text).splitlines() if line.strip())
