@@ -79,7 +79,7 @@ def test_nobody_is_told_to_install_what_nobody_published() -> None:
 
 def _from_pypi(line: str) -> bool:
     """Tell whether it installs this project by its name, and not from its repository."""
-    found = re.search(r"\binstall\b.*?(?<!/)\bmodel-navigator\b", line)
+    found = re.search(r"\b(pip|pipx|uv)\b.*?\binstall\b.*?(?<!/)\bmodel-navigator\b", line)
     return found is not None and "git+" not in line
 
 
