@@ -120,10 +120,10 @@ def _archives(job: Job, publisher: Publisher, what: str, directory: Path, limit_
     part = re.compile(rf"{re.escape(name)}-\d+-of-\d+")
     run = job.inputs.run_id or job.event.triggering_run
     if run is None:
-        listed = {each.name: each for each in publisher.artifacts.list()}
+        listed = {each.name: each for each in publisher.uploads.service.list()}
         shards = [each for each in listed.values() if part.fullmatch(each.name)]
         for artifact in shards or [each for each in listed.values() if each.name == name]:
-            yield publisher.artifacts.download(artifact, directory, limit_bytes=limit_bytes)
+            yield publisher.uploads.service.download(artifact, directory, limit_bytes=limit_bytes)
         return
     repository = job.event.repository
     pages = publisher.rest.pages(f"/repos/{repository}/actions/runs/{run}/artifacts", key="artifacts")

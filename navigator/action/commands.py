@@ -21,7 +21,7 @@ from navigator.github.commands import commands_disabled
 from navigator.github.release import publish
 from navigator.github.release_assets import Asset
 from navigator.host.describe import describe
-from navigator.plan.planner import plan as planned
+from navigator.plan.planner import plan
 from navigator.plan.select import chosen
 from navigator.plan.shards import matrix
 from navigator.records import Json, Report, RunConfig
@@ -39,7 +39,7 @@ _SLOW_BYTES = 500_000
 Command = Callable[[Job, Publisher, Cancellation], ExitCode]
 
 
-def validate(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
+def cmd_validate(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Check the configuration; nothing is run, and nothing but a problem is told."""
     run = _load(job)
     write(f"{job.inputs.config}: valid, models: {len(run.models)}\n", job.stream)
@@ -47,9 +47,9 @@ def validate(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCo
     return ExitCode.OK
 
 
-def plan(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
+def cmd_plan(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Print the plan and give it to GitHub as a job matrix."""
-    whole = planned(_load(job), describe(docker=False))
+    whole = plan(_load(job), describe(docker=False))
     wanted = chosen(whole, models=job.inputs.models, cells=job.inputs.conversions)
     with commands_disabled(job.stream) as show:
         show(plan_text(wanted))
@@ -60,25 +60,25 @@ def plan(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     return ExitCode.OK
 
 
-def convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
+def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
     """Run the engine and tell its results."""
     run = _load(job)
     directory = run.workspace_path
-    publisher.pending()
+    publisher.mark_pending()
     # What an earlier run left here must not be taken for this one's.
     for name in (RESULTS, SUMMARY):
         (directory / name).unlink(missing_ok=True)
     with sandbox(run, job) as identity:
         place = directory.resolve()
         ended = run_engine(_arguments(job), identity=identity, job=job, cancelled=cancelled)
-    publisher.begin()
+    publisher.start_publishing()
     if directory.resolve() != place:
         raise ConfigurationError(f"{directory} was replaced by a link while models ran", "see what the models do")
     there = (directory / RESULTS).exists()
     if cancelled:
         if there and (directory / RESULTS).stat().st_size > _SLOW_BYTES:
-            publisher.interrupted()
-        publisher.cancelled(summarize(storage.read(directory / RESULTS)) if there else None, directory)
+            publisher.mark_cancelled()
+        publisher.publish_cancelled(summarize(storage.read(directory / RESULTS)) if there else None, directory)
         return ExitCode.CANCELLED
     if not there:
         raise _no_results(ended)
@@ -87,22 +87,22 @@ def convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode
     # Beyond what the report says, the engine may have failed to write what was asked for.
     code = ExitCode.FAILURE if code is ExitCode.OK and ended.code else code
     show_logs(made, directory, job.stream)
-    publisher.results(made, directory, lambda: _kept(job, made.report, directory), code)
+    publisher.publish_results(made, directory, lambda: _models(job, made.report, directory), code)
     return code
 
 
-def report_(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
+def cmd_report(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Merge the results of several jobs, or take those of another run, and tell them."""
     if job.inputs.run_id is not None:
-        publisher.speak_for(job.inputs.run_id)
+        publisher.act_for_run(job.inputs.run_id)
     merged = summarize(merge(collect(job, publisher), _matrix(job)))
     directory = _directory(job)
     write_report(merged, directory, job.workspace)
-    publisher.results(merged, directory, tuple, merged.exit_code)
+    publisher.publish_results(merged, directory, tuple, merged.exit_code)
     return merged.exit_code
 
 
-def release(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
+def cmd_release(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Attach the converted models to the release of the tag. Only a run that succeeded is released."""
     tag = job.inputs.tag or job.event.tag
     if not tag:
@@ -144,11 +144,11 @@ def release(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCod
 
 
 COMMANDS: Mapping[str, Command] = {
-    "validate": validate,
-    "plan": plan,
-    "convert": convert,
-    "report": report_,
-    "release": release,
+    "validate": cmd_validate,
+    "plan": cmd_plan,
+    "convert": cmd_convert,
+    "report": cmd_report,
+    "release": cmd_release,
 }
 
 
@@ -185,7 +185,7 @@ def _directory(job: Job) -> Path:
         return usual
 
 
-def _kept(job: Job, made: Report, directory: Path) -> tuple[models.ModelFiles, ...]:
+def _models(job: Job, made: Report, directory: Path) -> tuple[models.ModelFiles, ...]:
     match job.inputs.artifacts:
         case "all":
             return models.everything(made, directory)

@@ -66,7 +66,7 @@ def _run(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
         return COMMANDS[job.inputs.command](job, publisher, cancelled)
     except NavigatorError as error:
         write(f"{escape_commands(str(error))}\n", job.stream)
-        publisher.wrong(error)
+        publisher.report_error(error)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: an error of ours, said as such
         write(escape_commands(traceback.format_exc()), job.stream)
@@ -74,7 +74,7 @@ def _run(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
             f"a bug in model-navigator {__version__}: {type(error).__name__}: {error}",
             "please report it with the lines of the log above",
         )
-        publisher.wrong(bug)
+        publisher.report_error(bug)
         return ExitCode.BUG
 
 

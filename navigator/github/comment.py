@@ -16,7 +16,7 @@ _ACTIONS_LOGIN = "github-actions[bot]"
 _FIRST_LINE = re.compile(r"(<!-- model-navigator:.* outcome:)([0-9a-f]+) -->")
 
 
-def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, good: bool) -> str | None:
+def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, success: bool) -> str | None:
     """Write the comment if `mode` wants it, and return the URL of the comment that is there then, if any.
 
     Args:
@@ -24,9 +24,9 @@ def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, go
         repository: owner/name.
         number: of the pull request.
         body: markdown; its first line is the marker with the outcome, see `navigator.render.comment`.
-        mode: `always`; `change`: where the outcome is another than the comment says, without one where it is not good;
-            `failure`: where it is not good, or a comment says that it was not.
-        good: whether every cell is good.
+        mode: `always`; `change`: if the outcome isn't the comment's, and without a comment only a failure; `failure`:
+            a failure, or a success after a comment about a failure.
+        success: whether the work succeeded.
 
     Raises:
         PublishError: GitHub refuses, or does not say.
@@ -37,7 +37,7 @@ def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, go
     author = _login(rest)
     own = _find(rest, repository, number, marker, author)
     if own is None:
-        if good and mode != "always":
+        if success and mode != "always":
             return None
         return _post(rest, repository, number, body, marker, author)
     changed = _outcome(own) != outcome

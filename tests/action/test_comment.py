@@ -29,8 +29,8 @@ class _PullRequest:
         written = [{"login": login, "body": body} for login, body in comments]
         self.control("comments", {"issue": 1, "comments": written})
 
-    def say(self, body: str, *, mode: str = "always", good: bool = True) -> str | None:
-        return upsert(Rest(self.api_url, self.token, Budget(60)), REPOSITORY, 1, body, mode=mode, good=good)
+    def say(self, body: str, *, mode: str = "always", success: bool = True) -> str | None:
+        return upsert(Rest(self.api_url, self.token, Budget(60)), REPOSITORY, 1, body, mode=mode, success=success)
 
     @property
     def state(self) -> Any:
@@ -125,7 +125,7 @@ def test_when_a_comment_is_written(
 ) -> None:
     if before:
         pull_request.has((BOT, _body("before", before)))
-    url = pull_request.say(_body("after", after), mode=mode, good=after == GOOD)
+    url = pull_request.say(_body("after", after), mode=mode, success=after == GOOD)
     assert pull_request.writes == writes
     assert (url is not None) == bool(before or writes)
 

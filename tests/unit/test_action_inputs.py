@@ -4,14 +4,23 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import yaml
 
-from navigator.action.inputs import CHOICES, OUTPUTS, RANGES, Inputs, read_inputs
+from navigator.action.inputs import OUTPUTS, Between, Inputs, read_inputs
 from navigator.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
+KINDS = get_type_hints(Inputs, include_extras=True)
+CHOICES = {name: get_args(kind) for name, kind in KINDS.items() if get_origin(kind) is Literal}
+RANGES = {
+    name: (rule.smallest, rule.largest)
+    for name, kind in KINDS.items()
+    for rule in getattr(kind, "__metadata__", ())
+    if isinstance(rule, Between)
+}
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 
 
@@ -102,15 +111,15 @@ def _problem(**given: str) -> str:
 
 def test_a_wrong_choice_is_named_with_the_right_ones() -> None:
     assert _problem(command="covnert") == (
-        "the input `command`: 'covnert' is not one of validate, plan, convert, report, release; did you mean convert?"
+        "the input `command`: 'covnert' isn't one of validate, plan, convert, report, release; did you mean convert?"
     )
-    assert _problem(fail_on="failures").endswith("is not one of failure, error, never; did you mean failure?")
-    assert _problem(artifact_protocol="5") == "the input `artifact_protocol`: '5' is not one of 7, 4"
+    assert _problem(fail_on="failures").endswith("isn't one of failure, error, never; did you mean failure?")
+    assert _problem(artifact_protocol="5") == "the input `artifact_protocol`: '5' isn't one of 7, 4"
 
 
 @pytest.mark.parametrize("value", ["yes", "1", "on"])
 def test_a_flag_is_true_or_false(value: str) -> None:
-    assert _problem(comment="never", status=value) == f"the input `status`: '{value}' is not one of true, false"
+    assert _problem(comment="never", status=value) == f"the input `status`: '{value}' isn't one of true, false"
 
 
 @pytest.mark.parametrize("name", [*RANGES])
@@ -118,12 +127,12 @@ def test_a_flag_is_true_or_false(value: str) -> None:
 def test_an_integer_has_its_limits(name: str, value: str) -> None:
     smallest, largest = RANGES[name]
 
-    assert _problem(**{name: value}).endswith(f" is not an integer from {smallest} to {largest}")
+    assert _problem(**{name: value}).endswith(f" isn't an integer from {smallest} to {largest}")
 
 
 @pytest.mark.parametrize("value", ["0/7", "8/7", "3", "3/", "1/257", "a/b", "3/7/9"])
 def test_a_shard_is_a_part_of_a_whole(value: str) -> None:
-    assert _problem(shard=value) == f"the input `shard`: '{value}' is no part of a whole such as 3/7, at most 256/256"
+    assert _problem(shard=value) == f"the input `shard`: '{value}' isn't a shard such as 3/7, up to 256/256"
 
 
 @pytest.mark.parametrize("character", [*'":<>|*?\\/'])

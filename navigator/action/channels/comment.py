@@ -1,0 +1,21 @@
+"""The comment on the pull request."""
+
+from navigator.action.channels.page import set_outputs, warning
+from navigator.action.job import Job
+from navigator.github.budget import Budget
+from navigator.github.comment import upsert
+from navigator.github.pull_request import pull_request_of
+
+
+def write_comment(job: Job, budget: Budget, body: str, *, success: bool) -> None:
+    """Write or update the comment if the job is to, and if there is a pull request."""
+    if job.inputs.comment == "never" or not job.speaks_for_commit:
+        return
+    with warning(job, "couldn't comment on the pull request"):
+        rest = job.rest(budget)
+        number = pull_request_of(rest, job.event)
+        if number is None:
+            return
+        url = upsert(rest, job.event.repository, number, body, mode=job.inputs.comment, success=success)
+        if url:
+            set_outputs(job, {"comment_url": url})
