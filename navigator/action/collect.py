@@ -41,9 +41,9 @@ def collect(job: Job, publisher: Publisher) -> tuple[Report, ...]:
         found = tuple(_read(place, Path(directory)) for place in _results(job, publisher, Path(directory)))
     if not found and not job.inputs.matrix:
         raise ConfigurationError(
-            f"there are no results to report: no artifact is called {job.inputs.artifact_name}-results",
-            "run the command `convert` before this, with the same `artifact_name`, or name the directory where its "
-            "results are with `workspace_path`",
+            f"there are no results to report: this run has no artifact {job.inputs.artifact_name}-results",
+            "run `convert` first with the same `artifact_name`, or set `workspace_path` to the directory "
+            "with its results",
         )
     return found
 
@@ -64,7 +64,7 @@ def write_report(merged: Summary, directory: Path, owner: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     if directory.resolve() != directory:
-        raise ConfigurationError(f"{directory} is a link, or behind one", "choose another workspace_path")
+        raise ConfigurationError(f"{directory} is a symbolic link or behind one", "use another workspace_path")
     for name in (RESULTS, SUMMARY, HALF):
         (directory / name).unlink(missing_ok=True)
     write_files(merged, directory)

@@ -73,7 +73,7 @@ def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> Exit
         ended = run_engine(_arguments(job), identity=identity, job=job, cancelled=cancelled)
     publisher.start_publishing()
     if directory.resolve() != place:
-        raise ConfigurationError(f"{directory} was replaced by a link while models ran", "see what the models do")
+        raise ConfigurationError(f"{directory} was replaced by a link while models ran", "check what the models do")
     there = (directory / RESULTS).exists()
     if cancelled:
         if there and (directory / RESULTS).stat().st_size > _SLOW_BYTES:
@@ -107,7 +107,7 @@ def cmd_release(job: Job, publisher: Publisher, _cancelled: Cancellation) -> Exi
     tag = job.inputs.tag or job.event.tag
     if not tag:
         raise ConfigurationError(
-            f"the event {job.event.name} names no tag to release", "run on a tag, or name one with the input `tag`"
+            f"the event {job.event.name} has no tag to release", "run on a tag, or set the input `tag`"
         )
     with collected_models(job, publisher, _directory(job)) as (made, directory):
         if made.exit_code is not ExitCode.OK:
@@ -202,13 +202,13 @@ def _matrix(job: Job) -> Json:
         return json.loads(job.inputs.matrix)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(
-            f"the input `matrix` is not JSON: {error}", "pass the output `matrix` of the command `plan`"
+            f"the input `matrix` isn't JSON: {error}", "pass the output `matrix` of the command `plan`"
         ) from error
 
 
 def _no_results(ended: EngineExit) -> NavigatorError:
     """Return why the engine ended before it had results; its last words are an error of its own."""
     kinds: Mapping[int, type[NavigatorError]] = {2: ConfigurationError, 3: NothingToDoError}
-    said = ended.last_words or f"the engine ended with code {ended.code} and said nothing"
+    said = ended.last_words or f"the engine ended with code {ended.code} and no output"
     told = "; ".join(line.strip() for line in said.splitlines())
     return kinds.get(ended.code, NavigatorError)(f"nothing was converted: {told}")

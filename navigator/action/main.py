@@ -71,8 +71,8 @@ def _run(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
     except Exception as error:  # noqa: BLE001 - the last resort: an error of ours, said as such
         write(escape_commands(traceback.format_exc()), job.stream)
         bug = NavigatorError(
-            f"a bug in model-navigator {__version__}: {type(error).__name__}: {error}",
-            "please report it with the lines of the log above",
+            f"internal error in model-navigator {__version__}: {type(error).__name__}: {error}",
+            "please report it with the log lines above",
         )
         publisher.report_error(bug)
         return ExitCode.BUG

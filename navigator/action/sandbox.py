@@ -156,9 +156,9 @@ class _Grants:
         """
         workspace = self._job.workspace
         if whole and (workspace.is_relative_to(path) or any(each.is_relative_to(path) for each in self._closed)):
-            raise self._refusal(path, "it holds more than what a run writes")
+            raise self._refusal(path, "it contains more than a run writes")
         if ".git" in path.parts or any(path.is_relative_to(each) for each in self._closed):
-            raise self._refusal(path, "it is among the runner's or git's own files")
+            raise self._refusal(path, "it belongs to the runner or to git")
         start = workspace if path.is_relative_to(workspace) else Path("/")
         try:
             descriptor = open_directory(path, start, self._make)
@@ -172,7 +172,7 @@ class _Grants:
         os.chown(name, self._owner.st_uid, self._owner.st_gid, dir_fd=above, follow_symlinks=False)
 
     def _refusal(self, path: Path, why: str) -> ConfigurationError:
-        hint = f"choose a directory of its own inside {self._job.workspace}"
+        hint = f"use a separate directory inside {self._job.workspace}"
         return ConfigurationError(f"can't give the engine write access to {path}: {why}", hint)
 
     def _close(self, descriptor: int) -> None:

@@ -134,11 +134,13 @@ def files_of(root: Path) -> Iterator[tuple[str, Path]]:
             real = _real(path) if path.is_symlink() else path
             if path.is_symlink() and not real.is_relative_to(inside):
                 raise ConfigurationError(
-                    f"{path} is a link that leads out of {root}", f"put the file itself into {root}"
+                    f"{path} is a link to a place outside {root}", f"copy the file itself into {root}"
                 )
             if real.is_dir():
                 if _real(real) in above:
-                    raise ConfigurationError(f"{path} is a link to a directory that holds it", "remove the link")
+                    raise ConfigurationError(
+                        f"{path} is a link to one of its own parent directories", "remove the link"
+                    )
                 yield from walk(path, f"{prefix}{path.name}/", (*above, _real(real)))
             elif real.is_file():
                 yield f"{prefix}{path.name}", real

@@ -49,7 +49,7 @@ class Cache:
         try:
             self._prepare(path / "tmp")
         except OSError as error:
-            self._note(f"cannot be written ({error.strerror}): nothing new is kept")
+            self._note(f"not writable ({error.strerror}): new results aren't cached")
 
     def get(self, key: str, destination: Path | None) -> Json | None:
         """Return the value stored under the identity `key` and restore its files, or return None; see `restore`."""
@@ -83,7 +83,7 @@ class Cache:
             self._remove(entry, seen)
             return None
         except OSError as error:
-            self._note(f"an entry could not be restored: {error.strerror}")
+            self._note(f"couldn't restore an entry: {error.strerror}")
             return None
         with suppress(OSError):
             os.utime(entry / "entry.json")
@@ -108,15 +108,15 @@ class Cache:
             needed = len(text) + (size_bytes(files) if files is not None else 0)
             if needed > self.limit_bytes:
                 self._note(
-                    f"{needed:,} bytes exceed its limit of {self.limit_bytes:,} bytes and were not kept:"
+                    f"{needed:,} bytes exceed its limit of {self.limit_bytes:,} bytes and weren't cached:"
                     " raise cache_size_bytes"
                 )
                 return
             self._store(entry, key, text, files)
         except OSError as error:
-            self._note(f"a result could not be kept: {error.strerror}")
+            self._note(f"couldn't cache a result: {error.strerror}")
         except (ConfigurationError, DamagedError) as error:
-            self._note(f"a result could not be kept: {error}")
+            self._note(f"couldn't cache a result: {error}")
 
     def _store(self, entry: Path, key: str, text: bytes, files: Path | None) -> None:
         half = self._temporary()

@@ -28,7 +28,7 @@ SUMMARY_LIMIT_BYTES = 1024 * 1024
 
 _MESSAGE_CHARS = 4096
 _TITLE_CHARS = 255
-_CUT = "\n\n**Left out**: the rest; GitHub shows at most 1 MiB. All of it is in `summary.md` of the results.\n"
+_CUT = "\n\n**Truncated**: GitHub shows at most 1 MiB. The full report is in `summary.md` of the results.\n"
 
 _COMMAND = re.compile(r"((?:^|(?<=[\r\n]))[^\S\r\n]*):(?=:)")
 _OLD_COMMAND = re.compile(r"##(?=\[)")
@@ -65,7 +65,7 @@ def annotate(annotations: Iterable[Annotation], stream: TextIO) -> int:
         shown = found[:ANNOTATIONS_PER_LEVEL]
         for number, annotation in enumerate(shown, start=1):
             more = len(found) - number if number == ANNOTATIONS_PER_LEVEL else 0
-            remark = f"\n\n{more} more of level {level} are left out here; all are in the summary." if more else ""
+            remark = f"\n\n{more} more at level {level} aren't shown; the summary lists all of them." if more else ""
             _tell(_annotation(annotation, remark), stream)
         written += len(shown)
     return written
@@ -159,7 +159,7 @@ def set_outputs(outputs: Mapping[str, str], path: Path | None) -> tuple[str, ...
 def _output(name: str, value: str) -> str:
     delimiter = f"end_{secrets.token_hex(16)}"
     if not _OUTPUT_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of an output")
+        raise ValueError(f"{name!r} isn't a valid output name")
     if delimiter in value:
         raise ValueError(f"the value of the output {name} holds its own delimiter")
     return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"

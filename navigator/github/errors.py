@@ -84,15 +84,15 @@ def unanswered(name: str, error: requests.RequestException) -> PublishError:
     if isinstance(error, requests.JSONDecodeError | requests.exceptions.ChunkedEncodingError):
         return PassingError(f"GitHub's answer to {name} was cut off.", ambiguous=True)
     if isinstance(error, requests.ConnectTimeout) or isinstance(_reason(error), urllib3.exceptions.NewConnectionError):
-        return PassingError(f"GitHub was not reached for {name}: no connection.")
+        return PassingError(f"Couldn't connect to GitHub for {name}.")
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        hint = "REQUESTS_CA_BUNDLE names the file of certificates to trust."
-        return PublishError(f"GitHub was not reached for {name}: its certificate is not trusted.", hint)
+        hint = "Set REQUESTS_CA_BUNDLE to a file with the certificates to trust."
+        return PublishError(f"Couldn't connect to GitHub for {name}: its certificate isn't trusted.", hint)
     if isinstance(error, requests.Timeout):
-        return PassingError(f"GitHub did not answer {name} in time.", ambiguous=True)
+        return PassingError(f"GitHub didn't answer {name} in time.", ambiguous=True)
     if isinstance(error, requests.ConnectionError):
         return PassingError(f"The connection to GitHub broke at {name}.", ambiguous=True)
-    return PublishError(f"{name} could not be sent to GitHub: {type(error).__name__}.")
+    return PublishError(f"Couldn't send {name} to GitHub: {type(error).__name__}.")
 
 
 def _reason(error: requests.RequestException) -> object:
@@ -141,13 +141,13 @@ def _pause(response: requests.Response) -> float | None:
 
 def _hint(status: int, name: str) -> str:
     if status == HTTPStatus.UNAUTHORIZED:
-        return "The token is not valid: leave the input `token` out, or give one that has not expired."
+        return "The token isn't valid: omit the input `token`, or pass one that hasn't expired."
     if status not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
         return ""
     needed = next((permission for pattern, permission in _PERMISSIONS if re.search(pattern, name)), "contents: read")
     if name.startswith("GET "):
         needed = needed.replace("write", "read")
     return (
-        f"Give the job the permission `{needed}`. On a pull request from a fork the token is read-only whatever the "
-        "permissions: publish from a workflow_run workflow with `command: report`."
+        f"Give the job the permission `{needed}`. Tokens for pull requests from forks are always read-only: "
+        "publish from a workflow_run workflow with `command: report`."
     )

@@ -17,7 +17,7 @@ _TAGS = "refs/tags/"
 # on the wrong commit.
 _ABOUT_ANOTHER_COMMIT = ("pull_request", "pull_request_target", "workflow_run")
 
-_ELSEWHERE = "outside of GitHub's runner use the command line, `model-navigator convert`"
+_ELSEWHERE = "outside GitHub Actions, use the command line: `model-navigator convert`"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,8 +68,8 @@ def read_event(environment: Mapping[str, str]) -> Event:
     pull, run = _object(payload, "pull_request"), _object(payload, "workflow_run")
     if name == "workflow_run" and not _text(run, "head_sha"):
         raise ConfigurationError(
-            "the payload of the workflow_run event names no head_sha, so the commit of the triggering run is unknown",
-            "run the workflow again; GitHub writes the payload",
+            "the payload of the workflow_run event has no head_sha, so the commit of the triggering run is unknown",
+            "GitHub writes the payload; run the workflow again",
         )
     head = _object(pull, "head")
     home = _object(run, "head_repository") if name == "workflow_run" else _object(head, "repo")
@@ -102,22 +102,22 @@ def _payload(path: str, name: str) -> Mapping[str, Json]:
         payload = None
     except OSError as error:
         raise ConfigurationError(
-            f"GITHUB_EVENT_PATH: {path}: {error.strerror}", "let the step read this file"
+            f"GITHUB_EVENT_PATH: {path}: {error.strerror}", "make this file readable for the step"
         ) from error
     except ValueError as error:
         raise ConfigurationError(
-            f"GITHUB_EVENT_PATH: {path} is not JSON: {error}", "the runner writes this file; do not change it"
+            f"GITHUB_EVENT_PATH: {path} isn't JSON: {error}", "the runner writes this file; don't modify it"
         ) from error
     if payload is None:
         if name in _ABOUT_ANOTHER_COMMIT:
             raise ConfigurationError(
                 f"GITHUB_EVENT_PATH: {path or 'not set'}: the payload of the {name} event is missing",
-                "the runner writes this file; without it the commit to report on is unknown",
+                "the runner writes this file, which names the commit to report on",
             )
         return {}
     if not isinstance(payload, dict):
         raise ConfigurationError(
-            f"GITHUB_EVENT_PATH: {path} holds no JSON object", "the runner writes this file; do not change it"
+            f"GITHUB_EVENT_PATH: {path} isn't a JSON object", "the runner writes this file; don't modify it"
         )
     return payload
 

@@ -75,8 +75,8 @@ def _create(rest: Rest, repository: str, tag: str) -> Json:
         if error.status != 404:
             raise
         raise PublishError(
-            f"{repository} has no tag {tag}, so there is no release to attach the models to",
-            "push the tag first, or correct the input `tag`",
+            f"{repository} has no tag {tag}, so there is no release to attach models to",
+            "push the tag first, or fix the input `tag`",
         ) from error
     draft = {"tag_name": tag, "name": tag, "draft": True}
     return found_or(
@@ -117,18 +117,18 @@ class _Attachment:
         if number > _MOST_ASSETS:
             raise PublishError(
                 f"{where} would have {number:,} files; GitHub allows {_MOST_ASSETS:,}, so nothing was uploaded",
-                "select models or cells with the inputs `models` and `cells`, or release under several tags",
+                "narrow the inputs `models` and `conversions`, or split the models over several tags",
             )
         if missing and self._release.get("immutable"):
             raise PublishError(
-                f"{where} is immutable and lacks {missing[0].name}, so nothing was uploaded",
-                "attach the models before it is published, or release under a new tag",
+                f"{where} is immutable and lacks {missing[0].name}; nothing was uploaded",
+                "attach the models before you publish the release, or use a new tag",
             )
         other = [each.name for each in missing if _complete(there.get(each.name))]
         if other and not self._release["draft"] and not overwrite:
             raise PublishError(
-                f"{where} is published and has another {', '.join(other)}, so nothing was uploaded",
-                "set `overwrite: true` to replace it, or release under a new tag",
+                f"{where} is published with a different {', '.join(other)}; nothing was uploaded",
+                "set `overwrite: true` to replace it, or use a new tag",
             )
 
     def _there(self) -> dict[str, Json]:
@@ -169,8 +169,8 @@ class _Attachment:
     def _not_taken(self, file: Prepared, error: PublishError) -> PublishError:
         state = "draft" if self._release["draft"] else "published"
         return PublishError(
-            f"{file.name} could not be attached to the {state} release {self._release['tag_name']}: {error.message}",
-            error.hint or "run the job again: what the release has by then is kept",
+            f"couldn't attach {file.name} to the {state} release {self._release['tag_name']}: {error.message}",
+            error.hint or "run the job again; files that are already attached are kept",
             status=error.status,
         )
 
@@ -180,12 +180,12 @@ class _Attachment:
             return
         if asset is None:
             raise PublishError(
-                f"GitHub lists no {file.name} in the release {self._release['tag_name']} after it was uploaded",
-                "run the job again; an asset of another name may have to be deleted by hand",
+                f"{file.name} was uploaded, but the release {self._release['tag_name']} doesn't list it",
+                "run the job again; you may have to delete an asset with another name",
             )
         self._delete(asset)
         raise PublishError(
-            f"{file.name} arrived damaged at the release {self._release['tag_name']} and was deleted there: "
+            f"{file.name} was corrupted on its way to the release {self._release['tag_name']} and deleted there: "
             f"{asset['size']:,} bytes, {asset.get('digest')}, instead of {file.size_bytes:,} bytes, {file.digest}",
             "run the job again",
         )

@@ -114,7 +114,7 @@ def _size(path: Path) -> int:
 def _check_size(name: str, size: int) -> None:
     if size >= LIMIT_BYTES:
         raise PublishError(
-            f"{name} has {size:,} bytes; a file of a release must have less than 2 GiB ({LIMIT_BYTES:,} bytes), "
+            f"{name} has {size:,} bytes; release files must be smaller than 2 GiB ({LIMIT_BYTES:,} bytes), "
             "so nothing was uploaded",
-            "keep it in Git LFS or another store and link to it, or attach it in parts (split -b 1900M)",
+            "store it elsewhere (for example in Git LFS) and link to it, or attach it in parts (split -b 1900M)",
         )

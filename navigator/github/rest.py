@@ -138,7 +138,7 @@ class Rest:
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     written += len(chunk)
                     if written > limit_bytes:
-                        raise PublishError(f"{path} has more than the {limit_bytes:,} bytes that are allowed")
+                        raise PublishError(f"{path} is larger than the limit of {limit_bytes:,} bytes")
                     file.write(chunk)
 
         self._exchange("GET", path, lambda url: self._send("GET", url, stream=True), write, True)
@@ -148,7 +148,7 @@ class Rest:
             return f"{self._api_url}/{path.lstrip('/')}"
         if path.startswith("http://") and self._api_url.startswith("https://"):
             raise PublishError(
-                f"GitHub's API named {urlsplit(path).netloc} without https; the token is not sent there."
+                f"GitHub's API named {urlsplit(path).netloc} without https; the token wasn't sent there."
             )
         return path
 
@@ -182,7 +182,7 @@ class Rest:
 
     def _once(self, name: str, send: Callable[[], requests.Response], read: Callable[[requests.Response], _T]) -> _T:
         if not self._budget.left:
-            raise PublishError(f"{name} was not sent to GitHub: publishing has no time left.")
+            raise PublishError(f"{name} wasn't sent to GitHub: the time for publishing ran out.")
 
         def work() -> _T:
             try:
@@ -192,7 +192,7 @@ class Rest:
             except requests.RequestException as error:
                 raise unanswered(name, error) from error
 
-        late = f"GitHub did not answer {name} within the time that publishing has."
+        late = f"GitHub didn't answer {name} before the time for publishing ran out."
         return self._budget.run(work, late=late)
 
 

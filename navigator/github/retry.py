@@ -30,7 +30,7 @@ def retry(budget: Budget, work: Callable[[], _T], pause: Pause) -> _T:
                 raise
             if not budget.sleep(seconds):
                 error.hint = error.hint or (
-                    f"The next attempt, in {seconds:.0f} s, would come after the end of the time for publishing."
+                    f"The next attempt, in {seconds:.0f} s, would exceed the time for publishing."
                 )
                 raise
     raise AssertionError("unreachable")

@@ -43,20 +43,20 @@ def find_gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
     except FileNotFoundError:
         return (), ()
     except subprocess.TimeoutExpired:
-        return (), (f"nvidia-smi did not answer within {_GPU_TIMEOUT_SECONDS:g} s: no GPU is used",)
+        return (), (f"nvidia-smi didn't answer within {_GPU_TIMEOUT_SECONDS:g} s: running without GPUs",)
     except OSError as error:
-        return (), (f"nvidia-smi cannot be run ({error.strerror}): no GPU is used",)
+        return (), (f"can't run nvidia-smi ({error.strerror}): running without GPUs",)
     if code != 0:
         said = next(iter(output.strip().splitlines()), f"exit code {code}")
-        return (), (f"nvidia-smi failed ({said.strip()}): no GPU is used",)
+        return (), (f"nvidia-smi failed ({said.strip()}): running without GPUs",)
     gpus, notes = [], []
     for line in output.strip().splitlines():
         try:
             gpus.append(_gpu(line, compute_capability=not old_driver))
         except ValueError:
-            notes.append(f"nvidia-smi said {line.strip()!r}, which names no GPU")
+            notes.append(f"ignored a line of nvidia-smi that describes no GPU: {line.strip()!r}")
     if old_driver and gpus:
-        notes.append(f"driver {gpus[0].driver_version} does not tell the GPU's compute capability: update it")
+        notes.append(f"driver {gpus[0].driver_version} doesn't report the GPU's compute capability: update the driver")
     return tuple(gpus), tuple(notes)
 
 

@@ -82,7 +82,7 @@ def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
         request = json.loads((directory / REQUEST).read_text())
         os.environ.update(request.get("variables", {}))
     except (OSError, ValueError) as error:
-        return _failure(f"cannot start the task: {one_line(error)}", "check that the workspace is writable")
+        return _failure(f"can't start the task: {one_line(error)}", "make sure the workspace is writable")
     name = request["name"]
     print(f"{HEADER}{name}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}", flush=True)  # noqa: T201 - its log
     if name not in tasks:
@@ -114,14 +114,14 @@ def _answer(directory: Path, answer: dict[str, Json]) -> int:
         text = json.dumps(answer)
     except (TypeError, ValueError, RecursionError) as error:
         traceback.print_exc()
-        text = json.dumps(_failure(f"the task returned a value that JSON cannot hold: {one_line(error)}"))
+        text = json.dumps(_failure(f"the task returned a value that isn't JSON: {one_line(error)}"))
     try:
         _write(directory / RESULT, text)
     except OSError as error:
         traceback.print_exc()
-        sentence = f"cannot write its result into {directory}: {error.strerror}"
+        sentence = f"can't write its result to {directory}: {error.strerror}"
         try:  # this is shorter, and a full disk may have that much room
-            _write(directory / RESULT, json.dumps(_failure(sentence, "free space on that disk")))
+            _write(directory / RESULT, json.dumps(_failure(sentence, "free up space on that disk")))
         except OSError:
             return CANNOT_WRITE_RESULT
     return 0

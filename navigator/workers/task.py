@@ -152,19 +152,19 @@ def _killed(task: Task, ended: Exit) -> tuple[TaskStatus, str, str]:
             used, allowed = gibibytes(ended.used_bytes), gibibytes(task.memory_limit_bytes)
             return (
                 TaskStatus.CRASHED,
-                f"out of memory: used {used} of the allowed {allowed}",
-                "lower max_shapes or jobs, raise memory_limit_bytes, or take a machine with more memory",
+                f"out of memory: used {used} of {allowed} allowed",
+                "lower max_shapes or jobs, raise memory_limit_bytes, or use a machine with more memory",
             )
         case ExitReason.CANCELLED:
             return TaskStatus.CANCELLED, "cancelled", ""
         case ExitReason.NOT_STARTED:
             return (
                 TaskStatus.FAILED,
-                f"cannot start a process: {ended.detail}",
-                "free memory or process ids, then retry",
+                f"can't start a process: {ended.detail}",
+                "free up memory or process IDs, then run again",
             )
         case ExitReason.SERVER_FAILED:
-            return TaskStatus.FAILED, ended.detail, f"repair that package; {_see(task)}"
+            return TaskStatus.FAILED, ended.detail, f"reinstall that package; {_see(task)}"
         case _:
             return TaskStatus.CRASHED, ended.detail, f"{_see(task)}, then run again"
 
@@ -174,7 +174,12 @@ def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, J
     try:
         size = path.stat().st_size
         if size > _RESULT_LIMIT_BYTES:
-            return TaskStatus.CRASHED, None, f"left a result of {gibibytes(size)}, which cannot be its own", _see(task)
+            return (
+                TaskStatus.CRASHED,
+                None,
+                f"left a result of {gibibytes(size)}, more than a task ever writes",
+                _see(task),
+            )
         result = json.loads(path.read_bytes())
         if result["ok"] is True:
             return TaskStatus.FINISHED, result["value"], "", ""
@@ -182,11 +187,11 @@ def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, J
     except FileNotFoundError:
         message = _died(task, ended)
     except OSError as error:
-        message = f"its result cannot be read: {error.strerror}"
+        message = f"can't read its result: {error.strerror}"
     except (ValueError, KeyError, TypeError, RecursionError):
         message = f"left a damaged result ({describe_status(ended.status)})"
     last = last_line(task.log_path, log_start)
-    return TaskStatus.CRASHED, None, f"{message}; its last words: {last}" if last else message, _see(task)
+    return TaskStatus.CRASHED, None, f"{message}; last output: {last}" if last else message, _see(task)
 
 
 def _died(task: Task, ended: Exit) -> str:
@@ -198,7 +203,7 @@ def _died(task: Task, ended: Exit) -> str:
             free = f"{gibibytes(shutil.disk_usage(task.directory).free)} free on that disk"
         except OSError as error:
             free = str(error.strerror)
-        return f"could not write its result into {task.directory}: {free}"
+        return f"couldn't write its result to {task.directory}: {free}"
     if ended.status < 0:
         return describe_status(ended.status)
     return f"{describe_status(ended.status)} without a result"

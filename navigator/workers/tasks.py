@@ -34,8 +34,8 @@ from navigator.samples import storage as arrays
 from navigator.samples.generate import RANDOM, Sample, generate
 
 _DRAWN = (
-    "check value_ranges (0 to 1 where nothing is given), min_shapes (1 where nothing is given), max_shapes and the "
-    "declared inputs against what the model takes, or give inputs of your own under samples"
+    "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
+    "declared inputs, or provide your own inputs under samples"
 )
 
 # A latency is the median of so many runs, at least and at most, for about so long.
@@ -85,7 +85,7 @@ def _drawn_from_default(inputs: Sequence[TensorSpec], config: ModelConfig) -> li
     names = [spec.name for spec in inputs if spec.dtype in ("int32", "int64") and spec.name not in config.value_ranges]
     if not names:
         return []
-    return [f"{', '.join(names)}: drawn from 0 and 1 only; where they are ids or counts, give their value_ranges"]
+    return [f"{', '.join(names)}: sampled from 0 and 1 only; if they are IDs or counts, set value_ranges"]
 
 
 def _run(

@@ -140,7 +140,7 @@ def test_a_storage_that_is_gone_is_said_without_the_signature(
     upload: Upload, storage_faults: Callable[..., list[Any]], results_service: str
 ) -> None:
     storage_faults({"match": "", "direction": "up", "action": "reset", "times": 1000})
-    with pytest.raises(PublishError, match="the upload to the storage of artifacts broke off after ") as failed:
+    with pytest.raises(PublishError, match="the upload to the artifact storage broke off after ") as failed:
         upload()
     assert failed.value.ambiguous
     assert "sig" not in str(failed.value)
@@ -197,7 +197,7 @@ def test_deleting_is_made_again_too(upload: Upload, control: Control) -> None:
 def test_another_ones_artifact_is_not_taken_for_ones_own_after_a_lost_answer(upload: Upload, control: Control) -> None:
     upload()
     control("faults", [{"method": "CreateArtifact", "times": 1, "reset": True}])
-    with pytest.raises(PublishError, match="this run has an artifact 'models' already"):
+    with pytest.raises(PublishError, match="this run already has an artifact 'models'"):
         upload()
 
 
@@ -214,7 +214,7 @@ def test_a_used_up_quota_is_said_and_not_asked_again(upload: Upload, control: Co
     with pytest.raises(PublishError) as refused:
         upload()
     assert str(refused.value) == (
-        "the storage quota for artifacts is used up: GitHub refuses new ones\n"
+        "the artifact storage quota is used up: GitHub refuses new artifacts\n"
         "  delete artifacts or shorten `retention_days`; the usage is recalculated every 6 to 12 hours"
     )
     assert methods(results_service) == ["CreateArtifact"]
@@ -226,12 +226,12 @@ def test_a_used_up_budget_ends_an_upload(
     monkeypatch.setattr(artifacts_module, "_RETRY_SECONDS", 60)
     monkeypatch.setattr(blob._Retry, "get_backoff_time", lambda *_: 60)
     storage_faults({"match": "comp=block&", "direction": "up", "action": "reset"})
-    with pytest.raises(PublishError, match="no time for publishing is left for another try of an upload"):
+    with pytest.raises(PublishError, match="the time for publishing ran out before another attempt to upload"):
         upload(seconds=30)
 
 
 def test_a_service_that_does_not_listen_is_said(runtime_token: str) -> None:
-    with pytest.raises(PublishError, match="the artifact service did not answer ListArtifacts: ConnectionError"):
+    with pytest.raises(PublishError, match="the artifact service didn't answer ListArtifacts: ConnectionError"):
         service("http://127.0.0.1:9", runtime_token).list()
 
 
@@ -243,6 +243,6 @@ def test_a_token_of_another_run_is_refused_with_what_to_do(results_service: str,
         service(results_service, other).list()
     assert str(refused.value) == (
         "the artifact service refused ListArtifacts: 403 not yours\n"
-        "  the runtime token is valid while its job runs: check the clock of the runner, and that the job runs"
+        "  the runtime token is only valid while its job runs: check the runner's clock"
     )
     assert urllib.parse.urlsplit(results_service).netloc not in str(refused.value)

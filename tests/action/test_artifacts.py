@@ -208,8 +208,8 @@ def test_a_name_that_is_taken_is_said(artifacts: Artifacts, files: list[tuple[st
     with pytest.raises(PublishError) as refused:
         upload(artifacts, files[:1])
     assert str(refused.value) == (
-        "this run has an artifact 'models' already\n"
-        "  set `overwrite: true`, or give each job of a matrix an `artifact_name` of its own"
+        "this run already has an artifact 'models'\n"
+        "  set `overwrite: true`, or give each job of a matrix its own `artifact_name`"
     )
     assert [each.id for each in artifacts.list()] == [first.id]
 
@@ -233,7 +233,7 @@ def test_a_download_over_the_limit_ends_early(
     artifacts: Artifacts, files: list[tuple[str, Path]], tmp_path: Path
 ) -> None:
     made = upload(artifacts, files)
-    with pytest.raises(PublishError, match="an artifact is larger than the 3,000,000 bytes that are allowed"):
+    with pytest.raises(PublishError, match="an artifact is larger than the limit of 3,000,000 bytes"):
         artifacts.download(made, tmp_path, limit_bytes=3_000_000)
     assert (tmp_path / str(made.id)).stat().st_size <= 3_000_000
 
@@ -244,12 +244,12 @@ def test_a_download_that_is_not_what_was_uploaded_is_said(
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0.01)
     made = upload(artifacts, files)
     wrong = Artifact(name=made.name, id=made.id, size_bytes=made.size_bytes, digest="sha256:0")
-    with pytest.raises(PublishError, match=r"'models' did not arrive as it was uploaded: sha256:\w+ is not sha256:0"):
+    with pytest.raises(PublishError, match=r"'models' was corrupted during the download: sha256:\w+ isn't sha256:0"):
         artifacts.download(wrong, tmp_path, limit_bytes=2**26)
 
 
 def test_an_artifact_that_is_gone_is_said(artifacts: Artifacts, tmp_path: Path) -> None:
-    with pytest.raises(PublishError, match="the artifact 'models' is not in this run any more"):
+    with pytest.raises(PublishError, match="the artifact 'models' is no longer in this run"):
         artifacts.download(Artifact(name="models", id=7, size_bytes=1), tmp_path, limit_bytes=9)
 
 
@@ -275,7 +275,7 @@ def test_retention_is_what_the_repository_allows_at_most(
     environment["GITHUB_RETENTION_DAYS"] = "30"
     artifacts = Artifacts.of(environment, runtime_token, budget=Budget(60), mask=lambda _: None)
     upload(artifacts, files[:1], retention_days=60)
-    assert artifacts.warnings == ["artifacts are kept for 30 days and not for 60: the repository allows no more"]
+    assert artifacts.warnings == ["artifacts are kept for 30 days instead of 60: the repository allows no more"]
 
 
 def test_300_mb_are_uploaded_in_a_small_memory(

@@ -160,7 +160,7 @@ def test_a_link_is_not_lent(run: Run, workspace: Path, key: str) -> None:
     path = "/github/workspace/link" if key == "output_path" else "/github/workspace/link/x.onnx"
     assert log == (
         f"can't give the engine write access to {path}: /github/workspace/link: a symbolic link or behind one\n"
-        "  choose a directory of its own inside /github/workspace\n"
+        "  use a separate directory inside /github/workspace\n"
     )
     assert not list((workspace / "link").parent.glob("x.onnx"))
 
@@ -168,10 +168,10 @@ def test_a_link_is_not_lent(run: Run, workspace: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("/github/workspace", "it holds more than what a run writes"),
-        ("/github", "it holds more than what a run writes"),
-        ("/github/home/cache", "it is among the runner's or git's own files"),
-        ("/github/workspace/.git/hooks", "it is among the runner's or git's own files"),
+        ("/github/workspace", "it contains more than a run writes"),
+        ("/github", "it contains more than a run writes"),
+        ("/github/home/cache", "it belongs to the runner or to git"),
+        ("/github/workspace/.git/hooks", "it belongs to the runner or to git"),
     ],
 )
 def test_what_is_the_runners_is_not_lent(run: Run, workspace: Path, path: str, why: str) -> None:

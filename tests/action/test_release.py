@@ -174,8 +174,8 @@ def test_in_a_published_release_it_is_not_unless_that_is_said(releases: _Release
         releases.publish()
 
     assert str(caught.value) == (
-        "the release v1 is published and has another resnet50-onnx_op17.onnx, so nothing was uploaded\n"
-        "  set `overwrite: true` to replace it, or release under a new tag"
+        "the release v1 is published with a different resnet50-onnx_op17.onnx; nothing was uploaded\n"
+        "  set `overwrite: true` to replace it, or use a new tag"
     )
     assert releases.uploads == []
 
@@ -222,9 +222,9 @@ def test_uploads_are_not_tried_for_ever(releases: _Releases) -> None:
         releases.publish()
 
     assert caught.value.message.startswith(
-        "resnet50-onnx_op17.onnx could not be attached to the draft release v1: GitHub failed at POST"
+        "couldn't attach resnet50-onnx_op17.onnx to the draft release v1: GitHub failed at POST"
     )
-    assert caught.value.hint == "run the job again: what the release has by then is kept"
+    assert caught.value.hint == "run the job again; files that are already attached are kept"
     assert releases.uploads.count("resnet50-onnx_op17.onnx") == 5
     [made] = releases.state["releases"]
     assert made["draft"]
@@ -303,7 +303,7 @@ def test_a_release_that_takes_nothing_is_quoted(releases: _Releases) -> None:
     with pytest.raises(PublishError) as caught:
         releases.publish()
 
-    assert "could not be attached to the published release v1: " in caught.value.message
+    assert "to the published release v1: " in caught.value.message
     assert "Cannot upload assets to an immutable release." in caught.value.message
     assert len(releases.uploads) == 1
 
@@ -322,9 +322,7 @@ def test_more_files_than_a_release_holds_are_refused(releases: _Releases) -> Non
 def test_a_token_that_may_not_write_is_told_the_permission(releases: _Releases) -> None:
     releases.release()
 
-    with pytest.raises(
-        PublishError, match=r"could not be attached to the published release v1: .*not accessible"
-    ) as caught:
+    with pytest.raises(PublishError, match=r"to the published release v1: .*not accessible") as caught:
         releases.publish(token="ghs_fork")
 
     assert "`contents: write`" in caught.value.hint

@@ -80,8 +80,8 @@ def test_a_read_only_token_is_refused_once_and_the_permission_named(github: str,
         "GitHub refused POST /repos/octocat/models/issues/1/comments: HTTP 403, Resource not accessible by integration."
     )
     assert error.hint == (
-        "Give the job the permission `pull-requests: write`. On a pull request from a fork the token is read-only "
-        "whatever the permissions: publish from a workflow_run workflow with `command: report`."
+        "Give the job the permission `pull-requests: write`. Tokens for pull requests from forks are always read-only: "
+        "whatever the publish from a workflow_run workflow with `command: report`."
     )
     assert (error.status, error.ambiguous) == (403, False)
     assert budget.waits == []
@@ -152,7 +152,7 @@ def test_a_primary_rate_limit_is_waited_for_until_its_reset(github: str, rest: R
 def test_a_rate_limit_that_outlasts_the_budget_is_not_waited_for(github: str) -> None:
     _fault(github, status=429, message="API rate limit exceeded.", headers={"retry-after": "3600"})
     budget = Budget(60)
-    with pytest.raises(PublishError, match="The next attempt, in 3600 s, would come after") as raised:
+    with pytest.raises(PublishError, match="The next attempt, in 3600 s, would exceed") as raised:
         Rest(github, "ghs_job", budget).call("GET", COMMENTS)
     assert raised.value.status == 429
     assert budget.left > 0
@@ -208,7 +208,7 @@ def test_a_post_may_be_sent_again_where_its_caller_says_so(github: str, rest: Re
 
 
 def test_a_server_that_is_not_there_was_certainly_told_nothing(budget: _Waits) -> None:
-    with pytest.raises(PublishError, match=r"GitHub was not reached for POST .*: no connection") as raised:
+    with pytest.raises(PublishError, match=r"Couldn't connect to GitHub for POST .*") as raised:
         Rest("http://127.0.0.1:9", "ghs_job", budget).call("POST", COMMENTS, json={})
     assert not raised.value.ambiguous
     assert budget.waits == [1, 2, 4, 8]
@@ -224,7 +224,7 @@ def test_an_answer_that_trickles_ends_with_the_budget(github: str, chaos: Callab
     url, control = chaos(github)
     fault = {"match": "GET", "direction": "down", "action": "trickle", "seconds": 0.2}
     requests.post(control, json=[fault], timeout=30).raise_for_status()
-    with pytest.raises(PublishError, match=r"GitHub did not answer GET .* within the time that publishing has"):
+    with pytest.raises(PublishError, match=r"GitHub didn't answer GET .* before the time for publishing ran out"):
         Rest(url, "ghs_job", Budget(1)).call("GET", COMMENTS)
 
 
@@ -288,7 +288,7 @@ def test_a_download_follows_its_redirect_without_the_token(github: str, rest: Re
     rest.save(path, tmp_path / "file", limit_bytes=len(content))
 
     assert (tmp_path / "file").read_bytes() == content
-    with pytest.raises(PublishError, match=r"has more than the 255,999 bytes that are allowed"):
+    with pytest.raises(PublishError, match=r"is larger than the limit of 255,999 bytes"):
         rest.save(path, tmp_path / "file", limit_bytes=len(content) - 1)
 
 

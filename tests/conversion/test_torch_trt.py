@@ -636,9 +636,9 @@ def test_all_that_is_missing_is_named_at_once() -> None:
 
 
 def test_why_no_gpu_is_used_is_told() -> None:
-    found = no_gpu(host(gpu=False, notes=("nvidia-smi failed (driver mismatch): no GPU is used",)))
+    found = no_gpu(host(gpu=False, notes=("nvidia-smi failed (driver mismatch): running without GPUs",)))
     assert found is not None
-    assert found.reason == "no NVIDIA GPU is visible (nvidia-smi failed (driver mismatch): no GPU is used)"
+    assert found.reason == "no NVIDIA GPU is visible (nvidia-smi failed (driver mismatch): running without GPUs)"
 
 
 def test_a_machine_without_a_gpu_cannot_run_it() -> None:

@@ -31,8 +31,8 @@ def test_an_enterprise_server_has_none() -> None:
     with pytest.raises(PublishError) as refused:
         of({**ENVIRONMENT, "GITHUB_SERVER_URL": "https://github.acme.com"})
     assert str(refused.value) == (
-        "github.acme.com has no artifact service of version 4 or later: only github.com and *.ghe.com do\n"
-        "  upload the directory of the results with actions/upload-artifact@v3 (GitHub Enterprise Server) in a later "
+        "github.acme.com doesn't support artifacts of version 4 or later: only github.com and *.ghe.com do\n"
+        "  upload the results directory with actions/upload-artifact@v3 (GitHub Enterprise Server) in a later "
         "step; on another server that has the service set `artifact_protocol: 4`"
     )
 
@@ -49,15 +49,15 @@ def test_a_step_without_the_runners_variables_has_none(url: str, token: str, mis
     with pytest.raises(PublishError) as refused:
         of({**ENVIRONMENT, "ACTIONS_RESULTS_URL": url}, token)
     assert str(refused.value) == (
-        f"there is no artifact service here: {missing} is not set. Runners give it to Docker and JavaScript actions "
+        f"can't upload artifacts: {missing} isn't set. Runners set it for Docker and JavaScript actions "
         "only, not to `run:` steps\n"
-        "  upload the directory of the results with actions/upload-artifact in a later step"
+        "  upload the results directory with actions/upload-artifact in a later step"
     )
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "e30.e30.x", "e30.W10.x", "e30.eyJzY3AiOjF9.x"])
 def test_what_is_no_token_of_a_job_is_refused(token: str) -> None:
-    with pytest.raises(PublishError, match="ACTIONS_RUNTIME_TOKEN is not a token of a job"):
+    with pytest.raises(PublishError, match="ACTIONS_RUNTIME_TOKEN isn't a job's token"):
         of(token=token)
 
 
@@ -69,17 +69,17 @@ def test_a_token_without_a_right_to_artifacts_is_refused(scope: str) -> None:
 
 def test_a_name_that_no_artifact_can_have_is_refused(tmp_path: Path) -> None:
     assert refusal('a/b:"c', [("f", tmp_path / "f")]) == (
-        "'a/b:\"c' cannot be the name of an artifact: it has '\"' ':' '/' in it\n"
-        '  set `artifact_name` to one without " : < > | * ? \\ / and line breaks'
+        "'a/b:\"c' isn't a valid artifact name: it contains '\"' ':' '/'\n"
+        '  set `artifact_name` to a name without " : < > | * ? \\ / and line breaks'
     )
-    assert refusal("", []).startswith("'' cannot be the name of an artifact: it is empty\n")
+    assert refusal("", []).startswith("'' isn't a valid artifact name: it is empty\n")
 
 
 def test_files_that_make_no_artifact_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "f"
     assert refusal("a", []) == "the artifact 'a' would have no files"
     assert refusal("a", [("f", file), ("f", file)]) == "the artifact 'a' would have two files 'f'"
-    assert refusal("a", [("f?", file)]) == "'f?' cannot be in an artifact: it has '?' in it"
+    assert refusal("a", [("f?", file)]) == "'f?' can't be part of an artifact: its path contains '?'"
     assert refusal("a", [("f", file), ("g", file)], archive=False) == (
-        "the artifact 'a' has 2 files: without an archive it can have only one"
+        "the artifact 'a' has 2 files: only an archive can have several"
     )

@@ -80,7 +80,7 @@ def test_a_link_is_not_attached(tmp_path: Path) -> None:
     link = tmp_path / "model.onnx"
     link.symlink_to("/etc/hostname")
 
-    with pytest.raises(PublishError, match="it is a symbolic link"):
+    with pytest.raises(PublishError, match="it's a symbolic link"):
         prepare([Asset(name="a.onnx", files=[("model.onnx", link)])], [], tmp_path)
 
 

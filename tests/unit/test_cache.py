@@ -109,7 +109,7 @@ def test_links_inside_count_as_what_they_lead_to(files: Path) -> None:
         ("out", "/etc/hostname", "is a link that leads out of"),
         ("out", "../../outside", "is a link that leads out of"),
         ("nowhere", "absent", "is neither a file nor a directory"),
-        ("round", ".", "is a link to a directory that holds it"),
+        ("round", ".", "is a link to one of its own parent directories"),
         ("self", "self", "is neither a file nor a directory"),
     ],
 )
@@ -450,7 +450,7 @@ def test_what_is_larger_than_the_limit_evicts_nothing(tmp_path: Path) -> None:
     assert cache.get(OTHER, None) is None
     assert cache.get(KEY, None) == "small"
     [note] = cache.notes
-    assert "exceed its limit of 20,000 bytes and were not kept: raise cache_size_bytes" in note
+    assert "exceed its limit of 20,000 bytes and weren't cached: raise cache_size_bytes" in note
 
 
 def test_leftovers_of_killed_runs_go_after_a_day(tmp_path: Path) -> None:
@@ -498,13 +498,13 @@ def test_a_read_only_cache_still_answers() -> None:
         finally:
             for path in (directory / "cache", *directories):
                 path.chmod(0o755)
-    assert cache.notes == [f"cache {directory}/cache: a result could not be kept: Permission denied"]
+    assert cache.notes == [f"cache {directory}/cache: couldn't cache a result: Permission denied"]
 
 
 def test_a_directory_that_cannot_be_made_is_said_once(tmp_path: Path, files: Path) -> None:
     (tmp_path / "file").touch()
     cache = Cache(tmp_path / "file" / "cache", 10**9)
-    assert cache.notes == [f"cache {tmp_path}/file/cache: cannot be written (Not a directory): nothing new is kept"]
+    assert cache.notes == [f"cache {tmp_path}/file/cache: not writable (Not a directory): new results aren't cached"]
     cache.put(KEY, 1, files)
     assert cache.get(KEY, tmp_path / "out") is None
     assert not (tmp_path / "out").exists()
@@ -525,7 +525,7 @@ def test_a_failing_write_of_an_entry_is_said_and_leaves_nothing(tmp_path: Path, 
     cache = Cache(tmp_path / "cache", 10**9)
     with no_larger_files(1_000_000):
         cache.put(KEY, 1, files)
-    assert cache.notes == [f"cache {tmp_path}/cache: a result could not be kept: File too large"]
+    assert cache.notes == [f"cache {tmp_path}/cache: couldn't cache a result: File too large"]
     assert cache.get(KEY, tmp_path / "out") is None
     assert list((tmp_path / "cache" / "tmp").iterdir()) == []
 
@@ -535,7 +535,7 @@ def test_a_failing_write_of_a_restored_file_keeps_the_entry(tmp_path: Path, file
     cache.put(KEY, 1, files)
     with no_larger_files(1_000_000):
         assert cache.get(KEY, tmp_path / "out" / "artifact") is None
-    assert cache.notes == [f"cache {tmp_path}/cache: an entry could not be restored: File too large"]
+    assert cache.notes == [f"cache {tmp_path}/cache: couldn't restore an entry: File too large"]
     assert list((tmp_path / "out").iterdir()) == []
     assert cache.get(KEY, tmp_path / "out" / "artifact") == 1
 

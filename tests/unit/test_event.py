@@ -129,7 +129,7 @@ def test_an_event_about_another_commit_does(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("text", ['{"pull_request": ', "", "\x00"])
 def test_a_payload_that_is_not_json_is_an_error(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"GITHUB_EVENT_PATH: .*event\.json is not JSON"):
+    with pytest.raises(ConfigurationError, match=r"GITHUB_EVENT_PATH: .*event\.json isn't JSON"):
         _read(tmp_path, "push", text)
 
 

@@ -139,7 +139,7 @@ def test_old_driver(nvidia_smi: NvidiaSmi) -> None:
     """)
     (gpu,), notes = gpus.find_gpus()
     assert (gpu.name, gpu.compute_capability, gpu.memory_bytes) == ("Tesla T4", "", 15109 * 2**20)
-    assert notes == ("driver 450.51 does not tell the GPU's compute capability: update it",)
+    assert notes == ("driver 450.51 doesn't report the GPU's compute capability: update the driver",)
 
 
 def test_no_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,12 +151,12 @@ def test_no_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("script", "note"),
     [
         (
-            "echo 'NVIDIA-SMI has failed: cannot communicate with the NVIDIA driver.'\necho more\nexit 9",
-            "nvidia-smi failed (NVIDIA-SMI has failed: cannot communicate with the NVIDIA driver.): no GPU is used",
+            "echo 'NVIDIA-SMI has failed: cannot communicate with the driver.'\necho more\nexit 9",
+            "nvidia-smi failed (NVIDIA-SMI has failed: cannot communicate with the driver.): running without GPUs",
         ),
-        ("exit 15", "nvidia-smi failed (exit code 15): no GPU is used"),
-        ("echo 'No devices were found'", "nvidia-smi said 'No devices were found', which names no GPU"),
-        ("printf '\\377\\376'; exit 1", "nvidia-smi failed (\ufffd\ufffd): no GPU is used"),
+        ("exit 15", "nvidia-smi failed (exit code 15): running without GPUs"),
+        ("echo 'No devices were found'", "ignored a line of nvidia-smi that describes no GPU: 'No devices were found'"),
+        ("printf '\\377\\376'; exit 1", "nvidia-smi failed (\ufffd\ufffd): running without GPUs"),
     ],
 )
 def test_nvidia_smi_that_fails(nvidia_smi: NvidiaSmi, script: str, note: str) -> None:
@@ -169,7 +169,7 @@ def test_nvidia_smi_that_fails(nvidia_smi: NvidiaSmi, script: str, note: str) ->
 def test_nvidia_smi_that_hangs(nvidia_smi: NvidiaSmi, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi("sleep 30")
     monkeypatch.setattr(gpus, "_GPU_TIMEOUT_SECONDS", 0.3)
-    assert gpus.find_gpus() == ((), ("nvidia-smi did not answer within 0.3 s: no GPU is used",))
+    assert gpus.find_gpus() == ((), ("nvidia-smi didn't answer within 0.3 s: running without GPUs",))
 
 
 def test_nvidia_smi_that_is_no_program(nvidia_smi: NvidiaSmi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_nvidia_smi_that_is_no_program(nvidia_smi: NvidiaSmi, tmp_path: Path, mo
     # A shell goes on to the next directory of PATH, where this machine's own may be.
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "bin" / "nvidia-smi").write_bytes(b"\x7fELF of another machine")
-    assert gpus.find_gpus() == ((), ("nvidia-smi cannot be run (Exec format error): no GPU is used",))
+    assert gpus.find_gpus() == ((), ("can't run nvidia-smi (Exec format error): running without GPUs",))
 
 
 @pytest.mark.parametrize(

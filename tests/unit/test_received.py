@@ -25,7 +25,7 @@ def refusal(place: Path, write: Callable[[zipfile.ZipFile], None], names: tuple[
     with pytest.raises(PublishError) as refused:
         unpack(archive(place, write), place / "to", names=names, limit_bytes=2**24)
     assert {path.name for path in place.iterdir()} <= {"received.zip", "to"}
-    reason = refused.value.message.removeprefix("the archive received.zip is not accepted: ")
+    reason = refused.value.message.removeprefix("the archive received.zip was rejected: ")
     assert reason != refused.value.message
     return reason
 
@@ -56,26 +56,26 @@ def test_models_are_unpacked_into_their_directories_beside_others(tmp_path: Path
 
 def test_a_name_that_is_not_expected_is_refused(tmp_path: Path) -> None:
     reason = refusal(tmp_path, lambda zipped: zipped.writestr("evil.sh", ""), NAMES)
-    assert reason == "'evil.sh' is not expected, but only convert_results.yaml and summary.md"
+    assert reason == "'evil.sh' is unexpected: only convert_results.yaml and summary.md may be in it"
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("../evil", "leads out of the directory"),
-        ("a/../../evil", "leads out of the directory"),
+        ("../evil", "points outside the directory"),
+        ("a/../../evil", "points outside the directory"),
         ("/evil", "is an absolute path"),
-        ("c:evil", "has a backslash, a colon or a control character in it"),
-        ("a\\..\\evil", "has a backslash, a colon or a control character in it"),
-        ("a:stream", "has a backslash, a colon or a control character in it"),
-        ("a\x1b[2J", "has a backslash, a colon or a control character in it"),
-        ("a//b", "is not a plain path, is too deep or too long"),
-        ("./a", "is not a plain path, is too deep or too long"),
-        ("a/" * 100 + "b", "is not a plain path, is too deep or too long"),
-        ("a" * 300, "is not a plain path, is too deep or too long"),
-        ("models/NUL", "is the name of a device on Windows, or ends in a dot or a blank"),
-        ("com1.onnx", "is the name of a device on Windows, or ends in a dot or a blank"),
-        ("a./b", "is the name of a device on Windows, or ends in a dot or a blank"),
+        ("c:evil", "contains a backslash, a colon or a control character"),
+        ("a\\..\\evil", "contains a backslash, a colon or a control character"),
+        ("a:stream", "contains a backslash, a colon or a control character"),
+        ("a\x1b[2J", "contains a backslash, a colon or a control character"),
+        ("a//b", "isn't a plain path, or is too deep or too long"),
+        ("./a", "isn't a plain path, or is too deep or too long"),
+        ("a/" * 100 + "b", "isn't a plain path, or is too deep or too long"),
+        ("a" * 300, "isn't a plain path, or is too deep or too long"),
+        ("models/NUL", "is a Windows device name, or ends with a dot or a space"),
+        ("com1.onnx", "is a Windows device name, or ends with a dot or a space"),
+        ("a./b", "is a Windows device name, or ends with a dot or a space"),
     ],
 )
 def test_a_name_that_is_no_safe_path_is_refused(tmp_path: Path, name: str, reason: str) -> None:
@@ -85,7 +85,7 @@ def test_a_name_that_is_no_safe_path_is_refused(tmp_path: Path, name: str, reaso
 def test_a_name_cut_by_a_null_is_refused(tmp_path: Path) -> None:
     place = archive(tmp_path, lambda zipped: zipped.writestr("summary.md_evil", "x"))
     place.write_bytes(place.read_bytes().replace(b"summary.md_evil", b"summary.md\0evil"))
-    with pytest.raises(PublishError, match="is not expected"):
+    with pytest.raises(PublishError, match="is unexpected"):
         unpack(place, tmp_path / "to", names=NAMES, limit_bytes=1000)
 
 
@@ -96,7 +96,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path, kind: int) -> None:
         entry.external_attr = (kind | 0o777) << 16
         zipped.writestr(entry, "/etc/passwd")
 
-    assert refusal(tmp_path, write) == "'summary.md' is not a regular file"
+    assert refusal(tmp_path, write) == "'summary.md' isn't a regular file"
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -115,7 +115,7 @@ def test_a_name_that_is_file_and_directory_is_refused(tmp_path: Path, order: tup
         for name in order:
             zipped.writestr(name, "x")
 
-    assert refusal(tmp_path, write) == f"{order[1]!r} is there already, or a directory"
+    assert refusal(tmp_path, write) == f"{order[1]!r} already exists, or is a directory"
 
 
 def test_no_file_is_replaced(tmp_path: Path) -> None:
@@ -170,14 +170,14 @@ def test_an_encrypted_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_method_that_can_be_slow_or_large_is_refused(tmp_path: Path) -> None:
     reason = refusal(tmp_path, lambda zipped: zipped.writestr("summary.md", "x", compress_type=zipfile.ZIP_LZMA))
-    assert reason == "'summary.md' is packed by a method other than deflate"
+    assert reason == "'summary.md' is compressed by a method other than deflate"
 
 
 @pytest.mark.parametrize("cut", [0, 10, 200])
 def test_what_is_damaged_is_refused(tmp_path: Path, cut: int) -> None:
     place = archive(tmp_path, lambda zipped: zipped.writestr("summary.md", bytes(range(256))))
     place.write_bytes(place.read_bytes()[:cut])
-    with pytest.raises(PublishError, match=r"received\.zip is not accepted: it is damaged or no zip"):
+    with pytest.raises(PublishError, match=r"received\.zip was rejected: it's damaged or not a zip"):
         unpack(place, tmp_path / "to", limit_bytes=1000)
 
 

@@ -103,7 +103,7 @@ def test_ten_of_a_level_are_written_and_the_last_says_how_many_more_there_are() 
 
     told = [message for name, _, message in written if name == "error"]
     assert told[:9] == [f"error {number}" for number in range(9)]
-    assert told[9] == "error 9\n\n3 more of level error are left out here; all are in the summary."
+    assert told[9] == "error 9\n\n3 more at level error aren't shown; the summary lists all of them."
     assert [message for name, _, message in written if name == "warning"] == [each.message for each in warnings]
 
 
@@ -114,7 +114,7 @@ def test_a_message_is_no_longer_than_github_shows_it() -> None:
 
     assert {len(message) for _, _, message in written} == {4096}
     assert {len(properties["title"]) for _, properties, _ in written} == {255}
-    assert written[-1][2].endswith("2 more of level error are left out here; all are in the summary.")
+    assert written[-1][2].endswith("2 more at level error aren't shown; the summary lists all of them.")
     assert "…" in written[-1][2]
 
 

@@ -50,24 +50,24 @@ def test_links_and_pipes_and_odd_names_are_left_out_and_reported(tree: Path) -> 
 
     assert names == ["a.txt", "b/c/d.bin", "b/empty"]
     assert sorted(told) == [
-        r"""'\udcff' is left out: its name has one of the characters " : < > | * ? \, a line break, or is not UTF-8""",
-        "'b/inside' is left out: it is a symbolic link",
-        "'directory' is left out: it is a symbolic link",
-        "'file' is left out: it is a symbolic link",
-        "'pipe' is left out: it is neither a file nor a directory",
-        """'what?' is left out: its name has one of the characters " : < > | * ? \\, a line break, or is not UTF-8""",
+        r"""'\udcff' is left out: its name contains one of " : < > | * ? \ or a line break, or isn't UTF-8""",
+        "'b/inside' is left out: it's a symbolic link",
+        "'directory' is left out: it's a symbolic link",
+        "'file' is left out: it's a symbolic link",
+        "'pipe' is left out: it's neither a file nor a directory",
+        """'what?' is left out: its name contains one of " : < > | * ? \\ or a line break, or isn't UTF-8""",
     ]
 
 
 @pytest.mark.parametrize("place", ["link", "link/b"])
 def test_a_directory_behind_a_link_is_refused(tree: Path, place: str) -> None:
     (tree.parent / "link").symlink_to(tree)
-    with pytest.raises(PublishError, match=f"{place} is not published: it is a symbolic link or behind one"):
+    with pytest.raises(PublishError, match=f"{place} isn't published: it's a symbolic link or behind one"):
         files_below(tree.parent / place)
 
 
 def test_a_directory_that_is_not_there_is_refused(tree: Path) -> None:
-    with pytest.raises(PublishError, match=r"none cannot be read: No such file or directory"):
+    with pytest.raises(PublishError, match=r"none: No such file or directory"):
         files_below(tree / "none")
 
 
@@ -75,7 +75,7 @@ def test_a_file_replaced_by_a_link_after_it_was_found_is_not_read(tree: Path) ->
     files = files_below(tree)
     (tree / "a.txt").unlink()
     (tree / "a.txt").symlink_to(tree.parent / "secret")
-    with pytest.raises(PublishError, match=r"a\.txt is not published: it is a symbolic link"):
+    with pytest.raises(PublishError, match=r"a\.txt isn't published: it's a symbolic link"):
         list(zipped(files, compression_level=1))
 
 
@@ -84,13 +84,13 @@ def test_a_directory_replaced_by_a_link_after_it_was_found_is_not_read(tree: Pat
     elsewhere = tree.parent / "elsewhere"
     (tree / "b").rename(elsewhere)
     (tree / "b").symlink_to(elsewhere)
-    with pytest.raises(PublishError, match=r"d\.bin is not published: it is a symbolic link or behind one"):
+    with pytest.raises(PublishError, match=r"d\.bin isn't published: it's a symbolic link or behind one"):
         list(zipped(files, compression_level=1))
 
 
 def test_a_pipe_is_no_file_and_nobody_waits_for_its_writer(tree: Path) -> None:
     os.mkfifo(tree / "pipe")
-    with pytest.raises(PublishError, match="pipe is not published: it is not a regular file"), opened(tree / "pipe"):
+    with pytest.raises(PublishError, match="pipe isn't published: it's not a regular file"), opened(tree / "pipe"):
         pass
 
 
@@ -104,7 +104,7 @@ def test_a_directory_of_any_depth_is_read_without_recursion(tmp_path: Path) -> N
     os.close(place)
     told: list[str] = []
     assert files_below(tmp_path, told.append) == []
-    assert re.search("is left out: it lies more than 64 directories deep", told[0])
+    assert re.search("is left out: it's more than 64 directories deep", told[0])
     subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
 
 

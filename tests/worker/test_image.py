@@ -239,7 +239,7 @@ def test_what_the_image_lacks_is_added_and_nothing_else_changes(framework: str, 
     try:
         made = prepared(name, Framework.TENSORFLOW, log=log)
     except ContainerError as error:
-        if "pip cannot add" in error.message and any(word in log.getvalue() for word in (b"Retrying", b"resolve")):
+        if "pip can't install" in error.message and any(word in log.getvalue() for word in (b"Retrying", b"resolve")):
             pytest.skip(f"no package index can be reached from a build: {error.message}")
         raise
 
@@ -271,7 +271,7 @@ def test_python_that_is_too_old(vary: Vary) -> None:
     name = vary(BASE, files={"/usr/local/bin/python3": script})
     with pytest.raises(ContainerError) as error:
         prepared(name)
-    assert error.value.message == (f"{name} cannot run workers: it has Python 3.8.13, and workers need 3.11 or newer")
+    assert error.value.message == (f"{name} can't run workers: it has Python 3.8.13; workers need 3.11 or newer")
     assert error.value.hint == (
         "choose another container_version (NVIDIA's images have Python 3.12 from 24.12 on) or framework_docker_image"
     )
@@ -367,7 +367,7 @@ def test_pull_of_an_image_without_python(registry: str, client: Client) -> None:
             prepared(name, said=said)
     finally:
         forget(client, name)
-    assert error.value.message == f"{name} cannot run workers: it has no python3"
+    assert error.value.message == f"{name} can't run workers: it has no python3"
     assert said[0] == f"pulling {name}"
     assert said[1].startswith(f"pulled {name} in ")
     assert "3 of 3 layers" in said[1]
@@ -376,15 +376,15 @@ def test_pull_of_an_image_without_python(registry: str, client: Client) -> None:
 @pytest.mark.parametrize(
     ("locked", "reason", "remedy"),
     [
-        (False, "manifest unknown", "correct container_version or framework_docker_image"),
-        (True, "no basic auth credentials", "check the name, and log in to its registry with 'docker login'"),
+        (False, "manifest unknown", "fix container_version or framework_docker_image"),
+        (True, "no basic auth credentials", "check the image name, and log in to its registry with 'docker login'"),
     ],
 )
 def test_image_that_the_registry_does_not_give(registry: str, locked: bool, reason: str, remedy: str) -> None:
     Registry.locked = locked
     with pytest.raises(ContainerError) as error:
         prepared(f"{registry}/absent:1")
-    assert error.value.message.startswith(f"cannot pull {registry}/absent:1: ")
+    assert error.value.message.startswith(f"can't pull {registry}/absent:1: ")
     assert reason in error.value.message
     assert error.value.hint == remedy
 
@@ -393,7 +393,7 @@ def test_image_that_the_registry_does_not_give(registry: str, locked: bool, reas
     ("name", "words", "remedy"),
     [
         ("127.0.0.1:1/framework:1", "connection refused", "check Docker's network and proxy"),
-        ("Not a name", "invalid reference format", "correct container_version or framework_docker_image"),
+        ("Not a name", "invalid reference format", "fix container_version or framework_docker_image"),
     ],
 )
 def test_image_that_cannot_be_asked_for(framework: str, name: str, words: str, remedy: str) -> None:
@@ -411,13 +411,13 @@ def test_image_that_cannot_be_asked_for(framework: str, name: str, words: str, r
             "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1",
             "install the NVIDIA driver",
         ),
-        ("pull access denied for a/b, repository does not exist or may require 'docker login'", "check the name"),
+        ("pull access denied for a/b, repository does not exist or may require 'docker login'", "check the image name"),
         ("something new", "see whether 'docker info' works"),
     ],
 )
 def test_remedies(reason: str, remedy: str) -> None:
     error = refused("do it", f"{reason}\nand a second line")
-    assert error.message == f"cannot do it: {reason}"
+    assert error.message == f"can't do it: {reason}"
     assert error.hint.startswith(remedy)
 
 
@@ -463,8 +463,8 @@ def test_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: b
         with Containers(image="a:1", framework=Framework.PYTORCH, directory=tmp_path) as containers:
             result = containers.run(some_task(tmp_path))
     assert result.status is TaskStatus.FAILED
-    assert result.message == f"no Docker daemon answers at unix://{path}: {words}"
-    assert result.remedy == "start Docker, set DOCKER_HOST to where it runs, or set launch_mode: local"
+    assert result.message == f"the Docker daemon at unix://{path} isn't reachable: {words}"
+    assert result.remedy == "start Docker, set DOCKER_HOST to its address, or set launch_mode: local"
 
 
 @pytest.mark.usefixtures("collected")
@@ -477,15 +477,15 @@ def test_user_who_may_not_use_docker(framework: str) -> None:
             pass
     finally:
         os.seteuid(0)
-    assert error.value.message == "this user may not use the Docker daemon at unix:///var/run/docker.sock"
-    assert error.value.hint == "add the user to the group docker, or set launch_mode: local"
+    assert error.value.message == "this user isn't allowed to use the Docker daemon at unix:///var/run/docker.sock"
+    assert error.value.hint == "add the user to the docker group, or set launch_mode: local"
 
 
 def test_sdk_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "docker", None)
     with Containers(image="a:1", framework=Framework.PYTORCH, directory=tmp_path) as containers:
         result = containers.run(some_task(tmp_path))
-    assert result.message == "launch_mode is docker, but a Python package is not installed: docker"
+    assert result.message == "launch_mode is docker, but a Python package isn't installed: docker"
     assert result.remedy == "pip install docker, or set launch_mode: local"
 
 
@@ -496,13 +496,13 @@ def test_pip_that_cannot_add_is_found_out_once(vary: Vary, tmp_path: Path) -> No
         began = time.monotonic()
         again = containers.run(some_task(tmp_path, "two"))
         assert time.monotonic() - began < 0.5
-        with pytest.raises(ContainerError, match="cannot run workers"):
+        with pytest.raises(ContainerError, match="can't run workers"):
             containers.image()
     assert first == again
     assert first.status is TaskStatus.FAILED
     lacking = ", ".join(REQUIREMENTS[Framework.PYTORCH].values())
     assert first.message == (
-        f"{name} cannot run workers: it lacks {lacking}, which pip cannot add: "
+        f"{name} can't run workers: it lacks {lacking}, and pip can't install them: "
         "Could not find a version that satisfies the requirement msgspec>=0.18.6 (from versions: none)"
     )
     assert first.remedy.startswith("check the network and proxy of Docker's builds")

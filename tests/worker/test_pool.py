@@ -79,20 +79,20 @@ def test_import_that_fails(start: Start, task: MakeTask, importable: Callable[[s
         result = server.run(made)
         assert result.status is TaskStatus.FAILED
         assert result.message == (
-            "cannot import preloaded: ImportError: libcudart.so.13: cannot open shared object file"
+            "can't import preloaded: ImportError: libcudart.so.13: cannot open shared object file"
         )
-        assert result.remedy == f"repair that package; see {made.log_path}"
+        assert result.remedy == f"reinstall that package; see {made.log_path}"
         assert "Traceback" in made.log_path.read_text(), "the task's own log shows the server's"
 
 
 @pytest.mark.parametrize(
     ("text", "outcome", "message"),
     [
-        ("import sys\nsys.exit(3)", TaskStatus.FAILED, "cannot import preloaded: SystemExit: 3"),
+        ("import sys\nsys.exit(3)", TaskStatus.FAILED, "can't import preloaded: SystemExit: 3"),
         (
             "import os\nprint('no AVX')\nos.abort()",
             TaskStatus.CRASHED,
-            "the worker server died while importing preloaded: crashed with SIGABRT (aborted); its last words: no AVX",
+            "the worker server died while importing preloaded: crashed with SIGABRT (aborted); last output: no AVX",
         ),
         (
             "import os\nos._exit(0)",
@@ -120,14 +120,14 @@ def test_import_that_hangs(start: Start, task: MakeTask, importable: Callable[[s
     server = start(preload=("preloaded",), environment=environment, import_timeout_seconds=0.5)
     result = server.run(task("echo"))
     assert result.status is TaskStatus.CRASHED
-    assert result.message == "importing preloaded did not end within 0.5 s"
+    assert result.message == "importing preloaded didn't finish within 0.5 s"
 
 
 def test_server_log_that_cannot_be_written(start: Start, task: MakeTask, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = start(directory=tmp_path / "file").run(task("echo"))
     assert result.status is TaskStatus.CRASHED
-    assert "the worker server cannot run" in result.message
+    assert "can't start the worker server" in result.message
     assert str(tmp_path / "file") in result.message
 
 

@@ -32,7 +32,7 @@ def test_process_that_cannot_be_started(tmp_path: Path) -> None:
     ended = Exit(reason=ExitReason.NOT_STARTED, detail="[Errno 11] Resource temporarily unavailable")
     result = judge(task, ended, log_start=0)
     assert result.status is TaskStatus.FAILED
-    assert result.message == "cannot start a process: [Errno 11] Resource temporarily unavailable"
+    assert result.message == "can't start a process: [Errno 11] Resource temporarily unavailable"
     assert result.remedy
 
 

@@ -77,7 +77,7 @@ def upload(url: str, chunks: Iterator[bytes], *, content_type: str, in_order: bo
         status = error.status_code if isinstance(error, HttpResponseError) else None
         code = getattr(error, "error_code", None) or type(error).__name__
         raise StorageError(
-            f"the upload to the storage of artifacts broke off after {stream.size_bytes:,} bytes: {code}",
+            f"the upload to the artifact storage broke off after {stream.size_bytes:,} bytes: {code}",
             status=status,
             ambiguous=True,
         ) from error
@@ -99,19 +99,19 @@ def download(url: str, to: Path, *, limit_bytes: int, budget: Budget) -> BlobDig
         ):
             if response.status_code != HTTPStatus.OK:
                 raise StorageError(
-                    f"the storage of artifacts refused a download: {response.status_code} {response.reason}",
+                    f"the artifact storage refused a download: {response.status_code} {response.reason}",
                     status=response.status_code,
                 )
             for chunk in response.iter_content(_CHUNK_BYTES):
                 size += len(chunk)
                 if size > limit_bytes:
-                    raise PublishError(f"an artifact is larger than the {limit_bytes:,} bytes that are allowed")
+                    raise PublishError(f"an artifact is larger than the limit of {limit_bytes:,} bytes")
                 if not budget.left:
-                    raise StorageError("the time for publishing is used up in the midst of a download")
+                    raise StorageError("the time for publishing ran out during a download")
                 digest.update(chunk)
                 file.write(chunk)
     except (requests.RequestException, OSError) as error:
-        raise StorageError(f"a download from the storage of artifacts broke off: {type(error).__name__}") from error
+        raise StorageError(f"a download from the artifact storage broke off: {type(error).__name__}") from error
     return BlobDigest(size, f"sha256:{digest.hexdigest()}")
 
 
@@ -138,7 +138,7 @@ class _Stream:
     def read(self, size: int) -> bytes:
         """Return `size` bytes, or what is left."""
         if not self._budget.left:
-            raise StorageError("the time for publishing is used up in the midst of an upload")
+            raise StorageError("the time for publishing ran out during an upload")
         self._fill(size)
         data = bytes(self._ready[:size])
         del self._ready[:size]
@@ -160,4 +160,4 @@ class _Retry(ExponentialRetry):
 
     def sleep(self, settings: dict[str, Any], transport: Any) -> None:  # noqa: ARG002  the library's signature
         if not self._budget.sleep(self.get_backoff_time(settings)):
-            raise StorageError("no time for publishing is left for another try of an upload")
+            raise StorageError("the time for publishing ran out before another attempt to upload")

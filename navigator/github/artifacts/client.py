@@ -86,17 +86,17 @@ class Artifacts:
         # Protocol 4 is chosen by users of servers that are not GitHub's: they know what theirs has.
         if protocol != 4 and host != "github.com" and not host.endswith((".ghe.com", ".localhost")):
             raise PublishError(
-                f"{host} has no artifact service of version 4 or later: only github.com and *.ghe.com do",
-                "upload the directory of the results with actions/upload-artifact@v3 (GitHub Enterprise Server) in a "
-                "later step; on another server that has the service set `artifact_protocol: 4`",
+                f"{host} doesn't support artifacts of version 4 or later: only github.com and *.ghe.com do",
+                "upload the results directory with actions/upload-artifact@v3 (GitHub Enterprise Server) in a "
+                "later step; on other servers that support artifacts, set `artifact_protocol: 4`",
             )
         results_url = environment.get("ACTIONS_RESULTS_URL", "")
         if not results_url or not token:
             missing = "ACTIONS_RUNTIME_TOKEN" if results_url else "ACTIONS_RESULTS_URL"
             raise PublishError(
-                f"there is no artifact service here: {missing} is not set. Runners give it to Docker and JavaScript "
+                f"can't upload artifacts: {missing} isn't set. Runners set it for Docker and JavaScript "
                 "actions only, not to `run:` steps",
-                "upload the directory of the results with actions/upload-artifact in a later step",
+                "upload the results directory with actions/upload-artifact in a later step",
             )
         days = environment.get("GITHUB_RETENTION_DAYS", "")
         longest = int(days) if days.isdecimal() and int(days) > 0 else _MAX_RETENTION_DAYS
@@ -162,7 +162,7 @@ class Artifacts:
         """
         owner = next((each for each in self._listed(artifact.name) if int(each["database_id"]) == artifact.id), None)
         if owner is None:
-            raise PublishError(f"the artifact {artifact.name!r} is not in this run any more")
+            raise PublishError(f"the artifact {artifact.name!r} is no longer in this run")
         request = {**self._ids(owner), "name": artifact.name}
         return retry(self._budget, lambda: self._fetch(artifact, request, to / str(artifact.id), limit_bytes), _pause)
 
@@ -171,7 +171,7 @@ class Artifacts:
         done = blob.download(url, to, limit_bytes=limit_bytes, budget=self._budget)
         if artifact.digest not in {"", done.digest}:
             raise blob.StorageError(
-                f"the artifact {artifact.name!r} did not arrive as it was uploaded: {done.digest} is not "
+                f"the artifact {artifact.name!r} was corrupted during the download: {done.digest} isn't "
                 f"{artifact.digest}"
             )
         return to
@@ -213,15 +213,15 @@ class Artifacts:
             own = error.ambiguous and not self.list(name)
             if not overwrite and not own:
                 raise PublishError(
-                    f"this run has an artifact {name!r} already",
-                    "set `overwrite: true`, or give each job of a matrix an `artifact_name` of its own",
+                    f"this run already has an artifact {name!r}",
+                    "set `overwrite: true`, or give each job of a matrix its own `artifact_name`",
                     status=error.status,
                 ) from error
             self._delete(name)
             answer = self._service.call("CreateArtifact", {**self._service.ids, **request})
         url = answer.get("signed_upload_url")
         if not answer.get("ok") or not isinstance(url, str):
-            raise PublishError(f"the artifact service did not make the artifact {name!r}, and does not say why")
+            raise PublishError(f"the artifact service didn't create the artifact {name!r} and gave no reason")
         return url
 
     def _delete(self, name: str) -> None:
@@ -244,7 +244,7 @@ class Artifacts:
                 raise
             number = finished[-1]
         if not number:
-            raise PublishError(f"the artifact service did not finish the artifact {name!r}, and does not say why")
+            raise PublishError(f"the artifact service didn't finalize the artifact {name!r} and gave no reason")
         return Artifact(name=name, id=number, size_bytes=done.size_bytes, digest=done.digest)
 
     def _listed(self, name: str | None) -> Sequence[dict[str, Any]]:
@@ -258,7 +258,7 @@ class Artifacts:
     def _expiry(self, days: int) -> str:
         if days > self._longest_days:
             self.warnings.append(
-                f"artifacts are kept for {self._longest_days} days and not for {days}: the repository allows no more"
+                f"artifacts are kept for {self._longest_days} days instead of {days}: the repository allows no more"
             )
             days = self._longest_days
         return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -272,19 +272,19 @@ def _check(name: str, files: Sequence[tuple[str, Path]], *, archive: bool) -> No
     """PublishError where the service would refuse the name, or the files do not make an artifact."""
     forbidden = FORBIDDEN + "\\/"
     if not name or (wrong := [character for character in forbidden if character in name]):
-        has = f"has {' '.join(repr(each) for each in wrong)} in it" if name else "is empty"
+        has = f"contains {' '.join(repr(each) for each in wrong)}" if name else "is empty"
         raise PublishError(
-            f"{name!r} cannot be the name of an artifact: it {has}",
-            f"set `artifact_name` to one without {' '.join(FORBIDDEN[:-2])} \\ / and line breaks",
+            f"{name!r} isn't a valid artifact name: it {has}",
+            f"set `artifact_name` to a name without {' '.join(FORBIDDEN[:-2])} \\ / and line breaks",
         )
     if not files:
         raise PublishError(f"the artifact {name!r} would have no files")
     if not archive and len(files) != 1:
-        raise PublishError(f"the artifact {name!r} has {len(files)} files: without an archive it can have only one")
+        raise PublishError(f"the artifact {name!r} has {len(files)} files: only an archive can have several")
     paths = [path for path, _ in files]
     for path in paths:
         if wrong := [character for character in FORBIDDEN if character in path]:
-            raise PublishError(f"{path!r} cannot be in an artifact: it has {' '.join(map(repr, wrong))} in it")
+            raise PublishError(f"{path!r} can't be part of an artifact: its path contains {' '.join(map(repr, wrong))}")
     if len(set(paths)) != len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise PublishError(f"the artifact {name!r} would have two files {twice!r}")

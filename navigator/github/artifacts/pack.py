@@ -51,7 +51,7 @@ def files_below(directory: Path, left_out: Callable[[str], None] = lambda _: Non
             else:
                 found.append(("/".join(inner), directory.absolute().joinpath(*inner)))
         if len(found) > _MAX_FILES:
-            raise PublishError(f"{directory} holds more than {_MAX_FILES:,} files", "publish a directory below it")
+            raise PublishError(f"{directory} contains more than {_MAX_FILES:,} files", "publish a directory below it")
     return sorted(found)
 
 
@@ -137,13 +137,13 @@ def _entries(directory: Path) -> list[tuple[str, int]]:
 def _unfit(parts: tuple[str, ...], mode: int) -> str:
     """Return why an entry is no part of an artifact, or ""."""
     if stat.S_ISLNK(mode):
-        return "it is a symbolic link"
+        return "it's a symbolic link"
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        return "it is neither a file nor a directory"
+        return "it's neither a file nor a directory"
     if len(parts) > _MAX_DEPTH:
-        return f"it lies more than {_MAX_DEPTH} directories deep"
+        return f"it's more than {_MAX_DEPTH} directories deep"
     if any(character in FORBIDDEN or character == "\\" or "\udc80" <= character <= "\udcff" for character in parts[-1]):
-        return f"its name has one of the characters {' '.join(FORBIDDEN[:-2])} \\, a line break, or is not UTF-8"
+        return f"its name contains one of {' '.join(FORBIDDEN[:-2])} \\ or a line break, or isn't UTF-8"
     return ""
 
 
@@ -153,7 +153,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except UnsafeFileError as error:
-        hint = "name the place that the link leads to" if "link" in str(error.strerror) else ""
-        raise PublishError(f"{path} is not published: it is {error.strerror}", hint) from error
+        hint = "use the path that the link points to" if "link" in str(error.strerror) else ""
+        raise PublishError(f"{path} isn't published: it's {error.strerror}", hint) from error
     except OSError as error:
-        raise PublishError(f"{path} cannot be read: {error.strerror}") from error
+        raise PublishError(f"can't read {path}: {error.strerror}") from error

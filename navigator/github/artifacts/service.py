@@ -88,7 +88,7 @@ class ResultsService:
             response = self._session.post(f"{self._url}/{method}", json=request, timeout=timeout)
         except requests.RequestException as error:
             raise PublishError(
-                f"the artifact service did not answer {method}: {type(error).__name__}", ambiguous=True
+                f"the artifact service didn't answer {method}: {type(error).__name__}", ambiguous=True
             ) from error
         try:
             answer = response.json()
@@ -117,15 +117,15 @@ def _refusal(method: str, response: requests.Response, answer: object) -> Publis
     said = answer.get("msg", "") if isinstance(answer, dict) else ""
     if "insufficient usage" in said:
         return QuotaError(
-            "the storage quota for artifacts is used up: GitHub refuses new ones",
+            "the artifact storage quota is used up: GitHub refuses new artifacts",
             "delete artifacts or shorten `retention_days`; the usage is recalculated every 6 to 12 hours",
             status=status,
         )
     if response.ok:
-        said = "an answer that is not JSON"
+        said = "the answer isn't JSON"
     hint = ""
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        hint = "the runtime token is valid while its job runs: check the clock of the runner, and that the job runs"
+        hint = "the runtime token is only valid while its job runs: check the runner's clock"
     return PublishError(
         f"the artifact service refused {method}: {status} {said or response.reason}",
         hint,
@@ -141,12 +141,12 @@ def _backend_ids(token: str) -> tuple[str, str]:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         scopes = claims["scp"].split(" ")
     except (IndexError, KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
-        raise PublishError("ACTIONS_RUNTIME_TOKEN is not a token of a job: it has no readable claim `scp`") from error
+        raise PublishError("ACTIONS_RUNTIME_TOKEN isn't a job's token: it has no readable claim `scp`") from error
     for scope in scopes:
         parts = scope.split(":")
         if parts[0] == "Actions.Results" and len(parts) == 3:
             return parts[1], parts[2]
-    raise PublishError("ACTIONS_RUNTIME_TOKEN gives no right to artifacts: no scope `Actions.Results:<run>:<job>`")
+    raise PublishError("ACTIONS_RUNTIME_TOKEN doesn't allow artifacts: it has no scope `Actions.Results:<run>:<job>`")
 
 
 def _snake(answer: Any) -> Any:

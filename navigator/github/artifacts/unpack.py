@@ -58,7 +58,7 @@ def unpack(
                     raise _unacceptable(archive, f"{entry.orig_filename!r} {reason}")
             return _write(zipped, entries, to, limit_bytes)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise _unacceptable(archive, f"it is damaged or no zip ({error})") from error
+        raise _unacceptable(archive, f"it's damaged or not a zip ({error})") from error
 
 
 def _write(zipped: zipfile.ZipFile, entries: list[zipfile.ZipInfo], to: Path, limit_bytes: int) -> tuple[Path, ...]:
@@ -73,7 +73,7 @@ def _write(zipped: zipfile.ZipFile, entries: list[zipfile.ZipInfo], to: Path, li
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = path.open("xb")
         except (FileExistsError, NotADirectoryError) as error:
-            raise _unacceptable(archive, f"{entry.filename!r} is there already, or a directory") from error
+            raise _unacceptable(archive, f"{entry.filename!r} already exists, or is a directory") from error
         with zipped.open(entry) as source, file:
             while chunk := source.read(_CHUNK_BYTES):
                 written += len(chunk)
@@ -91,13 +91,13 @@ def _unfit(entry: zipfile.ZipInfo, names: Collection[str] | None, seen: set[str]
     name = entry.orig_filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if names is not None and name not in names:
-        return f"is not expected, but only {' and '.join(sorted(names))}"
+        return f"is unexpected: only {' and '.join(sorted(names))} may be in it"
     if kind not in {0, stat.S_IFREG}:
-        return "is not a regular file"
+        return "isn't a regular file"
     if entry.flag_bits & _ENCRYPTED:
         return "is encrypted"
     if entry.compress_type not in _METHODS:
-        return "is packed by a method other than deflate"
+        return "is compressed by a method other than deflate"
     if reason := _unsafe(name):
         return reason
     folded = unicodedata.normalize("NFC", name).casefold()
@@ -113,18 +113,18 @@ def _unsafe(name: str) -> str:
     if name.startswith("/"):
         return "is an absolute path"
     if ".." in parts:
-        return "leads out of the directory"
+        return "points outside the directory"
     if "\\" in name or ":" in name or not name.isprintable():
-        return "has a backslash, a colon or a control character in it"
+        return "contains a backslash, a colon or a control character"
     if len(parts) > _MAX_DEPTH or any(not part or part == "." or len(part.encode()) > 255 for part in parts):
-        return "is not a plain path, is too deep or too long"
+        return "isn't a plain path, or is too deep or too long"
     if any(_DEVICE.fullmatch(part) or part != part.rstrip(". ") for part in parts):
-        return "is the name of a device on Windows, or ends in a dot or a blank"
+        return "is a Windows device name, or ends with a dot or a space"
     return ""
 
 
 def _unacceptable(archive: Path, reason: str) -> PublishError:
     return PublishError(
-        f"the archive {archive.name} is not accepted: {reason}",
-        "run the job that made it anew, and see whether something else uploads under its name",
+        f"the archive {archive.name} was rejected: {reason}",
+        "run the job that uploaded it again, and check whether something else uploads under its name",
     )

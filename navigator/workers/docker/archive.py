@@ -72,7 +72,7 @@ def pack(upload: Upload, *, check: Callable[[], None]) -> Iterator[bytes]:
             yield from _tree(path, upload, check, ())
     except OSError as error:  # must not look like one of the connection
         where = f"{error.filename}: " if error.filename else ""
-        raise ContainerError(f"cannot send {where}{error.strerror}", "check that it exists and can be read") from error
+        raise ContainerError(f"can't send {where}{error.strerror}", "make sure it exists and is readable") from error
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -83,8 +83,8 @@ def _directories(upload: Upload) -> Iterator[bytes]:
     everything = {*own, *(path.parent for path in upload.reads)}
     for path in sorted(everything):
         if path.parts[1:2] and path.parts[1] in _ITS_OWN:
-            message = f"{path} cannot be used in a container, which has a /{path.parts[1]} of its own"
-            raise ContainerError(message, "choose another place for the workspace and the models")
+            message = f"{path} can't be used in a container, which has its own /{path.parts[1]}"
+            raise ContainerError(message, "move the workspace and the models to another directory")
     for path in sorted({*everything, *(above for each in everything for above in each.parents)}):
         if path.name in ("", ".."):
             continue
@@ -102,12 +102,14 @@ def _tree(path: Path, upload: Upload, check: Callable[[], None], above: tuple[tu
     elif stat.S_ISDIR(found.st_mode):
         here = (found.st_dev, found.st_ino)
         if here in above:
-            raise ContainerError(f"cannot send {path}: it is a link to a directory that it lies in", "remove that link")
+            raise ContainerError(
+                f"can't send {path}: it's a link to one of its own parent directories", "remove the link"
+            )
         yield _header(path, mode=0o755, owner=owner, seconds=found.st_mtime)
         for each in sorted(path.iterdir()):
             yield from _tree(each, upload, check, (*above, here))
     else:
-        raise ContainerError(f"cannot send {path}: it is neither a file nor a directory", "move it elsewhere")
+        raise ContainerError(f"can't send {path}: it's neither a file nor a directory", "remove it")
 
 
 def _file(path: Path, owner: int, check: Callable[[], None]) -> Iterator[bytes]:
@@ -120,7 +122,9 @@ def _file(path: Path, owner: int, check: Callable[[], None]) -> Iterator[bytes]:
             check()
             chunk = file.read(min(CHUNK_BYTES, left))
             if not chunk:
-                raise ContainerError(f"cannot send {path}: it shrank meanwhile", "run again when nothing writes to it")
+                raise ContainerError(
+                    f"can't send {path}: the file shrank while it was read", "run again while nothing writes to it"
+                )
             left -= len(chunk)
             yield chunk
         yield bytes(-found.st_size % tarfile.BLOCKSIZE)
@@ -158,14 +162,14 @@ def unpack(chunks: Iterable[bytes], destination: Path, *, name: str, check: Call
                 pass
             # Where a member ends, `tarfile` takes the end of the stream for the archive's.
             if reader.total < archive.offset + 2 * tarfile.BLOCKSIZE:
-                raise tarfile.ReadError("it breaks off")
+                raise tarfile.ReadError("it's truncated")
         _settle(half_made, destination)
     except OSError as error:
         raise ContainerError(
-            f"cannot write {destination}: {error.strerror or error}", "free space there, or correct its permissions"
+            f"cannot write {destination}: {error.strerror or error}", "free up space there, or fix its permissions"
         ) from error
     except (tarfile.TarError, ValueError, EOFError) as error:
-        raise ContainerError(f"{destination} came back damaged: {error}", "run again") from error
+        raise ContainerError(f"{destination} arrived damaged: {error}", "run again") from error
     finally:
         _discard(half_made)
 
@@ -176,12 +180,12 @@ def _extract(archive: tarfile.TarFile, destination: Path, name: str) -> None:
         archive.members = []  # type: ignore[attr-defined]  # it would keep them all
         parts = PurePosixPath(member.name).parts
         if parts[:1] != (name,) or ".." in parts:
-            raise _unwanted(member, "outside what was asked for")
+            raise _unwanted(member, "outside the requested path")
         if member.type in _KINDS or not (member.isreg() or member.isdir()):
             raise _unwanted(member, _KINDS.get(member.type, "neither a file nor a directory"))
         room -= member.size
         if room < 0:
-            raise _unwanted(member, f"larger than the disk has room for ({gibibytes(member.size)})")
+            raise _unwanted(member, f"too large for the free disk space ({gibibytes(member.size)})")
         target = destination.joinpath(*parts[1:])
         if len(parts) > 1:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +202,7 @@ def _extract(archive: tarfile.TarFile, destination: Path, name: str) -> None:
 
 def _unwanted(member: tarfile.TarInfo, what: str) -> ContainerError:
     message = f"the worker left {member.name[:200]!r}, which is {what}"
-    return ContainerError(message, "nothing of it was taken over; see what the model or the converter does there")
+    return ContainerError(message, "it was discarded; check what the model or the converter writes there")
 
 
 def _copy(source: IO[bytes], file: IO[bytes], size: int) -> None:

@@ -18,14 +18,14 @@ _TIMEOUT_SECONDS = 300
 _TEXT_LIMIT = 500
 _LOCAL = "or set launch_mode: local"
 
-_NO_ROOM = "free space on the disk of Docker, for example with 'docker system prune'"
+_NO_ROOM = "free up space on Docker's disk, for example with 'docker system prune'"
 _NO_GPU = (
-    "install the NVIDIA driver and the NVIDIA Container Toolkit where Docker runs (then "
-    "'nvidia-ctk runtime configure --runtime=docker' and a restart of Docker), or leave out what needs a GPU"
+    "install the NVIDIA driver and the NVIDIA Container Toolkit on the Docker host (then run "
+    "'nvidia-ctk runtime configure --runtime=docker' and restart Docker), or leave out conversions that need a GPU"
 )
-_NO_ACCESS = "check the name, and log in to its registry with 'docker login'"
-_NO_IMAGE = "correct container_version or framework_docker_image"
-_NO_NETWORK = "check Docker's network and proxy, or get the image there beforehand ('docker pull', 'docker load')"
+_NO_ACCESS = "check the image name, and log in to its registry with 'docker login'"
+_NO_IMAGE = "fix container_version or framework_docker_image"
+_NO_NETWORK = "check Docker's network and proxy, or load the image beforehand ('docker pull', 'docker load')"
 # What to do next, by what stands in the daemon's or the registry's own words; the first that fits.
 _REMEDIES = (
     ("no space left on device", _NO_ROOM),
@@ -57,7 +57,7 @@ def connection() -> "Iterator[APIClient]":
     try:
         import docker
     except ModuleNotFoundError as error:
-        message = f"launch_mode is docker, but a Python package is not installed: {error.name}"
+        message = f"launch_mode is docker, but a Python package isn't installed: {error.name}"
         raise ContainerError(message, f"pip install docker, {_LOCAL}") from error
     try:
         client = docker.from_env(timeout=_TIMEOUT_SECONDS)
@@ -115,8 +115,8 @@ def refused(doing: str, reason: str) -> ContainerError:
     lower = reason.lower()
     for words, remedy in _REMEDIES:
         if words in lower:
-            return ContainerError(f"cannot {doing}: {text}", remedy)
-    return ContainerError(f"cannot {doing}: {text}", "see whether 'docker info' works, then run again")
+            return ContainerError(f"can't {doing}: {text}", remedy)
+    return ContainerError(f"can't {doing}: {text}", "make sure 'docker info' works, then run again")
 
 
 def _text(error: Exception) -> str:
@@ -136,11 +136,11 @@ def _unreachable(error: Exception) -> ContainerError:
     where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     cause = _system_error(error)
     if isinstance(cause, PermissionError):
-        message = f"this user may not use the Docker daemon at {where}"
-        return ContainerError(message, f"add the user to the group docker, {_LOCAL}")
+        message = f"this user isn't allowed to use the Docker daemon at {where}"
+        return ContainerError(message, f"add the user to the docker group, {_LOCAL}")
     reason = (cause.strerror or str(cause)).lower() if cause is not None else str(error)
-    message = f"no Docker daemon answers at {where}: {reason}"
-    return ContainerError(message, f"start Docker, set DOCKER_HOST to where it runs, {_LOCAL}")
+    message = f"the Docker daemon at {where} isn't reachable: {reason}"
+    return ContainerError(message, f"start Docker, set DOCKER_HOST to its address, {_LOCAL}")
 
 
 def _system_error(error: BaseException) -> OSError | None:

@@ -134,7 +134,9 @@ class Container:
             if event["event"] == "cancel":
                 raise CancelledError
             if event["event"] == "lost":
-                raise ContainerError(f"a container was lost: {event['detail']}", "run again when Docker works")
+                raise ContainerError(
+                    f"a container was lost: {event['detail']}", "make sure Docker runs, then run again"
+                )
             if event["event"] in (*names, "exited", "import_failed"):
                 return event
         return None

@@ -114,7 +114,7 @@ def prepare(
         _pull(api, image, on_progress, check)
         framework_id = _local_id(api, image)
         if framework_id is None:  # another process removed it
-            raise ContainerError(f"{image} was pulled, but Docker does not have it", "run again")
+            raise ContainerError(f"{image} was pulled, but Docker doesn't list it", "run again")
     files = _context(framework, framework_id)
     key = _key(files)
     tag = f"{REPOSITORY}:{key}"
@@ -125,7 +125,7 @@ def prepare(
         on_progress(f"built {tag}")
         found = _local_id(api, tag)
         if found is None:
-            raise ContainerError(f"{tag} was built, but Docker does not have it", "run again")
+            raise ContainerError(f"{tag} was built, but Docker doesn't list it", "run again")
     return ConversionImage(framework_image=image, framework_id=framework_id, id=found, key=key)
 
 
@@ -192,12 +192,12 @@ def _unfit(image: str, line: Mapping[str, object], said: str) -> ContainerError:
     code = detail.get("code") if isinstance(detail, dict) else None
     text = str(line["error"])
     if code == provision.TOO_OLD:
-        return ContainerError(f"{image} cannot run workers: {said}", _PYTHON_REMEDY)
+        return ContainerError(f"{image} can't run workers: {said}", _PYTHON_REMEDY)
     if code == provision.CANNOT_ADD:
-        remedy = "check the network and proxy of Docker's builds, or take a framework_docker_image that has them"
-        return ContainerError(f"{image} cannot run workers: {said}", remedy)
+        remedy = "check the network and proxy of Docker builds, or use a framework_docker_image that includes them"
+        return ContainerError(f"{image} can't run workers: {said}", remedy)
     if 'exec: "python3"' in text:
-        return ContainerError(f"{image} cannot run workers: it has no python3", _PYTHON_REMEDY)
+        return ContainerError(f"{image} can't run workers: it has no python3", _PYTHON_REMEDY)
     return refused(f"build the conversion image of {image}", text)
 
 

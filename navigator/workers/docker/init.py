@@ -47,7 +47,7 @@ def main() -> int:
         tasks = importlib.import_module(tasks_module).TASKS
     except BaseException as error:  # noqa: BLE001 - some modules exit the process instead of raising
         traceback.print_exc(file=sys.stdout)
-        _tell("import_failed", detail=f"cannot import {tasks_module}: {child.one_line(error)}")
+        _tell("import_failed", detail=f"can't import {tasks_module}: {child.one_line(error)}")
         _stay(_ABANDONED_SECONDS)
         return 1
     _tell("ready")

@@ -103,11 +103,11 @@ class Containers:
         try:
             log_start = prepare(task)
         except OSError as error:
-            message = f"cannot write {error.filename or task.directory}: {error.strerror}"
-            return _failed(message, "choose a writable workspace with enough room")
+            message = f"can't write {error.filename or task.directory}: {error.strerror}"
+            return _failed(message, "use a writable workspace with enough free space")
         except (TypeError, ValueError) as error:
-            message = f"the arguments of task {task.name} cannot be written as JSON: {error}"
-            return _failed(message, "report this as a bug")
+            message = f"the arguments of task {task.name} aren't JSON: {error}"
+            return _failed(message, "internal error (please report it)")
         events: Events = queue.SimpleQueue()
         self._running[id(events)] = events
         try:
@@ -160,7 +160,7 @@ class Containers:
             result = judge(task, replace(ended, reason=ExitReason.OUT_OF_MEMORY), log_start=log_start)
         if result.message.startswith("ModuleNotFoundError") and not result.remedy:
             result = replace(
-                result, remedy=f"take a framework_docker_image that has it; this was {image.framework_image}"
+                result, remedy=f"use a framework_docker_image that includes it; this one was {image.framework_image}"
             )
         return result
 
@@ -172,7 +172,7 @@ class Containers:
         container.put(pack(upload, check=self._check))
         event = container.expect(("ready",), _START_SECONDS)
         if event is None:
-            detail = f"its container did not get ready within {_START_SECONDS:g} s"
+            detail = f"the container wasn't ready within {_START_SECONDS:g} s"
             return Exit(reason=ExitReason.SERVER_CRASHED, detail=detail), False
         began = time.monotonic()
         if event["event"] == "ready":

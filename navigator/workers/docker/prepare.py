@@ -86,10 +86,10 @@ class Preparation:
         except ContainerError as error:
             self._result = None if self._cancelled else error
         except OSError as error:
-            self._result = ContainerError(f"cannot write {self._log_path}: {error.strerror}", "free space there")
+            self._result = ContainerError(f"can't write {self._log_path}: {error.strerror}", "free up space there")
         except Exception as error:  # noqa: BLE001 - nobody may be left waiting, whatever it is
-            message = f"the image {self._image} cannot be prepared: {type(error).__name__}: {error}"
-            self._result = ContainerError(message, "report this as a bug")
+            message = f"can't prepare the image {self._image}: {type(error).__name__}: {error}"
+            self._result = ContainerError(message, "internal error (please report it)")
         finally:
             self._done.set()
 

@@ -21,7 +21,7 @@ CANNOT_ADD = 87
 SAYS = "model-navigator: "
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this Python is not ours but the image's
-    print(f"{SAYS}it has Python {platform.python_version()}, and workers need 3.11 or newer")  # noqa: T201
+    print(f"{SAYS}it has Python {platform.python_version()}; workers need 3.11 or newer")  # noqa: T201
     sys.exit(TOO_OLD)
 
 
@@ -38,7 +38,7 @@ def main() -> int:
     importlib.invalidate_caches()
     absent = [module for module in missing if not _has(module)]
     if problem or absent:
-        _say(f"it lacks {names}, which pip cannot add: {problem or 'no module ' + ', '.join(absent)}")
+        _say(f"it lacks {names}, and pip can't install them: {problem or 'no module ' + ', '.join(absent)}")
         return CANNOT_ADD
     return 0
 

@@ -118,7 +118,7 @@ class ServerClient:
             self._start()
             fate = self._serve()
         except Exception as error:  # noqa: BLE001 - nobody may be left waiting, whatever it is
-            fate = Exit(reason=ExitReason.SERVER_CRASHED, detail=f"the worker server cannot run: {error}")
+            fate = Exit(reason=ExitReason.SERVER_CRASHED, detail=f"can't start the worker server: {error}")
         finally:
             self._end_process()
             for waiting in self._waiting.values():
@@ -235,7 +235,7 @@ class ServerClient:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE_SECONDS)
         if self._import_failure:
-            detail = f"cannot import {self._importing}: {self._import_failure}"
+            detail = f"can't import {self._importing}: {self._import_failure}"
             return Exit(reason=ExitReason.SERVER_FAILED, detail=detail)
         status = self._process.returncode
         died = "hung up" if status is None else describe_status(status)
@@ -244,13 +244,13 @@ class ServerClient:
         else:
             detail = f"the worker server died while importing {self._importing or 'its first module'}: {died}"
             if last := last_line(self.log, self._log_start):
-                detail += f"; its last words: {last}"
+                detail += f"; last output: {last}"
         return Exit(reason=ExitReason.SERVER_CRASHED, detail=detail)
 
     def _silent(self) -> Exit:
         """Say what it means that the server missed a moment by which it had to say something."""
         if self._import_overdue is not None:
-            detail = f"importing {self._importing} did not end within {self._import_timeout_seconds:g} s"
+            detail = f"importing {self._importing} didn't finish within {self._import_timeout_seconds:g} s"
         else:
             detail = "the worker server stopped answering"
         return Exit(reason=ExitReason.SERVER_CRASHED, detail=detail)

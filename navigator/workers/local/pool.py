@@ -81,14 +81,14 @@ class ForkServer:
         except OSError as error:
             return TaskResult(
                 status=TaskStatus.FAILED,
-                message=f"cannot write {error.filename or task.directory}: {error.strerror}",
-                remedy="choose a writable workspace with enough room",
+                message=f"can't write {error.filename or task.directory}: {error.strerror}",
+                remedy="use a writable workspace with enough free space",
             )
         except (TypeError, ValueError) as error:
             return TaskResult(
                 status=TaskStatus.FAILED,
-                message=f"the arguments of task {task.name} cannot be written as JSON: {error}",
-                remedy="report this as a bug",
+                message=f"the arguments of task {task.name} aren't JSON: {error}",
+                remedy="internal error (please report it)",
             )
         ended = self._client.run(task)
         if ended.reason in (ExitReason.SERVER_FAILED, ExitReason.SERVER_CRASHED):

@@ -86,7 +86,7 @@ def test_while_github_does_not_answer(job: "Job", chaos: Callable[[str], tuple[s
     assert ended.code == 130
     assert ended.seconds < PATIENCE_SECONDS
     [warning] = ended.warnings
-    assert warning.startswith("the commit status was not set: GitHub did not answer POST /repos/")
+    assert warning.startswith("couldn't set the commit status: GitHub didn't answer POST /repos/")
     assert ended.outputs["status"] == "cancelled"
 
 

@@ -173,7 +173,7 @@ def test_a_wrong_input_is_named_with_what_it_may_be(job: "Job") -> None:
     assert ended.log == (
         "::error::the input `comment`: 'allways' is not one of always, change, failure, never; did you mean always?"
         "%0Athe input `compression_level`: '11' is not an integer from 0 to 9"
-        "%0A  correct them under `with:` of the step\n"
+        "%0A  fix them under `with:` of the step\n"
     )
     assert job.github["calls"] == []
 
@@ -223,7 +223,7 @@ def test_models_as_they_are(job: "Job") -> None:
     # Nothing is compressed.
     size = next(int(each["size"]) for each in job.asked("FinalizeArtifact") if each["name"] == RESULTS)
     assert size > sum(map(len, uploaded[RESULTS].values()))
-    assert "artifacts are kept for 90 days and not for 120: the repository allows no more" in ended.warnings
+    assert "artifacts are kept for 90 days instead of 120: the repository allows no more" in ended.warnings
 
 
 def test_a_check_run_says_what_the_comment_says(job: "Job") -> None:
@@ -259,7 +259,7 @@ def test_without_an_artifact_service_the_files_stay(job: "Job") -> None:
     [warning] = ended.warnings
     assert "no artifact was uploaded, the files stay in navigator_workspace: " in warning
     assert "ACTIONS_RUNTIME_TOKEN is not set" in warning
-    assert "upload the directory of the results with actions/upload-artifact in a later step" in warning
+    assert "upload the results directory with actions/upload-artifact in a later step" in warning
     assert (job.workspace / ended.outputs["results_path"]).is_file()
     assert "[Converted models]" not in job.comments[0]
     job.variables |= {"GITHUB_SERVER_URL": "https://github.example.com"}

@@ -71,7 +71,7 @@ def test_a_limit_of_rates_does_not_hold_up_the_work(job: "Job") -> None:
     assert ended.seconds < 60
     assert len(ended.warnings) == 3
     for each in ended.warnings:
-        assert "The next attempt, in 3000 s, would come after" in each
+        assert "The next attempt, in 3000 s, would exceed" in each
     assert job.artifacts().keys() == {"model-navigator-results", "model-navigator-models"}
 
 
@@ -108,5 +108,5 @@ def test_everything_is_down(job: "Job") -> None:
         "the commit status was not set",
         "the pull request was not commented on",
     ]
-    assert "GitHub was not reached for POST /repos/octocat/models/statuses" in ended.warnings[2]
+    assert "Couldn't connect to GitHub for POST /repos/octocat/models/statuses" in ended.warnings[2]
     assert ended.seconds < 120

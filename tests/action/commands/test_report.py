@@ -77,7 +77,7 @@ def test_a_matrix_that_is_none_is_said(job: "Job", matrix: str) -> None:
 def test_no_results_is_an_error_that_says_what_to_do(job: "Job") -> None:
     ended = job.run("report")
     assert ended.code == 2
-    assert "there are no results to report: no artifact is called model-navigator-results" in job.comments[0]
+    assert "there are no results to report: this run has no artifact model-navigator-results" in job.comments[0]
     assert "run the command \\`convert\\` before this" in job.comments[0]
 
 
@@ -223,5 +223,5 @@ def test_results_are_not_written_through_a_link(job: "Job", fork: Upload, report
     (job.workspace / "navigator_workspace").symlink_to(job.root / "elsewhere")
     ended = job.run("report")
     assert ended.code == 2
-    assert "navigator_workspace is a link, or behind one" in ended.annotations[0]
+    assert "navigator_workspace is a symbolic link or behind one" in ended.annotations[0]
     assert [*(job.root / "elsewhere").iterdir()] == []
