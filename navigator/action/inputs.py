@@ -118,7 +118,7 @@ def read_inputs(environment: Mapping[str, str]) -> Inputs:
         except ValueError as error:
             problems.append(f"the input `{name}`: {quote(written)} {error}")
     if problems:
-        raise ConfigurationError("\n".join(problems), "fix them under `with:` of the step")
+        raise ConfigurationError("; ".join(problems), "fix them under `with:` of the step")
     return Inputs(**values)
 
 
