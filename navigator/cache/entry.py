@@ -86,7 +86,7 @@ def read(entry: Path, key: str) -> tuple[Json, Files]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(str(error)) from error
     if any(str(above) in files for name in files for above in PurePosixPath(name).parents):
-        raise DamagedError("a file lies in a file")
+        raise DamagedError("a file is inside a file")
     return value, files
 
 

@@ -33,7 +33,7 @@ def test_an_enterprise_server_has_none() -> None:
     assert str(refused.value) == (
         "github.acme.com doesn't support artifacts of version 4 or later: only github.com and *.ghe.com do\n"
         "  upload the results directory with actions/upload-artifact@v3 (GitHub Enterprise Server) in a later "
-        "step; on another server that has the service set `artifact_protocol: 4`"
+        "step; on other servers that support artifacts, set `artifact_protocol: 4`"
     )
 
 
@@ -63,7 +63,7 @@ def test_what_is_no_token_of_a_job_is_refused(token: str) -> None:
 
 @pytest.mark.parametrize("scope", ["eyJzY3AiOiJBY3Rpb25zLlJlc3VsdHM6YSJ9", "eyJzY3AiOiJvdGhlciJ9"])
 def test_a_token_without_a_right_to_artifacts_is_refused(scope: str) -> None:
-    with pytest.raises(PublishError, match=r"gives no right to artifacts: no scope `Actions\.Results:<run>:<job>`"):
+    with pytest.raises(PublishError, match=r"doesn't allow artifacts: it has no scope `Actions\.Results:<run>:<job>`"):
         of(token=f"e30.{scope}.x")
 
 

@@ -69,7 +69,7 @@ def test_a_file_of_2_gib_is_refused_and_said_what_to_do_with(tmp_path: Path) -> 
         prepare([Asset(name="bert-onnx.onnx", files=[("model.onnx", path)])], [], tmp_path)
 
     assert caught.value.message == (
-        "bert-onnx.onnx, model.onnx has 2,147,483,648 bytes; a file of a release must have less than 2 GiB "
+        "bert-onnx.onnx, model.onnx has 2,147,483,648 bytes; release files must be smaller than 2 GiB "
         "(2,147,483,648 bytes), so nothing was uploaded"
     )
     assert "Git LFS" in caught.value.hint

@@ -135,12 +135,12 @@ def test_a_payload_that_is_not_json_is_an_error(tmp_path: Path, text: str) -> No
 
 @pytest.mark.parametrize("payload", [[], 3, "text"])
 def test_a_payload_that_is_no_object_is_an_error(tmp_path: Path, payload: Any) -> None:
-    with pytest.raises(ConfigurationError, match="holds no JSON object"):
+    with pytest.raises(ConfigurationError, match="isn't a JSON object"):
         _read(tmp_path, "push", json.dumps(payload))
 
 
 def test_a_triggering_run_without_its_commit_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="names no head_sha"):
+    with pytest.raises(ConfigurationError, match="has no head_sha"):
         _read(tmp_path, "workflow_run", {"workflow_run": {"id": 99}})
 
 

@@ -121,7 +121,7 @@ def test_a_name_that_is_file_and_directory_is_refused(tmp_path: Path, order: tup
 def test_no_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
     (tmp_path / "to/a").write_text("ours")
-    assert "'a' is there already" in refusal(tmp_path, lambda zipped: zipped.writestr("a", "theirs"))
+    assert "'a' already exists" in refusal(tmp_path, lambda zipped: zipped.writestr("a", "theirs"))
     assert (tmp_path / "to/a").read_text() == "ours"
 
 
@@ -136,7 +136,7 @@ def test_a_size_that_is_declared_too_small_does_not_help_it(tmp_path: Path) -> N
     size = struct.pack("<L", 102_400)
     assert size in place.read_bytes()
     place.write_bytes(place.read_bytes().replace(size, struct.pack("<L", 10)))
-    with pytest.raises(PublishError, match="is damaged or no zip"):
+    with pytest.raises(PublishError, match="it's damaged or not a zip"):
         unpack(place, tmp_path / "to", names=NAMES, limit_bytes=1000)
     assert (tmp_path / "to/summary.md").stat().st_size <= 1000
 

@@ -275,7 +275,7 @@ def test_a_value_that_holds_the_delimiter_is_refused(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("name", ["", "a=b", "a<<b", "a\nb", "1a"])
 def test_a_name_is_a_name(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="is no name of an output"):
+    with pytest.raises(ValueError, match="isn't a valid output name"):
         set_outputs({name: "x"}, tmp_path / "output")
 
 
@@ -320,7 +320,7 @@ def test_a_long_summary_is_cut_before_a_heading_and_says_so(tmp_path: Path) -> N
 
     text = path.read_text()
     assert path.stat().st_size <= 1024 * 1024
-    assert text.startswith(f"# Of an earlier call\n## Report\n\n{fenced}\n**Left out**: the rest")
+    assert text.startswith(f"# Of an earlier call\n## Report\n\n{fenced}\n**Truncated**")
     assert "Cut" not in text
 
 

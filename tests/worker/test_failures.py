@@ -30,7 +30,7 @@ def test_segfault(run: Run) -> None:
 def test_what_c_code_printed_before_a_crash_is_kept(run: Run) -> None:
     result = run("segfault_after_printf")
     assert result.status is TaskStatus.CRASHED
-    assert result.message.endswith("its last words: from C without a flush")
+    assert result.message.endswith("last output: from C without a flush")
 
 
 def test_abort(run: Run) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
+from navigator.errors import remedy
 from navigator.workers.docker.connection import ContainerError
 from navigator.workers.task import gibibytes
 
@@ -165,9 +166,7 @@ def unpack(chunks: Iterable[bytes], destination: Path, *, name: str, check: Call
                 raise tarfile.ReadError("it's truncated")
         _settle(half_made, destination)
     except OSError as error:
-        raise ContainerError(
-            f"cannot write {destination}: {error.strerror or error}", "free up space there, or fix its permissions"
-        ) from error
+        raise ContainerError(f"can't write {destination}: {error.strerror or error}", remedy(error)) from error
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise ContainerError(f"{destination} arrived damaged: {error}", "run again") from error
     finally:

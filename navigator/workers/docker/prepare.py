@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from navigator.errors import remedy
 from navigator.workers.docker.connection import CancelledError, ContainerError, connection, explained, responses
 from navigator.workers.docker.container import LABEL
 from navigator.workers.docker.image import ConversionImage, Framework, prepare
@@ -86,7 +87,7 @@ class Preparation:
         except ContainerError as error:
             self._result = None if self._cancelled else error
         except OSError as error:
-            self._result = ContainerError(f"can't write {self._log_path}: {error.strerror}", "free up space there")
+            self._result = ContainerError(f"can't write {self._log_path}: {error.strerror}", remedy(error))
         except Exception as error:  # noqa: BLE001 - nobody may be left waiting, whatever it is
             message = f"can't prepare the image {self._image}: {type(error).__name__}: {error}"
             self._result = ContainerError(message, "internal error (please report it)")
