@@ -250,7 +250,8 @@ class ServerClient:
     def _silent(self) -> Exit:
         """Say what it means that the server missed a moment by which it had to say something."""
         if self._import_overdue is not None:
-            detail = f"importing {self._importing or 'the first module'} didn't finish within {self._import_timeout_seconds:g} s"
+            module = self._importing or "the first module"
+            detail = f"importing {module} didn't finish within {self._import_timeout_seconds:g} s"
         else:
             detail = "the worker server stopped answering"
         return Exit(reason=ExitReason.SERVER_CRASHED, detail=detail)
