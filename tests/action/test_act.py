@@ -308,8 +308,8 @@ def test_a_token_that_may_nothing_costs_no_result(act: Act, github: str, tmp_pat
     ran = act(CONVERT, "pull_request", github)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "::warning::the pull request was not commented on" in ran.stdout
-    assert "::warning::the commit status was not set" in ran.stdout
+    assert "::warning::couldn't comment on the pull request" in ran.stdout
+    assert "::warning::couldn't set the commit status" in ran.stdout
     assert "model-navigator-results" in kept(tmp_path)
 
 

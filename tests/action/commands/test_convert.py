@@ -62,7 +62,7 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
 
     outputs = ended.outputs
     assert outputs.keys() == set(OUTPUTS) - {"matrix", "shards", "release_url"}
-    assert [outputs[name] for name in ("status", "exit_code", "total", "passed", "bad")] == [
+    assert [outputs[name] for name in ("status", "exit_code", "total", "passed", "failures")] == [
         "success",
         "0",
         "2",
@@ -257,7 +257,7 @@ def test_without_an_artifact_service_the_files_stay(job: "Job") -> None:
     ended = job.run()
     assert ended.code == 0
     [warning] = ended.warnings
-    assert "no artifact was uploaded, the files stay in navigator_workspace: " in warning
+    assert "no artifact was uploaded; the files are in navigator_workspace: " in warning
     assert "ACTIONS_RUNTIME_TOKEN is not set" in warning
     assert "upload the results directory with actions/upload-artifact in a later step" in warning
     assert (job.workspace / ended.outputs["results_path"]).is_file()

@@ -54,10 +54,10 @@ def test_what_stays_broken_costs_its_channel_alone(job: "Job") -> None:
     ended = job.run()
     assert ended.code == 0
     artifact, comment = ended.warnings
-    assert artifact.startswith("no artifact was uploaded, the files stay in navigator_workspace: ")
+    assert artifact.startswith("no artifact was uploaded; the files are in navigator_workspace: ")
     assert "not today" in artifact
     assert comment.startswith(
-        "the pull request was not commented on: GitHub refused POST /repos/octocat/models/issues/7"
+        "couldn't comment on the pull request: GitHub refused POST /repos/octocat/models/issues/7"
     )
     assert "Validation Failed" in comment
     assert job.statuses[-1][0] == "success"
@@ -103,10 +103,10 @@ def test_everything_is_down(job: "Job") -> None:
     assert ended.outputs["status"] == "success"
     assert ended.summary.startswith("## ✅ 2 of 2 conversions passed")
     assert [each.partition(":")[0] for each in ended.warnings] == [
-        "the commit status was not set",
-        "no artifact was uploaded, the files stay in navigator_workspace",
-        "the commit status was not set",
-        "the pull request was not commented on",
+        "couldn't set the commit status",
+        "no artifact was uploaded; the files are in navigator_workspace",
+        "couldn't set the commit status",
+        "couldn't comment on the pull request",
     ]
     assert "Couldn't connect to GitHub for POST /repos/octocat/models/statuses" in ended.warnings[2]
     assert ended.seconds < 120
