@@ -109,9 +109,7 @@ def test_a_fork_may_write_nothing_and_the_job_says_how_to(job: "Job", publish: P
     ended = publish("good", artifacts="converted", check_run="true")
     assert ended.code == 0
     status, comment, check = ended.warnings
-    assert comment.startswith(
-        "couldn't comment on the pull request: GitHub refused POST /repos/octocat/models/issues/"
-    )
+    assert comment.startswith("couldn't comment on the pull request: GitHub refused POST /repos/octocat/models/issues/")
     assert "`pull-requests: write`" in comment
     assert "`checks: write`" in check
     assert "`statuses: write`" in status
