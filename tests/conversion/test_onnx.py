@@ -17,6 +17,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.records import Json, Properties, Signature, TensorSpec, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.verify.compare import verify
+from tests.support.exports import change_a_weight, floats
 
 NOTHING = Signature(inputs=(), outputs=())
 
@@ -30,10 +31,6 @@ def written(path: Path, text: str, weights: Mapping[str, np.ndarray] | None = No
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(path))
     return path
-
-
-def floats(shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(dtype)
 
 
 CLASSIFIER = """
@@ -85,16 +82,6 @@ def outputs(path: Path, *samples: Mapping[str, np.ndarray]) -> list[tuple[str, d
 def same(source: Path, artifact: Path, *samples: Mapping[str, np.ndarray]) -> bool:
     tolerance = {"": 1e-6}
     return verify(outputs(source, *samples), outputs(artifact, *samples), atol=tolerance, rtol=tolerance).passed
-
-
-def change_a_weight(path: Path) -> None:
-    """Multiply one element of the first weight by 1.05."""
-    model = onnx.load(str(path))
-    weight = model.graph.initializer[0]
-    values = numpy_helper.to_array(weight).copy()
-    values.flat[np.abs(values).argmax()] *= 1.05
-    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
-    onnx.save(model, str(path))
 
 
 CLASSIFIER_SAMPLES = (

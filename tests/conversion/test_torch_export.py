@@ -3,7 +3,6 @@
 # mypy: allow-subclassing-any
 
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 
 from navigator.converters import CONVERTERS, torch_export_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Json, Properties, Signature, StepOptions, TensorSpec, Verdict, to_data
+from navigator.records import Properties, Signature, StepOptions, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export
-from navigator.samples import storage as arrays
 from navigator.verify.compare import verify
+from tests.support.exports import Exports, Samples, change_a_weight, floats
 
 NOTHING = Signature(inputs=(), outputs=())
-
-Samples = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 
 
 class Tagger(torch.nn.Module):
@@ -60,38 +56,16 @@ def saved(path: Path, module: torch.nn.Module, args: tuple[Any, ...], **options:
     return path
 
 
-def floats(shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(dtype)
-
-
-class Run:
-    """A source program run on samples, and conversions of it."""
-
-    def __init__(self, tmp_path: Path, source: Path, samples: Samples, declared: Signature = NOTHING) -> None:
-        self.tmp_path, self.source, self.samples = tmp_path, source, samples
-        model = torch_export.load(source, declared=declared)
-        self.expected = [(name, model.infer(inputs)) for name, inputs in samples]
-        self.signature = model.signature
-        arrays.save(tmp_path / "samples", samples)
-
-    def convert(self, opset: int, raise_from: Path | None = None) -> tuple[Path, Mapping[str, Json]]:
-        directory = self.tmp_path / f"op{opset}"
-        directory.mkdir()
-        conversion = Conversion(
-            source=self.source,
-            destination=directory / "model.onnx",
-            options=torch_export_to_onnx.Options(opset=opset),
-            signature=self.signature,
-            samples=self.tmp_path / "samples",
-            raise_from=raise_from,
-        )
-        properties = to_data(CONVERTERS["torch_export_to_onnx"].convert(conversion))
-        return conversion.destination, properties
-
-    def verdict(self, path: Path) -> Verdict:
-        model = onnx_runner.load(path, declared=self.signature)
-        outputs = [(name, model.infer(inputs)) for name, inputs in self.samples]
-        return verify(self.expected, outputs, atol={"": 1e-5}, rtol={"": 1e-5})
+def exports(tmp_path: Path, source: Path, samples: Samples, declared: Signature = NOTHING) -> Exports:
+    model = torch_export.load(source, declared=declared)
+    return Exports(
+        tmp_path,
+        source,
+        model,
+        samples,
+        converter="torch_export_to_onnx",
+        options=lambda opset: torch_export_to_onnx.Options(opset=opset),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -128,26 +102,16 @@ def tags(batch: int, length: int) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def tagger(tagger_file: Path, tmp_path: Path) -> Run:
-    return Run(tmp_path, tagger_file, [("min", tags(2, 6)), ("max", tags(8, 3))])
+def tagger(tagger_file: Path, tmp_path: Path) -> Exports:
+    return exports(tmp_path, tagger_file, [("min", tags(2, 6)), ("max", tags(8, 3))])
 
 
 @pytest.fixture
-def attention(attention_file: Path, tmp_path: Path) -> Run:
-    return Run(tmp_path, attention_file, [(f"{n}", {"x": floats((n, 3, 4), n)}) for n in (1, 4)])
+def attention(attention_file: Path, tmp_path: Path) -> Exports:
+    return exports(tmp_path, attention_file, [(f"{n}", {"x": floats((n, 3, 4), n)}) for n in (1, 4)])
 
 
-def change_a_weight(path: Path) -> None:
-    """Multiply one element of the first float weight by 1.05."""
-    model = onnx.load(str(path))
-    weight = next(each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT)
-    values = numpy_helper.to_array(weight).copy()
-    values.flat[np.abs(values).argmax()] *= 1.05
-    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
-    onnx.save(model, str(path))
-
-
-def test_the_signature_is_the_programs_own(tagger: Run) -> None:
+def test_the_signature_is_the_programs_own(tagger: Exports) -> None:
     assert tagger.signature == Signature(
         inputs=(
             TensorSpec(name="ids", shape=(-1, -1), dtype="int64"),
@@ -163,10 +127,10 @@ def test_the_signature_is_the_programs_own(tagger: Run) -> None:
 
 
 @pytest.mark.parametrize("opset", [18, 23])
-def test_several_inputs_and_outputs_convert(tagger: Run, opset: int) -> None:
+def test_several_inputs_and_outputs_convert(tagger: Exports, opset: int) -> None:
     path, properties = tagger.convert(opset)
     exporter = f"torch.onnx {torch.__version__.split('+', 1)[0]} torch.export"
-    assert properties == {"onnx_opset": opset, "exporter": exporter}
+    assert properties == Properties(onnx_opset=opset, exporter=exporter)
     assert onnx_file.opset(path) == opset
     model = onnx_runner.load(path, declared=tagger.signature)
     assert model.signature == tagger.signature
@@ -176,11 +140,11 @@ def test_several_inputs_and_outputs_convert(tagger: Run, opset: int) -> None:
     assert not tagger.verdict(path).passed
 
 
-def test_attention_and_a_raised_file(attention: Run) -> None:
+def test_attention_and_a_raised_file(attention: Exports) -> None:
     lower, _ = attention.convert(18)
     assert attention.verdict(lower).passed
     path, properties = attention.convert(20, raise_from=lower)
-    assert properties == {"onnx_opset": 20, "exporter": "raised from opset 18 by onnx.version_converter"}
+    assert properties == Properties(onnx_opset=20, exporter="raised from opset 18 by onnx.version_converter")
     assert attention.verdict(path).passed
     change_a_weight(path)
     assert not attention.verdict(path).passed
@@ -193,7 +157,7 @@ def test_attention_and_a_raised_file(attention: Run) -> None:
         (17, r"torch\.export at opset 17: the ONNX file is invalid: .*Split"),
     ],
 )
-def test_an_opset_that_the_exporter_gets_wrong_is_refused(attention: Run, opset: int, sentence: str) -> None:
+def test_an_opset_that_the_exporter_gets_wrong_is_refused(attention: Exports, opset: int, sentence: str) -> None:
     with pytest.raises(StepError, match=sentence) as refusal:
         attention.convert(opset)
     assert refusal.value.hint == f"set onnx_opsets from 18 to {onnx.defs.onnx_opset_version()}, e.g. [18]"
@@ -207,7 +171,7 @@ def test_half_precision(tmp_path: Path) -> None:
         (example,),
         dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
     )
-    run = Run(tmp_path, source, [(f"{n}", {"input": floats((n, 4), n, "float16")}) for n in (1, 3)])
+    run = exports(tmp_path, source, [(f"{n}", {"input": floats((n, 4), n, "float16")}) for n in (1, 3)])
     path, _ = run.convert(18)
     model = onnx_runner.load(path, declared=run.signature)
     outputs = [(name, model.infer(inputs)) for name, inputs in run.samples]
@@ -233,7 +197,7 @@ def test_declared_names_rename_by_position(attention_file: Path, tmp_path: Path)
         inputs=(TensorSpec(name="tokens", shape=(-1, 3, 4), dtype="float32"),),
         outputs=(TensorSpec(name="mixed", shape=(-1, 3, 4), dtype="float32"),),
     )
-    run = Run(tmp_path, attention_file, [("a", {"tokens": floats((3, 3, 4))})], declared)
+    run = exports(tmp_path, attention_file, [("a", {"tokens": floats((3, 3, 4))})], declared)
     path, _ = run.convert(18)
     assert onnx_runner.load(path, declared=run.signature).signature == declared
     assert run.verdict(path).passed
@@ -267,7 +231,7 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
             return super().forward(x.to(torch.bfloat16)).to(torch.float32)
 
     source = saved(tmp_path / "inside.pt2", Inside(4, 3).bfloat16(), (torch.ones(2, 4),))
-    run = Run(tmp_path, source, [("a", {"x": floats((2, 4))})])
+    run = exports(tmp_path, source, [("a", {"x": floats((2, 4))})])
     with pytest.raises(StepError, match="weight weight is bfloat16, which ONNX Runtime can't run on a CPU"):
         run.convert(18)
     example = torch.ones(2, 4, dtype=torch.bfloat16)
@@ -282,7 +246,7 @@ def test_an_operator_that_onnx_does_not_have_is_named(tmp_path: Path) -> None:
             return torch.linalg.svd(x)[1]
 
     source = saved(tmp_path / "svd.pt2", Singular(), (torch.ones(4, 3),))
-    run = Run(tmp_path, source, [("a", {"x": floats((4, 3))})])
+    run = exports(tmp_path, source, [("a", {"x": floats((4, 3))})])
     with pytest.raises(StepError, match=r"cannot write the operator aten\._linalg_svd at any opset") as refusal:
         run.convert(18)
     assert "Next steps" not in str(refusal.value)
@@ -294,7 +258,7 @@ def test_an_operator_that_the_exporter_fails_at_is_named(tmp_path: Path) -> None
             return torch.nn.functional.scaled_dot_product_attention(q, q, q)
 
     source = saved(tmp_path / "flat.pt2", Flat(), (torch.ones(2, 3, 4),))
-    run = Run(tmp_path, source, [("a", {"q": floats((2, 3, 4))})])
+    run = exports(tmp_path, source, [("a", {"q": floats((2, 3, 4))})])
     with pytest.raises(StepError) as refusal:
         run.convert(18)
     assert refusal.value.message.endswith(
@@ -322,7 +286,7 @@ def test_files_that_are_no_program_are_refused(tmp_path: Path) -> None:
     assert refusal.value.hint.startswith("save it with torch.export.save")
 
 
-def test_a_copy_is_the_same_program(tagger: Run, tmp_path: Path) -> None:
+def test_a_copy_is_the_same_program(tagger: Exports, tmp_path: Path) -> None:
     destination = tmp_path / "copy" / "model.pt2"
     destination.parent.mkdir()
     conversion = Conversion(source=tagger.source, destination=destination, options=StepOptions())

@@ -3,7 +3,7 @@
 # mypy: allow-subclassing-any
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import numpy_helper
 
 from navigator.converters import CONVERTERS, torchscript_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Json, Properties, Signature, StepOptions, TensorSpec, Verdict, to_data
+from navigator.records import Properties, Signature, StepOptions, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torchscript
-from navigator.samples import storage as arrays
 from navigator.verify.compare import verify
-
-Samples = Sequence[tuple[str, Mapping[str, np.ndarray]]]
+from tests.support.exports import Exports, Samples, change_a_weight, floats
 
 
 class Mlp(torch.nn.Module):
@@ -87,49 +84,27 @@ def declared(*inputs: TensorSpec, outputs: Sequence[TensorSpec] = ()) -> Signatu
     return Signature(inputs=inputs, outputs=tuple(outputs))
 
 
-def floats(shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(dtype)
-
-
-class Run:
-    """A source model run on samples, and conversions of it."""
-
-    def __init__(self, tmp_path: Path, source: Path, signature: Signature, samples: Samples) -> None:
-        self.tmp_path, self.source, self.samples = tmp_path, source, samples
-        model = torchscript.load(source, declared=signature)
-        self.expected = [(name, model.infer(inputs)) for name, inputs in samples]
-        self.signature = model.signature
-        arrays.save(tmp_path / "samples", samples)
-
-    def convert(self, opset: int, raise_from: Path | None = None) -> tuple[Path, Mapping[str, Json]]:
-        directory = self.tmp_path / f"op{opset}"
-        directory.mkdir()
-        conversion = Conversion(
-            source=self.source,
-            destination=directory / "model.onnx",
-            options=torchscript_to_onnx.Options(opset=opset),
-            signature=self.signature,
-            samples=self.tmp_path / "samples",
-            raise_from=raise_from,
-        )
-        properties = to_data(CONVERTERS["torchscript_to_onnx"].convert(conversion))
-        return conversion.destination, properties
-
-    def verdict(self, path: Path) -> Verdict:
-        model = onnx_runner.load(path, declared=self.signature)
-        outputs = [(name, model.infer(inputs)) for name, inputs in self.samples]
-        return verify(self.expected, outputs, atol={"": 1e-5}, rtol={"": 1e-5})
+def exports(tmp_path: Path, source: Path, signature: Signature, samples: Samples) -> Exports:
+    model = torchscript.load(source, declared=signature)
+    return Exports(
+        tmp_path,
+        source,
+        model,
+        samples,
+        converter="torchscript_to_onnx",
+        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
+    )
 
 
 @pytest.fixture
-def mlp(tmp_path: Path) -> Run:
+def mlp(tmp_path: Path) -> Exports:
     source = saved(tmp_path / "mlp.pt", Mlp(), torch.ones(2, 4))
     samples = [("min", {"x": floats((1, 4))}), ("max", {"x": floats((5, 4), 1)})]
-    return Run(tmp_path, source, declared(spec("x", (-1, 4))), samples)
+    return exports(tmp_path, source, declared(spec("x", (-1, 4))), samples)
 
 
 @pytest.fixture
-def tagger(tmp_path: Path) -> Run:
+def tagger(tmp_path: Path) -> Exports:
     source = saved(tmp_path / "tagger.pt", Tagger())
     samples = [
         (
@@ -143,17 +118,7 @@ def tagger(tmp_path: Path) -> Run:
         for batch, length in ((1, 6), (3, 7))
     ]
     inputs = (spec("ids", (-1, -1), "int64"), spec("mask", (-1, -1), "bool"), spec("unused", (-1,)))
-    return Run(tmp_path, source, declared(*inputs), samples)
-
-
-def change_a_weight(path: Path) -> None:
-    """Multiply one element of the first float weight by 1.05."""
-    model = onnx.load(str(path))
-    weight = next(each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT)
-    values = numpy_helper.to_array(weight).copy()
-    values.flat[np.abs(values).argmax()] *= 1.05
-    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
-    onnx.save(model, str(path))
+    return exports(tmp_path, source, declared(*inputs), samples)
 
 
 def interface(path: Path) -> dict[str, list[str | int]]:
@@ -165,17 +130,17 @@ def interface(path: Path) -> dict[str, list[str | int]]:
 
 
 @pytest.mark.parametrize("opset", [9, 13, 14, 17, 18, 20, 23, 25])
-def test_every_opset_is_written_as_asked_and_computes_the_same(mlp: Run, opset: int) -> None:
+def test_every_opset_is_written_as_asked_and_computes_the_same(mlp: Exports, opset: int) -> None:
     path, properties = mlp.convert(opset)
-    assert onnx_file.opset(path) == properties["onnx_opset"] == opset
+    assert onnx_file.opset(path) == properties.onnx_opset == opset
     assert mlp.verdict(path).passed
     expected = f"torch.onnx {torch.__version__.split('+', 1)[0]} TorchScript"
     raised = ", raised from opset 20 by onnx.version_converter" if opset > 20 else ""
-    assert properties["exporter"] == expected + raised
+    assert properties.exporter == expected + raised
     assert [each.name for each in path.parent.iterdir()] == ["model.onnx"]
 
 
-def test_a_wrong_weight_is_a_mismatch(mlp: Run) -> None:
+def test_a_wrong_weight_is_a_mismatch(mlp: Exports) -> None:
     path, _ = mlp.convert(17)
     change_a_weight(path)
     verdict = mlp.verdict(path)
@@ -183,7 +148,7 @@ def test_a_wrong_weight_is_a_mismatch(mlp: Run) -> None:
     assert verdict.comparisons[0].mismatched > 0
 
 
-def test_several_inputs_and_outputs_keep_their_names_and_dynamic_axes(tagger: Run) -> None:
+def test_several_inputs_and_outputs_keep_their_names_and_dynamic_axes(tagger: Exports) -> None:
     path, _ = tagger.convert(17)
     assert interface(path) == {
         "ids": ["batch", "ids_1"],
@@ -195,7 +160,7 @@ def test_several_inputs_and_outputs_keep_their_names_and_dynamic_axes(tagger: Ru
     assert tagger.verdict(path).passed
 
 
-def test_an_unused_input_that_the_exporter_drops_is_named(tagger: Run) -> None:
+def test_an_unused_input_that_the_exporter_drops_is_named(tagger: Exports) -> None:
     path, _ = tagger.convert(17)
     model = onnx_runner.load(path, declared=tagger.signature)
     assert [each.name for each in model.signature.inputs] == ["ids", "mask"]
@@ -207,7 +172,9 @@ def test_swapped_outputs_are_a_mismatch(tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return x * 2, x * 3
 
-    run = Run(tmp_path, saved(tmp_path / "p.pt", Pair()), declared(spec("x", (-1, 4))), [("a", {"x": floats((2, 4))})])
+    run = exports(
+        tmp_path, saved(tmp_path / "p.pt", Pair()), declared(spec("x", (-1, 4))), [("a", {"x": floats((2, 4))})]
+    )
     path, _ = run.convert(17)
     assert run.verdict(path).passed
     model = onnx.load(str(path))
@@ -218,20 +185,22 @@ def test_swapped_outputs_are_a_mismatch(tmp_path: Path) -> None:
     assert [each.passed for each in run.verdict(path).comparisons] == [False, False]
 
 
-def test_a_lower_opsets_file_is_raised_instead_of_exporting_again(mlp: Run) -> None:
+def test_a_lower_opsets_file_is_raised_instead_of_exporting_again(mlp: Exports) -> None:
     lower, _ = mlp.convert(13)
     path, properties = mlp.convert(17, raise_from=lower)
-    assert properties == {"onnx_opset": 17, "exporter": "raised from opset 13 by onnx.version_converter"}
+    assert properties == Properties(onnx_opset=17, exporter="raised from opset 13 by onnx.version_converter")
     assert interface(path) == interface(lower) == {"x": ["batch", 4], "output__0": ["batch", 3]}
     assert mlp.verdict(path).passed
     change_a_weight(path)
     assert not mlp.verdict(path).passed
 
 
-def test_a_file_that_cannot_be_raised_is_exported(mlp: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_cannot_be_raised_is_exported(
+    mlp: Exports, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     path, properties = mlp.convert(17, raise_from=tmp_path / "broken.onnx")
-    assert str(properties["exporter"]).endswith("TorchScript")
+    assert properties.exporter.endswith("TorchScript")
     assert mlp.verdict(path).passed
     assert "exporting instead" in caplog.text
 
@@ -239,7 +208,7 @@ def test_a_file_that_cannot_be_raised_is_exported(mlp: Run, tmp_path: Path, capl
 def test_half_precision(tmp_path: Path) -> None:
     source = saved(tmp_path / "half.pt", Mlp().half(), torch.ones(2, 4, dtype=torch.float16))
     samples = [(f"{size}", {"x": floats((size, 4), size, "float16")}) for size in (1, 3)]
-    run = Run(tmp_path, source, declared(spec("x", (-1, 4), "float16")), samples)
+    run = exports(tmp_path, source, declared(spec("x", (-1, 4), "float16")), samples)
     path, _ = run.convert(17)
     model = onnx_runner.load(path, declared=run.signature)
     assert model.signature.outputs[0].dtype == "float16"
@@ -249,7 +218,7 @@ def test_half_precision(tmp_path: Path) -> None:
 
 def test_dictionary_outputs_are_flattened_and_the_branches_stay(tmp_path: Path) -> None:
     samples = [("positive", {"x": np.ones((2, 3), np.float32)}), ("negative", {"x": -np.ones((4, 3), np.float32)})]
-    run = Run(tmp_path, saved(tmp_path / "halves.pt", Halves()), declared(spec("x", (-1, 3))), samples)
+    run = exports(tmp_path, saved(tmp_path / "halves.pt", Halves()), declared(spec("x", (-1, 3))), samples)
     assert [each.name for each in run.signature.outputs] == ["low", "high"]
     path, _ = run.convert(17)
     assert run.verdict(path).passed
@@ -259,7 +228,7 @@ def test_list_inputs_and_defaults_are_filled(tmp_path: Path) -> None:
     names = ("frames__0", "frames__1", "scale")
     samples = [("a", {name: floats((2, 3), seed) for seed, name in enumerate(names)})]
     source = saved(tmp_path / "stack.pt", Stack())
-    run = Run(tmp_path, source, declared(*(spec(name, (-1, 3)) for name in reversed(names))), samples)
+    run = exports(tmp_path, source, declared(*(spec(name, (-1, 3)) for name in reversed(names))), samples)
     inputs = samples[0][1]
     expected = (inputs["frames__0"] * 2 - inputs["frames__1"]) * inputs["scale"]
     np.testing.assert_allclose(run.expected[0][1]["output__0"], expected, rtol=1e-6)
@@ -270,7 +239,7 @@ def test_list_inputs_and_defaults_are_filled(tmp_path: Path) -> None:
 def test_dropout_left_active_in_the_source_is_seen(tmp_path: Path) -> None:
     module = torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Dropout(0.5))
     source = saved(tmp_path / "train.pt", module, torch.ones(2, 4), train=True)
-    run = Run(tmp_path, source, declared(spec("input", (-1, 4))), [("a", {"input": floats((3, 4))})])
+    run = exports(tmp_path, source, declared(spec("input", (-1, 4))), [("a", {"input": floats((3, 4))})])
     with pytest.warns(UserWarning, match="operator 'dropout' is set to train=True"):
         path, _ = run.convert(17)
     assert not run.verdict(path).passed
@@ -295,7 +264,7 @@ def test_a_transformer_layer_with_a_mask_is_exported(tmp_path: Path) -> None:
         (f"{batch}", {"x": floats((batch, length, 8)), "mask": np.arange(length) < np.full((batch, 1), length - 1)})
         for batch, length in ((2, 4), (3, 7))
     ]
-    run = Run(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
+    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
 
     path, _ = run.convert(17)
 
@@ -306,7 +275,7 @@ def test_a_transformer_layer_that_was_traced_on_the_fast_path_is_refused_with_th
     layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     with torch.no_grad():
         source = saved(tmp_path / "fast.pt", layer, torch.ones(2, 5, 8))
-    run = Run(tmp_path, source, declared(spec("x", (-1, -1, 8))), [("max", {"x": floats((2, 4, 8))})])
+    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 8))), [("max", {"x": floats((2, 4, 8))})])
 
     with pytest.raises(StepError, match="aten::_transformer_encoder_layer_fwd at any opset") as refusal:
         run.convert(17)
@@ -316,7 +285,7 @@ def test_a_transformer_layer_that_was_traced_on_the_fast_path_is_refused_with_th
 
 def test_attention_below_opset_14_is_refused_with_the_opset_to_choose(tmp_path: Path) -> None:
     source = saved(tmp_path / "attention.pt", Attention(), torch.ones(2, 2, 3, 4))
-    run = Run(tmp_path, source, declared(spec("q", (-1, 2, 3, 4))), [("a", {"q": floats((2, 2, 3, 4))})])
+    run = exports(tmp_path, source, declared(spec("q", (-1, 2, 3, 4))), [("a", {"q": floats((2, 2, 3, 4))})])
     with pytest.raises(StepError) as refusal:
         run.convert(13)
     assert refusal.value.message.endswith(
@@ -329,7 +298,7 @@ def test_attention_below_opset_14_is_refused_with_the_opset_to_choose(tmp_path: 
 
 def test_an_opset_that_the_exporter_writes_invalid_is_refused(tmp_path: Path) -> None:
     source = saved(tmp_path / "gelu.pt", torch.nn.GELU(), torch.ones(2, 3))
-    run = Run(tmp_path, source, declared(spec("input", (-1, 3))), [("a", {"input": floats((2, 3))})])
+    run = exports(tmp_path, source, declared(spec("input", (-1, 3))), [("a", {"input": floats((2, 3))})])
     with pytest.raises(StepError, match=r"TorchScript at opset 7: the ONNX file is invalid: .*Erf") as refusal:
         run.convert(7)
     assert "set onnx_opsets: [14] or higher" in refusal.value.hint
@@ -342,7 +311,7 @@ def test_an_opset_that_the_exporter_writes_invalid_is_refused(tmp_path: Path) ->
         (99, r"onnx \S+ doesn't support opset 99"),
     ],
 )
-def test_impossible_opsets_are_refused(mlp: Run, opset: int, sentence: str) -> None:
+def test_impossible_opsets_are_refused(mlp: Exports, opset: int, sentence: str) -> None:
     with pytest.raises(StepError, match=sentence):
         mlp.convert(opset)
 
@@ -353,7 +322,7 @@ def test_an_operator_that_onnx_does_not_have_is_named(tmp_path: Path, capfd: pyt
             return torch.linalg.svd(x)[1]
 
     source = saved(tmp_path / "svd.pt", Singular())
-    run = Run(tmp_path, source, declared(spec("x", (-1, 3))), [("a", {"x": floats((4, 3))})])
+    run = exports(tmp_path, source, declared(spec("x", (-1, 3))), [("a", {"x": floats((4, 3))})])
     with pytest.raises(StepError) as refusal:
         run.convert(17)
     assert "cannot write the operator aten::linalg_svd" in refusal.value.message
@@ -367,7 +336,7 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
             return super().forward(x.to(torch.bfloat16)).to(torch.float32)
 
     source = saved(tmp_path / "bf16.pt", Inside().bfloat16(), torch.ones(2, 4))
-    run = Run(tmp_path, source, declared(spec("x", (-1, 4))), [("a", {"x": floats((2, 4))})])
+    run = exports(tmp_path, source, declared(spec("x", (-1, 4))), [("a", {"x": floats((2, 4))})])
     with pytest.raises(StepError, match=r"weight one\.weight is bfloat16, which ONNX Runtime can't run on a CPU"):
         run.convert(17)
     whole = saved(tmp_path / "whole.pt", Mlp().bfloat16(), torch.ones(2, 4, dtype=torch.bfloat16))
@@ -375,7 +344,7 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
         torchscript.load(whole, declared=declared(spec("x", (-1, 4)))).infer({"x": floats((2, 4))})
 
 
-def test_memory_is_refused_before_it_is_taken(mlp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_refused_before_it_is_taken(mlp: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("navigator.converters.torchscript_to_onnx._MEMORY_FACTOR", 1e9)
     with pytest.raises(
         StepError, match=r"exporting mlp.pt \(0.0 GB\) needs about .* GB of memory, but only .* is available"
@@ -383,7 +352,7 @@ def test_memory_is_refused_before_it_is_taken(mlp: Run, monkeypatch: pytest.Monk
         mlp.convert(17)
 
 
-def test_a_copy_is_the_same_file(mlp: Run, tmp_path: Path) -> None:
+def test_a_copy_is_the_same_file(mlp: Exports, tmp_path: Path) -> None:
     destination = tmp_path / "copy" / "model.pt"
     destination.parent.mkdir()
     copied = CONVERTERS["torchscript_to_torchscript"].convert(
@@ -395,7 +364,7 @@ def test_a_copy_is_the_same_file(mlp: Run, tmp_path: Path) -> None:
     assert verify(mlp.expected, outputs, atol={"": 0.0}, rtol={"": 0.0}).passed
 
 
-def test_outputs_are_seen_where_they_are_not_declared(mlp: Run) -> None:
+def test_outputs_are_seen_where_they_are_not_declared(mlp: Exports) -> None:
     model = torchscript.load(mlp.source, declared=declared(spec("x", (-1, 4))))
     seen = [model.signature.outputs]
     for size in (2, 5):
@@ -404,7 +373,7 @@ def test_outputs_are_seen_where_they_are_not_declared(mlp: Run) -> None:
     assert seen == [(), (spec("output__0", (2, 3)),), (spec("output__0", (-1, 3)),)]
 
 
-def test_undeclared_inputs_are_asked_for_by_name(tagger: Run) -> None:
+def test_undeclared_inputs_are_asked_for_by_name(tagger: Exports) -> None:
     with pytest.raises(StepError) as refusal:
         torchscript.load(tagger.source, declared=declared())
     assert "forward takes ids: Tensor, mask: Tensor, unused: Tensor" in refusal.value.message
@@ -413,7 +382,7 @@ def test_undeclared_inputs_are_asked_for_by_name(tagger: Run) -> None:
 
 
 @pytest.mark.parametrize("order", [("mask", "ids", "unused"), ("in__1", "in__0", "in__2"), ("a", "b", "c")])
-def test_inputs_go_by_name_by_index_or_by_position(tagger: Run, order: tuple[str, ...]) -> None:
+def test_inputs_go_by_name_by_index_or_by_position(tagger: Exports, order: tuple[str, ...]) -> None:
     dtypes = {"ids": "int64", "in__0": "int64", "a": "int64", "mask": "bool", "in__1": "bool", "b": "bool"}
     axes = {"unused": (-1,), "in__2": (-1,), "c": (-1,)}
     inputs = [spec(name, axes.get(name, (-1, -1)), dtypes.get(name, "float32")) for name in order]
@@ -434,7 +403,7 @@ def test_inputs_go_by_name_by_index_or_by_position(tagger: Run, order: tuple[str
     ],
 )
 def test_declared_outputs_are_held_against_the_real_ones(
-    mlp: Run, outputs: tuple[TensorSpec, ...], sentence: str
+    mlp: Exports, outputs: tuple[TensorSpec, ...], sentence: str
 ) -> None:
     model = torchscript.load(mlp.source, declared=declared(spec("x", (-1, 4)), outputs=outputs))
     with pytest.raises(StepError, match=sentence) as refusal:
@@ -442,7 +411,7 @@ def test_declared_outputs_are_held_against_the_real_ones(
     assert '`outputs: ["output__0:2,3:float32"]`' in refusal.value.hint
 
 
-def test_inputs_that_do_not_fill_forward_are_refused(tagger: Run) -> None:
+def test_inputs_that_do_not_fill_forward_are_refused(tagger: Exports) -> None:
     with pytest.raises(
         StepError, match=r"inputs: 1 declared \(ids\), but forward takes ids: Tensor, mask: Tensor, unused"
     ):
@@ -496,7 +465,7 @@ def test_a_model_that_writes_into_its_input_leaves_the_sample_alone(tmp_path: Pa
     assert sample.tolist() == [0, 0]
 
 
-def test_what_torch_says_about_a_wrong_shape_is_one_sentence(mlp: Run) -> None:
+def test_what_torch_says_about_a_wrong_shape_is_one_sentence(mlp: Exports) -> None:
     model = torchscript.load(mlp.source, declared=declared(spec("x", (-1, 4))))
     with pytest.raises(StepError) as refusal:
         model.infer({"x": floats((2, 5))})
@@ -526,7 +495,7 @@ def test_a_gru_runs_at_another_batch_size(tmp_path: Path) -> None:
 
     source = saved(tmp_path / "gru.pt", Recurrent(), torch.ones(2, 5, 3))
     samples: list[tuple[str, dict[str, Any]]] = [(f"{n}", {"x": floats((n, n + 4, 3), n)}) for n in (1, 2, 3)]
-    run = Run(tmp_path, source, declared(spec("x", (-1, -1, 3))), samples)
+    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 3))), samples)
     path, _ = run.convert(14)
     assert run.verdict(path).passed
     assert onnxruntime.InferenceSession(str(path)).get_inputs()[0].shape == ["batch", "x_1", 3]

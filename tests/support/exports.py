@@ -1,0 +1,84 @@
+"""A source model and its ONNX exports, as tests of the exporters make and judge them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from navigator.converters import CONVERTERS
+from navigator.converters.protocol import Conversion
+from navigator.records import Properties, StepOptions, Verdict
+from navigator.runners import onnx as onnx_runner
+from navigator.runners.protocol import LoadedModel
+from navigator.samples import storage
+from navigator.verify.compare import verify
+
+Samples = Sequence[tuple[str, Mapping[str, np.ndarray]]]
+
+
+class Exports:
+    """A source model that was run on samples, and the files that a converter exports it to.
+
+    Args:
+        tmp_path: where everything goes.
+        source: the source model's file.
+        model: the same, loaded.
+        samples: what it is run on.
+        converter: the key of the converter in `CONVERTERS`.
+        options: makes the converter's options for an opset.
+    """
+
+    def __init__(
+        self,
+        tmp_path: Path,
+        source: Path,
+        model: LoadedModel,
+        samples: Samples,
+        *,
+        converter: str,
+        options: Callable[[int], StepOptions],
+    ) -> None:
+        self.source, self.samples = source, samples
+        self.expected = [(name, model.infer(inputs)) for name, inputs in samples]
+        # A model may know its outputs only once it ran.
+        self.signature = model.signature
+        self._tmp_path, self._converter, self._options = tmp_path, converter, options
+        storage.save(tmp_path / "samples", samples)
+
+    def convert(self, opset: int, raise_from: Path | None = None) -> tuple[Path, Properties]:
+        """Export at `opset`; return the file and what is known of it."""
+        directory = self._tmp_path / f"op{opset}"
+        directory.mkdir()
+        conversion = Conversion(
+            source=self.source,
+            destination=directory / "model.onnx",
+            options=self._options(opset),
+            signature=self.signature,
+            samples=self._tmp_path / "samples",
+            raise_from=raise_from,
+        )
+        return conversion.destination, CONVERTERS[self._converter].convert(conversion)
+
+    def verdict(self, path: Path) -> Verdict:
+        """Compare the file at `path` with the source model."""
+        model = onnx_runner.load(path, declared=self.signature)
+        outputs = [(name, model.infer(inputs)) for name, inputs in self.samples]
+        return verify(self.expected, outputs, atol={"": 1e-5}, rtol={"": 1e-5})
+
+
+def floats(shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> np.ndarray:
+    """Return values from -1 to 1, the same for every call."""
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(dtype)
+
+
+def change_a_weight(path: Path) -> None:
+    """Multiply one element of the first float weight of an ONNX file by 1.05."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(str(path))
+    weight = next(each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT)
+    values = numpy_helper.to_array(weight).copy()
+    values.flat[np.abs(values).argmax()] *= 1.05
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, str(path))
