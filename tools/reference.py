@@ -196,7 +196,7 @@ def formats() -> str:
     """Return the formats as a table: what a model of each may become, and what verifies it."""
     rows = (
         (
-            NAMES[each],
+            _name(each),
             f"`{each}`",
             _codes(sorted({edge.TARGET for edge in CONVERTERS.values() if edge.SOURCE is each})) or "nothing",
             ", ".join("GPU" if device == "cuda" else "CPU" for device in RUNNERS[each].DEVICES),
@@ -210,7 +210,7 @@ def conversions() -> str:
     """Return the converters as a table: where they lead and what they need."""
     rows = (
         (
-            f"{NAMES[each.SOURCE]} → {NAMES[each.TARGET]}" + (" in fp16 or int8" if "typed" in key else ""),
+            f"{_name(each.SOURCE)} → {_name(each.TARGET)}" + (" in fp16 or int8" if "typed" in key else ""),
             _codes(each.DISTRIBUTIONS),
             "yes" if each.NEEDS_GPU else "no",
             "yes" if each.NEEDS_SAMPLES else "no",
@@ -220,6 +220,10 @@ def conversions() -> str:
     )
     columns = ("Conversion", "Python packages", "Needs a GPU", "Needs samples", "Runs in a container")
     return _table(columns, rows)
+
+
+def _name(each: Format) -> str:
+    return NAMES.get(each, str(each))
 
 
 def support() -> str:
