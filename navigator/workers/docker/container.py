@@ -7,17 +7,16 @@ removes it as soon as its lifeline breaks, also where this process was killed. J
 import contextlib
 import json
 import queue
-import socket
-import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from navigator.records import Json
+from navigator.workers.docker.attached import AttachedSocket, frames
 from navigator.workers.docker.connection import CancelledError, ContainerError, explained, responses
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Container:
         self._gpu = spec.gpu
         self._log_path = spec.log_path
         self._events = events
-        self._sockets: list[_Socket] = []
+        self._sockets: list[AttachedSocket] = []
         self._threads: list[threading.Thread] = []
         with explained("create a container"):
             self.id = str(_create(api, spec)["Id"])
@@ -158,7 +157,7 @@ class Container:
         with explained("attach to a container"):
             # One for each direction, so that no two threads use a connection: TLS does not allow that.
             for streams in ({"stdin": 1, "stream": 1}, {"stdout": 1, "stderr": 1, "stream": 1}):
-                self._sockets.append(_Socket(self._api.attach_socket(self.id, params=streams)))
+                self._sockets.append(AttachedSocket(self._api.attach_socket(self.id, params=streams)))
         for name, target in (("container-output", self._read), ("container-end", self._wait)):
             self._threads.append(threading.Thread(target=target, name=name, daemon=True))
             self._threads[-1].start()
@@ -169,7 +168,7 @@ class Container:
         """Copy what the container prints into the log and its events into the queue, until it ends."""
         line = b""
         with contextlib.suppress(OSError), self._log_path.open("ab", buffering=0) as log:
-            for stream, data in _frames(self._sockets[1]):
+            for stream, data in frames(self._sockets[1]):
                 if stream != _STDERR:
                     _append(log, data)
                     continue
@@ -217,29 +216,6 @@ class Container:
         return True
 
 
-class _Socket:
-    """The socket of an attached stream, whatever the SDK wraps it in."""
-
-    def __init__(self, attached: Any) -> None:
-        self._attached = attached  # holds the response, and with it the connection
-        self._socket = getattr(attached, "_sock", attached)
-        with contextlib.suppress(AttributeError):
-            self._socket.settimeout(None)
-
-    def recv(self, size: int) -> bytes:
-        return bytes(self._socket.recv(size))
-
-    def sendall(self, data: bytes) -> None:
-        self._socket.sendall(data)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        for each in (self._socket, self._attached):
-            with contextlib.suppress(OSError):
-                each.close()
-
-
 def _create(api: "APIClient", spec: ContainerSpec) -> Mapping[str, Json]:
     """Create a container that has nothing but memory, processor, processes and, if asked for, one GPU."""
     from docker.types import DeviceRequest, Healthcheck, LogConfig
@@ -271,28 +247,6 @@ def _create(api: "APIClient", spec: ContainerSpec) -> Mapping[str, Json]:
         use_config_proxy=False,
     )
     return created
-
-
-def _frames(connection: _Socket) -> Iterator[tuple[int, bytes]]:
-    """Yield the stream's number and data of Docker's multiplexed output, piece by piece.
-
-    `docker.utils.socket.frames_iter` (7.1) polls before each read, and so never gets what TLS has decrypted already: a
-    frame whose header and content came together was seen to wait for the next one.
-    """
-    while True:
-        header = b""
-        while len(header) < 8:
-            piece = connection.recv(8 - len(header))
-            if not piece:
-                return
-            header += piece
-        stream, left = struct.unpack(">BxxxL", header)
-        while left:
-            piece = connection.recv(min(left, 2**16))
-            if not piece:
-                return
-            left -= len(piece)
-            yield stream, piece
 
 
 def _append(log: IO[bytes], data: bytes) -> None:

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from navigator.workers.docker import container
+from navigator.workers.docker.attached import AttachedSocket, frames
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_frames_that_came_together_are_read_without_waiting_for_more(
     docker, here = tls
     docker.sendall(struct.pack(">BxxxL", 1, 5) + b"hello" + struct.pack(">BxxxL", 2, 3) + b"{}\n")
     read: list[tuple[int, bytes]] = []
-    frames = container._frames(container._Socket(here))
-    thread = threading.Thread(target=lambda: read.extend([next(frames), next(frames)]), daemon=True)
+    read_frames = frames(AttachedSocket(here))
+    thread = threading.Thread(target=lambda: read.extend([next(read_frames), next(read_frames)]), daemon=True)
     thread.start()
     thread.join(10)
 
