@@ -113,8 +113,8 @@ def _results(job: Job, publisher: Publisher, directory: Path) -> Iterator[Path]:
 def _archives(job: Job, publisher: Publisher, what: str, directory: Path, limit_bytes: int) -> Iterator[Path]:
     """Download the artifacts of all shards, one after the other.
 
-    Where a run has both, its shards' and the one that `report` made of them, a run that goes on is told by its shards:
-    they may be newer. One that has ended is told by the report, which knows what is missing.
+    Where a run has both, its shards' and the one that `report` made of them, the shards count while the run goes on:
+    they may be newer. Once it has ended the report counts, which knows what is missing.
     """
     name = f"{job.inputs.artifact_name}-{what}"
     part = re.compile(rf"{re.escape(name)}-\d+-of-\d+")

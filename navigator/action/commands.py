@@ -40,7 +40,7 @@ Command = Callable[[Job, Publisher, Cancellation], ExitCode]
 
 
 def cmd_validate(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
-    """Check the configuration; nothing is run, and nothing but a problem is told."""
+    """Check the configuration; run nothing, and publish nothing but problems."""
     run = _load(job)
     write(f"{job.inputs.config}: valid, models: {len(run.models)}\n", job.stream)
     publisher.set_outputs({"status": "success", "exit_code": "0"})

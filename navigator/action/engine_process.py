@@ -43,7 +43,7 @@ class EngineExit:
 def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancelled: Cancellation) -> EngineExit:
     """Run `model-navigator` with `arguments` and show its output in the job's log, where it cannot be a command.
 
-    Once the job is cancelled the engine is told so, and has 3 s to write its results. When this returns, nothing
+    Once the job is cancelled, the engine is interrupted and has 3 s to write its results. When this returns, nothing
     that it started runs any more.
 
     Args:
@@ -107,7 +107,7 @@ class _Relay:
         os.set_blocking(self._output.fileno(), False)
 
     def until_end(self, cancelled: Cancellation) -> None:
-        """Relay until the process has ended, whoever else holds its output open."""
+        """Relay until the process has ended, even if something else holds its output open."""
         ended = os.pidfd_open(self._process.pid)
         waiting: list[Any] = [self._output, ended, cancelled]
         give_up: float | None = None

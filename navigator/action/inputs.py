@@ -13,7 +13,7 @@ from navigator.config.schema import nearest
 from navigator.errors import ConfigurationError, quote
 
 _MOST_SHARDS = 256
-"""GitHub runs at most so many jobs of a matrix."""
+"""The most jobs of a matrix that GitHub runs."""
 _NOT_IN_ARTIFACT_NAMES = '":<>|*?\\/\r\n'
 
 T = TypeVar("T")

@@ -68,7 +68,7 @@ def _run(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
         write(f"{escape_commands(str(error))}\n", job.stream)
         publisher.report_error(error)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the last resort: an error of ours, said as such
+    except Exception as error:  # noqa: BLE001 - the last resort
         write(escape_commands(traceback.format_exc()), job.stream)
         bug = NavigatorError(
             f"internal error in model-navigator {__version__}: {type(error).__name__}: {error}",

@@ -43,7 +43,7 @@ class Identity:
 
 @contextmanager
 def sandbox(run: RunConfig, job: Job) -> Iterator[Identity]:
-    """Let the engine write what `run` writes, and keep it out of what is none of its business; undo both at the end.
+    """Let the engine write what `run` writes, and keep it out of what it has no need of; undo both at the end.
 
     - The run's workspace and cache, with all that is in them, belong to the engine for that time.
     - It may put files into the directories of `output_path`, but not touch other files there.
@@ -224,7 +224,7 @@ def _chown_all(descriptor: int, owner: str, *options: str) -> None:
 
 
 def _end_processes(uid: int) -> None:
-    """Kill all processes of a user at one blow, which also ends what forks faster than anybody could look.
+    """Kill all processes of a user with one signal, which also ends what forks faster than it can be listed.
 
     Only in a container of our own, whose processes are ours: elsewhere the user may have others.
     """
@@ -252,7 +252,7 @@ def _read(model: ModelConfig) -> Iterable[Path]:
 
 
 def _all_below(path: Path) -> Iterator[tuple[Path, int]]:
-    """Yield a path and all that is below it, and what may be done with it by whoever reads it."""
+    """Yield a path and all that is below it, and the permissions that reading it needs."""
     directory = stat.S_IROTH | stat.S_IXOTH
     yield path, directory if path.is_dir() else stat.S_IROTH
     for parent, directories, files in os.walk(path):

@@ -1,1 +1,1 @@
-"""What GitHub is told: comments, statuses, artifacts, releases. The only code that knows GitHub; judges no result."""
+"""Talks to GitHub: comments, statuses, artifacts, releases. The only code that knows GitHub; judges no result."""

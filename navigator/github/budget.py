@@ -81,5 +81,5 @@ class Budget:
         raise PublishError(late, ambiguous=True)
 
     def shorten(self, seconds: float) -> None:
-        """Leave at most so many seconds from now. May be called by a signal handler: it takes no lock."""
+        """Limit what is left to `seconds` from now. May be called by a signal handler: it takes no lock."""
         self._latest_end = min(self._latest_end, time.monotonic() + seconds)

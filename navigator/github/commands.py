@@ -132,7 +132,7 @@ def group(title: str, stream: TextIO) -> Iterator[None]:
 def set_outputs(outputs: Mapping[str, str], path: Path | None) -> tuple[str, ...]:
     """Append outputs to the file GITHUB_OUTPUT; without a `path`, outside of GitHub's runner, write nothing.
 
-    Each value stands between lines with a random delimiter of its own, so that no value can end early and set another
+    Each value is between lines with its own random delimiter, so that no value can end early and set another
     output.
 
     Returns:
@@ -143,7 +143,7 @@ def set_outputs(outputs: Mapping[str, str], path: Path | None) -> tuple[str, ...
     """
     if path is None:
         return ()
-    # Of what is there already only the size on disk is known; in UTF-16 it has at most twice as many bytes.
+    # Only the size on disk of earlier outputs is known; in UTF-16 they have at most twice as many bytes.
     kept, used = [], 2 * path.stat().st_size if path.exists() else 0
     for name, value in sorted(outputs.items(), key=lambda item: len(item[1])):
         used += len(f"{name}{value}".encode("utf-16-le", "replace"))

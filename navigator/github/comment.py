@@ -1,7 +1,7 @@
 """The one comment of a workflow and a configuration on a pull request: found again, edited, never doubled.
 
-A comment is ours if its first line begins with our marker and our token's user wrote it: whoever copies the marker
-does not get our words, and nobody else's comment is touched.
+A comment is ours if its first line begins with our marker and our token's user wrote it: comments of others
+that copy the marker are left alone.
 """
 
 import re

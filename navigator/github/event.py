@@ -26,8 +26,8 @@ class Event:
 
     `sha` is the commit that a status is set on: the head of the pull request or of the triggering run, else
     GITHUB_SHA. `pull_request` is its number where the payload holds it and is to be trusted. `fork` tells that the
-    head lies in another repository; `head_owner` and `head_branch` say where, for pull requests and triggering runs.
-    `triggering_run` and `triggering_workflow` are those of a `workflow_run` event. `tag` is "" where there is none.
+    head is in another repository; `head_owner` and `head_branch` say where, for pull requests and triggering runs.
+    `triggering_run` and `triggering_workflow` are those of a `workflow_run` event. `tag` is "" if there is none.
     """
 
     name: str

@@ -5,7 +5,7 @@ from navigator.github.rest import Rest
 
 
 def pull_request_of(rest: Rest, event: Event) -> int | None:
-    """Return the number of the open pull request whose head is the event's commit, None where there is none.
+    """Return the number of the open pull request whose head is the event's commit, or None.
 
     A push to a fork has no pull request by its commit, and a `workflow_run` of one names none: there the head's owner
     and branch, which GitHub's event names, lead to it.

@@ -70,7 +70,7 @@ def prepare(assets: Sequence[Asset], extras: Sequence[Path], directory: Path) ->
 
 
 def unique(names: Iterable[str]) -> list[str]:
-    """Return names of assets that GitHub does not change and that differ, also for whoever ignores case."""
+    """Return asset names that GitHub doesn't change, and that differ even if case is ignored."""
     taken: set[str] = set()
     found = []
     for name in names:

@@ -60,7 +60,7 @@ class Rest:
 
     @property
     def budget(self) -> Budget:
-        """How long all calls together may take, for whoever waits between two of them."""
+        """How long all calls together may take, for code that waits between two of them."""
         return self._budget
 
     @property
@@ -164,7 +164,7 @@ class Rest:
         read: Callable[[requests.Response], _T],
         again: bool,
     ) -> _T:
-        """Send until there is an answer that is none of the passing troubles, and return what `read` makes of it."""
+        """Send until an answer isn't a passing error, and return what `read` makes of it."""
         name, url = f"{method} {urlsplit(path).path}", self._url(path)
         limits = 0
 

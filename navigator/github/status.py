@@ -1,4 +1,4 @@
-"""What stands beside a commit: the commit status, which can be made required, and a check run with annotations.
+"""The commit status, which can be made required, and a check run with annotations.
 
 Source: docs.github.com, "REST API endpoints for commit statuses" and "for check runs".
 """

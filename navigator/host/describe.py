@@ -31,7 +31,7 @@ _VARIANTS = {
 
 
 def describe(*, docker: bool = False) -> Host:
-    """Return what this machine has. Takes some 20 ms, and what nvidia-smi takes where there is one.
+    """Return what this machine has. Takes some 20 ms, plus what nvidia-smi takes.
 
     Args:
         docker: whether to ask for the Docker daemon, which takes another 0.2 s.
@@ -63,7 +63,7 @@ def cpu_name(root: Path = ROOT) -> str:
 def versions() -> dict[str, str]:
     """Return the installed distributions that results depend on, with their versions.
 
-    A variant, such as `onnxruntime-gpu`, counts also under the name that it stands for.
+    A variant, such as `onnxruntime-gpu`, also counts under the standard name.
     """
     found = {}
     for name in _DISTRIBUTIONS:

@@ -20,7 +20,7 @@ def docker_image_id(name: str) -> str:
 
 
 def _ask_docker(question: Callable[[Any], str]) -> str:
-    """Return what the Docker daemon answers, or "" where there is none or it has no answer."""
+    """Return what the Docker daemon answers, or "" if there is none or it has no answer."""
     url = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     if url.startswith("unix://") and not Path(url.removeprefix("unix://")).exists():
         return ""

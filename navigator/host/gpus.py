@@ -34,7 +34,7 @@ def visible(gpus: tuple[Gpu, ...], selection: str | None) -> tuple[Gpu, ...]:
 
 
 def find_gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
-    """Return the NVIDIA GPUs, and sentences about what could not be found out; none where there is no nvidia-smi."""
+    """Return the NVIDIA GPUs, and sentences about what could not be found out; none without nvidia-smi."""
     try:
         code, output = _query(_GPU_FIELDS)
         old_driver = code != 0 and "compute_cap" in output

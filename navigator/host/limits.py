@@ -86,13 +86,13 @@ def _cpu_quota(directory: Path) -> tuple[float | None, float]:
 
 
 def _number(path: Path) -> int | None:
-    """Return the number in a file, or None where there is no file or it says that there is no limit."""
+    """Return the number in a file, or None if there is no file or no limit."""
     text = (read_text(path) or "").strip()
     return int(text) if text.isdigit() else None
 
 
 def read_text(path: Path) -> str | None:
-    """Return the text of a file of the kernel, or None where there is none."""
+    """Return the text of a file of the kernel, or None if there is none."""
     try:
         return path.read_text(errors="replace")
     except OSError:

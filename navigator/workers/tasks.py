@@ -38,7 +38,7 @@ _DRAWN = (
     "declared inputs, or provide your own inputs under samples"
 )
 
-# A latency is the median of so many runs, at least and at most, for about so long.
+# A latency is the median of this many runs, at least and at most, for about this long.
 _LATENCY_RUNS = (5, 100)
 _LATENCY_SECONDS = 0.5
 

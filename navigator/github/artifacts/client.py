@@ -1,7 +1,7 @@
 """Artifacts of a run: uploaded, listed, downloaded.
 
 Owns the order of calls, names, conflicts and what is tried again. The protocol is that of version 4 and later of
-actions/upload-artifact, read in github.com/actions/toolkit, packages/artifact (6.2); it is told nowhere else.
+actions/upload-artifact, read in github.com/actions/toolkit, packages/artifact (6.2); it's documented nowhere else.
 Transport is in `results_service`, transfer in `blob`, archives in `zipped`.
 """
 

@@ -32,11 +32,11 @@ def files_below(directory: Path, left_out: Callable[[str], None] = lambda _: Non
 
     Args:
         directory: where to look.
-        left_out: is told in a sentence about each entry that is left out: links, pipes, names that no artifact can
+        left_out: called with a sentence about each entry that is left out: links, pipes, names that no artifact can
             hold.
 
     Raises:
-        PublishError: the directory is not there, is a link or lies behind one; or holds too much.
+        PublishError: the directory doesn't exist, is a link or behind one, or holds too much.
     """
     found: list[tuple[str, Path]] = []
     pending: list[tuple[str, ...]] = [()]
@@ -66,7 +66,7 @@ def zipped(files: Sequence[tuple[str, Path]], *, compression_level: int) -> Iter
         compression_level: of zlib, 0 to 9.
 
     Raises:
-        PublishError: a file is not there, is no regular file, or lies behind a link.
+        PublishError: a file doesn't exist, isn't a regular file, or is behind a link.
     """
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=compression_level) as archive:  # type: ignore[call-overload]
@@ -97,7 +97,7 @@ def opened(path: Path) -> Iterator[FileIO]:
     """Open a regular file for reading and follow no link on the way to it.
 
     Raises:
-        PublishError: it is not there, is no regular file, or lies behind a link.
+        PublishError: it doesn't exist, isn't a regular file, or is behind a link.
     """
     with _readable(path):
         file = open_file(path)

@@ -106,7 +106,7 @@ class ResultsService:
         return request
 
     def _mask_signature(self, url: str) -> None:
-        """Hide the signature of a signed URL: whoever reads it in a log could write to the storage."""
+        """Hide the signature of a signed URL: anyone who reads it in a log could write to the storage."""
         for signature in parse_qs(urlsplit(url).query).get("sig", ()):
             for form in dict.fromkeys((signature, quote(signature, safe=""), quote(signature))):
                 self._mask(form)

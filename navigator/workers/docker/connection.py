@@ -26,7 +26,7 @@ _NO_GPU = (
 _NO_ACCESS = "check the image name, and log in to its registry with 'docker login'"
 _NO_IMAGE = "fix container_version or framework_docker_image"
 _NO_NETWORK = "check Docker's network and proxy, or load the image beforehand ('docker pull', 'docker load')"
-# What to do next, by what stands in the daemon's or the registry's own words; the first that fits.
+# What to do next, by words in the daemon's or the registry's message; the first that fits.
 _REMEDIES = (
     ("no space left on device", _NO_ROOM),
     *((words, _NO_GPU) for words in ("could not select device driver", "nvidia-container", "libnvidia-ml")),

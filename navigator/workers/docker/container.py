@@ -118,7 +118,7 @@ class Container:
             self._sockets[0].sendall(b"\n")
 
     def expect(self, names: Iterable[str], seconds: float) -> Mapping[str, Json] | None:
-        """Return the next event of some names, or one that means the end; None after so many seconds.
+        """Return the next event of some names, or one that means the end; or None after `seconds`.
 
         Raises:
             CancelledError: the run was cancelled.

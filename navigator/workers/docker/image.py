@@ -48,7 +48,7 @@ REQUIREMENTS: Mapping[Framework, Mapping[str, str]] = {
     Framework.TENSORFLOW: {**_IMPORTED, **_ONNX, "tf2onnx": "tf2onnx>=1.17", "tf_keras": "tf-keras>=2.16"},
 }
 
-# Packages before source: what is installed then need not be installed again for every change of ours.
+# Packages before source: a change of ours doesn't install them again.
 _DOCKERFILE = """\
 FROM {framework_id}
 USER 0:0

@@ -1,4 +1,4 @@
-"""The first process of a worker's container: runs one task in a child, and ends when whoever started it is gone.
+"""The first process of a worker's container: runs one task in a child, and ends when its starter is gone.
 
 Run as `python3 -m navigator.workers.docker.init TASKS_MODULE DIRECTORY SECONDS` by
 `navigator.workers.docker.container`. Standard input is its lifeline: a line lets the task begin, the next line or its
@@ -130,7 +130,7 @@ def _kill_all() -> None:
 
 
 def _stay(seconds: float) -> bool:
-    """Wait for a line on the lifeline; return False if it ended, or after so many seconds."""
+    """Wait for a line on the lifeline; return False if it ended, or after `seconds`."""
     ready, _, _ = select.select([sys.stdin.fileno()], [], [], seconds)
     return bool(ready) and bool(os.read(sys.stdin.fileno(), 64))
 

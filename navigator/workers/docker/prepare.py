@@ -1,4 +1,4 @@
-"""A conversion image that is prepared in the background, once: whoever needs it waits, and all get the same answer."""
+"""A conversion image that is prepared in the background, once: tasks that need it wait, and all get the same answer."""
 
 import contextlib
 import threading

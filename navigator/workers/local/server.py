@@ -216,7 +216,7 @@ class _Server:
 
 
 def _signal_group(group: int) -> None:
-    """Kill a process group at one blow, which also ends what forks faster than anybody could look."""
+    """Kill a process group with one signal, which also ends what forks faster than it can be listed."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
