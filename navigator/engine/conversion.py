@@ -81,13 +81,13 @@ def _judged(step: Step, made: Path, final: Path, result: TaskResult, task: Task)
     if not made.exists() or size_bytes(made) == 0:
         return Failure(
             state=State.FAILED,
-            message=f"{step.converter} ended well but left no {final.name}",
+            message=f"{step.converter} succeeded but produced no {final.name}",
             log_path=task.log_path,
         )
     if final.parent.exists():
         return Failure(
             state=State.FAILED,
-            message=f"{final.parent}, which an earlier run made, cannot be removed",
+            message=f"can't remove {final.parent}, which an earlier run made",
             remedy="remove it, or choose another directory with --workspace-path",
         )
     final.parent.parent.mkdir(parents=True, exist_ok=True)

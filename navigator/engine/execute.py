@@ -152,8 +152,8 @@ class Execution:
             self._errors.append(error)
             failure = Failure(
                 state=State.FAILED,
-                message=f"model-navigator itself failed here: {type(error).__name__}: {error}",
-                remedy="report it with the lines that the command printed",
+                message=f"internal error: {type(error).__name__}: {error}",
+                remedy="please report it, with the output of the command",
             )
             model = self._models[unit.model]
             if unit.kind is UnitKind.REFERENCE:
@@ -218,7 +218,7 @@ class Execution:
         verified = run_verify(subject, unit.device, context=context)
         if isinstance(verified, Verified) and not self._sources[model.name].is_unchanged:
             # It may be another model than the one whose identity is known.
-            note = f"{model.plan.config.model_path.name} or its samples changed while they were in use: run again"
+            note = f"{model.plan.config.model_path.name} or its samples changed during the run: run again"
             verdict = replace(verified.verdict, warnings=(*verified.verdict.warnings, note))
             verified = replace(verified, verdict=verdict)
         return partial(self._check, model, unit, verified, artifact)

@@ -14,12 +14,12 @@ def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, boo
     assert target is not None
     found = first_converted(model, results)
     if found is None or found.output_model is None:
-        return f"{name}: no converted model fits output_path: {target} was not written", False
+        return f"{name}: nothing was copied to output_path: no converted model fits {target}", False
     try:
         _copy(found.output_model.path, target)
     except OSError as error:
         path = found.output_model.path
-        return f"{name}: output_path {target} cannot be written ({error}); the model is {path}", False
+        return f"{name}: can't write output_path {target} ({error}); the converted model is {path}", False
     return f"{name}: {found.conversion} copied to {target}", True
 
 
@@ -39,7 +39,7 @@ def _copy(source: Path, target: Path) -> None:
         there = target.parent / name
         owners = [each.name for each in target.parent.glob("*.onnx") if each != target and name in external_data(each)]
         if owners and there.exists() and digest(there) != digest(path):
-            raise FileExistsError(f"{name} there holds the weights of {owners[0]}: choose another directory")
+            raise FileExistsError(f"{name} in that directory has the weights of {owners[0]}: choose another directory")
     for name, path in beside.items():
         (target.parent / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target.parent / name)

@@ -142,7 +142,7 @@ def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, 
     """Write `output_path` of each model that has one; say what was done, and whether it is what was asked for."""
     wanted = [model for model in plan.models if model.config.output_path]
     if wanted and shard:
-        return [(f"output_path is not written, since this is only shard {shard} of the run", True)]
+        return [(f"output_path isn't written: this is only shard {shard} of the run", True)]
     return [deliver(model, execution.results()) for model in wanted]
 
 

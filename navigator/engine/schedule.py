@@ -132,7 +132,7 @@ class ModelState:
         for step in self.pending:
             self.outcomes[step.label] = Failure(
                 state=State.BLOCKED,
-                message=f"blocked by the source model, which cannot be run: {self.reference.message}",
+                message=f"blocked by the source model, which can't be run: {self.reference.message}",
                 remedy=self.reference.remedy,
                 log_path=self.reference.log_path,
             )

@@ -10,6 +10,7 @@ import numpy as np
 
 from navigator.engine.outcomes import Failure
 from navigator.engine.workspace import Workspace
+from navigator.errors import remedy
 from navigator.records import Gpu, Json, State
 from navigator.samples import storage
 from navigator.workers.local.pool import Task, TaskResult, TaskStatus, Workers
@@ -84,8 +85,8 @@ def failing_on_full_disk(unit: Callable[_Given, _Made]) -> Callable[_Given, _Mad
             where = f"{error.filename}: " if error.filename else ""
             return Failure(
                 state=State.FAILED,
-                message=f"the workspace cannot be used: {where}{error.strerror or error}",
-                remedy="free space or correct the permissions, then run again",
+                message=f"can't write to the workspace: {where}{error.strerror or error}",
+                remedy=remedy(error),
             )
 
     return run
@@ -106,4 +107,4 @@ def outputs_in(directory: Path) -> list[tuple[str, dict[str, np.ndarray]]] | str
     try:
         return storage.load(directory, mapped=True)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        return f"its outputs cannot be read: {error}"
+        return f"its outputs can't be read: {error}"

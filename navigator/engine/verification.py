@@ -78,12 +78,12 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
     if result.status is not TaskStatus.FINISHED:
         failure = failure_of(result, task)
         where = "" if device is Device.CPU else " on the GPU"
-        message = f"converted, but cannot be run{where}: {failure.message}"
+        message = f"converted, but can't be run{where}: {failure.message}"
         return replace(verified, failure=replace(failure, message=message))
     judged = _judged(verified, subject, device, context)
     # Last: what was compared is what these held before and after.
     if stamp(subject.artifact.path.parent) != before:
-        return _disturbed(verified, "the artifact")
+        return _disturbed(verified, "the converted model")
     if stamp(subject.reference.samples, subject.reference.outputs) != subject.reference.written:
         return _disturbed(verified, "the reference")
     return judged
@@ -96,7 +96,7 @@ def unverified(subject: Subject) -> Verified:
     built_for = f"built for compute capability {targets}" if targets else "built"
     failure = Failure(
         state=State.UNVERIFIED,
-        message=f"{built_for}, not executed here: {subject.step.unrunnable}",
+        message=f"{built_for}, not run on this machine: {subject.step.unrunnable}",
         remedy="verify it on a machine that can run it",
     )
     return replace(subject.verified(), failure=failure, cached=subject.artifact.cached)
@@ -173,7 +173,7 @@ def _notes(verified: Verified, reference: Reference) -> list[str]:
     properties = verified.output_model.properties
     notes = [_unstable(reference.unstable)] if reference.unstable else []
     notes += [
-        f"the artifact takes no input {name!r}: the converter left it out as unused"
+        f"the converted model has no input {name!r}: the converter removed it as unused"
         for name in properties.unused_inputs
     ]
     return [*notes, *properties.warnings]
@@ -190,18 +190,18 @@ def _kept(verdict: Verdict, subject: Subject, runs: dict[str, Outputs], context:
         )
     except OSError as error:
         # The verdict is known and says more than a full disk does.
-        note = f"the inputs and outputs of this verification could not be kept: {error.strerror}"
+        note = f"can't save the inputs and outputs of this verification: {error.strerror}"
         return replace(verdict, warnings=(*verdict.warnings, note))
     return verdict
 
 
 def _disturbed(verified: Verified, what: str) -> Verified:
-    message = f"{what} was changed while it was in use: some program, converter or model wrote into it"
+    message = f"{what} was modified during the run (by another program, a converter or the model itself)"
     return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
 
 
 def _unstable(outputs: tuple[str, ...]) -> str:
     return (
-        f"the source model itself gives different values for {', '.join(outputs)} when the same sample is run twice"
-        " (dropout or sampling left active?): save it in inference mode"
+        f"the source model returns different values for {', '.join(outputs)} when the same sample is run twice"
+        " (is dropout or sampling still active?): save it in inference mode"
     )

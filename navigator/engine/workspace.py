@@ -119,14 +119,14 @@ class Workspace:
             os.close(self._lock)
             raise ConfigurationError(
                 f"workspace {self.path} is in use by another run",
-                "wait for it, or choose another directory with --workspace-path",
+                "wait until it ends, or choose another directory with --workspace-path",
             ) from None
 
     def _clean(self) -> None:
         foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
         if foreign:
             raise ConfigurationError(
-                f"workspace {self.path} holds files that no run wrote: {', '.join(foreign[:5])}",
+                f"workspace {self.path} contains files that Model Navigator didn't write: {', '.join(foreign[:5])}",
                 "move them, or choose another directory with --workspace-path",
             )
         for name in _OURS:

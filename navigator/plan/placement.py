@@ -61,8 +61,8 @@ def _gpus(model: ModelConfig, host: Host) -> tuple[Gpu, ...]:
     if unknown:
         here = ", ".join(f"{gpu.index} ({gpu.name}, {gpu.uuid})" for gpu in host.gpus)
         raise ConfigurationError(
-            f"{model.model_name}: gpus names {', '.join(unknown)}, which is not visible here",
-            f"the GPUs here are {here}; `gpus: all` takes them all",
+            f"{model.model_name}: gpus lists {', '.join(unknown)}, but no such GPU is visible",
+            f"the visible GPUs are {here}; `gpus: all` uses all of them",
         )
     return tuple(dict.fromkeys(known[name] for name in model.gpus))
 
@@ -92,8 +92,8 @@ def _decided(tree: ModelPlan, cell: Cell, steps: Sequence[Step], host: Host) -> 
         return replace(
             cell,
             state=State.NOT_APPLICABLE,
-            reason=f"{target} needs a GPU, and engine_count_per_device names only the CPU",
-            remedy="add gpu to engine_count_per_device, or leave it out",
+            reason=f"{target} needs a GPU, but engine_count_per_device lists only cpu",
+            remedy="add gpu to engine_count_per_device, or remove the option",
         )
     lacking = _unavailable(tree, [CONVERTERS[step.converter] for step in steps], host)
     if lacking is None:
@@ -111,8 +111,8 @@ def _unavailable(tree: ModelPlan, converters: Sequence[Converter], host: Host) -
     needs = RUNNERS[source].AS_SOURCE
     if needs is None:
         return Unavailable(
-            reason=f"nothing here can run a {source} model as the reference",
-            remedy="give the model that it was built from",
+            reason=f"a {source} model can't be used as the source model",
+            remedy="use the model it was built from",
         )
     reasons: list[Unavailable | None] = []
     if _in_container(model, None):
@@ -138,10 +138,10 @@ def _placed(tree: ModelPlan, step: Step, host: Host) -> Step:
             reasons[device] = runner.unrunnable(device, host, read_by(runner, step.options))
         else:
             # What the container's packages can run on is known there; the GPU is this machine's.
-            lacking = "no GPU here" if device is Device.CUDA and not host.gpus else ""
+            lacking = "no NVIDIA GPU is visible" if device is Device.CUDA and not host.gpus else ""
             reasons[device] = lacking or runner.CONTAINER_LIMITS.get(device, "")
     if len(reasons) > 1 and _is_for_cpus_only(model):
-        reasons[Device.CUDA] = "engine_count_per_device names only the CPU"
+        reasons[Device.CUDA] = "engine_count_per_device lists only cpu"
     devices = tuple(device for device, reason in reasons.items() if not reason)
     unrunnable = next((reason for reason in reasons.values() if reason), "")
     return replace(step, image=image, devices=devices, unrunnable=unrunnable)
@@ -161,6 +161,6 @@ def _no_docker(host: Host) -> Unavailable | None:
     if host.docker:
         return None
     return Unavailable(
-        reason="it runs in the framework's container, and no Docker daemon answers here",
+        reason="it runs in a container, but the Docker daemon isn't reachable",
         remedy="start Docker, give this user access to its socket, or set launch_mode: local",
     )

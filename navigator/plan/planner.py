@@ -65,10 +65,15 @@ def _not_applicable(model: ModelConfig, source: Format, configuration: Configura
         label=engine_segment(configuration),
         configuration=configuration,
         state=State.NOT_APPLICABLE,
-        reason=f"no conversion leads from {source} to {configuration.target_format}",
-        remedy=f"from {source} these can be made: {', '.join(reachable(source))}",
+        reason=f"{source} can't be converted to {configuration.target_format}",
+        remedy=_instead(source),
         requested=_is_requested(model),
     )
+
+
+def _instead(source: Format) -> str:
+    targets = reachable(source)
+    return f"{source} can be converted to {', '.join(targets)}" if targets else "use the model it was built from"
 
 
 def _is_requested(model: ModelConfig) -> bool:

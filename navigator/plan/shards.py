@@ -44,8 +44,8 @@ def parse(shard: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,2})", shard)
     if not found or not int(found[1]) <= int(found[2]) <= MOST_SHARDS:
         raise ConfigurationError(
-            f"shard {shard!r} is no part of a run",
-            f"write e.g. 3/7 for the third of seven parts; there are at most {MOST_SHARDS}",
+            f"shard {shard!r} is invalid",
+            f"write, for example, 3/7 for the third of seven shards; there can be at most {MOST_SHARDS}",
         )
     return int(found[1]), int(found[2])
 
@@ -92,7 +92,8 @@ def matrix(plan: Plan, max_shards: int) -> Json:
     """
     if not 1 <= max_shards <= MOST_SHARDS:
         raise ConfigurationError(
-            f"{max_shards} shards at most: must be from 1 to {MOST_SHARDS}", "a job matrix has no more jobs"
+            f"the maximum number of shards must be from 1 to {MOST_SHARDS}, not {max_shards}",
+            "GitHub starts at most 256 jobs from one matrix",
         )
     count = max(1, min(len(_weights(plan)), max_shards))
     include = []
@@ -115,7 +116,7 @@ def read_matrix(matrix: Json) -> tuple[Shard, ...]:
     Raises:
         ConfigurationError: it is something else.
     """
-    hint = "give what `model-navigator plan --matrix` printed"
+    hint = "pass the output of `model-navigator plan --matrix`"
     try:
         found = from_data(dict[str, tuple[Shard, ...]], {"include": matrix["include"]})["include"]
     except (msgspec.ValidationError, TypeError, KeyError) as error:
@@ -126,7 +127,7 @@ def read_matrix(matrix: Json) -> tuple[Shard, ...]:
         parse(each.shard)
         for cell in each.conversions or ():
             if "/" not in cell:
-                raise ConfigurationError(f"not a job matrix: conversion {cell!r} names no model", hint)
+                raise ConfigurationError(f"not a job matrix: conversion {cell!r} has no model name", hint)
     return tuple(sorted(found, key=lambda each: parse(each.shard)))
 
 

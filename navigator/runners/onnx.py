@@ -96,7 +96,7 @@ def unrunnable(device: Device, host: Host, options: Options) -> str:
     if device is Device.CPU:
         return ""
     if not host.gpus:
-        return "no GPU here"
+        return "no NVIDIA GPU is visible"
     return "" if "onnxruntime-gpu" in host.versions else "onnxruntime here has no CUDA provider, onnxruntime-gpu has"
 
 

@@ -87,7 +87,7 @@ def unrunnable(device: Device, host: Host, options: StepOptions) -> str:
     if device is Device.CPU:
         return ""
     if not host.gpus:
-        return "no GPU here"
+        return "no NVIDIA GPU is visible"
     return "torch here is a CPU build" if host.versions.get("torch", "").endswith("+cpu") else ""
 
 

@@ -53,7 +53,7 @@ class Engine:
         """Return why `host` cannot run such an engine, or ""."""
         del device
         if not host.gpus:
-            return "no GPU here"
+            return "no NVIDIA GPU is visible"
         if self.FORMAT is Format.TRT:
             return ""
         built_for = options.compute_capabilities

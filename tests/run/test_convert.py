@@ -140,7 +140,7 @@ def test_output_path_never_gets_the_source(convert: Any, project: Path) -> None:
 
     assert code == 1
     assert not (project / "best.onnx").exists()
-    assert any("output_path" in note and "not written" in note for note in results["notes"])
+    assert any("nothing was copied to output_path" in note for note in results["notes"])
 
 
 def test_output_path_gets_no_model_of_another_format_than_its_name_says(convert: Any, project: Path) -> None:
@@ -148,7 +148,7 @@ def test_output_path_gets_no_model_of_another_format_than_its_name_says(convert:
 
     assert code == 1
     assert not (project / "best.plan").exists()
-    assert any("no converted model fits output_path" in note for note in results["notes"])
+    assert any("nothing was copied to output_path: no converted model fits" in note for note in results["notes"])
 
 
 def test_output_path_never_replaces_a_directory_of_the_users(convert: Any, project: Path) -> None:
@@ -159,7 +159,7 @@ def test_output_path_never_replaces_a_directory_of_the_users(convert: Any, proje
 
     assert code == 1
     assert (project / "thesis" / "chapter1.tex").exists()
-    assert any("cannot be written" in note and "thesis is a directory" in note for note in results["notes"])
+    assert any("can't write output_path" in note and "thesis is a directory" in note for note in results["notes"])
 
 
 def test_the_users_own_samples_are_what_a_model_is_verified_with(convert: Any, project: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_source_that_cannot_be_run_blocks_its_cells_and_not_the_next_model(con
 
     assert code == 1
     assert states(results) == {"broken onnx_op17": "blocked", "tiny onnx_op17": "passed"}
-    assert "the source model, which cannot be run" in results["results"][0]["status"]["message"]
+    assert "the source model, which can't be run" in results["results"][0]["status"]["message"]
     assert Path(results["results"][0]["status"]["log_path"]).exists()
 
 
@@ -294,7 +294,7 @@ def test_a_workspace_with_foreign_files_is_not_cleaned(
 
     assert code == 2
     assert (project / "navigator_workspace/thesis.tex").exists()
-    assert "holds files that no run wrote: thesis.tex" in capsys.readouterr().err
+    assert "contains files that Model Navigator didn't write: thesis.tex" in capsys.readouterr().err
 
 
 def test_without_a_docker_daemon_what_is_asked_for_in_containers_is_unavailable(
@@ -306,7 +306,7 @@ def test_without_a_docker_daemon_what_is_asked_for_in_containers_is_unavailable(
 
     assert code == 1
     assert states(results) == {"tiny onnx_op13": "unavailable", "tiny onnx_op17": "unavailable"}
-    assert "it runs in the framework's container, and no Docker daemon answers here" in capsys.readouterr().out
+    assert "it runs in a container, but the Docker daemon isn't reachable" in capsys.readouterr().out
     # Left out, what this environment has is used.
     assert convert(TINY)[0] == 0
 

@@ -97,7 +97,7 @@ def test_a_shard_says_which_it_is_and_reproduces_without(project: Path) -> None:
     assert "; shard 1/1" in (project / "navigator_workspace/summary.md").read_text().splitlines()[2]
     again = "model-navigator convert --models broken --conversions onnx --verbose"
     assert [each["reproduce"] for each in made["results"]] == [again]
-    assert "output_path is not written, since this is only shard 1/1 of the run" in made["notes"]
+    assert "output_path isn't written: this is only shard 1/1 of the run" in made["notes"]
 
 
 def test_a_shard_that_left_nothing_is_named_and_fails_the_run(
@@ -159,8 +159,11 @@ def test_links_in_a_directory_are_not_followed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["convert", "--shard", "3"], "shard '3' is no part of a run\n  write e.g. 3/7"),
-        (["plan", "navigator.yaml", "--matrix", "--max-shards", "257"], "257 shards at most: must be from 1 to 256"),
+        (["convert", "--shard", "3"], "shard '3' is invalid\n  write, for example, 3/7"),
+        (
+            ["plan", "navigator.yaml", "--matrix", "--max-shards", "257"],
+            "shards must be from 1 to 256, not 257",
+        ),
         (["report", "nowhere"], "not a results file: No such file or directory"),
         (["report", ".", "--matrix", "{"], "--matrix: not a job matrix: "),
         (["report", ".", "--matrix", "{}"], "not a job matrix: 'include'"),

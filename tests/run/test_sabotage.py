@@ -28,7 +28,7 @@ EXPECTED = {
     "dropout active": ("mismatched", "output 'y'"),
     "output renamed": ("mismatched", "missing in sample"),
     "output widened": ("mismatched", "got float64"),
-    "one batch size": ("failed", "converted, but cannot be run"),
+    "one batch size": ("failed", "converted, but can't be run"),
     "another opset": ("failed", "opset"),
     "truncated": ("failed", ""),
     "missing": ("failed", ""),

@@ -92,8 +92,8 @@ def test_a_workspace_that_cannot_hold_an_artifact_fails_its_cells(convert: Any, 
 
     assert code == 1
     assert states(results) == ["failed", "failed"]
-    assert "the workspace cannot be used" in results["results"][0]["status"]["message"]
-    assert results["results"][0]["remedy"] == "free space or correct the permissions, then run again"
+    assert "can't write to the workspace: " in results["results"][0]["status"]["message"]
+    assert "Not a directory" in results["results"][0]["status"]["message"]
 
 
 def test_a_blocked_cell_keeps_no_artifact_of_an_earlier_run(convert: Any, project: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_declared_signature_that_an_onnx_file_contradicts_is_said(convert: Any
     assert states(results) == ["blocked", "blocked"]
     assert results["results"][0]["status"]["message"].endswith(message)
     what = declared.partition(":")[0]
-    assert results["results"][0]["remedy"].startswith(f"correct {what}, or leave it out: the model says [")
+    assert results["results"][0]["remedy"].startswith(f"remove {what}, or set {what}: [")
 
 
 def test_a_size_that_only_the_declaration_fixes_holds(convert: Any) -> None:

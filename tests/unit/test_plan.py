@@ -172,9 +172,9 @@ def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
         return {step.label: (step.devices, step.unrunnable) for step in planned(config, host).steps}
 
     assert devices(HOST) == {
-        "onnx_op14": (("cpu",), "no GPU here"),
-        "torchscript": (("cpu",), "no GPU here"),
-        "onnx_op14/trt-rtx_fp32": ((), "no GPU here"),
+        "onnx_op14": (("cpu",), "no NVIDIA GPU is visible"),
+        "torchscript": (("cpu",), "no NVIDIA GPU is visible"),
+        "onnx_op14/trt-rtx_fp32": ((), "no NVIDIA GPU is visible"),
     }
     assert devices(ON_A_GPU) == {
         "onnx_op14": (("cpu", "cuda"), ""),
@@ -185,7 +185,7 @@ def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
     reason = "TensorRT for RTX does not run this engine on NVIDIA H100 (9.0)"
     assert devices(hopper)["onnx_op14/trt-rtx_fp32"] == ((), reason)
     on_cpus = replace(config, engine_count_per_device={"cpu": 1}, target_formats=(Format.ONNX,))
-    assert devices(ON_A_GPU, on_cpus) == {"onnx_op14": (("cpu",), "engine_count_per_device names only the CPU")}
+    assert devices(ON_A_GPU, on_cpus) == {"onnx_op14": (("cpu",), "engine_count_per_device lists only cpu")}
 
 
 def test_a_gpu_that_is_there_and_cannot_be_used_is_said() -> None:
@@ -215,7 +215,7 @@ def test_gpus_are_selected_by_index_or_uuid_and_a_wrong_one_is_named() -> None:
     assert planned(engine, hopper).steps[-1].devices == ()
     with pytest.raises(ConfigurationError) as raised:
         selected("1", "2")
-    assert raised.value.message == "m: gpus names 2, which is not visible here"
+    assert raised.value.message == "m: gpus lists 2, but no such GPU is visible"
     assert "0 (NVIDIA L4, GPU-1), 1 (NVIDIA L4, GPU-2)" in raised.value.hint
 
 
@@ -252,7 +252,7 @@ def test_without_a_docker_daemon_what_lives_in_containers_is_unavailable() -> No
     cells = {cell.label: cell for cell in planned(config, ON_A_GPU).cells}
 
     assert cells["tf-trt_fp32"].state is State.UNAVAILABLE
-    assert cells["tf-trt_fp32"].reason == "it runs in the framework's container, and no Docker daemon answers here"
+    assert cells["tf-trt_fp32"].reason == "it runs in a container, but the Docker daemon isn't reachable"
     assert "launch_mode: local" in cells["tf-trt_fp32"].remedy
     assert cells["onnx_op14"].state is None
     asked = replace(config, launch_mode=LaunchMode.DOCKER)
@@ -282,8 +282,8 @@ def test_an_inapplicable_cell_says_why_and_what_can_be_made() -> None:
     cell = next(cell for cell in planned(model()).cells if cell.label == "tf-savedmodel")
 
     assert State.NOT_APPLICABLE is cell.state
-    assert cell.reason == "no conversion leads from torchscript to tf-savedmodel"
-    assert cell.remedy == "from torchscript these can be made: torchscript, onnx, torch-trt, trt, trt-rtx"
+    assert cell.reason == "torchscript can't be converted to tf-savedmodel"
+    assert cell.remedy == "torchscript can be converted to torchscript, onnx, torch-trt, trt, trt-rtx"
 
 
 def test_engines_are_planned_and_unavailable_with_a_reason_and_a_remedy() -> None:
@@ -302,7 +302,7 @@ def test_a_model_that_is_served_on_the_cpu_only_needs_no_engine() -> None:
 
     assert found["onnx"].state is None
     assert found["trt_fp32"].state is State.NOT_APPLICABLE
-    assert found["trt_fp32"].reason == "trt needs a GPU, and engine_count_per_device names only the CPU"
+    assert found["trt_fp32"].reason == "trt needs a GPU, but engine_count_per_device lists only cpu"
 
 
 def test_a_missing_framework_is_named_with_the_command_that_installs_it() -> None:

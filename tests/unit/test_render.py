@@ -95,8 +95,8 @@ def two_models() -> Plan:
         "tf-savedmodel",
         requested=False,
         state=State.NOT_APPLICABLE,
-        reason="no conversion leads from torchscript to tf-savedmodel",
-        remedy="from torchscript these can be made: torchscript, onnx",
+        reason="torchscript can't be converted to tf-savedmodel",
+        remedy="torchscript can be converted to torchscript, onnx",
     )
     resnet = a_plan(
         a_cell("onnx_op13"),

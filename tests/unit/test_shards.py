@@ -183,7 +183,7 @@ def test_another_shard_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse(wrong)
     assert str(caught.value) == (
-        f"shard {wrong!r} is no part of a run\n  write e.g. 3/7 for the third of seven parts; there are at most 256"
+        f"shard {wrong!r} is invalid\n  write, for example, 3/7 for the third of seven shards; there can be at most 256"
     )
 
 
@@ -243,7 +243,7 @@ def test_a_long_matrix_keeps_its_counts_and_stays_below_what_a_variable_can_hold
 
 @pytest.mark.parametrize("most", [0, -1, 257])
 def test_github_starts_from_1_to_256_jobs(most: int) -> None:
-    with pytest.raises(ConfigurationError, match=f"{most} shards at most: must be from 1 to 256"):
+    with pytest.raises(ConfigurationError, match=f"the maximum number of shards must be from 1 to 256, not {most}"):
         matrix(Plan(models=(branching("m", [1]),)), most)
 
 
@@ -267,8 +267,8 @@ def test_a_matrix_comes_back_in_order_with_what_a_user_added() -> None:
         ({"include": []}, "not a job matrix: `include` is empty"),
         ({"include": [{"count": 1}]}, "missing required field `shard`"),
         ({"include": [{"shard": "1/1", "count": 1, "conversions": "all"}]}, "Expected `array | null`, got `str`"),
-        ({"include": [{"shard": "x", "count": 1}]}, "shard 'x' is no part of a run"),
-        ({"include": [{"shard": "1/1", "count": 1, "conversions": ["onnx"]}]}, "conversion 'onnx' names no model"),
+        ({"include": [{"shard": "x", "count": 1}]}, "shard 'x' is invalid"),
+        ({"include": [{"shard": "1/1", "count": 1, "conversions": ["onnx"]}]}, "conversion 'onnx' has no model name"),
     ],
 )
 def test_what_is_no_matrix_is_said(jobs: object, said: str) -> None:
