@@ -77,7 +77,8 @@ def change_a_weight(path: Path) -> None:
     from onnx import numpy_helper
 
     model = onnx.load(str(path))
-    weight = next(each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT)
+    floating = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    weight = next(each for each in model.graph.initializer if each.data_type in floating)
     values = numpy_helper.to_array(weight).copy()
     values.flat[np.abs(values).argmax()] *= 1.05
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
