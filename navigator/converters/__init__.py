@@ -1,7 +1,7 @@
-"""The edges of the graph of formats: one module a converter, one dictionary that lists them.
+"""The edges of the graph of formats: one module per converter, and a dictionary that lists them.
 
 A converter is a module that satisfies `Converter`. To add one: write `<source>_to_<target>.py`, add it to
-`CONVERTERS`, name its target in `schemas/navigator.schema.json`. Frameworks are imported inside functions only.
+`CONVERTERS`, and its target to `schemas/navigator.schema.json`. Frameworks are only imported inside functions.
 """
 
 from navigator.converters import (

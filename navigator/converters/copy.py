@@ -1,6 +1,6 @@
-"""Conversions between equal formats: a copy, which is verified like every other artifact.
+"""Converts a format to itself: a copy, which is verified like every other converted model.
 
-ONNX has its own, `onnx_to_onnx`, since its weights may lie in files beside it.
+ONNX has its own converter, `onnx_to_onnx`, since its weights may be in separate files.
 """
 
 import shutil
@@ -30,7 +30,7 @@ class Copy:
         return self.SOURCE
 
     def variant(self, model: ModelConfig, configuration: Configuration) -> Variant:
-        """Return the one step that there is."""
+        """Return the only step."""
         del model, configuration
         return Variant(segment=self.SOURCE, options=self.Options(), is_copy=True)
 
@@ -43,7 +43,7 @@ class Copy:
         """Copy the file or the directory."""
         if conversion.source.is_dir():
             shutil.copytree(conversion.source, conversion.destination)
-            # A source that nobody may write to must not become an artifact that nobody can remove.
+            # A copy of a read-only source must be writable, so that it can be removed.
             for path in (conversion.destination, *conversion.destination.rglob("*")):
                 if path.is_dir():
                     path.chmod(path.stat().st_mode | 0o700)

@@ -1,4 +1,4 @@
-"""ONNX to ONNX: a copy, or another opset by `onnx.version_converter`."""
+"""Converts ONNX to ONNX: copies it, or changes its opset with `onnx.version_converter`."""
 
 import logging
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options(StepOptions):
-    """`opset` is that of the default domain to reach; None leaves the file as it is."""
+    """`opset` is the target opset of the default domain; None to keep the file unchanged."""
 
     opset: int | None = None
 
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant | None:
-    """Return the step, which engines need only for a source model at another opset: exports have theirs already."""
+    """Return the step, which engines only need if the source model has another opset."""
     opset = configuration.onnx_opset
     if configuration.target_format is not TARGET and (model.model_format is not SOURCE or opset is None):
         return None
@@ -38,7 +38,7 @@ def variant(model: ModelConfig, configuration: Configuration) -> Variant | None:
 
 
 def unavailable(host: Host) -> Unavailable | None:
-    """Return why `host` cannot run it, or None."""
+    """Return why `host` can't run it, or None."""
     return missing(DISTRIBUTIONS, "onnx", host)
 
 
@@ -55,6 +55,6 @@ def convert(conversion: Conversion[Options]) -> Properties:
     try:
         onnx_file.check(destination)
     except StepError as error:
-        # The user's own file: where it runs, it may be copied, and verification sees whether it does.
+        # This is the user's own file: it may be copied if it runs, which verification checks.
         log.warning("%s", error)
     return onnx_file.properties(destination, "copied")

@@ -1,9 +1,9 @@
-"""ONNX to TensorRT and to TensorRT for RTX, through Polygraphy: one implementation, since the two share an API.
+"""Converts ONNX to TensorRT and TensorRT for RTX with Polygraphy: one implementation, since they share an API.
 
-Parse, profile, configure, build, write, read back. The network is strongly typed: its precision is the ONNX file's,
-which `onnx_to_typed_onnx` makes. TensorRT builds on the GPU that the engine is for; TensorRT for RTX builds anywhere,
-for the compute capabilities that it is told. Polygraphy hides how the two differ, and which of them it takes is decided
-once a process: this is meant for a worker of its own.
+Parses, profiles, configures, builds, writes and reads back. The network is strongly typed: its precision is that of the
+ONNX file, which `onnx_to_typed_onnx` creates. TensorRT builds on the GPU that the engine is for; TensorRT for RTX
+builds anywhere, for the configured compute capabilities. Polygraphy hides the differences, but can use only one of them
+in a process, so each engine is built in its own worker.
 """
 
 import os
@@ -23,10 +23,10 @@ from navigator.frameworks.tensorrt.profile import profile
 from navigator.records import Configuration, Format, Host, ModelConfig, Precision, Properties, StepOptions
 from navigator.runners.trt import TrtOptions
 
-# TensorRT's and Polygraphy's objects; no types of theirs hold for every version.
+# Objects of TensorRT and Polygraphy; their types differ between versions.
 _Trt = Any
 
-# What TensorRT for RTX builds for by its own choice, as its documentation has it (1.7): Turing needs to be named.
+# The default of TensorRT for RTX, according to its documentation (1.7), which excludes Turing.
 _RTX_DEFAULT_TARGETS = ("8.0", "8.6", "8.9", "12.0 and later")
 
 
@@ -46,7 +46,7 @@ class OnnxToTrt:
     Options: ClassVar[type[StepOptions]] = TrtOptions
 
     def variant(self, model: ModelConfig, configuration: Configuration) -> Variant:
-        """Return the step of the configuration's precision and mode."""
+        """Return the step for the configuration's precision and mode."""
         precision = configuration.precision or Precision.FP32
         rtx = self.TARGET is Format.TRT_RTX
         options = TrtOptions(
@@ -61,7 +61,7 @@ class OnnxToTrt:
         return Variant(segment=engine_segment(configuration), options=options, precision=precision)
 
     def unavailable(self, host: Host) -> Unavailable | None:
-        """Return why `host` cannot build, or None."""
+        """Return why `host` can't build engines, or None."""
         return (no_gpu(host) if self.NEEDS_GPU else None) or missing(self.DISTRIBUTIONS, self.EXTRA, host)
 
     def convert(self, conversion: Conversion[TrtOptions]) -> Properties:
@@ -86,14 +86,14 @@ ONNX_TO_TRT_RTX = OnnxToTrt(
 
 
 def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> Properties:
-    """Build the engine of `conversion.source` into `conversion.destination`; return what is known of it.
+    """Build an engine from `conversion.source` in `conversion.destination`, and return its properties.
 
     Args:
-        conversion: with `shapes`, and `samples` for the inputs that are themselves shapes.
+        conversion: with `shapes`, and with `samples` for inputs that are shapes themselves.
         rtx: TensorRT for RTX instead of TensorRT.
 
     Raises:
-        StepError: the file cannot be parsed, an axis has no range, or the builder refuses.
+        StepError: the file can't be parsed, an axis has no range, or the builder fails.
     """
     assert conversion.shapes is not None
     trt = library.load(rtx)
@@ -112,7 +112,7 @@ def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> Properties:
         exporter=f"built by {name}",
         tensorrt_version=engine_file.read_back(conversion.destination, trt.__version__, rtx=rtx),
         network_layers=int(network[1].num_layers),
-        # The user's environment may forbid it whatever an engine says.
+        # This variable of the user's environment would override the setting of an engine.
         tf32=options.tf32 and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0",
         gpu=gpu.name if gpu is not None else "",
         compute_capabilities=tuple(_targets(configure)) if rtx else built_for,
@@ -128,11 +128,11 @@ def _parsed(source: Path, name: str, log: Collected) -> _Trt:
     try:
         return network_from_onnx_path(str(source), strongly_typed=True)
     except PolygraphyException as error:
-        raise explained(f"{name} cannot take the ONNX file", log, error) from error
+        raise explained(f"{name} can't parse the ONNX file", log, error) from error
 
 
 def _configuration(trt: _Trt, shapes: _Trt, conversion: Conversion[TrtOptions], *, rtx: bool) -> "_Configured":
-    """Return what makes the builder's configuration, called with builder and network."""
+    """Return a function that creates the builder's configuration from builder and network."""
     from polygraphy.backend.trt import CreateConfig
 
     options = conversion.options
@@ -151,7 +151,7 @@ def _configuration(trt: _Trt, shapes: _Trt, conversion: Conversion[TrtOptions], 
 
 
 class _Configured:
-    """Creates the configuration and sets TF32, which is on in every new one; keeps it for what it says."""
+    """Creates the configuration, sets TF32, which is on by default, and keeps it to read its properties."""
 
     def __init__(self, trt: _Trt, create: _Trt, *, tf32: bool) -> None:
         self._trt = trt
@@ -170,14 +170,14 @@ def targets(trt: _Trt, asked: Sequence[str]) -> list[tuple[int, int]]:
     """Return compute capabilities such as "8.9" as pairs.
 
     Raises:
-        StepError: this version of TensorRT for RTX does not build for one of them.
+        StepError: this version of TensorRT for RTX doesn't support one of them.
     """
     known = sorted(int(name[2:]) for name in dir(trt.ComputeCapability) if name.startswith("SM"))
     wrong = [each for each in asked if int(each.replace(".", "")) not in known]
     if wrong:
         raise StepError(
-            f"TensorRT for RTX {trt.__version__} does not build for compute capability {', '.join(wrong)}",
-            f"it builds for {', '.join(f'{each // 10}.{each % 10}' for each in known)}",
+            f"TensorRT for RTX {trt.__version__} doesn't support compute capability {', '.join(wrong)}",
+            f"use one of: {', '.join(f'{each // 10}.{each % 10}' for each in known)}",
         )
     return [(int(major), int(minor)) for major, _, minor in (each.partition(".") for each in asked)]
 
@@ -196,11 +196,11 @@ def _built(network: _Trt, configure: _Trt, timing_cache: str | None, name: str, 
     try:
         return engine_bytes_from_network(network, configure, save_timing_cache=timing_cache)
     except PolygraphyException as error:
-        raise explained(f"{name} cannot build the engine", log, error) from error
+        raise explained(f"{name} can't build the engine", log, error) from error
 
 
 def _timing_cache(trt: _Trt, conversion: Conversion[TrtOptions], *, rtx: bool) -> str | None:
-    """Return the file of measured timings: one a GPU model and version. RTX measures nothing when it builds."""
+    """Return the file of measured timings, one per GPU model and version. RTX doesn't measure when it builds."""
     gpu = conversion.gpu
     if rtx or conversion.timing_cache is None or gpu is None:
         return None

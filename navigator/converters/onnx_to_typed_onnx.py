@@ -1,6 +1,6 @@
-"""ONNX to ONNX of another precision: fp16, or int8 by Q/DQ nodes with the rest in fp16 or fp32.
+"""Converts ONNX to ONNX in another precision: fp16, or int8 with Q/DQ nodes and the rest in fp16 or fp32.
 
-Networks are strongly typed: an engine computes in the precisions that its ONNX file names. Inputs and outputs keep
+Networks are strongly typed: an engine computes in the precisions of its ONNX file. Inputs and outputs keep
 their names, shapes and types.
 """
 
@@ -35,24 +35,24 @@ NEEDS_GPU = False
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 
-# Q/DQ nodes have one scale a channel from opset 13 on, and fp16 scales from 19 on.
+# Q/DQ nodes support one scale per channel from opset 13, and fp16 scales from opset 19.
 _INT8_OPSET = 13
 _INT8_IN_FP16_OPSET = 19
 
-# Values from here on are no results: they stand for infinity, in masks.
+# Larger values are not results: they represent infinity, in masks.
 _INFINITE = 1e30
 
-# How many nodes a sentence names.
+# How many nodes a message names.
 _NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options(onnx_runner.Options):
-    """What the graph becomes.
+    """The precision of the new graph.
 
-    `precision` is fp16 or int8. `precision_mode` is that of int8: in a hierarchy what is not int8 becomes fp16, single
-    leaves it as it is. `explicit_precision` is whether the user says that the model has Q/DQ nodes, `random_samples`
-    whether nobody chose the values that scales are measured on.
+    `precision` is fp16 or int8. `precision_mode` is for int8: hierarchy converts everything else to fp16, single leaves
+    it unchanged. `explicit_precision` is whether the user declared that the model has Q/DQ nodes, `random_samples`
+    whether scales are measured on random values.
     """
 
     precision: Precision
@@ -62,7 +62,7 @@ class Options(onnx_runner.Options):
 
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant | None:
-    """Return the step, None in fp32. What int8 leaves over is fp16 only in a hierarchy; fp16 has no modes."""
+    """Return the step, None for fp32. In int8, the rest is fp16 only in a hierarchy; fp16 has no modes."""
     precision, mode = configuration.precision, configuration.precision_mode
     if precision is None or precision is Precision.FP32:
         return None
@@ -78,12 +78,12 @@ def variant(model: ModelConfig, configuration: Configuration) -> Variant | None:
 
 
 def unavailable(host: Host) -> Unavailable | None:
-    """Return why `host` cannot run it, or None."""
+    """Return why `host` can't run it, or None."""
     return missing(DISTRIBUTIONS, "onnx", host)
 
 
 def convert(conversion: Conversion[Options]) -> Properties:
-    """Write the model in another precision; see `navigator.converters.protocol`."""
+    """Convert the model to another precision; see `navigator.converters.protocol`."""
     source, destination = conversion.source, conversion.destination
     options = conversion.options
     to_int8 = _is_int8(options)
@@ -132,7 +132,7 @@ def _samples(conversion: Conversion[Options]) -> Path:
 
 
 def _raised(source: Path, directory: Path, lowest: int, precision: str) -> tuple[Path, str]:
-    """Return the model at opset `lowest` or higher, and what was done to it, or ""."""
+    """Return the model at opset `lowest` or higher, and how it was changed, or ""."""
     before = onnx_file.opset(source)
     if before >= lowest:
         return source, ""
@@ -149,7 +149,7 @@ def _raised(source: Path, directory: Path, lowest: int, precision: str) -> tuple
 
 
 def _quantize(model: "ir.Model", conversion: Conversion[Options]) -> list[str]:
-    """Quantize `model` and return what the user should know about that."""
+    """Quantize `model` and return the warnings."""
     products = onnx_int8.quantize(model, _samples(conversion))
     if not products:
         return [
@@ -163,7 +163,7 @@ def _quantize(model: "ir.Model", conversion: Conversion[Options]) -> list[str]:
 
 
 def _to_fp16(model: "ir.Model", samples: Path) -> tuple[Mapping[str, int], list[str]]:
-    """Make `model` fp16; return how many nodes did not become it, by reason, and what the user should know."""
+    """Convert `model` to fp16; return the number of nodes that stay in fp32 by reason, and the warnings."""
     plan = onnx_fp16.plan(model, samples)
     kept = Counter(str(reason) for reason in plan.kept.values())
     warnings = []
@@ -181,7 +181,7 @@ def _to_fp16(model: "ir.Model", samples: Path) -> tuple[Mapping[str, int], list[
 
 
 def _reached(graph: "ir.Graph", plan: onnx_fp16.Plan) -> str:
-    """Return which inputs, constants and nodes hold values too large for fp16 and how large, the first few, or ""."""
+    """Return the first few inputs, constants and nodes with values too large for fp16, and the values, or ""."""
     makers = {value: f"input '{value.name}'" for value in graph.inputs}
     makers |= {value: f"constant '{value.name}'" for value in graph.initializers.values()}
     makers |= {value: onnx_graph.describe(node) for node in graph for value in node.outputs}
@@ -192,7 +192,7 @@ def _reached(graph: "ir.Graph", plan: onnx_fp16.Plan) -> str:
 
 
 def _write(model: "ir.Model", made: Path, destination: Path) -> None:
-    """Save `model` with all its weights, check it and move it in place."""
+    """Save `model` with all of its weights, check it and move it into place."""
     made.parent.mkdir()
     onnx_graph.save(model, made)
     onnx_file.check(made)
@@ -201,7 +201,7 @@ def _write(model: "ir.Model", made: Path, destination: Path) -> None:
 
 
 def _properties(model: "ir.Model", conversion: Conversion[Options], exporter: str) -> Properties:
-    """Return the properties of `model` as it was written; what is counted are the nodes outside subgraphs."""
+    """Return the properties of `model` as it was written. Only nodes outside subgraphs are counted."""
     import onnx_ir as ir
 
     onnx_graph.infer_types(model)

@@ -1,6 +1,6 @@
-"""What a converter is, what it is given and how it says that a machine cannot run it.
+"""The interface of converters: what they provide and what they get.
 
-Owns no converter; `navigator.converters` lists them.
+`navigator.converters` lists the converters.
 """
 
 from dataclasses import dataclass
@@ -32,23 +32,23 @@ class Container(StrEnum):
     """Whether a converter runs in its framework's container."""
 
     NEVER = "never"
-    """No framework's container has its libraries."""
+    """No container of a framework has its libraries."""
     ON_REQUEST = "on request"
     """With `launch_mode: docker`."""
     UNLESS_LOCAL = "unless local"
-    """This environment cannot have its libraries, so always but with `launch_mode: local`."""
+    """This environment can't have its libraries, so always unless `launch_mode: local`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """What one configuration makes of a converter: one step.
+    """The step of a converter for one configuration.
 
     Args:
-        segment: the step's part of the label; other options are another segment.
-        options: the converter's own record.
-        precision: what the artifact computes in.
-        opset: of the ONNX file that the step writes. Exports that differ in it alone are raised from each other.
-        is_copy: whether the source model is handed on as it is, in its own format.
+        segment: the step's part of the label, different for different options.
+        options: the converter's own options.
+        precision: the precision of the converted model.
+        opset: opset of the ONNX file that the step writes. Exports that differ only in it are raised from each other.
+        is_copy: whether the step copies the source model in its own format.
     """
 
     segment: str
@@ -60,21 +60,21 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conversion(Generic[OptionsT]):
-    """What a converter is given, inside a worker.
+    """The input of a converter, inside a worker.
 
     Args:
         source: the source artifact: a file, or a SavedModel directory.
-        destination: the path of the artifact to make; its parent is an empty directory of this step alone, so
-            side files (ONNX external data) may lie beside it.
-        options: the step's, as `Converter.variant` made them.
-        signature: the source model's.
-        samples: directory of samples (`navigator.samples.storage`), None where the converter does not need them.
+        destination: the path of the converted model. Its parent directory is empty and only for this step, so
+            that it may also contain other files (ONNX external data).
+        options: the options of the step, from `Converter.variant`.
+        signature: the source model's signature.
+        samples: directory of samples (`navigator.samples.storage`), None if the converter doesn't need them.
         raise_from: an ONNX file of the same model at a lower opset that passed verification, or None.
-        shapes: the smallest, usual and largest shape of each of the source model's inputs; None where the converter
-            does not need them.
-        timing_cache: a directory for what TensorRT measured, kept between runs; None where the converter needs none.
-        gpu: the one that the conversion has for itself, None where it needs none.
-        verbose: whether the user wants details that cost something.
+        shapes: minimum, optimum and maximum shape of each of the source model's inputs; None if the converter
+            doesn't need them.
+        timing_cache: a directory for TensorRT's measurements, kept between runs; None if the converter needs none.
+        gpu: the GPU that this conversion has for itself, None if it needs none.
+        verbose: whether the user wants expensive details.
     """
 
     source: Path
@@ -106,11 +106,11 @@ class Converter(Protocol):
 
     @property
     def NEEDS_SAMPLES(self) -> bool:
-        """True if conversion must wait for the source model's signature, samples and shapes."""
+        """True if the conversion needs the source model's signature, samples and shapes."""
 
     @property
     def NEEDS_GPU(self) -> bool:
-        """True if conversion runs on a GPU, which it then has for itself alone."""
+        """True if the conversion runs on a GPU, which it then has for itself."""
 
     @property
     def CONTAINER(self) -> Container:
@@ -122,40 +122,40 @@ class Converter(Protocol):
 
     @property
     def Options(self) -> type[StepOptions]:
-        """The record of its options. It extends the one of the target's runner if that reads any."""
+        """The class of its options. It extends the one of the target's runner if that reads any."""
 
     def variant(self, model: ModelConfig, configuration: Configuration) -> Variant | None:
-        """Return the step that makes `configuration` of `model`, also where it is on the way to it. Pure.
+        """Return the step that creates `configuration` of `model`, or leads to it. Pure.
 
         None if the step isn't needed, which only a converter that others name in `PREPARED_BY` may say.
         """
 
     def unavailable(self, host: Host) -> Unavailable | None:
-        """Why this machine cannot run it, or None. Pure and quick: no import of a framework."""
+        """Return why this machine can't run it, or None. Pure and fast: imports no framework."""
 
     def convert(self, conversion: Conversion[Any]) -> Properties:
-        """Make the artifact at `conversion.destination` and return what is known of it.
+        """Create the model at `conversion.destination` and return its properties.
 
         Raises:
-            StepError: it cannot, with a sentence for the user. Anything else it raises becomes a failed step
-                with the exception's text.
+            StepError: the conversion failed, with a message for the user. Any other exception also fails the step,
+                with the text of the exception.
         """
 
 
 def conversion_of(converter: Converter, data: Json) -> Conversion[Any]:
-    """Return the conversion that `to_data` made `data` of, with the options of `converter`."""
+    """Return the conversion that `to_data` turned into `data`, with the options of `converter`."""
     generic: Any = Conversion
     conversion: Conversion[Any] = from_data(generic[converter.Options], data)
     return conversion
 
 
 def engine_segment(configuration: Configuration) -> str:
-    """Return the label segment of an engine. In fp32 there is nothing to fall back to, so modes do not differ."""
+    """Return the label segment of an engine. fp32 has no fallback, so modes don't matter."""
     precision, mode = configuration.precision, configuration.precision_mode
     parts = [precision, mode if precision is not Precision.FP32 else None]
     return "_".join([configuration.target_format, *(part for part in parts if part)])
 
 
 def falls_back_to_tf32(configuration: Configuration) -> bool:
-    """Tell whether what stays in float32 may use TF32, which is what TensorRT falls back to from a lower precision."""
+    """Return whether float32 layers may use TF32, to which TensorRT falls back from a lower precision."""
     return configuration.precision_mode is PrecisionMode.HIERARCHY and configuration.precision is not Precision.FP32

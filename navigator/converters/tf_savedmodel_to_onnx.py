@@ -1,11 +1,11 @@
-"""TensorFlow SavedModel to ONNX, by tf2onnx.
+"""Converts a TensorFlow SavedModel to ONNX with tf2onnx.
 
-Owns the order of the conversion and what is said where it cannot go on; `tf_freeze` makes the graph that tf2onnx
-takes, `tf2onnx_patches` mends tf2onnx, `onnx_file` writes, checks and raises opsets.
+`tensorflow.freeze` creates the graph for tf2onnx, `tensorflow.tf2onnx_patches` fixes tf2onnx, and `onnx.file` writes,
+checks and raises opsets.
 
-The steps of `tf2onnx.convert` are called one by one (`process_tf_graph`, `optimize_graph`, `make_model`: the same in
-1.16 and 1.17), since only so the weights can travel beside the graph, skipped operations are seen, and neither a
-second load nor an environment variable is needed.
+Calls the steps of `tf2onnx.convert` one by one (`process_tf_graph`, `optimize_graph`, `make_model`: the same in 1.16
+and 1.17). This way, the weights can be kept apart from the graph, skipped operations are noticed, and the model is
+loaded only once.
 """
 
 import gc
@@ -34,7 +34,7 @@ from navigator.records import Configuration, Format, Host, ModelConfig, Properti
 SOURCE = Format.TF_SAVEDMODEL
 TARGET = Format.ONNX
 DISTRIBUTIONS = ("tensorflow", "tf2onnx", "onnx")
-# `import tf2onnx` alone loads nothing: its modules are named.
+# `import tf2onnx` alone doesn't import these modules.
 PRELOAD = ("tensorflow", "tf2onnx.tf_loader", "tf2onnx.tfonnx", "tf2onnx.optimizer", "onnx")
 NEEDS_SAMPLES = False
 NEEDS_GPU = False
@@ -50,8 +50,8 @@ _DEFAULT_OPSET = 14
 _MEMORY_FACTOR = 5
 _MEMORY_FLOOR_BYTES = 300_000_000
 
-# Operations for which there is something better to say than their name.
-_ARGMAX = "keras.ops.argmax and argmin of Keras 3 emit Bitcast and BitwiseAnd: use tf.argmax and tf.argmin"
+# Operations with a more specific remedy.
+_ARGMAX = "keras.ops.argmax and argmin of Keras 3 use Bitcast and BitwiseAnd: use tf.argmax and tf.argmin instead"
 _ADVICE = {"Bitcast": _ARGMAX, "BitwiseAnd": _ARGMAX}
 _TEXT = ("String", "Regex", "AsString", "DecodeRaw", "Substr", "Unicode", "StaticRegex")
 
@@ -60,38 +60,39 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options(StepOptions):
-    """`opset` is that of the file to write; `signature_name` None lets `choose_signature` choose."""
+    """`opset` of the file to write; `signature_name` None for the choice of `choose_signature`."""
 
     opset: int = _DEFAULT_OPSET
     signature_name: str | None = None
 
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant:
-    """Return the export at the configuration's opset, or at the default one."""
+    """Return the export with the configuration's opset, or the default one."""
     opset = configuration.onnx_opset or _DEFAULT_OPSET
     options = Options(opset=opset, signature_name=model.signature_name)
     return Variant(segment=f"onnx_op{opset}", options=options, opset=opset)
 
 
 def unavailable(host: Host) -> Unavailable | None:
-    """Why this machine cannot run it, see `navigator.converters.protocol.Converter`."""
+    """Return why this machine can't run it, see `navigator.converters.protocol.Converter`."""
     return missing(DISTRIBUTIONS, "tensorflow", host)
 
 
 def convert(conversion: Conversion[Options]) -> Properties:
-    """Convert one signature, or raise the opset of its ONNX file where there is one.
+    """Convert one signature, or raise the opset of its ONNX file if there is one.
 
     Returns:
         `onnx_opset` as read back from the file, `exporter`, `signature_name`; and `dropped_updates`, the operations
-        that change variables, where there are any: a file of constants cannot change them. Unused inputs stay.
+        that change variables, if there are any: a graph of constants can't change them. Keeps unused inputs.
 
     Raises:
-        StepError: it cannot, with a sentence for the user.
+        StepError: the conversion failed, with a message for the user.
     """
     opset = conversion.options.opset
     if opset < _LOWEST_OPSET:
         raise StepError(
-            f"tf2onnx writes opsets from {_LOWEST_OPSET}, not {opset}", f"set onnx_opsets to {_LOWEST_OPSET} or higher"
+            f"tf2onnx can't write opset {opset}: it supports {_LOWEST_OPSET} and higher",
+            f"set onnx_opsets to {_LOWEST_OPSET} or higher",
         )
     name = choose_signature(conversion.source, conversion.options.signature_name)
     export = partial(_export, conversion, name, opset)
@@ -118,7 +119,7 @@ def _export_directly(source: Path, name: str, destination: Path, opset: int) -> 
     import tf2onnx
 
     frozen = _frozen(source, name)
-    gc.collect()  # the loaded model, and below tf2onnx's graph: their objects refer to each other
+    gc.collect()  # frees the loaded model, and below tf2onnx's graph: their objects refer to each other
     model = _converted(frozen, opset, source.name)
     gc.collect()
     onnx_file.save(model, destination)
@@ -132,19 +133,19 @@ def _export_directly(source: Path, name: str, destination: Path, opset: int) -> 
 
 
 def _frozen(source: Path, name: str) -> FrozenGraph:
-    """Return the signature as a graph of constants; the loaded model is gone when it returns."""
+    """Return the signature as a graph of constants, and free the loaded model."""
     opened = open_signature(source, name)
     unknown = [spec.name for spec in opened.signature.inputs if spec.shape is None]
     if unknown:
         raise StepError(
-            f"the signature {name!r} takes {listed(unknown)} of any rank, which tf2onnx would make a scalar",
-            "save a signature whose tf.TensorSpec states the shape, with None for a dynamic axis",
+            f"the rank of {listed(unknown)} in signature {name!r} is unknown, so tf2onnx would write a scalar",
+            "save a signature whose tf.TensorSpec has a shape, with None for a dynamic axis",
         )
     both = {spec.name for spec in opened.signature.inputs} & {spec.name for spec in opened.signature.outputs}
     if both:
         raise StepError(
-            f"the signature {name!r} has an input and an output both called {listed(sorted(both))}",
-            "ONNX needs different names: save a signature that renames one of them",
+            f"signature {name!r} has an input and an output with the same name: {listed(sorted(both))}",
+            "save a signature that renames one of them; ONNX needs different names",
         )
     weights = weight_bytes(opened)
     require_memory(
@@ -155,8 +156,8 @@ def _frozen(source: Path, name: str) -> FrozenGraph:
         return freeze(opened)
     except Exception as error:
         raise StepError(
-            f"TensorFlow cannot freeze the signature {name!r} of {source}: {type(error).__name__}: {reason(error)}",
-            "the whole error is in the log; a signature whose variables are all read directly can be frozen",
+            f"TensorFlow can't freeze signature {name!r} of {source}: {type(error).__name__}: {reason(error)}",
+            "see the log for the full error; only signatures that read all of their variables directly can be frozen",
         ) from error
 
 
@@ -164,7 +165,7 @@ def _converted(frozen: FrozenGraph, opset: int, name: str) -> _Proto:
     """Return the ONNX model of a frozen graph.
 
     Raises:
-        StepError: tf2onnx cannot, or leaves operations out.
+        StepError: tf2onnx failed or skipped operations.
     """
     import tensorflow as tf
     from tf2onnx import optimizer
@@ -175,8 +176,8 @@ def _converted(frozen: FrozenGraph, opset: int, name: str) -> _Proto:
         try:
             optimized = optimizer.optimize_graph(processed, False)
         except Exception:
-            # Without copies a failing optimizer leaves the graph broken. This way is the slow one: a copy each.
-            log.warning("tf2onnx's optimizer failed; converting again, without what fails", exc_info=True)
+            # Without copies, a failing optimization leaves the graph invalid. Copying it for each one is slower.
+            log.warning("tf2onnx's optimizer failed; converting again without the failing optimization", exc_info=True)
             optimized = optimizer.optimize_graph(_processed(graph, frozen, opset), True)
         frozen.weights.clear()
         del processed
@@ -203,15 +204,15 @@ def _processed(graph: _Proto, frozen: FrozenGraph, opset: int) -> _Proto:
                 const_node_values=frozen.weights,
                 initialized_tables=frozen.tables,
             )
-        except Exception as raised:  # noqa: BLE001 - any type at all; unsupported operations often cause it
+        except Exception as raised:  # noqa: BLE001 - of any type; often caused by unsupported operations
             error = raised
     if unsupported:
         raise StepError(_unsupported(unsupported, opset), _advice(unsupported, opset)) from error
     if error is not None:
-        hint = "the whole error is in the log; another opset may work (onnx_opsets)"
+        hint = "see the log for the full error, or try another opset (onnx_opsets)"
         if "bfloat16" in str(error):
-            hint = "tf2onnx knows no bfloat16: save the model with float32 or float16 instead"
-        raise StepError(f"tf2onnx cannot convert the model to opset {opset}: {reason(error)}", hint) from error
+            hint = "tf2onnx doesn't support bfloat16: save the model in float32 or float16 instead"
+        raise StepError(f"tf2onnx can't convert the model to opset {opset}: {reason(error)}", hint) from error
     return processed
 
 
@@ -219,7 +220,7 @@ def _unsupported(found: Mapping[str, list[str]], opset: int) -> str:
     import tf2onnx
 
     operations = "; ".join(f"{operation} (in {_some(nodes)})" for operation, nodes in sorted(found.items()))
-    return f"tf2onnx {tf2onnx.__version__} cannot convert these TensorFlow operations to opset {opset}: {operations}"
+    return f"tf2onnx {tf2onnx.__version__} can't convert these TensorFlow operations to opset {opset}: {operations}"
 
 
 def _some(nodes: list[str]) -> str:
@@ -227,7 +228,7 @@ def _some(nodes: list[str]) -> str:
 
 
 def _advice(found: Mapping[str, list[str]], opset: int) -> str:
-    """Return what a user can do: another opset, another operation, or another model."""
+    """Return what the user can do: use another opset, operation or model."""
     from tf2onnx.constants import OPSET_TO_IR_VERSION
     from tf2onnx.handler import tf_op
 
@@ -236,12 +237,12 @@ def _advice(found: Mapping[str, list[str]], opset: int) -> str:
             return f"they need opset {higher} or higher: set onnx_opsets: [{higher}]"
     advice = sorted({_ADVICE[operation] for operation in found if operation in _ADVICE})
     if any(operation.startswith(_TEXT) for operation in found):
-        advice.append("ONNX has no operations on text: save a signature that starts after text processing")
-    return "; ".join(advice) or "replace them in the model by operations that ONNX has, and save it again"
+        advice.append("ONNX has no text operations: save a signature that starts after the text processing")
+    return "; ".join(advice) or "replace them in the model with operations that ONNX supports, and save it again"
 
 
 def _unlist_initializers(model: _Proto) -> None:
-    """Take the weights out of the list of inputs, where opsets below 9 put them."""
+    """Remove the weights from the list of inputs, which contains them below opset 9."""
     initializers = {tensor.name for tensor in model.graph.initializer}
     for index in reversed(range(len(model.graph.input))):
         if model.graph.input[index].name in initializers:
@@ -249,7 +250,7 @@ def _unlist_initializers(model: _Proto) -> None:
 
 
 def _state_shapes(model: _Proto, signature: Signature) -> None:
-    """Give the outputs whose rank tf2onnx lost (lookup tables, text) the signature's shape; ONNX asks for one."""
+    """Set the signature's shape for outputs whose rank tf2onnx lost (lookup tables, text), since ONNX needs it."""
     shapes = {spec.name: spec.shape for spec in signature.outputs}
     for value in model.graph.output:
         if value.type.tensor_type.HasField("shape"):
@@ -257,8 +258,8 @@ def _state_shapes(model: _Proto, signature: Signature) -> None:
         shape = shapes[value.name]
         if shape is None:
             raise StepError(
-                f"the rank of the output {value.name!r} is unknown, and an ONNX file must state it",
-                "save a signature that ends in tf.ensure_shape, with None for a dynamic axis",
+                f"the rank of output {value.name!r} is unknown, but ONNX needs it",
+                "save a signature that ends with tf.ensure_shape, with None for a dynamic axis",
             )
         value.type.tensor_type.shape.SetInParent()
         for axis, size in enumerate(shape):

@@ -1,9 +1,10 @@
-"""TensorFlow SavedModel to a SavedModel with TensorRT engines in it, by TF-TRT (`TrtGraphConverterV2`).
+"""Converts a TensorFlow SavedModel to one with TensorRT engines, using TF-TRT (`TrtGraphConverterV2`).
 
-One signature is converted and kept, under its name and with its outputs' names. Engines are built now, for the GPU of
-this machine and for all shapes between min and max; what no engine takes stays TensorFlow's.
+Converts and keeps one signature, with its name and those of its outputs. Builds the engines immediately, for the GPU of
+this machine and for all shapes between min and max; everything else still runs in TensorFlow.
 
-TF-TRT left TensorFlow after 2.17. Graphs were converted with TensorFlow 2.17.1; no engine was built on hardware yet.
+TensorFlow 2.17 is the last version with TF-TRT. Graphs were converted with TensorFlow 2.17.1; no engine has been built
+on hardware yet.
 """
 
 import importlib
@@ -42,14 +43,14 @@ NEEDS_GPU = True
 CONTAINER = Container.UNLESS_LOCAL
 PREPARED_BY = ()
 
-# TensorFlow's objects and functions; the package ships no types that hold for every version.
+# Objects and functions of TensorFlow; its types differ between versions.
 _Tf = Any
 
 _ENGINE = "TRTEngineOp"
 _ENGINE_FILES = "assets/trt-serialized-engine.*"
-# TF-TRT's own default: the operations that make an engine worth its while.
+# TF-TRT's own default: the minimum number of operations in an engine.
 _MINIMUM_SEGMENT_SIZE = 3
-# What TF-TRT takes quantization ranges from (2.17); tf.quantization writes a V4, too, which it leaves to TensorFlow.
+# The operations from which TF-TRT reads quantization ranges (2.17); it leaves V4, of tf.quantization, to TensorFlow.
 _QUANTIZED = {
     "FakeQuantWithMinMaxArgs",
     "FakeQuantWithMinMaxVars",
@@ -60,13 +61,13 @@ _QUANTIZED = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options(EngineOptions):
-    """TF-TRT knows no modes, TF32 is TensorFlow's own setting; `signature_name` None lets `choose_signature` choose."""
+    """TF-TRT has no modes, TF32 is set in TensorFlow; `signature_name` None for the choice of `choose_signature`."""
 
     signature_name: str | None = None
 
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant:
-    """Return the step of the configuration's precision."""
+    """Return the step for the configuration's precision."""
     precision = configuration.precision or Precision.FP32
     options = Options(
         precision=precision,
@@ -77,7 +78,7 @@ def variant(model: ModelConfig, configuration: Configuration) -> Variant:
 
 
 def unavailable(host: Host) -> Unavailable | None:
-    """Return why `host` cannot run it in this interpreter, or None."""
+    """Return why `host` can't run it in this interpreter, or None."""
     new = too_new(host.versions.get("tensorflow", ""))
     return together(
         missing(DISTRIBUTIONS, "tf-trt", host), Unavailable(reason=new, remedy=REMEDY) if new else None, no_gpu(host)
@@ -88,11 +89,11 @@ def convert(conversion: Conversion[Options]) -> Properties:
     """Convert one signature.
 
     Returns:
-        `exporter`; `signature_name`; `trt_engines`: how many parts of the graph are given to TensorRT; `calibrated`,
-        in int8: whether ranges come from the samples; `warnings` where TensorRT took nothing, or built less than that.
+        `exporter`; `signature_name`; `trt_engines`: number of parts of the graph that TensorRT runs; `calibrated`, for
+        int8: whether ranges come from the samples; `warnings` if TensorRT runs nothing, or built fewer engines.
 
     Raises:
-        StepError: it cannot, with a sentence for the user.
+        StepError: the conversion failed, with a message for the user.
     """
     import tensorflow as tf
 
@@ -116,10 +117,10 @@ def convert(conversion: Conversion[Options]) -> Properties:
         converter.save(str(conversion.destination))
     except Exception as error:
         if is_out_of_gpu_memory(error):
-            raise out_of_gpu_memory(f"converting the signature {name!r} with TF-TRT") from error
+            raise out_of_gpu_memory(f"converting signature {name!r} with TF-TRT") from error
         raise StepError(
-            f"TF-TRT of TensorFlow {tf.__version__} cannot convert the signature {name!r}: {reason(error)}",
-            "the whole error is in the log; another way to an engine is target_formats: [trt]",
+            f"TF-TRT of TensorFlow {tf.__version__} can't convert signature {name!r}: {reason(error)}",
+            "see the log for the full error, or build a TensorRT engine with target_formats: [trt]",
         ) from error
     engines = count_engines(function.graph.as_graph_def())
     return Properties(
@@ -132,9 +133,9 @@ def convert(conversion: Conversion[Options]) -> Properties:
 
 
 def converter_settings(options: Options, shapes: ShapeProfile, *, calibrate: bool) -> dict[str, Json]:
-    """Return the arguments of `TrtGraphConverterV2` but for those that say which graph.
+    """Return the arguments of `TrtGraphConverterV2`, except for those of the graph.
 
-    One profile covers all shapes, and TF-TRT tunes it for the largest; opt shapes that are others get one of their own.
+    One profile covers all shapes, tuned for the largest; different opt shapes get their own profile.
     """
     return {
         "precision_mode": options.precision.upper(),
@@ -147,10 +148,10 @@ def converter_settings(options: Options, shapes: ShapeProfile, *, calibrate: boo
 
 
 def build_inputs(samples: Sequence[arrays.Arrays], shapes: ShapeProfile) -> list[dict[str, np.ndarray]]:
-    """Return inputs in the min, opt and max shapes: TF-TRT makes its profiles of the shapes that it is shown.
+    """Return inputs in the min, opt and max shapes, from which TF-TRT creates its profiles.
 
-    Samples that have these shapes; else, where there was no memory for one or the user gave others, the first sample
-    cut off or repeated.
+    Returns samples with these shapes. If there is none, because of memory or the user's own samples, crops or repeats
+    the first sample.
     """
     inputs: list[dict[str, np.ndarray]] = []
     seen: list[Mapping[str, tuple[int, ...]]] = []
@@ -165,13 +166,13 @@ def build_inputs(samples: Sequence[arrays.Arrays], shapes: ShapeProfile) -> list
 def calibration_inputs(
     samples: Sequence[arrays.Arrays], opt: Mapping[str, tuple[int, ...]]
 ) -> list[dict[str, np.ndarray]]:
-    """Return the samples that have the opt shapes, else all, cut off or repeated: calibration takes one shape only."""
+    """Return the samples with the opt shapes, or else all, cropped or repeated, since calibration needs one shape."""
     exact = [sample for sample in samples if _has(sample, opt)]
     return [fitted(sample, opt) for sample in exact or samples]
 
 
 def fitted(sample: arrays.Arrays, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Return `sample` in `shapes`, each axis cut off or repeated from its beginning: values stay valid values."""
+    """Return `sample` in `shapes`, with each axis cropped or repeated, so that values stay valid."""
     made = {}
     for name, shape in shapes.items():
         array = np.asarray(sample[name])
@@ -183,21 +184,21 @@ def fitted(sample: arrays.Arrays, shapes: Mapping[str, tuple[int, ...]]) -> dict
 
 
 def operations(path: Path) -> set[str]:
-    """Return the names of the operations in a SavedModel's graphs and functions."""
+    """Return the names of the operations in the graphs and functions of a SavedModel."""
     loader = importlib.import_module("tensorflow.python.saved_model.loader_impl")
     graphs = [graph.graph_def for graph in loader.parse_saved_model(str(path)).meta_graphs]
     return {node.op for graph in graphs for node in _nodes(graph)}
 
 
 def count_engines(graph: _Tf) -> int:
-    """Return how many operations of a GraphDef are TensorRT engines, those in its functions too."""
+    """Return the number of TensorRT engines in a GraphDef and its functions."""
     return sum(node.op == _ENGINE for node in _nodes(graph))
 
 
 def engine_warnings(engines: int, path: Path) -> list[str]:
-    """Return what to say of a SavedModel at `path` whose graph has `engines`; an engine that was built left a file."""
+    """Return the warnings about a SavedModel whose graph has `engines`; every built engine has a file."""
     if engines == 0:
-        return ["TF-TRT gave no part of the model to TensorRT: it runs in TensorFlow, no faster than before"]
+        return ["TF-TRT found no part of the model for TensorRT: all of it runs in TensorFlow, as fast as before"]
     built = sum(file.stat().st_size > 0 for file in path.glob(_ENGINE_FILES))
     if built < engines:
         return [f"TensorRT built {built} of {engines} engines: the rest of the model runs in TensorFlow, see the log"]
@@ -205,14 +206,14 @@ def engine_warnings(engines: int, path: Path) -> list[str]:
 
 
 def _converted(converter: _Tf, calibration: Sequence[Mapping[str, np.ndarray]]) -> _Tf:
-    """Return the converted function; TF-TRT takes no calibration inputs where it has not to calibrate."""
+    """Return the converted function; TF-TRT only accepts calibration inputs if it needs to calibrate."""
     if calibration:
         return converter.convert(calibration_input_fn=_generator(calibration))
     return converter.convert()
 
 
 def _generator(inputs: Sequence[Mapping[str, np.ndarray]]) -> Any:
-    """Return a function that yields `inputs`, as TF-TRT takes them."""
+    """Return a function that yields `inputs`, as TF-TRT expects it."""
 
     def generate() -> Iterator[dict[str, np.ndarray]]:
         yield from (dict(each) for each in inputs)

@@ -1,7 +1,7 @@
-"""torch.export to ONNX by `torch.onnx.export(dynamo=True)`.
+"""Converts torch.export programs to ONNX with `torch.onnx.export(dynamo=True)`.
 
-Names come from the signature, dynamic axes are the program's own. The exporter is written for
-opset 18 and changes the opset afterwards, not always with success and without saying so: every file is read back.
+Names come from the signature, dynamic axes from the program. The exporter writes opset 18 and converts that to other
+opsets, which may fail without an error, so every file is read back.
 """
 
 import re
@@ -27,8 +27,8 @@ PREPARED_BY = ()
 
 _NATIVE_OPSET = 18
 
-# Weights over this are written beside the file as they are read; below, protobuf copies them (torch 2.13, measured
-# at 0.5 and 2.1 GB).
+# Larger weights are written to a separate file while they are read; smaller ones are copied by protobuf (torch 2.13,
+# measured at 0.5 and 2.1 GB).
 _EXTERNAL_FROM_BYTES = 1_800_000_000
 _MEMORY_FACTOR = 4.3
 _EXTERNAL_MEMORY_FACTOR = 1.3
@@ -36,20 +36,20 @@ _EXTERNAL_MEMORY_FACTOR = 1.3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options(StepOptions):
-    """`opset` is that of the file to write."""
+    """`opset` of the file to write."""
 
     opset: int = _NATIVE_OPSET
 
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant:
-    """Return the export at the configuration's opset, or at the default one."""
+    """Return the export with the configuration's opset, or the default one."""
     del model
     opset = configuration.onnx_opset or _NATIVE_OPSET
     return Variant(segment=f"onnx_op{opset}", options=Options(opset=opset), opset=opset)
 
 
 def unavailable(host: Host) -> Unavailable | None:
-    """Return why `host` cannot run it, or None."""
+    """Return why `host` can't run it, or None."""
     return missing(DISTRIBUTIONS, "torch", host)
 
 
@@ -94,25 +94,25 @@ def _export(conversion: Conversion[Options], opset: int) -> Properties:
     except StepError as error:
         raise StepError(
             f"{exporter} at opset {opset}: {error.message}",
-            f"set onnx_opsets from {_NATIVE_OPSET} to {onnx.defs.onnx_opset_version()}, e.g. [{_NATIVE_OPSET}]",
+            f"set onnx_opsets between {_NATIVE_OPSET} and {onnx.defs.onnx_opset_version()}, e.g. [{_NATIVE_OPSET}]",
         ) from error
     return onnx_file.properties(destination, exporter)
 
 
 def _refusal(error: BaseException, exporter: str, opset: int) -> StepError:
-    """Return the exporter's error as a sentence: the first cause, which its own text has after a page of advice."""
+    """Return the exporter's error in one sentence: the first cause, which follows a page of advice in its own text."""
     at = ""
     while error.__cause__ is not None:
         error = error.__cause__
         translating = re.search(r"Error when translating node .*?target=torch\.ops\.([\w.]+)\.\w+\]", str(error))
-        at = f" at the operator {translating[1]}" if translating else at
+        at = f" at operator {translating[1]}" if translating else at
     missing_function = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(error))
     if missing_function:
         return StepError(
-            f"{exporter} cannot write the operator {missing_function[1]} at any opset",
+            f"{exporter} doesn't support operator {missing_function[1]} at any opset",
             "replace the operator in the model",
         )
     return StepError(
         f"{exporter} fails at opset {opset}{at}: {torch_values.reason(error)}",
-        "replace that part of the model; the log has its place",
+        "replace that part of the model; the log shows where it is",
     )

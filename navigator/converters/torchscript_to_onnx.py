@@ -1,7 +1,7 @@
-"""TorchScript to ONNX by `torch.onnx.export(dynamo=False)`, the only exporter of torch that takes a ScriptModule.
+"""Converts TorchScript to ONNX with `torch.onnx.export(dynamo=False)`, torch's only exporter for ScriptModules.
 
-Names come from the signature, dynamic axes are its -1. Arguments and outputs that ONNX does not
-have (dictionaries, lists, None) are flattened by tracing a wrapper around the module, which keeps its control flow.
+Names and dynamic axes (-1) come from the signature. Arguments and outputs that ONNX doesn't support (dictionaries,
+lists, None) are flattened by tracing a wrapper around the module, which keeps its control flow.
 """
 
 import re
@@ -33,15 +33,15 @@ NEEDS_GPU = False
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 
-# A torch object; the package's types differ between the versions we support.
+# A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
-# What the exporter has operators of its own for (torch 2.13); it stamps 21 to 23 on a file of opset 20's operators.
+# The last opset whose operators the exporter supports (torch 2.13); for 21 to 23, it writes operators of opset 20.
 _LOWEST_OPSET = 7
 _DEFAULT_OPSET = 14
 _HIGHEST_OPSET = 20
 
-# Peak memory by size of the file, measured at 0.5 and 2.1 GB (torch 2.13): over protobuf's limit weights are streamed.
+# Peak memory by size of the file, measured at 0.5 and 2.1 GB (torch 2.13): above protobuf's limit, it streams weights.
 _MEMORY_FACTOR = 4.0
 _STREAMED_MEMORY_FACTOR = 1.3
 _STREAMED_FROM_BYTES = 2**31
@@ -51,11 +51,11 @@ _UNSUPPORTED = re.compile(
     r"(\. Support for this operator was added in version (?P<since>\d+))?"
 )
 
-# Operators for which there is something better to say than their name: what eval() makes of nn.Transformer's layers.
-_FAST_PATH = "call torch.backends.mha.set_fastpath_enabled(False), then trace the model and save it again"
+# Operators with a more specific remedy: eval() creates them from nn.Transformer's layers.
+_FAST_PATH = "call torch.backends.mha.set_fastpath_enabled(False), then trace and save the model again"
 _ADVICE = {"aten::_transformer_encoder_layer_fwd": _FAST_PATH, "aten::_native_multi_head_attention": _FAST_PATH}
 
-# What torch 2.13 says at every export of a ScriptModule, or about a choice that verification judges anyway.
+# Warnings of torch 2.13 for every export of a ScriptModule, or about choices that verification checks anyway.
 _KNOWN_WARNINGS = (
     r"You are using the legacy TorchScript-based ONNX export",
     r"The feature will be removed\. Please remove usage of this function",
@@ -67,20 +67,20 @@ _KNOWN_WARNINGS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options(StepOptions):
-    """`opset` is that of the file to write."""
+    """`opset` of the file to write."""
 
     opset: int = _DEFAULT_OPSET
 
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant:
-    """Return the export at the configuration's opset, or at the default one."""
+    """Return the export with the configuration's opset, or the default one."""
     del model
     opset = configuration.onnx_opset or _DEFAULT_OPSET
     return Variant(segment=f"onnx_op{opset}", options=Options(opset=opset), opset=opset)
 
 
 def unavailable(host: Host) -> Unavailable | None:
-    """Return why `host` cannot run it, or None."""
+    """Return why `host` can't run it, or None."""
     return missing(DISTRIBUTIONS, "torch", host)
 
 
@@ -89,7 +89,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
     opset = conversion.options.opset
     if opset < _LOWEST_OPSET:
         raise StepError(
-            f"the TorchScript exporter cannot write opset {opset}: it starts at {_LOWEST_OPSET}",
+            f"the TorchScript exporter can't write opset {opset}: it supports {_LOWEST_OPSET} and higher",
             "set onnx_opsets: [14]",
         )
     return onnx_file.raised_or_exported(
@@ -98,7 +98,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
 
 
 def _exported(conversion: Conversion[Options], opset: int) -> Properties:
-    """Export at `opset`, or at the highest that the exporter knows, and raise that."""
+    """Export at `opset`, or export at the exporter's highest opset and raise that."""
     destination = conversion.destination
     if opset <= _HIGHEST_OPSET:
         _export(conversion, destination, opset)
@@ -111,7 +111,7 @@ def _exported(conversion: Conversion[Options], opset: int) -> Properties:
 
 
 def _export(conversion: Conversion[Options], destination: Path, opset: int) -> None:
-    """Export to `destination`, checked and read back."""
+    """Export to `destination`, check the file and read it back."""
     assert conversion.signature is not None
     assert conversion.samples is not None
     size = conversion.source.stat().st_size
@@ -133,7 +133,7 @@ def _export(conversion: Conversion[Options], destination: Path, opset: int) -> N
     except StepError as error:
         raise StepError(
             f"{_exporter()} at opset {opset}: {error.message}",
-            error.hint or f"set onnx_opsets: [14] or higher; {_HIGHEST_OPSET} is the exporter's highest",
+            error.hint or f"set onnx_opsets: [14], or higher up to {_HIGHEST_OPSET}",
         ) from error
     _name_output_axes(destination, conversion.signature)
 
@@ -167,7 +167,7 @@ def _run_exporter(
 
 
 def _is_flat(module: _Torch, arguments: Sequence[Argument]) -> bool:
-    """Whether every argument is given, by a tensor, and one tensor or a plain tuple of tensors comes back."""
+    """Return whether every argument is a tensor and the output is a tensor or a flat tuple of tensors."""
     returns = [str(value.type) for value in module.forward.schema.returns]
     items = returns[0].removeprefix("Tuple[").removesuffix("]").split(", ") if len(returns) == 1 else [""]
     return (
@@ -195,7 +195,7 @@ def _flattened(module: _Torch, arguments: Sequence[Argument], tensors: Mapping[s
 
 
 def _example(samples: Sequence[tuple[str, arrays.Arrays]], inputs: Sequence[TensorSpec]) -> arrays.Arrays:
-    """Return the smallest of the samples with the fewest dynamic axes of size 1, which exporters take for constants."""
+    """Return the smallest sample with the fewest dynamic axes of size 1, which exporters treat as constants."""
 
     def cost(sample: arrays.Arrays) -> tuple[int, int]:
         ones = sum(
@@ -211,9 +211,9 @@ def _example(samples: Sequence[tuple[str, arrays.Arrays]], inputs: Sequence[Tens
 def _dynamic_axes(
     inputs: Sequence[TensorSpec], samples: Sequence[tuple[str, arrays.Arrays]]
 ) -> dict[str, dict[int, str]]:
-    """Return a name for every dynamic axis of the inputs; the exporter derives those of the outputs.
+    """Return a name for every dynamic axis of the inputs; the exporter infers those of the outputs.
 
-    The first axes that have one size in every sample share the name "batch"; any other is `<input>_<axis>`.
+    First axes with the same size in every sample are named "batch"; others are named `<input>_<axis>`.
     """
 
     def first_sizes(spec: TensorSpec) -> list[int]:
@@ -231,10 +231,10 @@ def _dynamic_axes(
 
 
 def _name_output_axes(path: Path, signature: Signature) -> None:
-    """Name the dynamic axes of the outputs of the file at `path` that are no input's: `<output>_<axis>`.
+    """Name the dynamic axes of the outputs of the file at `path` that are not an input's: `<output>_<axis>`.
 
-    The exporter calls them after operators (torch 2.13); where it left the example's size although `signature` has -1,
-    the axis gets a name too.
+    The exporter names them after operators (torch 2.13). An axis that has the size of the example, although it is -1 in
+    `signature`, gets a name too.
     """
     import onnx
 
@@ -259,21 +259,21 @@ def _name_output_axes(path: Path, signature: Signature) -> None:
 
 
 def _refusal(error: Exception, opset: int) -> StepError:
-    """Return the exporter's error as a sentence; its own text may go on with pages of the graph."""
+    """Return the exporter's error in one sentence; its own text may have pages of the graph."""
     found = _UNSUPPORTED.search(str(error))
     if found is None:
         return StepError(
             f"{_exporter()} fails at opset {opset}: {torch_values.reason(error)}",
-            "export the model with torch.export instead (.pt2), or see the log for the graph",
+            "export the model with torch.export instead (.pt2), or check the graph in the log",
         )
     operator, since = found["operator"], found["since"]
     if since is None:
         return StepError(
-            f"{_exporter()} cannot write the operator {operator} at any opset up to {_HIGHEST_OPSET}",
+            f"{_exporter()} doesn't support operator {operator} at any opset up to {_HIGHEST_OPSET}",
             _ADVICE.get(operator, "export the model with torch.export instead (.pt2), or replace the operator"),
         )
     return StepError(
-        f"{_exporter()} cannot write the operator {operator} at opset {opset}: it needs {since} or higher",
+        f"{_exporter()} doesn't support operator {operator} at opset {opset}: it needs {since} or higher",
         f"set onnx_opsets: [{since}]",
     )
 

@@ -1,14 +1,14 @@
-"""TorchScript to a TorchScript module with TensorRT engines in it, by `torch_tensorrt.ts.compile`.
+"""Converts TorchScript to a TorchScript module with TensorRT engines, using `torch_tensorrt.ts.compile`.
 
-What the installed Torch-TensorRT cannot do with the options is refused, never left out:
+Options that the installed Torch-TensorRT doesn't support are an error, never ignored:
 
 | Torch-TensorRT | fp16 | int8 |
 |---|---|---|
-| up to 2.8 | a flag | of Q/DQ pairs, else calibrated with the samples in the opt shapes |
-| 2.9 to 2.12 | a flag | of Q/DQ pairs |
-| from 2.13 (TensorRT 11) | the model's own: every network is strongly typed | of Q/DQ pairs |
+| up to 2.8 | a flag | from Q/DQ pairs, or else calibrated with the samples in the opt shapes |
+| 2.9 to 2.12 | a flag | from Q/DQ pairs |
+| from 2.13 (TensorRT 11) | the model's own: every network is strongly typed | from Q/DQ pairs |
 
-Read in the wheels 2.6 to 2.14 and in what their libraries say; not yet run on hardware.
+According to the wheels of 2.6 to 2.14 and the messages of their libraries; not run on hardware yet.
 """
 
 import importlib
@@ -56,15 +56,15 @@ NEEDS_GPU = True
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 
-# Objects of torch and Torch-TensorRT; their types differ between the versions we support.
+# Objects of torch and Torch-TensorRT; their types differ between supported versions.
 _Torch = Any
 
-# What torch_tensorrt.dtype turns into a type of its TorchScript front end (2.14).
+# The dtypes that torch_tensorrt.dtype has in its TorchScript front end (2.14).
 _INPUT_DTYPES = ("bool", "int8", "int32", "int64", "float16", "float32", "float64")
-# What its front end makes Q/DQ layers of (2.14).
+# The operators that its front end converts to Q/DQ layers (2.14).
 _FAKE_QUANTIZE = ("aten::fake_quantize_per_tensor_affine", "aten::fake_quantize_per_channel_affine")
 _ENGINE = "tensorrt::execute_engine"
-# From the precision asked for down to what layers may fall back to.
+# Each precision, and those that its layers may fall back to.
 _HIERARCHY = {
     Precision.FP32: ("float32",),
     Precision.FP16: ("float16", "float32"),
@@ -74,21 +74,21 @@ _HIERARCHY = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options(EngineOptions):
-    """`explicit_precision` is whether the user says that the model has Q/DQ pairs."""
+    """`explicit_precision` is whether the user declared that the model has Q/DQ pairs."""
 
     explicit_precision: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traits:
-    """What decides about precision: the floats among a model's weights and inputs, and whether it has Q/DQ pairs."""
+    """What determines precision: the float dtypes of weights and inputs, and whether the model has Q/DQ pairs."""
 
     floats: frozenset[str]
     quantized: bool
 
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant:
-    """Return the step of the configuration's precision and mode."""
+    """Return the step for the configuration's precision and mode."""
     precision = configuration.precision or Precision.FP32
     options = Options(
         precision=precision,
@@ -102,7 +102,7 @@ def variant(model: ModelConfig, configuration: Configuration) -> Variant:
 
 
 def unavailable(host: Host) -> Unavailable | None:
-    """Return why `host` cannot run it, or None."""
+    """Return why `host` can't run it, or None."""
     cpu = torch_trt.cpu_build(host)
     built = Unavailable(reason=cpu, remedy="install torch from PyPI, which is built for CUDA") if cpu else None
     return together(missing(DISTRIBUTIONS, "torch-trt", host), built, no_gpu(host))
@@ -112,10 +112,10 @@ def convert(conversion: Conversion[Options]) -> Properties:
     """Compile the module for this machine's GPU.
 
     Returns:
-        `exporter`, and `trt_engines`: how many engines the module calls; `warnings` where there is none.
+        `exporter`, and `trt_engines`: the number of engines in the module; `warnings` if there is none.
 
     Raises:
-        StepError: it cannot, with a sentence for the user.
+        StepError: the conversion failed, with a message for the user.
     """
     import torch
 
@@ -134,7 +134,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
     with quiet():
         torch.jit.save(compiled, str(conversion.destination))
     engines = len(compiled.inlined_graph.findAllNodes(_ENGINE))
-    nothing = "Torch-TensorRT gave no part of the model to TensorRT: it runs in torch, no faster than before"
+    nothing = "Torch-TensorRT found no part of the model for TensorRT: all of it runs in torch, as fast as before"
     return Properties(
         exporter=f"Torch-TensorRT {front_end.version}",
         trt_engines=engines,
@@ -146,32 +146,32 @@ def argument_names(module: _Torch, signature: Signature) -> tuple[str, ...]:
     """Return the names of the inputs in the order of `forward`'s arguments.
 
     Raises:
-        StepError: an argument is not one tensor.
+        StepError: an argument is not a tensor.
     """
     takes = parameters(module)
     arguments = bind(takes, signature.inputs)
     if len(arguments) != len(takes) or any(each.parameter.kind != "tensor" or not each.inputs for each in arguments):
         raise StepError(
-            f"Torch-TensorRT compiles a forward whose every argument is a given tensor; this one takes "
+            f"Torch-TensorRT needs a forward whose arguments are all required tensors, but this one takes "
             f"{describe(takes)}",
-            "script a wrapper whose forward takes each tensor as an argument of its own, and nothing else",
+            "script a wrapper whose forward takes only tensors, each as its own argument",
         )
     return tuple(each.inputs[0] for each in arguments)
 
 
 def input_settings(names: Iterable[str], signature: Signature, profile: ShapeProfile) -> list[dict[str, Json]]:
-    """Return the arguments of `torch_tensorrt.Input` for each input: one shape if it is static, else three; the dtype.
+    """Return the arguments of `torch_tensorrt.Input` for each input: one shape if static, or else three; the dtype.
 
     Raises:
-        StepError: Torch-TensorRT has no such dtype.
+        StepError: Torch-TensorRT doesn't support the dtype.
     """
     dtypes = {spec.name: spec.dtype for spec in signature.inputs}
     settings: list[dict[str, Json]] = []
     for name in names:
         if dtypes[name] not in _INPUT_DTYPES:
             raise StepError(
-                f"the input {name} is {dtypes[name]}, which Torch-TensorRT does not take",
-                f"it takes {', '.join(_INPUT_DTYPES)}: cast inside of the model",
+                f"input {name} is {dtypes[name]}, which Torch-TensorRT doesn't support",
+                f"use one of {', '.join(_INPUT_DTYPES)}, and cast it inside the model",
             )
         low, usual, high = profile.min[name], profile.opt[name], profile.max[name]
         shape = {"shape": low} if low == high else {"min_shape": low, "opt_shape": usual, "max_shape": high}
@@ -180,21 +180,21 @@ def input_settings(names: Iterable[str], signature: Signature, profile: ShapePro
 
 
 def compile_settings(options: Options, front_end: torch_trt.FrontEnd, traits: Traits) -> dict[str, Json]:
-    """Return the keyword arguments of `torch_tensorrt.ts.compile` but for the inputs; precisions are dtype names.
+    """Return the keyword arguments of `torch_tensorrt.ts.compile` except the inputs; precisions are dtype names.
 
-    In a hierarchy a layer may fall back to the higher precisions, in the end to TF32; alone, a precision has TensorRT's
-    own float32 beside it, in full. A strongly typed network takes neither: only TF32 is left to choose there.
+    In a hierarchy, a layer may fall back to higher precisions and finally to TF32; otherwise only to full float32. A
+    strongly typed network supports neither: only TF32 can be set there.
 
     Raises:
-        StepError: this Torch-TensorRT cannot do what the options say with such a model.
+        StepError: this Torch-TensorRT doesn't support the options for such a model.
     """
     precision = options.precision
     _refuse_precision(precision, front_end, traits)
     explicit = front_end.typed or (precision is Precision.INT8 and traits.quantized)
     if options.explicit_precision and not explicit:
         raise StepError(
-            f"Torch-TensorRT {front_end.version} has no explicit precision but in a model with Q/DQ pairs and int8",
-            "set tensorrt_explicit_precision: false, or pip install 'torch-tensorrt>=2.13', where all is explicit",
+            f"Torch-TensorRT {front_end.version} supports explicit precision only for int8 and models with Q/DQ pairs",
+            "set tensorrt_explicit_precision: false, or pip install 'torch-tensorrt>=2.13', which always uses it",
         )
     hierarchy = options.precision_mode is PrecisionMode.HIERARCHY
     enabled = _HIERARCHY[precision] if hierarchy else _HIERARCHY[precision][:1]
@@ -203,13 +203,13 @@ def compile_settings(options: Options, front_end: torch_trt.FrontEnd, traits: Tr
         "disable_tf32": not options.tf32,
         "sparse_weights": options.sparse_weights,
         "workspace_size": options.max_workspace_size,
-        # TensorRT's TorchScript converters know no int64 and float64; what is lost by that the verdict shows.
+        # TensorRT's TorchScript converters don't support int64 and float64; verification shows what truncation loses.
         "truncate_long_and_double": True,
     }
 
 
 def calibrates(options: Options, traits: Traits) -> bool:
-    """Tell whether int8 has to be calibrated, since the model says nothing of its ranges."""
+    """Return whether int8 needs calibration, since the model has no ranges."""
     return options.precision is Precision.INT8 and not traits.quantized
 
 
@@ -217,25 +217,25 @@ def _refuse_precision(precision: Precision, front_end: torch_trt.FrontEnd, trait
     what = f"Torch-TensorRT {front_end.version}"
     if precision is Precision.INT8 and not traits.quantized and not front_end.calibrates:
         raise StepError(
-            f"{what} makes int8 only of a model with quantize and dequantize pairs, this one has none",
-            "quantize it with nvidia-modelopt and save that as TorchScript, or pip install 'torch-tensorrt<2.9', the "
-            "last to calibrate, or leave int8 out of tensorrt_precisions",
+            f"{what} needs a model with quantize and dequantize pairs for int8, but this one has none",
+            "quantize it with nvidia-modelopt and save that as TorchScript, pip install 'torch-tensorrt<2.9', which "
+            "can calibrate, or remove int8 from tensorrt_precisions",
         )
     if not front_end.typed or precision is Precision.INT8:
         return
     half = "float16" in traits.floats
     if precision is Precision.FP16 and not half:
         raise StepError(
-            f"{what} has no flag for fp16: with TensorRT 11 an engine has the precision of its model, and this one is "
+            f"{what} can't convert to fp16: with TensorRT 11, an engine has the precision of its model, which is "
             f"{' and '.join(sorted(traits.floats)) or 'without floats'}",
             "save the model in half precision (model.half(), float16 inputs), pip install 'torch-tensorrt<2.13', or "
-            "target_formats: [trt], where the ONNX graph is made fp16",
+            "set target_formats: [trt], which converts the ONNX graph to fp16",
         )
     if precision is Precision.FP32 and half:
         raise StepError(
-            f"{what} has no flag for fp32: with TensorRT 11 an engine has the precision of its model, and this one is "
+            f"{what} can't convert to fp32: with TensorRT 11, an engine has the precision of its model, which is "
             f"{' and '.join(sorted(traits.floats))}",
-            "ask for what it is, tensorrt_precisions: [fp16], or save it with model.float()",
+            "set tensorrt_precisions: [fp16], or save the model in float32 with model.float()",
         )
 
 
@@ -247,10 +247,10 @@ def _traits(module: _Torch, signature: Signature) -> Traits:
 
 
 def _calibrator(conversion: Conversion[Options], names: Sequence[str]) -> _Torch:
-    """Return a calibrator over the samples that have the opt shapes: TensorRT calibrates with no other.
+    """Return a calibrator for the samples with the opt shapes, the only ones that TensorRT supports.
 
     Raises:
-        StepError: no sample has them.
+        StepError: no sample has these shapes.
     """
     import torch
 
@@ -261,12 +261,12 @@ def _calibrator(conversion: Conversion[Options], names: Sequence[str]) -> _Torch
     fitting = [sample for sample in samples if all(sample[name].shape == opt[name] for name in names)]
     if not fitting:
         raise StepError(
-            f"int8 is calibrated with samples in the opt shapes, and none has {shapes(opt)}",
-            "set opt_shapes to the shapes of a sample of yours",
+            f"int8 calibration needs a sample in the opt shapes, but none has {shapes(opt)}",
+            "set opt_shapes to the shapes of one of your samples",
         )
     device = torch.device(str(torch_trt.DEVICE), 0)
-    # On the GPU for as long as the calibrator lives: what its get_batch moves there itself is freed before TensorRT
-    # reads it (Torch-TensorRT 2.8 keeps addresses only).
+    # On the GPU as long as the calibrator exists: tensors that its get_batch moves there are freed before TensorRT
+    # reads them (Torch-TensorRT 2.8 only keeps addresses).
     batches = [[torch_values.to_tensor(sample[name]).to(device) for name in names] for sample in fitting]
     loader = torch.utils.data.DataLoader(batches, batch_size=1, collate_fn=_single)
     with torch_trt.quiet_front_end():
@@ -280,7 +280,7 @@ def _single(batch: Sequence[_Torch]) -> _Torch:
 def _compiled(
     library: _Torch, module: _Torch, inputs: Sequence[Mapping[str, Json]], settings: Mapping[str, Json]
 ) -> _Torch:
-    """Return the module compiled with `settings` and `inputs`, whose dtype names become torch's dtypes."""
+    """Return the module compiled with `settings` and `inputs`, with dtype names replaced by torch's dtypes."""
     import torch
 
     given = {

@@ -1,7 +1,7 @@
-"""How a model of each format is loaded and run: one module a format, one dictionary that lists them.
+"""Loads and runs models: one module per format, and a dictionary that lists them.
 
-A runner is a module that satisfies `Runner`. Runners never judge: they return outputs by name, and
-`navigator.verify.compare` compares. Frameworks are imported inside functions only.
+A runner is a module that satisfies `Runner`. Runners only return outputs by name; `navigator.verify.compare` compares
+them. Frameworks are only imported inside functions.
 """
 
 from navigator.records import Format

@@ -1,7 +1,6 @@
 """Runs ONNX files on ONNX Runtime's CPU or CUDA provider.
 
-The file carries its own names, and they are used as they are: where an artifact's differ from the source model's,
-verification says so.
+Uses the names in the file unchanged: if they differ from the source model's, verification fails.
 """
 
 import re
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
 from navigator.frameworks.onnx import file as onnx_file
@@ -29,17 +28,17 @@ ARTIFACT_NAME = "model.onnx"
 AXES: frozenset[Axis] = frozenset({Axis.OPSET})
 AS_SOURCE = ONNX
 CONTAINER_LIMITS = {
-    # What is added to an image runs with whatever CUDA it has: ONNX Runtime's GPU build needs its own.
+    # Packages added to an image have to work with its CUDA version: ONNX Runtime's GPU build needs its own.
     Device.CUDA: "the container's ONNX Runtime has no CUDA provider"
 }
 
-# What ONNX Runtime 1.31 says where its CUDA provider cannot allocate.
+# Messages of ONNX Runtime 1.31 if its CUDA provider can't allocate memory.
 _OUT_OF_MEMORY = re.compile(
     r"Failed to allocate memory|CUDA.*out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC"
 )
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 
-# Below it, ONNX Runtime (1.32) lacks operators.
+# For lower opsets, ONNX Runtime (1.32) lacks operators.
 _LOWEST_OPSET = 7
 
 _DTYPES = {
@@ -53,7 +52,7 @@ _DTYPES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options(StepOptions):
-    """`precision` is what a file was made to compute in; None if it is the source model's."""
+    """`precision` is the precision that a file was converted to; None for the source model's."""
 
     precision: Precision | None = None
 
@@ -67,7 +66,7 @@ class OnnxModel:
     properties: Properties
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the session once; inputs that the file does not have (an exporter dropped them as unused) are not fed.
+        """Run the session once; ignores inputs that the file doesn't have (an exporter removed them as unused).
 
         Raises:
             StepError: an input is missing, or ONNX Runtime fails.
@@ -75,9 +74,11 @@ class OnnxModel:
         names = [spec.name for spec in self.signature.inputs]
         absent = [name for name in names if name not in inputs]
         if absent:
-            raise StepError(f"the ONNX model needs {', '.join(absent)}, the samples have {', '.join(inputs)}")
+            raise StepError(
+                f"the ONNX model has the inputs {listed(absent)}, but the samples only have {listed(inputs)}"
+            )
         outputs = [spec.name for spec in self.signature.outputs]
-        # ONNX Runtime reads the buffer as it lies: mapped and strided arrays are laid out anew.
+        # ONNX Runtime reads the buffer directly, so mapped and strided arrays are copied.
         feed = {name: np.ascontiguousarray(inputs[name]).reshape(inputs[name].shape) for name in names}
         try:
             values = self.session.run(outputs, feed)
@@ -91,13 +92,13 @@ class OnnxModel:
 
 
 def unrunnable(device: Device, host: Host, options: Options) -> str:
-    """Return why `host` cannot run ONNX files on `device`, or ""."""
+    """Return why `host` can't run ONNX files on `device`, or ""."""
     del options
     if device is Device.CPU:
         return ""
     if not host.gpus:
         return "no NVIDIA GPU is visible"
-    return "" if "onnxruntime-gpu" in host.versions else "onnxruntime here has no CUDA provider, onnxruntime-gpu has"
+    return "" if "onnxruntime-gpu" in host.versions else "onnxruntime has no CUDA provider; onnxruntime-gpu has one"
 
 
 def load(
@@ -110,13 +111,13 @@ def load(
 ) -> OnnxModel:
     """Load the ONNX file at `path`; see `navigator.runners.protocol.Runner.load`.
 
-    Declared inputs that the file does not have are listed in the property `unused_inputs`.
+    The property `unused_inputs` lists declared inputs that the file doesn't have.
     """
     del signature_name  # only SavedModels have several
     model = onnx_file.load(path)
     _refuse_text(model)
     session = _session(path, model, device, typed=options is not None and options.precision is not None)
-    # The session says [] for a scalar and for an unknown rank; only the file tells them apart.
+    # The session returns [] for a scalar and for an unknown rank; only the file distinguishes them.
     unranked = {
         value.name
         for value in (*model.graph.input, *model.graph.output)
@@ -136,28 +137,29 @@ def load(
 
 
 def _session(path: Path, model: Proto, device: Device, *, typed: bool) -> Any:
-    """Open a session that computes what the file says.
+    """Open a session that computes exactly what the file specifies.
 
     Args:
         path: the file.
         model: its content.
-        device: where to.
-        typed: whether the file was made of another in fp16 or int8.
+        device: where to run.
+        typed: whether the file was converted to fp16 or int8.
 
     Raises:
-        StepError: ONNX Runtime cannot load it, or cannot use the GPU.
+        StepError: ONNX Runtime can't load it, or can't use the GPU.
     """
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     if onnx_int8.is_quantized(model):
-        # As the graph says, for the engines that are built from it. ONNX Runtime's own fusion of Q/DQ nodes is another
-        # computation, and a wrong one where their scales are fp16: 7.1 off at outputs of 5, not fused 0.7 (1.32).
+        # Exactly as in the graph, like the engines that are built from it. ONNX Runtime's own fusion of Q/DQ nodes
+        # computes something else, and is wrong if their scales are fp16: an error of 7.1 for outputs of 5, 0.7 without
+        # fusion (1.32).
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
     source: str | bytes = str(path)
     if device is Device.CPU and typed:
-        # The CPU must not hide what hardware with fp16 rounds away, or an engine shows it first.
+        # The CPU must round like hardware with fp16, or errors would only show in an engine.
         rounded = onnx_rounding.rounded(path)
         if rounded is not None:
             settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
@@ -166,40 +168,40 @@ def _session(path: Path, model: Proto, device: Device, *, typed: bool) -> Any:
         session = onnxruntime.InferenceSession(source, settings, providers=_providers(device))
     except Exception as error:
         text = onnx_file.sentence(error)
-        raise StepError(f"ONNX Runtime cannot load {path.name}: {text}", _advice(text, model, path)) from error
+        raise StepError(f"ONNX Runtime can't load {path.name}: {text}", _advice(text, model, path)) from error
     if device is Device.CUDA and session.get_providers()[0] != _CUDA_PROVIDER:
-        # It falls back to the CPU without a word.
+        # It falls back to the CPU silently.
         raise StepError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot use the GPU: its CUDA provider did not load",
+            f"ONNX Runtime {onnxruntime.__version__} can't use the GPU: its CUDA provider did not load",
             "install the CUDA and cuDNN libraries it was built for, e.g. pip install 'onnxruntime-gpu[cuda,cudnn]'",
         )
     return session
 
 
 def _advice(text: str, model: Proto, path: Path) -> str:
-    """Return what a user can do where ONNX Runtime lacks an operator, or ""."""
+    """Return what the user can do if ONNX Runtime lacks an operator, or ""."""
     if "Could not find an implementation" not in text:
         return ""
     opset = onnx_file.opset_of(model, path)
     if opset < _LOWEST_OPSET:
-        has = f"ONNX Runtime has the operators of opset {_LOWEST_OPSET} and higher"
-        return f"{has}: export the model at one, or change it with onnx.version_converter"
-    return f"ONNX Runtime does not run it at opset {opset} or for its types: choose another opset, or other types"
+        has = f"ONNX Runtime supports opset {_LOWEST_OPSET} and higher"
+        return f"{has}: export the model at such an opset, or convert it with onnx.version_converter"
+    return f"ONNX Runtime doesn't support it at opset {opset} or for these types: use another opset or other types"
 
 
 def _providers(device: Device) -> list[str | tuple[str, dict[str, Any]]]:
-    """Return where a session runs. TF32, on by default, keeps 10 bits of mantissa: not what float32 promises."""
+    """Return where a session runs, without TF32: it is on by default, and has only 10 bits of mantissa."""
     if device is Device.CPU:
         return ["CPUExecutionProvider"]
     import onnxruntime
 
-    # It finds CUDA's libraries in NVIDIA's own Python packages too, which torch brings along.
+    # It also finds CUDA's libraries in NVIDIA's Python packages, which torch installs.
     onnxruntime.preload_dlls()
     return [(_CUDA_PROVIDER, {"use_tf32": 0}), "CPUExecutionProvider"]
 
 
 def _refuse_text(model: Proto) -> None:
-    """Raise `StepError` for text before ONNX Runtime does for the locale that it would need."""
+    """Raise `StepError` for strings, before ONNX Runtime raises one for the locale that it would need."""
     import onnx
 
     for kind in ("input", "output"):
@@ -210,8 +212,8 @@ def _refuse_text(model: Proto) -> None:
 
 def _incomparable(kind: str, name: str, written: str) -> StepError:
     return StepError(
-        f"{kind} {name} is {written}: only tensors of numbers and bools can be compared",
-        "cut text, sequences and maps out of the model, e.g. with onnx.utils.extract_model",
+        f"{kind} {name} is {written}, but only tensors of numbers and bools can be compared",
+        "remove strings, sequences and maps from the model, e.g. with onnx.utils.extract_model",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a runner and a loaded model are. Owns no runner; `navigator.runners` lists them."""
+"""The interfaces of runners and loaded models. `navigator.runners` lists the runners."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from navigator.records import Device, Host, Properties, Signature, StepOptions
 
 
 class Axis(StrEnum):
-    """An option whose every value makes another configuration of a target format."""
+    """An option: each of its values is a separate configuration of a target format."""
 
     OPSET = "onnx_opsets"
     MODE = "tensorrt_precisions_mode"
@@ -24,10 +24,10 @@ ENGINE_AXES = frozenset(Axis)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """What a source model of a format needs.
+    """The requirements of source models of a format.
 
     Args:
-        extra: the extra of this project that installs what runs it.
+        extra: the extra of this project that installs its runner's packages.
         image: NVIDIA's container image of the framework, with `{version}` in it.
     """
 
@@ -45,7 +45,7 @@ class LoadedModel(Protocol):
 
     @property
     def signature(self) -> Signature:
-        """Inputs and outputs, by the names that `infer` takes and returns; outputs may be known only after it."""
+        """Inputs and outputs, with the names that `infer` uses; outputs may only be known after it."""
 
     @property
     def properties(self) -> Properties:
@@ -68,32 +68,32 @@ class Runner(Protocol):
 
     @property
     def DEVICES(self) -> tuple[Device, ...]:
-        """What it can run a model on, the first by default. Only what runs on a CPU can be a source model."""
+        """The devices it supports, the default first. Only models that run on a CPU can be source models."""
 
     @property
     def ARTIFACT_NAME(self) -> str:
-        """The file name in Triton's model repository, so that an artifact can be moved there as it is."""
+        """The file name in Triton's model repository, so that converted models can be copied there unchanged."""
 
     @property
     def AXES(self) -> frozenset[Axis]:
-        """The options that conversions to this format multiply by."""
+        """The options that multiply conversions to this format."""
 
     @property
     def AS_SOURCE(self) -> Source | None:
-        """What a source model of this format needs; None if it can't be one."""
+        """The requirements of source models of this format; None if there can't be any."""
 
     @property
     def CONTAINER_LIMITS(self) -> Mapping[Device, str]:
-        """Why a container of the framework cannot run it on a device that this machine may have."""
+        """Why a container of the framework can't run it on a device of this machine."""
 
     @property
     def Options(self) -> type[StepOptions]:
-        """What it reads of the options of the step that made an artifact; without any it takes the defaults."""
+        """The options of the step that created a model, as far as it reads them; defaults if there are none."""
 
     def unrunnable(self, device: Device, host: Host, options: Any) -> str:
-        """Return why `host` cannot run an artifact of this format on one of `DEVICES`, or "". Pure and quick.
+        """Return why `host` can't run a model of this format on one of `DEVICES`, or "". Pure and fast.
 
-        A missing distribution of `DISTRIBUTIONS` goes without saying; `options` are a record of `Options`.
+        Missing `DISTRIBUTIONS` are reported elsewhere; `options` is an instance of `Options`.
         """
 
     def load(
@@ -109,18 +109,18 @@ class Runner(Protocol):
 
         Args:
             path: the file or SavedModel directory.
-            declared: what is known about inputs and outputs from the configuration or annotation file (for the
-                source) or from the source model (for an artifact); either side may be empty, and a format that
-                carries its own signature checks the declared one against it.
-            signature_name: which of a SavedModel's signatures.
+            declared: inputs and outputs according to the configuration or annotation file (for the source model), or
+                to the source model (for a converted model); either may be empty. A format that stores its signature
+                checks the declared one against it.
+            signature_name: signature of a SavedModel.
             device: one of `DEVICES`.
-            options: a record of `Options` of the step that made the artifact; for the source model none.
+            options: an instance of `Options` of the step that created the model; None for the source model.
 
         Raises:
-            StepError: it cannot be loaded or its signature is not enough, with a sentence for the user.
+            StepError: it can't be loaded or its signature is incomplete, with a message for the user.
         """
 
 
 def read_by(runner: Runner, options: StepOptions) -> StepOptions:
-    """Return what `runner` reads of a step's options: all if the converter's record extends the runner's, or none."""
+    """Return the options of a step that `runner` reads: all if their class extends the runner's, or else None."""
     return options if isinstance(options, runner.Options) else runner.Options()

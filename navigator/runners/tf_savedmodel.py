@@ -1,6 +1,6 @@
-"""TensorFlow SavedModels, run on the CPU: the reference that their conversions are compared with.
+"""Runs TensorFlow SavedModels on the CPU, as the reference that their conversions are compared with.
 
-Owns feeding a signature and checking it against a declared one. `navigator.frameworks.tensorflow.signatures` loads it.
+Runs a signature and checks it against a declared one. `navigator.frameworks.tensorflow.signatures` loads it.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ Options = StepOptions
 
 @dataclass(frozen=True, slots=True)
 class _LoadedSavedModel:
-    """A SavedModel's signature, see `navigator.runners.protocol.LoadedModel`."""
+    """A signature of a SavedModel, see `navigator.runners.protocol.LoadedModel`."""
 
     opened: OpenedSignature
     signature: Signature
@@ -37,17 +37,17 @@ class _LoadedSavedModel:
         return Properties(signature_name=self.opened.name)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the signature once. Outputs come in alphabetical order: a SavedModel keeps no other.
+        """Run the signature once. Outputs are in alphabetical order, since a SavedModel has no other.
 
         Raises:
-            StepError: inputs are missing or unknown, or TensorFlow cannot run the signature on them.
+            StepError: inputs are missing or unknown, or TensorFlow can't run the signature with them.
         """
         import tensorflow as tf
 
         expected = [spec.name for spec in self.signature.inputs]
         if set(inputs) != set(expected):
             raise StepError(
-                f"the signature {self.opened.name!r} takes {listed(expected)}, not {listed(sorted(inputs))}"
+                f"signature {self.opened.name!r} has the inputs {listed(expected)}, but got {listed(sorted(inputs))}"
             )
         try:
             tensors = {spec.name: tf.constant(inputs[spec.name], dtype=spec.dtype) for spec in self.signature.inputs}
@@ -55,14 +55,14 @@ class _LoadedSavedModel:
         except (tf.errors.OpError, TypeError, ValueError) as error:
             shapes = ", ".join(f"{name}: {list(array.shape)}" for name, array in inputs.items())
             raise StepError(
-                f"TensorFlow cannot run the signature {self.opened.name!r} on {shapes}: {reason(error)}",
-                "check min_shapes and max_shapes against what the model accepts",
+                f"TensorFlow can't run signature {self.opened.name!r} with {shapes}: {reason(error)}",
+                "check that the model accepts min_shapes and max_shapes",
             ) from error
         return {spec.name: np.asarray(results[spec.name].numpy()) for spec in self.signature.outputs}
 
 
 def unrunnable(device: Device, host: Host, options: StepOptions) -> str:
-    """Return "": what can be loaded runs on every CPU."""
+    """Return "": every model that can be loaded runs on every CPU."""
     del device, host, options
     return ""
 
@@ -78,7 +78,7 @@ def load(
     """Load one signature of a SavedModel, see `navigator.runners.protocol.Runner`.
 
     Raises:
-        StepError: it cannot be loaded, has no such signature, or contradicts the declared one.
+        StepError: it can't be loaded, has no such signature, or contradicts the declared one.
     """
     del device, options
     opened = open_signature(path, signature_name)
@@ -94,23 +94,23 @@ def load(
 def _agreed(
     kind: str, actual: tuple[TensorSpec, ...], declared: tuple[TensorSpec, ...], signature_name: str
 ) -> tuple[TensorSpec, ...]:
-    """Return `actual` with the axes that only `declared` fixes.
+    """Return `actual` with static axes from `declared` too.
 
     Raises:
         StepError: they contradict each other.
     """
-    hint = f"correct {kind}s, or leave it out: a SavedModel knows its own, {written(actual)}"
+    hint = f"remove {kind}s, since a SavedModel stores them, or set {kind}s: {written(actual)}"
     wanted = {spec.name: spec for spec in declared}
     unknown = sorted(wanted.keys() - {spec.name for spec in actual})
     if unknown:
-        raise StepError(f"the signature {signature_name!r} has no {kind} {listed(unknown)}", hint)
+        raise StepError(f"signature {signature_name!r} has no {kind} {listed(unknown)}", hint)
     wrong = [
         text
         for spec in actual
         if spec.name in wanted and (text := difference(wanted[spec.name], spec.shape, spec.dtype))
     ]
     if wrong:
-        raise StepError(f"{kind}s of the signature {signature_name!r}: {'; '.join(wrong)}", hint)
+        raise StepError(f"{kind}s of signature {signature_name!r}: {'; '.join(wrong)}", hint)
     return tuple(_narrowed(spec, wanted[spec.name]) if spec.name in wanted else spec for spec in actual)
 
 

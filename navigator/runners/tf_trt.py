@@ -1,7 +1,7 @@
 """Runs SavedModels with TensorRT engines in them (TF-TRT) on the GPU.
 
-Owns what they need beyond a SavedModel: a TensorFlow that has TF-TRT and finds its TensorRT, and the GPU.
-`navigator.runners.tf_savedmodel` loads, checks and runs them. The conversion asks here for the same.
+Checks what they need in addition to a SavedModel: a TensorFlow with TF-TRT that finds its TensorRT, and the GPU.
+`navigator.runners.tf_savedmodel` loads, checks and runs them. The conversion uses the same checks.
 """
 
 import importlib
@@ -54,7 +54,7 @@ class _LoadedTfTrt:
         """Run the signature once.
 
         Raises:
-            StepError: TensorFlow cannot, or the GPU's memory is not enough.
+            StepError: TensorFlow fails, or the GPU is out of memory.
         """
         try:
             return self.model.infer(inputs)
@@ -65,7 +65,7 @@ class _LoadedTfTrt:
 
 
 def unrunnable(device: Device, host: Host, options: EngineOptions) -> str:
-    """Return why `host` cannot run such a model, or ""."""
+    """Return why `host` can't run such a model, or ""."""
     del device, options
     found = no_gpu(host)
     return found.reason if found else too_new(host.versions.get("tensorflow", ""))
@@ -87,15 +87,15 @@ def load(
 
 
 def too_new(version: str) -> str:
-    """Return that TensorFlow `version` has no TF-TRT any more, or ""."""
+    """Return that TensorFlow `version` no longer has TF-TRT, or ""."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    return f"TensorFlow {version} has no TF-TRT: it was taken out after 2.17" if numbers > _LAST else ""
+    return f"TensorFlow {version} has no TF-TRT: 2.17 is the last version that has it" if numbers > _LAST else ""
 
 
 def require_tf_trt() -> None:
-    """Raise `StepError` if TF-TRT cannot work in this process.
+    """Raise `StepError` if TF-TRT can't work in this process.
 
-    TensorFlow itself says of a TensorRT that it cannot find that it was built without (2.17), or aborts the process.
+    If TensorFlow can't find TensorRT, it says that it was built without TensorRT (2.17), or aborts the process.
     """
     import tensorflow as tf
 
@@ -103,25 +103,24 @@ def require_tf_trt() -> None:
     linked = tuple(binding.get_linked_tensorrt_version())
     if not any(linked):
         raise StepError(
-            too_new(tf.__version__)
-            or f"TensorFlow {tf.__version__} here was built without TensorRT, so without TF-TRT",
+            too_new(tf.__version__) or f"TensorFlow {tf.__version__} was built without TensorRT, so it has no TF-TRT",
             REMEDY,
         )
     if not binding.is_tensorrt_enabled():
         version = ".".join(map(str, linked))
         raise StepError(
-            f"TensorFlow {tf.__version__} is linked with TensorRT {version} and finds no libnvinfer.so.{version}",
-            f"install TensorRT {version} and name its directory in LD_LIBRARY_PATH, or {REMEDY.partition(', or ')[0]}",
+            f"TensorFlow {tf.__version__} is linked with TensorRT {version}, but can't find libnvinfer.so.{version}",
+            f"install TensorRT {version} and add its directory to LD_LIBRARY_PATH, or {REMEDY.partition(', or ')[0]}",
         )
 
 
 def use_gpu(precision: Precision) -> None:
-    """Let TensorFlow use the GPU in this process, its memory as needed; TF32 only below float32.
+    """Let TensorFlow use the GPU in this process, with memory as needed, and TF32 only for lower precisions.
 
-    TF-TRT builds engines with or without TF32 as TensorFlow's own setting says (2.17).
+    TF-TRT builds engines with or without TF32 according to TensorFlow's setting (2.17).
 
     Raises:
-        StepError: TensorFlow sees no GPU.
+        StepError: TensorFlow can't use the GPU.
     """
     import tensorflow as tf
 
@@ -129,10 +128,10 @@ def use_gpu(precision: Precision) -> None:
     if not gpus:
         raise StepError(
             f"TensorFlow {tf.__version__} can't use this machine's GPU",
-            "the log names the CUDA libraries that it misses: pip install 'tensorflow[and-cuda]' of this version",
+            "install the missing CUDA libraries (see the log): pip install 'tensorflow[and-cuda]' of this version",
         )
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_tensor_float_32_execution(precision is not Precision.FP32)
-    # Devices are final from now on: what loads SavedModels would keep TensorFlow off the GPU otherwise.
+    # Fixes the devices; otherwise, loading a SavedModel would hide the GPU from TensorFlow.
     tf.config.list_logical_devices("GPU")

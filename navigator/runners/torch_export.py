@@ -1,7 +1,7 @@
 """Runs programs of torch.export (`.pt2`) on torch's CPU.
 
-A program carries its own inputs, outputs and the ranges of its dynamic axes; declared ones only rename by position.
-The ONNX export loads files through here too.
+A program stores its inputs, outputs and the ranges of its dynamic axes; declared ones only rename them by position.
+The ONNX export uses this module to load files.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from navigator.records import Device, Host, Json, Properties, Signature, StepOpt
 from navigator.runners.protocol import TORCH, Axis
 
 DISTRIBUTIONS = ("torch",)
-# Loading a program imports the last two, which takes longer than most programs.
+# Loading a program imports the last two, which takes longer than to load most programs.
 PRELOAD = ("torch", "torch.export", "torch._dynamo", "torch._functorch.aot_autograd")
 DEVICES = (Device.CPU,)
 ARTIFACT_NAME = "model.pt2"
@@ -29,7 +29,7 @@ AS_SOURCE = TORCH
 CONTAINER_LIMITS: Mapping[Device, str] = {}
 Options = StepOptions
 
-# A torch object; the package's types differ between the versions we support.
+# A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
 
@@ -37,7 +37,7 @@ _Torch = Any
 class TorchExportModel:
     """A loaded program (see `navigator.runners.protocol.LoadedModel`).
 
-    `slots` are the program's flat inputs: (placeholder, None) for a tensor, ("", value) for a constant.
+    `slots` are the flat inputs of the program: (placeholder, None) for a tensor, ("", value) for a constant.
     """
 
     program: _Torch
@@ -50,7 +50,7 @@ class TorchExportModel:
         """Run the program once, without gradients.
 
         Raises:
-            StepError: the inputs are outside the ranges it was exported for, or it fails.
+            StepError: the inputs are outside the ranges of the export, or the program fails.
         """
         import torch
         from torch.utils import _pytree
@@ -66,7 +66,7 @@ class TorchExportModel:
             given = shapes({spec.name: inputs[spec.name].shape for spec in self.signature.inputs})
             raise StepError(
                 outside or f"the exported program fails on {given}: {torch_values.reason(error)}",
-                "keep min_shapes, max_shapes and max_batch_size within it, or export it with wider dynamic_shapes"
+                "reduce min_shapes, max_shapes and max_batch_size to this range, or export with wider dynamic_shapes"
                 if outside
                 else "",
             ) from error
@@ -77,22 +77,22 @@ class TorchExportModel:
         }
 
     def _outside(self, inputs: Mapping[str, np.ndarray]) -> str:
-        """Return which axis of which input is outside the range that the program was exported for, or ""."""
+        """Return which axis of which input is outside the range of the export, or ""."""
         placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         values = _values(self.program)
         for spec, placeholder in zip(self.signature.inputs, placeholders, strict=True):
             given = inputs[spec.name].shape
             for axis, (size, own) in enumerate(zip(given, values[placeholder].shape, strict=False)):
                 low, high = _range(self.program, own)
-                # Programs exported for sizes from 2 up also run at 0 and 1: torch guards no lower end of 2.
+                # Programs exported for sizes from 2 also run with 0 and 1: torch doesn't check a minimum of 2.
                 if size > high or size < (low if low > 2 or low == high else 0):
                     allowed = f"{low}" if low == high else f"{low} to {high} ({own})"
-                    return f"input {spec.name}: axis {axis} is {size}, the program was exported for {allowed}"
+                    return f"input {spec.name}: axis {axis} is {size}, but the program was exported for {allowed}"
         return ""
 
 
 def unrunnable(device: Device, host: Host, options: StepOptions) -> str:
-    """Return "": what can be loaded runs on every CPU."""
+    """Return "": every program that can be loaded runs on every CPU."""
     del device, host, options
     return ""
 
@@ -107,7 +107,7 @@ def load(
 ) -> TorchExportModel:
     """Load the program at `path`; see `navigator.runners.protocol.Runner.load`.
 
-    Declared inputs and outputs whose names are not the program's rename its own by position.
+    Declared inputs and outputs with other names rename those of the program by position.
     """
     del signature_name, device, options
     program = load_program(path)
@@ -125,24 +125,24 @@ def load_program(path: Path) -> _Torch:
     """Return the program at `path`.
 
     Raises:
-        StepError: not a file of torch.export.
+        StepError: it is not a file of torch.export.
     """
     import torch
 
     try:
         with quiet(), path.open("rb") as file:
-            # By file object: by path torch insists on the suffix .pt2 (2.13).
+            # As a file object: for a path, torch requires the suffix .pt2 (2.13).
             return torch.export.load(file)
     except Exception as error:
         raise StepError(
-            f"{path} cannot be loaded as a torch.export program: {torch_values.reason(error)}",
-            f"save it with torch.export.save, by a torch that this one ({torch.__version__}) can read",
+            f"{path} can't be loaded as a torch.export program: {torch_values.reason(error)}",
+            f"save it with torch.export.save and a version of torch that is compatible with {torch.__version__}",
         ) from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence torch's notices about its own internals: of its trees (2.13), of the buffers it reads (2.11)."""
+    """Hide torch's warnings about its own internals: trees (2.13) and buffers (2.11)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
         warnings.filterwarnings("ignore", message=r"The given buffer is not writable")
@@ -162,42 +162,44 @@ def _slots(program: _Torch) -> Iterator[tuple[str, Json]]:
         else:
             raise StepError(
                 f"input {spec.arg.name} of the program is a number, not a tensor",
-                "export the model with a tensor in its place",
+                "export the model with a tensor instead",
             )
 
 
 def _outputs(program: _Torch) -> list[TensorSpec]:
-    """Return the program's outputs: dictionary keys where it returns a dictionary, else `output__<index>`."""
+    """Return the outputs of the program, named by the keys of a dictionary, or else `output__<index>`."""
     from torch.export.graph_signature import ConstantArgument, OutputKind, TensorArgument
     from torch.utils import _pytree
 
     arguments = [spec.arg for spec in program.graph_signature.output_specs if spec.kind is OutputKind.USER_OUTPUT]
     present = [each for each in arguments if not (isinstance(each, ConstantArgument) and each.value is None)]
-    # What the program returns, with its own names of the nodes in place of tensors.
+    # The value that the program returns, with names of nodes instead of tensors.
     placed = [each if any(each is other for other in present) else None for each in arguments]
     named = torch_values.flatten(_pytree.tree_unflatten(placed, program.call_spec.out_spec))
     if len(named) != len(present) or any(leaf is not each for (_, leaf), each in zip(named, present, strict=True)):
-        # A container of the model's own, whose fields torch does not tell.
+        # A container class of the model, whose fields are unknown to torch.
         named = [(f"output__{index}", each) for index, each in enumerate(present)]
     for name, argument in named:
         if not isinstance(argument, TensorArgument):
-            raise StepError(f"output {name} of the program is a number, not a tensor", "return tensors only")
+            raise StepError(
+                f"output {name} of the program is a number, not a tensor", "change the model to return only tensors"
+            )
     if not named:
         raise StepError("the program returns no tensor")
     return [_spec(program, name, argument.name) for name, argument in named]
 
 
 def _spec(program: _Torch, name: str, node: str) -> TensorSpec:
-    """Return the spec of the tensor at `node` of the graph, called `name`."""
+    """Return the spec of the tensor at `node` of the graph, named `name`."""
     value = _values(program)[node]
     dtype = str(value.dtype).removeprefix("torch.")
     if dtype == "bfloat16":
-        raise StepError(f"{name} is bfloat16, which NumPy does not have", torch_values.BFLOAT16_HINT)
+        raise StepError(f"{name} is bfloat16, which NumPy doesn't support", torch_values.BFLOAT16_HINT)
     return TensorSpec(name=name, shape=_sizes(value.shape), dtype=dtype)
 
 
 def _values(program: _Torch) -> dict[str, _Torch]:
-    """Return what the graph knows of each node's value: a tensor without data."""
+    """Return the value of each node in the graph: a tensor without data."""
     return {node.name: node.meta["val"] for node in program.graph.nodes if "val" in node.meta}
 
 
@@ -206,7 +208,7 @@ def _sizes(shape: Sequence[_Torch]) -> tuple[int, ...]:
 
 
 def _range(program: _Torch, size: _Torch) -> tuple[int, float]:
-    """Return the sizes that an axis may have."""
+    """Return the range of an axis."""
     if isinstance(size, int):
         return size, size
     bounds = program.range_constraints.get(size.node.expr)

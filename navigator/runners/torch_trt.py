@@ -1,8 +1,8 @@
 """Runs TorchScript files with TensorRT engines in them (`model.pt` of Torch-TensorRT) on the GPU.
 
-Owns what such a file needs beyond a TorchScript file: Torch-TensorRT imported before it is loaded, its arguments by
-position, and the source model's names for its outputs. `navigator.runners.torchscript` loads and runs it. The
-conversion imports Torch-TensorRT through here, and learns here what the installed one does.
+Adds what such a file needs in addition to a TorchScript file: Torch-TensorRT is imported before it is loaded, arguments
+are passed by position, and outputs get the names of the source model. `navigator.runners.torchscript` loads and runs
+it. The conversion uses this module to import Torch-TensorRT and to find out what it supports.
 """
 
 import importlib
@@ -26,7 +26,7 @@ from navigator.runners.protocol import ENGINE_AXES, Axis, Source
 from navigator.runners.torchscript import TorchScriptModel, load_module, quiet
 
 DISTRIBUTIONS = ("torch", "torch-tensorrt")
-# Not torch_tensorrt: to import it is to ask CUDA for the current device, which a process that forks must not.
+# Not torch_tensorrt: importing it queries CUDA for the current device, which a process that forks must not do.
 PRELOAD = ("torch",)
 DEVICES = (Device.CUDA,)
 ARTIFACT_NAME = "model.pt"
@@ -35,7 +35,7 @@ AS_SOURCE: Source | None = None
 CONTAINER_LIMITS: Mapping[Device, str] = {}
 Options = StepOptions
 
-# The device of the module, of its inputs and of what the conversion compiles. Tests on a machine without a GPU move it.
+# The device of the module, its inputs and the conversion. Tests on a machine without a GPU change it.
 DEVICE = Device.CUDA
 
 _KNOWN_WARNINGS = (
@@ -43,17 +43,17 @@ _KNOWN_WARNINGS = (
     r"Int8 PTQ Calibrator has been deprecated",
 )
 
-# A module whose package ships no types that hold for every version.
+# A module whose types differ between versions.
 _Module = Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrontEnd:
-    """What the installed Torch-TensorRT does.
+    """What the installed Torch-TensorRT supports.
 
     Args:
-        version: its own.
-        typed: whether its TensorRT knows no precision but the network's (TensorRT 11).
+        version: its version.
+        typed: whether its TensorRT only supports the precision of the network (TensorRT 11).
         calibrates: whether it calibrates int8.
     """
 
@@ -64,10 +64,10 @@ class FrontEnd:
 
 @dataclass(kw_only=True, slots=True)
 class TorchTrtModel:
-    """A loaded artifact (see `navigator.runners.protocol.LoadedModel`).
+    """A loaded model (see `navigator.runners.protocol.LoadedModel`).
 
-    Compiling keeps the order of outputs and may lose their names: a dictionary comes back as a tuple. `names` are the
-    source model's; they hold by position where the module's own are others.
+    Compiling keeps the order of outputs but may lose their names: a dictionary becomes a tuple. `names` are those of
+    the source model, applied by position if the module's own names differ.
     """
 
     module: TorchScriptModel
@@ -76,7 +76,7 @@ class TorchTrtModel:
 
     @property
     def signature(self) -> Signature:
-        """Inputs as the source model has them; outputs after the first `infer`."""
+        """The inputs of the source model; outputs after the first `infer`."""
         seen = self.module.signature
         named = _named(self.names, [spec.name for spec in seen.outputs])
         outputs = tuple(replace(spec, name=name) for spec, name in zip(seen.outputs, named, strict=True))
@@ -86,7 +86,7 @@ class TorchTrtModel:
         """Run the module once on the GPU; inputs are moved there and outputs back.
 
         Raises:
-            StepError: it fails, or the GPU's memory is not enough.
+            StepError: it fails, or the GPU is out of memory.
         """
         try:
             outputs = self.module.infer(inputs)
@@ -98,7 +98,7 @@ class TorchTrtModel:
 
 
 def unrunnable(device: Device, host: Host, options: StepOptions) -> str:
-    """Return why `host` cannot run such a module, or ""."""
+    """Return why `host` can't run such a module, or ""."""
     del device, options
     found = no_gpu(host)
     return found.reason if found else cpu_build(host)
@@ -114,8 +114,8 @@ def load(
 ) -> TorchTrtModel:
     """Load the module at `path` onto the GPU; see `navigator.runners.protocol.Runner.load`.
 
-    The arguments of its `forward` are filled by position, in the order of the declared inputs, which is the source
-    model's: Torch-TensorRT gives them names of its own.
+    Passes inputs to the arguments of its `forward` by position, in the order of the declared inputs, which is that of
+    the source model, since Torch-TensorRT renames arguments.
     """
     del signature_name, device, options
     version = imported().__version__
@@ -125,8 +125,9 @@ def load(
     if len(takes) != len(declared.inputs):
         names = ", ".join(spec.name for spec in declared.inputs)
         raise StepError(
-            f"{path} takes {len(takes)} inputs ({describe(takes)}), the source model {len(declared.inputs)} ({names})",
-            "Torch-TensorRT left an argument out, or the file is of another model: convert it again",
+            f"{path} has {len(takes)} inputs ({describe(takes)}), "
+            f"but the source model has {len(declared.inputs)} ({names})",
+            "convert the model again: Torch-TensorRT removed an argument, or the file belongs to another model",
         )
     return TorchTrtModel(
         module=TorchScriptModel(
@@ -136,7 +137,7 @@ def load(
                 for parameter, spec in zip(takes, declared.inputs, strict=True)
             ),
             inputs=declared.inputs,
-            declared_outputs=(),  # the verdict, not the runner, says that one is of another type
+            declared_outputs=(),  # verification, not the runner, reports another dtype
             device=DEVICE,
         ),
         names=tuple(spec.name for spec in declared.outputs),
@@ -150,19 +151,19 @@ def imported() -> _Module:
     Raises:
         StepError: torch can't use a GPU, or Torch-TensorRT can't be imported.
     """
-    torch_values.prepare(DEVICE)  # before the import, which fails without a GPU and does not say so
+    torch_values.prepare(DEVICE)  # before the import, which fails without a GPU but doesn't say so
     try:
         return importlib.import_module("torch_tensorrt")
     except Exception as error:
         raise StepError(
             f"Torch-TensorRT can't be imported: {torch_values.reason(error)}",
-            "install it with the torch and the TensorRT that it was built for: "
+            "install it with the versions of torch and TensorRT that it was built for: "
             + how_to_install(("torch-tensorrt",), "torch-trt"),
         ) from error
 
 
 def installed(library: _Module) -> FrontEnd:
-    """Return what the Torch-TensorRT `library` does.
+    """Return what the Torch-TensorRT `library` supports.
 
     Raises:
         StepError: it has no front end for TorchScript.
@@ -183,11 +184,11 @@ def installed(library: _Module) -> FrontEnd:
 
 def cpu_build(host: Host) -> str:
     """Return that the torch of `host` was built without CUDA, or ""."""
-    return "torch here is a CPU build" if host.versions.get("torch", "").endswith("+cpu") else ""
+    return "torch is a CPU build" if host.versions.get("torch", "").endswith("+cpu") else ""
 
 
 def _named(names: Sequence[str], own: Sequence[str]) -> list[str]:
-    """Return the source model's names for outputs that the module calls `own`; `own` where they do not fit."""
+    """Return the source model's names for the outputs `own` of the module, or `own` if their number differs."""
     if set(own) == set(names) or len(own) != len(names):
         return list(own)
     return list(names)
@@ -195,7 +196,7 @@ def _named(names: Sequence[str], own: Sequence[str]) -> list[str]:
 
 @contextmanager
 def quiet_front_end() -> Iterator[None]:
-    """Silence what Torch-TensorRT (2.6 to 2.14) says at every use of its TorchScript front end."""
+    """Hide the warnings of Torch-TensorRT (2.6 to 2.14) about every use of its TorchScript front end."""
     with quiet():
         for message in _KNOWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)

@@ -1,7 +1,7 @@
 """Runs TorchScript files (`.pt`) on torch's CPU or on a GPU.
 
-A TorchScript file names the arguments of its `forward` and says nothing of shapes and dtypes: inputs are declared,
-outputs are declared or seen. The ONNX export loads files through here too.
+A TorchScript file stores the names of the arguments of its `forward`, but no shapes and dtypes: inputs have to be
+declared, outputs may be. The ONNX export uses this module to load files.
 """
 
 import warnings
@@ -29,7 +29,7 @@ AS_SOURCE = TORCH
 CONTAINER_LIMITS: Mapping[Device, str] = {}
 Options = StepOptions
 
-# A torch object; the package's types differ between the versions we support.
+# A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
 
@@ -37,8 +37,8 @@ _Torch = Any
 class TorchScriptModel:
     """A loaded TorchScript module (see `navigator.runners.protocol.LoadedModel`).
 
-    Where no outputs were declared, those of `signature` are empty until the first `infer`, and then what was seen:
-    an axis whose size differed between calls is -1.
+    If no outputs are declared, those of `signature` are empty until the first `infer`, which sets them: an axis whose
+    size differs between calls is -1.
     """
 
     module: _Torch
@@ -51,7 +51,7 @@ class TorchScriptModel:
 
     @property
     def signature(self) -> Signature:
-        """Inputs in the order of `forward`'s arguments, outputs in the order it returns them."""
+        """Inputs in the order of `forward`'s arguments, outputs in the order in which it returns them."""
         return Signature(inputs=self.inputs, outputs=self.seen_outputs or self.declared_outputs)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -64,7 +64,7 @@ class TorchScriptModel:
 
         try:
             tensors = {name: torch_values.to_tensor(array).to(str(self.device)) for name, array in inputs.items()}
-            # Each shape runs once or twice: specialising the graph for it costs more than it saves.
+            # Each shape runs only once or twice, so that specializing the graph takes longer than it saves.
             with torch.no_grad(), torch.jit.optimized_execution(False):
                 value = call(self.module, self.arguments, tensors)
         except Exception as error:
@@ -82,13 +82,13 @@ class TorchScriptModel:
 
 
 def unrunnable(device: Device, host: Host, options: StepOptions) -> str:
-    """Return why `host` cannot run TorchScript on `device`, or ""."""
+    """Return why `host` can't run TorchScript on `device`, or ""."""
     del options
     if device is Device.CPU:
         return ""
     if not host.gpus:
         return "no NVIDIA GPU is visible"
-    return "torch here is a CPU build" if host.versions.get("torch", "").endswith("+cpu") else ""
+    return "torch is a CPU build" if host.versions.get("torch", "").endswith("+cpu") else ""
 
 
 def load(
@@ -101,21 +101,21 @@ def load(
 ) -> TorchScriptModel:
     """Load the TorchScript file at `path`; see `navigator.runners.protocol.Runner.load`.
 
-    Declared inputs fill the arguments of `forward` by name where the names agree, else by position (see
+    Passes declared inputs to the arguments of `forward` by name if the names agree, or else by position (see
     `navigator.frameworks.torch.arguments.bind`).
     """
     del signature_name, options
     module = load_module(path, device)
     takes = parameters(module)
-    refuse_unfillable(takes)  # before anything is asked for that would not help
+    refuse_unfillable(takes)  # before asking the user for something that would not help
     unknown = ", ".join(spec.name for spec in declared.inputs if spec.shape is None)
     if not declared.inputs or unknown:
         example = [TensorSpec(name=each.name, shape=(-1, 3, 224, 224), dtype="float32") for each in takes]
         raise StepError(
-            f"{path} does not say the shapes and dtypes of its inputs, as no TorchScript file does, and the "
-            f"configuration does not either{f' for {unknown}' if unknown else ''}; forward takes {describe(takes)}",
-            "declare each as name:shape:dtype with -1 for a dynamic axis, in the navigator.yaml or in "
-            f"{path.name}.yaml; with your shapes, `inputs: {written(example)}`",
+            f"{path} needs declared inputs, since TorchScript files don't store shapes and dtypes"
+            f"{f'; missing: {unknown}' if unknown else ''}; forward takes {describe(takes)}",
+            f"set inputs in navigator.yaml or {path.name}.yaml, each as name:shape:dtype with -1 for a dynamic axis, "
+            f"e.g. `inputs: {written(example)}` with your shapes",
         )
     arguments = bind(takes, declared.inputs)
     by_name = {spec.name: spec for spec in declared.inputs}
@@ -133,7 +133,7 @@ def load_module(path: Path, device: Device = Device.CPU) -> _Torch:
     """Return the module at `path` on `device`, in evaluation mode and without gradients.
 
     Raises:
-        StepError: not a TorchScript file, it needs something that is not installed, or torch has no such device.
+        StepError: it is not a TorchScript file, it needs a package that isn't installed, or torch has no such device.
     """
     import torch
 
@@ -145,13 +145,13 @@ def load_module(path: Path, device: Device = Device.CPU) -> _Torch:
         lines = [line.strip() for line in str(error).splitlines()]
         operator = next((line.rstrip(".:") for line in lines if line.startswith("Unknown builtin op")), "")
         raise StepError(
-            f"{path} cannot be loaded as TorchScript: {operator or torch_values.reason(error)}",
+            f"{path} can't be loaded as TorchScript: {operator or torch_values.reason(error)}",
             "install the package that registers this operator" if operator else "save it with torch.jit.save",
         ) from error
     if not hasattr(module, "forward"):
-        raise StepError(f"{path} has no forward method", "script or trace a module whose forward is the model")
+        raise StepError(f"{path} has no forward method", "script or trace a module with a forward method")
     module.eval()
-    # The exporter leaves gradients on in the module that it exported (torch 2.13).
+    # The exporter enables gradients in the module that it exported (torch 2.13).
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module
@@ -159,9 +159,9 @@ def load_module(path: Path, device: Device = Device.CPU) -> _Torch:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what torch says about TorchScript's future: the files are what users have.
+    """Hide torch's warnings about the future of TorchScript, since users have such files.
 
-    A DeprecationWarning in torch 2.13, a FutureWarning from 2.14 on.
+    A DeprecationWarning in torch 2.13, a FutureWarning from 2.14.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is (deprecated|not supported)")
@@ -172,13 +172,13 @@ def _declared(declared: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) ->
     """Return the declared outputs in the order in which the model returns them.
 
     Raises:
-        StepError: it returns others.
+        StepError: the model returns other outputs.
     """
     if len(declared) != len(seen):
         raise StepError(
-            f"outputs: declared {len(declared)} ({', '.join(spec.name for spec in declared)}), "
-            f"the model returns {len(seen)}",
-            f"declare what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
+            f"outputs: {len(declared)} declared ({', '.join(spec.name for spec in declared)}), "
+            f"but the model returns {len(seen)}",
+            f"set outputs to what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
         )
     ordered = in_model_order(declared, [spec.name for spec in seen])
     pairs = zip(ordered, seen, strict=True)
@@ -186,13 +186,13 @@ def _declared(declared: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) ->
     if wrong:
         raise StepError(
             f"outputs: {'; '.join(wrong)}",
-            f"declare what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
+            f"set outputs to what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
         )
     return ordered
 
 
 def _widened(before: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """Return outputs that cover what was seen before and now: -1 where sizes differ."""
+    """Return outputs that cover earlier and current ones: -1 for axes that differ."""
     known = {spec.name: spec.shape for spec in before}
     return tuple(
         TensorSpec(name=spec.name, shape=_covering(known.get(spec.name, spec.shape), spec.shape), dtype=spec.dtype)

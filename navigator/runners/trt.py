@@ -1,4 +1,4 @@
-"""Runs engines of TensorRT and of TensorRT for RTX, through Polygraphy. Builds none."""
+"""Runs engines of TensorRT and TensorRT for RTX with Polygraphy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,23 +7,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.tensorrt import library, messages
 from navigator.records import Device, EngineOptions, Format, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ENGINE_AXES, Axis, Source
 
-# What TensorRT for RTX runs on where an engine names no compute capabilities (1.7, its documentation).
+# GPUs that TensorRT for RTX supports if an engine has no compute capabilities (documentation of 1.7).
 _RTX_DEFAULT = ("8.0", "8.6", "8.9")
 _RTX_FROM = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrtOptions(EngineOptions):
-    """Those of the step that builds an engine.
+    """The options of the step that builds an engine.
 
-    `plugins` are libraries that are needed to run it too; `compute_capabilities` is what TensorRT for RTX builds for,
-    () for its own choice.
+    `plugins` are libraries that are also needed to run it; `compute_capabilities` are those that TensorRT for RTX
+    builds for, () for its default.
     """
 
     plugins: tuple[Path, ...] = ()
@@ -50,7 +50,7 @@ class Engine:
     Options: ClassVar[type[StepOptions]] = TrtOptions
 
     def unrunnable(self, device: Device, host: Host, options: TrtOptions) -> str:
-        """Return why `host` cannot run such an engine, or ""."""
+        """Return why `host` can't run such an engine, or ""."""
         del device
         if not host.gpus:
             return "no NVIDIA GPU is visible"
@@ -60,7 +60,7 @@ class Engine:
         if any(_runs(gpu.compute_capability, built_for) for gpu in host.gpus):
             return ""
         here = ", ".join(sorted({f"{gpu.name} ({gpu.compute_capability})" for gpu in host.gpus}))
-        return f"TensorRT for RTX does not run this engine on {here}"
+        return f"TensorRT for RTX can't run this engine on {here}"
 
     def load(
         self,
@@ -84,7 +84,7 @@ class Engine:
                 runner = TrtRunner(engine)
                 runner.activate()
             except PolygraphyException as error:
-                what = f"TensorRT {trt.__version__} cannot load the engine"
+                what = f"TensorRT {trt.__version__} can't load the engine"
                 raise messages.explained(what, log, error) from error
         return LoadedEngine(runner=runner, signature=_signature(trt, engine))
 
@@ -101,7 +101,7 @@ class LoadedEngine:
         return Properties(layers=int(self.runner.engine.num_layers))
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the engine once; inputs that the engine does not have are not fed.
+        """Run the engine once; ignores inputs that the engine doesn't have.
 
         Raises:
             StepError: an input is missing, or TensorRT fails.
@@ -111,7 +111,7 @@ class LoadedEngine:
         names = [spec.name for spec in self.signature.inputs]
         absent = [name for name in names if name not in inputs]
         if absent:
-            raise StepError(f"the engine needs {', '.join(absent)}, the samples have {', '.join(inputs)}")
+            raise StepError(f"the engine has the inputs {listed(absent)}, but the samples only have {listed(inputs)}")
         feed = {name: np.ascontiguousarray(inputs[name]) for name in names}
         with messages.collected() as log:
             try:
@@ -119,12 +119,12 @@ class LoadedEngine:
             except PolygraphyException as error:
                 given = shapes({name: array.shape for name, array in feed.items()})
                 raise messages.explained(f"the engine fails on {given}", log, error) from error
-        # Its arrays are views of buffers that the next call writes into.
+        # Its arrays are views of buffers that the next call overwrites.
         return {spec.name: np.array(values[spec.name], copy=True) for spec in self.signature.outputs}
 
 
 def _runs(compute_capability: str, built_for: tuple[str, ...]) -> bool:
-    """Tell whether a GPU of this compute capability runs an engine of TensorRT for RTX."""
+    """Return whether a GPU with this compute capability can run an engine of TensorRT for RTX."""
     if built_for:
         return compute_capability in built_for
     major = compute_capability.partition(".")[0]
@@ -132,7 +132,7 @@ def _runs(compute_capability: str, built_for: tuple[str, ...]) -> bool:
 
 
 def _signature(trt: Any, engine: Any) -> Signature:
-    """Return what the engine says of its inputs and outputs."""
+    """Return the inputs and outputs of the engine."""
     found: dict[bool, list[TensorSpec]] = {True: [], False: []}
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)

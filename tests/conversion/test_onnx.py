@@ -134,15 +134,18 @@ def test_every_dtype_keeps_its_name(tmp_path: Path, dtype: str) -> None:
 @pytest.mark.parametrize(
     ("graph", "sentence"),
     [
-        ("m (string[n] x) => (string[n] y) { y = Identity(x) }", r"input x is tensor\(string\): only tensors"),
+        ("m (string[n] x) => (string[n] y) { y = Identity(x) }", r"input x is tensor\(string\), but only tensors"),
         (
             "m (float[4] x) => (seq(float[2]) y) { y = SplitToSequence(x) }",
-            r"output y is seq\(tensor\(float\)\): only tensors of numbers",
+            r"output y is seq\(tensor\(float\)\), but only tensors of numbers",
         ),
-        ("m (bfloat16[n] x) => (bfloat16[n] y) { y = Identity(x) }", r"input x is tensor\(bfloat16\): only tensors"),
+        (
+            "m (bfloat16[n] x) => (bfloat16[n] y) { y = Identity(x) }",
+            r"input x is tensor\(bfloat16\), but only tensors",
+        ),
         (
             "m (bfloat16[n] x) => (bfloat16[n] y) { y = Add(x, x) }",
-            r"^ONNX Runtime cannot load m.onnx: Could not find an implementation for Add\(14\)",
+            r"^ONNX Runtime can't load m.onnx: Could not find an implementation for Add\(14\)",
         ),
     ],
 )
@@ -160,7 +163,7 @@ def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
 
 def test_missing_inputs_and_wrong_shapes_are_one_sentence(classifier: Path) -> None:
     model = onnx_runner.load(classifier, declared=NOTHING)
-    with pytest.raises(StepError, match="the ONNX model needs flag, the samples have x"):
+    with pytest.raises(StepError, match="the ONNX model has the inputs flag, but the samples only have x"):
         model.infer({"x": floats((2, 4))})
     with pytest.raises(StepError) as refusal:
         model.infer({"x": floats((2, 5)), "flag": np.array(True)})
@@ -181,9 +184,7 @@ def test_a_model_older_than_what_onnx_runtime_has_says_what_to_do(tmp_path: Path
     path = written(tmp_path / "m.onnx", '"" : 6\nm (float[n] x, float[n] z) => (float[n] y) { y = Add(x, z) }')
     with pytest.raises(StepError, match=r"Could not find an implementation for Add\(6\)") as refusal:
         onnx_runner.load(path, declared=NOTHING)
-    assert refusal.value.hint.startswith(
-        "ONNX Runtime has the operators of opset 7 and higher: export the model at one"
-    )
+    assert refusal.value.hint.startswith("ONNX Runtime supports opset 7 and higher: export the model at such an opset")
 
     path = written(
         tmp_path / "n.onnx",
@@ -191,7 +192,7 @@ def test_a_model_older_than_what_onnx_runtime_has_says_what_to_do(tmp_path: Path
     )
     with pytest.raises(StepError) as refusal:
         onnx_runner.load(path, declared=NOTHING)
-    assert refusal.value.hint.startswith("ONNX Runtime does not run it at opset 17 or for its types")
+    assert refusal.value.hint.startswith("ONNX Runtime doesn't support it at opset 17 or for these types")
 
 
 def test_arrays_are_fed_as_they_are_however_they_lie_in_memory(classifier: Path) -> None:

@@ -217,22 +217,22 @@ def test_updates_of_variables_are_named_and_mismatch(models: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("model", "opset", "message"),
     [
-        ("lgamma", 17, "cannot convert these TensorFlow operations to opset 17: Lgamma (in "),
-        ("lgamma", 17, "replace them in the model by operations that ONNX has"),
+        ("lgamma", 17, "can't convert these TensorFlow operations to opset 17: Lgamma (in "),
+        ("lgamma", 17, "replace them in the model with operations that ONNX supports"),
         ("keras_argmax", 17, "use tf.argmax and tf.argmin"),
         ("einsum", 11, "they need opset 12 or higher: set onnx_opsets: [12]"),
         ("gelu", 8, "they need opset 9 or higher: set onnx_opsets: [9]"),
         ("text_inside", 17, "save a signature that starts after text processing"),
         ("text", 17, "input 'x' of signature 'serving_default' is text (tf.string)"),
-        ("bfloat16", 17, "tf2onnx knows no bfloat16: save the model with float32 or float16 instead"),
+        ("bfloat16", 17, "tf2onnx doesn't support bfloat16: save the model in float32 or float16 instead"),
         ("ragged", 17, "output 'y' of signature 'serving_default' is a RaggedTensor, not a dense tensor"),
-        ("any_rank", 17, "takes x of any rank, which tf2onnx would make a scalar"),
-        ("any_rank_out", 17, "the rank of the output 'y' is unknown, and an ONNX file must state it"),
-        ("same_name", 17, "has an input and an output both called x"),
+        ("any_rank", 17, "the rank of x in signature 'serving_default' is unknown, so tf2onnx would write a scalar"),
+        ("any_rank_out", 17, "the rank of output 'y' is unknown, but ONNX needs it"),
+        ("same_name", 17, "has an input and an output with the same name: x"),
         ("no_signature", 17, "no_signature has no signature"),
         ("two_signatures", 17, "has 2 signatures, but none is named serving_default"),
         ("tf1_gpu", 17, "has no graph with exactly the tag 'serve', only: gpu, serve"),
-        ("exported", 6, "tf2onnx writes opsets from 7, not 6"),
+        ("exported", 6, "tf2onnx can't write opset 6: it supports 7 and higher"),
         ("exported", 99, r"onnx \S+ doesn't support opset 99"),
         ("", 17, "is not a SavedModel: it doesn't contain saved_model.pb"),
     ],
@@ -301,14 +301,14 @@ def test_declared_sizes_narrow_dynamic_axes(models: Path) -> None:
         (spec("image", (-1, 5)), "image is declared as [-1, 5], but the model has [-1, 4]"),
         (spec("image", (-1, 4, 1)), "image is declared as [-1, 4, 1], but the model has [-1, 4]"),
         (spec("image", (-1, 4), "float16"), "image is declared as float16, but the model has float32"),
-        (spec("picture", (-1, 4)), "the signature 'serving_default' has no input picture"),
+        (spec("picture", (-1, 4)), "signature 'serving_default' has no input picture"),
     ],
 )
 def test_declared_inputs_that_contradict(models: Path, declared: TensorSpec, message: str) -> None:
     with pytest.raises(StepError) as refused:
         tf_savedmodel.load(models / "exported", declared=Signature(inputs=(declared,), outputs=()))
     assert message in refused.value.message
-    assert refused.value.hint == 'correct inputs, or leave it out: a SavedModel knows its own, ["image:-1,4:float32"]'
+    assert refused.value.hint == 'remove inputs, since a SavedModel stores them, or set inputs: ["image:-1,4:float32"]'
 
 
 def test_inputs_that_do_not_fit(models: Path) -> None:
@@ -318,7 +318,7 @@ def test_inputs_that_do_not_fit(models: Path) -> None:
         loaded.infer({"y": np.zeros((1, 160), np.float32), "n": n})
     with pytest.raises(StepError) as refused:
         loaded.infer({"x": np.ones((2, 7), np.float32), "n": n})
-    assert "cannot run the signature 'serving_default' on x: [2, 7], n: []: " in refused.value.message
+    assert "can't run signature 'serving_default' with x: [2, 7], n: []: " in refused.value.message
     assert "Graph execution error" not in refused.value.message
 
 

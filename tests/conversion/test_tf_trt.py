@@ -99,12 +99,12 @@ def test_the_real_converter_says_only_that_tensorflow_was_not_built_with_it(mode
 def test_the_conversion_says_what_to_do_about_it(model: Path, tmp_path: Path) -> None:
     with pytest.raises(StepError) as refusal:
         edge.convert(conversion(tmp_path, model))
-    assert refusal.value.message == f"TensorFlow {tf.__version__} has no TF-TRT: it was taken out after 2.17"
+    assert refusal.value.message == f"TensorFlow {tf.__version__} has no TF-TRT: 2.17 is the last version that has it"
     assert refusal.value.hint == (
         "convert in a container with TensorFlow 2.17 and its TensorRT, such as NVIDIA's (launch_mode: docker), or "
         "install TensorFlow 2.17 and the TensorRT that it is linked with"
     )
-    with pytest.raises(StepError, match="has no TF-TRT: it was taken out after"):
+    with pytest.raises(StepError, match="is the last version that has it"):
         tf_trt.load(model, declared=NOTHING_DECLARED)
 
 
@@ -134,10 +134,10 @@ def test_a_tensorrt_that_is_not_found_is_named(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(StepError) as refusal:
         tf_trt.require_tf_trt()
     assert refusal.value.message == (
-        f"TensorFlow {tf.__version__} is linked with TensorRT 8.6.1 and finds no libnvinfer.so.8.6.1"
+        f"TensorFlow {tf.__version__} is linked with TensorRT 8.6.1, but can't find libnvinfer.so.8.6.1"
     )
     assert refusal.value.hint == (
-        "install TensorRT 8.6.1 and name its directory in LD_LIBRARY_PATH, or convert in a container with TensorFlow "
+        "install TensorRT 8.6.1 and add its directory to LD_LIBRARY_PATH, or convert in a container with TensorFlow "
         "2.17 and its TensorRT, such as NVIDIA's (launch_mode: docker)"
     )
 
@@ -145,7 +145,7 @@ def test_a_tensorrt_that_is_not_found_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_an_old_tensorflow_may_be_built_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     binding(monkeypatch, (0, 0, 0), found=False)
     monkeypatch.setattr(tf, "__version__", "2.17.1")
-    with pytest.raises(StepError, match=r"TensorFlow 2\.17\.1 here was built without TensorRT"):
+    with pytest.raises(StepError, match=r"TensorFlow 2\.17\.1 was built without TensorRT"):
         tf_trt.require_tf_trt()
 
 
@@ -345,7 +345,7 @@ def test_a_graph_without_an_engine_is_told(model: Path, tmp_path: Path, library:
     made = edge.convert(conversion(tmp_path, model))
     assert made.trt_engines == 0
     assert made.warnings == (
-        "TF-TRT gave no part of the model to TensorRT: it runs in TensorFlow, no faster than before",
+        "TF-TRT found no part of the model for TensorRT: all of it runs in TensorFlow, as fast as before",
     )
 
 
@@ -361,11 +361,11 @@ def test_engines_that_were_not_built_are_told(model: Path, tmp_path: Path, libra
     [
         (
             tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
-            "converting the signature 'score' with TF-TRT needs more memory than is free on the GPU",
+            "converting signature 'score' with TF-TRT needs more memory than is free on the GPU",
         ),
         (
             tf.errors.InternalError(None, None, "Failed to build an engine"),
-            f"TF-TRT of TensorFlow {tf.__version__} cannot convert the signature 'score': Failed to build an engine",
+            f"TF-TRT of TensorFlow {tf.__version__} can't convert signature 'score': Failed to build an engine",
         ),
     ],
 )
@@ -417,7 +417,7 @@ def test_the_runner_keeps_the_precision_of_its_step(model: Path, library: Librar
         ),
         (
             tf.errors.InternalError(None, None, "engine failed"),
-            "TensorFlow cannot run the signature 'score' on x: [2, 4], ids: [2]: engine failed",
+            "TensorFlow can't run signature 'score' with x: [2, 4], ids: [2]: engine failed",
         ),
     ],
 )
@@ -454,7 +454,9 @@ def host(*, gpu: bool, **versions: str) -> Host:
 def test_all_that_is_missing_is_named_at_once() -> None:
     found = edge.unavailable(host(gpu=False, tensorflow="2.21.0"))
     assert found is not None
-    assert found.reason == ("TensorFlow 2.21.0 has no TF-TRT: it was taken out after 2.17; no NVIDIA GPU is visible")
+    assert found.reason == (
+        "TensorFlow 2.21.0 has no TF-TRT: 2.17 is the last version that has it; no NVIDIA GPU is visible"
+    )
     assert found.remedy.startswith("convert in a container with TensorFlow 2.17")
     assert "; then install the NVIDIA driver" in found.remedy
     absent = edge.unavailable(host(gpu=True))
@@ -465,5 +467,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
 
 def test_a_machine_that_cannot_run_it_says_why() -> None:
     assert tf_trt.unrunnable(Device.CUDA, host(gpu=False), OPTIONS) == "no NVIDIA GPU is visible"
-    assert tf_trt.unrunnable(Device.CUDA, host(gpu=True, tensorflow="2.21.0"), OPTIONS).endswith("taken out after 2.17")
+    assert tf_trt.unrunnable(Device.CUDA, host(gpu=True, tensorflow="2.21.0"), OPTIONS).endswith(
+        "2.17 is the last version that has it"
+    )
     assert tf_trt.unrunnable(Device.CUDA, host(gpu=True, tensorflow="2.17.1"), OPTIONS) == ""

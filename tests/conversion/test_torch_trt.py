@@ -49,14 +49,14 @@ CALIBRATING = FrontEnd(version="2.8.0", typed=False, calibrates=True)
 TYPED = FrontEnd(version="2.14.0", typed=True, calibrates=False)
 
 FLOAT = edge.Traits(floats=frozenset({"float32"}), quantized=False)
-ONE_PRECISION = "with TensorRT 11 an engine has the precision of its model, and this one is"
+ONE_PRECISION = "with TensorRT 11, an engine has the precision of its model, which is"
 HALVE = (
     "save the model in half precision (model.half(), float16 inputs), pip install 'torch-tensorrt<2.13', or "
-    "target_formats: [trt], where the ONNX graph is made fp16"
+    "set target_formats: [trt], which converts the ONNX graph to fp16"
 )
 QUANTIZE = (
-    "quantize it with nvidia-modelopt and save that as TorchScript, or pip install 'torch-tensorrt<2.9', the last to "
-    "calibrate, or leave int8 out of tensorrt_precisions"
+    "quantize it with nvidia-modelopt and save that as TorchScript, pip install 'torch-tensorrt<2.9', which can "
+    "calibrate, or remove int8 from tensorrt_precisions"
 )
 FREE = (
     "reduce max_batch_size, max_shapes or tensorrt_max_workspace_size, or stop other programs that use the GPU "
@@ -238,29 +238,29 @@ def test_the_other_options_are_handed_on() -> None:
             FP16,
             TYPED,
             FLOAT,
-            f"Torch-TensorRT 2.14.0 has no flag for fp16: {ONE_PRECISION} float32",
+            f"Torch-TensorRT 2.14.0 can't convert to fp16: {ONE_PRECISION} float32",
             HALVE,
         ),
         (
             OPTIONS,
             TYPED,
             HALF,
-            f"Torch-TensorRT 2.14.0 has no flag for fp32: {ONE_PRECISION} float16",
-            "ask for what it is, tensorrt_precisions: [fp16], or save it with model.float()",
+            f"Torch-TensorRT 2.14.0 can't convert to fp32: {ONE_PRECISION} float16",
+            "set tensorrt_precisions: [fp16], or save the model in float32 with model.float()",
         ),
         (
             INT8,
             FLAGS,
             FLOAT,
-            "Torch-TensorRT 2.12.0 makes int8 only of a model with quantize and dequantize pairs, this one has none",
+            "Torch-TensorRT 2.12.0 needs a model with quantize and dequantize pairs for int8, but this one has none",
             QUANTIZE,
         ),
         (
             replace(FP16, explicit_precision=True),
             FLAGS,
             FLOAT,
-            "Torch-TensorRT 2.12.0 has no explicit precision but in a model with Q/DQ pairs and int8",
-            "set tensorrt_explicit_precision: false, or pip install 'torch-tensorrt>=2.13', where all is explicit",
+            "Torch-TensorRT 2.12.0 supports explicit precision only for int8 and models with Q/DQ pairs",
+            "set tensorrt_explicit_precision: false, or pip install 'torch-tensorrt>=2.13', which always uses it",
         ),
     ],
 )
@@ -305,9 +305,9 @@ def test_inputs_are_ranges_where_they_are_dynamic() -> None:
 
 def test_a_dtype_that_it_does_not_take_is_refused() -> None:
     signature = Signature(inputs=(spec("image", (1,), "uint8"),), outputs=())
-    with pytest.raises(StepError, match="the input image is uint8, which Torch-TensorRT does not take") as refusal:
+    with pytest.raises(StepError, match="input image is uint8, which Torch-TensorRT doesn't support") as refusal:
         edge.input_settings(("image",), signature, profile(image=((1,), (1,), (1,))))
-    assert refusal.value.hint.startswith("it takes bool, int8, int32")
+    assert refusal.value.hint.startswith("use one of bool, int8, int32")
 
 
 # What the library is given, and what is kept of what it makes.
@@ -333,7 +333,9 @@ def test_the_library_is_given_inputs_and_settings_in_its_own_words(tmp_path: Pat
     assert made == Properties(
         exporter="Torch-TensorRT 2.12.0",
         trt_engines=0,
-        warnings=("Torch-TensorRT gave no part of the model to TensorRT: it runs in torch, no faster than before",),
+        warnings=(
+            "Torch-TensorRT found no part of the model for TensorRT: all of it runs in torch, as fast as before",
+        ),
     )
 
 
@@ -388,7 +390,7 @@ def test_half_models_are_recognised_on_strongly_typed_networks(tmp_path: Path, m
     half = (spec("x", (-1, 4), "float16"),)
     edge.convert(conversion(tmp_path, Mlp().half(), half, MLP_SHAPES, FP16))
     assert library.given[0]["inputs"][0]["dtype"] is torch.float16
-    with pytest.raises(StepError, match=r"has no flag for fp16.* this one is float32"):
+    with pytest.raises(StepError, match=r"can't convert to fp16.* which is float32"):
         edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES, FP16))
 
 
@@ -396,7 +398,7 @@ def test_quantize_and_dequantize_pairs_are_recognised(tmp_path: Path, library: L
     inputs = (spec("x", (-1, 4)),)
     edge.convert(conversion(tmp_path, Quantized(), inputs, MLP_SHAPES, INT8))
     assert library.given[0]["enabled_precisions"] == {torch.int8, torch.float16, torch.float32}
-    with pytest.raises(StepError, match="makes int8 only of a model with quantize and dequantize pairs"):
+    with pytest.raises(StepError, match="needs a model with quantize and dequantize pairs"):
         edge.convert(conversion(tmp_path, Mlp(), inputs, MLP_SHAPES, INT8))
 
 
@@ -419,8 +421,8 @@ def test_calibration_without_a_fitting_sample_is_refused(tmp_path: Path, monkeyp
     samples = [("mine", {"x": np.ones((3, 4), np.float32)})]
     with pytest.raises(StepError) as refusal:
         edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES, INT8, samples))
-    assert refusal.value.message == "int8 is calibrated with samples in the opt shapes, and none has x [4, 4]"
-    assert refusal.value.hint == "set opt_shapes to the shapes of a sample of yours"
+    assert refusal.value.message == "int8 calibration needs a sample in the opt shapes, but none has x [4, 4]"
+    assert refusal.value.hint == "set opt_shapes to the shapes of one of your samples"
 
 
 def test_arguments_that_are_no_single_tensor_are_refused(tmp_path: Path, library: Library) -> None:
@@ -431,7 +433,7 @@ def test_arguments_that_are_no_single_tensor_are_refused(tmp_path: Path, library
     with pytest.raises(StepError) as refusal:
         edge.convert(conversion(tmp_path, Stack(), MLP_INPUTS, MLP_SHAPES))
     assert refusal.value.message == (
-        "Torch-TensorRT compiles a forward whose every argument is a given tensor; this one takes "
+        "Torch-TensorRT needs a forward whose arguments are all required tensors, but this one takes "
         "frames: List[Tensor], times: int"
     )
     assert not library.given
@@ -568,7 +570,7 @@ def test_another_number_of_inputs_is_refused(tmp_path: Path, library: Library) -
     with pytest.raises(StepError) as refusal:
         torch_trt.load(saved(tmp_path / "model.pt", Difference()), declared=Signature(inputs=MLP_INPUTS, outputs=()))
     assert refusal.value.message == (
-        f"{tmp_path}/model.pt takes 2 inputs (left: Tensor, right: Tensor), the source model 1 (x)"
+        f"{tmp_path}/model.pt has 2 inputs (left: Tensor, right: Tensor), but the source model has 1 (x)"
     )
 
 
@@ -624,9 +626,7 @@ def host(*, gpu: bool, notes: tuple[str, ...] = (), **versions: str) -> Host:
 def test_all_that_is_missing_is_named_at_once() -> None:
     found = edge.unavailable(host(gpu=False, torch="2.13.0+cpu"))
     assert found is not None
-    assert found.reason == (
-        "not installed: torch-tensorrt, tensorrt; torch here is a CPU build; no NVIDIA GPU is visible"
-    )
+    assert found.reason == ("not installed: torch-tensorrt, tensorrt; torch is a CPU build; no NVIDIA GPU is visible")
     assert found.remedy == (
         "pip install 'torch-tensorrt<2.13,>=2.6' tensorrt; then install torch from PyPI, which is built for CUDA; then "
         "install the NVIDIA driver, so that nvidia-smi lists the GPU; start a container with --gpus all, or make the "
@@ -644,7 +644,6 @@ def test_why_no_gpu_is_used_is_told() -> None:
 def test_a_machine_without_a_gpu_cannot_run_it() -> None:
     assert torch_trt.unrunnable(Device.CUDA, host(gpu=False), StepOptions()) == "no NVIDIA GPU is visible"
     assert (
-        torch_trt.unrunnable(Device.CUDA, host(gpu=True, torch="2.13.0+cpu"), StepOptions())
-        == "torch here is a CPU build"
+        torch_trt.unrunnable(Device.CUDA, host(gpu=True, torch="2.13.0+cpu"), StepOptions()) == "torch is a CPU build"
     )
     assert torch_trt.unrunnable(Device.CUDA, host(gpu=True, torch="2.13.0"), StepOptions()) == ""

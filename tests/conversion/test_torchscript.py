@@ -289,7 +289,7 @@ def test_attention_below_opset_14_is_refused_with_the_opset_to_choose(tmp_path: 
     with pytest.raises(StepError) as refusal:
         run.convert(13)
     assert refusal.value.message.endswith(
-        "cannot write the operator aten::scaled_dot_product_attention at opset 13: it needs 14 or higher"
+        "doesn't support operator aten::scaled_dot_product_attention at opset 13: it needs 14 or higher"
     )
     assert refusal.value.hint == "set onnx_opsets: [14]"
     path, _ = run.convert(14)
@@ -301,13 +301,13 @@ def test_an_opset_that_the_exporter_writes_invalid_is_refused(tmp_path: Path) ->
     run = exports(tmp_path, source, declared(spec("input", (-1, 3))), [("a", {"input": floats((2, 3))})])
     with pytest.raises(StepError, match=r"TorchScript at opset 7: the ONNX file is invalid: .*Erf") as refusal:
         run.convert(7)
-    assert "set onnx_opsets: [14] or higher" in refusal.value.hint
+    assert "set onnx_opsets: [14], or higher" in refusal.value.hint
 
 
 @pytest.mark.parametrize(
     ("opset", "sentence"),
     [
-        (6, "the TorchScript exporter cannot write opset 6: it starts at 7"),
+        (6, "the TorchScript exporter can't write opset 6: it supports 7 and higher"),
         (99, r"onnx \S+ doesn't support opset 99"),
     ],
 )
@@ -325,7 +325,7 @@ def test_an_operator_that_onnx_does_not_have_is_named(tmp_path: Path, capfd: pyt
     run = exports(tmp_path, source, declared(spec("x", (-1, 3))), [("a", {"x": floats((4, 3))})])
     with pytest.raises(StepError) as refusal:
         run.convert(17)
-    assert "cannot write the operator aten::linalg_svd" in refusal.value.message
+    assert "doesn't support operator aten::linalg_svd" in refusal.value.message
     assert "graph(" not in str(refusal.value)
     assert "Torch IR graph" in capfd.readouterr().out
 
@@ -377,7 +377,7 @@ def test_undeclared_inputs_are_asked_for_by_name(tagger: Exports) -> None:
     with pytest.raises(StepError) as refusal:
         torchscript.load(tagger.source, declared=declared())
     assert "forward takes ids: Tensor, mask: Tensor, unused: Tensor" in refusal.value.message
-    assert "in the navigator.yaml or in tagger.pt.yaml" in refusal.value.hint
+    assert "in navigator.yaml or tagger.pt.yaml" in refusal.value.hint
     assert '"ids:-1,3,224,224:float32"' in refusal.value.hint
 
 
@@ -396,7 +396,7 @@ def test_inputs_go_by_name_by_index_or_by_position(tagger: Exports, order: tuple
 @pytest.mark.parametrize(
     ("outputs", "sentence"),
     [
-        ((spec("y", (-1, 3)), spec("z", (-1,))), r"outputs: declared 2 \(y, z\), the model returns 1"),
+        ((spec("y", (-1, 3)), spec("z", (-1,))), r"outputs: 2 declared \(y, z\), but the model returns 1"),
         ((spec("y", (-1, 5)),), r"outputs: y is declared as \[-1, 5\], but the model has \[2, 3\]"),
         ((spec("y", (-1,)),), r"outputs: y is declared as \[-1\], but the model has \[2, 3\]"),
         ((spec("y", (-1, 3), "float16"),), "outputs: y is declared as float16, but the model has float32"),
@@ -478,7 +478,7 @@ def test_files_that_are_no_torchscript_are_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(2)}, tmp_path / "state.pt")
     (tmp_path / "text.pt").write_text("hello")
     for name in ("state.pt", "text.pt", "absent.pt"):
-        with pytest.raises(StepError, match=f"{name} cannot be loaded as TorchScript: ") as refusal:
+        with pytest.raises(StepError, match=f"{name} can't be loaded as TorchScript: ") as refusal:
             torchscript.load(tmp_path / name, declared=declared(spec("x", (1,))))
         assert refusal.value.hint == "save it with torch.jit.save"
 

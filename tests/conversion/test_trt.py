@@ -135,11 +135,11 @@ def test_too_little_workspace_is_said_with_its_option(server: ForkServer, mlp: P
 @pytest.mark.parametrize(
     ("capabilities", "message", "hint"),
     [
-        (["9.0"], "TensorRT for RTX 1.7.1.116 does not build for compute capability 9.0", "it builds for 7.5, 8.0,"),
+        (["9.0"], "TensorRT for RTX 1.7.1.116 doesn't support compute capability 9.0", "use one of: 7.5, 8.0,"),
         (
             ["7.5"],
             (
-                "TensorRT for RTX 1.7.1.116 cannot build the engine: Cannot compile operation 'node_of_h' for "
+                "TensorRT for RTX 1.7.1.116 can't build the engine: Cannot compile operation 'node_of_h' for "
                 "Turing (SM75): FP32 GEMM is not supported"
             ),
             "",
@@ -159,18 +159,18 @@ def test_a_gpu_that_cannot_run_it_is_refused_in_a_sentence(
 REFUSED = {
     "dilations": (
         '"" : 11\nm (float[1, 1, 8] x) => (float[1, 1, 4] y) { y = MaxPool<kernel_shape = [3], dilations = [2]>(x) }',
-        "cannot take the ONNX file: node 0 (MaxPool): This version of TensorRT does not support dilations other than 1",
+        "can't parse the ONNX file: node 0 (MaxPool): This version of TensorRT does not support dilations other than 1",
     ),
     "sequences": (
         (
             '"" : 11\nm (float[2, 3] x, float[2, 3] z) => (float[4, 3] y) {\n'
             "s = SequenceConstruct(x, z)\ny = ConcatFromSequence<axis = 0>(s) }"
         ),
-        "cannot take the ONNX file: it doesn't support the operators ConcatFromSequence, SequenceConstruct",
+        "can't parse the ONNX file: it doesn't support the operators ConcatFromSequence, SequenceConstruct",
     ),
     "unknown": (
         '"" : 17, "example" : 1\nm (float[2, 3] x) => (float[2, 3] y) { y = example.EfficientNMS(x) }',
-        "cannot take the ONNX file: node 0 (EfficientNMS): ",
+        "can't parse the ONNX file: node 0 (EfficientNMS): ",
     ),
 }
 
@@ -380,7 +380,7 @@ def test_gpu_memory_that_is_not_enough_is_a_sentence_with_a_remedy() -> None:
     log = Collected()
     log.errors = ["[E] IBuilder::buildSerializedNetwork: Error Code 2: OutOfMemory (Requested size was 9 bytes.)"]
 
-    error: Any = explained("TensorRT 11 cannot build the engine", log, ValueError("Invalid Engine"))
+    error: Any = explained("TensorRT 11 can't build the engine", log, ValueError("Invalid Engine"))
 
     assert error.message.endswith("needs more memory than is free on the GPU")
     assert "tensorrt_max_workspace_size" in error.hint

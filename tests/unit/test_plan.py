@@ -182,7 +182,7 @@ def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
         "onnx_op14/trt-rtx_fp32": (("cuda",), ""),
     }
     hopper = replace(ON_A_GPU, gpus=(replace(GPU, name="NVIDIA H100", compute_capability="9.0"),))
-    reason = "TensorRT for RTX does not run this engine on NVIDIA H100 (9.0)"
+    reason = "TensorRT for RTX can't run this engine on NVIDIA H100 (9.0)"
     assert devices(hopper)["onnx_op14/trt-rtx_fp32"] == ((), reason)
     on_cpus = replace(config, engine_count_per_device={"cpu": 1}, target_formats=(Format.ONNX,))
     assert devices(ON_A_GPU, on_cpus) == {"onnx_op14": (("cpu",), "engine_count_per_device lists only cpu")}
@@ -195,8 +195,8 @@ def test_a_gpu_that_is_there_and_cannot_be_used_is_said() -> None:
     found = planned(config, replace(ON_A_GPU, versions={**without, "torch": "2.13.0+cpu"}))
 
     assert found.notes == (
-        "onnx is verified on the CPU only: onnxruntime here has no CUDA provider, onnxruntime-gpu has",
-        "torchscript is verified on the CPU only: torch here is a CPU build",
+        "onnx is verified on the CPU only: onnxruntime has no CUDA provider; onnxruntime-gpu has one",
+        "torchscript is verified on the CPU only: torch is a CPU build",
     )
     assert planned(config, ON_A_GPU).notes == planned(config, HOST).notes == ()
 
