@@ -126,10 +126,10 @@ def _timed(command: list[str], **variables: str) -> float:
 
 def _table(runs: dict[str, list[float]], repeats: int) -> str:
     titles = {
-        "navigator": "model-navigator: typed files, verified on the CPU, and three engines",
-        "engines alone": "of it, its three engine steps one after the other",
-        "by hand": "`polygraphy convert` three times, typed files given, nothing verified",
-        "again": "model-navigator again, nothing changed, from the cache",
+        "navigator": "model-navigator: fp16 and int8 files, verified on the CPU, and three engines",
+        "engines alone": "of which: the three engine builds, one after another",
+        "by hand": "`polygraphy convert` three times, with the files made before, without verification",
+        "again": "model-navigator again, unchanged, from the cache",
     }
     medians = {name: statistics.median(seconds) for name, seconds in runs.items()}
     names = ("onnx", "onnxruntime", "polygraphy", "tensorrt-rtx-cu13")

@@ -172,7 +172,7 @@ def _heading(repeats: int) -> str:
     return (
         "# Benchmark\n\n"
         "`make bench` writes this file. Times are medians of "
-        f"{repeats} interleaved repeats, each from process start to exit; memory is the largest seen.\n\n"
+        f"{repeats} interleaved repeats, each from process start to exit; memory is the peak.\n\n"
         f"Machine: {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, no GPU used. "
         f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in names)}.\n\n"
         "*Best plain process*: `plain_process.py`, one process without isolation that imports each framework once, "
@@ -214,7 +214,7 @@ def _small_numbers(cached: Path, repeats: int) -> str:
     _measure(again, SCRATCH / "filling.log")
     wrong = [str(NAVIGATOR), "validate", str(SCRATCH / "wrong.yaml")]
     rows: list[tuple[str, list[str], int]] = [
-        ("the examples again, nothing changed, from the cache", again, 0),
+        ("the examples again, unchanged, from the cache", again, 0),
         ("a configuration error: `model-navigator validate`", wrong, 2),
         ("`model-navigator --help`", [str(NAVIGATOR), "--help"], 0),
     ]
