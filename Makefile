@@ -51,7 +51,7 @@ lint: $(READY)
 
 docs: $(READY)
 	@$(BIN)/python tools/reference.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	echo "open site/index.html"
 
 bench: $(READY)
