@@ -108,17 +108,10 @@ def session(model: "ir.Model") -> Any:
     for directory in {str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", directory)
     try:
-        return onnxruntime.InferenceSession(serialized(model), options, providers=["CPUExecutionProvider"])
+        content = ir.to_proto(model).SerializeToString()
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise StepError(f"ONNX Runtime can't load the model: {onnx_file.sentence(error)}") from error
-
-
-def serialized(model: "ir.Model") -> bytes:
-    """Return `model` as the bytes of a file, with the weights that do not lie beside it."""
-    import onnx_ir as ir
-
-    data: bytes = ir.to_proto(model).SerializeToString()
-    return data
 
 
 def save(model: "ir.Model", destination: Path) -> None:

@@ -5,10 +5,15 @@ the model's own (1.32, with every optimisation off too), so that neither roundin
 of Casts that the model itself has: here every fp16 node becomes an fp32 node between such.
 """
 
+import gc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from navigator.frameworks.onnx import fp16 as onnx_fp16
 from navigator.frameworks.onnx import graph as onnx_graph
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def rounded(path: Path) -> bytes | None:
@@ -29,6 +34,20 @@ def rounded(path: Path) -> bytes | None:
     import onnx_ir as ir
 
     model = onnx_graph.read(path)
+    if not _round(model):
+        return None
+    proto = ir.to_proto(model)
+    # Graphs of onnx-ir are cyclic: the weights that were read would be held beside those that are written.
+    del model
+    gc.collect()
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _round(model: "ir.Model") -> bool:
+    """Rewrite `model`; return whether anything in it computes in fp16."""
+    import onnx_ir as ir
+
     graph = model.graph
     onnx_graph.infer_types(model)
     suffix = onnx_graph.free_suffix(graph, "_unrounded")
@@ -49,4 +68,4 @@ def rounded(path: Path) -> bytes | None:
                 value.replace_all_uses_with(result, replace_graph_outputs=True)
                 value.name, value.type = f"{value.name}_result{suffix}", ir.TensorType(ir.DataType.FLOAT)
                 node.append(onnx_graph.cast(value, result))
-    return onnx_graph.serialized(model) if raised else None
+    return bool(raised)
