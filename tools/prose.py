@@ -43,12 +43,10 @@ _FORBIDDEN = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead i
 _NOT_YET = {
     "navigator/action/inputs.py",
     "navigator/cache/entry.py",
-    "navigator/engine/step_context.py",
     "navigator/github/artifacts/pack.py",
     "navigator/github/commands.py",
     "navigator/github/event.py",
     "navigator/github/release.py",
-    "navigator/plan/shards.py",
     "navigator/workers/docker/archive.py",
     "navigator/workers/tasks.py",
 }

@@ -76,7 +76,7 @@ class Execution:
         self._errors: list[Exception] = []
 
     def results(self) -> tuple[CellResult, ...]:
-        """Return every planned cell as it stands; also right while the run goes on."""
+        """Return every planned cell as it stands; also while the run goes on."""
         return tuple(
             replace(result, must_be_verified=self._run.fail_on_unverified)
             for name, model in self._models.items()
@@ -98,7 +98,7 @@ class Execution:
         """Run until every cell is decided. An interrupt kills the workers and leaves the rest undecided.
 
         Raises:
-            Exception: an error of ours in a unit. It failed that unit only; all others have run.
+            Exception: an internal error in a unit. It failed that unit only; all others have run.
         """
         for model in self._models.values():
             for label in ("source", *(step.label for step in model.plan.steps)):
@@ -145,7 +145,7 @@ class Execution:
                 self._listener.on_end(Unit(model=model.name, label=label, kind=UnitKind.VERIFY))
 
     def _note(self, unit: Unit, future: Future[Noted]) -> None:
-        """Note what became of a unit. An error of ours in one must not cost the results of the others."""
+        """Note the outcome of a unit. An internal error in one must not cost the results of the others."""
         try:
             future.result()()
         except Exception as error:  # noqa: BLE001 - whatever it is, the run raises it again when the others have ended

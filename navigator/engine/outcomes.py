@@ -1,4 +1,4 @@
-"""What becomes of a unit of work: a failure, the reference, an artifact, an artifact with its verdict. Frozen values.
+"""The outcome of a unit of work: a failure, the reference, an artifact, or an artifact with its verdict. Frozen values.
 
 They live while a run goes on; what is reported of them are the records that `navigator.engine.results` makes.
 """
@@ -22,7 +22,7 @@ from navigator.records import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why a unit has nothing to hand on."""
+    """Why a unit produced nothing."""
 
     state: State
     message: str
@@ -60,7 +60,7 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verified:
-    """An artifact with its verdict on `device`; `failure` is set instead where it could not be run."""
+    """An artifact with its verdict on `device`; `failure` is set instead if it could not be run."""
 
     output_model: OutputModel
     expected_outputs: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""`output_path`: which converted model goes there, and how. Owns no other file of a run."""
+"""`output_path`: which converted model is copied there, and how. Owns no other file of a run."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from navigator.runners import RUNNERS
 
 
 def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, bool]:
-    """Copy the first good converted model to `output_path`; say what was done, and False if it could not be."""
+    """Copy the first converted model that passed to `output_path`; return what was done, and whether it worked."""
     target, name = model.config.output_path, model.config.model_name
     assert target is not None
     found = first_converted(model, results)
@@ -24,7 +24,7 @@ def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, boo
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy an artifact over what an earlier run put there; a directory that is no SavedModel is left alone."""
+    """Copy an artifact over what an earlier run put there; a directory that is not a SavedModel is left alone."""
     if target.is_dir() and not (source.is_dir() and (target / "saved_model.pb").exists()):
         raise FileExistsError(f"{target} is a directory")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,9 +47,9 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def first_converted(plan: ModelPlan, results: tuple[CellResult, ...]) -> CellResult | None:
-    """Return the first good cell for `output_path`: a conversion, never the source in its own format.
+    """Return the first cell that passed and fits `output_path`, never a copy of the source model.
 
-    Where the suffix of `output_path` is that of a format, only such a cell: a file called `.plan` is no ONNX model.
+    If the suffix of `output_path` is that of a format, only a cell of that format fits.
     """
     target = plan.config.output_path
     suffixes = {Path(runner.ARTIFACT_NAME).suffix for runner in RUNNERS.values()}

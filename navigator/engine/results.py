@@ -35,7 +35,7 @@ def cell_results(
 
     Args:
         plan: one model's.
-        outcomes: by step label; absent where the step has not ended, an `Artifact` where it is not verified yet.
+        outcomes: by step label; absent if the step has not ended, an `Artifact` if it is not verified yet.
         source_bytes: the source model's size.
         command: the command line of this run, which the reproduction of a failure extends.
     """

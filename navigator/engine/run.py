@@ -133,7 +133,7 @@ def convert(
     _show(final, record, workspace)
     if cancelled:
         return ExitCode.CANCELLED
-    # What was asked for and could not be written is no success.
+    # A requested file that could not be written is a failure.
     fine = not record.unwritten and all(done for _, done in delivered)
     return final.exit_code if fine else ExitCode.FAILURE
 

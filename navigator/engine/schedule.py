@@ -75,7 +75,7 @@ class ModelState:
         return next(step for step in self.plan.steps if step.label == label)
 
     def artifact(self, label: str | None) -> Path | None:
-        """Return where a step's artifact lies, verified or not; None while there is none; None is the source model."""
+        """Return the path of a step's artifact, verified or not, or None; the label None is the source model's."""
         if label is None:
             return self.plan.config.model_path
         outcome = self.outcomes.get(label)

@@ -1,4 +1,4 @@
-"""The source models as they were when the run began, and what the cache has and takes of what is made from them."""
+"""The source models as they were when the run began, and their steps in the cache."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Sources:
                 yield step.label, found
 
     def remember(self, model: str, label: str, verified: Verified, artifact: Artifact) -> None:
-        """Keep what passed, unless the source model is no longer what its identity says."""
+        """Keep what passed, unless the source model has changed since its identity was computed."""
         source = self[model]
         if self._cache is not None and source.is_unchanged:
             remember(source.keys[label], verified, artifact, cache=self._cache)

@@ -1,4 +1,4 @@
-"""What every unit of work has in common: where its worker runs, the worker's task, and what a failure says."""
+"""What all units of work share: where the worker runs, its task, and its failure."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ class StepContext:
     """Where a unit's worker runs, where its files go, and what it may use.
 
     `workers` are in this interpreter, or in containers of `image`; `gpu` is the one that the unit has for itself, None
-    where it needs none. `timing_cache` is the directory for what TensorRT measured.
+    if it needs none. `timing_cache` is the directory for TensorRT's measurements.
     """
 
     workers: Workers
@@ -55,8 +55,8 @@ class StepContext:
         unit: str = "",
         tf32: bool = True,
     ) -> Task:
-        """Return a worker's task; its log is named after the unit of work where that has another name."""
-        # A container has that one GPU and no other; here all others are hidden, and all where the unit has none.
+        """Return a worker's task; its log is named after `unit` if given."""
+        # A container has that one GPU and no other. Here all others are hidden, and all of them if the unit has none.
         variables = {} if self.image else {"CUDA_VISIBLE_DEVICES": self.gpu.uuid if self.gpu else ""}
         if not tf32:
             variables["NVIDIA_TF32_OVERRIDE"] = "0"
@@ -75,7 +75,7 @@ class StepContext:
 
 
 def failing_on_full_disk(unit: Callable[_Given, _Made]) -> Callable[_Given, _Made | Failure]:
-    """Let a workspace that cannot be written fail one unit, so that the report of the others is still made."""
+    """Let a workspace that can't be written fail one unit only, so that the others are still reported."""
 
     @functools.wraps(unit)
     def run(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made | Failure:
@@ -103,7 +103,7 @@ def failure_of(result: TaskResult, task: Task) -> Failure:
 
 
 def outputs_in(directory: Path) -> list[tuple[str, dict[str, np.ndarray]]] | str:
-    """Return the outputs that a worker left, as mapped files, or why they cannot be read: it ran somebody's model."""
+    """Return the outputs that a worker left, as mapped files, or why they can't be read: the model is not trusted."""
     try:
         return storage.load(directory, mapped=True)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:

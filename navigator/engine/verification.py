@@ -149,7 +149,7 @@ def _ran(subject: Subject, result: TaskResult, task: Task) -> Verified:
 
 
 def _judged(verified: Verified, subject: Subject, device: Device, context: StepContext) -> Verified:
-    """Compare what an artifact put out with the reference; keep both where somebody may want to look at them."""
+    """Compare an artifact's outputs with the reference; keep both after a mismatch and in verbose runs."""
     model, step, reference = subject.model, subject.step, subject.reference
     outputs = context.workspace.scratch(model.model_name, step.label, f"outputs-{device}")
     expected, actual = outputs_in(reference.outputs), outputs_in(outputs)
@@ -169,7 +169,7 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
 
 
 def _notes(verified: Verified, reference: Reference) -> list[str]:
-    """Return what is to be known about a comparison beside its numbers."""
+    """Return what the user should know about a comparison beside its numbers."""
     properties = verified.output_model.properties
     notes = [_unstable(reference.unstable)] if reference.unstable else []
     notes += [

@@ -1,8 +1,8 @@
-"""The workspace directory: where artifacts, logs, scratch files and results lie, and that one run has it at a time.
+"""The workspace directory: artifacts, logs, scratch files and results. One run uses it at a time.
 
 - `converted/<model>/<cell>/model.onnx` and so on: artifacts, one directory each
 - `logs/<model>/<cell>.convert.log` and so on: one log a worker; comparator dumps after a mismatch
-- `timing/`: what TensorRT measured, where no cache keeps it
+- `timing/`: TensorRT's measurements, if there is no cache to keep them
 - `convert_results.yaml`, `summary.md`: the report
 - `.scratch/`: samples, outputs and half-made artifacts; removed at the end
 """
@@ -36,8 +36,8 @@ class Workspace:
 
     Args:
         path: the workspace; made if absent.
-        clean: remove what an earlier run left. Refused where the directory holds anything that no run of ours
-            writes, since that is somebody's work.
+        clean: remove what an earlier run left. Refused if the directory contains anything else, since
+            that is the user's work.
 
     Raises:
         ConfigurationError: it cannot be written, is in use by another run, or must not be cleaned.

@@ -21,7 +21,7 @@ def place(tree: ModelPlan, host: Host) -> ModelPlan:
     """Return `tree` with the state of the cells that cannot run on `host`, the other cells' steps with their place.
 
     Raises:
-        ConfigurationError: the option `gpus` names one that is not there.
+        ConfigurationError: the option `gpus` names one that this machine does not have.
     """
     model = tree.config
     host = replace(host, gpus=_gpus(model, host))
@@ -52,7 +52,7 @@ def _gpus(model: ModelConfig, host: Host) -> tuple[Gpu, ...]:
     """Return the GPUs of `host` that the option `gpus` selects: indices, UUIDs, or all.
 
     Raises:
-        ConfigurationError: one is named that is not there. Where there is no GPU at all, the cells say so.
+        ConfigurationError: it names one that this machine does not have. Without any GPU, the conversions say so.
     """
     if "all" in model.gpus or not host.gpus:
         return host.gpus

@@ -1,7 +1,7 @@
 """From configuration to the tree of steps and the cells: pure, so that it can be printed, filtered and tested.
 
-Owns labels and what a cell is made of; `navigator.plan.placement` says where it runs, or why it cannot. Reads no model
-and imports no framework.
+Owns labels and the steps of a cell; `navigator.plan.placement` decides where they run, or why they can't. Reads no
+model and imports no framework.
 """
 
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def _is_requested(model: ModelConfig) -> bool:
 
 
 def _with_intermediates(plan: ModelPlan) -> tuple[Cell, ...]:
-    """Add a cell for every step that others are made from: what went wrong on the way is then shown where it did."""
+    """Add a cell for every step that other cells depend on, so that its own failure is shown."""
     shown: dict[str, Cell] = {}
     steps = {step.label: step for step in plan.steps}
     labels = {cell.label for cell in plan.cells}
@@ -111,7 +111,7 @@ def _with_raises(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def _lower_exports(step: Step, ordered: Sequence[Step]) -> tuple[str, ...]:
-    """Return the labels of the exports like `step` at lower opsets; within ONNX, a change of opset is no export."""
+    """Return the labels of the exports like `step` at lower opsets; ONNX to another opset is not an export."""
     if step.opset is None or step.source_format is step.target_format:
         return ()
     return tuple(

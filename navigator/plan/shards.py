@@ -1,8 +1,8 @@
-"""A run in parts that several machines do: which cells stay together, and the job matrix. Pure.
+"""A run split over several machines: which cells stay together, and the job matrix. Pure.
 
-All cells of a model with the same first step are one unit, since they are made from one another. A planning machine
-without a GPU and the GPU machines that convert must cut a plan alike. What differs between them are states, the cells
-that are shown because others are made from them, and so the order: only steps of cells that were asked for decide.
+All cells of a model with the same first step are one unit, since they depend on each other. A planning machine without
+a GPU and the GPU machines that convert must split a plan alike. They differ in states and in the intermediate cells
+that they show, and so in order: only the steps of requested cells decide.
 """
 
 import json
@@ -27,7 +27,7 @@ _Unit = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """One job of the matrix. `conversions` are "<model>/<label>", None where the matrix was too long to hold them."""
+    """One job of the matrix. `conversions` are "<model>/<label>", None if the matrix was too long for them."""
 
     shard: str
     count: int
@@ -39,7 +39,7 @@ def parse(shard: str) -> tuple[int, int]:
     """Return (3, 7) for "3/7".
 
     Raises:
-        ConfigurationError: it is no part of at most 256.
+        ConfigurationError: it is not a shard of at most 256.
     """
     found = re.fullmatch(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,2})", shard)
     if not found or not int(found[1]) <= int(found[2]) <= MOST_SHARDS:
@@ -51,7 +51,7 @@ def parse(shard: str) -> tuple[int, int]:
 
 
 def shards(plan: Plan, count: int) -> tuple[Plan, ...]:
-    """Return `plan` in `count` parts, those at the end empty where it has fewer units.
+    """Return `plan` in `count` parts, the last ones empty if it has fewer units.
 
     Units go one by one, the heaviest first, to the part with the least so far (longest processing time first: the
     heaviest part has at most 4/3 of what is possible). A unit's weight is its number of different steps.
@@ -72,7 +72,7 @@ def shards(plan: Plan, count: int) -> tuple[Plan, ...]:
 
 
 def choose(plan: Plan, shard: str) -> Plan:
-    """Return the part of `plan` that `shard` names; it has no models where there are fewer units than parts.
+    """Return the part of `plan` that `shard` names; it has no models if there are fewer units than shards.
 
     Raises:
         ConfigurationError: `shard` is not like "3/7".
@@ -85,7 +85,7 @@ def matrix(plan: Plan, max_shards: int) -> Json:
     """Return `plan` as the value of a job's `strategy.matrix` on GitHub.
 
     {"include": [{"shard": "1/3", "name": "resnet50, bert +1", "count": 12, "conversions": ["bert/onnx", ...]}]}.
-    `conversions`, those that were asked for, are left out of all where they would be too long.
+    `conversions`, the requested ones, are left out everywhere if the matrix would be too long.
 
     Raises:
         ConfigurationError: `max_shards` is not from 1 to 256.
@@ -111,7 +111,7 @@ def matrix(plan: Plan, max_shards: int) -> Json:
 
 
 def read_matrix(matrix: Json) -> tuple[Shard, ...]:
-    """Return the jobs of what `matrix` returned, in order; keys that somebody added are passed over.
+    """Return the jobs of what `matrix` returned, in order; unknown keys are ignored.
 
     Raises:
         ConfigurationError: it is something else.

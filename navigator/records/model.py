@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-# What an option says where the program chooses.
+# The value of an option that leaves the choice to the program.
 Auto = Literal["auto"]
 
 
@@ -139,7 +139,7 @@ class RunConfig:
     """A whole run: the options that concern all models, and the models.
 
     `cache_path` is None when the cache is off. `memory_limit_bytes` None means what the machine has. `notes` are
-    sentences about options that somebody gave and `convert` does nothing with.
+    sentences about options that were given although `convert` ignores them.
     """
 
     models: tuple[ModelConfig, ...]

@@ -1,4 +1,4 @@
-"""What the step of a plan is told: the records that converters and runners extend with options of their own."""
+"""The options of a step: records that converters and runners extend with their own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ class StepOptions:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that the step and whoever runs its artifact read; their content is part of its identity."""
+        """The files that the step and the runner of its artifact read; their content is part of its identity."""
         return ()
 
 
@@ -20,7 +20,7 @@ class StepOptions:
 class EngineOptions(StepOptions):
     """The options of a step that builds TensorRT engines.
 
-    `precision_mode` is None in fp32, where there is nothing to fall back to. `max_workspace_size` is in bytes, 0 leaves
+    `precision_mode` is None in fp32, which has nothing to fall back to. `max_workspace_size` is in bytes, 0 leaves
     it to TensorRT. `tf32` lets what stays in float32 be computed with 10 bits of mantissa.
     """
 

@@ -9,7 +9,7 @@ from navigator.records.options import StepOptions
 
 
 class State(StrEnum):
-    """What became of a cell. Only `passed` is good."""
+    """The outcome of a cell. Only `passed` is a success."""
 
     PASSED = "passed"
     """Converted, and every output of every sample within tolerance of the source model."""
@@ -39,7 +39,7 @@ class Step:
 
     `label` is unique within the model and also the artifact's directory. `parent` is the label of the step whose
     artifact is the input, or None for the source model. `options` is the converter's own record. `opset` is that of the
-    ONNX file it writes, if it says so; `raise_from` names the same export's steps at lower opsets: where one of them
+    ONNX file it writes, if it says so; `raise_from` names the same export's steps at lower opsets: if one of them
     passed, its file's opset is raised, which is cheaper than exporting again. `is_copy` hands the source model on as
     it is. `precision` is what the artifact computes in. `devices` are what it is verified on, one after the other;
     `unrunnable` says why on no other, or on none. `image` is the framework's container image that it runs in, None for
@@ -75,11 +75,11 @@ class Configuration:
 class Cell:
     """An artifact that the user asked for.
 
-    `steps` are the labels from the source to the cell's own step, which is the last; empty where no converter
+    `steps` are the labels from the source to the cell's own step, which is the last; empty if no converter
     applies. `state` is None for a cell that can run here, else `not_applicable` or `unavailable`, with `reason`
-    and `remedy`. `requested` is false where only the default target formats ask for it: then a machine that
-    cannot make it does not fail the run. `intermediate` cells were not asked for: other cells are made from them.
-    `merged` counts further configurations that are this same cell.
+    and `remedy`. `requested` is false if only the default target formats ask for it: then a machine that
+    can't make it does not fail the run. `intermediate` cells were not asked for, but other cells depend on them.
+    `merged` counts further configurations that are the same cell.
     """
 
     label: str
