@@ -5,12 +5,12 @@ compares. The input `token` is no part of this: `navigator.action.secrets` takes
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from navigator.config.schema import nearest
-from navigator.errors import ConfigurationError, quote
+from navigator.errors import ConfigurationError, one_line, quote
 
 _MOST_SHARDS = 256
 """The most jobs of a matrix that GitHub runs."""
@@ -101,11 +101,21 @@ class Inputs:
     draft: bool = False
 
 
+class InvalidInputsError(ConfigurationError):
+    """All that is wrong with the inputs. As text it has one line a problem, and the hint on the last."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(map(one_line, problems)), "fix them under `with:` of the step")
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}"
+
+
 def read_inputs(environment: Mapping[str, str]) -> Inputs:
     """Return the inputs that the runner gives as INPUT_<NAME>; one that is empty has its default.
 
     Raises:
-        ConfigurationError: says all that is wrong, with the input, its value, and what it may be.
+        InvalidInputsError: says all that is wrong, with the input, its value, and what it may be.
     """
     values: dict[str, Any] = {}
     problems = []
@@ -118,7 +128,7 @@ def read_inputs(environment: Mapping[str, str]) -> Inputs:
         except ValueError as error:
             problems.append(f"the input `{name}`: {quote(written)} {error}")
     if problems:
-        raise ConfigurationError("; ".join(problems), "fix them under `with:` of the step")
+        raise InvalidInputsError(problems)
     return Inputs(**values)
 
 

@@ -171,8 +171,8 @@ def test_a_wrong_input_is_named_with_what_it_may_be(job: "Job") -> None:
     ended = job.run(comment="allways", compression_level="11")
     assert ended.code == 2
     assert ended.log == (
-        "::error::the input `comment`: 'allways' is not one of always, change, failure, never; did you mean always?"
-        "%0Athe input `compression_level`: '11' is not an integer from 0 to 9"
+        "::error::the input `comment`: 'allways' isn't one of always, change, failure, never; did you mean always?"
+        "%0Athe input `compression_level`: '11' isn't an integer from 0 to 9"
         "%0A  fix them under `with:` of the step\n"
     )
     assert job.github["calls"] == []
