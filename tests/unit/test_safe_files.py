@@ -1,0 +1,79 @@
+"""Nothing is opened through a link, and nothing but regular files and directories."""
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from navigator.safe_files import UnsafeFileError, open_directory, open_file, read_file
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path.resolve() / "root"
+    (root / "inner").mkdir(parents=True)
+    (root / "inner" / "file").write_bytes(b"content")
+    (root / "link").symlink_to("inner")
+    (root / "inner" / "link").symlink_to("file")
+    os.mkfifo(root / "pipe")
+    return root
+
+
+def test_a_regular_file_is_read_within_its_limit(tree: Path) -> None:
+    assert read_file(tree / "inner/file", 7) == b"content"
+    with pytest.raises(OSError, match="larger than 0 MiB") as raised:
+        read_file(tree / "inner/file", 6)
+    assert raised.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize("place", ["link/file", "inner/link"])
+def test_no_component_is_a_link(tree: Path, place: str) -> None:
+    with pytest.raises(UnsafeFileError) as raised:
+        open_file(tree / place)
+    assert raised.value.strerror == "a symbolic link or behind one"
+    assert str(raised.value.filename) == str(tree / ("link" if place == "link/file" else place))
+
+
+def test_links_above_the_trusted_directory_are_followed(tree: Path) -> None:
+    with open_file(tree / "link/file", trusted=tree / "link") as file:
+        assert file.read() == b"content"
+
+
+@pytest.mark.timeout(10)
+def test_pipes_sockets_and_directories_are_no_files(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        for name in ("pipe", "socket", "inner"):
+            with pytest.raises(UnsafeFileError, match="not a regular file"):
+                open_file(tree / name)
+
+
+def test_what_is_not_there_says_so(tree: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        open_file(tree / "none/file")
+
+
+def test_missing_directories_are_made_and_never_through_a_link(tree: Path) -> None:
+    def make(name: str, above: int) -> None:
+        os.mkdir(name, dir_fd=above)
+
+    descriptor = open_directory(tree / "new/newer", tree, make)
+    assert os.fstat(descriptor).st_ino == (tree / "new/newer").stat().st_ino
+    os.close(descriptor)
+    with pytest.raises(UnsafeFileError):
+        open_directory(tree / "link/new", tree, make)
+    assert not (tree / "inner/new").exists()
+
+
+def test_no_descriptor_is_left_open(tree: Path) -> None:
+    before = len([*Path("/proc/self/fd").iterdir()])
+    for place in ("inner/file", "link/file", "none", "pipe"):
+        try:
+            open_file(tree / place).close()
+        except OSError:
+            continue
+    os.close(open_directory(tree / "inner"))
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
