@@ -54,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add what chooses models and conversions."""
     for name, what in (("--models", "models whose name"), ("--conversions", "conversions whose label")):
-        parser.add_argument(name, nargs="+", default=[], metavar="GLOB", help=f"only {what} matches")
+        parser.add_argument(name, nargs="+", default=[], metavar="GLOB", help=f"only {what} matches a pattern")
     add_allow_outside(parser)
 
 

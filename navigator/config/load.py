@@ -243,8 +243,4 @@ def _annotation(
 def _unused(models: Sequence[Mapping[str, Value]]) -> list[str]:
     """Return a sentence for each option that somebody gave although `convert` does nothing with it."""
     unused = [option.key for option in options().values() if option.unused]
-    return [
-        f"{key} is accepted, but convert does nothing with it"
-        for key in unused
-        if any(key in values for values in models)
-    ]
+    return [f"{key} has no effect on `convert`" for key in unused if any(key in values for values in models)]

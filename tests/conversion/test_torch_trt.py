@@ -460,18 +460,18 @@ FAILED_CHECK = (
     [
         (
             RuntimeError(FAILED_CHECK.format("inserted", "Unable to build the engine")),
-            "Torch-TensorRT 2.12.0 cannot compile the model: Unable to build the engine",
-            "the log has TensorRT's own words; another way to an engine is target_formats: [trt]",
+            "Torch-TensorRT 2.12.0 can't compile the model: Unable to build the engine",
+            "see TensorRT's messages in the log, or build a TensorRT engine with target_formats: [trt]",
         ),
         (
             RuntimeError("Building serialized network failed in TensorRT"),
-            "Torch-TensorRT 2.12.0 cannot compile the model: Building serialized network failed in TensorRT",
-            "the log has TensorRT's own words; another way to an engine is target_formats: [trt]",
+            "Torch-TensorRT 2.12.0 can't compile the model: Building serialized network failed in TensorRT",
+            "see TensorRT's messages in the log, or build a TensorRT engine with target_formats: [trt]",
         ),
         (
             RuntimeError(FAILED_CHECK.format("x", "Cannot specify Int64 input for a model fully compiled in TRT")),
-            "Torch-TensorRT 2.12.0 made one engine of the whole model, and its engines take no int64 input",
-            "declare these inputs as int32, if the model takes that: a TorchScript file leaves it open",
+            "Torch-TensorRT 2.12.0 built a single engine, and its engines don't support int64 inputs",
+            "declare these inputs as int32 if the model accepts that",
         ),
         (
             torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),

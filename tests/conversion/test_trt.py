@@ -195,17 +195,17 @@ def test_a_refused_operator_is_named(server: ForkServer, tmp_path: Path, name: s
     [
         (
             ranged(other=((1,), (1,))),
-            "input x of the ONNX file is [-1, 8], and nothing says how large its dynamic axes get",
-            "declare x under inputs, and give it max_shapes",
+            "input x [-1, 8] of the ONNX file has no maximum size for its dynamic axes",
+            "declare x in inputs, and set max_shapes for it",
         ),
         (
             ranged(x=((1, 4), (16, 8))),
-            "the ONNX file fixes input x at [-1, 8], the shapes asked for go from [1, 4] to [16, 8]",
-            "give x the file's shape in min_shapes, opt_shapes and max_shapes, or export it with dynamic axes",
+            "input x is [-1, 8] in the ONNX file, but the configured shapes are [1, 4] to [16, 8]",
+            "change min_shapes, opt_shapes and max_shapes of x to match the file, or export it with dynamic axes",
         ),
         (
             ranged(x=((4, 8), (1, 8))),
-            "input x: the smallest shape [4, 8] is above the largest [1, 8]",
+            "input x: the minimum shape [4, 8] is larger than the maximum [1, 8]",
             "",
         ),
     ],
@@ -230,7 +230,7 @@ def test_an_input_that_is_read_as_a_shape_gets_its_values_from_the_samples(serve
     without, _ = build(server, source, shapes)
     result, _ = build(server, source, shapes, samples=tmp_path / "samples")
 
-    assert without.message == "input shape is read as a shape, and the samples do not say which values it takes"
+    assert without.message == "input shape is a shape, but the samples have no values for it"
     assert result.status is TaskStatus.FINISHED, result.message
 
 
@@ -258,12 +258,12 @@ def test_a_plan_that_is_cut_off_or_another_one_is_noticed(server: ForkServer, ml
     _, plan = build(server, mlp, ranged(x=((1, 8), (4, 8))))
     whole = plan.read_bytes()
 
-    with pytest.raises(StepError, match=r"is not a plan of TensorRT: it begins with b'vtrt'"):
+    with pytest.raises(StepError, match=r"is not an engine of TensorRT: it starts with b'vtrt'"):
         engine_file.read_back(plan, "1.7.1.116", rtx=False)
-    with pytest.raises(StepError, match=r"says that TensorRT for RTX 1\.7\.1\.116 built it, not 2\.0\.0"):
+    with pytest.raises(StepError, match=r"expected an engine of TensorRT for RTX 2\.0\.0, got one of 1\.7\.1\.116"):
         engine_file.read_back(plan, "2.0.0", rtx=True)
     plan.write_bytes(whole[:-1])
-    with pytest.raises(StepError, match=rf"cut off: {len(whole) - 1} bytes of {len(whole)}"):
+    with pytest.raises(StepError, match=rf"truncated: expected {len(whole)} bytes, got {len(whole) - 1}"):
         engine_file.read_back(plan, "1.7.1.116", rtx=True)
 
 
@@ -299,7 +299,7 @@ def test_tensorrt_goes_the_same_way_up_to_the_serialized_engine(as_tensorrt: For
 
     result, plan = build(as_tensorrt, mlp, ranged(x=((1, 8), (16, 8))), options, "onnx_to_trt", gpu=GPU)
 
-    assert result.message == "mlp.plan is not a plan of TensorRT: it begins with b'vtrt'"
+    assert result.message == "mlp.plan is not an engine of TensorRT: it starts with b'vtrt'"
     assert b"tf32=1" in plan.read_bytes()
     assert [path.name for path in (mlp.parent / "timing").glob("*.cache")] == [
         "NVIDIA_L4-8.9-tensorrt-11.4.0.106.cache"

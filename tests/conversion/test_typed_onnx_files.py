@@ -163,7 +163,7 @@ def test_external_data_that_is_missing_is_said(network: Path) -> None:
 
 
 def test_samples_that_do_not_fit_are_said(network: Path) -> None:
-    with pytest.raises(StepError, match=r"^the model needs image, the samples have picture$"):
+    with pytest.raises(StepError, match=r"^the model has the inputs image, but the samples only have picture$"):
         Typed(network, FP16, {"picture": floats(1, 3, 8, 8)}, name="other")
     with pytest.raises(StepError, match=r"^the model fails on sample '1': "):
         Typed(network, SINGLE, IMAGES[0], {"image": floats(1, 4, 8, 8)}, name="wrong")

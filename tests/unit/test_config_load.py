@@ -244,8 +244,8 @@ def test_output_path_must_not_be_the_model(repository: Path) -> None:
 def test_notes_name_the_options_that_do_nothing(repository: Path) -> None:
     text = "model_name: m\nmodel_path: m.onnx\nmodel_version: 2\noutput_package: m.nav\n"
     assert load(repository, text).notes == (
-        "model_version is accepted, but convert does nothing with it",
-        "output_package is accepted, but convert does nothing with it",
+        "model_version has no effect on `convert`",
+        "output_package has no effect on `convert`",
     )
 
 

@@ -1,7 +1,7 @@
-"""ONNX files as converters handle them: check one, read or raise its opset, copy it, save it.
+"""Checks, copies and saves ONNX files, and reads or changes their opset.
 
-Owns the one place that calls `onnx.version_converter`. Knows neither the framework that a file came from nor whether
-its numbers are right: `navigator.verify.compare` judges those.
+The only module that calls `onnx.version_converter`. Knows nothing about the framework that a file came from;
+`navigator.verify.compare` checks its numbers.
 """
 
 import logging
@@ -16,12 +16,12 @@ from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.weights import Proto
 from navigator.records import Properties
 
-# protobuf refuses messages of 2 GiB; the graph itself and what converters add to it need room beside the weights.
+# protobuf rejects messages of 2 GiB; the graph and what converters add to it need space in addition to the weights.
 INLINE_LIMIT_BYTES = 1_800_000_000
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
-# What onnx 1.23 and ONNX Runtime 1.32 write around what is wrong; the innermost node is where it is.
+# The text of onnx 1.23 and ONNX Runtime 1.32 around a reason; the innermost node is the one that failed.
 _NOISE = (
     (re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : "), ""),
     (re.compile(r"Load model from \S+ failed:\s*"), ""),
@@ -40,7 +40,7 @@ def load(path: Path) -> Proto:
     """Return the model at `path` without its external data.
 
     Raises:
-        StepError: not an ONNX file.
+        StepError: it is not an ONNX file.
     """
     import onnx
 
@@ -54,7 +54,7 @@ def opset(path: Path) -> int:
     """Return the opset of the default domain that the file at `path` declares.
 
     Raises:
-        StepError: not an ONNX file, or it declares none.
+        StepError: it is not an ONNX file, or it declares none.
     """
     return opset_of(load(path), path)
 
@@ -68,12 +68,12 @@ def opset_of(model: Proto, path: Path) -> int:
 
 
 def require_opset(path: Path, asked: int, exporter: str) -> None:
-    """Raise `StepError` unless the file at `path` declares opset `asked`; exporters write others without a word.
+    """Raise `StepError` unless the file at `path` declares opset `asked`; exporters may silently write another.
 
     Args:
         path: the file.
         asked: the opset of the default domain that it should have.
-        exporter: who wrote it, for the sentence.
+        exporter: what wrote it, for the message.
     """
     _require_opset(opset(path), asked, exporter)
 
@@ -81,9 +81,9 @@ def require_opset(path: Path, asked: int, exporter: str) -> None:
 def check(path: Path) -> None:
     """Raise `StepError` unless the file at `path` is a valid model whose every operator is known.
 
-    The file is read by path, so that external data and models over 2 GiB work. Where only the strict shape inference
-    of the checker or an operator of another domain raises doubts, ONNX Runtime decides: shape inference has false
-    alarms (tables of strings), and ONNX Runtime knows domains that onnx does not.
+    Reads the file by path, so that external data and models over 2 GiB work. If only the checker's strict shape
+    inference or an operator of another domain is a problem, ONNX Runtime decides: shape inference has false positives
+    (tables of strings), and ONNX Runtime supports domains that onnx doesn't.
     """
     import onnx
 
@@ -106,19 +106,19 @@ def check(path: Path) -> None:
 def raise_opset(source: Path, destination: Path, opset: int) -> int:
     """Write the model at `source` to `destination` with another opset of the default domain, checked and read back.
 
-    Names of inputs, outputs and axes, metadata and the opsets of other domains stay. External data is copied, not
-    loaded, so that models over 2 GiB work. Lowering is attempted too, and mostly fails.
+    Keeps the names of inputs, outputs and axes, metadata and the opsets of other domains. Copies external data without
+    loading it, so that models over 2 GiB work. Lowering is attempted too, but usually fails.
 
     Args:
         source: an ONNX file.
-        destination: the file to write, in another directory; external data goes beside it.
+        destination: the file to write, in another directory, with external data next to it.
         opset: the opset to reach.
 
     Returns:
         The opset of `source`.
 
     Raises:
-        StepError: `onnx.version_converter` cannot, or what it made is not valid. Then nothing is left behind.
+        StepError: `onnx.version_converter` failed, or its result is invalid. Then no file is left.
     """
     import onnx
     import onnx.inliner
@@ -133,7 +133,7 @@ def raise_opset(source: Path, destination: Path, opset: int) -> int:
     before = opset_of(model, source)
     change = f"onnx.version_converter can't change opset {before} to {opset}"
     try:
-        # The converter drops model-local functions without a word (onnx 1.23).
+        # The converter silently drops model-local functions (onnx 1.23).
         inlined = onnx.inliner.inline_local_functions(model) if model.functions else model
         values = onnx_weights.take(inlined)
         converted = onnx.version_converter.convert_version(inlined, opset)
@@ -161,16 +161,16 @@ def raise_opset(source: Path, destination: Path, opset: int) -> int:
 def raised_or_exported(
     raise_from: Path | None, destination: Path, opset: int, export: Callable[[], Properties]
 ) -> Properties:
-    """Raise a lower opset's file where there is one, which is cheaper than exporting again; else export.
+    """Raise the opset of a file if there is one, which is cheaper than exporting again, or else export.
 
     Args:
         raise_from: an ONNX file of the same model at a lower opset, or None.
         destination: the file to write.
         opset: the opset to reach.
-        export: writes `destination` the dear way and returns its properties.
+        export: exports to `destination` and returns its properties.
 
     Returns:
-        What is known of the file that was written.
+        The properties of the file.
     """
     if raise_from is None:
         return export()
@@ -188,7 +188,7 @@ def properties(path: Path, exporter: str) -> Properties:
 
 
 def raised_from(source: Path) -> str:
-    """Return the words for a file that was made by raising the opset of the one at `source`."""
+    """Return the exporter of a file whose opset was raised from the one at `source`."""
     return _raised_from(opset(source))
 
 
@@ -229,7 +229,7 @@ def copy(source: Path, destination: Path) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """Return the one line of an exception's text that says what is wrong, without C++ source positions."""
+    """Return the line of an exception's text with the reason, without positions in C++ sources."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     text = text.rsplit("Assertion `false` failed: ", 1)[-1]
@@ -264,7 +264,7 @@ def _foreign_operators(path: Path) -> str:
 
 
 def _refusal(path: Path) -> str:
-    """Return why ONNX Runtime cannot load the file, or ""."""
+    """Return why ONNX Runtime can't load the file, or ""."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,8 +1,8 @@
-"""How large the values between the nodes of an ONNX model become on samples.
+"""Measures how large the values between the nodes of an ONNX model become on samples.
 
 ONNX Runtime's CPU provider has few fp16 kernels: it computes most fp16 nodes in fp32 and drops the roundings between
 them (1.32, whatever the options), so that an overflow in an fp16 model need not show there. What the fp32 model
-reaches is measured instead. Owns no judgement on what is too large.
+reaches is measured instead. Doesn't decide what is too large.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import StepError, listed
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import graph as onnx_graph
 from navigator.samples import storage as arrays
@@ -110,7 +110,7 @@ def _run(session: Any, names: list[str], sample: Mapping[str, np.ndarray], label
     needed = [value.name for value in session.get_inputs()]
     absent = [name for name in needed if name not in sample]
     if absent:
-        raise StepError(f"the model needs {', '.join(absent)}, the samples have {', '.join(sample)}")
+        raise StepError(f"the model has the inputs {listed(absent)}, but the samples only have {listed(sample)}")
     feed = {name: np.ascontiguousarray(sample[name]).reshape(sample[name].shape) for name in needed}
     try:
         values: list[np.ndarray] = session.run(names, feed)
