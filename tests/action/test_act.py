@@ -298,7 +298,7 @@ def test_a_wrong_configuration_is_told_before_any_shard(act: Act, github: str, r
     assert reported(ran) == ""
     state = told(github)
     assert [each["state"] for each in state["statuses"]] == ["error"]
-    assert "The configuration is wrong: 1 problem" in state["comments"][0]["body"]
+    assert "Invalid configuration: 1 problem" in state["comments"][0]["body"]
 
 
 def test_a_token_that_may_nothing_costs_no_result(act: Act, github: str, tmp_path: Path) -> None:
