@@ -405,14 +405,14 @@ def test_image_that_cannot_be_asked_for(framework: str, name: str, words: str, r
 @pytest.mark.parametrize(
     ("reason", "remedy"),
     [
-        ("write /var/lib/docker/tmp/GetImageBlob1: no space left on device", "free space on the disk of Docker"),
+        ("write /var/lib/docker/tmp/GetImageBlob1: no space left on device", "free up space on Docker's disk"),
         ('Get "https://nvcr.io/v2/": dial tcp: lookup nvcr.io: no such host', "check Docker's network and proxy"),
         (
             "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1",
             "install the NVIDIA driver",
         ),
         ("pull access denied for a/b, repository does not exist or may require 'docker login'", "check the image name"),
-        ("something new", "see whether 'docker info' works"),
+        ("something new", "make sure 'docker info' works"),
     ],
 )
 def test_remedies(reason: str, remedy: str) -> None:
