@@ -12,16 +12,17 @@ runners, and the README's table of what was run on which hardware. A test compar
 import argparse
 import ast
 import inspect
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from results_reference import results
+from tables import code, codes, escaped, sentence, table
 
 from navigator import cli, errors
-from navigator.config.schema import COMMAND_LINE_ONLY, Option, flag, flow, options, schema_path
+from navigator.config.schema import COMMAND_LINE_ONLY, Option, flag, flow, options
 from navigator.converters import CONVERTERS
 from navigator.converters.protocol import Container
 from navigator.records import Format
@@ -73,13 +74,13 @@ def options_reference() -> str:
         if option.group != group:
             group = option.group
             lines += [f"## {group}", ""]
-        lines += [f"### `{option.key}`", "", _escaped(option.description), "", *_facts(option), ""]
+        lines += [f"### `{option.key}`", "", escaped(option.description), "", *_facts(option), ""]
     return "\n".join(lines)
 
 
 def _facts(option: Option) -> Iterator[str]:
     spellings = (option.flag, *(flag(alias) for alias in option.aliases), *option.flags)
-    yield f"- Command line: {_codes(spellings)}" + (" (only there)" if option.scope == COMMAND_LINE_ONLY else "")
+    yield f"- Command line: {codes(spellings)}" + (" (only there)" if option.scope == COMMAND_LINE_ONLY else "")
     yield f"- Type: {_type(option)}"
     if option.choice_aliases:
         yield f"- Also accepted: {', '.join(f'`{old}` for `{new}`' for old, new in option.choice_aliases.items())}"
@@ -93,27 +94,54 @@ def _type(option: Option) -> str:
     auto = "`auto`, or " if option.auto else ""
     if not option.choices:
         return auto + _TYPES[option.notation]
-    return auto + ("list of " if option.notation == "choices" else "") + _codes(option.choices)
+    return auto + ("list of " if option.notation == "choices" else "") + codes(option.choices)
 
 
 def inputs() -> str:
     """Return the action's inputs as a table."""
-    rows = (
-        (f"`{name}`", _code(about["default"]), _escaped(about["description"]))
-        for name, about in _action("inputs").items()
-    )
-    return _table(("Input", "Default", "Description"), rows)
+    return _inputs(_yaml("action.yml")["inputs"])
 
 
 def outputs() -> str:
     """Return the action's outputs as a table."""
-    rows = ((f"`{name}`", _escaped(about["description"])) for name, about in _action("outputs").items())
-    return _table(("Output", "Description"), rows)
+    return _outputs(_yaml("action.yml")["outputs"])
 
 
-def _action(block: str) -> Mapping[str, Any]:
-    described: Mapping[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))[block]
-    return described
+def workflow_inputs() -> str:
+    """Return the inputs of the reusable workflow as a table."""
+    return _inputs(_workflow()["inputs"])
+
+
+def workflow_outputs() -> str:
+    """Return the outputs of the reusable workflow as a table."""
+    return _outputs(_workflow()["outputs"])
+
+
+def _inputs(described: Mapping[str, Any]) -> str:
+    rows = (
+        (f"`{name}`", code(_text(about["default"])), escaped(sentence(about["description"])))
+        for name, about in described.items()
+    )
+    return table(("Input", "Default", "Description"), rows)
+
+
+def _outputs(described: Mapping[str, Any]) -> str:
+    rows = ((f"`{name}`", escaped(sentence(about["description"]))) for name, about in described.items())
+    return table(("Output", "Description"), rows)
+
+
+def _workflow() -> Mapping[str, Any]:
+    # YAML 1.1 reads the key `on` as true.
+    called: Mapping[str, Any] = _yaml(".github/workflows/convert.yml")[True]["workflow_call"]
+    return called
+
+
+def _yaml(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def command_line() -> str:
@@ -123,9 +151,9 @@ def command_line() -> str:
     for name, parser in commands.items():
         # argparse has no public list of what a parser takes.
         taken = [each for each in parser._actions if each.dest != "help" and each.dest not in options()]
-        rows = ((_argument(each), _escaped(_sentence((each.help or "").replace("%%", "%")))) for each in taken)
+        rows = ((_argument(each), escaped(sentence((each.help or "").replace("%%", "%")))) for each in taken)
         lines += [f"## `{name}`", "", f"{parser.description}", ""]
-        lines += [_table(("Argument", "Description"), rows), ""]
+        lines += [table(("Argument", "Description"), rows), ""]
     return "\n".join(lines)
 
 
@@ -148,48 +176,7 @@ def exit_codes() -> str:
         and isinstance(about.value, ast.Constant)
         and isinstance(about.value.value, str)
     ]
-    return _table(("Code", "Meaning"), rows)
-
-
-def results() -> str:
-    """Return convert_results.yaml's keys, one table for each kind of object in it."""
-    schema = json.loads(schema_path("convert_results.schema.json").read_text(encoding="utf-8"))
-    objects = {"": schema, **{name: each for name, each in schema["$defs"].items() if "properties" in each}}
-    lines: list[str] = []
-    for name, described in objects.items():
-        if name:
-            lines += [f"## {name}", ""]
-        lines += [f"{described['description']}", ""] if "description" in described and name else []
-        lines += [_table(("Key", "Type", "Description"), _keys(described, schema, "")), ""]
-    return "\n".join(lines)
-
-
-def _keys(described: Mapping[str, Any], schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
-    for key, each in described["properties"].items():
-        target = schema["$defs"].get(each.get("$ref", "").removeprefix("#/$defs/"), {})
-        text = _escaped(each.get("description", target.get("description", "")))
-        if "enum" in each and not text:
-            text = f"One of {_codes(str(choice) for choice in each['enum'] if choice is not None)}."
-        yield f"`{prefix}{key}`", _kind(each, schema), text
-        if "properties" in each:
-            yield from _keys(each, schema, f"{prefix}{key}.")
-
-
-def _kind(described: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    if "$ref" in described:
-        name = described["$ref"].removeprefix("#/$defs/")
-        target = schema["$defs"][name]
-        return f"[{name}](#{name})" if "properties" in target else _kind(target, schema)
-    if "anyOf" in described:
-        return ", or ".join(_kind(each, schema) for each in described["anyOf"])
-    if "const" in described:
-        return f"`{described['const']}`"
-    if "enum" in described:
-        return "text"
-    kinds = described["type"] if isinstance(described["type"], list) else [described["type"]]
-    if kinds == ["array"]:
-        return f"list of {_kind(described['items'], schema)}"
-    return ", or ".join("text" if kind == "string" else str(kind) for kind in kinds)
+    return table(("Code", "Meaning"), rows)
 
 
 def formats() -> str:
@@ -198,12 +185,12 @@ def formats() -> str:
         (
             _name(each),
             f"`{each}`",
-            _codes(sorted({edge.TARGET for edge in CONVERTERS.values() if edge.SOURCE is each})) or "nothing",
+            codes(sorted({edge.TARGET for edge in CONVERTERS.values() if edge.SOURCE is each})) or "nothing",
             ", ".join("GPU" if device == "cuda" else "CPU" for device in RUNNERS[each].DEVICES),
         )
         for each in Format
     )
-    return _table(("Format", "Name", "Converts to", "Verified on"), rows)
+    return table(("Format", "Name", "Converts to", "Verified on"), rows)
 
 
 def conversions() -> str:
@@ -211,7 +198,7 @@ def conversions() -> str:
     rows = (
         (
             f"{_name(each.SOURCE)} → {_name(each.TARGET)}" + (" in fp16 or int8" if "typed" in key else ""),
-            _codes(each.DISTRIBUTIONS),
+            codes(each.DISTRIBUTIONS),
             "yes" if each.NEEDS_GPU else "no",
             "yes" if each.NEEDS_SAMPLES else "no",
             _CONTAINERS[each.CONTAINER],
@@ -219,7 +206,7 @@ def conversions() -> str:
         for key, each in CONVERTERS.items()
     )
     columns = ("Conversion", "Python packages", "Needs a GPU", "Needs samples", "Runs in a container")
-    return _table(columns, rows)
+    return table(columns, rows)
 
 
 def _name(each: Format) -> str:
@@ -234,31 +221,12 @@ def support() -> str:
     return re.sub(r"\]\((?!http|#)", f"]({REPOSITORY}/blob/main/", found[1])
 
 
-def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [columns, ("---",) * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _codes(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}." if text and not text.endswith(".") else text
-
-
 PARTS: Mapping[str, Callable[[], str]] = {
     "options": options_reference,
     "inputs": inputs,
     "outputs": outputs,
+    "workflow inputs": workflow_inputs,
+    "workflow outputs": workflow_outputs,
     "command line": command_line,
     "exit codes": exit_codes,
     "results": results,
