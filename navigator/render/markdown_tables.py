@@ -1,8 +1,9 @@
 """The conversions of a model as a markdown table, and those that were skipped. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from navigator.records import CellResult, Comparison, State
+from navigator.records import CellResult, State
 from navigator.render.escape import code, row, text
 from navigator.render.markdown_failures import MARKS, names, unbroken
 from navigator.render.results import latency, opset, share, source_bytes, worst
@@ -10,9 +11,6 @@ from navigator.render.sentences import reductions
 from navigator.render.values import count, milliseconds, number, percent, seconds, size, word
 from navigator.report.summary import Group, ModelSummary
 from navigator.verify.sentences import where
-
-_HEAD = ["Conversion", "Status", "Worst output", "Max abs error (of tolerance)", "Size", "Convert", "Verify"]
-_RULE = "|---|---|---|---|--:|--:|--:|"
 
 
 def model_table(model: ModelSummary) -> str:
@@ -47,38 +45,32 @@ def skipped_table(skipped: Sequence[Group]) -> str:
 
 
 def _table(model: ModelSummary) -> list[str]:
-    more = {"Opset": opset, "Latency on the GPU": _latency}
-    more = {name: column for name, column in more.items() if any(map(column, model.results))}
-    rows = [_row(result, failed=True) for result in model.failed] + [_row(each, failed=False) for each in model.others]
-    added = [[column(result) for column in more.values()] for result in model.results]
-    body = [row([*cells, *extra]) for cells, extra in zip(rows, added, strict=True)]
-    return [row([*_HEAD, *more]), f"{_RULE}{'--:|' * len(more)}", *body]
-
-
-def _row(result: CellResult, *, failed: bool) -> list[str]:
-    state = result.status.state
-    status = unbroken(f"{MARKS[state]} {f'**{word(state)}**' if failed else word(state)}")
-    furthest = worst(result.comparisons)
+    columns = [column for column in _COLUMNS if any(map(column.cell, model.results))]
     return [
-        code(result.conversion),
-        f"{status}{' (cached)' if result.cached else ''}{' ⚠️' if result.warnings else ''}",
-        f"{code(furthest.output, 60)}{where(furthest)}" if furthest is not None else "",
-        _error(furthest) if furthest is not None else "",
-        _size(result),
-        unbroken(seconds(result.seconds.convert)) if result.seconds.convert else "",
-        unbroken(seconds(result.seconds.verify)) if result.seconds.verify else "",
+        row(["Conversion", "Status", *(column.title for column in columns)]),
+        f"|---|---|{''.join(f'{column.rule}|' for column in columns)}",
+        *(_row(result, columns, failed=True) for result in model.failed),
+        *(_row(result, columns, failed=False) for result in model.others),
     ]
 
 
-def _latency(result: CellResult) -> str:
-    usual = latency(result)
-    return f"{unbroken(milliseconds(usual.median_seconds))} ({text(usual.sample)})" if usual is not None else ""
+def _row(result: CellResult, columns: Sequence["_Column"], *, failed: bool) -> str:
+    state = result.status.state
+    status = unbroken(f"{MARKS[state]} {f'**{word(state)}**' if failed else word(state)}")
+    marks = f"{' (cached)' if result.cached else ''}{' ⚠️' if result.warnings else ''}"
+    return row([code(result.conversion), f"{status}{marks}", *(column.cell(result) for column in columns)])
 
 
-def _error(comparison: Comparison) -> str:
-    if comparison.problem:
-        return text(comparison.problem, 80)
-    return f"{number(comparison.max_abs_error)} ({unbroken(percent(share(comparison)))})"
+def _worst_output(result: CellResult) -> str:
+    furthest = worst(result.comparisons)
+    return f"{code(furthest.output, 60)}{where(furthest)}" if furthest is not None else ""
+
+
+def _error(result: CellResult) -> str:
+    furthest = worst(result.comparisons)
+    if furthest is None or furthest.problem:
+        return text(furthest.problem, 80) if furthest is not None else ""
+    return f"{number(furthest.max_abs_error)} ({unbroken(percent(share(furthest)))})"
 
 
 def _size(result: CellResult) -> str:
@@ -86,3 +78,32 @@ def _size(result: CellResult) -> str:
         return ""
     made, source = result.output_model.size_bytes, source_bytes(result)
     return f"{unbroken(size(made))} ({made / source:.2f}x)" if source else unbroken(size(made))
+
+
+def _duration(amount: float) -> str:
+    return unbroken(seconds(amount)) if amount else ""
+
+
+def _latency(result: CellResult) -> str:
+    usual = latency(result)
+    return f"{unbroken(milliseconds(usual.median_seconds))} ({text(usual.sample)})" if usual is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column that is shown if any conversion of the model has something in it."""
+
+    title: str
+    rule: str
+    cell: Callable[[CellResult], str]
+
+
+_COLUMNS = (
+    _Column("Worst output", "---", _worst_output),
+    _Column("Max abs error (of tolerance)", "---", _error),
+    _Column("Size", "--:", _size),
+    _Column("Convert", "--:", lambda result: _duration(result.seconds.convert)),
+    _Column("Verify", "--:", lambda result: _duration(result.seconds.verify)),
+    _Column("Opset", "--:", opset),
+    _Column("Latency on the GPU", "--:", _latency),
+)
