@@ -62,13 +62,8 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
 
     outputs = ended.outputs
     assert outputs.keys() == set(OUTPUTS) - {"matrix", "shards", "release_url"}
-    assert [outputs[name] for name in ("status", "exit_code", "total", "passed", "failures")] == [
-        "success",
-        "0",
-        "2",
-        "2",
-        "0",
-    ]
+    counted = ("exit_code", "total", "passed", "failures")
+    assert (outputs["status"], *(outputs[name] for name in counted)) == ("success", "0", "2", "2", "0")
     assert outputs["results_path"] == "navigator_workspace/convert_results.yaml"
     assert (job.workspace / outputs["results_path"]).read_bytes() == uploaded[RESULTS]["convert_results.yaml"]
     assert (job.workspace / outputs["models_path"] / "tiny/onnx_op14/model.onnx").is_file()
@@ -246,7 +241,7 @@ def test_an_output_that_cannot_be_written_fails_the_job(job: "Job") -> None:
     ended = job.run(conversions="onnx_op14")
     assert (ended.code, ended.outputs["exit_code"], ended.outputs["status"]) == (1, "1", "failure")
     [annotation] = ended.annotations
-    assert "A requested file couldn't be written.%0Atiny: output_path" in annotation
+    assert "A requested file couldn't be written.%0Atiny: can't write output_path" in annotation
     assert job.statuses[-1][0] == "failure"
     assert job.statuses[-1][1].startswith("A requested file couldn't be written. 1 of 1 conversions passed")
     assert job.comments[0].splitlines()[1] == "**A requested file couldn't be written.**"
