@@ -207,7 +207,7 @@ def _planned(run: RunConfig, host: "Host", namespace: argparse.Namespace) -> Pla
     from navigator.plan.planner import plan
     from navigator.plan.select import chosen
 
-    return chosen(plan(run, host), models=namespace.models, cells=namespace.conversions)
+    return chosen(plan(run, host), models=namespace.models, conversions=namespace.conversions)
 
 
 def _shard(plan: Plan, shard: str) -> Plan:

@@ -50,7 +50,7 @@ def cmd_validate(job: Job, publisher: Publisher, _cancelled: Cancellation) -> Ex
 def cmd_plan(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Print the plan and give it to GitHub as a job matrix."""
     whole = plan(_load(job), describe(docker=False))
-    wanted = chosen(whole, models=job.inputs.models, cells=job.inputs.conversions)
+    wanted = chosen(whole, models=job.inputs.models, conversions=job.inputs.conversions)
     with commands_disabled(job.stream) as show:
         show(plan_text(wanted))
     jobs = matrix(wanted, job.inputs.max_shards)

@@ -29,13 +29,13 @@ class ModelFiles:
 
     @property
     def name(self) -> str:
-        """A file name of its own: the model's, the cell's, and the suffix where it is a single file."""
+        """A file name of its own: the model's, the conversion's, and the suffix of a single file."""
         flat = _UNSAFE.sub("_", self.directory.replace("/", "-"))
         return f"{flat}{PurePath(self.files[0][0]).suffix}" if len(self.files) == 1 else flat
 
 
 def is_released(result: CellResult) -> bool:
-    """Tell whether a cell's model is for others: it was asked for and passed."""
+    """Tell whether a converted model is for others: it was asked for and passed."""
     return result.status.state is State.PASSED and not result.intermediate
 
 

@@ -39,7 +39,7 @@ def cell_results(
         source_bytes: the source model's size.
         command: the command line of this run, which the reproduction of a failure extends.
     """
-    return tuple(_result(plan, cell, outcomes, source_bytes, command) for cell in plan.cells)
+    return tuple(_result(plan, cell, outcomes, source_bytes, command) for cell in plan.conversions)
 
 
 def _result(

@@ -26,13 +26,13 @@ def place(tree: ModelPlan, host: Host) -> ModelPlan:
     model = tree.config
     host = replace(host, gpus=_gpus(model, host))
     steps = {step.label: step for step in tree.steps}
-    cells = tuple(_decided(tree, cell, [steps[label] for label in cell.steps], host) for cell in tree.cells)
+    cells = tuple(_decided(tree, cell, [steps[label] for label in cell.steps], host) for cell in tree.conversions)
     needed = dict.fromkeys(label for cell in cells if cell.state is None for label in cell.steps)
     placed = tuple(_placed(tree, steps[label], host) for label in needed)
     return replace(
         tree,
         steps=placed,
-        cells=cells,
+        conversions=cells,
         gpus=host.gpus,
         notes=_idle_gpu(placed, host),
         image=_image(model, tree.source_format) if _in_container(model, None) else None,

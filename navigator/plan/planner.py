@@ -45,9 +45,9 @@ def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
         cells[cell.label] = cell
         for step in way or ():
             steps.setdefault(step.label, step)
-    tree = ModelPlan(config=model, source_format=source, steps=tuple(steps.values()), cells=tuple(cells.values()))
+    tree = ModelPlan(config=model, source_format=source, steps=tuple(steps.values()), conversions=tuple(cells.values()))
     placed = place(tree, host)
-    return replace(placed, steps=_with_raises(placed.steps), cells=_with_intermediates(placed))
+    return replace(placed, steps=_with_raises(placed.steps), conversions=_with_intermediates(placed))
 
 
 def _cell(model: ModelConfig, configuration: Configuration, way: Sequence[Step]) -> Cell:
@@ -84,8 +84,8 @@ def _with_intermediates(plan: ModelPlan) -> tuple[Cell, ...]:
     """Add a cell for every step that other cells depend on, so that its own failure is shown."""
     shown: dict[str, Cell] = {}
     steps = {step.label: step for step in plan.steps}
-    labels = {cell.label for cell in plan.cells}
-    for cell in plan.cells:
+    labels = {cell.label for cell in plan.conversions}
+    for cell in plan.conversions:
         for label in cell.steps if cell.state is None else ():
             if label not in labels and label not in shown:
                 step = steps[label]

@@ -13,40 +13,40 @@ from navigator.records import (
 )
 
 
-def select(plan: Plan, *, models: Sequence[str] = (), cells: Sequence[str] = ()) -> Plan:
-    """Return the part of `plan` whose model names and cell labels match any of the globs; () matches all."""
+def select(plan: Plan, *, models: Sequence[str] = (), conversions: Sequence[str] = ()) -> Plan:
+    """Return the part of `plan` whose model names and conversions match any of the globs; () matches all."""
     kept = []
     for model in plan.models:
         if not _matches(model.config.model_name, models):
             continue
-        chosen = tuple(cell for cell in model.cells if _matches(cell.label, cells))
+        chosen = tuple(cell for cell in model.conversions if _matches(cell.label, conversions))
         if chosen:
             on_the_way = {label for cell in chosen if cell.state is None for label in cell.steps}
-            shown = tuple(cell for cell in model.cells if cell in chosen or cell.label in on_the_way)
+            shown = tuple(cell for cell in model.conversions if cell in chosen or cell.label in on_the_way)
             kept.append(part(model, shown))
     return Plan(models=tuple(kept))
 
 
-def chosen(plan: Plan, *, models: Sequence[str], cells: Sequence[str]) -> Plan:
+def chosen(plan: Plan, *, models: Sequence[str], conversions: Sequence[str]) -> Plan:
     """Return what users chose of `plan`, as `select`.
 
     Raises:
-        NothingToDoError: no cell is left, or a glob matches nothing: a name that is spelled wrong beside a right one
+        NothingToDoError: nothing is left, or a glob matches nothing: a name that is spelled wrong beside a right one
             would not be missed.
     """
-    found = select(plan, models=models, cells=cells)
+    found = select(plan, models=models, conversions=conversions)
     idle = [f"models {glob}" for glob in models if not select(plan, models=[glob]).models]
-    idle += [f"conversions {glob}" for glob in cells if not select(plan, cells=[glob]).models]
+    idle += [f"conversions {glob}" for glob in conversions if not select(plan, conversions=[glob]).models]
     if idle or not found.models:
-        wanted = idle or [f"models {' '.join(models) or '*'}", f"conversions {' '.join(cells) or '*'}"]
-        known = listed(f"{model.config.model_name}/{cell.label}" for model in plan.models for cell in model.cells)
+        wanted = idle or [f"models {' '.join(models) or '*'}", f"conversions {' '.join(conversions) or '*'}"]
+        known = listed(f"{model.config.model_name}/{cell.label}" for model in plan.models for cell in model.conversions)
         raise NothingToDoError(f"nothing matches {', '.join(wanted)}", f"the conversions are {known}")
     return found
 
 
 def part(model: ModelPlan, cells: tuple[Cell, ...]) -> ModelPlan:
     """Return `model` with these of its cells only, and the steps that they need."""
-    return replace(model, cells=cells, steps=_needed(model.steps, cells))
+    return replace(model, conversions=cells, steps=_needed(model.steps, cells))
 
 
 def _needed(steps: tuple[Step, ...], cells: tuple[Cell, ...]) -> tuple[Step, ...]:

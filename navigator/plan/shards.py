@@ -64,7 +64,7 @@ def shards(plan: Plan, count: int) -> tuple[Plan, ...]:
         kept = []
         for model in plan.models:
             name = model.config.model_name
-            cells = tuple(each for each in model.cells if _place(name, each, assigned, homes) == index)
+            cells = tuple(each for each in model.conversions if _place(name, each, assigned, homes) == index)
             if cells:
                 kept.append(part(model, cells))
         cut.append(Plan(models=tuple(kept)))
@@ -101,7 +101,7 @@ def matrix(plan: Plan, max_shards: int) -> Json:
         cells = [
             f"{model.config.model_name}/{cell.label}"
             for model in each.models
-            for cell in model.cells
+            for cell in model.conversions
             if not cell.intermediate
         ]
         include.append({"shard": f"{index}/{count}", "name": _name(each), "count": len(cells), "conversions": cells})
@@ -138,7 +138,7 @@ def _weights(plan: Plan) -> Mapping[_Unit, int]:
     """
     steps: dict[_Unit, set[str]] = {}
     for model in plan.models:
-        for cell in model.cells:
+        for cell in model.conversions:
             if cell.steps and not cell.intermediate:
                 steps.setdefault((model.config.model_name, cell.steps[0]), set()).update(cell.steps)
     return {unit: len(labels) for unit, labels in steps.items()}

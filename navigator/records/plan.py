@@ -9,7 +9,7 @@ from navigator.records.options import StepOptions
 
 
 class State(StrEnum):
-    """The outcome of a cell. Only `passed` is a success."""
+    """The outcome of a conversion. Only `passed` is a success."""
 
     PASSED = "passed"
     """Converted, and every output of every sample within tolerance of the source model."""
@@ -24,9 +24,9 @@ class State(StrEnum):
     BLOCKED = "blocked"
     """A step that this one needs did not succeed."""
     CANCELLED = "cancelled"
-    """The run was interrupted before this cell was decided."""
+    """The run was interrupted before this conversion finished."""
     UNAVAILABLE = "unavailable"
-    """This machine lacks a package, GPU or driver that the cell needs."""
+    """This machine lacks a package, GPU or driver that the conversion needs."""
     UNVERIFIED = "unverified"
     """Built, but nothing here can run it."""
     NOT_APPLICABLE = "not_applicable"
@@ -95,7 +95,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelPlan:
-    """The tree of steps of one model, parents first, and its cells in matrix order.
+    """The tree of steps of one model, parents first, and its conversions in matrix order.
 
     `gpus` are those that its steps may use; `image` is where the source model itself runs, see `Step`.
     """
@@ -103,7 +103,7 @@ class ModelPlan:
     config: ModelConfig
     source_format: Format
     steps: tuple[Step, ...]
-    cells: tuple[Cell, ...]
+    conversions: tuple[Cell, ...]
     gpus: tuple[Gpu, ...] = ()
     image: str | None = None
     notes: tuple[str, ...] = ()

@@ -109,7 +109,7 @@ class OutputModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
-    """A cell's outcome in one word, one sentence, and where the log is."""
+    """A conversion's outcome in one word, one sentence, and where the log is."""
 
     state: State
     message: str = ""
@@ -118,7 +118,7 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seconds:
-    """Where a cell's time went; `cached` cells cost neither."""
+    """Where a conversion's time went; `cached` ones cost neither."""
 
     convert: float = 0.0
     verify: float = 0.0
@@ -178,7 +178,7 @@ class CellResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """convert_results.yaml: what ran, where, and every planned cell exactly once.
+    """convert_results.yaml: what ran, where, and every planned conversion exactly once.
 
     `shard` is "3/7" where this is the third of the seven parts of a run, "" where it is all of it.
     """

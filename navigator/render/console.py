@@ -82,7 +82,7 @@ class Progress:
     def __init__(self, plan: Plan, stream: TextIO | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
         names = [clean(model.config.model_name) for model in plan.models]
-        todo = [clean(cell.label) for model in plan.models for cell in model.cells if cell.state is None]
+        todo = [clean(cell.label) for model in plan.models for cell in model.conversions if cell.state is None]
         self._widths = (max(map(width, names), default=0), max(map(width, todo), default=0))
         self._total = len(todo)
         self._lock = threading.Lock()
@@ -172,14 +172,14 @@ def _plan_lines(model: ModelPlan) -> Iterator[str]:
     yield f"{clean(model.config.model_name)}: {model.source_format}, {clean(str(model.config.model_path))}"
     for note in model.notes:
         yield f"  note: {clean(note)}"
-    todo = [cell for cell in model.cells if cell.state is None]
-    columns = max((width(clean(cell.label)) for cell in model.cells), default=0)
+    todo = [cell for cell in model.conversions if cell.state is None]
+    columns = max((width(clean(cell.label)) for cell in model.conversions), default=0)
     if todo:
         yield f"  {count(len(todo), 'conversion')} planned"
         for cell in todo:
             yield _plan_line(model, cell, columns)
     for state, title in ((State.UNAVAILABLE, "unavailable on this machine"), (State.NOT_APPLICABLE, "not applicable")):
-        cells = [cell for cell in model.cells if cell.state is state]
+        cells = [cell for cell in model.conversions if cell.state is state]
         if cells:
             yield f"  {count(len(cells), 'conversion')} {title}"
         for reason, remedy in dict.fromkeys((cell.reason, cell.remedy) for cell in cells):

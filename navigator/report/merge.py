@@ -32,9 +32,9 @@ _Key = tuple[str, str]
 def merge(reports: Sequence[Report], matrix: Json = None) -> Report:
     """Return one report of what is in `reports`, in the order of their shards.
 
-    A cell of several reports counts once, by its worst state. A planned cell that no report holds is `cancelled`. The
-    environment is the first report's; a note says where machines differ. Parts run side by side, so that `seconds`
-    is that of the longest.
+    A conversion of several reports counts once, by its worst state; one that was planned and is in no report is
+    `cancelled`. The environment is the first report's; a note says how machines differ. Parts run side by side, so
+    `seconds` is that of the longest.
 
     Args:
         reports: of shards ("3/7"), or of runs that are not cut; none only with `matrix`.
@@ -97,7 +97,7 @@ def _missing(reports: Sequence[Report], planned: Sequence[Shard], count: int) ->
 def _results(
     reports: Sequence[Report], planned: Sequence[Shard], missing: frozenset[str]
 ) -> tuple[tuple[CellResult, ...], tuple[str, ...]]:
-    """Return every cell once, and what there is to say about the choice."""
+    """Return every conversion once, and what there is to say about the choice."""
     found: dict[_Key, CellResult] = {}
     differing: dict[str, None] = {}
     for each in (result for one in reports for result in one.results):
@@ -107,7 +107,7 @@ def _results(
             differing["/".join(key)] = None
             found[key] = min(other, each, key=lambda result: _WORST_FIRST.index(result.status.state))
     sources = {each.model_name: each.source_model_config for each in found.values() if each.source_model_config}
-    # A cell that others are made from is shown only on machines that can make them: it is told with theirs.
+    # One that others build on is shown only on machines that can make them: it is told with theirs.
     known = {(name, label) for (name, _), each in found.items() for label in (each.conversion, *each.steps)}
     absent = [
         _cancelled(cell, shard.shard, sources, missing)

@@ -72,7 +72,7 @@ def a_cell(label: str, *, target: Format = Format.ONNX, opset: int | None = None
 def a_plan(*cells: Cell, config: ModelConfig | None = None, **changes: Any) -> ModelPlan:
     config = config if config is not None else a_model()
     known: dict[str, Any] = {"source_format": config.model_format, "steps": ()}
-    return ModelPlan(config=config, cells=cells, **known | changes)
+    return ModelPlan(config=config, conversions=cells, **known | changes)
 
 
 def a_source(**changes: Any) -> SourceModel:

@@ -60,7 +60,7 @@ def planned(config: ModelConfig, host: Host = HOST) -> ModelPlan:
 
 
 def onnx_labels(config: ModelConfig) -> dict[str, int | None]:
-    cells = planned(config).cells
+    cells = planned(config).conversions
     return {each.label: each.configuration.onnx_opset for each in cells if each.configuration.target_format == "onnx"}
 
 
@@ -88,7 +88,7 @@ def test_matrix_has_the_documented_number_of_configurations(
 def test_every_configuration_is_a_cell_or_is_merged_into_one() -> None:
     config = model(onnx_opsets=(13, 14), tensorrt_precisions_mode=PrecisionMode.MIXED)
 
-    cells = planned(config).cells
+    cells = planned(config).conversions
 
     assert sum(1 + cell.merged for cell in cells) == 22
     assert len(cells) == len({cell.label for cell in cells})
@@ -102,7 +102,7 @@ def test_fp32_has_nothing_to_fall_back_to_so_mixed_merges_it() -> None:
         tensorrt_precisions_mode=PrecisionMode.MIXED,
     )
 
-    cells = planned(config).cells
+    cells = planned(config).conversions
 
     assert [(cell.label, cell.merged) for cell in cells] == [
         ("onnx_fp16/trt_fp16_hierarchy", 0),
@@ -137,8 +137,8 @@ def test_a_precision_is_a_step_of_its_own_that_engines_share() -> None:
         "onnx_op17/onnx_fp16/trt_fp16_single": ("onnx_op17/onnx_fp16", "fp16", False),
     }
     # What engines are made from is shown too: what goes wrong there is said there.
-    assert [cell.label for cell in found.cells if cell.intermediate] == ["onnx_op17", *typed]
-    assert all(cell.requested for cell in found.cells)
+    assert [cell.label for cell in found.conversions if cell.intermediate] == ["onnx_op17", *typed]
+    assert all(cell.requested for cell in found.conversions)
 
 
 def test_every_option_of_an_engine_is_its_own() -> None:
@@ -249,18 +249,18 @@ def test_without_a_docker_daemon_what_lives_in_containers_is_unavailable() -> No
         Format.TF_SAVEDMODEL, target_formats=(Format.TF_TRT, Format.ONNX), tensorrt_precisions=(Precision.FP32,)
     )
 
-    cells = {cell.label: cell for cell in planned(config, ON_A_GPU).cells}
+    cells = {cell.label: cell for cell in planned(config, ON_A_GPU).conversions}
 
     assert cells["tf-trt_fp32"].state is State.UNAVAILABLE
     assert cells["tf-trt_fp32"].reason == "it runs in a container, but the Docker daemon isn't reachable"
     assert "launch_mode: local" in cells["tf-trt_fp32"].remedy
     assert cells["onnx_op14"].state is None
     asked = replace(config, launch_mode=LaunchMode.DOCKER)
-    assert {cell.state for cell in planned(asked, ON_A_GPU).cells} == {State.UNAVAILABLE}
+    assert {cell.state for cell in planned(asked, ON_A_GPU).conversions} == {State.UNAVAILABLE}
 
 
 def test_cells_keep_the_order_formats_opsets_modes_precisions() -> None:
-    labels = [cell.label for cell in planned(model(onnx_opsets=(17, 13))).cells]
+    labels = [cell.label for cell in planned(model(onnx_opsets=(17, 13))).conversions]
 
     assert labels == [
         "tf-trt_fp16",
@@ -279,7 +279,7 @@ def test_cells_keep_the_order_formats_opsets_modes_precisions() -> None:
 
 
 def test_an_inapplicable_cell_says_why_and_what_can_be_made() -> None:
-    cell = next(cell for cell in planned(model()).cells if cell.label == "tf-savedmodel")
+    cell = next(cell for cell in planned(model()).conversions if cell.label == "tf-savedmodel")
 
     assert State.NOT_APPLICABLE is cell.state
     assert cell.reason == "torchscript can't be converted to tf-savedmodel"
@@ -287,7 +287,7 @@ def test_an_inapplicable_cell_says_why_and_what_can_be_made() -> None:
 
 
 def test_engines_are_planned_and_unavailable_with_a_reason_and_a_remedy() -> None:
-    cell = next(cell for cell in planned(model()).cells if cell.label == "onnx_op14/trt_fp32")
+    cell = next(cell for cell in planned(model()).conversions if cell.label == "onnx_op14/trt_fp32")
 
     assert State.UNAVAILABLE is cell.state
     assert cell.steps == ("onnx_op14", "onnx_op14/trt_fp32")
@@ -298,7 +298,7 @@ def test_engines_are_planned_and_unavailable_with_a_reason_and_a_remedy() -> Non
 def test_a_model_that_is_served_on_the_cpu_only_needs_no_engine() -> None:
     config = model(Format.ONNX, engine_count_per_device={"cpu": 2})
 
-    found = {cell.label: cell for cell in planned(config).cells}
+    found = {cell.label: cell for cell in planned(config).conversions}
 
     assert found["onnx"].state is None
     assert found["trt_fp32"].state is State.NOT_APPLICABLE
@@ -306,7 +306,7 @@ def test_a_model_that_is_served_on_the_cpu_only_needs_no_engine() -> None:
 
 
 def test_a_missing_framework_is_named_with_the_command_that_installs_it() -> None:
-    cell = next(cell for cell in planned(model(Format.TF_SAVEDMODEL), BARE).cells if cell.label == "onnx_op14")
+    cell = next(cell for cell in planned(model(Format.TF_SAVEDMODEL), BARE).conversions if cell.label == "onnx_op14")
 
     assert State.UNAVAILABLE is cell.state
     assert "tensorflow" in cell.reason
@@ -329,7 +329,7 @@ def test_an_onnx_source_keeps_its_opset_unless_the_user_names_others() -> None:
 def test_an_onnx_source_at_other_opsets_feeds_the_engines() -> None:
     config = model(Format.ONNX, target_formats=(Format.TRT,), onnx_opsets=(17,))
 
-    assert planned(config).cells[1].steps == ("onnx_op17", "onnx_op17/trt_fp32")
+    assert planned(config).conversions[1].steps == ("onnx_op17", "onnx_op17/trt_fp32")
 
 
 def test_torch_export_starts_at_the_opset_that_its_exporter_writes() -> None:
@@ -347,15 +347,15 @@ def test_steps_of_cells_that_cannot_run_are_not_run() -> None:
 def test_filters_keep_the_matching_cells_and_the_steps_they_need() -> None:
     whole = plan(RunConfig(models=(model(onnx_opsets=(13, 14)),)), HOST)
 
-    chosen = select(whole, cells=("onnx_op14",)).models[0]
+    chosen = select(whole, conversions=("onnx_op14",)).models[0]
 
-    assert [cell.label for cell in chosen.cells] == ["onnx_op14"]
+    assert [cell.label for cell in chosen.conversions] == ["onnx_op14"]
     assert [(step.label, step.raise_from) for step in chosen.steps] == [("onnx_op14", ())]
     engines = plan(RunConfig(models=(model(onnx_opsets=(13, 14), target_formats=(Format.TRT,)),)), ON_A_GPU)
-    one = select(engines, cells=("onnx_op14*trt_fp16*",)).models[0]
+    one = select(engines, conversions=("onnx_op14*trt_fp16*",)).models[0]
     # What the engine is made from is shown beside it.
     way = ["onnx_op14", "onnx_op14/onnx_fp16", "onnx_op14/onnx_fp16/trt_fp16_hierarchy"]
-    assert [cell.label for cell in one.cells] == [step.label for step in one.steps] == way
+    assert [cell.label for cell in one.conversions] == [step.label for step in one.steps] == way
     assert select(whole, models=("other*",)).models == ()
     assert whole == select(whole, models=("m",))
 
@@ -366,20 +366,20 @@ def test_a_filter_that_matches_nothing_is_named_with_the_cells_that_there_are() 
     with pytest.raises(
         NothingToDoError, match=r"nothing matches conversions \*op31\n  the conversions are m/onnx_op13"
     ):
-        chosen(whole, models=(), cells=("*op31", "*op13"))
+        chosen(whole, models=(), conversions=("*op31", "*op13"))
     with pytest.raises(NothingToDoError, match=r"nothing matches models n\*"):
-        chosen(whole, models=("n*",), cells=())
+        chosen(whole, models=("n*",), conversions=())
 
 
 def test_only_formats_that_the_user_wrote_are_requested() -> None:
-    assert not any(cell.requested for cell in planned(model()).cells)
-    assert all(cell.requested for cell in planned(model(target_formats=(Format.ONNX,))).cells)
+    assert not any(cell.requested for cell in planned(model()).conversions)
+    assert all(cell.requested for cell in planned(model(target_formats=(Format.ONNX,))).conversions)
 
 
 def test_an_engine_as_the_source_is_refused_with_a_sentence() -> None:
     config = ModelConfig(model_name="m", model_path=Path("/r/m.plan"), model_format=Format.TRT)
 
-    assert {State.NOT_APPLICABLE} == {cell.state for cell in planned(config).cells}
+    assert {State.NOT_APPLICABLE} == {cell.state for cell in planned(config).conversions}
     assert reachable(Format.TRT) == ()
 
 
@@ -407,13 +407,15 @@ def test_any_matrix_gives_a_tree_with_parents_first(
     found = planned(config)
 
     assert found == planned(config)
-    assert len(list(configurations(config))) == sum(1 + cell.merged for cell in found.cells if not cell.intermediate)
+    assert len(list(configurations(config))) == sum(
+        1 + cell.merged for cell in found.conversions if not cell.intermediate
+    )
     seen: list[str] = []
     for step in found.steps:
         assert step.parent is None or step.parent in seen
         assert set(step.raise_from) <= set(seen)
         seen.append(step.label)
     assert len(seen) == len(set(seen))
-    for cell in found.cells:
+    for cell in found.conversions:
         assert (cell.state is None) == bool(cell.steps and set(cell.steps) <= set(seen))
         assert cell.state is None or (cell.reason and cell.remedy)

@@ -437,8 +437,10 @@ def test_plain_text_holds_no_control_characters(name: str) -> None:
 
 def hostile_plan(name: str) -> Plan:
     model = two_models().models[0]
-    cells = tuple(replace(cell, label=name, steps=(name,), reason=name, remedy=name) for cell in model.cells)
-    return Plan(models=(replace(model, config=replace(model.config, model_name=name), cells=cells, notes=(name,)),))
+    cells = tuple(replace(cell, label=name, steps=(name,), reason=name, remedy=name) for cell in model.conversions)
+    return Plan(
+        models=(replace(model, config=replace(model.config, model_name=name), conversions=cells, notes=(name,)),)
+    )
 
 
 # Limits -------------------------------------------------------------------------------------------------------------

@@ -42,11 +42,13 @@ def branching(name: str, units: list[int], *, without_steps: int = 0) -> ModelPl
 
 
 def keys(plan: Plan) -> list[tuple[str, str]]:
-    return [(model.config.model_name, cell.label) for model in plan.models for cell in model.cells]
+    return [(model.config.model_name, cell.label) for model in plan.models for cell in model.conversions]
 
 
 def units(plan: Plan) -> set[tuple[str, str]]:
-    return {(model.config.model_name, cell.steps[0]) for model in plan.models for cell in model.cells if cell.steps}
+    return {
+        (model.config.model_name, cell.steps[0]) for model in plan.models for cell in model.conversions if cell.steps
+    }
 
 
 MODELS = st.lists(st.tuples(st.lists(st.integers(1, 5), max_size=5), st.integers(0, 3)), min_size=1, max_size=4).map(
@@ -64,7 +66,7 @@ def test_shards_are_a_partition_in_the_plan_s_order(plan: Plan, count: int) -> N
     assert sorted(key for each in cut for key in keys(each)) == sorted(keys(plan))
     for each in cut:
         assert keys(each) == [key for key in keys(plan) if key in set(keys(each))]
-        assert all(model.cells for model in each.models)
+        assert all(model.conversions for model in each.models)
 
 
 @given(MODELS, st.integers(1, 12))
@@ -74,7 +76,7 @@ def test_what_begins_with_the_same_step_stays_together(plan: Plan, count: int) -
     assert sum(len(units(each)) for each in cut) == len(units(plan))
     for model in plan.models:
         homes = [index for index, each in enumerate(cut) for name, _ in keys(each) if name == model.config.model_name]
-        first = next((cell.steps[0] for cell in model.cells if cell.steps), None)
+        first = next((cell.steps[0] for cell in model.conversions if cell.steps), None)
         expected = next((index for index, each in enumerate(cut) if (model.config.model_name, first) in units(each)), 0)
         stepless = {
             index
@@ -83,7 +85,7 @@ def test_what_begins_with_the_same_step_stays_together(plan: Plan, count: int) -
             if name == model.config.model_name and label.startswith("none")
         }
         assert stepless <= {expected}
-        assert bool(homes) == bool(model.cells)
+        assert bool(homes) == bool(model.conversions)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7), st.integers(1, 3))
@@ -103,7 +105,7 @@ def test_the_heaviest_shard_is_within_the_bound_of_the_best_possible(weights: li
 
 def test_shards_are_the_same_every_time_and_whatever_the_order_of_cells() -> None:
     plan = Plan(models=(branching("x", [2, 2, 2, 1]), branching("y", [2, 2], without_steps=2)))
-    turned = Plan(models=tuple(replace(model, cells=model.cells[::-1]) for model in plan.models))
+    turned = Plan(models=tuple(replace(model, conversions=model.conversions[::-1]) for model in plan.models))
 
     assert [set(keys(each)) for each in shards(plan, 3)] == [set(keys(each)) for each in shards(turned, 3)]
     assert shards(plan, 3) == shards(plan, 3)
@@ -146,7 +148,8 @@ def test_a_machine_without_a_gpu_cuts_as_the_machines_that_convert_do(
 ) -> None:
     """The planner sees fewer cells, since those on the way show only where they can be made, and other states."""
     here, there = (
-        [set(keys(each)) for each in shards(select(plan(run, host), cells=globs), count)] for host in (BARE, WITH_GPU)
+        [set(keys(each)) for each in shards(select(plan(run, host), conversions=globs), count)]
+        for host in (BARE, WITH_GPU)
     )
     placed = {key: index for index, each in enumerate(there) for key in each}
 
@@ -223,7 +226,7 @@ def test_what_only_shows_where_it_can_be_made_is_not_planned() -> None:
     run = RunConfig(models=(config("m", Format.ONNX, (Format.TRT,), PrecisionMode.SINGLE),))
 
     assert matrix(plan(run, BARE), 8) == matrix(plan(run, WITH_GPU), 8)
-    assert any(cell.intermediate for cell in plan(run, WITH_GPU).models[0].cells)
+    assert any(cell.intermediate for cell in plan(run, WITH_GPU).models[0].conversions)
 
 
 def test_a_long_matrix_keeps_its_counts_and_stays_below_what_a_variable_can_hold() -> None:
