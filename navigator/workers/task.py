@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from navigator.errors import NavigatorError
 from navigator.records import Json
 from navigator.workers.child import CANNOT_WRITE_RESULT, HEADER, RESULT
 
@@ -116,6 +117,11 @@ class Exit:
     seconds: float = 0.0
     peak_bytes: int = 0
     used_bytes: int = 0
+
+
+def failed(error: NavigatorError) -> TaskResult:
+    """Return the result of a task that nothing ran, for this reason."""
+    return TaskResult(status=TaskStatus.FAILED, message=error.message, remedy=error.hint)
 
 
 def judge(task: Task, ended: Exit, *, log_start: int) -> TaskResult:

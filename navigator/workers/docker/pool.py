@@ -4,7 +4,6 @@ Prepares the image in the background and judges how a task ended by its result f
 what a task reads is sent, what it wrote is fetched, so that the daemon may be on another machine.
 """
 
-import contextlib
 import os
 import queue
 import secrets
@@ -22,8 +21,8 @@ from navigator.workers.docker.container import CANCEL, USER, Container, Containe
 from navigator.workers.docker.image import ConversionImage, Framework
 from navigator.workers.docker.prepare import Preparation
 from navigator.workers.environment import worker_environment
-from navigator.workers.local.pool import prepare
-from navigator.workers.task import Exit, ExitReason, Task, TaskResult, TaskStatus, judge, log_tail
+from navigator.workers.request import RequestError, prepare, quote_log
+from navigator.workers.task import Exit, ExitReason, Task, TaskResult, TaskStatus, failed, judge
 
 _HOME = Path("/tmp/model-navigator-worker")  # noqa: S108 - in the container, which nobody else uses
 # An interpreter and NumPy from a disk that has never read them.
@@ -93,21 +92,10 @@ class Containers:
 
     def run(self, task: Task) -> TaskResult:
         """Run one task and return what became of it. Blocks; several threads may run tasks at the same time."""
-        task = replace(
-            task,
-            directory=task.directory.absolute(),
-            log_path=task.log_path.absolute(),
-            reads=tuple(path.absolute() for path in task.reads),
-            writes=tuple(path.absolute() for path in task.writes),
-        )
         try:
-            log_start = prepare(task)
-        except OSError as error:
-            message = f"can't write {error.filename or task.directory}: {error.strerror}"
-            return _failed(message, "use a writable workspace with enough free space")
-        except (TypeError, ValueError) as error:
-            message = f"the arguments of task {task.name} aren't JSON: {error}"
-            return _failed(message, "internal error (please report it)")
+            task, log_start = prepare(task)
+        except RequestError as error:
+            return failed(error)
         events: Events = queue.SimpleQueue()
         self._running[id(events)] = events
         try:
@@ -115,8 +103,8 @@ class Containers:
         except CancelledError:
             return judge(task, Exit(reason=ExitReason.CANCELLED), log_start=log_start)
         except ContainerError as error:
-            _quote_image_log(task, error, self._log)
-            return _failed(error.message, error.hint)
+            quote_log(task, error, self._log)
+            return failed(error)
         finally:
             del self._running[id(events)]
 
@@ -226,13 +214,3 @@ def _environment(source: Mapping[str, str], task: Task) -> dict[str, str]:
     # Images of NVIDIA's ask for all GPUs, which a daemon whose default runtime is NVIDIA's would give.
     gpu = {"NVIDIA_DRIVER_CAPABILITIES": "compute,utility"} if task.gpu else {"NVIDIA_VISIBLE_DEVICES": "void"}
     return allowed | own | gpu | dict(task.variables)
-
-
-def _failed(message: str, remedy: str) -> TaskResult:
-    return TaskResult(status=TaskStatus.FAILED, message=message, remedy=remedy)
-
-
-def _quote_image_log(task: Task, error: ContainerError, image_log: Path) -> None:
-    """Show in the task's own log why there was no container to run it."""
-    with contextlib.suppress(OSError), task.log_path.open("a") as log:
-        print(error, f"The end of {image_log}:", *log_tail(image_log, 0), sep="\n", file=log)

@@ -4,18 +4,15 @@ Prepares a task's directory and judges its end; `navigator.workers.local.client`
 `navigator.workers.task` has the words.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from navigator.frameworks.memory import LIMIT_VARIABLE
-from navigator.workers.child import REQUEST, RESULT
 from navigator.workers.local.client import ServerClient
-from navigator.workers.task import Exit, ExitReason, Task, TaskResult, TaskStatus, judge, log_tail
+from navigator.workers.request import RequestError, prepare, quote_log
+from navigator.workers.task import ExitReason, Task, TaskResult, TaskStatus, failed, judge
 
 __all__ = ["ForkServer", "Task", "TaskResult", "TaskStatus", "Workers"]
 
@@ -74,25 +71,13 @@ class ForkServer:
 
     def run(self, task: Task) -> TaskResult:
         """Run one task and return what became of it. Blocks; several threads may run tasks at the same time."""
-        # The server and the child have working directories of their own.
-        task = replace(task, directory=task.directory.absolute(), log_path=task.log_path.absolute())
         try:
-            log_start = prepare(task)
-        except OSError as error:
-            return TaskResult(
-                status=TaskStatus.FAILED,
-                message=f"can't write {error.filename or task.directory}: {error.strerror}",
-                remedy="use a writable workspace with enough free space",
-            )
-        except (TypeError, ValueError) as error:
-            return TaskResult(
-                status=TaskStatus.FAILED,
-                message=f"the arguments of task {task.name} aren't JSON: {error}",
-                remedy="internal error (please report it)",
-            )
+            task, log_start = prepare(task)
+        except RequestError as error:
+            return failed(error)
         ended = self._client.run(task)
         if ended.reason in (ExitReason.SERVER_FAILED, ExitReason.SERVER_CRASHED):
-            _quote_server_log(task, ended, self._client.log)
+            quote_log(task, ended.detail, self._client.log)
         return judge(task, ended, log_start=log_start)
 
     def cancel(self) -> None:
@@ -102,30 +87,3 @@ class ForkServer:
     def close(self) -> None:
         """Cancel what still runs, and wait until no process is left."""
         self._client.close()
-
-
-def prepare(task: Task) -> int:
-    """Make the task's directory and request; return the size of its log in bytes.
-
-    Raises:
-        OSError: a directory or file cannot be written.
-        TypeError, ValueError: the arguments are not JSON.
-    """
-    variables = {LIMIT_VARIABLE: str(task.memory_limit_bytes), **task.variables}
-    request = json.dumps({"name": task.name, "arguments": dict(task.arguments), "variables": variables})
-    task.directory.mkdir(parents=True, exist_ok=True)
-    # An earlier task's result must never be taken for this one's.
-    (task.directory / RESULT).unlink(missing_ok=True)
-    (task.directory / REQUEST).write_text(request)
-    task.log_path.parent.mkdir(parents=True, exist_ok=True)
-    with task.log_path.open("ab") as log:
-        return log.seek(0, os.SEEK_END)
-
-
-def _quote_server_log(task: Task, ended: Exit, server_log: Path) -> None:
-    """Show in the task's own log why there was nobody to run it."""
-    try:
-        with task.log_path.open("a") as log:
-            print(ended.detail, f"The end of {server_log}:", *log_tail(server_log, 0), sep="\n", file=log)
-    except OSError:
-        return  # the message says the same in one line
