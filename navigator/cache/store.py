@@ -109,7 +109,7 @@ class Cache:
             if needed > self.limit_bytes:
                 self._note(
                     f"{needed:,} bytes exceed its limit of {self.limit_bytes:,} bytes and weren't cached:"
-                    " raise cache_size_bytes"
+                    " increase cache_size_bytes"
                 )
                 return
             self._store(entry, key, text, files)

@@ -16,7 +16,7 @@ from navigator.records import Cell, CellResult, ModelPlan, Plan, State
 from navigator.render.columns import left, width
 from navigator.render.plain import result_line, summary_lines
 from navigator.render.streams import write
-from navigator.render.text import clean
+from navigator.render.text import clean, lines
 from navigator.render.values import count
 from navigator.report.summary import Summary
 
@@ -54,13 +54,13 @@ def show_summary(summary: Summary, console: "rich.console.Console | None" = None
 
 
 def show_log(path: Path) -> None:
-    """Write a worker's log to standard output, its end where it is long."""
+    """Write a worker's log to standard output, or its end if it is long. Models may have printed any character."""
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    if len(lines) > _LOG_LINES:
-        lines = [f"({len(lines) - _LOG_LINES} lines before)", *lines[-_LOG_LINES:]]
-    write("\n".join([f"--- {shown(path)}", *lines, "---", ""]), sys.stdout)
+    printed = lines(path.read_text(encoding="utf-8", errors="replace"))
+    if len(printed) > _LOG_LINES:
+        printed = [f"({len(printed) - _LOG_LINES} more lines)", *printed[-_LOG_LINES:]]
+    write("\n".join([f"--- {clean(shown(path))}", *printed, "---", ""]), sys.stdout)
 
 
 def shown(path: Path) -> str:

@@ -153,13 +153,13 @@ def judge(task: Task, ended: Exit, *, log_start: int) -> TaskResult:
 def _killed(task: Task, ended: Exit) -> tuple[TaskStatus, str, str]:
     match ended.reason:
         case ExitReason.TIMED_OUT:
-            return TaskStatus.TIMED_OUT, f"stopped after {task.timeout_seconds:g} s", "raise timeout_seconds"
+            return TaskStatus.TIMED_OUT, f"stopped after {task.timeout_seconds:g} s", "increase timeout_seconds"
         case ExitReason.OUT_OF_MEMORY:
             used, allowed = gibibytes(ended.used_bytes), gibibytes(task.memory_limit_bytes)
             return (
                 TaskStatus.CRASHED,
                 f"out of memory: used {used} of {allowed} allowed",
-                "lower max_shapes or jobs, raise memory_limit_bytes, or use a machine with more memory",
+                "reduce max_shapes or jobs, increase memory_limit_bytes, or use a machine with more memory",
             )
         case ExitReason.CANCELLED:
             return TaskStatus.CANCELLED, "cancelled", ""

@@ -450,7 +450,7 @@ def test_what_is_larger_than_the_limit_evicts_nothing(tmp_path: Path) -> None:
     assert cache.get(OTHER, None) is None
     assert cache.get(KEY, None) == "small"
     [note] = cache.notes
-    assert "exceed its limit of 20,000 bytes and weren't cached: raise cache_size_bytes" in note
+    assert "exceed its limit of 20,000 bytes and weren't cached: increase cache_size_bytes" in note
 
 
 def test_leftovers_of_killed_runs_go_after_a_day(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from navigator.records import (
     WorstElement,
 )
 from navigator.render import console
-from navigator.render.console import Progress, plan_text, show_summary
+from navigator.render.console import Progress, plan_text, show_log, show_summary
 from navigator.render.escape import code, fence, row, text
 from navigator.render.markdown import summary_markdown
 from navigator.render.plain import result_line
@@ -642,6 +642,15 @@ def test_a_pipe_gets_no_control_characters_even_if_colour_is_forced(
     assert shown.startswith(summary_text(EVERY_STATE))
     assert "\x1b" not in shown
     assert "\r" not in shown
+
+
+def test_what_a_model_printed_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "convert.log"
+    log.write_text("loading\n\x1b[2K\rPASSED\x07\n  \u202eindented\n" + "more\n" * 198)
+    show_log(log)
+    title, left_out, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert (title, left_out) == (f"--- {log}", "(2 more lines)")
+    assert (first, second) == ("PASSED", "  indented")
 
 
 def test_rendering_imports_rich_only_for_a_terminal() -> None:

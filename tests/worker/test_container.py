@@ -369,7 +369,7 @@ def test_deadline(run: Run, task: MakeTask, containers: Containers) -> None:
     made = task("write_while_sleeping", text="so far", timeout=1)
     result = containers.run(made)
     assert (result.status, result.message) == (TaskStatus.TIMED_OUT, "stopped after 1 s")
-    assert result.remedy == "raise timeout_seconds"
+    assert result.remedy == "increase timeout_seconds"
     assert 1 <= result.seconds < 2
     assert made.log_path.read_text().splitlines()[-1] == "so far"
     assert run("echo", timeout=0.3).status is TaskStatus.FINISHED, "the time of the start is not the task's"

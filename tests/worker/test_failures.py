@@ -107,7 +107,7 @@ def test_hang(run: Run, tmp_path: Path, gone: Gone, pids_in: PidsIn) -> None:
     result = run("hang", timeout=0.5, pids=str(tmp_path / "pids"), daemon=True)
     assert result.status is TaskStatus.TIMED_OUT
     assert result.message == "stopped after 0.5 s"
-    assert result.remedy == "raise timeout_seconds"
+    assert result.remedy == "increase timeout_seconds"
     assert 0.5 <= result.seconds < 2
     worker, _, grandchild, daemon = pids_in(tmp_path / "pids")
     assert gone([worker, grandchild, daemon])
