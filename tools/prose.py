@@ -40,6 +40,16 @@ FORBIDDEN = {
     r"\bgive(s|n)? (it|them|everything) back\b": "return, or restore",
     r"\bwhat is to be\b": "what to",
     r"\bwhere (no|nothing|nobody|none)\b": "if",
+    r"\bnothing says\b|\b(does not|doesn't|do not|don't) say\b": "is unknown, or isn't set",
+    r"\b(is|are) (expected|needed), not\b|\bmisshapen\b|\bwrongly typed\b": "expected …, got …",
+    r"\bone an? (edge|format|input|machine|model|output|run|sample|step|task)\b": "one per …",
+    r"\bkeep one of them\b": "remove one of them",
+    r"\b(does|do) nothing with\b": "has no effect, or ignores",
+    r"\basked for by name\b": "requested",
+    r"\bwithout a word\b": "silently",
+    r"\bputs? out\b": "returns",
+    r"\bcut off\b": "truncated",
+    r"\bmends?\b": "fixes",
 }
 _FORBIDDEN = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in FORBIDDEN.items()}
 

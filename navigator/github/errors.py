@@ -82,7 +82,7 @@ def check(name: str, response: requests.Response) -> None:
 def unanswered(name: str, error: requests.RequestException) -> PublishError:
     """Return the error of a call without a whole answer. It quotes none of requests': signed URLs are in it."""
     if isinstance(error, requests.JSONDecodeError | requests.exceptions.ChunkedEncodingError):
-        return PassingError(f"GitHub's answer to {name} was cut off.", ambiguous=True)
+        return PassingError(f"GitHub's answer to {name} was truncated.", ambiguous=True)
     if isinstance(error, requests.ConnectTimeout) or isinstance(_reason(error), urllib3.exceptions.NewConnectionError):
         return PassingError(f"Couldn't connect to GitHub for {name}.")
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
