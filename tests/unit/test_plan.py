@@ -15,7 +15,6 @@ from navigator.plan.select import chosen, select
 from navigator.records import (
     EngineOptions,
     Format,
-    Gpu,
     Host,
     LaunchMode,
     ModelConfig,
@@ -27,32 +26,12 @@ from navigator.records import (
     Step,
 )
 from navigator.runners.trt import TrtOptions
+from tests.support.builders import FRAMEWORKS, PATHS, TENSORRT, a_gpu, a_host, a_model
 
-VERSIONS = dict.fromkeys(
-    ("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "numpy"), "1.0"
-)
-HOST = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34, versions=VERSIONS)
-GPU = Gpu(index=0, uuid="GPU-1", name="NVIDIA L4", compute_capability="8.9", memory_bytes=2**34, driver_version="580")
-ENGINES = ("onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "polygraphy", "torch-tensorrt")
-HOST = replace(HOST, versions={**VERSIONS, "tensorrt-rtx-cu13": "1.7", "polygraphy": "0.53"})
-ON_A_GPU = replace(HOST, gpus=(GPU,), versions={**VERSIONS, **dict.fromkeys(ENGINES, "11.0")})
-BARE = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34)
-
-PATHS = {
-    Format.TF_SAVEDMODEL: "m.savedmodel",
-    Format.TORCHSCRIPT: "m.pt",
-    Format.TORCH_EXPORT: "m.pt2",
-    Format.ONNX: "m.onnx",
-}
-
-
-def model(source: Format = Format.TORCHSCRIPT, **keys: object) -> ModelConfig:
-    return ModelConfig(
-        model_name="m",
-        model_path=Path("/r") / PATHS[source],
-        model_format=source,
-        **keys,  # type: ignore[arg-type]
-    )
+# Engines of TensorRT for RTX are built without a GPU.
+HOST = a_host((*FRAMEWORKS, "tensorrt-rtx-cu13", "polygraphy"))
+ON_A_GPU = a_host((*FRAMEWORKS, *TENSORRT), gpus=(a_gpu(),))
+BARE = a_host()
 
 
 def planned(config: ModelConfig, host: Host = HOST) -> ModelPlan:
@@ -80,13 +59,13 @@ def tf32(step: Step) -> bool:
 def test_matrix_has_the_documented_number_of_configurations(
     opsets: tuple[int, ...], mode: PrecisionMode, count: int
 ) -> None:
-    config = model(onnx_opsets=opsets, tensorrt_precisions_mode=mode)
+    config = a_model(onnx_opsets=opsets, tensorrt_precisions_mode=mode)
 
     assert count == len(list(configurations(config)))
 
 
 def test_every_configuration_is_a_cell_or_is_merged_into_one() -> None:
-    config = model(onnx_opsets=(13, 14), tensorrt_precisions_mode=PrecisionMode.MIXED)
+    config = a_model(onnx_opsets=(13, 14), tensorrt_precisions_mode=PrecisionMode.MIXED)
 
     cells = planned(config).conversions
 
@@ -95,7 +74,7 @@ def test_every_configuration_is_a_cell_or_is_merged_into_one() -> None:
 
 
 def test_fp32_has_nothing_to_fall_back_to_so_mixed_merges_it() -> None:
-    config = model(
+    config = a_model(
         Format.ONNX,
         target_formats=(Format.TRT,),
         tensorrt_precisions=(Precision.FP16, Precision.FP32),
@@ -112,7 +91,7 @@ def test_fp32_has_nothing_to_fall_back_to_so_mixed_merges_it() -> None:
 
 
 def test_a_precision_is_a_step_of_its_own_that_engines_share() -> None:
-    config = model(
+    config = a_model(
         target_formats=(Format.TRT, Format.TRT_RTX),
         onnx_opsets=(17,),
         tensorrt_precisions=(Precision.INT8, Precision.FP16, Precision.FP32),
@@ -142,7 +121,7 @@ def test_a_precision_is_a_step_of_its_own_that_engines_share() -> None:
 
 
 def test_every_option_of_an_engine_is_its_own() -> None:
-    config = model(
+    config = a_model(
         Format.ONNX,
         target_formats=(Format.TRT_RTX,),
         tensorrt_precisions=(Precision.FP32,),
@@ -164,7 +143,7 @@ def test_every_option_of_an_engine_is_its_own() -> None:
 
 
 def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
-    config = model(
+    config = a_model(
         target_formats=(Format.ONNX, Format.TORCHSCRIPT, Format.TRT_RTX), tensorrt_precisions=(Precision.FP32,)
     )
 
@@ -181,7 +160,7 @@ def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
         "torchscript": (("cpu", "cuda"), ""),
         "onnx_op14/trt-rtx_fp32": (("cuda",), ""),
     }
-    hopper = replace(ON_A_GPU, gpus=(replace(GPU, name="NVIDIA H100", compute_capability="9.0"),))
+    hopper = replace(ON_A_GPU, gpus=(a_gpu("NVIDIA H100", compute_capability="9.0"),))
     reason = "TensorRT for RTX can't run this engine on NVIDIA H100 (9.0)"
     assert devices(hopper)["onnx_op14/trt-rtx_fp32"] == ((), reason)
     on_cpus = replace(config, engine_count_per_device={"cpu": 1}, target_formats=(Format.ONNX,))
@@ -190,7 +169,7 @@ def test_what_an_artifact_is_verified_on_follows_from_the_machine() -> None:
 
 def test_a_gpu_that_is_there_and_cannot_be_used_is_said() -> None:
     without = {name: version for name, version in ON_A_GPU.versions.items() if name != "onnxruntime-gpu"}
-    config = model(target_formats=(Format.ONNX, Format.TORCHSCRIPT))
+    config = a_model(target_formats=(Format.ONNX, Format.TORCHSCRIPT))
 
     found = planned(config, replace(ON_A_GPU, versions={**without, "torch": "2.13.0+cpu"}))
 
@@ -202,15 +181,15 @@ def test_a_gpu_that_is_there_and_cannot_be_used_is_said() -> None:
 
 
 def test_gpus_are_selected_by_index_or_uuid_and_a_wrong_one_is_named() -> None:
-    two = replace(ON_A_GPU, gpus=(GPU, replace(GPU, index=1, uuid="GPU-2")))
+    two = replace(ON_A_GPU, gpus=(a_gpu(), a_gpu(index=1, uuid="GPU-2")))
 
     def selected(*gpus: str, host: Host = two) -> list[int]:
-        return [gpu.index for gpu in planned(model(gpus=gpus), host).gpus]
+        return [gpu.index for gpu in planned(a_model(gpus=gpus), host).gpus]
 
     assert (selected("all"), selected("1"), selected("GPU-2", "GPU-1")) == ([0, 1], [1], [1, 0])
     assert selected("0", host=HOST) == []
-    hopper = replace(two, gpus=(GPU, replace(GPU, index=1, uuid="GPU-2", compute_capability="9.0")))
-    engine = model(target_formats=(Format.TRT_RTX,), tensorrt_precisions=(Precision.FP32,), gpus=("1",))
+    hopper = replace(two, gpus=(a_gpu(), a_gpu(index=1, uuid="GPU-2", compute_capability="9.0")))
+    engine = a_model(target_formats=(Format.TRT_RTX,), tensorrt_precisions=(Precision.FP32,), gpus=("1",))
     # The other GPU could run it, and is not to be used.
     assert planned(engine, hopper).steps[-1].devices == ()
     with pytest.raises(ConfigurationError) as raised:
@@ -221,7 +200,7 @@ def test_gpus_are_selected_by_index_or_uuid_and_a_wrong_one_is_named() -> None:
 
 def test_where_a_step_runs_is_the_launch_mode_s_and_the_library_s() -> None:
     formats = (Format.ONNX, Format.TF_TRT, Format.TRT_RTX)
-    config = model(Format.TF_SAVEDMODEL, target_formats=formats, tensorrt_precisions=(Precision.FP32,))
+    config = a_model(Format.TF_SAVEDMODEL, target_formats=formats, tensorrt_precisions=(Precision.FP32,))
     there = "nvcr.io/nvidia/tensorflow:25.02-tf2-py3"
 
     def images(config: ModelConfig, host: Host) -> tuple[str | None, dict[str, str | None]]:
@@ -239,13 +218,13 @@ def test_where_a_step_runs_is_the_launch_mode_s_and_the_library_s() -> None:
     assert onnx_step.devices == ("cpu",)
     assert needs_docker(config)
     assert not needs_docker(replace(in_containers, launch_mode=LaunchMode.LOCAL))
-    assert not needs_docker(model(target_formats=(Format.ONNX, Format.TRT)))
-    torch = model(target_formats=(Format.ONNX,), launch_mode=LaunchMode.DOCKER, container_version="25.10")
+    assert not needs_docker(a_model(target_formats=(Format.ONNX, Format.TRT)))
+    torch = a_model(target_formats=(Format.ONNX,), launch_mode=LaunchMode.DOCKER, container_version="25.10")
     assert images(torch, docker)[0] == "nvcr.io/nvidia/pytorch:25.10-py3"
 
 
 def test_without_a_docker_daemon_what_lives_in_containers_is_unavailable() -> None:
-    config = model(
+    config = a_model(
         Format.TF_SAVEDMODEL, target_formats=(Format.TF_TRT, Format.ONNX), tensorrt_precisions=(Precision.FP32,)
     )
 
@@ -260,7 +239,7 @@ def test_without_a_docker_daemon_what_lives_in_containers_is_unavailable() -> No
 
 
 def test_cells_keep_the_order_formats_opsets_modes_precisions() -> None:
-    labels = [cell.label for cell in planned(model(onnx_opsets=(17, 13))).conversions]
+    labels = [cell.label for cell in planned(a_model(onnx_opsets=(17, 13))).conversions]
 
     assert labels == [
         "tf-trt_fp16",
@@ -279,7 +258,7 @@ def test_cells_keep_the_order_formats_opsets_modes_precisions() -> None:
 
 
 def test_an_inapplicable_cell_says_why_and_what_can_be_made() -> None:
-    cell = next(cell for cell in planned(model()).conversions if cell.label == "tf-savedmodel")
+    cell = next(cell for cell in planned(a_model()).conversions if cell.label == "tf-savedmodel")
 
     assert State.NOT_APPLICABLE is cell.state
     assert cell.reason == "torchscript can't be converted to tf-savedmodel"
@@ -287,7 +266,7 @@ def test_an_inapplicable_cell_says_why_and_what_can_be_made() -> None:
 
 
 def test_engines_are_planned_and_unavailable_with_a_reason_and_a_remedy() -> None:
-    cell = next(cell for cell in planned(model()).conversions if cell.label == "onnx_op14/trt_fp32")
+    cell = next(cell for cell in planned(a_model()).conversions if cell.label == "onnx_op14/trt_fp32")
 
     assert State.UNAVAILABLE is cell.state
     assert cell.steps == ("onnx_op14", "onnx_op14/trt_fp32")
@@ -296,7 +275,7 @@ def test_engines_are_planned_and_unavailable_with_a_reason_and_a_remedy() -> Non
 
 
 def test_a_model_that_is_served_on_the_cpu_only_needs_no_engine() -> None:
-    config = model(Format.ONNX, engine_count_per_device={"cpu": 2})
+    config = a_model(Format.ONNX, engine_count_per_device={"cpu": 2})
 
     found = {cell.label: cell for cell in planned(config).conversions}
 
@@ -306,7 +285,7 @@ def test_a_model_that_is_served_on_the_cpu_only_needs_no_engine() -> None:
 
 
 def test_a_missing_framework_is_named_with_the_command_that_installs_it() -> None:
-    cell = next(cell for cell in planned(model(Format.TF_SAVEDMODEL), BARE).conversions if cell.label == "onnx_op14")
+    cell = next(cell for cell in planned(a_model(Format.TF_SAVEDMODEL), BARE).conversions if cell.label == "onnx_op14")
 
     assert State.UNAVAILABLE is cell.state
     assert "tensorflow" in cell.reason
@@ -314,7 +293,7 @@ def test_a_missing_framework_is_named_with_the_command_that_installs_it() -> Non
 
 
 def test_exports_are_raised_from_every_lower_opset_lowest_first() -> None:
-    steps = {step.label: step for step in planned(model(onnx_opsets=(17, 13, 15))).steps}
+    steps = {step.label: step for step in planned(a_model(onnx_opsets=(17, 13, 15))).steps}
 
     assert steps["onnx_op13"].raise_from == ()
     assert steps["onnx_op15"].raise_from == ("onnx_op13",)
@@ -322,36 +301,36 @@ def test_exports_are_raised_from_every_lower_opset_lowest_first() -> None:
 
 
 def test_an_onnx_source_keeps_its_opset_unless_the_user_names_others() -> None:
-    assert onnx_labels(model(Format.ONNX)) == {"onnx": None}
-    assert onnx_labels(model(Format.ONNX, onnx_opsets=(17,))) == {"onnx_op17": 17}
+    assert onnx_labels(a_model(Format.ONNX)) == {"onnx": None}
+    assert onnx_labels(a_model(Format.ONNX, onnx_opsets=(17,))) == {"onnx_op17": 17}
 
 
 def test_an_onnx_source_at_other_opsets_feeds_the_engines() -> None:
-    config = model(Format.ONNX, target_formats=(Format.TRT,), onnx_opsets=(17,))
+    config = a_model(Format.ONNX, target_formats=(Format.TRT,), onnx_opsets=(17,))
 
     assert planned(config).conversions[1].steps == ("onnx_op17", "onnx_op17/trt_fp32")
 
 
 def test_torch_export_starts_at_the_opset_that_its_exporter_writes() -> None:
-    assert onnx_labels(model(Format.TORCH_EXPORT)) == {"onnx_op18": 18}
-    assert onnx_labels(model(Format.TORCH_EXPORT, onnx_opsets=(14,))) == {"onnx_op14": 14}
-    assert onnx_labels(model(Format.TORCHSCRIPT)) == onnx_labels(model(Format.TF_SAVEDMODEL)) == {"onnx_op14": 14}
+    assert onnx_labels(a_model(Format.TORCH_EXPORT)) == {"onnx_op18": 18}
+    assert onnx_labels(a_model(Format.TORCH_EXPORT, onnx_opsets=(14,))) == {"onnx_op14": 14}
+    assert onnx_labels(a_model(Format.TORCHSCRIPT)) == onnx_labels(a_model(Format.TF_SAVEDMODEL)) == {"onnx_op14": 14}
 
 
 def test_steps_of_cells_that_cannot_run_are_not_run() -> None:
-    config = model(target_formats=(Format.TRT, Format.TORCHSCRIPT))
+    config = a_model(target_formats=(Format.TRT, Format.TORCHSCRIPT))
 
     assert [step.label for step in planned(config).steps] == ["torchscript"]
 
 
 def test_filters_keep_the_matching_cells_and_the_steps_they_need() -> None:
-    whole = plan(RunConfig(models=(model(onnx_opsets=(13, 14)),)), HOST)
+    whole = plan(RunConfig(models=(a_model(onnx_opsets=(13, 14)),)), HOST)
 
     chosen = select(whole, conversions=("onnx_op14",)).models[0]
 
     assert [cell.label for cell in chosen.conversions] == ["onnx_op14"]
     assert [(step.label, step.raise_from) for step in chosen.steps] == [("onnx_op14", ())]
-    engines = plan(RunConfig(models=(model(onnx_opsets=(13, 14), target_formats=(Format.TRT,)),)), ON_A_GPU)
+    engines = plan(RunConfig(models=(a_model(onnx_opsets=(13, 14), target_formats=(Format.TRT,)),)), ON_A_GPU)
     one = select(engines, conversions=("onnx_op14*trt_fp16*",)).models[0]
     # What the engine is made from is shown beside it.
     way = ["onnx_op14", "onnx_op14/onnx_fp16", "onnx_op14/onnx_fp16/trt_fp16_hierarchy"]
@@ -361,7 +340,7 @@ def test_filters_keep_the_matching_cells_and_the_steps_they_need() -> None:
 
 
 def test_a_filter_that_matches_nothing_is_named_with_the_cells_that_there_are() -> None:
-    whole = plan(RunConfig(models=(model(target_formats=(Format.ONNX,), onnx_opsets=(13,)),)), HOST)
+    whole = plan(RunConfig(models=(a_model(target_formats=(Format.ONNX,), onnx_opsets=(13,)),)), HOST)
 
     with pytest.raises(
         NothingToDoError, match=r"nothing matches conversions \*op31\n  the conversions are m/onnx_op13"
@@ -372,8 +351,8 @@ def test_a_filter_that_matches_nothing_is_named_with_the_cells_that_there_are() 
 
 
 def test_only_formats_that_the_user_wrote_are_requested() -> None:
-    assert not any(cell.requested for cell in planned(model()).conversions)
-    assert all(cell.requested for cell in planned(model(target_formats=(Format.ONNX,))).conversions)
+    assert not any(cell.requested for cell in planned(a_model()).conversions)
+    assert all(cell.requested for cell in planned(a_model(target_formats=(Format.ONNX,))).conversions)
 
 
 def test_an_engine_as_the_source_is_refused_with_a_sentence() -> None:
@@ -397,7 +376,7 @@ def test_any_matrix_gives_a_tree_with_parents_first(
     precisions: list[Precision],
     mode: PrecisionMode,
 ) -> None:
-    config = model(
+    config = a_model(
         source,
         target_formats=tuple(formats),
         onnx_opsets=tuple(opsets),

@@ -19,7 +19,8 @@ import yaml
 import navigator
 from navigator.engine.cached_steps import keys
 from navigator.plan.planner import plan
-from navigator.records import Format, Host, ModelConfig, RunConfig
+from navigator.records import Format, RunConfig
+from tests.support.builders import a_host, a_model
 
 CONVERTER = '''
     """ONNX to a toy engine: the ONNX file behind four letters."""
@@ -194,11 +195,11 @@ def test_a_new_engine_is_planned_converted_verified_reported_and_cached(toys: To
 def test_the_versions_of_a_converter_s_packages_are_part_of_the_identity(tmp_path: Path) -> None:
     source = tmp_path / "toy.onnx"
     source.write_text("model")
-    run = RunConfig(models=(ModelConfig(model_name="m", model_path=source, model_format=Format.ONNX),))
+    run = RunConfig(models=(a_model(Format.ONNX, model_path=source),))
 
     def identities(version: str) -> list[str]:
         versions = {"onnx": version, "onnx-ir": "1", "onnxruntime": "1"}
-        host = Host(python="3.11", system="Linux", cpu="cpu", cpu_count=2, memory_bytes=2**34, versions=versions)
+        host = a_host(versions)
         return [key.artifact for key in keys(plan(run, host).models[0], host).values()]
 
     assert identities("1.0") == identities("1.0")

@@ -5,13 +5,9 @@ from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.schedule import ModelState, Unit, UnitKind, startable
 from navigator.plan.planner import plan
 from navigator.records import (
-    Comparison,
     Device,
     Format,
     Gpu,
-    Host,
-    ModelConfig,
-    OutputModel,
     Properties,
     RunConfig,
     ShapeProfile,
@@ -20,15 +16,9 @@ from navigator.records import (
     TensorSpec,
     Verdict,
 )
+from tests.support.builders import FRAMEWORKS, TENSORRT, a_comparison, a_converted_model, a_gpu, a_host, a_model
 
-HOST = Host(
-    python="3.11",
-    system="Linux",
-    cpu="cpu",
-    cpu_count=2,
-    memory_bytes=2**34,
-    versions=dict.fromkeys(("torch", "onnx", "onnx-ir", "onnxruntime", "tensorflow", "tf2onnx"), "1"),
-)
+HOST = a_host(FRAMEWORKS)
 REFERENCE = Reference(
     signature=Signature(inputs=(), outputs=(TensorSpec(name="y", shape=(1,), dtype="float32"),)),
     samples=Path("/s"),
@@ -40,13 +30,7 @@ REFERENCE = Reference(
 
 
 def state(source: Format = Format.TORCHSCRIPT, opsets: tuple[int, ...] = (13, 15, 17)) -> ModelState:
-    config = ModelConfig(
-        model_name="m",
-        model_path=Path("/m"),
-        model_format=source,
-        target_formats=(Format.ONNX,),
-        onnx_opsets=opsets,
-    )
+    config = a_model(source, target_formats=(Format.ONNX,), onnx_opsets=opsets)
     return ModelState(plan=plan(RunConfig(models=(config,)), HOST).models[0])
 
 
@@ -62,9 +46,13 @@ def artifact(label: str) -> Artifact:
 
 
 def verified(label: str, *, passed: bool) -> Verified:
-    comparison = Comparison(output="y", passed=passed, atol=0, rtol=0, samples=1, total=1, mismatched=int(not passed))
-    made = OutputModel(name=label, path=artifact(label).path, format=Format.ONNX, size_bytes=1, sha256="0")
-    return Verified(output_model=made, expected_outputs=("y",), infos=(), verdict=Verdict(comparisons=(comparison,)))
+    made = a_converted_model(name=label, path=artifact(label).path)
+    return Verified(
+        output_model=made,
+        expected_outputs=("y",),
+        infos=(),
+        verdict=Verdict(comparisons=(a_comparison(passed=passed),)),
+    )
 
 
 def test_an_export_that_needs_samples_waits_for_the_reference_and_a_savedmodel_does_not() -> None:
@@ -136,20 +124,13 @@ def test_a_unit_is_started_once() -> None:
 
 
 def gpu(number: int) -> Gpu:
-    name = f"GPU-{number}"
-    return Gpu(index=number, uuid=name, name="L4", compute_capability="8.9", memory_bytes=1, driver_version="580")
+    return a_gpu(index=number, uuid=f"GPU-{number}")
 
 
 def engines(*gpus: Gpu, formats: tuple[Format, ...] = (Format.TRT,)) -> ModelState:
     """Return an ONNX model with two engines, fp16 and fp32, on a machine with these GPUs."""
-    versions = dict.fromkeys(("onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "tensorrt", "polygraphy"), "1")
-    config = ModelConfig(
-        model_name="m",
-        model_path=Path("/m"),
-        model_format=Format.ONNX,
-        target_formats=formats,
-    )
-    host = replace(HOST, gpus=gpus, versions=versions)
+    config = a_model(Format.ONNX, target_formats=formats)
+    host = a_host((*FRAMEWORKS, *TENSORRT), gpus=gpus)
     model = ModelState(plan=plan(RunConfig(models=(config,)), host).models[0])
     model.reference = REFERENCE
     return model
