@@ -34,14 +34,11 @@ def rounded(path: Path) -> bytes | None:
     import onnx_ir as ir
 
     model = onnx_graph.read(path)
-    if not _round(model):
-        return None
-    proto = ir.to_proto(model)
-    # Graphs of onnx-ir are cyclic: the weights that were read would be held beside those that are written.
+    proto = ir.to_proto(model) if _round(model) else None
+    # Graphs of onnx-ir are cyclic: their weights would be held on beside those that ONNX Runtime gets.
     del model
     gc.collect()
-    content: bytes = proto.SerializeToString()
-    return content
+    return None if proto is None else bytes(proto.SerializeToString())
 
 
 def _round(model: "ir.Model") -> bool:
