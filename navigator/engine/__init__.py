@@ -1,1 +1,1 @@
-"""A run: the order of its work, one unit of work, what is reused, what is on disk, and what became of it."""
+"""Executes a plan: the order of work, the units of work, the cache, the workspace and the results."""

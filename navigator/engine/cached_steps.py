@@ -1,6 +1,6 @@
-"""What the cache may answer instead of a step: identities of artifacts and verdicts, and what is kept under them.
+"""The cache entries of steps: the keys of artifacts and verdicts, and what is stored under them.
 
-An identity holds everything that its artifact or verdict depends on, so that equal identities may share one.
+A key is made from everything that an artifact or verdict depends on, so that equal keys can share one.
 """
 
 import os
@@ -39,28 +39,28 @@ from navigator.workers.source import COMPUTING, source_files
 # What converters and runners compute with beside what they name themselves.
 _SHARED = ("numpy", "ml-dtypes", "protobuf", "onnx", "onnx-ir", "onnxruntime", "keras", "tf-keras")
 
-# What a verdict depends on beside what workers compute.
+# What a verdict depends on in addition to the workers.
 _JUDGING = ("verify", "engine")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Keys:
-    """A step's identities: of its artifact, and of its artifact's verdict apart from the artifact's bytes."""
+    """The cache keys of a step: of its artifact, and of its verdict, which also depends on the artifact's bytes."""
 
     artifact: str
     verdict: str
 
     def verdict_on(self, sha256: str) -> str:
-        """Return the identity of the verdict on an artifact with this digest.
+        """Return the key of the verdict on an artifact with this digest.
 
-        Exporters write other bytes from run to run, and an artifact may have been evicted and made anew.
+        Exporters write different bytes in every run, and an artifact may be evicted and created again.
         """
         return identity([self.verdict, sha256])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Judged:
-    """What is kept of a verified artifact beside its files."""
+    """What is stored of a verified artifact in addition to its files."""
 
     output_model: OutputModel
     expected_outputs: tuple[str, ...]
@@ -72,7 +72,7 @@ class _Judged:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Basis:
-    """What the identities of all steps of a model depend on."""
+    """What the keys of all steps of a model depend on."""
 
     plan: ModelPlan
     host: Host
@@ -81,7 +81,7 @@ class _Basis:
     tools: Mapping[str, Json]
 
     def artifact(self, step: Step, parent: str | None) -> str:
-        """Return the identity of a step's artifact, made from the artifact with the identity `parent`."""
+        """Return the key of a step's artifact, made from the artifact with the key `parent`."""
         converter = CONVERTERS[step.converter]
         return identity(
             {
@@ -96,7 +96,7 @@ class _Basis:
         )
 
     def verdict(self, step: Step, artifact: str) -> str:
-        """Return the identity of the verdict on the artifact with the identity `artifact`."""
+        """Return the key of the verdict on the artifact with the key `artifact`."""
         model, host = self.plan.config, self.host
         runners = (RUNNERS[self.plan.source_format], RUNNERS[step.target_format])
         distributions = tuple(name for each in runners for name in each.DISTRIBUTIONS)
@@ -119,12 +119,12 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
     """Return the cache keys of every step: everything that an artifact or a verdict depends on.
 
     Args:
-        plan: the model's.
+        plan: the model's plan.
         host: the machine.
-        memory_limit_bytes: what the user allows a worker, since samples are made to fit.
+        memory_limit_bytes: memory limit of a worker, since samples are made to fit.
 
     Raises:
-        OSError: the model or a sample file cannot be read.
+        OSError: the model or a sample file can't be read.
     """
     model = plan.config
     basis = _Basis(
@@ -152,7 +152,7 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
 
 
 def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: Workspace) -> Artifact | Verified | None:
-    """Return what the cache holds of a step, its files restored: the verified artifact, the artifact, or None."""
+    """Return the cached result of a step, with its files restored: the verified artifact, the artifact, or None."""
     model = plan.config
     path = workspace.artifact(model.model_name, step.label, step.target_format)
     restored = cache.restore(key.artifact, path.parent)
@@ -177,9 +177,9 @@ def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: W
 
 
 def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache) -> None:
-    """Keep a verified artifact in the cache, and one that nothing on this machine can run.
+    """Store a verified artifact in the cache, or one that this machine can't run.
 
-    One that did not pass is made anew on the next run.
+    An artifact that did not pass is created again in the next run.
     """
     unverified = verified.failure is not None and verified.failure.state is State.UNVERIFIED
     if not verified.passed and not unverified:
@@ -199,7 +199,7 @@ def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache)
 
 @once
 def _image(name: str | None) -> str | None:
-    """Return the id of a container image: a tag may mean another one tomorrow, and one that is not here, anything."""
+    """Return the id of a container image, since a tag may change; a random value if the image isn't here."""
     return None if name is None else docker_image_id(name) or f"unknown {secrets.token_hex(16)}"
 
 
@@ -208,7 +208,7 @@ def _reduced(model: ModelConfig) -> list[Json]:
 
 
 def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None) -> Json:
-    """Return what a model's samples depend on; those that do not fit the memory are made smaller."""
+    """Return what a model's samples depend on, including memory, since they are made to fit."""
     return {
         "shapes": to_data([model.min_shapes, model.opt_shapes, model.max_shapes, model.max_batch_size]),
         "values": to_data([model.value_ranges, model.dtypes, model.random_seed]),
@@ -219,7 +219,7 @@ def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None) -> 
 
 @once
 def _code(parts: tuple[str, ...]) -> str:
-    """Return what identifies parts of this program: a version number doesn't change with every correction."""
+    """Return what identifies the source code, since the version number doesn't change with every fix."""
     return identity([[name, digest(path)] for name, path in source_files(parts).items()])
 
 

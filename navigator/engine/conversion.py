@@ -1,4 +1,4 @@
-"""The unit of work that runs one converter: prepare what it is given, run it in a worker, judge what it left."""
+"""The unit of work that runs a converter: prepares its input, runs it in a worker, and checks its output."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ def run_convert(
     raise_from: Path | None,
     context: StepContext,
 ) -> Artifact | Failure:
-    """Run one converter and move what it made to its place; a failure is returned, not raised."""
+    """Run a converter and move its output into place; a failure is returned, not raised."""
     name = model.model_name
     context.workspace.remove_stale(name, step.label)
     conversion = _prepared(model, step, source, reference, raise_from, context)
@@ -39,7 +39,7 @@ def _prepared(
     raise_from: Path | None,
     context: StepContext,
 ) -> Conversion[StepOptions]:
-    """Return what the converter is given; its directories exist."""
+    """Return the input of the converter; its directories exist."""
     name = context.workspace.artifact(model.model_name, step.label, step.target_format).name
     made = context.workspace.scratch(model.model_name, step.label, "artifact") / name
     made.parent.mkdir()
@@ -75,7 +75,7 @@ def _task(model: ModelConfig, step: Step, conversion: Conversion[StepOptions], c
 
 
 def _judged(step: Step, made: Path, final: Path, result: TaskResult, task: Task) -> Artifact | Failure:
-    """Return the artifact, moved to `final`; a worker's word that it is there is not enough."""
+    """Return the artifact, moved to `final`, after checking that the worker really wrote it."""
     if result.status is not TaskStatus.FINISHED or result.value is None:
         return failure_of(result, task)
     if not made.exists() or size_bytes(made) == 0:

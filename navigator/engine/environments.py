@@ -1,4 +1,4 @@
-"""Where the workers of a run are: a fork server for each framework in this interpreter, and containers."""
+"""The environments of a run's workers: a fork server per framework in this interpreter, and containers."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -15,12 +15,12 @@ from navigator.workers.local.pool import ForkServer, Workers
 
 
 class Environments:
-    """The environments of some models; a context manager that starts them, and stops them at the end.
+    """The environments of some models: a context manager that starts and stops them.
 
     Args:
-        plans: the models that have something to run.
-        directory: for sockets and logs of servers, and for what travels to containers; exists.
-        on_progress: called in any thread with a sentence about an image that is pulled or built.
+        plans: the models with something to run.
+        directory: for sockets and logs of servers, and for files sent to containers; exists.
+        on_progress: called in any thread with a message about an image that is pulled or built.
     """
 
     def __init__(self, plans: Iterable[ModelPlan], *, directory: Path, on_progress: Callable[[str], None]) -> None:
@@ -53,11 +53,11 @@ class Environments:
         self._running.__exit__(kind, error, trace)
 
     def workers(self, plan: ModelPlan, image: str | None) -> Workers:
-        """Return the workers of a model that are in `image`, None for this interpreter."""
+        """Return the workers of a model in `image`, or in this interpreter for None."""
         return self._workers[_name(plan, image)]
 
     def cancel(self) -> None:
-        """Kill what runs."""
+        """Kill running workers."""
         for workers in self._workers.values():
             workers.cancel()
 
@@ -78,16 +78,16 @@ class Environments:
 
 
 def _name(plan: ModelPlan, image: str | None) -> str:
-    """Return the name of where a model's workers run: in this interpreter one for each framework, imported once a run.
+    """Return the name of a model's environment: one per framework in this interpreter, imported once per run.
 
-    Containers of one image are of different frameworks too: what is added to it depends on that.
+    Containers of the same image also differ by framework, since that determines which packages are added.
     """
     framework = RUNNERS[plan.source_format].PRELOAD[0]
     return framework if image is None else f"{framework} in {image}"
 
 
 def _preloads(plan: ModelPlan) -> dict[str | None, tuple[str, ...]]:
-    """Return what the workers of one model import, in a fixed order, by the image that they run in."""
+    """Return the modules that the workers of a model import, in a fixed order, by image."""
     found: dict[str | None, list[str]] = {plan.image: [*RUNNERS[plan.source_format].PRELOAD]}
     for step in plan.steps:
         names = found.setdefault(step.image, [])

@@ -1,7 +1,7 @@
-"""Runs the units of work: a thread and a worker process each.
+"""Runs the units of work, each with its own thread and worker process.
 
-`navigator.engine.schedule` says what may start, `reference`, `conversion` and `verification` do a unit's work; its
-outcome is data. Only the thread that calls `run` changes the state.
+`navigator.engine.schedule` decides what can start; `reference`, `conversion` and `verification` do the work of a unit.
+Outcomes are data. Only the thread that calls `run` changes the state.
 """
 
 from collections.abc import Callable
@@ -22,16 +22,16 @@ from navigator.engine.verification import Subject, run_verify, unverified
 from navigator.engine.workspace import Workspace
 from navigator.records import CellResult, Host, Plan, RunConfig, State
 
-# What the work of a unit returns: a call that notes its outcome, made by the one thread that changes the state.
+# The work of a unit returns a function that records its outcome, for the thread that changes the state.
 Noted = Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listener:
-    """Whom a run tells what happens.
+    """Callbacks for the progress of a run.
 
-    `on_start` and `on_end` are called in the thread of the run as units start and end, `on_progress` in any thread with
-    a sentence about an image that is pulled or built.
+    `on_start` and `on_end` are called in the thread of the run when units start and end, `on_progress` in any thread
+    with a message about an image that is pulled or built.
     """
 
     on_start: Callable[[Unit], None] = lambda _unit: None
@@ -43,14 +43,14 @@ class Execution:
     """One run of a plan.
 
     Args:
-        plan: what to do.
-        run: the run's options.
-        host: this machine; its facts are part of the cache's keys.
-        workspace: where everything goes, held by the caller.
-        cache: None if off.
-        memory_bytes: what one worker may use.
-        command: this run's command line, for the reproduction of failures.
-        listener: whom to tell what happens.
+        plan: the plan to execute.
+        run: the options of the run.
+        host: this machine, part of the cache keys.
+        workspace: the workspace, locked by the caller.
+        cache: None if disabled.
+        memory_bytes: memory limit of a worker.
+        command: command line of this run, to reproduce failures.
+        listener: callbacks.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Execution:
         self._errors: list[Exception] = []
 
     def results(self) -> tuple[CellResult, ...]:
-        """Return every planned cell as it stands; also while the run goes on."""
+        """Return the current result of every planned cell; also during the run."""
         return tuple(
             replace(result, must_be_verified=self._run.fail_on_unverified)
             for name, model in self._models.items()
@@ -86,7 +86,7 @@ class Execution:
         )
 
     def notes(self) -> tuple[str, ...]:
-        """Return what was found out about source models that the report should say."""
+        """Return notes about source models for the report."""
         return tuple(
             f"{name}: {note}"
             for name, model in self._models.items()
@@ -95,10 +95,10 @@ class Execution:
         )
 
     def run(self) -> None:
-        """Run until every cell is decided. An interrupt kills the workers and leaves the rest undecided.
+        """Run until every cell has a result. An interrupt kills the workers and leaves the others without one.
 
         Raises:
-            Exception: an internal error in a unit. It failed that unit only; all others have run.
+            Exception: an internal error in a unit, which failed only that unit; all others have run.
         """
         for model in self._models.values():
             for label in ("source", *(step.label for step in model.plan.steps)):
@@ -119,7 +119,7 @@ class Execution:
             raise self._errors[0]
 
     def _loop(self, threads: ThreadPoolExecutor, environments: Environments) -> None:
-        """Start what may start, and note what ends, until nothing runs."""
+        """Start units that can start and record those that end, until none is running."""
         running: dict[Future[Noted], Unit] = {}
         while True:
             room, busy = self._jobs - len(running), {unit.gpu for unit in running.values()}
@@ -138,17 +138,17 @@ class Execution:
                 self._listener.on_end(unit)
 
     def _recall(self, model: ModelState) -> None:
-        """Take from the cache what it has of a model."""
+        """Restore the cached steps of a model."""
         for label, found in self._sources.recall(model.plan, self._workspace):
             model.outcomes[label] = found
             if isinstance(found, Verified):
                 self._listener.on_end(Unit(model=model.name, label=label, kind=UnitKind.VERIFY))
 
     def _note(self, unit: Unit, future: Future[Noted]) -> None:
-        """Note the outcome of a unit. An internal error in one must not cost the results of the others."""
+        """Record the outcome of a unit. An internal error in one must not lose the results of the others."""
         try:
             future.result()()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run raises it again when the others have ended
+        except Exception as error:  # noqa: BLE001 - the run raises it again when the others have ended
             self._errors.append(error)
             failure = Failure(
                 state=State.FAILED,
@@ -162,7 +162,7 @@ class Execution:
                 model.outcomes[unit.label] = failure
 
     def _clean_up(self, model: ModelState) -> None:
-        """Remove what would fill a disk: samples and references of decided models, artifacts without a verdict."""
+        """Free disk space: remove samples and references of finished models, and artifacts without a verdict."""
         for label, outcome in model.outcomes.items():
             if isinstance(outcome, Failure):
                 self._workspace.remove_artifact(model.name, label)
@@ -170,7 +170,7 @@ class Execution:
             self._workspace.remove_scratch(model.name, "source")
 
     def _work(self, unit: Unit, environments: Environments) -> Noted:
-        """Do a unit's work, in a thread of its own."""
+        """Do the work of a unit, in its own thread."""
         model = self._models[unit.model]
         match unit.kind:
             case UnitKind.REFERENCE:
@@ -217,14 +217,14 @@ class Execution:
         context = self._context(model, environments, step.image, unit.gpu)
         verified = run_verify(subject, unit.device, context=context)
         if isinstance(verified, Verified) and not self._sources[model.name].is_unchanged:
-            # It may be another model than the one whose identity is known.
+            # The model may have changed since its key was computed.
             note = f"{model.plan.config.model_path.name} or its samples changed during the run: run again"
             verdict = replace(verified.verdict, warnings=(*verified.verdict.warnings, note))
             verified = replace(verified, verdict=verdict)
         return partial(self._check, model, unit, verified, artifact)
 
     def _check(self, model: ModelState, unit: Unit, verified: Verified | Failure, artifact: Artifact) -> None:
-        """Note a verification; once that decides the step, keep what passed and remove its scratch files."""
+        """Record a verification; if it was the last one, cache the artifact if it passed, and remove scratch files."""
         model.check(unit.label, unit.device, verified)
         outcome = model.outcomes.get(unit.label)
         if isinstance(outcome, Artifact):

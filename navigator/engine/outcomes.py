@@ -1,6 +1,6 @@
 """The outcome of a unit of work: a failure, the reference, an artifact, or an artifact with its verdict. Frozen values.
 
-They live while a run goes on; what is reported of them are the records that `navigator.engine.results` makes.
+They exist during a run; `navigator.engine.results` turns them into records for the report.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from navigator.records import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why a unit produced nothing."""
+    """Why a unit has no result."""
 
     state: State
     message: str
@@ -34,7 +34,7 @@ class Failure:
 class Reference:
     """The source model's signature and outputs; `samples` and `outputs` are `navigator.samples.storage` directories.
 
-    `written` is how these were left by the source model: what runs later could write into them.
+    `written` is the state of these directories when they were written, since later workers could modify them.
     """
 
     signature: Signature
@@ -49,7 +49,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifact:
-    """What a conversion made, and what it cost."""
+    """The result of a conversion, its time and its memory."""
 
     path: Path
     properties: Properties
@@ -60,7 +60,7 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verified:
-    """An artifact with its verdict on `device`; `failure` is set instead if it could not be run."""
+    """An artifact with its verdict on `device`, or with `failure` if it could not be run."""
 
     output_model: OutputModel
     expected_outputs: tuple[str, ...]
@@ -78,7 +78,7 @@ class Verified:
         return self.failure is None and self.verdict.passed
 
     def after(self, earlier: "Verified") -> "Verified":
-        """Return both: this one's outcome on another device than that of `earlier`, which passed."""
+        """Return both combined: this one, and `earlier`, which passed on another device."""
         return replace(
             self,
             output_model=replace(

@@ -1,4 +1,4 @@
-"""`output_path`: which converted model is copied there, and how. Owns no other file of a run."""
+"""Copies a converted model to `output_path`."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from navigator.runners import RUNNERS
 
 
 def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, bool]:
-    """Copy the first converted model that passed to `output_path`; return what was done, and whether it worked."""
+    """Copy the first converted model that passed to `output_path`; return a message, and whether it worked."""
     target, name = model.config.output_path, model.config.model_name
     assert target is not None
     found = first_converted(model, results)
@@ -24,7 +24,7 @@ def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, boo
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy an artifact over what an earlier run put there; a directory that is not a SavedModel is left alone."""
+    """Copy an artifact, replacing that of an earlier run; never replace a directory that is not a SavedModel."""
     if target.is_dir() and not (source.is_dir() and (target / "saved_model.pb").exists()):
         raise FileExistsError(f"{target} is a directory")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def _copy(source: Path, target: Path) -> None:
             shutil.rmtree(target)
         shutil.copytree(source, target)
         return
-    # External data is found by the file name that is written inside the ONNX file.
+    # The ONNX file refers to its external data by file name.
     beside = {name: path for name, path in files_of(source.parent) if path.name != source.name}
     for name, path in beside.items():
         there = target.parent / name

@@ -1,4 +1,4 @@
-"""The unit of work that runs the source model, whose outputs everything else is compared with."""
+"""The unit of work that runs the source model, whose outputs are the reference."""
 
 from navigator.cache.digests import model_files, stamp
 from navigator.engine.outcomes import Failure, Reference

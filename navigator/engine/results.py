@@ -1,6 +1,6 @@
-"""From what became of the steps to one result per planned conversion: pure.
+"""Turns the outcomes of steps into one result per planned conversion. Pure.
 
-A conversion takes the outcome of its last step, or is blocked by the first of its steps that has no artifact.
+A conversion has the outcome of its last step, or is blocked by the first of its steps without an artifact.
 """
 
 from collections.abc import Mapping
@@ -31,13 +31,13 @@ UNDECIDED = "cancelled: the run ended before this conversion finished"
 def cell_results(
     plan: ModelPlan, outcomes: Mapping[str, StepOutcome], *, source_bytes: int, command: str
 ) -> tuple[CellResult, ...]:
-    """Return every cell of `plan`, decided or not.
+    """Return a result for every cell of `plan`, finished or not.
 
     Args:
-        plan: one model's.
+        plan: the plan of one model.
         outcomes: by step label; absent if the step has not ended, an `Artifact` if it is not verified yet.
-        source_bytes: the source model's size.
-        command: the command line of this run, which the reproduction of a failure extends.
+        source_bytes: size of the source model.
+        command: command line of this run, to reproduce failures.
     """
     return tuple(_result(plan, cell, outcomes, source_bytes, command) for cell in plan.conversions)
 
@@ -56,7 +56,7 @@ def _result(
             model_format=plan.source_format,
             model_version=model.model_version,
             size_bytes=source_bytes,
-            # Of a model that the command line describes, there is no line.
+            # A model on the command line has no line in a file.
             config_path=model.config_path if model.line is not None else None,
             line=model.line if model.config_path is not None else None,
         ),
@@ -73,7 +73,7 @@ def _result(
     if result.status.state is State.PASSED:
         return result
     alone = f" --models {model.model_name} --conversions {cell.label} --verbose"
-    # A reproduction that is reproduced is the same command.
+    # Reproducing a reproduction gives the same command.
     return replace(result, reproduce=f"{command.removesuffix(alone)}{alone}")
 
 
@@ -122,7 +122,7 @@ def _verified(empty: CellResult, verified: Verified) -> CellResult:
 
 
 def _applied(comparisons: tuple[Comparison, ...], configured: Tolerances) -> Tolerances:
-    """Return the tolerances that were applied: those configured, and what a reduced precision got instead of them."""
+    """Return the applied tolerances: the configured ones, or the defaults of a reduced precision."""
 
     def entries(configured: Mapping[str, float], applied: Mapping[str, float]) -> dict[str, float]:
         others = {name: each for name, each in applied.items() if each != configured.get(name, configured.get(""))}

@@ -1,7 +1,7 @@
-"""The flow of `convert` once there is a plan: execute, report after every step, render at the end.
+"""Runs a plan: executes it, writes the report after every step, and shows it at the end.
 
-Owns what is on disk and on the terminal at any moment of a run, and the exit code. A file that cannot be written
-costs no result.
+Decides what is on disk and on the terminal during a run, and the exit code. No result is lost if a file can't be
+written.
 """
 
 import signal
@@ -26,7 +26,7 @@ from navigator.report.summary import Summary, summarize
 
 
 class _Record:
-    """The report of a run on disk. `unwritten` says which of its files could not be written at the end, and why."""
+    """The report of a run on disk. `unwritten` are messages about files that could not be written at the end."""
 
     def __init__(
         self,
@@ -47,14 +47,14 @@ class _Record:
         self.unwritten = ""
 
     def write(self, execution: Execution) -> Summary:
-        """Write the results so far. If they cannot be written the run goes on: `end` tries again."""
+        """Write the results so far. If that fails, the run continues and `end` tries again."""
         summary = self._summary(execution)
         with suppress(OSError):
             storage.write(summary.report, self._workspace.results)
         return summary
 
     def end(self, execution: Execution, *, complete: bool, more: tuple[str, ...]) -> Summary:
-        """Write the results for the last time, and the summary."""
+        """Write the final results and the summary."""
         summary = self._summary(execution, complete=complete, more=more)
         try:
             write_files(summary, self._workspace.path)
@@ -85,17 +85,17 @@ def convert(
     started: float,
     shard: str = "",
 ) -> ExitCode:
-    """Execute `plan` and return the exit code; results and summary are written whatever happens.
+    """Execute `plan` and return the exit code; always writes results and summary.
 
     Args:
-        plan: what to do.
-        run: the run's options.
+        plan: the plan to execute.
+        run: the options of the run.
         host: this machine.
-        workspace: where everything goes.
-        notes: what the report says beside the results.
-        command: this run's command line, for the reproduction of failures.
+        workspace: the workspace.
+        notes: notes for the report.
+        command: command line of this run, to reproduce failures.
         started: when the run began, by time.monotonic().
-        shard: which part of a run `plan` is, see `Report`; `output_path` is for whole runs then.
+        shard: the shard that `plan` is, see `Report`; a shard doesn't write `output_path`.
     """
     cache = Cache(run.cache_path, limit_bytes=run.cache_size_bytes) if run.cache_path else None
     record = _Record(host, workspace, cache, notes=notes, started=started, shard=shard)
@@ -115,7 +115,7 @@ def convert(
             on_end=lambda unit: _ended(unit, record.write(execution), progress, workspace if run.verbose else None),
         ),
     )
-    # What an earlier run wrote must not be taken for this one's, however this one ends.
+    # The report of an earlier run must never be mistaken for the one of this run.
     record.write(execution)
     workspace.summary.unlink(missing_ok=True)
     cancelled = False
@@ -139,7 +139,7 @@ def convert(
 
 
 def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, bool]]:
-    """Write `output_path` of each model that has one; say what was done, and whether it is what was asked for."""
+    """Write `output_path` of each model that has one; return messages, and whether it worked."""
     wanted = [model for model in plan.models if model.config.output_path]
     if wanted and shard:
         return [(f"output_path isn't written: this is only shard {shard} of the run", True)]
@@ -147,7 +147,7 @@ def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, 
 
 
 def _ended(unit: Unit, summary: Summary, progress: Progress, logs: Workspace | None) -> None:
-    """Show what a unit decided: its own conversion, and those that it blocks."""
+    """Show the conversions that a unit decided: its own, and those that it blocks."""
     if logs is not None:
         show_log(logs.log(unit.model, unit.label, unit.kind))
     progress.finished(unit.model, unit.label, unit.kind)

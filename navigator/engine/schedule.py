@@ -1,6 +1,6 @@
-"""What may start: the units of work, which of them wait for which, and for a GPU. Pure, but for its own state.
+"""Decides which units of work can start: which ones wait for others, or for a GPU. Pure, except for its own state.
 
-Parents before children, the reference before what needs it, lower opsets before those that are raised from them.
+Parents run before children, the reference before units that need it, lower opsets before those raised from them.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -15,7 +15,7 @@ from navigator.records import Device, ModelPlan, State, Step
 
 
 class UnitKind(StrEnum):
-    """What a unit of work does."""
+    """The kind of a unit of work."""
 
     REFERENCE = "reference"
     CONVERT = "convert"
@@ -29,8 +29,8 @@ UnitKey = tuple[str, UnitKind, Device]
 class Unit:
     """One piece of work; `label` is a step's, or "source" for the reference.
 
-    `raise_from` is the label of the step whose file a conversion raises instead of exporting anew; `device` is what a
-    verification runs on. `needs_gpu` units have one of the model's GPUs each for itself, `gpu`, its UUID.
+    `raise_from` is the label of the step whose file a conversion raises instead of exporting; `device` is the device of
+    a verification. A unit that `needs_gpu` has one of the model's GPUs for itself: `gpu`, its UUID.
     """
 
     model: str
@@ -43,16 +43,16 @@ class Unit:
 
     @property
     def key(self) -> UnitKey:
-        """What it is among the units of its model."""
+        """Its key among the units of its model."""
         return self.label, self.kind, self.device
 
 
 @dataclass(kw_only=True, slots=True)
 class ModelState:
-    """What is known of one model while it runs.
+    """The state of one model during a run.
 
-    `outcomes` holds an `Artifact` until it is verified on all devices; `passed_so_far` holds what it passed on.
-    `export_again` holds the steps that are to export anew after all.
+    `outcomes` has an `Artifact` until it is verified on all devices; `passed_so_far` has the devices that it passed on.
+    `export_again` has the steps that are exported again, since raising failed.
     """
 
     plan: ModelPlan
@@ -68,14 +68,14 @@ class ModelState:
 
     @property
     def pending(self) -> list[Step]:
-        """The steps whose cells are not decided."""
+        """The steps whose cells have no result yet."""
         return [step for step in self.plan.steps if not isinstance(self.outcomes.get(step.label), Verified | Failure)]
 
     def step(self, label: str) -> Step:
         return next(step for step in self.plan.steps if step.label == label)
 
     def artifact(self, label: str | None) -> Path | None:
-        """Return the path of a step's artifact, verified or not, or None; the label None is the source model's."""
+        """Return the path of a step's artifact, verified or not, or None; the label None is for the source model."""
         if label is None:
             return self.plan.config.model_path
         outcome = self.outcomes.get(label)
@@ -84,14 +84,14 @@ class ModelState:
         return outcome.output_model.path if isinstance(outcome, Verified) else None
 
     def ready(self) -> Iterator[Unit]:
-        """Yield what may start now and has not, the reference first: everything else waits for it."""
+        """Yield units that can start and have not, the reference first, since all others wait for it."""
         pending = self.pending
         units = [Unit(model=self.name, label="source", kind=UnitKind.REFERENCE)] if pending else []
         units += [unit for step in pending if (unit := self._next(step)) is not None]
         yield from (unit for unit in units if unit.key not in self.started)
 
     def check(self, label: str, device: Device, outcome: Verified | Failure) -> None:
-        """Note what a verification on one device found: what does not pass there, or passes on all, is decided."""
+        """Record a verification on one device. A failure, or a pass on the last device, decides the step."""
         step = self.step(label)
         if isinstance(outcome, Verified):
             earlier = self.passed_so_far.get(label)
@@ -102,10 +102,10 @@ class ModelState:
         self.decide(label, outcome)
 
     def decide(self, label: str, outcome: StepOutcome) -> None:
-        """Note what became of a step, unless something else has decided it meanwhile.
+        """Record the outcome of a step, unless it has one already.
 
-        A raised file that did not pass proves nothing about the model: `onnx.version_converter` may have broken it.
-        Such a step starts over with an export of its own.
+        A raised file that did not pass shows nothing about the model, since `onnx.version_converter` may have broken
+        it. Such a step starts again with its own export.
         """
         if isinstance(self.outcomes.get(label), Verified | Failure):
             return
@@ -118,14 +118,14 @@ class ModelState:
             self.started = {key: unit for key, unit in self.started.items() if key[0] != label}
 
     def block(self) -> None:
-        """Where the source model cannot be run, no cell can be verified: block what is not decided.
+        """Block all steps if the source model can't be run, since then nothing can be verified.
 
-        Likewise what was to be made from an artifact that is not there or did not pass.
+        Also blocks steps whose input is missing or did not pass.
         """
         for step in self.pending:
             parent = self.outcomes.get(step.parent or "")
             if isinstance(parent, Failure) or (isinstance(parent, Verified) and not parent.passed):
-                # What an artifact gets wrong, all that is made from it gets wrong: an engine takes minutes to say so.
+                # An error in an artifact is in everything that is made from it, and an engine takes minutes to show it.
                 self.outcomes[step.label] = Failure(state=State.BLOCKED, message=f"blocked by {step.parent}")
         if not isinstance(self.reference, Failure):
             return
@@ -138,7 +138,7 @@ class ModelState:
             )
 
     def _next(self, step: Step) -> Unit | None:
-        """Return what `step` needs next, or None while it has to wait."""
+        """Return the next unit of `step`, or None if it has to wait."""
         if isinstance(self.outcomes.get(step.label), Artifact):
             return self._verification(step) if isinstance(self.reference, Reference) else None
         if CONVERTERS[step.converter].NEEDS_SAMPLES and self.reference is None:
@@ -153,12 +153,12 @@ class ModelState:
         return Unit(model=self.name, label=step.label, kind=UnitKind.CONVERT, raise_from=passed, needs_gpu=needs_gpu)
 
     def _verification(self, step: Step) -> Unit:
-        """Return the verification on the next of a step's devices; without any there is nothing to run."""
+        """Return the verification on the next device of a step, or None if there is none."""
         earlier = self.passed_so_far.get(step.label)
         done = {each.device for each in earlier.verdict.comparisons} if earlier is not None else set()
         device = next((each for each in step.devices if each not in done), Device.CPU)
         needs_gpu = device is Device.CUDA and bool(step.devices)
-        # An engine fits the GPU model that it was built on.
+        # An engine only runs on the GPU model that it was built on.
         built_on = self.started.get((step.label, UnitKind.CONVERT, Device.CPU))
         gpu = built_on.gpu if built_on is not None and needs_gpu else ""
         return Unit(
@@ -171,15 +171,15 @@ class ModelState:
 
 
 def startable(models: Iterable[ModelState], *, room: int, busy: Collection[str]) -> list[Unit]:
-    """Return up to `room` units that may start now, references first.
+    """Return up to `room` units that can start now, references first.
 
-    A unit that needs a GPU gets one of its model's for itself alone: two engines that are built at a time on one GPU
-    would measure each other. Others run beside it.
+    A unit that needs a GPU gets one of its model's for itself: two engines that are built on one GPU at the same time
+    would disturb each other's measurements. Other units run in parallel.
 
     Args:
         models: their states.
-        room: how many may start.
-        busy: UUIDs of the GPUs that running units have.
+        room: how many can start.
+        busy: UUIDs of the GPUs of running units.
     """
     units = [(unit, model) for model in models for unit in model.ready()]
     chosen: list[Unit] = []

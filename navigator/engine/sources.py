@@ -1,4 +1,4 @@
-"""The source models as they were when the run began, and their steps in the cache."""
+"""The source models at the start of the run, and their cached steps."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from navigator.records import Host, ModelPlan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A source model: the cache keys of its steps, its size, and its files with their stamp."""
+    """A source model: the cache keys of its steps, its size, and the state of its files."""
 
     keys: dict[str, Keys]
     size_bytes: int
@@ -23,7 +23,7 @@ class Source:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether it and its samples are what they were when their identity was taken."""
+        """Return whether it and its samples are unchanged since the keys were computed."""
         return stamp(*self.files) == self.stamp
 
 
@@ -32,12 +32,12 @@ class Sources:
 
     Args:
         plans: the models.
-        host: this machine; its facts are part of the cache's keys.
-        cache: None if off.
-        memory_limit_bytes: what the user allows a worker, part of the keys too.
+        host: this machine, part of the cache keys.
+        cache: None if disabled.
+        memory_limit_bytes: memory limit of a worker, part of the keys too.
 
     Raises:
-        OSError: a model or a sample file cannot be read.
+        OSError: a model or a sample file can't be read.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Sources:
         return self._sources[model]
 
     def recall(self, plan: ModelPlan, workspace: Workspace) -> Iterator[tuple[str, Artifact | Verified]]:
-        """Yield the steps of a model that the cache has, by label, with their files back in the workspace."""
+        """Yield the cached steps of a model by label, with their files restored to the workspace."""
         if self._cache is None:
             return
         for step in plan.steps:
@@ -60,13 +60,13 @@ class Sources:
                 yield step.label, found
 
     def remember(self, model: str, label: str, verified: Verified, artifact: Artifact) -> None:
-        """Keep what passed, unless the source model has changed since its identity was computed."""
+        """Cache an artifact that passed, unless the source model has changed since its keys were computed."""
         source = self[model]
         if self._cache is not None and source.is_unchanged:
             remember(source.keys[label], verified, artifact, cache=self._cache)
 
     def _source(self, plan: ModelPlan, host: Host, memory_limit_bytes: int | None) -> Source:
-        """Return the state of a model's files, taken before their identities: a change meanwhile is then seen."""
+        """Return the state of a model's files, taken before the keys, so that a change in between is noticed."""
         model = plan.config
         files = (*model_files(model.model_path), *model.samples)
         before = stamp(*files)

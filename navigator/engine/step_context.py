@@ -1,4 +1,4 @@
-"""What all units of work share: where the worker runs, its task, and its failure."""
+"""Shared by all units of work: where the worker runs, its task, and its failure."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -56,7 +56,7 @@ class StepContext:
         tf32: bool = True,
     ) -> Task:
         """Return a worker's task; its log is named after `unit` if given."""
-        # A container has that one GPU and no other. Here all others are hidden, and all of them if the unit has none.
+        # A container has only that GPU. In this interpreter, all others are hidden, or all if the unit has none.
         variables = {} if self.image else {"CUDA_VISIBLE_DEVICES": self.gpu.uuid if self.gpu else ""}
         if not tf32:
             variables["NVIDIA_TF32_OVERRIDE"] = "0"
@@ -93,7 +93,7 @@ def failing_on_full_disk(unit: Callable[_Given, _Made]) -> Callable[_Given, _Mad
 
 
 def failure_of(result: TaskResult, task: Task) -> Failure:
-    """Return why a task has no value."""
+    """Return why a task failed."""
     return Failure(
         state=_STATES.get(result.status, State.CRASHED),
         message=result.message,
@@ -103,7 +103,7 @@ def failure_of(result: TaskResult, task: Task) -> Failure:
 
 
 def outputs_in(directory: Path) -> list[tuple[str, dict[str, np.ndarray]]] | str:
-    """Return the outputs that a worker left, as mapped files, or why they can't be read: the model is not trusted."""
+    """Return the outputs of a worker as mapped files, or why they can't be read, since models are untrusted."""
     try:
         return storage.load(directory, mapped=True)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:

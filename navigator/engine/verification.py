@@ -30,7 +30,7 @@ from navigator.verify.compare import verify
 from navigator.verify.tolerances import rounding_limit, tolerances
 from navigator.workers.local.pool import Task, TaskResult, TaskStatus
 
-# Base64 text of 64 MiB of arrays is about 90 MB a file: enough to look into a mismatch, small enough to upload.
+# 64 MiB of arrays are about 90 MB of Base64 per file: enough to examine a mismatch, small enough to upload.
 DUMP_LIMIT_BYTES = 64 * 2**20
 
 Outputs = list[tuple[str, dict[str, np.ndarray]]]
@@ -46,7 +46,7 @@ class Subject:
     reference: Reference
 
     def output_model(self) -> OutputModel:
-        """Return the artifact as the report names it."""
+        """Return the artifact for the report."""
         directory = self.artifact.path.parent
         return OutputModel(
             name=f"{self.model.model_name}.{self.step.label}",
@@ -58,7 +58,7 @@ class Subject:
         )
 
     def verified(self) -> Verified:
-        """Return what is known before it is run."""
+        """Return the result before it is run."""
         return Verified(
             output_model=self.output_model(),
             expected_outputs=tuple(spec.name for spec in self.reference.signature.outputs),
@@ -70,7 +70,7 @@ class Subject:
 
 @failing_on_full_disk
 def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Verified:
-    """Run an artifact on the samples on one device and compare; a failure is part of what is returned."""
+    """Run an artifact on the samples on one device and compare; a failure is returned, not raised."""
     task = _task(subject, device, context)
     before = stamp(subject.artifact.path.parent)
     result = context.workers.run(task)
@@ -81,7 +81,7 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
         message = f"converted, but can't be run{where}: {failure.message}"
         return replace(verified, failure=replace(failure, message=message))
     judged = _judged(verified, subject, device, context)
-    # Last: what was compared is what these held before and after.
+    # Checked last, so that the comparison used unchanged files.
     if stamp(subject.artifact.path.parent) != before:
         return _disturbed(verified, "the converted model")
     if stamp(subject.reference.samples, subject.reference.outputs) != subject.reference.written:
@@ -91,7 +91,7 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
 
 @failing_on_full_disk
 def unverified(subject: Subject) -> Verified:
-    """Return what is known of an artifact that nothing here can run."""
+    """Return the result for an artifact that this machine can't run."""
     targets = ", ".join(subject.artifact.properties.compute_capabilities)
     built_for = f"built for compute capability {targets}" if targets else "built"
     failure = Failure(
@@ -130,7 +130,7 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
 
 
 def _ran(subject: Subject, result: TaskResult, task: Task) -> Verified:
-    """Return what the worker found out about the artifact, not compared yet."""
+    """Return the worker's result for the artifact, not compared yet."""
     value: dict[str, Json] = result.value or {}
     verified = subject.verified()
     artifact = verified.output_model
@@ -169,7 +169,7 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
 
 
 def _notes(verified: Verified, reference: Reference) -> list[str]:
-    """Return what the user should know about a comparison beside its numbers."""
+    """Return the warnings about a comparison."""
     properties = verified.output_model.properties
     notes = [_unstable(reference.unstable)] if reference.unstable else []
     notes += [
@@ -180,7 +180,7 @@ def _notes(verified: Verified, reference: Reference) -> list[str]:
 
 
 def _kept(verdict: Verdict, subject: Subject, runs: dict[str, Outputs], context: StepContext) -> Verdict:
-    """Write the inputs and outputs beside the logs; return the verdict, with a warning if the disk is full."""
+    """Write the inputs and outputs next to the logs; return the verdict, with a warning if the disk is full."""
     try:
         polygraphy_json.write(
             context.workspace.dump(subject.model.model_name, subject.step.label),
@@ -189,7 +189,7 @@ def _kept(verdict: Verdict, subject: Subject, runs: dict[str, Outputs], context:
             limit_bytes=DUMP_LIMIT_BYTES,
         )
     except OSError as error:
-        # The verdict is known and says more than a full disk does.
+        # The verdict matters more than a full disk.
         note = f"can't save the inputs and outputs of this verification: {error.strerror}"
         return replace(verdict, warnings=(*verdict.warnings, note))
     return verdict

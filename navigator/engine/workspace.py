@@ -1,10 +1,10 @@
 """The workspace directory: artifacts, logs, scratch files and results. One run uses it at a time.
 
 - `converted/<model>/<cell>/model.onnx` and so on: artifacts, one directory each
-- `logs/<model>/<cell>.convert.log` and so on: one log a worker; comparator dumps after a mismatch
+- `logs/<model>/<cell>.convert.log` and so on: one log per worker; inputs and outputs after a mismatch
 - `timing/`: TensorRT's measurements, if there is no cache to keep them
 - `convert_results.yaml`, `summary.md`: the report
-- `.scratch/`: samples, outputs and half-made artifacts; removed at the end
+- `.scratch/`: samples, outputs and unfinished artifacts; removed at the end
 """
 
 import fcntl
@@ -32,15 +32,15 @@ _OURS = (
 
 
 class Workspace:
-    """The directory of one run; a context manager that holds its lock and removes its scratch files.
+    """The directory of a run: a context manager that locks it and removes its scratch files.
 
     Args:
-        path: the workspace; made if absent.
+        path: the workspace, created if it does not exist.
         clean: remove what an earlier run left. Refused if the directory contains anything else, since
             that is the user's work.
 
     Raises:
-        ConfigurationError: it cannot be written, is in use by another run, or must not be cleaned.
+        ConfigurationError: it can't be written, is in use by another run, or must not be cleaned.
     """
 
     def __init__(self, path: Path, *, clean: bool) -> None:
@@ -88,7 +88,7 @@ class Workspace:
         return path
 
     def dump(self, model: str, label: str) -> Path:
-        """Return the path prefix of a cell's comparator dumps."""
+        """Return the path prefix for the inputs and outputs of a cell."""
         return self.path / "logs" / model / _flat(label)
 
     def scratch(self, model: str, label: str, what: str) -> Path:
@@ -98,7 +98,7 @@ class Workspace:
         return path
 
     def remove_stale(self, model: str, label: str) -> None:
-        """Remove what earlier runs left of a cell, so that a stale artifact is never taken for a new one."""
+        """Remove the files of a cell from earlier runs, so that a stale artifact is never mistaken for a new one."""
         self.remove_artifact(model, label)
         for stale in (self.path / "logs" / model).glob(f"{_flat(label)}.*"):
             stale.unlink(missing_ok=True)

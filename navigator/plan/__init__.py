@@ -1,1 +1,1 @@
-"""What a run will do, before it does anything: the matrix, the routes, where each step runs. Pure."""
+"""Plans a run before anything runs: the matrix, the routes, and where each step runs. Pure."""

@@ -7,7 +7,7 @@ from navigator.records import Configuration, Format, ModelConfig, PrecisionMode
 from navigator.runners import RUNNERS
 from navigator.runners.protocol import Axis
 
-# What `target_formats: auto` stands for.
+# The formats of `target_formats: auto`.
 _FORMATS = (
     Format.TF_TRT,
     Format.TF_SAVEDMODEL,
@@ -21,7 +21,7 @@ _FORMATS = (
 def configurations(model: ModelConfig) -> Iterator[Configuration]:
     """Yield the matrix of `model` in the order formats, opsets, modes, precisions, before applicability.
 
-    What does not vary for a format is None; so is the opset with `onnx_opsets: auto`, which leaves it to the converter.
+    Values that don't apply to a format are None; so is the opset for `onnx_opsets: auto`, which the converter chooses.
     """
     mode = model.tensorrt_precisions_mode
     opsets = (None,) if isinstance(model.onnx_opsets, str) else model.onnx_opsets

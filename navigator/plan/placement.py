@@ -1,6 +1,6 @@
-"""Where a step runs and what its artifact is verified on: this environment or a container, which GPUs, or why not.
+"""Decides where steps run and where artifacts are verified: this environment or a container, which GPUs, or why not.
 
-Pure: asks what `navigator.host.describe` found out, and converters and runners for what they need. Plans no step.
+Pure: uses the description of `navigator.host.describe`, and what converters and runners need.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from navigator.runners.protocol import read_by
 
 
 def place(tree: ModelPlan, host: Host) -> ModelPlan:
-    """Return `tree` with the state of the cells that cannot run on `host`, the other cells' steps with their place.
+    """Return `tree` with the state of cells that can't run on `host`, and with the place of all other steps.
 
     Raises:
-        ConfigurationError: the option `gpus` names one that this machine does not have.
+        ConfigurationError: the option `gpus` lists one that this machine doesn't have.
     """
     model = tree.config
     host = replace(host, gpus=_gpus(model, host))
@@ -40,7 +40,7 @@ def place(tree: ModelPlan, host: Host) -> ModelPlan:
 
 
 def needs_docker(model: ModelConfig) -> bool:
-    """Tell whether any conversion of `model` lives in a container, so that a plan asks for the Docker daemon."""
+    """Return whether any conversion of `model` may run in a container, so that a plan needs the Docker daemon."""
     return _in_container(model, None) or any(
         _in_container(model, converter)
         for converter in CONVERTERS.values()
@@ -52,7 +52,7 @@ def _gpus(model: ModelConfig, host: Host) -> tuple[Gpu, ...]:
     """Return the GPUs of `host` that the option `gpus` selects: indices, UUIDs, or all.
 
     Raises:
-        ConfigurationError: it names one that this machine does not have. Without any GPU, the conversions say so.
+        ConfigurationError: it lists one that this machine doesn't have. Without GPUs, conversions are unavailable.
     """
     if "all" in model.gpus or not host.gpus:
         return host.gpus
@@ -68,7 +68,7 @@ def _gpus(model: ModelConfig, host: Host) -> tuple[Gpu, ...]:
 
 
 def _in_container(model: ModelConfig, converter: Converter | None) -> bool:
-    """Tell whether a converter (None: the source model) runs in the framework's container."""
+    """Return whether a converter (None: the source model) runs in the framework's container."""
     if model.launch_mode is LaunchMode.AUTO:
         return converter is not None and converter.CONTAINER is Container.UNLESS_LOCAL
     in_docker = model.launch_mode is LaunchMode.DOCKER
@@ -76,7 +76,7 @@ def _in_container(model: ModelConfig, converter: Converter | None) -> bool:
 
 
 def _image(model: ModelConfig, source: Format) -> str | None:
-    """Return the image of the framework that `source` comes from: the user's, or NVIDIA's of `container_version`."""
+    """Return the image of the framework of `source`: the user's, or NVIDIA's of `container_version`."""
     if model.framework_docker_image is not None:
         return model.framework_docker_image
     needs = RUNNERS[source].AS_SOURCE
@@ -84,7 +84,7 @@ def _image(model: ModelConfig, source: Format) -> str | None:
 
 
 def _decided(tree: ModelPlan, cell: Cell, steps: Sequence[Step], host: Host) -> Cell:
-    """Return `cell`, with a state if it cannot run on `host`."""
+    """Return `cell`, with a state if it can't run on `host`."""
     if cell.state is not None:
         return cell
     target = cell.configuration.target_format
@@ -106,7 +106,7 @@ def _is_for_cpus_only(model: ModelConfig) -> bool:
 
 
 def _unavailable(tree: ModelPlan, converters: Sequence[Converter], host: Host) -> Unavailable | None:
-    """Return the first reason why `host` cannot run the source model or one of the converters."""
+    """Return the first reason why `host` can't run the source model or one of the converters."""
     model, source = tree.config, tree.source_format
     needs = RUNNERS[source].AS_SOURCE
     if needs is None:
@@ -129,7 +129,7 @@ def _unavailable(tree: ModelPlan, converters: Sequence[Converter], host: Host) -
 
 
 def _placed(tree: ModelPlan, step: Step, host: Host) -> Step:
-    """Return `step` with where it runs and what its artifact is verified on."""
+    """Return `step` with the place where it runs, and the devices for verification."""
     model, runner = tree.config, RUNNERS[step.target_format]
     image = _image(model, tree.source_format) if _in_container(model, CONVERTERS[step.converter]) else None
     reasons = {}
@@ -137,7 +137,7 @@ def _placed(tree: ModelPlan, step: Step, host: Host) -> Step:
         if image is None:
             reasons[device] = runner.unrunnable(device, host, read_by(runner, step.options))
         else:
-            # What the container's packages can run on is known there; the GPU is this machine's.
+            # Only the container knows what its packages support; the GPU is this machine's.
             lacking = "no NVIDIA GPU is visible" if device is Device.CUDA and not host.gpus else ""
             reasons[device] = lacking or runner.CONTAINER_LIMITS.get(device, "")
     if len(reasons) > 1 and _is_for_cpus_only(model):
@@ -148,7 +148,7 @@ def _placed(tree: ModelPlan, step: Step, host: Host) -> Step:
 
 
 def _idle_gpu(steps: Sequence[Step], host: Host) -> tuple[str, ...]:
-    """Say of which formats artifacts could be verified on the GPU that is here, and why they are not."""
+    """Return notes about formats that could be verified on this machine's GPU but are not, and why."""
     found: dict[str, None] = {}
     for step in steps:
         if host.gpus and Device.CUDA not in step.devices and step.devices and step.unrunnable:
@@ -157,7 +157,7 @@ def _idle_gpu(steps: Sequence[Step], host: Host) -> tuple[str, ...]:
 
 
 def _no_docker(host: Host) -> Unavailable | None:
-    """Return that no Docker daemon answers, for what runs in a container."""
+    """Return that the Docker daemon isn't reachable, for steps that run in a container."""
     if host.docker:
         return None
     return Unavailable(

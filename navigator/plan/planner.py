@@ -1,7 +1,7 @@
-"""From configuration to the tree of steps and the cells: pure, so that it can be printed, filtered and tested.
+"""Turns a configuration into a tree of steps and its cells. Pure, so that it can be printed, filtered and tested.
 
-Owns labels and the steps of a cell; `navigator.plan.placement` decides where they run, or why they can't. Reads no
-model and imports no framework.
+Decides about labels and the steps of a cell; `navigator.plan.placement` decides where they run, or why they can't.
+Reads no model and imports no framework.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from navigator.records import (
 
 
 def plan(run: RunConfig, host: Host) -> Plan:
-    """Return what converting every model of `run` on `host` takes."""
+    """Return the plan for converting every model of `run` on `host`."""
     return Plan(models=tuple(_plan_model(model, host) for model in run.models))
 
 
@@ -81,7 +81,7 @@ def _is_requested(model: ModelConfig) -> bool:
 
 
 def _with_intermediates(plan: ModelPlan) -> tuple[Cell, ...]:
-    """Add a cell for every step that other cells depend on, so that its own failure is shown."""
+    """Add a cell for every step that other cells depend on, so that its failure is shown."""
     shown: dict[str, Cell] = {}
     steps = {step.label: step for step in plan.steps}
     labels = {cell.label for cell in plan.conversions}
@@ -105,13 +105,13 @@ def _with_intermediates(plan: ModelPlan) -> tuple[Cell, ...]:
 
 
 def _with_raises(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Order steps so that lower opsets come first, and name for each export the ones it may be raised from."""
+    """Order steps so that lower opsets come first, and set which exports each one can be raised from."""
     ordered = sorted(steps, key=lambda step: (step.label.count("/"), step.opset or 0))
     return tuple(replace(step, raise_from=_lower_exports(step, ordered)) for step in ordered)
 
 
 def _lower_exports(step: Step, ordered: Sequence[Step]) -> tuple[str, ...]:
-    """Return the labels of the exports like `step` at lower opsets; ONNX to another opset is not an export."""
+    """Return the labels of the same export at lower opsets; converting ONNX to another opset is not an export."""
     if step.opset is None or step.source_format is step.target_format:
         return ()
     return tuple(

@@ -1,4 +1,4 @@
-"""The ways through the graph of formats, and the steps along them. Pure."""
+"""The paths through the graph of formats, and their steps. Pure."""
 
 from navigator.converters import CONVERTERS
 from navigator.records import Configuration, Format, ModelConfig, Step
@@ -38,7 +38,7 @@ def reachable(source: Format) -> tuple[Format, ...]:
 
 
 def _shortest(source: Format, target: Format) -> tuple[str, ...] | None:
-    """Return the converters on the shortest way from `source` to `target`; every way has at least one."""
+    """Return the converters on the shortest path from `source` to `target`; every path has at least one."""
     ways: list[tuple[Format, tuple[str, ...]]] = [(source, ())]
     seen: set[Format] = set()
     for at, way in ways:

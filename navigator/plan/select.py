@@ -1,4 +1,4 @@
-"""The part of a plan that users chose. Pure."""
+"""The part of a plan that the user selected. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,11 +28,11 @@ def select(plan: Plan, *, models: Sequence[str] = (), conversions: Sequence[str]
 
 
 def chosen(plan: Plan, *, models: Sequence[str], conversions: Sequence[str]) -> Plan:
-    """Return what users chose of `plan`, as `select`.
+    """Return the part of `plan` that the user selected, as `select`.
 
     Raises:
-        NothingToDoError: nothing is left, or a glob matches nothing: a name that is spelled wrong beside a right one
-            would not be missed.
+        NothingToDoError: nothing is left, or a glob matches nothing: otherwise, a misspelled name next to a correct
+            one would go unnoticed.
     """
     found = select(plan, models=models, conversions=conversions)
     idle = [f"models {glob}" for glob in models if not select(plan, models=[glob]).models]
@@ -45,7 +45,7 @@ def chosen(plan: Plan, *, models: Sequence[str], conversions: Sequence[str]) -> 
 
 
 def part(model: ModelPlan, cells: tuple[Cell, ...]) -> ModelPlan:
-    """Return `model` with these of its cells only, and the steps that they need."""
+    """Return `model` with only these cells, and the steps that they need."""
     return replace(model, conversions=cells, steps=_needed(model.steps, cells))
 
 

@@ -1,8 +1,8 @@
-"""A run split over several machines: which cells stay together, and the job matrix. Pure.
+"""Splits a run over several machines: which cells stay together, and the job matrix. Pure.
 
-All cells of a model with the same first step are one unit, since they depend on each other. A planning machine without
-a GPU and the GPU machines that convert must split a plan alike. They differ in states and in the intermediate cells
-that they show, and so in order: only the steps of requested cells decide.
+All cells of a model with the same first step are one unit, since they depend on each other. A machine without a GPU
+that plans and GPU machines that convert must split a plan equally. They differ in states, intermediate cells and order,
+so that only the steps of requested cells count.
 """
 
 import json
@@ -16,10 +16,10 @@ from navigator.errors import ConfigurationError
 from navigator.plan.select import part
 from navigator.records import Cell, Json, Plan, from_data
 
-# GitHub starts no more jobs from one matrix.
+# The maximum number of jobs that GitHub starts from one matrix.
 MOST_SHARDS = 256
 
-# `report` takes the matrix as an input, which is a variable, and Linux starts nothing with one of 128 KiB.
+# The matrix is an input of `report`, so an environment variable, which Linux limits to 128 KiB.
 _MATRIX_CHARS = 120_000
 
 _Unit = tuple[str, str]
@@ -53,8 +53,8 @@ def parse(shard: str) -> tuple[int, int]:
 def shards(plan: Plan, count: int) -> tuple[Plan, ...]:
     """Return `plan` in `count` parts, the last ones empty if it has fewer units.
 
-    Units go one by one, the heaviest first, to the part with the least so far (longest processing time first: the
-    heaviest part has at most 4/3 of what is possible). A unit's weight is its number of different steps.
+    Assigns units, the heaviest first, to the part with the least weight so far (longest processing time first: the
+    heaviest part has at most 4/3 of the optimum). The weight of a unit is its number of different steps.
     """
     assigned = _assigned(plan, count)
     # The last one that is written counts: the first unit of each model.
@@ -72,10 +72,10 @@ def shards(plan: Plan, count: int) -> tuple[Plan, ...]:
 
 
 def choose(plan: Plan, shard: str) -> Plan:
-    """Return the part of `plan` that `shard` names; it has no models if there are fewer units than shards.
+    """Return the part of `plan` for `shard`; it has no models if there are fewer units than shards.
 
     Raises:
-        ConfigurationError: `shard` is not like "3/7".
+        ConfigurationError: `shard` is not of the form "3/7".
     """
     index, count = parse(shard)
     return shards(plan, count)[index - 1]
@@ -85,7 +85,7 @@ def matrix(plan: Plan, max_shards: int) -> Json:
     """Return `plan` as the value of a job's `strategy.matrix` on GitHub.
 
     {"include": [{"shard": "1/3", "name": "resnet50, bert +1", "count": 12, "conversions": ["bert/onnx", ...]}]}.
-    `conversions`, the requested ones, are left out everywhere if the matrix would be too long.
+    `conversions`, the requested ones, are omitted everywhere if the matrix would be too long.
 
     Raises:
         ConfigurationError: `max_shards` is not from 1 to 256.
@@ -111,10 +111,10 @@ def matrix(plan: Plan, max_shards: int) -> Json:
 
 
 def read_matrix(matrix: Json) -> tuple[Shard, ...]:
-    """Return the jobs of what `matrix` returned, in order; unknown keys are ignored.
+    """Return the jobs of a matrix from `matrix`, in order; ignores unknown keys.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: it is not such a matrix.
     """
     hint = "pass the output of `model-navigator plan --matrix`"
     try:
@@ -132,9 +132,9 @@ def read_matrix(matrix: Json) -> tuple[Shard, ...]:
 
 
 def _weights(plan: Plan) -> Mapping[_Unit, int]:
-    """Return the number of different steps of each unit that was asked for.
+    """Return the number of different steps of each requested unit.
 
-    A cell on the way to another adds no step to it, so that it does not matter where such cells are shown.
+    Intermediate cells add no steps, so that it doesn't matter on which machines they are shown.
     """
     steps: dict[_Unit, set[str]] = {}
     for model in plan.models:
@@ -156,7 +156,7 @@ def _assigned(plan: Plan, count: int) -> Mapping[_Unit, int]:
 
 
 def _place(model: str, cell: Cell, assigned: Mapping[_Unit, int], homes: Mapping[str, int]) -> int:
-    """Return the part of a cell. What has no step, or only shows on machines that can make it, goes with its model."""
+    """Return the part of a cell. Cells without steps, or only on some machines, are with their model's first unit."""
     home = homes.get(model, 0)
     return assigned.get((model, cell.steps[0]), home) if cell.steps else home
 
