@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache as once
 
-from navigator import __version__
 from navigator.cache.digests import combined, digest, identity, model_digest
 from navigator.cache.store import Cache
 from navigator.converters import CONVERTERS
@@ -137,7 +136,7 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
         },
         samples=_samples(model, host, memory_limit_bytes),
         tools={
-            "navigator": [__version__, _code(COMPUTING)],
+            "navigator": _code(COMPUTING),
             "python": host.python,
             "machine": platform.machine(),
             "environment": result_affecting(os.environ),

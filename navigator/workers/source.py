@@ -1,16 +1,14 @@
 """This program's own files that decide what a worker computes.
 
 They're what a conversion image holds, and part of every artifact's identity in the cache: a comment changed in
-`render/` or `action/` neither rebuilds an image nor costs a conversion.
+`render/` or `action/` neither rebuilds an image nor costs a conversion. Nor does a new version number alone: it's in
+`navigator/__init__.py`, which isn't among them.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
 
-COMPUTING = (
-    *("__init__.py", "errors.py", "records", "host", "samples"),
-    *("frameworks", "converters", "runners", "workers"),
-)
+COMPUTING = ("errors.py", "records", "host", "samples", "frameworks", "converters", "runners", "workers")
 """What a worker imports: modules and packages of `navigator`."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -209,7 +209,8 @@ def test_another_version_of_our_source_is_another(framework: str, client: Client
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split("\n")
 
     assert lines()[0] == one.key, "the same files elsewhere are the same"
-    with (source / "render" / "text.py").open("a") as file:
+    with (source / "render" / "markdown.py").open("r+") as file:
+        file.seek(0, os.SEEK_END)
         file.write("# changed\n")
     assert lines()[0] == one.key, "no worker renders anything"
     with (source / "converters" / "copy.py").open("a") as file:
