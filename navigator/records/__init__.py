@@ -1,8 +1,7 @@
-"""The nouns of the project: frozen values that every layer passes on, and their one round trip to plain data.
+"""The records of the project: frozen values that all layers share, and their conversion to and from plain data.
 
-Nothing here computes: no file is read, no framework is imported. Field names are the keys of the YAML and
-JSON files that users read and write. One module a stage: what was configured, what the machine has, what is planned,
-what came out.
+Nothing here computes, reads a file or imports a framework. Field names are the keys of the YAML and JSON files of
+users. One module per stage: the configuration, the machine, the plan, the results.
 """
 
 from navigator.records.codec import Json, from_data, to_data

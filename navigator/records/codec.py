@@ -1,4 +1,4 @@
-"""The one round trip between records and plain data."""
+"""Converts records to plain data and back."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +8,7 @@ import msgspec
 T = TypeVar("T")
 
 
-# JSON values: what options, properties and worker messages are made of.
+# JSON values: options, properties and messages of workers consist of them.
 Json = Any
 
 
@@ -21,7 +21,7 @@ def from_data(cls: type[T], data: Json) -> T:
     """Return the record of type `cls` that `to_data` turned into `data`.
 
     Raises:
-        msgspec.ValidationError: `data` does not fit; the text says where.
+        msgspec.ValidationError: `data` is invalid; the text says where.
     """
     return msgspec.convert(data, type=cls, dec_hook=_decode)
 

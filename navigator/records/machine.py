@@ -1,4 +1,4 @@
-"""What a machine has."""
+"""Describes a machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gpu:
-    """One GPU, as its driver names it."""
+    """A GPU, as its driver describes it."""
 
     index: int
     uuid: str
@@ -18,10 +18,10 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
-    """What this machine has; `versions` maps an installed distribution to its version.
+    """This machine; `versions` maps installed distributions to their versions.
 
-    `docker` is the version of the Docker daemon that answers, "" where none does or nobody asked. `notes` are
-    sentences about what could not be found out, such as a GPU whose driver does not answer.
+    `docker` is the version of the Docker daemon, "" if it isn't reachable or wasn't needed. `notes` are messages about
+    facts that are unknown, such as a GPU whose driver doesn't answer.
     """
 
     python: str

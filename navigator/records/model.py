@@ -1,4 +1,4 @@
-"""What users say of a model: navigator.yaml with every default applied."""
+"""The configuration: navigator.yaml with every default applied."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Format(StrEnum):
 
 
 class Precision(StrEnum):
-    """The precision an engine is asked for."""
+    """The precision of an engine."""
 
     INT8 = "int8"
     FP16 = "fp16"
@@ -32,7 +32,7 @@ class Precision(StrEnum):
 
 
 class PrecisionMode(StrEnum):
-    """How precisions are applied: with the lower precisions' fallbacks, each alone, or both."""
+    """How precisions are applied: with fallbacks to other precisions, without, or both."""
 
     HIERARCHY = "hierarchy"
     SINGLE = "single"
@@ -40,7 +40,7 @@ class PrecisionMode(StrEnum):
 
 
 class LaunchMode(StrEnum):
-    """Where the workers run; `auto`: in a container only what this environment cannot have."""
+    """Where workers run; `auto`: in a container only if this environment can't have the packages."""
 
     AUTO = "auto"
     LOCAL = "local"
@@ -48,7 +48,7 @@ class LaunchMode(StrEnum):
 
 
 class Device(StrEnum):
-    """What an artifact is run on."""
+    """The device that a converted model runs on."""
 
     CPU = "cpu"
     CUDA = "cuda"
@@ -58,7 +58,7 @@ class Device(StrEnum):
 class TensorSpec:
     """One input or output of a model.
 
-    `shape` has -1 for a dynamic axis and is None where even the rank is unknown; `dtype` is a NumPy dtype name.
+    `shape` has -1 for dynamic axes and is None if the rank is unknown; `dtype` is the name of a NumPy dtype.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Signature:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShapeProfile:
-    """The smallest, the usual and the largest shape of every input, complete and without -1."""
+    """Minimum, optimum and maximum shape of every input, complete and without -1."""
 
     min: Mapping[str, tuple[int, ...]]
     opt: Mapping[str, tuple[int, ...]]
@@ -88,7 +88,7 @@ class ModelConfig:
     """One model of a navigator.yaml with every default applied. Fields are the keys of the schema.
 
     Paths are absolute. `atol`, `rtol`, `value_ranges` and `dtypes` map a tensor's name, or "" for the default
-    entry, to its value. `line` is where the model is in `config_path`. What "auto" means is the plan's matter.
+    entry, to its value. `line` is where the model is in `config_path`. The plan resolves "auto".
     """
 
     model_name: str
@@ -136,7 +136,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """A whole run: the options that concern all models, and the models.
+    """A run: the options for all models, and the models.
 
     `cache_path` is None when the cache is off. `memory_limit_bytes` None means what the machine has. `notes` are
     sentences about options that were given although `convert` ignores them.
@@ -150,7 +150,7 @@ class RunConfig:
     cache_path: Path | None = None
     cache_size_bytes: int = 20 * 2**30
     jobs: int = 0
-    """Steps that run at the same time; 0 chooses by the machine's cores."""
+    """Maximum number of steps that run at the same time; 0 depends on the number of cores."""
     timeout_seconds: float = 3600.0
     memory_limit_bytes: int | None = None
     fail_on_unverified: bool = False

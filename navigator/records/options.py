@@ -8,7 +8,7 @@ from navigator.records.model import Precision, PrecisionMode
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepOptions:
-    """The options of a step; each converter has a record of its own."""
+    """The options of a step; each converter has its own subclass."""
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""What a run will do: steps, the conversions that they make, and the state each may be in."""
+"""The plan of a run: its steps, the conversions that they lead to, and their states."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,30 +12,30 @@ class State(StrEnum):
     """The outcome of a conversion. Only `passed` is a success."""
 
     PASSED = "passed"
-    """Converted, and every output of every sample within tolerance of the source model."""
+    """Converted, and every output of every sample is within tolerance of the source model."""
     MISMATCHED = "mismatched"
-    """Converted and run, but an output is missing, misshapen, non-finite or out of tolerance."""
+    """Converted and run, but an output is missing, not finite, out of tolerance, or has another shape or dtype."""
     FAILED = "failed"
-    """The converter or the runner said that it cannot."""
+    """The converter or the runner reported an error."""
     CRASHED = "crashed"
     """The worker died, or ended without a result."""
     TIMED_OUT = "timed_out"
     """The worker was stopped at its deadline."""
     BLOCKED = "blocked"
-    """A step that this one needs did not succeed."""
+    """A step that this one depends on did not succeed."""
     CANCELLED = "cancelled"
     """The run was interrupted before this conversion finished."""
     UNAVAILABLE = "unavailable"
     """This machine lacks a package, GPU or driver that the conversion needs."""
     UNVERIFIED = "unverified"
-    """Built, but nothing here can run it."""
+    """Built, but this machine can't run it."""
     NOT_APPLICABLE = "not_applicable"
-    """No converter leads from the source format to the target format."""
+    """The source format can't be converted to the target format."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One converter with one frozen set of options; it makes one artifact.
+    """One converter with one frozen set of options; it creates one artifact.
 
     `label` is unique within the model and also the artifact's directory. `parent` is the label of the step whose
     artifact is the input, or None for the source model. `options` is the converter's own record. `opset` is that of the
@@ -73,7 +73,7 @@ class Configuration:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """An artifact that the user asked for.
+    """A conversion that the user configured.
 
     `steps` are the labels from the source to the cell's own step, which is the last; empty if no converter
     applies. `state` is None for a cell that can run here, else `not_applicable` or `unavailable`, with `reason`
@@ -97,7 +97,7 @@ class Cell:
 class ModelPlan:
     """The tree of steps of one model, parents first, and its conversions in matrix order.
 
-    `gpus` are those that its steps may use; `image` is where the source model itself runs, see `Step`.
+    `gpus` are those that its steps can use; `image` is where the source model runs, see `Step`.
     """
 
     config: ModelConfig
@@ -111,6 +111,6 @@ class ModelPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a run will do."""
+    """The plan of a run."""
 
     models: tuple[ModelPlan, ...]

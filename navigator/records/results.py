@@ -1,4 +1,4 @@
-"""convert_results.yaml: what ran, where, and what became of every planned conversion.
+"""convert_results.yaml: what ran, where, and the result of every planned conversion.
 
 Field names are its keys.
 """
@@ -18,7 +18,7 @@ from navigator.records.verdict import Comparison, Latency, SampleInfo, Tolerance
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceModel:
-    """The user's model. `path`s are absolute; `line` is where it starts in its navigator.yaml, None without one."""
+    """The source model. Paths are absolute; `line` is where it starts in navigator.yaml, None without one."""
 
     model_name: str
     model_path: Path
@@ -31,10 +31,10 @@ class SourceModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorRTConfig:
-    """The engine options asked for.
+    """The configured engine options.
 
-    `tf32` is whether what stays in float32 may be computed in TF32, None if nothing is built here; `container_image`
-    is the framework's image that it is built in, None for this environment.
+    `tf32` is whether float32 layers may use TF32, None if nothing is built; `container_image` is the image that the
+    engine is built in, None for this environment.
     """
 
     precision: Precision
@@ -48,7 +48,7 @@ class TensorRTConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConversionConfig:
-    """What was asked for: one point of the matrix of formats, opsets, modes and precisions."""
+    """The configuration: one point of the matrix of formats, opsets, modes and precisions."""
 
     target_format: Format
     onnx_opset: int | None = None
@@ -128,10 +128,10 @@ class Seconds:
 class CellResult:
     """One entry of convert_results.yaml.
 
-    `source_model_config` and `conversion_config` are None only if the job that had them reported no results.
+    `source_model_config` and `conversion_config` are None only if their job reported no results.
 
-    A result cannot be constructed as `passed` without an artifact and, on each device that it was compared on, a
-    passing comparison for every output in `expected_outputs`, the source model's outputs.
+    A result can't be constructed as `passed` without an artifact and, for each device that it was compared on, a
+    passing comparison of every output in `expected_outputs`, the outputs of the source model.
 
     Raises:
         ValueError: `passed` without that evidence.
@@ -180,7 +180,7 @@ class CellResult:
 class Report:
     """convert_results.yaml: what ran, where, and every planned conversion exactly once.
 
-    `shard` is "3/7" where this is the third of the seven parts of a run, "" where it is all of it.
+    `shard` is "3/7" for the third of seven shards of a run, "" for a complete run.
     """
 
     version: int
@@ -190,5 +190,5 @@ class Report:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     complete: bool = False
-    """False while the run goes on, and for ever if it was killed."""
+    """False during the run, and indefinitely if it was killed."""
     shard: str = ""

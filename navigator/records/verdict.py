@@ -1,4 +1,4 @@
-"""What verification found: samples, comparisons, latencies, and the verdict on one converted model."""
+"""The results of verification: samples, comparisons, latencies, and the verdict on a converted model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from navigator.records.model import Device
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleInfo:
-    """One set of inputs a model was verified with; `reduced_from`: the shapes asked for, if they did not fit.
+    """One set of inputs for verification; `reduced_from` are the configured shapes, if they did not fit into memory.
 
-    `refused` is why the source model could not be run on it, where it was left out for that: only random shapes are.
+    `refused` is why the source model could not run it, for a skipped sample: only random shapes are skipped.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Comparison:
     """One output on one device, over all samples, against the source model's.
 
     An element matches if `|value - reference| <= atol + rtol * |reference|` (numpy.isclose). Errors are None
-    where nothing could be compared; `problem` then says why (missing, misshapen, wrongly typed, empty, non-finite).
-    `reference_min` and `reference_max` are over the finite reference values.
+    if nothing could be compared; `problem` is then the reason. `reference_min` and `reference_max` are those of the
+    finite reference values.
     """
 
     output: str
@@ -57,7 +57,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Latency:
-    """How long one sample takes: the median of `runs` after a warm-up, inputs and outputs in host memory."""
+    """The latency of one sample: the median of `runs` after a warm-up, with inputs and outputs in host memory."""
 
     device: Device
     sample: str
@@ -75,10 +75,10 @@ class Tolerances:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What verification found for one artifact.
+    """The result of the verification of a converted model.
 
     `suggested` are the tightest tolerances that would pass, after a mismatch that tolerances can explain.
-    `warnings` say where the verification proves little.
+    `warnings` are about comparisons that prove little.
     """
 
     comparisons: tuple[Comparison, ...]
