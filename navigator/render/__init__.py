@@ -1,1 +1,1 @@
-"""Reports as text for people. Pure: one module an output."""
+"""Renders reports as text for people. Pure, one module per output."""

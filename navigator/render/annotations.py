@@ -1,6 +1,6 @@
-"""Annotations: sentences that a pull request shows beside a line of a file. Pure.
+"""Annotations: messages that a pull request shows next to a line of a file. Pure.
 
-Owns what is worth an annotation and where it belongs. How GitHub gets them is `navigator.github.commands`'s.
+Decides what gets an annotation, and where. `navigator.github.commands` sends them to GitHub.
 """
 
 import os
@@ -16,12 +16,12 @@ from navigator.render.text import clean
 from navigator.render.values import count, word
 from navigator.report.summary import Group, Summary
 
-# A message names so many conversions; the report has all.
+# How many conversions a message names; the report has all.
 _NAMED = 10
 
 
 class Level(StrEnum):
-    """How bad what an annotation says is, in the words of GitHub's workflow commands."""
+    """The level of an annotation, in the terms of GitHub's workflow commands."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -30,7 +30,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Annotation:
-    """A sentence about a line of a file. `path` is relative to the workspace, "" if it is about none."""
+    """A message about a line of a file. `path` is relative to the workspace, "" if there is no file."""
 
     level: Level
     message: str
@@ -43,11 +43,12 @@ class Annotation:
 def of_report(summary: Summary, root: Path) -> tuple[Annotation, ...]:
     """Return an error for each reason that fails conversions of a model, and a warning for each weak check.
 
-    GitHub shows ten errors of a step: causes come before what they block, and each model's first before any second.
+    GitHub shows ten errors of a step, so causes come before the conversions that they block, and the first error of
+    each model before any second one.
 
     Args:
         summary: of a report that is finished or not.
-        root: the directory that paths are shown from. A model whose file is elsewhere gets no place.
+        root: the directory that paths are relative to. A model outside of it has no place.
     """
     annotations = [
         _error(group, root) for groups in (summary.failures, summary.downstream) for group in _each_model_first(groups)
@@ -68,7 +69,7 @@ def of_problems(problems: Sequence[Problem], root: Path) -> tuple[Annotation, ..
 
 def _problem(problem: Problem, root: Path) -> Annotation:
     path = _inside(str(problem.path), root) if problem.path is not None else ""
-    # What is outside the repository is named in the sentence.
+    # A file outside the repository is named in the message.
     said = [problem.message, problem.hint] if path else [str(problem)]
     return Annotation(
         level=Level.ERROR,
@@ -117,6 +118,6 @@ def _named(group: Group) -> str:
 
 
 def _inside(path: str, root: Path) -> str:
-    """Return `path` relative to `root`, or "" if it is not below it. Looks at no disk."""
+    """Return `path` relative to `root`, or "" if it is not below it. Doesn't access the disk."""
     top, full = Path(os.path.normpath(root)), Path(os.path.normpath(root / path))
     return full.relative_to(top).as_posix() if full != top and full.is_relative_to(top) else ""

@@ -1,6 +1,7 @@
-"""What a pull request is told in one comment: the report, or why nothing was run. Pure.
+"""The comment on a pull request: the report, or why nothing was run. Pure.
 
-Owns the comment's first line, by which it is found again, and its length. When to comment is `navigator.github`'s.
+Decides about the comment's first line, which identifies it, and its length. `navigator.github` decides when to
+comment.
 """
 
 import hashlib
@@ -19,19 +20,19 @@ from navigator.render.text import clean
 from navigator.render.values import count, size
 from navigator.report.summary import Summary
 
-# GitHub refuses a comment of more characters. In UTF-8 they are at most 262,140 bytes, and 262,144 is the other limit.
+# GitHub's limit in characters. In UTF-8, these are at most 262,140 bytes, below the other limit of 262,144.
 LIMIT_CHARS = 65_535
 
 _KEY_CHARS = 150
 
-# Nothing in here can end a link of markdown or begin another.
+# Characters that can't end a markdown link or start another.
 _URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@&=%+,;-]+")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Links:
-    """Where the reader goes from here; "" where there is nothing. `models_digest` is "sha256:..." of the artifact."""
+    """Links for the reader, "" if there is none. `models_digest` is the "sha256:..." of the artifact."""
 
     run_url: str = ""
     models_url: str = ""
@@ -41,8 +42,8 @@ class Links:
 
 
 def marker(key: str) -> str:
-    """Return what a comment about `key` starts with: the same for no other key."""
-    # Two hyphens and a closing bracket end an HTML comment; a bracket is always encoded.
+    """Return the unique start of a comment about `key`."""
+    # `-->` ends an HTML comment; a bracket is always encoded.
     encoded = quote(key, safe=" /", errors="replace").replace("--", "-%2D")
     if len(encoded) > _KEY_CHARS:
         encoded = f"{encoded[:_KEY_CHARS]}~{_short_digest(key)}"
@@ -50,7 +51,7 @@ def marker(key: str) -> str:
 
 
 def outcome(what: Report | NavigatorError) -> str:
-    """Return 16 hexadecimal digits that differ where a reader would see another outcome."""
+    """Return 16 hexadecimal digits that differ if a reader would see another outcome."""
     if isinstance(what, Report):
         states = sorted((each.model_name, each.conversion, str(each.status.state)) for each in what.results)
         return _short_digest(json.dumps([states, what.complete]))
@@ -62,10 +63,10 @@ def comment(summary: Summary, *, key: str, links: Links, title: str = "", limit_
 
     Args:
         summary: of a report that is finished or not.
-        key: tells this comment from others on the same pull request.
+        key: distinguishes this comment from others on the same pull request.
         links: where the artifacts and the job are.
         title: shown above the summary, such as the name of the job.
-        limit_chars: the comment is no longer, see `navigator.render.markdown.summary_markdown`.
+        limit_chars: maximum length of the comment, see `navigator.render.markdown.summary_markdown`.
     """
     first, last = _frame(outcome(summary.report), key, links, title)
     room = limit_chars - len(first) - len(last)
@@ -90,7 +91,7 @@ def problem_text(
 
 
 def _frame(outcome: str, key: str, links: Links, title: str) -> tuple[str, str]:
-    """Return what stands before and after the text of a comment."""
+    """Return the text before and after the content of a comment."""
     head = f"**{text(title, 200)}**\n\n" if clean(title) else ""
     shown = _links(links)
     return f"{marker(key)}{outcome} -->\n{head}", f"\n{shown}\n" if shown else ""

@@ -1,7 +1,7 @@
 """Plans, reports and progress as text for a terminal or a log.
 
-Pure but for `Progress` and what begins with `show`, which write to standard output. Foreign text is stripped of control
-characters. Rich is imported where a terminal is written to, since it costs more than `--help` may take.
+Pure, except for `Progress` and functions that start with `show`, which write to standard output. Removes control
+characters from untrusted text. Imports Rich only for a terminal, since that takes longer than `--help` may take.
 """
 
 import os
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     import rich.console
     import rich.progress
 
-# What `--verbose` shows of a log; all of it is in the workspace.
+# How many lines of a log `--verbose` shows; the complete log is in the workspace.
 _LOG_LINES = 200
 
 
 def plan_text(plan: Plan) -> str:
-    """Return what a run would do: every conversion with its steps, or why it cannot run here and what would help."""
+    """Return the plan as text: every conversion with its steps, or why it can't run here and how to fix that."""
     return "\n\n".join("\n".join(_plan_lines(model)) for model in plan.models) + "\n"
 
 
@@ -39,7 +39,7 @@ def summary_text(summary: Summary) -> str:
 
 
 def show_summary(summary: Summary, console: "rich.console.Console | None" = None) -> None:
-    """Write the report to standard output or `console`, with colours where it is a terminal that wants them."""
+    """Write the report to standard output or `console`, with colors if it is a terminal that supports them."""
     if console is None:
         if not _is_terminal(sys.stdout):
             write(summary_text(summary), sys.stdout)
@@ -64,19 +64,19 @@ def show_log(path: Path) -> None:
 
 
 def shown(path: Path) -> str:
-    """Return a path as a user in this directory would type it."""
+    """Return a path as a user in this directory would write it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 class Progress:
-    """Shows what runs and what has ended; a context manager, and safe to call from any thread.
+    """Shows the progress of a run: a context manager that can be called from any thread.
 
-    A terminal gets a bar with the units that run now. Anything else, and a dumb terminal, gets one plain line for
-    each conversion that is decided.
+    A terminal shows a bar with the running units. Anything else, also a dumb terminal, gets one plain line for each
+    finished conversion.
 
     Args:
-        plan: what will run; for the number of conversions and the widths of columns.
-        stream: where to; standard output by default.
+        plan: the plan, for the number of conversions and the widths of columns.
+        stream: the output stream. Defaults to standard output.
     """
 
     def __init__(self, plan: Plan, stream: TextIO | None = None) -> None:
@@ -107,7 +107,7 @@ class Progress:
             bars.stop()
 
     def say(self, sentence: str) -> None:
-        """Show a sentence about the run as a whole."""
+        """Show a message about the whole run."""
         with self._lock:
             if self._bars is None:
                 write(f"{clean(sentence)}\n", self._stream)
@@ -117,21 +117,21 @@ class Progress:
             self._bars.console.print(Text(clean(sentence), style="dim"), soft_wrap=True)
 
     def started(self, model: str, label: str, what: str) -> None:
-        """Show that a unit runs: `what` (reference, convert, verify) is done for a step of a model."""
+        """Show that a unit runs: `what` is its kind (reference, convert, verify)."""
         with self._lock:
             if self._bars is not None:
                 text = f"{clean(model)}  {clean(label)}"
                 self._running[model, label, what] = self._bars.add_task(text, total=None, state=clean(what))
 
     def finished(self, model: str, label: str, what: str) -> None:
-        """Take a unit away that `started` showed."""
+        """Remove a unit that `started` showed."""
         with self._lock:
             task = self._running.pop((model, label, what), None)
             if self._bars is not None and task is not None:
                 self._bars.remove_task(task)
 
     def decided(self, result: CellResult, *, failed: bool) -> None:
-        """Show the outcome of a conversion, once; `failed` is whether it fails the run."""
+        """Show the result of a conversion, once; `failed` is whether it fails the run."""
         key = (result.model_name, result.conversion)
         with self._lock:
             if result.status.state is State.CANCELLED or key in self._told:
@@ -164,7 +164,7 @@ def _bars(stream: TextIO) -> "rich.progress.Progress":
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    """Tell whether a stream takes control characters. FORCE_COLOR does not make a file one."""
+    """Return whether a stream supports control characters. FORCE_COLOR doesn't turn a file into a terminal."""
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
@@ -196,7 +196,7 @@ def _plan_line(model: ModelPlan, cell: Cell, columns: int) -> str:
 
 
 def _chain(model: ModelPlan, cell: Cell) -> str:
-    """Return the formats and steps on the way to a conversion: a step's label ends in its own part."""
+    """Return the formats and steps of a conversion: the label of a step ends with its own part."""
     parts = [str(model.source_format)]
     before = ""
     for label in cell.steps:

@@ -1,7 +1,7 @@
-"""Foreign text inside markdown: names and messages come from repositories and frameworks, and must stay text.
+"""Escapes untrusted text for markdown: names and messages come from repositories and frameworks, and must stay text.
 
-GitHub's markdown is the target: no HTML, no table break, no mention, no reference to an issue, no link, no hidden
-comment can come out of what is escaped here.
+For GitHub's markdown: escaped text can't become HTML, a table break, a mention, a reference to an issue, a link or a
+hidden comment.
 """
 
 import html
@@ -13,7 +13,7 @@ _PLAIN = re.compile(r"[^`|\\<$]+")
 _MARKUP = re.compile(r"([\\`*_\[\]~#!$])")
 _AT_START = re.compile(r"^([-+=:]|\d+(?=[.)]))")
 _BREAK = "\u200b"
-# GitHub turns these into links in plain text; a zero-width space inside keeps them text.
+# GitHub turns these into links, unless they contain a zero-width space.
 _LINKS = re.compile(r"(@|:(?=//)|#(?=\d)|\bGH-(?=\d)|\bwww(?=\.))", re.IGNORECASE)
 
 
@@ -25,7 +25,7 @@ def text(value: str, limit: int = 500) -> str:
 
 
 def code(value: str, limit: int = 200) -> str:
-    """Return `value` as inline code, also right inside a table."""
+    """Return `value` as inline code, also for use in a table."""
     plain = shorten(clean(value), limit)
     if not plain:
         return '`""`'
@@ -33,7 +33,7 @@ def code(value: str, limit: int = 200) -> str:
 
 
 def fence(content: str, language: str) -> str:
-    """Return `content` as a code block that nothing in it can end."""
+    """Return `content` as a code block that its content can't end."""
     body = "\n".join(lines(content)).replace("<!--", f"<{_BREAK}!--").replace("-->", f"--{_BREAK}>")
     ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", body)), default=0))
     return f"{ticks}{language}\n{body}\n{ticks}"
@@ -45,6 +45,6 @@ def row(cells: list[str]) -> str:
 
 
 def _start(found: re.Match[str]) -> str:
-    """A list item, heading rule or number at the start of a line would begin a block."""
+    """Escape the start of a line that would begin a list, a heading or a rule."""
     begun = found.group(1)
     return f"{begun}{_BREAK}" if begun.isdigit() else f"\\{begun}"

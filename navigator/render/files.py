@@ -18,7 +18,7 @@ def write_files(summary: Summary, directory: Path) -> None:
     """Write the results and the summary of a run into `directory`, which exists.
 
     Raises:
-        UnwrittenError: names each file that could not be written; the other one was.
+        UnwrittenError: a file could not be written; the other one was.
     """
     markdown = summary_markdown(summary)
     results_path, summary_path = directory / storage.RESULTS, directory / storage.SUMMARY

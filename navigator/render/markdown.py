@@ -1,6 +1,6 @@
-"""A report as GitHub markdown: the summary file, and what a pull request shows.
+"""Renders a report as GitHub markdown, for the summary file and pull requests.
 
-Pure. Everything that comes from a repository or a framework goes through `navigator.render.escape`.
+Pure. Escapes all text from repositories and frameworks with `navigator.render.escape`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ from navigator.report.summary import Group, Summary
 
 _VERDICT_MARKS: Mapping[ExitCode, str] = {ExitCode.OK: "✅", ExitCode.FAILURE: "❌"}
 
-# Of conversions that share a reason, so many are named if there is no room for all.
+# How many conversions with the same reason are named if there is no room for all.
 _BRIEFLY = 5
 
-# Room for the sentence that says what was left out.
+# Room for the message about what was left out.
 _RESERVE_CHARS = 400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Section:
-    """A part that is shown or left out as a whole; `brief` is what may stand in its place."""
+    """A section that is shown or left out completely; `brief` is a shorter version of it."""
 
     kind: str
     text: str
@@ -38,11 +38,11 @@ def summary_markdown(summary: Summary, *, limit_chars: int | None = None) -> str
 
     Args:
         summary: of a report that is finished or not.
-        limit_chars: cut whole sections, the least important first, until the text is no longer than this, and say
-            what was left out. A failed conversion is cut only after every other section.
+        limit_chars: maximum length. Leaves out sections, the least important first, and says what was left out.
+            Failed conversions are the last to be left out.
     """
     header = _header(summary)
-    # From here to there is also the order of importance.
+    # In order of importance.
     sections = [
         *_failures(summary),
         *_downstream(summary),
@@ -64,7 +64,7 @@ def _join(parts: Sequence[str]) -> str:
 
 
 def _cut(header: str, sections: list[_Section], limit: int) -> str:
-    """Replace sections by their brief form, then drop these, from the least important end until the rest fits."""
+    """Shorten sections and then leave them out, starting with the least important, until the rest fits."""
     texts = [section.text for section in sections]
     used = len(_join([header, *texts])) + _RESERVE_CHARS
     for shorter in ([section.brief for section in sections], ["" for _ in sections]):
@@ -81,7 +81,7 @@ def _cut(header: str, sections: list[_Section], limit: int) -> str:
     what = ", ".join(f"{kind} ({number})" if number > 1 else kind for kind, number in left_out.items())
     remark = f"**Truncated:** the full report doesn't fit here. Left out: {what}."
     cut = _join([header, *texts, remark])
-    # Only a limit that not even the header fits in gets here; the header holds nothing that could be left open.
+    # Not even the header fits; it contains no markup that truncation could leave open.
     return cut if len(cut) <= limit else header[:limit]
 
 
@@ -116,7 +116,7 @@ def _without_reason(group: Group) -> str:
 
 def _reason(group: Group) -> str:
     first = group.first
-    # The message of the others says the state.
+    # The messages of the others contain the state.
     state = "unavailable: " if first.status.state is State.UNAVAILABLE else ""
     parts = [f"- {_marked(group)}: {state}{text(first.status.message, 300)}"]
     if first.remedy:

@@ -1,4 +1,4 @@
-"""A failed conversion as markdown: its outputs, what to do, how to reproduce it. Pure."""
+"""Renders a failed conversion as markdown: its outputs, how to fix it, and how to reproduce it. Pure."""
 
 from collections.abc import Mapping
 
@@ -22,14 +22,14 @@ MARKS: Mapping[State, str] = {
     State.NOT_APPLICABLE: "⚪",
 }
 
-# A model with hundreds of outputs is explained by its worst ones.
+# Only the worst of hundreds of outputs are shown.
 _OUTPUTS = 5
 
 _HEAD = ["Output", "Max abs error", "Max rel error", "Out of tolerance", "Worst element", "Source", "Converted"]
 
 
 def title(result: CellResult) -> str:
-    """Return what a failure is called in one line."""
+    """Return the title of a failure."""
     state = result.status.state
     return f"{MARKS[state]} {code(result.model_name)} / {code(result.conversion)}: {word(state)}"
 
@@ -40,7 +40,7 @@ def names(group: Group, limit: int | None = None) -> str:
 
 
 def failure(result: CellResult) -> str:
-    """Return everything that a reader needs to find out why a conversion failed."""
+    """Return everything that helps to find out why a conversion failed."""
     parts = [f"### {title(result)}"]
     if result.status.message:
         parts.append(text(result.status.message, 2000))
@@ -93,7 +93,7 @@ def _measured(comparison: Comparison) -> str:
 
 
 def _against(error: float | None, tolerance: str) -> str:
-    # Browsers break lines at a hyphen too, and nobody copies a tolerance from here.
+    # Browsers also break lines at hyphens; this text isn't meant to be copied.
     allowed = f"({unbroken(tolerance)})".replace("-", "\u2011")
     return allowed if error is None else f"**{number(error)}** {allowed}"
 

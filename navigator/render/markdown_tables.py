@@ -1,4 +1,4 @@
-"""The conversions of a model as a markdown table, and those that were skipped. Pure."""
+"""Renders the conversions of a model, and the skipped ones, as markdown tables. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def model_table(model: ModelSummary) -> str:
 
 
 def skipped_table(skipped: Sequence[Group]) -> str:
-    """Return what was not tried, folded, with the reasons."""
+    """Return the skipped conversions in a collapsed section, with the reasons."""
     rows = [
         row(
             [

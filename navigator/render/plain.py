@@ -1,6 +1,6 @@
-"""A report as lines of plain text with their styles: what a terminal and a log show alike.
+"""Renders a report as lines of plain text with styles, for terminals and logs.
 
-Pure. Foreign text is stripped of control characters.
+Pure. Removes control characters from untrusted text.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from navigator.verify.sentences import where
 
 _FAILED, _PASSED, _WARNED, _HEADING, _QUIET = "bold red", "green", "yellow", "bold", "dim"
 
-# As in the markdown summary: a model with hundreds of outputs is explained by its worst ones.
+# As in the markdown summary, only the worst of hundreds of outputs are shown.
 _OUTPUTS = 5
 
 _HEAD = ("model", "conversion", "status", "worst output", "size", "convert", "verify")
@@ -26,19 +26,19 @@ _TEXTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line and how a terminal shows it."""
+    """A line and its style on a terminal."""
 
     text: str
     style: str = ""
 
 
 def result_line(result: CellResult, *, failed: bool, widths: tuple[int, int] = (0, 0)) -> Line:
-    """Return one conversion's outcome as one line.
+    """Return the result of a conversion as one line.
 
     Args:
-        result: the outcome.
+        result: the result.
         failed: whether it fails the run.
-        widths: how many columns the model's name and the conversion's label take at least.
+        widths: minimum widths of the model's name and the conversion's label.
     """
     spent = result.seconds.convert + result.seconds.verify
     furthest = worst(result.comparisons)

@@ -1,4 +1,4 @@
-"""What one result says, whatever shows it: its worst output, its errors, its suggestion, its columns. Pure."""
+"""Facts about one result for all renderers: its worst output, its errors, its suggested tolerances. Pure."""
 
 import math
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from navigator.render.values import number, percent
 
 
 def worst(comparisons: Iterable[Comparison]) -> Comparison | None:
-    """Return the comparison that is furthest out of tolerance, or nearest to being so."""
+    """Return the comparison with the largest error relative to its tolerance."""
     return max(comparisons, key=lambda each: (not each.passed, share(each)), default=None)
 
 
 def share(comparison: Comparison) -> float:
-    """Return the error of the worst element as a share of what its tolerances allow; inf if nothing compares."""
+    """Return the error of the worst element relative to its tolerance; inf if it can't be compared."""
     if comparison.problem:
         return math.inf
     element = comparison.worst
@@ -30,33 +30,33 @@ def share(comparison: Comparison) -> float:
 
 
 def errors(comparison: Comparison) -> str:
-    """Return an output's largest absolute error with its tolerance, or what kept it from being compared."""
+    """Return an output's largest absolute error with its tolerance, or why it couldn't be compared."""
     if comparison.problem:
         return comparison.problem
-    # An error above atol that passes does so for rtol's sake.
+    # An error above atol passes because of rtol.
     relative = f", rtol {number(comparison.rtol)}" if (comparison.max_abs_error or 0.0) > comparison.atol else ""
     return f"max abs {number(comparison.max_abs_error)} (atol {number(comparison.atol)}{relative})"
 
 
 def place(element: WorstElement) -> str:
-    """Return where an element is."""
+    """Return the position of an element."""
     return f"[{', '.join(str(each) for each in element.index)}] of sample {element.sample}"
 
 
 def value(element: float | str) -> str:
-    """Return a tensor's element with the digits that tell it from its neighbours."""
+    """Return an element with enough digits to distinguish it from neighboring values."""
     return f"{element:.9g}" if isinstance(element, float) else str(element)
 
 
 def portion(comparison: Comparison) -> str:
-    """Return how many elements are out of tolerance."""
+    """Return the number of elements out of tolerance."""
     if not comparison.total:
         return "none compared"
     return f"{comparison.mismatched:,} of {comparison.total:,} ({percent(comparison.mismatched / comparison.total)})"
 
 
 def suggestion_yaml(result: CellResult) -> str:
-    """Return the suggested tolerances as the keys of a navigator.yaml, which has own ones for fp16 and int8.
+    """Return the suggested tolerances as keys of navigator.yaml, which has separate ones for fp16 and int8.
 
     "" if there are none.
     """
@@ -71,25 +71,25 @@ def suggestion_yaml(result: CellResult) -> str:
 
 
 def latency(result: CellResult) -> Latency | None:
-    """Return how long the usual sample takes on a GPU, else the largest."""
+    """Return the latency of the opt sample on a GPU, or else of the largest one."""
     found = {each.sample: each for each in result.latencies}
     return next((found[name] for name in ("opt", "max", *found) if name in found), None)
 
 
 def opset(result: CellResult) -> str:
-    """Return the opset of a converted model as read back from it, or ""."""
+    """Return the opset of a converted model, read from its file, or ""."""
     found = result.output_model.properties.onnx_opset if result.output_model is not None else None
     return str(found) if found is not None else ""
 
 
 def source_bytes(result: CellResult) -> int | None:
-    """Return the size of the source model if the report knows it."""
+    """Return the size of the source model if the report has it."""
     source = result.source_model_config
     return source.size_bytes if source is not None and source.size_bytes > 0 else None
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Keeps each output on one line. The C form, since the other writes the empty key as "? ''"."""
+    """Keeps each output on one line. The C version, since the other writes the empty key as "? ''"."""
 
 
 def _name(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,4 +1,4 @@
-"""What every rendering says of a run as a whole: verdict, tally, machine, reduced samples. Pure; knows no format."""
+"""Sentences about the whole run for all renderers: verdict, counts, machine, reduced samples. Pure."""
 
 from navigator.errors import ExitCode
 from navigator.records import Host, State
@@ -6,7 +6,7 @@ from navigator.render.text import shorten
 from navigator.render.values import count, seconds, shape, size, word
 from navigator.report.summary import ModelSummary, Summary
 
-# The versions that explain a result; the report has all of them.
+# The versions that matter for a result; the report has all of them.
 _TOLD = (
     "model-navigator",
     "tensorflow",
@@ -26,7 +26,7 @@ _TOLD = (
 
 
 def verdict(summary: Summary) -> str:
-    """Return the outcome of a run in one sentence."""
+    """Return the result of a run in one sentence."""
     undecided = summary.states.get(State.CANCELLED, 0)
     failed = len(summary.failed) - undecided
     of_all = f"of {summary.tried:,} conversions"
@@ -46,19 +46,19 @@ def verdict(summary: Summary) -> str:
 
 
 def tally(summary: Summary) -> str:
-    """Return how many conversions are in which state, how many came from the cache, and the time."""
+    """Return the number of conversions by state and from the cache, and the time."""
     parts = [f"{amount:,} {word(state)}" for state, amount in summary.states.items()]
     from_cache = [f"{summary.cached:,} from the cache"] if summary.cached else []
     return "; ".join([", ".join(parts), *from_cache, seconds(summary.report.seconds)])
 
 
 def description(summary: Summary) -> str:
-    """Return the outcome of a run in the 140 characters that GitHub shows of a commit status."""
+    """Return the result of a run in the 140 characters of a commit status."""
     return shorten(f"{verdict(summary)}; {tally(summary)}", 140)
 
 
 def reductions(model: ModelSummary) -> tuple[str, ...]:
-    """Return one sentence for each sample that did not fit the memory or the source model."""
+    """Return one sentence for each sample that was reduced to fit in memory, or that the source model can't run."""
     found: dict[str, None] = {}
     for sample in (sample for result in model.results for sample in result.samples):
         if sample.refused:
@@ -74,7 +74,7 @@ def reductions(model: ModelSummary) -> tuple[str, ...]:
 
 
 def environment(host: Host) -> str:
-    """Return the machine and the versions that explain a result, on one line."""
+    """Return the machine and the versions that matter for a result, on one line."""
     if not host.system:
         return "No machine reported results"
     versions = [f"{name} {host.versions[name]}" for name in _TOLD if name in host.versions]

@@ -1,6 +1,6 @@
-"""Standard output and standard error as they may really be: closed, a pipe that nobody reads, another encoding.
+"""Writes to standard output and standard error even if they are closed, a pipe without a reader, or not UTF-8.
 
-Writes text and judges nothing; imports nothing that costs time, since every command needs it.
+Imports nothing that is slow to import, since every command needs it.
 """
 
 import os
@@ -9,15 +9,15 @@ from typing import TextIO
 
 
 def open_missing() -> None:
-    """Give a program that was started without standard streams (`>&-`) streams that go nowhere.
+    """Open standard streams that are closed (`>&-`), so that they discard all output.
 
-    Otherwise the next file that it opens becomes its standard output, and what its workers print goes there.
+    Otherwise, the next file that the program opens becomes its standard output, with everything that workers print.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number is taken, which is this one.
+            # Uses the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the program ends
@@ -26,19 +26,19 @@ def open_missing() -> None:
 
 
 def write(text: str, stream: TextIO) -> None:
-    """Write text at once, what the stream's encoding does not have as '?'.
+    """Write and flush text, with characters that the encoding doesn't have as '?'.
 
-    A reader that went away (`| head`) is no reason to stop: results, summary and the exit code are not for it.
+    A reader that went away (`| head`) doesn't stop the run: results, summary and exit code don't depend on it.
 
     Raises:
-        OSError: the stream cannot be written, such as a file on a full disk.
+        OSError: the stream can't be written, such as a file on a full disk.
     """
     encoding = stream.encoding or "utf-8"
     try:
         stream.write(text.encode(encoding, "replace").decode(encoding))
         stream.flush()
     except BrokenPipeError:
-        # What is still buffered would fail again when the interpreter ends.
+        # Flushing the buffer would fail again when the interpreter exits.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

@@ -1,10 +1,10 @@
-"""Numbers, sizes, durations and states in a reader's words. Pure; knows no output format."""
+"""Formats numbers, sizes, durations and states for readers. Pure; knows no output format."""
 
 from navigator.records import State
 
 
 def count(amount: int, noun: str) -> str:
-    """Return an amount with its noun."""
+    """Return a number with its noun."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 
 
@@ -14,7 +14,7 @@ def number(amount: float | None) -> str:
 
 
 def percent(part: float) -> str:
-    """Return a part of 1 as percent, so that a little is never nothing and almost all never all."""
+    """Return a fraction as a percentage, without rounding to 0 % or 100 %."""
     if 0 < part < 0.001:
         return "< 0.1 %"
     if part > 100:
@@ -55,5 +55,5 @@ def size(amount: int) -> str:
 
 
 def word(state: State) -> str:
-    """Return a state as a reader says it."""
+    """Return a state for readers."""
     return str(state).replace("_", " ")

@@ -1,1 +1,1 @@
-"""convert_results.yaml: built from results, judged, stored, and merged from the parts of a run."""
+"""Reports: built from results, summarized, stored, and merged from shards."""

@@ -1,4 +1,4 @@
-"""Reports of a run's parts as one report, in which nothing that was planned is missing unsaid. Pure."""
+"""Merges the reports of shards into one that has every planned conversion. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,28 +20,28 @@ _WORST_FIRST = (
     State.PASSED,
 )
 
-# Where no part left results, nothing is known of the machines.
+# If no shard has results, the machines are unknown.
 _UNKNOWN = Host(python="", system="", cpu="", cpu_count=1, memory_bytes=0)
 
-# A sentence names so many of what it is about.
+# How many items a message names.
 _NAMED = 5
 
 _Key = tuple[str, str]
 
 
 def merge(reports: Sequence[Report], matrix: Json = None) -> Report:
-    """Return one report of what is in `reports`, in the order of their shards.
+    """Return one report of all `reports`, in the order of their shards.
 
-    A conversion of several reports counts once, by its worst state; one that was planned and is in no report is
-    `cancelled`. The environment is the first report's; a note says how machines differ. Parts run side by side, so
-    `seconds` is that of the longest.
+    A conversion in several reports counts once, with its worst state; a planned one without a report is `cancelled`.
+    The environment is that of the first report; notes say how machines differ. Shards run in parallel, so `seconds` is
+    that of the longest.
 
     Args:
-        reports: of shards ("3/7"), or of runs that are not cut; none only with `matrix`.
-        matrix: what `navigator.plan.shards.matrix` planned; if None, only the shards' numbers tell what is missing.
+        reports: of shards ("3/7"), or of complete runs; empty only with `matrix`.
+        matrix: from `navigator.plan.shards.matrix`; if None, only the numbers of the shards show which are missing.
 
     Raises:
-        ConfigurationError: there is nothing to merge, the reports are not of one run, or `matrix` is none.
+        ConfigurationError: there is nothing to merge, the reports are of different runs, or `matrix` is invalid.
     """
     planned = () if matrix is None else read_matrix(matrix)
     count = _count(reports, planned)
@@ -69,7 +69,7 @@ def _place(each: Report) -> tuple[int, int]:
 
 
 def _count(reports: Sequence[Report], planned: Sequence[Shard]) -> int:
-    """Return into how many parts the run is cut."""
+    """Return the number of shards of the run."""
     if not reports and not planned:
         raise ConfigurationError("there are no results to merge", "name the files or directories that `convert` wrote")
     versions = {each.version for each in reports}
@@ -88,7 +88,7 @@ def _count(reports: Sequence[Report], planned: Sequence[Shard]) -> int:
 
 
 def _missing(reports: Sequence[Report], planned: Sequence[Shard], count: int) -> tuple[str, ...]:
-    """Return the shards that left no report. A matrix that was cut by hand is taken at its word."""
+    """Return the shards without a report. Trusts a matrix that was written by hand."""
     expected = [each.shard for each in planned] or [f"{index}/{count}" for index in range(1, count + 1)]
     there = {each.shard or "1/1" for each in reports}
     return tuple(each for each in dict.fromkeys(expected) if each not in there)
@@ -97,7 +97,7 @@ def _missing(reports: Sequence[Report], planned: Sequence[Shard], count: int) ->
 def _results(
     reports: Sequence[Report], planned: Sequence[Shard], missing: frozenset[str]
 ) -> tuple[tuple[CellResult, ...], tuple[str, ...]]:
-    """Return every conversion once, and what there is to say about the choice."""
+    """Return every conversion once, and notes about those that are in several reports."""
     found: dict[_Key, CellResult] = {}
     differing: dict[str, None] = {}
     for each in (result for one in reports for result in one.results):
@@ -107,7 +107,7 @@ def _results(
             differing["/".join(key)] = None
             found[key] = min(other, each, key=lambda result: _WORST_FIRST.index(result.status.state))
     sources = {each.model_name: each.source_model_config for each in found.values() if each.source_model_config}
-    # One that others build on is shown only on machines that can make them: it is told with theirs.
+    # An intermediate conversion is only shown on machines that can run those that depend on it.
     known = {(name, label) for (name, _), each in found.items() for label in (each.conversion, *each.steps)}
     absent = [
         _cancelled(cell, shard.shard, sources, missing)
@@ -142,7 +142,7 @@ def _key(cell: str) -> _Key:
 
 
 def _machines(reports: Sequence[Report]) -> tuple[str, ...]:
-    """Say which reports are of another machine than the first, and in what it differs."""
+    """Return notes about reports from other machines than the first, and their differences."""
     groups: dict[str, list[str]] = {}
     for index, each in enumerate(reports):
         what = _differences(reports[0].environment, each.environment)

@@ -1,4 +1,4 @@
-"""The report: built from results, and named as its readers see its files."""
+"""Builds the report from results, with paths for its readers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +22,11 @@ def build(
 
     Args:
         host: the machine.
-        results: every planned conversion once, in the plan's order.
-        notes: sentences about the run as a whole.
+        results: every planned conversion once, in the order of the plan.
+        notes: messages about the whole run.
         seconds: wall time so far.
-        complete: whether the run came to its end.
-        shard: which part of a run this is, see `Report`.
+        complete: whether the run ended normally.
+        shard: the shard of the run, see `Report`.
     """
     return Report(
         version=VERSION,
@@ -41,7 +41,7 @@ def build(
 
 
 def seen_from(report: Report, root: Path) -> Report:
-    """Return the report with its logs named relative to `root`, for readers to whom that is the repository."""
+    """Return the report with log paths relative to `root`, the repository of its readers."""
 
     def shown(status: Status) -> Status:
         path = status.log_path

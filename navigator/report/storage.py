@@ -1,4 +1,4 @@
-"""convert_results.yaml: written at once, and read as if a stranger had written it."""
+"""Writes convert_results.yaml atomically, and reads it as untrusted input."""
 
 import json
 import re
@@ -14,36 +14,36 @@ from navigator.safe_files import read_file
 
 RESULTS = "convert_results.yaml"
 SUMMARY = "summary.md"
-"""What a run's two files of its report are called, wherever they are."""
+"""The names of the two files of a report."""
 
 HALF = f".{RESULTS}.tmp"
 """What `write` leaves beside the results if it is killed."""
 
 VERSION = 1
 
-# Sentences stay on one line, so that they can be searched for.
+# Keeps sentences on one line, so that they can be searched.
 _WIDTH = 100_000
 
 
-# What is read came from somewhere, and takes some thirty times its size in memory. 10,000 conversions are 40 MiB.
+# Untrusted files take about thirty times their size in memory. 10,000 conversions are 40 MiB.
 _MOST_BYTES = 64 * 2**20
 
 
 _DEEPEST = 32
 
 
-# Strings that PyYAML reads as strings and other YAML readers (YAML 1.2) as numbers.
+# Strings that other YAML readers (YAML 1.2) read as numbers.
 _NUMBER_ELSEWHERE = re.compile(r"[-+]?(\.?\d[\d_]*(\.\d*)?([eE][-+]?\d+)?|0o[0-7]+|0x[0-9a-fA-F]+)")
 
 
 def write(report: Report, path: Path) -> None:
-    """Write convert_results.yaml at once: a reader sees the earlier report or this one.
+    """Write convert_results.yaml atomically: readers see the earlier report or this one.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it can't be written.
     """
     data = to_data(report)
-    # What a run rewrites after each step is mostly what it wrote before.
+    # A run writes the file after each step, with mostly the same content.
     results = "".join(_result_text(json.dumps(result)) for result in data.pop("results"))
     last = {key: data.pop(key) for key in ("notes", "seconds", "complete", "shard")}
     half = path.with_name(HALF)
@@ -55,7 +55,7 @@ def read(path: Path) -> Report:
     """Return the report that `write` wrote.
 
     Raises:
-        ConfigurationError: it is not there, too large, or not a report of this version.
+        ConfigurationError: it does not exist, is too large, or is not a report of this version.
     """
     try:
         data = yaml.load(_harmless(path), yaml.CSafeLoader)
@@ -74,12 +74,12 @@ def read(path: Path) -> Report:
 
 
 def _harmless(path: Path) -> bytes:
-    """Return the content of a results file that may come from a stranger.
+    """Return the content of an untrusted results file.
 
-    `write` shares nothing and nests little: a few aliases can stand for more than any memory holds, and PyYAML's
-    composer recurses until the stack ends.
+    `write` uses no aliases and little nesting: a few aliases can expand to more than fits into memory, and PyYAML's
+    composer recurses until the stack overflows.
     """
-    # A model may have put a link there, or a pipe, which nobody would ever write to.
+    # A model may have replaced the file with a link, or with a pipe that has no writer.
     content = read_file(path, _MOST_BYTES, trusted=path.parent)
     depth = 0
     for event in yaml.parse(content, yaml.CSafeLoader):
@@ -99,7 +99,7 @@ def _dump(data: Json) -> str:
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Writes text so that every YAML reader reads it alike, and never an anchor."""
+    """Writes text that all YAML readers read in the same way, without anchors."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML passes it
         return True
@@ -112,7 +112,7 @@ def _text(dumper: yaml.CSafeDumper, value: str) -> yaml.ScalarNode:
     elif _NUMBER_ELSEWHERE.fullmatch(value):
         style = "'"
     if not value.isascii():
-        # A path may hold bytes that are no UTF-8, which Python carries as lone surrogates.
+        # A path may contain bytes that are not UTF-8, which Python represents as surrogates.
         value = value.encode("utf-8", "replace").decode()
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 

@@ -1,6 +1,6 @@
-"""What a report comes to: computed once, then read by everything that renders or judges it. Pure.
+"""The summary of a report, computed once for everything that renders or evaluates it. Pure.
 
-Owns which results fail a run, and which of them have a cause of their own.
+Decides which results fail a run, and which of them have their own cause.
 """
 
 from collections import Counter
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from navigator.errors import ExitCode
 from navigator.records import CellResult, Report, State
 
-# States that fail a run whoever asked for the conversion: it was tried and did not turn out well.
+# States that fail a run even if the conversion wasn't requested, since it was tried and failed.
 _FAILED = frozenset(
     {State.FAILED, State.MISMATCHED, State.CRASHED, State.TIMED_OUT, State.BLOCKED, State.CANCELLED},
 )
 
-# Conversions in these failed through no fault of their own.
+# Conversions in these states have no cause of their own.
 _DOWNSTREAM = (State.BLOCKED, State.CANCELLED, State.UNAVAILABLE)
 
 _SKIPPED = (State.NOT_APPLICABLE, State.UNAVAILABLE)
@@ -23,7 +23,7 @@ _SKIPPED = (State.NOT_APPLICABLE, State.UNAVAILABLE)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Results of one model that one sentence explains: they share state, message and remedy. Never empty."""
+    """Results of one model with the same state, message and remedy. Never empty."""
 
     results: tuple[CellResult, ...]
 
@@ -54,26 +54,26 @@ class ModelSummary:
 
     @property
     def results(self) -> tuple[CellResult, ...]:
-        """All of them, failed ones first."""
+        """All results, failed ones first."""
         return (*self.failed, *self.others)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """A report, judged and sorted for readers.
+    """A report, evaluated and sorted for readers.
 
     Attributes:
-        report: what is summarized.
-        exit_code: of a run that ended with this report; a run that did not end counts as cancelled.
-        states: how many results are in each state, in the order of `State`; states that do not occur are absent.
-        failed: every result that fails the run, in the plan's order.
-        others: every other result, in the plan's order.
-        failures: those of `failed` with a cause of their own.
+        report: the report.
+        exit_code: exit code of a run with this report; an unfinished run counts as cancelled.
+        states: number of results in each state, in the order of `State`, without states that do not occur.
+        failed: all results that fail the run, in the order of the plan.
+        others: all other results, in the order of the plan.
+        failures: those of `failed` with their own cause.
         downstream: those of `failed` that are blocked, cancelled or unavailable.
-        skipped: what was not tried, and was not expected to be.
-        unverified: what was built and nothing here can run, if that does not fail the run.
-        warnings: where verification proves little.
-        models: what was tried, by model.
+        skipped: results that were not tried and don't fail the run.
+        unverified: models that were built but can't be run here, if that doesn't fail the run.
+        warnings: comparisons that prove little.
+        models: results that were tried, by model.
     """
 
     report: Report
@@ -90,22 +90,22 @@ class Summary:
 
     @property
     def tried(self) -> int:
-        """How many conversions were tried."""
+        """Number of conversions that were tried."""
         return len(self.failed) + len(self.others) - sum(len(each.results) for each in self.skipped)
 
     @property
     def weak(self) -> int:
-        """How many conversions have a warning."""
+        """Number of conversions with a warning."""
         return sum(bool(each.warnings) for each in (*self.failed, *self.others))
 
     @property
     def cached(self) -> int:
-        """How many conversions came from the cache."""
+        """Number of conversions from the cache."""
         return sum(each.cached for each in (*self.failed, *self.others))
 
 
 def summarize(report: Report) -> Summary:
-    """Judge a report and sort its results for readers."""
+    """Evaluate a report and sort its results for readers."""
     failed, others = _split(report.results)
     states = Counter(each.status.state for each in report.results)
     skipped = [each for each in others if each.status.state in _SKIPPED]
@@ -139,10 +139,10 @@ def counts(results: Sequence[CellResult]) -> dict[str, int]:
 
 
 def fails_run(result: CellResult) -> bool:
-    """Tell whether a result fails the run.
+    """Return whether a result fails the run.
 
-    What this machine cannot make fails the run only if the user asked for it by name; what was built but cannot be
-    run here, only if `fail_on_unverified` says so. What no converter makes does not fail it.
+    A conversion that this machine can't run only fails the run if it was requested; one that was built but can't be
+    verified here, only with `fail_on_unverified`. One without a converter never fails it.
     """
     state = result.status.state
     if state is State.UNVERIFIED:
@@ -188,7 +188,7 @@ def _warnings(results: Iterable[CellResult]) -> tuple[WeakCheck, ...]:
 def _models(
     results: Iterable[CellResult], failed: Iterable[CellResult], others: Iterable[CellResult]
 ) -> tuple[ModelSummary, ...]:
-    """Return what was tried by model, in the order in which the plan names the models."""
+    """Return the results that were tried, by model, in the order of the plan."""
     found: dict[str, tuple[list[CellResult], list[CellResult]]] = {each.model_name: ([], []) for each in results}
     for index, part in enumerate((failed, others)):
         for each in part:
