@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.docs.pages import PAGES, README, ROOT, blocks, name
@@ -39,8 +38,6 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, tiny_onnx: Path) -> 
     if "examples/models" in page.read_text():
         shutil.copytree(request.getfixturevalue("examples"), tmp_path, dirs_exist_ok=True)
     shutil.copy(tiny_onnx, tmp_path / "model.onnx")
-    for sample, batch in (("one", 2), ("two", 1)):
-        np.savez(tmp_path / f"{sample}.npz", x=np.random.default_rng(0).random((batch, 4), np.float32))
     return tmp_path
 
 
@@ -51,6 +48,8 @@ def test_its_commands_do_what_it_says(page: Path, project: Path) -> None:
     for block in blocks(page):
         if block.title and not block.is_workflow:
             (project / block.title).write_text(block.text)
+        elif block.language == "python":
+            subprocess.run([sys.executable, "-c", block.text], cwd=project, check=True)
         elif block.language == "shell" and (commands := _SET_UP.sub("", block.text)):
             said = _run(commands, project)
         elif block.language == "text" and said:
