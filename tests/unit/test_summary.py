@@ -8,14 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.errors import ExitCode
-from navigator.records import CellResult, State, Status
+from navigator.records import CellResult, SampleInfo, State, Status
 from navigator.render.columns import aligned, width
 from navigator.render.console import summary_text
 from navigator.render.files import UnwrittenError, write_files
 from navigator.render.markdown import summary_markdown
+from navigator.render.sentences import reductions
 from navigator.report import storage
+from navigator.report.report import seen_from
 from navigator.report.summary import Group, summarize
-from tests.support.builders import a_report, a_result
+from tests.support.builders import a_comparison, a_report, a_result
 
 
 def labels(groups: tuple[Group, ...]) -> list[tuple[str, ...]]:
@@ -148,3 +150,45 @@ def test_a_file_that_cannot_be_written_is_named_and_the_other_is_written(
 def test_both_files_are_named_if_neither_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(UnwrittenError, match=r"convert_results\.yaml couldn't .*; .*summary\.md couldn't be written"):
         write_files(summarize(a_report()), tmp_path / "nowhere")
+
+
+def test_logs_are_named_as_readers_of_the_repository_see_them() -> None:
+    def logged(path: str) -> CellResult:
+        return replace(failed("a"), status=Status(state=State.FAILED, log_path=Path(path)))
+
+    seen = seen_from(a_report(logged("/repo/logs/a.log"), logged("/other/a.log"), failed("b")), Path("/repo"))
+
+    assert [each.status.log_path for each in seen.results] == [Path("logs/a.log"), Path("/other/a.log"), None]
+
+
+# What is said of single results -------------------------------------------------------------------------------------
+
+
+def test_a_sample_that_the_source_model_refuses_is_told_once() -> None:
+    samples = (
+        SampleInfo(name="random0", shapes={"x": (3,)}, refused="it takes 320 and 640"),
+        SampleInfo(name="max", shapes={"x": (8, 2)}, reduced_from={"x": (128, 2)}),
+    )
+    summary = summarize(a_report(a_result(samples=samples), a_result(conversion="onnx_op14", samples=samples)))
+
+    (model,) = summary.models
+    assert reductions(model) == (
+        "sample random0 was skipped: the source model can't run it: it takes 320 and 640",
+        "sample max was reduced to fit in memory: x from 128x2 to 8x2",
+    )
+    assert summary_text(summary).count("sample random0 was skipped") == 1
+
+
+def test_a_model_with_many_outputs_is_explained_by_its_worst() -> None:
+    comparisons = tuple(a_comparison(f"y{each}", passed=False, max_abs_error=0.1 * each, total=0) for each in range(8))
+    summary = summarize(a_report(a_result(State.MISMATCHED, expected_outputs=("y0",), comparisons=comparisons)))
+
+    assert "  and 3 more outputs\n" in summary_text(summary)
+    assert "Not shown: 3 more outputs out of tolerance." in summary_markdown(summary)
+    table = [line for line in summary_markdown(summary).splitlines() if line.startswith("| `y")]
+    assert [line.split("`")[1] for line in table] == ["y7", "y6", "y5", "y4", "y3"]
+    assert all("| none compared |" in line and line.endswith("|  |  |  |") for line in map(unspaced, table))
+
+
+def unspaced(line: str) -> str:
+    return line.replace("\u00a0", " ")
