@@ -128,13 +128,13 @@ def beside_models(entry: Entry, problems: Problems) -> None:
         problems.add(entry.place, f"{quote(entry.key)} is not allowed next to 'models'", "move it to 'defaults'")
 
 
-def entries_of(node: Node | None, what: str, problems: Problems) -> Sequence[Entry]:
-    """Return the entries of a mapping, or report that `what` must be one."""
+def entries_of(node: Node | None, subject: str, problems: Problems) -> Sequence[Entry]:
+    """Return the entries of a mapping, or report that `subject` must be one."""
     if node is None:
         return ()
     if isinstance(node, Entries):
         return node.entries
-    problems.add(node.place, f"{what} must be a mapping, not {values.kind(node)}", "write it as 'key: value' lines")
+    problems.add(node.place, f"{subject} must be a mapping, not {values.kind(node)}", "write it as 'key: value' lines")
     return ()
 
 

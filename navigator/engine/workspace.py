@@ -81,9 +81,9 @@ class Workspace:
         """Return the path of a finished artifact."""
         return self.path / "converted" / model / _flat(label) / RUNNERS[target].ARTIFACT_NAME
 
-    def log(self, model: str, label: str, what: str) -> Path:
+    def log(self, model: str, label: str, kind: str) -> Path:
         """Return the path of a worker's log; its directory exists."""
-        path = self.path / "logs" / model / f"{_flat(label)}.{what}.log"
+        path = self.path / "logs" / model / f"{_flat(label)}.{kind}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -91,9 +91,9 @@ class Workspace:
         """Return the path prefix for the inputs and outputs of a cell."""
         return self.path / "logs" / model / _flat(label)
 
-    def scratch(self, model: str, label: str, what: str) -> Path:
+    def scratch(self, model: str, label: str, kind: str) -> Path:
         """Return a path in the scratch directory that no other step uses; its parent exists."""
-        path = self.path / ".scratch" / model / _flat(label) / what
+        path = self.path / ".scratch" / model / _flat(label) / kind
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 

@@ -46,11 +46,11 @@ def difference(declared: TensorSpec, shape: Sequence[int] | None, dtype: str) ->
     return f"{declared.name} is declared as {list(declared.shape)}, but the model has {list(shape)}"
 
 
-def adopted(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+def adopted(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """Return the model's own tensors under the declared names, with the sizes that are static on either side.
 
     Args:
-        what: "inputs" or "outputs", for the message.
+        kind: "inputs" or "outputs", for the message.
         declared: the user's declaration, may be empty.
         own: the model's signature, in its order.
 
@@ -61,8 +61,8 @@ def adopted(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]
         return tuple(own)
     if len(declared) != len(own):
         raise StepError(
-            f"{what}: {len(declared)} declared, but the model has {len(own)}",
-            f"set {what}: {written(own)}",
+            f"{kind}: {len(declared)} declared, but the model has {len(own)}",
+            f"set {kind}: {written(own)}",
         )
     ordered = in_model_order(declared, [spec.name for spec in own])
     wrong = [
@@ -71,18 +71,18 @@ def adopted(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]
         if (text := difference(ours, theirs.shape, theirs.dtype))
     ]
     if wrong:
-        raise StepError(f"{what}: {'; '.join(wrong)}", f"set {what}: {written(own)}")
+        raise StepError(f"{kind}: {'; '.join(wrong)}", f"set {kind}: {written(own)}")
     return tuple(
         TensorSpec(name=ours.name, shape=_narrower(ours, theirs), dtype=theirs.dtype)
         for ours, theirs in zip(ordered, own, strict=True)
     )
 
 
-def agreed(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+def agreed(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """Return the tensors of a model that stores their names, with static sizes from `declared` too.
 
     Args:
-        what: "inputs" or "outputs", for the message.
+        kind: "inputs" or "outputs", for the message.
         declared: the user's declaration, may have fewer tensors.
         own: the model's signature, in its order.
 
@@ -93,13 +93,13 @@ def agreed(what: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec])
     wrong = [
         difference(spec, known[spec.name].shape, known[spec.name].dtype)
         if spec.name in known
-        else f"{spec.name} is declared, but the model has no {what.removesuffix('s')} of that name"
+        else f"{spec.name} is declared, but the model has no {kind.removesuffix('s')} of that name"
         for spec in declared
     ]
     if any(wrong):
         raise StepError(
-            f"{what}: {'; '.join(filter(None, wrong))}",
-            f"remove {what}, or set {what}: {written(own)}",
+            f"{kind}: {'; '.join(filter(None, wrong))}",
+            f"remove {kind}, or set {kind}: {written(own)}",
         )
     wanted = {spec.name: spec for spec in declared}
     return tuple(

@@ -21,9 +21,9 @@ def no_gpu(host: Host) -> Unavailable | None:
     return Unavailable(reason=f"no NVIDIA GPU is visible{notes}", remedy=_REMEDY)
 
 
-def together(*found: Unavailable | None) -> Unavailable | None:
+def together(*reasons: Unavailable | None) -> Unavailable | None:
     """Return everything that is missing at once, so that users don't have to fix one thing after the other."""
-    missing = [each for each in found if each is not None]
+    missing = [each for each in reasons if each is not None]
     if not missing:
         return None
     return Unavailable(

@@ -50,12 +50,12 @@ def marker(key: str) -> str:
     return f"<!-- model-navigator:{encoded} outcome:"
 
 
-def outcome(what: Report | NavigatorError) -> str:
+def outcome(result: Report | NavigatorError) -> str:
     """Return 16 hexadecimal digits that differ if a reader would see another outcome."""
-    if isinstance(what, Report):
-        states = sorted((each.model_name, each.conversion, str(each.status.state)) for each in what.results)
-        return _short_digest(json.dumps([states, what.complete]))
-    return _short_digest(json.dumps(_problems(what)))
+    if isinstance(result, Report):
+        states = sorted((each.model_name, each.conversion, str(each.status.state)) for each in result.results)
+        return _short_digest(json.dumps([states, result.complete]))
+    return _short_digest(json.dumps(_problems(result)))
 
 
 def comment(summary: Summary, *, key: str, links: Links, title: str = "", limit_chars: int = LIMIT_CHARS) -> str:

@@ -116,17 +116,17 @@ class Progress:
 
             self._bars.console.print(Text(clean(sentence), style="dim"), soft_wrap=True)
 
-    def started(self, model: str, label: str, what: str) -> None:
-        """Show that a unit runs: `what` is its kind (reference, convert, verify)."""
+    def started(self, model: str, label: str, kind: str) -> None:
+        """Show that a unit runs; `kind` is reference, convert or verify."""
         with self._lock:
             if self._bars is not None:
                 text = f"{clean(model)}  {clean(label)}"
-                self._running[model, label, what] = self._bars.add_task(text, total=None, state=clean(what))
+                self._running[model, label, kind] = self._bars.add_task(text, total=None, state=clean(kind))
 
-    def finished(self, model: str, label: str, what: str) -> None:
+    def finished(self, model: str, label: str, kind: str) -> None:
         """Remove a unit that `started` showed."""
         with self._lock:
-            task = self._running.pop((model, label, what), None)
+            task = self._running.pop((model, label, kind), None)
             if self._bars is not None and task is not None:
                 self._bars.remove_task(task)
 

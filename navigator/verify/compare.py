@@ -50,20 +50,20 @@ def verify(
     names = _names(reference)
     extra = [name for name in _names(outputs) if name not in names]
     unlike = _unlike_samples(reference, outputs)
-    found = [
+    compared = [
         _compare(name, reference, outputs, tolerance_of(atol, name), tolerance_of(rtol, name), unlike)
         for name in [*names, *extra]
     ]
     warnings = list(unknown_names(names, atol, rtol))
-    suggested, unexplained = suggest(found, atol, rtol, rounding_limit)
+    suggested, unexplained = suggest(compared, atol, rtol, rounding_limit)
     warnings += unexplained
-    for output in found:
+    for output in compared:
         if not output.problem:
             warnings += weak_proof(output)
     if not names:
         warnings.append("the source model returned no outputs, so nothing was compared")
     return Verdict(
-        comparisons=tuple(_comparison(output, len(reference)) for output in found),
+        comparisons=tuple(_comparison(output, len(reference)) for output in compared),
         suggested=suggested,
         warnings=tuple(warnings),
     )
@@ -95,21 +95,21 @@ def _compare(
     name: str, reference: Outputs, outputs: Outputs, atol: float, rtol: float, unlike_samples: str
 ) -> ComparedOutput:
     """Go through all samples of one output; report the first problem, and how many samples have one."""
-    found = Tally()
+    totals = Tally()
     pairs: list[tuple[str, np.ndarray, np.ndarray]] = []
     problems = [unlike_samples] if unlike_samples else []
     for (sample, left), (_, right) in zip(reference, outputs, strict=True) if not unlike_samples else ():
         problem = _incomparable(name, sample, left, right)
         if not problem:
-            found.reference_non_finite = found.value_non_finite = 0
+            totals.reference_non_finite = totals.value_non_finite = 0
             pairs.append((sample, np.asarray(left[name]), np.asarray(right[name])))
-            tally(found, len(pairs) - 1, *pairs[-1][1:], atol, rtol)
-            problem = _non_finite(found, *pairs[-1])
+            tally(totals, len(pairs) - 1, *pairs[-1][1:], atol, rtol)
+            problem = _non_finite(totals, *pairs[-1])
         if problem:
             problems.append(problem)
     more = f" (and in {len(problems) - 1} more of {len(reference)} samples)" if len(problems) > 1 else ""
     problem = problems[0] + more if problems else ""
-    return ComparedOutput(name=name, atol=atol, rtol=rtol, pairs=tuple(pairs), found=found, problem=problem)
+    return ComparedOutput(name=name, atol=atol, rtol=rtol, pairs=tuple(pairs), totals=totals, problem=problem)
 
 
 def _incomparable(
@@ -135,47 +135,47 @@ def _incomparable(
     return ""
 
 
-def _non_finite(found: Tally, sample: str, reference: np.ndarray, value: np.ndarray) -> str:
-    first = f", first at {list(found.first_non_finite[1])}" if found.first_non_finite else ""
-    if found.reference_non_finite:
+def _non_finite(totals: Tally, sample: str, reference: np.ndarray, value: np.ndarray) -> str:
+    first = f", first at {list(totals.first_non_finite[1])}" if totals.first_non_finite else ""
+    if totals.reference_non_finite:
         return (
-            f"the source model returns NaN or infinity for {found.reference_non_finite} of {reference.size} values in "
+            f"the source model returns NaN or infinity for {totals.reference_non_finite} of {reference.size} values in "
             f"sample {sample!r}{first}; narrow value_ranges, set samples that the model is made for, or remove this "
             "output from the model if that is intended"
         )
-    if found.value_non_finite:
+    if totals.value_non_finite:
         return (
-            f"{found.value_non_finite} of {value.size} values are NaN or infinite in sample {sample!r}{first}, but "
+            f"{totals.value_non_finite} of {value.size} values are NaN or infinite in sample {sample!r}{first}, but "
             "finite in the source model"
         )
     return ""
 
 
 def _comparison(output: ComparedOutput, samples: int) -> Comparison:
-    found = output.found
-    at = found.first_non_finite or (found.worst if found.max_abs_error else None)
+    totals = output.totals
+    at = totals.first_non_finite or (totals.worst if totals.max_abs_error else None)
     worst = None
     if at is not None:
         sample, left, right = output.pairs[at[0]]
         worst = WorstElement(
             sample=sample, index=at[1], reference=_plain(left[at[1]].item()), value=_plain(right[at[1]].item())
         )
-    compared = found.compared > 0
-    relative = found.max_rel_error
+    compared = totals.compared > 0
+    relative = totals.max_rel_error
     return Comparison(
         output=output.name,
-        passed=not output.problem and found.mismatched == 0 and compared,
+        passed=not output.problem and totals.mismatched == 0 and compared,
         atol=output.atol,
         rtol=output.rtol,
         samples=samples,
-        total=found.total,
-        mismatched=found.mismatched,
-        max_abs_error=bounded(found.max_abs_error) if compared else None,
+        total=totals.total,
+        mismatched=totals.mismatched,
+        max_abs_error=bounded(totals.max_abs_error) if compared else None,
         max_rel_error=bounded(relative) if relative is not None else None,
-        mean_abs_error=bounded(found.error_sum / found.compared) if compared else None,
+        mean_abs_error=bounded(totals.error_sum / totals.compared) if compared else None,
         worst=worst,
-        reference_min=found.low if compared else None,
-        reference_max=found.high if compared else None,
+        reference_min=totals.low if compared else None,
+        reference_max=totals.high if compared else None,
         problem=output.problem,
     )
 

@@ -65,41 +65,41 @@ def differences(reference: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, n
     return np.abs(value.astype(wide) - reference), np.abs(reference)
 
 
-def tally(found: Tally, number: int, reference: np.ndarray, value: np.ndarray, atol: float, rtol: float) -> None:
-    """Add one sample's arrays, of the same shape and dtype, to `found`.
+def tally(totals: Tally, number: int, reference: np.ndarray, value: np.ndarray, atol: float, rtol: float) -> None:
+    """Add one sample's arrays, of the same shape and dtype, to `totals`.
 
     Errors beyond float64 count as infinite. Relative errors leave out elements whose reference is 0.
     """
-    found.total += reference.size
+    totals.total += reference.size
     with np.errstate(all="ignore"):
         for start, left, right in pieces(reference, value):
             distance, magnitude = differences(left, right)
             where = None
             error_sum = float(distance.sum())
             if not math.isfinite(error_sum):
-                where = _finite(found, number, start, left, right, reference.shape)
+                where = _finite(totals, number, start, left, right, reference.shape)
                 left, distance, magnitude = left[where], distance[where], magnitude[where]
                 error_sum = float(distance.sum())
             if not distance.size:
                 continue
-            found.compared += distance.size
-            found.error_sum += error_sum
-            found.magnitude_sum += float(magnitude.sum())
-            found.max_abs_error = max(found.max_abs_error, float(distance.max()))
-            _add_relative(found, distance, magnitude)
+            totals.compared += distance.size
+            totals.error_sum += error_sum
+            totals.magnitude_sum += float(magnitude.sum())
+            totals.max_abs_error = max(totals.max_abs_error, float(distance.max()))
+            _add_relative(totals, distance, magnitude)
             ranged = magnitude if left.dtype.kind == "c" else left
-            found.low, found.high = min(found.low, float(ranged.min())), max(found.high, float(ranged.max()))
+            totals.low, totals.high = min(totals.low, float(ranged.min())), max(totals.high, float(ranged.max()))
             excess = distance - (magnitude * rtol + atol)
-            found.mismatched += int(np.count_nonzero(excess > 0))
+            totals.mismatched += int(np.count_nonzero(excess > 0))
             position = int(np.argmax(excess))
             if math.isnan(excess[position]):
                 # Error and tolerance are both beyond float64: within tolerance, as numpy.isclose has it.
                 excess = np.where(np.isnan(excess), 0.0, excess)
                 position = int(np.argmax(excess))
-            if excess[position] > found.largest_excess:
-                found.largest_excess = float(excess[position])
+            if excess[position] > totals.largest_excess:
+                totals.largest_excess = float(excess[position])
                 at = start + (position if where is None else int(where[position]))
-                found.worst = (number, _index(at, reference.shape))
+                totals.worst = (number, _index(at, reference.shape))
 
 
 def needed_atol(reference: np.ndarray, value: np.ndarray, rtols: Sequence[float]) -> list[float]:
@@ -161,20 +161,20 @@ def _index(position: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _finite(
-    found: Tally, number: int, start: int, reference: np.ndarray, value: np.ndarray, shape: tuple[int, ...]
+    totals: Tally, number: int, start: int, reference: np.ndarray, value: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray:
     """Count the elements that are not finite as mismatches and return the positions of the others."""
     fine_reference, fine_value = np.isfinite(reference), np.isfinite(value)
     fine = fine_reference & fine_value
-    found.mismatched += int(np.count_nonzero(~fine))
-    found.reference_non_finite += int(np.count_nonzero(~fine_reference))
-    found.value_non_finite += int(np.count_nonzero(~fine_value))
-    if found.first_non_finite is None and not fine.all():
-        found.first_non_finite = (number, _index(start + int(np.argmin(fine)), shape))
+    totals.mismatched += int(np.count_nonzero(~fine))
+    totals.reference_non_finite += int(np.count_nonzero(~fine_reference))
+    totals.value_non_finite += int(np.count_nonzero(~fine_value))
+    if totals.first_non_finite is None and not fine.all():
+        totals.first_non_finite = (number, _index(start + int(np.argmin(fine)), shape))
     return np.flatnonzero(fine)
 
 
-def _add_relative(found: Tally, distance: np.ndarray, magnitude: np.ndarray) -> None:
+def _add_relative(totals: Tally, distance: np.ndarray, magnitude: np.ndarray) -> None:
     ratio = distance / magnitude
     largest = float(ratio.max())
     if not math.isfinite(largest):
@@ -183,4 +183,4 @@ def _add_relative(found: Tally, distance: np.ndarray, magnitude: np.ndarray) -> 
         if not ratio.size:
             return
         largest = float(ratio.max())
-    found.max_rel_error = largest if found.max_rel_error is None else max(found.max_rel_error, largest)
+    totals.max_rel_error = largest if totals.max_rel_error is None else max(totals.max_rel_error, largest)

@@ -20,16 +20,16 @@ class ComparedOutput:
     atol: float
     rtol: float
     pairs: tuple[tuple[str, np.ndarray, np.ndarray], ...]
-    found: Tally
+    totals: Tally
     problem: str
 
     @property
     def magnitude(self) -> float:
-        return max(abs(self.found.low), abs(self.found.high))
+        return max(abs(self.totals.low), abs(self.totals.high))
 
     @property
     def spread(self) -> float:
-        return self.found.high - self.found.low
+        return self.totals.high - self.totals.low
 
 
 def tolerance_of(entries: Mapping[str, float], name: str) -> float:
@@ -39,4 +39,4 @@ def tolerance_of(entries: Mapping[str, float], name: str) -> float:
 
 def range_of(output: ComparedOutput) -> str:
     """Return the range of all values of an output for users."""
-    return f"[{output.found.low:.6g}, {output.found.high:.6g}]"
+    return f"[{output.totals.low:.6g}, {output.totals.high:.6g}]"

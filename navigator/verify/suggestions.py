@@ -16,10 +16,10 @@ def suggest(
     outputs: Sequence[ComparedOutput], atol: Mapping[str, float], rtol: Mapping[str, float], rounding_limit: float
 ) -> tuple[Tolerances | None, list[str]]:
     """Return tolerances with which all outputs pass, or None and a warning for each output that has none."""
-    failed = [output for output in outputs if output.problem or output.found.mismatched]
+    failed = [output for output in outputs if output.problem or output.totals.mismatched]
     tightest = {output.name: _tightest(output, rounding_limit) for output in failed if not output.problem}
     warnings = [
-        f"{output.name!r}: errors of up to {output.found.max_abs_error:.3g} are too large for its range "
+        f"{output.name!r}: errors of up to {output.totals.max_abs_error:.3g} are too large for its range "
         f"{range_of(output)}; no tolerance would be meaningful, since the converted model computes something else"
         for output in failed
         if not output.problem and tightest[output.name] is None
@@ -42,14 +42,14 @@ def suggest(
 
 def _tightest(output: ComparedOutput, rounding_limit: float) -> tuple[float, float] | None:
     """Return the (atol, rtol) that is tightest on average and with which every element matches."""
-    found = output.found
+    totals = output.totals
     scale = output.spread or output.magnitude
-    if not found.max_abs_error <= rounding_limit * scale:
+    if not totals.max_abs_error <= rounding_limit * scale:
         return None
     rtols = sorted({*_SUGGESTED_RTOL, min(output.rtol, max(_SUGGESTED_RTOL))})
     needed = [needed_atol(left, right, rtols) for _, left, right in output.pairs]
     choices = [(_round_up(max(atols)), rtol) for rtol, *atols in zip(rtols, *needed, strict=True)]
-    usual = bounded(found.magnitude_sum / found.compared)
+    usual = bounded(totals.magnitude_sum / totals.compared)
     return min(
         (choice for choice in choices if math.isfinite(choice[0])),
         key=lambda choice: choice[0] + choice[1] * usual,

@@ -23,10 +23,10 @@ def unknown_names(names: Sequence[str], atol: Mapping[str, float], rtol: Mapping
 def weak_proof(output: ComparedOutput) -> Iterator[str]:
     """Yield a warning if the output is constant, hardly varies, or has a tolerance wider than its range."""
     tolerance = output.atol + output.rtol * output.magnitude
-    if output.found.total > 1 and output.spread == 0:
-        yield f"{output.name!r} is {output.found.low:g} everywhere, so that a match proves little; {_REMEDY}"
+    if output.totals.total > 1 and output.spread == 0:
+        yield f"{output.name!r} is {output.totals.low:g} everywhere, so that a match proves little; {_REMEDY}"
         return
-    wide = output.found.total > 1 and tolerance >= output.spread
+    wide = output.totals.total > 1 and tolerance >= output.spread
     if wide:
         yield (
             f"{output.name!r}: the tolerance (atol {output.atol:g}, rtol {output.rtol:g}) is wider than its "

@@ -69,22 +69,22 @@ def collected() -> Iterator[Collected]:
         G_LOGGER.use_python_logging_system, logger.propagate = before
 
 
-def explained(what: str, log: Collected, error: BaseException) -> StepError:
+def explained(failure: str, log: Collected, error: BaseException) -> StepError:
     """Return the error for the user.
 
     Args:
-        what: what failed, the start of the message.
+        failure: what failed, the start of the message.
         log: what was logged until then.
         error: the exception of Polygraphy, whose own text says little.
     """
     parsed = [found for line in log.errors if (found := _PARSER.search(line))]
     if parsed:
-        return _refused_node(what, parsed)
+        return _refused_node(failure, parsed)
     built = [sentence(found["text"]) for line in log.errors if (found := _BUILDER.search(line))]
     text = next((each for each in built if each), sentence(log.errors[-1]) if log.errors else str(error))
     if _OUT_OF_MEMORY.search(" ".join(log.errors)):
-        return out_of_gpu_memory(f"{what}: it")
-    return StepError(f"{what}: {text}", "increase tensorrt_max_workspace_size" if "workspace limit" in text else "")
+        return out_of_gpu_memory(f"{failure}: it")
+    return StepError(f"{failure}: {text}", "increase tensorrt_max_workspace_size" if "workspace limit" in text else "")
 
 
 def sentence(text: str) -> str:
@@ -99,7 +99,7 @@ def sentence(text: str) -> str:
     return " ".join(text.split())[:400].rstrip(" .")
 
 
-def _refused_node(what: str, parsed: list[re.Match[str]]) -> StepError:
+def _refused_node(failure: str, parsed: list[re.Match[str]]) -> StepError:
     """Return which node the parser refused and why, and how many others."""
     first = next((found for found in parsed if found["operator"]), parsed[0])
     text = sentence(first["text"])
@@ -109,9 +109,9 @@ def _refused_node(what: str, parsed: list[re.Match[str]]) -> StepError:
     if text in _FEW_WORDS and operators:
         have = "operator" if len(operators) == 1 else "operators"
         return StepError(
-            f"{what}: it doesn't support the {have} {', '.join(operators)}",
+            f"{failure}: it doesn't support the {have} {', '.join(operators)}",
             "replace it in the model, use another opset, or load a plugin that supports it with tensorrt_plugins",
         )
     where = f"node {first['node']} ({first['operator']}{', ' + first['name'] if first['name'] else ''}): "
     more = f" (and {len(parsed) - 1} more)" if len(parsed) > 1 else ""
-    return StepError(f"{what}: {where if first['operator'] else ''}{text}{more}")
+    return StepError(f"{failure}: {where if first['operator'] else ''}{text}{more}")

@@ -39,11 +39,11 @@ def device_name(device: Device) -> str:
     return str(torch.cuda.get_device_name()) if device is Device.CUDA else "cpu"
 
 
-def refusal(what: str, error: BaseException, device: Device) -> StepError:
-    """Return the error for the user if torch fails; `what` is the start of the message."""
-    text = f"{what}: {reason(error)}"
+def refusal(failure: str, error: BaseException, device: Device) -> StepError:
+    """Return the error for the user if torch fails; `failure` is the start of the message."""
+    text = f"{failure}: {reason(error)}"
     if is_out_of_gpu_memory(error):
-        return out_of_gpu_memory(f"{what}: it")
+        return out_of_gpu_memory(f"{failure}: it")
     if device is Device.CUDA and "same device" in text:
         return StepError(
             text,
