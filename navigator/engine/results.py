@@ -21,6 +21,7 @@ from navigator.records import (
     TensorRTConfig,
     Tolerances,
 )
+from navigator.render.values import word
 from navigator.verify.sentences import sentence
 
 StepOutcome = Artifact | Failure | Verified
@@ -82,14 +83,14 @@ def _decided(empty: CellResult, cell: Cell, outcomes: Mapping[str, StepOutcome])
         outcome = outcomes.get(label)
         if isinstance(outcome, Verified) and label != cell.label and not outcome.passed:
             earlier = _verified(empty, outcome).status
-            message = f"blocked by {label}, which {_word(earlier.state)}: {earlier.message}"
+            message = f"blocked by {label}, which {word(earlier.state)}: {earlier.message}"
             return replace(empty, status=replace(earlier, state=State.BLOCKED, message=message))
         if not isinstance(outcome, Failure):
             continue
         if label == cell.label:
             status = Status(state=outcome.state, message=outcome.message, log_path=outcome.log_path)
         else:
-            message = f"blocked by {label}, which {_word(outcome.state)}: {outcome.message}"
+            message = f"blocked by {label}, which {word(outcome.state)}: {outcome.message}"
             status = Status(state=State.BLOCKED, message=message, log_path=outcome.log_path)
         return replace(empty, status=status, remedy=outcome.remedy)
     outcome = outcomes.get(cell.label)
@@ -159,7 +160,3 @@ def _tf32(step: Step | None) -> bool | None:
     if step is None:
         return None
     return isinstance(step.options, EngineOptions) and step.options.tf32
-
-
-def _word(state: State) -> str:
-    return str(state).replace("_", " ")

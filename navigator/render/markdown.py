@@ -49,9 +49,9 @@ def summary_markdown(summary: Summary, *, limit_chars: int | None = None) -> str
         *_warnings(summary),
         *_unverified(summary),
         *_notes(summary),
-        *(_Section(kind="tables of models", text=model_table(each)) for each in summary.models),
+        *(_Section(kind="model tables", text=model_table(each)) for each in summary.models),
         *_skipped(summary),
-        _Section(kind="the environment", text=f"<sub>{text(environment(summary.report.environment))}</sub>"),
+        _Section(kind="environment", text=f"<sub>{text(environment(summary.report.environment))}</sub>"),
     ]
     whole = _join([header, *(section.text for section in sections)])
     if limit_chars is None or len(whole) <= limit_chars:
@@ -106,7 +106,7 @@ def _downstream(summary: Summary) -> list[_Section]:
         return []
     whole = ["### Blocked, unavailable or cancelled", "", *map(_reason, summary.downstream)]
     brief = map(_without_reason, summary.downstream)
-    return [_Section(kind="reasons of blocked conversions", text="\n".join(whole), brief="\n".join(brief))]
+    return [_Section(kind="reasons for blocked conversions", text="\n".join(whole), brief="\n".join(brief))]
 
 
 def _without_reason(group: Group) -> str:
@@ -144,7 +144,7 @@ def _unverified(summary: Summary) -> list[_Section]:
     if not summary.unverified:
         return []
     lines = [f"- {_marked(each)}: {text(each.first.status.message)}" for each in summary.unverified]
-    return [_Section(kind="what was not verified", text="\n".join(["### Built, not verified", "", *lines]))]
+    return [_Section(kind="unverified conversions", text="\n".join(["### Built, not verified", "", *lines]))]
 
 
 def _notes(summary: Summary) -> list[_Section]:

@@ -485,7 +485,7 @@ def test_passed_cells_go_before_failing_ones(share: float) -> None:
     assert not tables or len(details) == 20
     if len(details) < 20:
         cut = 20 - len(details)
-        assert f"Left out: details of failed conversions{f' ({cut})' if cut > 1 else ''}, notes, tables" in shown
+        assert f"Left out: details of failed conversions{f' ({cut})' if cut > 1 else ''}, notes, model tables" in shown
         assert "- ❌ `bad19` / `onnx_op14`: mismatched: output 'logits'" in shown, "one line is left of each"
 
 
