@@ -110,7 +110,7 @@ def test_without_a_tag_nothing_is_released(job: "Job") -> None:
     job.event("push", {}, GITHUB_REF="refs/heads/main")
     ended = job.run("release")
     assert ended.code == 2
-    assert "the event push names no tag to release%0A  run on a tag, or name one" in ended.annotations[0]
+    assert "the event push has no tag to release%0A  run on a tag, or set" in ended.annotations[0]
     ended = job.run("release", tag="v9")
     assert ended.code == 2
     assert "there are no results" in ended.annotations[0]

@@ -78,7 +78,7 @@ def test_no_results_is_an_error_that_says_what_to_do(job: "Job") -> None:
     ended = job.run("report")
     assert ended.code == 2
     assert "there are no results to report: this run has no artifact model-navigator-results" in job.comments[0]
-    assert "run the command \\`convert\\` before this" in job.comments[0]
+    assert "run \\`convert\\` first" in job.comments[0]
 
 
 def packed(files: dict[str, bytes]) -> str:
@@ -163,8 +163,8 @@ def test_a_hostile_report_is_harmless_text(job: "Job", fork: Upload, reports: Ca
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"../convert_results.yaml": b"x"}, "'../convert_results.yaml' is not expected"),
-        ({"/etc/cron.d/x": b"x"}, "'/etc/cron.d/x' is not expected"),
+        ({"../convert_results.yaml": b"x"}, "'../convert_results.yaml' is unexpected"),
+        ({"/etc/cron.d/x": b"x"}, "'/etc/cron.d/x' is unexpected"),
         ({"convert_results.yaml": b"\0" * 2**27}, "it unpacks to more than 200 times its size"),
         ({"convert_results.yaml": b"version: 99\n"}, "version 99 of convert_results.yaml, not 1"),
         ({"convert_results.yaml": b"version: 1\nresults: 5\n"}, "not a results file: "),
