@@ -31,7 +31,7 @@ RUN python -c "import tomllib; \
         > frameworks.txt \
     && grep '^onnxruntime-gpu' requirements-gpu.txt >> frameworks.txt \
     && grep -v '^onnxruntime-gpu' requirements-gpu.txt > tensorrt.txt \
-    && grep -v '^#' requirements-dev.txt > constraints.txt \
+    && sed '/^# Tools of contributors/,$d; /^#/d' requirements-dev.txt > constraints.txt \
     && rm pyproject.toml requirements-*.txt
 
 FROM base AS package

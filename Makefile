@@ -2,6 +2,10 @@
 #
 #   make demo    make the example models, convert and verify them, print the summary
 #   make test    lint, types, layers, images for the tests, tests
+#   make nightly      the tests that take minutes, and new examples for those that draw them
+#   make coverage     the unit tests' coverage of branches, which is whole where conversions are judged
+#   make test-wheel   tests of the built wheel, without this tree's package
+#   make test-lowest  tests with the lowest versions that pyproject.toml allows
 #   make lint    the first three
 #   make docs    write the documentation's generated parts, and build it into site/
 #   make bench   compare with doing it by hand; writes benchmarks/results.md and engines.md
@@ -15,7 +19,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test images lint docs bench gpu-self-test clean
+.PHONY: help demo test pytest images nightly coverage test-wheel test-lowest lint docs bench gpu-self-test clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -31,16 +35,53 @@ demo: $(READY)
 	echo
 	$(BIN)/model-navigator convert --config-path examples/navigator.yaml --override-workspace
 
+# One after the other, also with `make -j`.
+TESTS ?=
 test: lint images
-	@$(BIN)/python -m pytest -n auto
+	@$(MAKE) --no-print-directory pytest
+
+pytest: $(READY)
+	@$(BIN)/python -m pytest -n auto $(TESTS)
 
 # Apart from the tests, since the first time takes minutes. Without Docker the tests that need it are skipped, or fail
 # if NAVIGATOR_REQUIRE_DOCKER is 1.
+IMAGES ?= slim full framework
 images: $(READY)
 	@log=$$(mktemp)
-	$(BIN)/python tests/support/images.py slim full framework 2>"$$log" || { code=$$?; cat "$$log"; [ $$code = 77 ] || exit 1; }
+	$(BIN)/python tests/support/images.py $(IMAGES) 2>"$$log" || { code=$$?; cat "$$log"; [ $$code = 77 ] || exit 1; }
 	rm "$$log"
 	echo "images: $$SECONDS s"
+
+nightly: $(READY)
+	@$(BIN)/python -m pytest -n auto -m "nightly or hypothesis" --hypothesis-profile nightly --timeout 3600
+
+JUDGES := navigator/plan/*,navigator/report/*,navigator/verify/*
+coverage: $(READY)
+	@$(BIN)/python -m pytest -n auto --cov --cov-report= tests/unit
+	$(BIN)/coverage report --sort=cover
+	$(BIN)/coverage report --include "$(JUDGES)" --fail-under 100 --show-missing
+
+# The tests are copied, so that they find no other `navigator` than the installed one.
+test-wheel: $(READY)
+	@rm -rf build/wheel
+	mkdir -p build/wheel/tree
+	$(BIN)/python -m hatchling build -t wheel -d build/wheel
+	$(BIN)/python -m venv --without-pip build/wheel/venv
+	python=$$PWD/build/wheel/venv/bin/python
+	packages=$$($$python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	$(BIN)/python -m pip --python $$python install -qq --no-deps --no-index build/wheel/*.whl
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$packages/dependencies.pth
+	git ls-files -z | grep -zv ^navigator/ | tar -c --null -T - | tar -x -C build/wheel/tree
+	cd build/wheel/tree
+	$$python -c 'import navigator; assert "/build/wheel/venv/" in navigator.__file__, navigator.__file__'
+	$$python -m pytest -n auto tests/unit tests/run
+
+test-lowest: $(READY)
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/lowest
+	VIRTUAL_ENV=build/lowest $(BIN)/uv pip install --quiet --resolution lowest-direct --editable \
+	    '.[onnx,torch,tensorflow,tensorrt-rtx]' --group test
+	build/lowest/bin/python -m pytest -n auto tests/unit \
+	    tests/conversion/test_onnx.py tests/conversion/test_torchscript.py tests/conversion/test_tf_savedmodel.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .

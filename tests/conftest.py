@@ -9,6 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples in every run, so that a pull request fails of what it changed; `make nightly` draws new ones.
+settings.register_profile(
+    "gate",
+    derandomize=True,
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile("nightly", settings.get_profile("gate"), derandomize=False, max_examples=2000)
+settings.load_profile("gate")
 
 pytest_plugins = ["tests.support.processes"]
 

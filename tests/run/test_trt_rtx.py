@@ -5,18 +5,33 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_models
+import pytest
 import yaml
 from onnx import numpy_helper, parser
 
+# Of the onnx package's models three that are built and two that are not, each for its own reason.
+FEW = (
+    "pytorch-converted-test_Conv2d",
+    "pytorch-converted-test_Embedding",
+    "pytorch-converted-test_MaxPool1d_stride_padding_dilation",
+    "pytorch-converted-test_Softmax",
+    "simple-test_sequence_model4",
+)
 
-def test_every_onnx_model_is_built_or_refused_with_the_reason(tmp_path: Path) -> None:
-    models = onnx_models.model_files()
+
+@pytest.mark.parametrize(
+    ("names", "least"), [pytest.param(FEW, 3, id="few"), pytest.param((), 65, id="every", marks=pytest.mark.nightly)]
+)
+def test_onnx_models_are_built_or_refused_with_the_reason(tmp_path: Path, names: Sequence[str], least: int) -> None:
+    models = {name: path for name, path in onnx_models.model_files().items() if name in names or not names}
+    assert len(models) >= len(names)
 
     results = onnx_models.convert(tmp_path, models, {"target_formats": ["trt-rtx"], "tensorrt_precisions": "fp32"})
 
@@ -24,7 +39,7 @@ def test_every_onnx_model_is_built_or_refused_with_the_reason(tmp_path: Path) ->
     states = Counter(each["status"]["state"] for each in results)
     # Sequences and text are no tensors; ONNX Runtime, which runs the source model, lacks operators below opset 7.
     assert set(states) <= {"unverified", "failed", "blocked"}
-    assert states["unverified"] >= 65
+    assert states["unverified"] >= least
     assert all(each["status"]["message"] and "\n" not in each["status"]["message"] for each in results)
     built = [each for each in results if each["status"]["state"] == "unverified"]
     for each in built:

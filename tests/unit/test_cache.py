@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.cache.digests import artifact_digest, digest, identity, model_digest, size_bytes
@@ -201,7 +201,6 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON)
-@settings(deadline=None)
 def test_identities_are_equal_exactly_for_equal_json(one: Any, two: Any) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
     assert (identity(one) == identity(two)) is same

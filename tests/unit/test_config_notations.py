@@ -185,13 +185,11 @@ FILE = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
 @given(FILE)
 def test_any_data_gives_a_configuration_or_problems(directory: Path, data: Any) -> None:
     _survives(directory, yaml.safe_dump(data).encode())
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(st.text(alphabet=st.sampled_from("ab:-,[]{}#&*!|>'\"%@`<= \n\t0.?"), max_size=60), st.text(max_size=60))
 )
@@ -199,13 +197,11 @@ def test_any_text_gives_a_configuration_or_problems(directory: Path, text: str) 
     _survives(directory, text.encode("utf-8", errors="surrogatepass"))
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=60))
 def test_any_bytes_give_problems(directory: Path, content: bytes) -> None:
     _survives(directory, content)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.sampled_from(list(schema.options())), VALUE, max_size=5))
 def test_any_override_gives_a_configuration_or_problems(directory: Path, data: dict[str, Any]) -> None:
     _, problems = _attempt(None, {"model_path": "m.onnx", "model_name": "m", **data}, directory)
@@ -240,7 +236,7 @@ def _named_everywhere(name: str) -> list[dict[str, Any]]:
 
 
 # Each ends a line, moves the cursor, reorders or hides text on a terminal, or is no text at all.
-@settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5)
 @given(st.text(min_size=1, max_size=6))
 @example("a\nERROR: forged")
 @example("\r\x1b[2K\x07")

@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from navigator.cli import main
 from navigator.errors import ConfigurationError, ExitCode, listed, quote, remedy
 
 
-@settings(deadline=None)
 @given(st.text(), st.text())
 @example("a\nERROR: forged", "\x1b[2K")
 @example("a\u202eb", "")
@@ -24,7 +23,6 @@ def test_an_error_is_one_line_and_its_hint_another(message: str, hint: str) -> N
     assert len(lines) == (2 if hint else 1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text()))
 @example(["a\nb", "", "x" * 99])
 def test_names_in_a_list_are_one_line(names: list[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.errors import ConfigurationError, ExitCode
@@ -204,7 +204,6 @@ def test_what_is_not_of_one_run_is_refused(reports: list[Report], matrix: Any, s
 
 
 @given(st.data(), st.integers(1, 6))
-@settings(max_examples=100, deadline=None)
 def test_nothing_planned_is_lost_and_only_a_whole_run_that_passed_is_a_success(data: st.DataObject, count: int) -> None:
     """Whatever jobs fail to report, in whatever order and however often the others do."""
     cells = {

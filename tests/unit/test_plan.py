@@ -25,6 +25,7 @@ from navigator.records import (
     State,
     Step,
 )
+from navigator.runners import RUNNERS
 from navigator.runners.trt import TrtOptions
 from tests.support.builders import FRAMEWORKS, PATHS, TENSORRT, a_gpu, a_host, a_model
 
@@ -398,3 +399,18 @@ def test_any_matrix_gives_a_tree_with_parents_first(
     for cell in found.conversions:
         assert (cell.state is None) == bool(cell.steps and set(cell.steps) <= set(seen))
         assert cell.state is None or (cell.reason and cell.remedy)
+
+
+def test_models_and_conversions_that_match_nothing_together_are_named_together() -> None:
+    models = (a_model(model_name="a", onnx_opsets=(13,)), a_model(model_name="b", onnx_opsets=(14,)))
+    whole = plan(RunConfig(models=models), HOST)
+    with pytest.raises(NothingToDoError, match=r"nothing matches models a, conversions onnx_op14\n"):
+        chosen(whole, models=("a",), conversions=("onnx_op14",))
+
+
+def test_a_format_that_is_no_source_says_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No converter leads from an engine today, so that a plan never asks: a format with one stands in."""
+    monkeypatch.setattr(RUNNERS[Format.ONNX], "AS_SOURCE", None)
+    (cell,) = planned(a_model(Format.ONNX, target_formats=(Format.ONNX,))).conversions
+    assert (cell.state, cell.reason) == (State.UNAVAILABLE, "a onnx model can't be used as the source model")
+    assert cell.remedy == "use the model it was built from"

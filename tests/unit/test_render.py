@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -399,7 +399,6 @@ def test_no_name_or_message_changes_the_structure(name: str) -> None:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=300, deadline=None)
 def test_any_text_stays_one_cell_of_a_table(value: str) -> None:
     for escaped in (text(value), code(value)):
         shown = f"{row(['a', 'b'])}\n|---|---|\n{row([escaped, 'end'])}\n"
@@ -417,7 +416,6 @@ def test_any_text_stays_one_cell_of_a_table(value: str) -> None:
 
 
 @given(st.text(alphabet="`~ab\n<!->", max_size=60))
-@settings(deadline=None)
 def test_nothing_ends_a_code_block(content: str) -> None:
     tokens = MARKDOWN.parse(f"{fence(content, 'shell')}\n\nafter\n")
     assert [token.type for token in tokens] == ["fence", "paragraph_open", "inline", "paragraph_close"]

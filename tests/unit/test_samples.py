@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.errors import StepError
@@ -231,7 +231,6 @@ def test_a_model_without_inputs_gets_one_empty_sample() -> None:
     st.integers(0, 2**63),
     st.integers(0, 2**20),
 )
-@settings(max_examples=150)
 def test_batch_and_equal_ranges_agree_in_every_sample(
     layout: list[tuple[bool, int, int]], batch: int, seed: int, memory_bytes: int
 ) -> None:
@@ -312,7 +311,6 @@ REAL = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.sampled_from(["float16", "float32", "float64"]), REAL, REAL, st.integers(0, 1000))
-@settings(max_examples=300)
 def test_floats_never_leave_their_range(dtype: str, one: float, other: float, seed: int) -> None:
     low, high = sorted((one, other))
     largest = float(np.finfo(dtype).max)
@@ -357,7 +355,6 @@ INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uin
 
 
 @given(st.sampled_from(INTEGERS), st.data(), st.integers(0, 1000))
-@settings(max_examples=300)
 def test_integers_never_leave_their_range(dtype: str, data: st.DataObject, seed: int) -> None:
     limits = np.iinfo(dtype)
     bounds = st.integers(-(2**65), 2**65) | st.sampled_from([int(limits.min), int(limits.max), 0, 1])

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.errors import ConfigurationError
@@ -89,7 +89,6 @@ def test_what_begins_with_the_same_step_stays_together(plan: Plan, count: int) -
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7), st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
 def test_the_heaviest_shard_is_within_the_bound_of_the_best_possible(weights: list[int], count: int) -> None:
     """Graham 1969: longest processing time first is within 4/3 - 1/(3 m) of the optimum of m machines."""
     plan = Plan(models=tuple(branching(f"m{index}", [weight]) for index, weight in enumerate(weights)))
@@ -142,7 +141,6 @@ GLOBS = st.lists(
 
 
 @given(RUNS, GLOBS, st.integers(1, 6))
-@settings(max_examples=200, deadline=None)
 def test_a_machine_without_a_gpu_cuts_as_the_machines_that_convert_do(
     run: RunConfig, globs: list[str], count: int
 ) -> None:

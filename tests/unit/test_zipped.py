@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from navigator.github.artifacts import pack as packing
 from navigator.github.artifacts.pack import files_below, opened, plain, zipped
 from navigator.github.rest import PublishError
 
@@ -130,9 +131,14 @@ def test_an_empty_archive_is_an_archive(tmp_path: Path) -> None:
     assert pack([], tmp_path / "a.zip").namelist() == []
 
 
-def test_a_file_over_4_gib_is_packed_with_64_bit_sizes_in_small_pieces(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "zip64_bytes"), [(2**24 + 7, 2**20), pytest.param(2**32 + 7, 2**30, marks=pytest.mark.nightly)]
+)
+def test_a_large_file_is_packed_with_64_bit_sizes_in_small_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, zip64_bytes: int
+) -> None:
+    monkeypatch.setattr(packing, "_ZIP64_BYTES", zip64_bytes)
     large = tmp_path / "large"
-    size = 2**32 + 7
     with large.open("wb") as file:
         file.truncate(size)
     largest = 0
