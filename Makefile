@@ -118,7 +118,7 @@ gpu-self-test: $(READY)
 
 clean:
 	rm -rf build dist site navigator_workspace examples/models examples/navigator_workspace examples/.cache \
-	    .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/action/peers/node_modules
+	    .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/action/peers/node_modules
 
 # Frameworks first and one by one: they are most of the time, and a failure then names the one.
 $(READY): pyproject.toml requirements-dev.txt
