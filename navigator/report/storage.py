@@ -89,7 +89,8 @@ def _harmless(path: Path) -> bytes:
     return content
 
 
-@lru_cache(maxsize=1024)
+# No report that `read` takes has more results.
+@lru_cache(maxsize=10_000)
 def _result_text(result: str) -> str:
     return "\n" + _dump([json.loads(result)]).rstrip("\n")
 
