@@ -89,7 +89,7 @@ def _harmless(path: Path) -> bytes:
     return content
 
 
-# No report that `read` takes has more results.
+# As many results as a large run has, of some 4 KiB each.
 @lru_cache(maxsize=10_000)
 def _result_text(result: str) -> str:
     return "\n" + _dump([json.loads(result)]).rstrip("\n")
