@@ -133,7 +133,7 @@ def _fork(home: Mapping[str, Json], head: Mapping[str, Json], repository: str) -
 def _variable(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "")
     if not value:
-        raise ConfigurationError(f"{name} is not set: not running in GitHub Actions", _ELSEWHERE)
+        raise ConfigurationError(f"{name} isn't set: not running in GitHub Actions", _ELSEWHERE)
     return value
 
 

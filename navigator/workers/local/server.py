@@ -199,7 +199,7 @@ class _Server:
             for pid in orphans:
                 os.waitpid(pid, os.WNOHANG)
             if time.monotonic() > give_up:
-                print(f"cannot kill {orphans}", flush=True)  # noqa: T201 - goes to server.log
+                print(f"can't kill {orphans}", flush=True)  # noqa: T201 - goes to server.log
                 return
             time.sleep(0.001)
 

@@ -124,4 +124,4 @@ def test_outside_of_a_job_it_says_so(job: "Job") -> None:
     del job.variables["GITHUB_REPOSITORY"]
     ended = job.run()
     assert ended.code == 2
-    assert ended.log.startswith("::error::GITHUB_REPOSITORY is not set: not running in GitHub Actions")
+    assert ended.log.startswith("::error::GITHUB_REPOSITORY isn't set: not running in GitHub Actions")
