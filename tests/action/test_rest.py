@@ -81,7 +81,7 @@ def test_a_read_only_token_is_refused_once_and_the_permission_named(github: str,
     )
     assert error.hint == (
         "Give the job the permission `pull-requests: write`. Tokens for pull requests from forks are always read-only: "
-        "whatever the publish from a workflow_run workflow with `command: report`."
+        "publish from a workflow_run workflow with `command: report`."
     )
     assert (error.status, error.ambiguous) == (403, False)
     assert budget.waits == []
@@ -105,7 +105,7 @@ def test_what_the_server_says_of_the_fields_is_passed_on(github: str, rest: Rest
 
 
 def test_a_wrong_token_and_a_missing_page_say_what_to_do(github: str, rest: Rest, budget: _Waits) -> None:
-    with pytest.raises(PublishError, match="The token is not valid"):
+    with pytest.raises(PublishError, match="The token isn't valid"):
         Rest(github, "ghs_expired", budget).call("GET", COMMENTS)
     with pytest.raises(PublishError, match="Give the job the permission `contents: read`") as raised:
         rest.call("GET", f"{REPOSITORY}/releases/tags/v9")
@@ -215,7 +215,7 @@ def test_a_server_that_is_not_there_was_certainly_told_nothing(budget: _Waits) -
 
 
 def test_nothing_is_sent_without_time(github: str) -> None:
-    with pytest.raises(PublishError, match="was not sent to GitHub: publishing has no time left"):
+    with pytest.raises(PublishError, match="wasn't sent to GitHub: the time for publishing ran out"):
         Rest(github, "ghs_job", Budget(0)).call("GET", COMMENTS)
     assert _state(github)["calls"] == []
 
@@ -238,7 +238,7 @@ def test_a_signal_handler_ends_a_call_by_shortening_the_budget(
     before = signal.signal(signal.SIGALRM, lambda *_: budget.shorten(0.2))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        with pytest.raises(PublishError, match="within the time that publishing has"):
+        with pytest.raises(PublishError, match="before the time for publishing ran out"):
             Rest(url, "ghs_job", budget).call("GET", COMMENTS)
     finally:
         signal.signal(signal.SIGALRM, before)
@@ -328,7 +328,7 @@ def test_work_is_given_up_where_that_is_asked_for() -> None:
 
 def test_the_token_does_not_leave_https(budget: _Waits) -> None:
     rest = Rest("https://api.github.com", "ghs_job", budget)
-    with pytest.raises(PublishError, match=r"named uploads\.example without https; the token is not sent"):
+    with pytest.raises(PublishError, match=r"named uploads\.example without https; the token wasn't sent"):
         rest.call("GET", "http://uploads.example/path")
 
 
