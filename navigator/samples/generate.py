@@ -1,21 +1,20 @@
 """The samples that a model is verified with: random values, or the user's own data.
 
-Decides which values are drawn and which files are accepted; `navigator.samples.shapes` decides about shapes. Runs no
-model. The same seed gives the same arrays, whatever other inputs or samples there are.
+Decides which values are drawn; `navigator.samples.shapes` decides about shapes, and `navigator.samples.own_data` reads
+files. Runs no model. The same seed gives the same arrays, whatever other inputs or samples there are.
 """
 
 import hashlib
 import math
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from navigator.errors import StepError, listed
+from navigator.errors import StepError
 from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
+from navigator.samples.own_data import Sample, read_samples
 from navigator.samples.shapes import (
     Shape,
     fitting,
@@ -29,10 +28,6 @@ from navigator.samples.shapes import (
 
 __all__ = ["RANDOM", "Sample", "generate", "resolve_shapes"]
 
-Sample = tuple[str, dict[str, np.ndarray]]
-
-# The user's own data is read completely; if it takes more than this fraction of memory, none is left for the model.
-_USABLE_FOR_DATA = 0.25
 # The position in this list seeds a sample. The random ones have shapes that the user did not ask for.
 RANDOM = ("random_0", "random_1")
 _NAMES = ("min", "opt", "max", *RANDOM)
@@ -68,7 +63,7 @@ def generate(
     """
     dtypes = _dtypes(inputs, config)
     if config.samples:
-        samples = _own_data(inputs, dtypes, config.samples, memory_bytes)
+        samples = read_samples(inputs, dtypes, config.samples, memory_bytes)
         return samples, tuple(
             SampleInfo(name=name, shapes={key: array.shape for key, array in arrays.items()})
             for name, arrays in samples
@@ -212,91 +207,3 @@ def _floats(rng: np.random.Generator, count: int, bounds: _Range) -> np.ndarray:
         values += rest
         np.clip(values, work(bounds.low), work(bounds.high), out=values)
         return values.astype(bounds.dtype, copy=False)
-
-
-def _own_data(
-    inputs: Sequence[TensorSpec], dtypes: Mapping[str, np.dtype[Any]], paths: Sequence[Path], memory_bytes: int
-) -> list[Sample]:
-    samples: list[Sample] = []
-    taken = 0
-    for path in paths:
-        try:
-            taken += _size(path)
-            if taken > memory_bytes * _USABLE_FOR_DATA:
-                raise StepError(
-                    f"the samples up to {path} take more than {memory_bytes * _USABLE_FOR_DATA / 2**30:.1f} GiB, a "
-                    "quarter of this machine's memory",
-                    "use fewer or smaller samples; one or two batches are enough to find an error",
-                )
-            arrays = _read(path, inputs)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise StepError(
-                f"{path} can't be read as a sample: {error}",
-                "save it with numpy.savez(path, **{input name: array}), without objects or strings",
-            ) from error
-        sample = {spec.name: _checked(path, spec, dtypes[spec.name], arrays[spec.name]) for spec in inputs}
-        names = [name for name, _ in samples]
-        name = path.stem if path.stem not in names else f"{path.stem}_{len(names)}"
-        samples.append((name, sample))
-    return samples
-
-
-def _size(path: Path) -> int:
-    """Return the size in bytes of the arrays in a file, without unpacking it."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return sum(entry.file_size for entry in archive.infolist())
-    return path.stat().st_size
-
-
-def _read(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
-    names = [spec.name for spec in inputs]
-    # Opened here, since numpy.load (2.4) doesn't close an invalid archive.
-    with path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            if len(names) != 1:
-                raise StepError(
-                    f"{path} contains one array, but the model has {len(names)} inputs: {listed(names)}",
-                    "save each sample as an .npz file with one array per input",
-                )
-            return {names[0]: loaded}
-        with loaded as archive:
-            missing = [name for name in names if name not in archive.files]
-            extra = [name for name in archive.files if name not in names]
-            if missing or extra:
-                lacks = f"has no array for {listed(missing)}" if missing else ""
-                has = f"has an array {listed(extra)} that is not an input" if extra else ""
-                raise StepError(
-                    f"{path} {' and '.join(filter(None, (lacks, has)))}", f"the model's inputs are {listed(names)}"
-                )
-            return {name: np.asarray(archive[name]) for name in names}
-
-
-def _checked(path: Path, spec: TensorSpec, dtype: np.dtype[Any], array: np.ndarray) -> np.ndarray:
-    """Return the array in the model's dtype, if that keeps its values and the shape fits the signature."""
-    shape = list(array.shape)
-    expected = spec.shape if spec.shape is not None else array.shape
-    if len(expected) != array.ndim or any(fixed not in (-1, size) for fixed, size in zip(expected, shape, strict=True)):
-        raise StepError(f"{path}: expected shape {list(expected)} for input {spec.name!r}, got {shape}")
-    if array.size == 0 and 0 not in expected:
-        raise StepError(f"{path}: {spec.name!r} has shape {shape}, which has no elements")
-    if array.dtype.newbyteorder("=") != dtype.newbyteorder("=") and not _survives(array, dtype):
-        raise StepError(
-            f"{path}: expected {dtype} for input {spec.name!r}, got {array.dtype} with values that don't fit",
-            f"save it as numpy.asarray(array, dtype={str(dtype)!r})",
-        )
-    return np.asarray(array, dtype=dtype, order="C")
-
-
-def _survives(array: np.ndarray, dtype: np.dtype[Any]) -> bool:
-    """Return whether every value is the same number in `dtype`."""
-    if array.dtype.kind not in "biufc" or (array.dtype.kind == "c" and dtype.kind != "c"):
-        return False
-    if array.dtype.kind in "iu" and dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        return array.size == 0 or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)
-    with np.errstate(all="ignore"):
-        # Converted there and back, since comparing two dtypes converts too, and would hide a loss.
-        back = array.astype(dtype).astype(array.dtype)
-    return bool(np.array_equal(back, array, equal_nan=array.dtype.kind in "fc"))
