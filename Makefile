@@ -70,7 +70,8 @@ test-wheel: $(READY)
 	python=$$PWD/build/wheel/venv/bin/python
 	packages=$$($$python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 	$(BIN)/python -m pip --python $$python install -qq --no-deps --no-index build/wheel/*.whl
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$packages/dependencies.pth
+	$(BIN)/python -c 'import sys; print(*(each for each in sys.path if each.endswith("site-packages")), sep="\n")' \
+	    > $$packages/dependencies.pth
 	git ls-files -z | grep -zv ^navigator/ | tar -c --null -T - | tar -x -C build/wheel/tree
 	cd build/wheel/tree
 	$$python -c 'import navigator; assert "/build/wheel/venv/" in navigator.__file__, navigator.__file__'

@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 from xdist.workermanage import WorkerController, parse_tx_spec_config  # type: ignore[import-untyped]
 
-ROOT = Path(__file__).parents[2]
-
 # The files whose tests import a framework into their own process.
 FRAMEWORKS = {
     "tensorflow": ("tests/conversion/test_tf_*.py",),
@@ -38,10 +36,11 @@ _TENSORFLOW = pytest.StashKey[list[WorkerController]]()
 _SESSION = pytest.StashKey[pytest.Session]()
 
 
-def framework_of(file: str) -> str | None:
+def framework_of(file: Path, config: pytest.Config) -> str | None:
     """Return the framework that a file's tests import."""
+    name = os.path.relpath(file, config.rootpath)
     for framework, patterns in FRAMEWORKS.items():
-        if any(fnmatch.fnmatch(file, pattern) for pattern in patterns):
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
             return framework
     return None
 
@@ -61,7 +60,7 @@ class _Nothing(pytest.Module):
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    wanted = framework_of(os.path.relpath(module_path, ROOT))
+    wanted = framework_of(module_path, parent.config)
     own = getattr(parent.config, "workerinput", {}).get("framework", wanted)
     return _Nothing.from_parent(parent, path=module_path) if wanted not in (None, own) else None
 
@@ -76,7 +75,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail the test that brings a framework into a process that is not for it."""
     result = yield
     before = item.stash[_LOADED]
-    if stray := _loaded() - before - {framework_of(os.path.relpath(item.path, ROOT))}:
+    if stray := _loaded() - before - {framework_of(item.path, item.config)}:
         pytest.fail(f"the test imports {', '.join(stray)}: name its file in tests/support/processes.py")
     if len(_loaded()) > 1:
         pytest.fail("PyTorch and TensorFlow are in one process, which they may crash: run `pytest -n 2`, or one file")
