@@ -75,7 +75,7 @@ def test_an_image_that_cannot_be_had_fails_what_needs_it_in_a_sentence(
     for each in results["results"]:
         # What needs no samples is tried before the source model is known to be lost.
         assert each["status"]["state"] in ("blocked", "failed")
-        assert "cannot pull registry.invalid/nothing:1" in each["status"]["message"]
+        assert "can't pull registry.invalid/nothing:1" in each["status"]["message"]
         assert each["remedy"]
 
 
