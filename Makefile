@@ -1,16 +1,16 @@
 # Sets up .venv when it is needed and runs the project's commands in it.
 #
-#   make demo    make the example models, convert and verify them, print the summary
+#   make demo    create the example models, convert and verify them, and print the summary
 #   make test    lint, types, layers, images for the tests, tests
 #   make nightly      the tests that take minutes, and new examples for those that draw them
 #   make coverage     the unit tests' coverage of branches, which is whole where conversions are judged
 #   make test-wheel   tests of the built wheel, without this tree's package
 #   make test-lowest  tests with the lowest versions that pyproject.toml allows
 #   make lint    the first three
-#   make docs    write the documentation's generated parts, and build it into site/
-#   make bench   compare with doing it by hand; writes benchmarks/results.md and engines.md
-#   make gpu-self-test   on a machine with a GPU: every conversion of the examples, and `pytest -m gpu`
-#   make clean   remove what these made, except .venv
+#   make docs    update the generated parts of the documentation, and build it into site/
+#   make bench   compare with manual alternatives; writes benchmarks/results.md and engines.md
+#   make gpu-self-test   on a machine with a GPU: run every conversion of the examples, and `pytest -m gpu`
+#   make clean   remove generated files, except .venv
 #
 # The environment is made by Python 3.11, 3.12 or 3.13, or by PYTHON=/path/to/python.
 
