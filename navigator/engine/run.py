@@ -118,6 +118,13 @@ def convert(
     # The report of an earlier run must never be mistaken for the one of this run.
     record.write(execution)
     workspace.summary.unlink(missing_ok=True)
+    return _run_to_end(plan, execution, record, progress, workspace, shard)
+
+
+def _run_to_end(
+    plan: Plan, execution: Execution, record: _Record, progress: Progress, workspace: Workspace, shard: str
+) -> ExitCode:
+    """Run `execution`, then write and show what came out, also after an interrupt or an internal error."""
     cancelled = False
     signal.signal(signal.SIGTERM, _interrupt)
     try:
