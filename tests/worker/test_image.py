@@ -506,7 +506,7 @@ def test_pip_that_cannot_add_is_found_out_once(vary: Vary, tmp_path: Path) -> No
         f"{name} can't run workers: it lacks {lacking}, and pip can't install them: "
         "Could not find a version that satisfies the requirement msgspec>=0.18.6 (from versions: none)"
     )
-    assert first.remedy.startswith("check the network and proxy of Docker's builds")
+    assert first.remedy.startswith("check the network and proxy of Docker builds")
     for log in ("one.log", "two.log", "image/image.log"):
         assert "No matching distribution found" in (tmp_path / log).read_text(), "each log says it all"
 
