@@ -3,7 +3,6 @@
 Process 1 of a container has no default handlers: without `Cancellation` the first two would do nothing.
 """
 
-import contextlib
 import signal
 import socket
 from collections.abc import Callable
@@ -24,6 +23,9 @@ class Cancellation:
         self._on_cancel = on_cancel
         self._cancelled = False
         self._ours, self._theirs = socket.socketpair()
+        self._theirs.setblocking(False)
+        # The kernel may deliver a signal to another thread, such as one of NumPy's, which doesn't wake this one.
+        signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
@@ -36,6 +38,4 @@ class Cancellation:
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         if not self._cancelled:
             self._cancelled = True
-            with contextlib.suppress(OSError):
-                self._theirs.send(b"x")
             self._on_cancel()
