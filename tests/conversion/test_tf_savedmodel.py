@@ -222,7 +222,7 @@ def test_updates_of_variables_are_named_and_mismatch(models: Path, tmp_path: Pat
         ("keras_argmax", 17, "use tf.argmax and tf.argmin"),
         ("einsum", 11, "they need opset 12 or higher: set onnx_opsets: [12]"),
         ("gelu", 8, "they need opset 9 or higher: set onnx_opsets: [9]"),
-        ("text_inside", 17, "save a signature that starts after text processing"),
+        ("text_inside", 17, "save a signature that starts after the text processing"),
         ("text", 17, "input 'x' of signature 'serving_default' is text (tf.string)"),
         ("bfloat16", 17, "tf2onnx doesn't support bfloat16: save the model in float32 or float16 instead"),
         ("ragged", 17, "output 'y' of signature 'serving_default' is a RaggedTensor, not a dense tensor"),
@@ -233,7 +233,7 @@ def test_updates_of_variables_are_named_and_mismatch(models: Path, tmp_path: Pat
         ("two_signatures", 17, "has 2 signatures, but none is named serving_default"),
         ("tf1_gpu", 17, "has no graph with exactly the tag 'serve', only: gpu, serve"),
         ("exported", 6, "tf2onnx can't write opset 6: it supports 7 and higher"),
-        ("exported", 99, r"onnx \S+ doesn't support opset 99"),
+        ("exported", 99, "doesn't support opset 99"),
         ("", 17, "is not a SavedModel: it doesn't contain saved_model.pb"),
     ],
 )
@@ -314,7 +314,7 @@ def test_declared_inputs_that_contradict(models: Path, declared: TensorSpec, mes
 def test_inputs_that_do_not_fit(models: Path) -> None:
     loaded = tf_savedmodel.load(models / "loop", declared=NOTHING_DECLARED)
     n = np.array(1, np.int32)
-    with pytest.raises(StepError, match="takes n, x, not n, y"):
+    with pytest.raises(StepError, match="has the inputs n, x, but got n, y"):
         loaded.infer({"y": np.zeros((1, 160), np.float32), "n": n})
     with pytest.raises(StepError) as refused:
         loaded.infer({"x": np.ones((2, 7), np.float32), "n": n})
