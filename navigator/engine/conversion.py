@@ -8,7 +8,7 @@ from navigator.converters.protocol import Conversion
 from navigator.engine.outcomes import Artifact, Failure, Reference
 from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of
 from navigator.records import ModelConfig, Properties, State, Step, StepOptions, from_data, to_data
-from navigator.workers.local.pool import Task, TaskResult, TaskStatus
+from navigator.workers.task import Task, TaskResult, TaskStatus
 
 
 @failing_on_full_disk

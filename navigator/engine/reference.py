@@ -5,7 +5,7 @@ from navigator.engine.outcomes import Failure, Reference
 from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of, outputs_in
 from navigator.records import ModelConfig, SampleInfo, Signature, State, from_data, to_data
 from navigator.samples.shapes import profile_of
-from navigator.workers.local.pool import TaskStatus
+from navigator.workers.task import TaskStatus
 
 
 @failing_on_full_disk

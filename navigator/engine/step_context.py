@@ -13,7 +13,8 @@ from navigator.engine.workspace import Workspace
 from navigator.errors import remedy
 from navigator.records import Gpu, Json, State
 from navigator.samples import storage
-from navigator.workers.local.pool import Task, TaskResult, TaskStatus, Workers
+from navigator.workers.local.pool import Workers
+from navigator.workers.task import Task, TaskResult, TaskStatus
 
 _STATES = {
     TaskStatus.FAILED: State.FAILED,

@@ -28,7 +28,7 @@ from navigator.samples import storage
 from navigator.verify import polygraphy_json
 from navigator.verify.compare import verify
 from navigator.verify.tolerances import rounding_limit, tolerances
-from navigator.workers.local.pool import Task, TaskResult, TaskStatus
+from navigator.workers.task import Task, TaskResult, TaskStatus
 
 # 64 MiB of arrays are about 90 MB of Base64 per file: enough to examine a mismatch, small enough to upload.
 DUMP_LIMIT_BYTES = 64 * 2**20
