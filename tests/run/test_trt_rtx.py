@@ -69,8 +69,16 @@ def convert_examples(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, di
     return ended.returncode, cells, ended.stdout + ended.stderr
 
 
-def test_the_examples_become_engines_in_every_precision(tmp_path: Path) -> None:
-    code, cells, printed = convert_examples(tmp_path)
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    "opsets",
+    [
+        pytest.param(("--onnx-opsets", "18"), id="one-opset"),
+        pytest.param((), id="every-opset", marks=pytest.mark.nightly),
+    ],
+)
+def test_the_examples_become_engines_in_every_precision(opsets: Sequence[str], tmp_path: Path) -> None:
+    code, cells, printed = convert_examples(tmp_path, *opsets)
 
     assert code == 0, printed
     engines = [each for each in cells.values() if each["conversion_config"]["target_format"] == "trt-rtx"]
@@ -100,13 +108,13 @@ def test_the_examples_become_engines_in_every_precision(tmp_path: Path) -> None:
     sizes = {
         each["conversion_config"]["tensorrt_config"]["precision"]: each["output_model"]["size_bytes"]
         for each in engines
-        if each["conversion"].startswith("onnx_op17") and each["model_name"] == "resnet50"
+        if each["model_name"] == "resnet50"
     }
     assert sizes["int8"] < sizes["fp16"] < 0.6 * sizes["fp32"]
     warned = [each for each in cells.values() if any("random samples" in warning for warning in each["warnings"])]
     assert {each["conversion_config"]["tensorrt_config"]["precision"] for each in warned} == {"int8"}
 
-    again, cells, printed = convert_examples(tmp_path, "--fail-on-unverified")
+    again, cells, printed = convert_examples(tmp_path, *opsets, "--fail-on-unverified")
 
     assert again == 1
     assert "UNVERIFIED" in printed
