@@ -31,7 +31,7 @@ def test_only_what_is_absent_is_installed_with_the_versions_that_work() -> None:
 
 
 def test_versions_are_those_of_the_extra() -> None:
-    assert how_to_install(["tensorflow"], "tensorflow") == "pip install 'tensorflow>=2.16'"
+    assert how_to_install(["tensorflow"], "tensorflow") == "pip install 'tensorflow>=2.18'"
     assert how_to_install(["tensorflow"], "tf-trt") == "pip install 'tensorflow<2.18,>=2.16'"
 
 

@@ -290,7 +290,7 @@ def test_a_missing_framework_is_named_with_the_command_that_installs_it() -> Non
 
     assert State.UNAVAILABLE is cell.state
     assert "tensorflow" in cell.reason
-    assert cell.remedy == "pip install 'tensorflow>=2.16'"
+    assert cell.remedy == "pip install 'tensorflow>=2.18'"
 
 
 def test_exports_are_raised_from_every_lower_opset_lowest_first() -> None:
