@@ -406,6 +406,8 @@ def test_models_and_conversions_that_match_nothing_together_are_named_together()
     whole = plan(RunConfig(models=models), HOST)
     with pytest.raises(NothingToDoError, match=r"nothing matches models a, conversions onnx_op14\n"):
         chosen(whole, models=("a",), conversions=("onnx_op14",))
+    found = chosen(whole, models=("a",), conversions=("onnx_op13",))
+    assert [model.config.model_name for model in found.models] == ["a"]
 
 
 def test_a_format_that_is_no_source_says_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
