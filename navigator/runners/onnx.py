@@ -21,8 +21,9 @@ from navigator.frameworks.onnx.weights import Proto
 from navigator.records import Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
 
-DISTRIBUTIONS = ("onnx", "onnx-ir", "onnxruntime")
-PRELOAD = ("onnx", "onnx_ir", "onnxruntime")
+# Not onnx-ir: only fp16 and int8 files need it, whose converter says so; TensorFlow up to 2.17 excludes it.
+DISTRIBUTIONS = ("onnx", "onnxruntime")
+PRELOAD = ("onnx", "onnxruntime")
 DEVICES = (Device.CPU, Device.CUDA)
 ARTIFACT_NAME = "model.onnx"
 AXES: frozenset[Axis] = frozenset({Axis.OPSET})

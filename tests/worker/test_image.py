@@ -262,6 +262,34 @@ def test_what_the_image_lacks_is_added_and_nothing_else_changes(framework: str, 
     assert "PYTHONPATH=/opt/model-navigator/source:/their/own" in environment
 
 
+def test_an_image_whose_tensorflow_excludes_onnx_ir_goes_without(framework: str, client: Client, vary: Vary) -> None:
+    """TensorFlow 2.17 pins an ml-dtypes that onnx-ir refuses; only fp16 and int8 ONNX files need that."""
+    tensorflow = f"{SITE_PACKAGES}/tensorflow-2.17.1.dist-info"
+    older = (
+        f"cd {SITE_PACKAGES} && rm -rf onnx_ir* onnxscript* && mv ml_dtypes-*.dist-info ml_dtypes-0.4.1.dist-info"
+        " && sed -i 's/^Version: .*/Version: 0.4.1/' ml_dtypes-0.4.1.dist-info/METADATA"
+    )
+    name = vary(
+        framework,
+        files={
+            f"{tensorflow}/METADATA": "Metadata-Version: 2.1\nName: tensorflow\nVersion: 2.17.1\n",
+            f"{tensorflow}/top_level.txt": "tensorflow\n",
+            f"{SITE_PACKAGES}/tensorflow/__init__.py": "",
+        },
+        run=("sh", "-c", older),
+    )
+    log = io.BytesIO()
+
+    made = prepared(name, Framework.TENSORFLOW, log=log)
+
+    assert b"goes without onnx-ir>=0.1.14: " in log.getvalue()
+    script = "from navigator.frameworks.onnx import graph; graph.read('model.onnx')"
+    with pytest.raises(
+        docker.errors.ContainerError, match="fp16 and int8 ONNX files need onnx-ir, which isn't installed here"
+    ):
+        client.containers.run(made.id, ["python3", "-c", script], remove=True, network_mode="none")
+
+
 def test_python_that_is_too_old(vary: Vary) -> None:
     """A script stands in for an old Python: it tells that version of itself, to what it runs too."""
     pretend = (

@@ -4,6 +4,7 @@ In memory a model is an `onnx_ir.Model`, whose weights stay where they are, in t
 reads them. Knows nothing of precisions; `navigator.frameworks.onnx.fp16` and `int8` rewrite what this prepares.
 """
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,18 @@ def read(path: Path) -> "ir.Model":
     """Return the model at `path` as it is; its external data stays where it is.
 
     Raises:
-        StepError: not an ONNX file, or one that onnx-ir cannot represent.
+        StepError: not an ONNX file, one that onnx-ir cannot represent, or onnx-ir isn't installed.
     """
+    _require_onnx_ir()
     return _from_proto(onnx_file.load(path), path.parent)
+
+
+def _require_onnx_ir() -> None:
+    if importlib.util.find_spec("onnx_ir") is None:
+        raise StepError(
+            "fp16 and int8 ONNX files need onnx-ir, which isn't installed here",
+            "TensorFlow up to 2.17 excludes it: choose a newer container_version, or set launch_mode to local",
+        )
 
 
 def prepare(path: Path) -> "ir.Model":
@@ -45,6 +55,7 @@ def prepare(path: Path) -> "ir.Model":
     Raises:
         StepError: as `read`.
     """
+    _require_onnx_ir()
     import onnx.inliner
     from onnx_ir.passes import common
 

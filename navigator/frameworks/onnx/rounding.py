@@ -31,9 +31,9 @@ def rounded(path: Path) -> bytes | None:
     Raises:
         StepError: onnx-ir or ONNX Runtime cannot load the model.
     """
+    model = onnx_graph.read(path)
     import onnx_ir as ir
 
-    model = onnx_graph.read(path)
     proto = ir.to_proto(model) if _round(model) else None
     # Graphs of onnx-ir are cyclic: their weights would be held on beside those that ONNX Runtime gets.
     del model

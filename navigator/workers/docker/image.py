@@ -42,10 +42,18 @@ class Framework(StrEnum):
 # What workers import beside the framework: module and requirement, as in pyproject.toml.
 _IMPORTED = {"msgspec": "msgspec>=0.18.6", "numpy": "numpy>=1.26", "psutil": "psutil>=5.9"}
 _ONNX = {"onnx": "onnx>=1.19", "onnx_ir": "onnx-ir>=0.1.14", "onnxruntime": "onnxruntime>=1.20"}
+# TensorFlow up to 2.17 has an older ml-dtypes than onnx 1.19 needs, and 1.19.0 doesn't say so.
+_OLD_ML_DTYPES = {"onnx": "onnx>=1.17,!=1.19.0"}
 _TRT = {"polygraphy": "polygraphy>=0.49.26"}
 REQUIREMENTS: Mapping[Framework, Mapping[str, str]] = {
     Framework.PYTORCH: {**_IMPORTED, **_ONNX, **_TRT, "onnxscript": "onnxscript>=0.5"},
-    Framework.TENSORFLOW: {**_IMPORTED, **_ONNX, "tf2onnx": "tf2onnx>=1.17", "tf_keras": "tf-keras>=2.18"},
+    Framework.TENSORFLOW: {
+        **_IMPORTED,
+        **_ONNX,
+        **_OLD_ML_DTYPES,
+        "tf2onnx": "tf2onnx>=1.17",
+        "tf_keras": "tf-keras>=2.18",
+    },
 }
 
 # Packages before source: a change of ours doesn't install them again.

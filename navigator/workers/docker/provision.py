@@ -20,6 +20,9 @@ TOO_OLD = 86
 CANNOT_ADD = 87
 SAYS = "model-navigator: "
 
+# What only fp16 and int8 ONNX files need. TensorFlow up to 2.17 has an ml-dtypes that is too old for it.
+OPTIONAL = ("onnx_ir",)
+
 if sys.version_info < (3, 11):  # noqa: UP036 - this Python is not ours but the image's
     print(f"{SAYS}it has Python {platform.python_version()}; workers need 3.11 or newer")  # noqa: T201
     sys.exit(TOO_OLD)
@@ -36,7 +39,7 @@ def main() -> int:
     _say(f"adding {names}")
     problem = _install(missing)
     importlib.invalidate_caches()
-    absent = [module for module in missing if not _has(module)]
+    absent = [module for module in missing if not _has(module) and module not in OPTIONAL]
     if problem or absent:
         _say(f"it lacks {names}, and pip can't install them: {problem or 'no module ' + ', '.join(absent)}")
         return CANNOT_ADD
@@ -45,7 +48,7 @@ def main() -> int:
 
 def _install(missing: dict[str, str]) -> str:
     """Install what is missing; return why that failed, or ""."""
-    others = [requirement for module, requirement in missing.items() if module != "tf_keras"]
+    others = [requirement for module, requirement in missing.items() if module not in ("tf_keras", *OPTIONAL)]
     steps = []
     if "tf_keras" in missing:
         # Each release fits one of TensorFlow, and would bring that one along, under another name or version.
@@ -65,6 +68,10 @@ def _install(missing: dict[str, str]) -> str:
             code, said = _pip("install", *arguments)
             if code != 0:
                 return _error(said)
+        for requirement in (missing[module] for module in OPTIONAL if module in missing):
+            code, said = _pip("install", "--constraint", constraints.name, requirement)
+            if code != 0:
+                _say(f"goes without {requirement}: {_error(said)}")
     return ""
 
 
