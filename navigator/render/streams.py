@@ -37,11 +37,11 @@ def write(text: str, stream: TextIO) -> None:
     try:
         stream.write(text.encode(encoding, "replace").decode(encoding))
         stream.flush()
-    except BrokenPipeError:
-        # Flushing the buffer would fail again when the interpreter exits.
+    except OSError as error:
+        # Flushing the buffer would fail again when the interpreter exits, which then has exit code 120.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-    except OSError as error:
-        error.filename = error.filename or stream.name
-        raise
+        if not isinstance(error, BrokenPipeError):
+            error.filename = error.filename or stream.name
+            raise

@@ -55,6 +55,7 @@ def test_onnx_models_are_built_or_refused_with_the_reason(tmp_path: Path, names:
 
 
 REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = ("resnet50", "mobilenetv2", "bert_small", "mlp_mixer", "conv")
 
 
 def convert_examples(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, dict[str, Any]], str]:
@@ -71,19 +72,20 @@ def convert_examples(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, di
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    "opsets",
+    ("models", "arguments"),
     [
-        pytest.param(("--onnx-opsets", "18"), id="one-opset"),
-        pytest.param((), id="every-opset", marks=pytest.mark.nightly),
+        pytest.param(("resnet50", "conv"), ("--onnx-opsets", "18", "--models", "resnet50", "conv"), id="few"),
+        pytest.param(EXAMPLES, (), id="every", marks=pytest.mark.nightly),
     ],
 )
-def test_the_examples_become_engines_in_every_precision(opsets: Sequence[str], tmp_path: Path) -> None:
-    code, cells, printed = convert_examples(tmp_path, *opsets)
+def test_the_examples_become_engines_in_every_precision(
+    models: Sequence[str], arguments: Sequence[str], tmp_path: Path
+) -> None:
+    code, cells, printed = convert_examples(tmp_path, *arguments)
 
     assert code == 0, printed
     engines = [each for each in cells.values() if each["conversion_config"]["target_format"] == "trt-rtx"]
-    models = {each["model_name"] for each in engines}
-    assert models == {"resnet50", "mobilenetv2", "bert_small", "mlp_mixer", "conv"}
+    assert {each["model_name"] for each in engines} == {*models}
     for each in engines:
         engine = each["conversion_config"]["tensorrt_config"]
         assert each["status"]["state"] == "unverified"
@@ -103,7 +105,7 @@ def test_the_examples_become_engines_in_every_precision(opsets: Sequence[str], t
             "precision"
         ]
     precisions = Counter(each["conversion_config"]["tensorrt_config"]["precision"] for each in engines)
-    assert precisions["int8"] == precisions["fp16"] == precisions["fp32"] >= 5
+    assert precisions["int8"] == precisions["fp16"] == precisions["fp32"] >= len(models)
     # fp16 and int8 are smaller, as their weights are.
     sizes = {
         each["conversion_config"]["tensorrt_config"]["precision"]: each["output_model"]["size_bytes"]
@@ -114,7 +116,7 @@ def test_the_examples_become_engines_in_every_precision(opsets: Sequence[str], t
     warned = [each for each in cells.values() if any("random samples" in warning for warning in each["warnings"])]
     assert {each["conversion_config"]["tensorrt_config"]["precision"] for each in warned} == {"int8"}
 
-    again, cells, printed = convert_examples(tmp_path, *opsets, "--fail-on-unverified")
+    again, cells, printed = convert_examples(tmp_path, *arguments, "--fail-on-unverified")
 
     assert again == 1
     assert "UNVERIFIED" in printed

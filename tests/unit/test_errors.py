@@ -1,6 +1,7 @@
 """What errors look like on a terminal, whatever the names in them hold, and the exit code of each kind."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,12 +52,16 @@ def test_the_remedy_fits_the_error(number: int, hint: str) -> None:
     assert remedy(OSError(number, "why", "file")) == hint
 
 
-def test_a_full_disk_is_neither_a_wrong_configuration_nor_a_bug(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_neither_a_wrong_configuration_nor_a_bug(tmp_path: Path, unbuffered: str) -> None:
     (tmp_path / "m.onnx").write_bytes(b"\x08\x08\x3a\x00")
     (tmp_path / "navigator.yaml").write_text("model_name: m\nmodel_path: m.onnx\n")
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "navigator", "validate", "navigator.yaml"]
-        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
     assert done.returncode == ExitCode.IO_ERROR
     assert done.stderr == "<stdout>: No space left on device\n  free up disk space, then run again\n"
 

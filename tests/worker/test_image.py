@@ -284,9 +284,7 @@ def test_an_image_whose_tensorflow_excludes_onnx_ir_goes_without(framework: str,
 
     assert b"goes without onnx-ir>=0.1.14: " in log.getvalue()
     script = "from navigator.frameworks.onnx import graph; graph.read('model.onnx')"
-    with pytest.raises(
-        docker.errors.ContainerError, match="fp16 and int8 ONNX files need onnx-ir, which isn't installed here"
-    ):
+    with pytest.raises(docker.errors.ContainerError, match="fp16 and int8 ONNX files need onnx-ir, which isn"):
         client.containers.run(made.id, ["python3", "-c", script], remove=True, network_mode="none")
 
 
