@@ -91,8 +91,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`: one more than cores, since tests wait a third of their time, for servers, Docker and deadlines."""
-    return len(os.sched_getaffinity(0)) + 1
+    """For `-n auto`: two more than cores, since tests wait much of their time, for servers, Docker and deadlines."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 @pytest.hookimpl(optionalhook=True)
