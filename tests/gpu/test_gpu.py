@@ -267,5 +267,5 @@ def test_a_gpu_that_is_not_there_is_named_with_those_that_are(convert: Any, tmp_
     code, cells, printed = convert({"model_name": "m", "model_path": str(path), "gpus": ["63"]})
 
     assert (code, cells) == (2, {}), printed
-    assert "m: gpus names 63, which is not visible here" in printed
+    assert "m: gpus lists 63, but no such GPU is visible" in printed
     assert gpu.uuid in printed
