@@ -221,7 +221,7 @@ def test_updates_of_variables_are_named_and_mismatch(models: Path, tmp_path: Pat
         ("lgamma", 17, "replace them in the model with operations that ONNX supports"),
         ("keras_argmax", 17, "use tf.argmax and tf.argmin"),
         ("einsum", 11, "they need opset 12 or higher: set onnx_opsets: [12]"),
-        ("gelu", 8, "they need opset 9 or higher: set onnx_opsets: [9]"),
+        ("erfc", 8, "they need opset 9 or higher: set onnx_opsets: [9]"),
         ("text_inside", 17, "save a signature that starts after the text processing"),
         ("text", 17, "input 'x' of signature 'serving_default' is text (tf.string)"),
         ("bfloat16", 17, "tf2onnx doesn't support bfloat16: save the model in float32 or float16 instead"),

@@ -19,7 +19,7 @@ from navigator.records import Properties, Signature, StepOptions, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export
 from navigator.verify.compare import verify
-from tests.support.exports import Exports, Samples, change_a_weight, floats
+from tests.support.exports import Exports, Samples, change_a_weight, floats, require_opset
 
 NOTHING = Signature(inputs=(), outputs=())
 
@@ -128,6 +128,7 @@ def test_the_signature_is_the_programs_own(tagger: Exports) -> None:
 
 @pytest.mark.parametrize("opset", [18, 23])
 def test_several_inputs_and_outputs_convert(tagger: Exports, opset: int) -> None:
+    require_opset(opset)
     path, properties = tagger.convert(opset)
     exporter = f"torch.onnx {torch.__version__.split('+', 1)[0]} torch.export"
     assert properties == Properties(onnx_opset=opset, exporter=exporter)
@@ -154,7 +155,7 @@ def test_attention_and_a_raised_file(attention: Exports) -> None:
     ("opset", "sentence"),
     [
         (14, r"torch\.export at opset 14: it wrote opset 18 instead of 14"),
-        (17, r"torch\.export at opset 17: the ONNX file is invalid: .*Split"),
+        (17, r"torch\.export at opset 17: (the ONNX file is invalid: .*Split|it wrote opset 18 instead of 17)"),
     ],
 )
 def test_an_opset_that_the_exporter_gets_wrong_is_refused(attention: Exports, opset: int, sentence: str) -> None:

@@ -102,6 +102,7 @@ def functions(root: Path) -> None:
     save(root / "tables", {"x": ([None], "int64")}, lambda x: {"y": to_number.lookup(to_text.lookup(x))})
 
     save(root / "lgamma", x, lambda x: {"y": tf.math.lgamma(x)})
+    save(root / "erfc", x, lambda x: {"y": tf.math.erfc(x)})
     save(root / "einsum", x, lambda x: {"y": tf.einsum("bi,bj,bk->bijk", x, x, x)})
     save(root / "text_inside", x, lambda x: {"y": tf.strings.length(tf.strings.as_string(x))})
     save(root / "text", {"x": ([None], "string")}, lambda x: {"y": tf.strings.length(x)})

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from navigator.converters import CONVERTERS
 from navigator.converters.protocol import Conversion
@@ -14,6 +15,24 @@ from navigator.samples import storage
 from navigator.verify.compare import verify
 
 Samples = Sequence[tuple[str, Mapping[str, np.ndarray]]]
+
+
+def require_opset(opset: int) -> None:
+    """Skip the test if the installed ONNX or ONNX Runtime doesn't know an opset."""
+    import onnx
+    import onnxruntime
+
+    value = onnx.helper.make_tensor_value_info
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph(
+        [node], "graph", [value("x", onnx.TensorProto.FLOAT, [1])], [value("y", onnx.TensorProto.FLOAT, [1])]
+    )
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    try:
+        model = onnx.helper.make_model_gen_version(graph, opset_imports=opsets)
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - each version has its own
+        pytest.skip(f"opset {opset} with onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}: {error}")
 
 
 class Exports:

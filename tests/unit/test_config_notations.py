@@ -133,6 +133,7 @@ def test_dtype_names_are_numpy_s(spelling: str) -> None:
             assert canonical_dtype(order + spelling) == np.dtype(order + spelling).name
 
 
+@pytest.mark.skipif(np.__version__.startswith("1."), reason="NumPy 1 has names that NumPy 2 dropped")
 def test_every_dtype_that_can_be_verified_is_known() -> None:
     spellings = {str(key) for key in np.sctypeDict} - {"a"} | set("?bhilqpBHILQPefd")  # "a" is deprecated
     for spelling in spellings:
