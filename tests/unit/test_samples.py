@@ -523,7 +523,7 @@ def test_dtypes_fill_in_where_the_signature_has_none() -> None:
 def own(tmp_path: Path, arrays: Mapping[str, np.ndarray], *inputs: TensorSpec, name: str = "s.npz") -> np.ndarray:
     """Write arrays as one sample, read them back and return the first input."""
     path = tmp_path / name
-    np.savez(path, **arrays)
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # a name is no option
     samples, _ = make(*inputs, samples=(path,))
     return samples[0][1][inputs[0].name]
 
