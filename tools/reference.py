@@ -6,7 +6,7 @@ A page of docs/ says where a part goes and what it is, and keeps its own text ar
     <!-- end -->
 
 Sources are the schemas, action.yml, the command line's parsers, the exit codes, the registries of converters and
-runners, and the README's table of what was run on which hardware. A test compares.
+runners, tests marked as those of a fault, and the README's table of what was run on which hardware. A test compares.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from fault_reference import faults
 from results_reference import results
 from tables import code, codes, escaped, sentence, table
 
@@ -230,6 +231,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "command line": command_line,
     "exit codes": exit_codes,
     "results": results,
+    "faults": faults,
     "formats": formats,
     "conversions": conversions,
     "support": support,

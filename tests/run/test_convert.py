@@ -224,6 +224,10 @@ def test_an_opset_that_fails_alone_leaves_the_others_good(convert: Any) -> None:
     assert states(results) == {"tiny onnx_op13": "passed", "tiny onnx_op99": "failed"}
 
 
+@pytest.mark.fault(
+    "A converter crashes, hangs or is killed",
+    "That conversion fails with the reason. The others go on.",
+)
 def test_workers_that_crash_hang_or_die_cost_their_own_cells_only(
     convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +301,10 @@ def test_a_workspace_with_foreign_files_is_not_cleaned(
     assert "contains files that Model Navigator didn't write: thesis.tex" in capsys.readouterr().err
 
 
+@pytest.mark.fault(
+    "There is no Docker daemon, and a model wants a container",
+    "That model's conversions fail with the reason.",
+)
 def test_without_a_docker_daemon_what_is_asked_for_in_containers_is_unavailable(
     convert: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +333,7 @@ def test_the_command_line_alone_converts_one_model(project: Path) -> None:
     assert results["results"][0]["comparator_config"]["atol"] == {"": 1e-5, "y": 1e-4}
 
 
+@pytest.mark.fault("A run is interrupted", "Results and summary hold what was finished; exit code 130.")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_writes_what_it_had(project: Path, number: signal.Signals) -> None:
     (project / "navigator.yaml").write_text(TINY)
@@ -357,6 +366,7 @@ def test_an_interrupted_run_writes_what_it_had(project: Path, number: signal.Sig
     assert (project / "navigator_workspace/summary.md").exists()
 
 
+@pytest.mark.fault("A run is killed", "Results hold what was finished, and the next run starts.")
 def test_a_killed_run_leaves_what_it_had_and_the_next_one_works(project: Path) -> None:
     (project / "navigator.yaml").write_text(TINY)
     process = subprocess.Popen([sys.executable, "-m", "navigator", "convert"], stdout=subprocess.DEVNULL)
@@ -371,6 +381,7 @@ def test_a_killed_run_leaves_what_it_had_and_the_next_one_works(project: Path) -
     assert main(["convert"]) == 0
 
 
+@pytest.mark.fault("Two runs use one workspace", "The second one is refused.")
 def test_two_runs_do_not_share_a_workspace(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from navigator.engine.workspace import Workspace
 

@@ -78,6 +78,10 @@ CHANGED_WEIGHT = """\
     """
 
 
+@pytest.mark.fault(
+    "A converted model in the cache changes after its verdict",
+    "Its verdict doesn't count. The model is verified again.",
+)
 def test_a_cached_verdict_is_not_taken_for_other_bytes(convert: Any, project: Path, sabotage: Sabotage) -> None:
     """An exporter whose bytes differ from run to run: its first artifact is evicted, its second passed loosely."""
     cached = TINY + "cache_path: .cache\n"
@@ -93,6 +97,7 @@ def test_a_cached_verdict_is_not_taken_for_other_bytes(convert: Any, project: Pa
     assert not results["results"][0]["cached"]
 
 
+@pytest.mark.fault("The source model is exchanged during a run", "No verdict of that run gets into the cache.")
 def test_what_passed_while_the_model_was_exchanged_is_not_kept(convert: Any, project: Path, sabotage: Sabotage) -> None:
     cached = TINY + "cache_path: .cache\n"
     write_model(project / "other.onnx", seed=9)
@@ -165,6 +170,7 @@ def test_a_cached_result_carries_its_own_models_name(convert: Any, project: Path
     assert results["results"][0]["output_model"]["name"] == "renamed.onnx_op17"
 
 
+@pytest.mark.fault("A converter writes into the reference outputs", "The conversion doesn't pass.")
 def test_a_converter_that_writes_into_the_reference_is_no_pass(convert: Any, project: Path, sabotage: Sabotage) -> None:
     sabotage(
         """\
@@ -187,6 +193,7 @@ def test_a_converter_that_writes_into_the_reference_is_no_pass(convert: Any, pro
     assert "reference was modified" in results["results"][0]["status"]["message"]
 
 
+@pytest.mark.fault("The outputs of a converted model can't be read", "That conversion fails. The others go on.")
 def test_outputs_that_cannot_be_read_cost_their_own_cell_only(convert: Any, sabotage: Sabotage) -> None:
     sabotage(
         """\
@@ -229,6 +236,10 @@ def test_a_bug_in_one_unit_leaves_the_others_results_and_is_said(
     assert "please report it" in capsys.readouterr().err
 
 
+@pytest.mark.fault(
+    "A run is killed before its first result",
+    "No results of an earlier run remain that could be taken for its own.",
+)
 def test_a_run_that_is_killed_at_once_leaves_no_earlier_results(convert: Any, project: Path) -> None:
     assert convert(TINY)[0] == 0
     (project / "slow").mkdir()

@@ -100,6 +100,7 @@ def test_a_shard_says_which_it_is_and_reproduces_without(project: Path) -> None:
     assert "output_path isn't written: this is only shard 1/1 of the run" in made["notes"]
 
 
+@pytest.mark.fault("A shard left no results", "The merged run names it and fails.")
 def test_a_shard_that_left_nothing_is_named_and_fails_the_run(
     project: Path, planned: dict[str, Any], converted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_report_of_several_runs_is_refused(
     assert "can't merge results of runs with 1 and 2 shards\n  merge the results of one run" in capsys.readouterr().err
 
 
+@pytest.mark.fault("Downloaded results contain links", "They aren't followed.")
 def test_links_in_a_directory_are_not_followed(
     project: Path, converted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

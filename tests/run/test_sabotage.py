@@ -231,6 +231,10 @@ def check(results: dict[str, Any], kinds: dict[str, str], expected: Mapping[str,
         assert (cells[name]["reproduce"] == "") == (state == "passed")
 
 
+@pytest.mark.fault(
+    "A converter computes something else: wrong weights, swapped inputs, a dropped mask, one batch size only, …",
+    "The conversion is a mismatch or fails.",
+)
 @pytest.mark.parametrize(("source", "edge", "opsets", "wrong"), TO_ONNX, ids=[each[0] for each in TO_ONNX])
 def test_no_sabotaged_conversion_to_onnx_passes(
     convert: Any,
@@ -262,6 +266,7 @@ def test_no_sabotaged_conversion_to_onnx_passes(
     assert code == 1
 
 
+@pytest.mark.fault("A copied model is damaged, cut off or missing", "The conversion is a mismatch or fails.")
 @pytest.mark.parametrize("source", SOURCES)
 def test_no_sabotaged_copy_passes(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     path = prepared(project, source)

@@ -32,6 +32,7 @@ def break_model(project: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"Tanh", b"Tonh"))
 
 
+@pytest.mark.fault("The reader of the output goes away, as in `… | head`", "The run goes on to its end.")
 def test_a_reader_that_goes_away_does_not_end_the_run(project: Path) -> None:
     """As in `model-navigator convert | head -1`, which must not make an unfinished run look good."""
     (project / "navigator.yaml").write_text(TINY)
@@ -59,6 +60,7 @@ def test_a_reader_that_goes_away_does_not_make_a_bad_run_good(project: Path) -> 
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.fault("Standard output or error is closed", "The run goes on to its end.")
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
 def test_closed_streams_are_no_bug(project: Path, closed: str) -> None:
     (project / "navigator.yaml").write_text(TINY)
@@ -71,6 +73,7 @@ def test_closed_streams_are_no_bug(project: Path, closed: str) -> None:
     assert yaml.safe_load((project / "navigator_workspace/convert_results.yaml").read_text())["complete"]
 
 
+@pytest.mark.fault("`convert_results.yaml` can't be written", "The run says so, and prints the summary.")
 def test_results_that_cannot_be_written_are_said_and_the_summary_is_shown(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +87,7 @@ def test_results_that_cannot_be_written_are_said_and_the_summary_is_shown(
     assert "convert_results.yaml couldn't be written: Is a directory" in told.err
 
 
+@pytest.mark.fault("A converted model can't be written", "That conversion fails with the reason.")
 def test_a_workspace_that_cannot_hold_an_artifact_fails_its_cells(convert: Any, project: Path) -> None:
     (project / "navigator_workspace").mkdir()
     (project / "navigator_workspace/converted").write_text("not a directory")

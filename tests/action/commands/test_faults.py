@@ -14,6 +14,10 @@ Chaos = Callable[[str], tuple[str, str]]
 COMMENTS = "/issues/7/comments"
 
 
+@pytest.mark.fault(
+    "GitHub's API answers a comment with an error, half an answer or none",
+    "The action tries again, and the pull request has one comment.",
+)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -38,6 +42,10 @@ def test_a_comment_is_made_once(job: "Job", reports: Callable[[str], bytes], fau
     assert [each[0] for each in job.statuses] == ["success"]
 
 
+@pytest.mark.fault(
+    "Statuses and artifacts fail once",
+    "The action tries again. The status and both artifacts are there.",
+)
 def test_a_status_and_an_artifact_in_spite_of_errors(job: "Job") -> None:
     job.say("faults", [{"path": "/statuses/", "status": 500}, {"path": "/statuses/", "reset": True}])
     job.say_results("faults", [{"method": "CreateArtifact", "times": 1, "reset": True, "carry_out": True}])
@@ -48,6 +56,10 @@ def test_a_status_and_an_artifact_in_spite_of_errors(job: "Job") -> None:
     assert job.artifacts().keys() == {"model-navigator-results", "model-navigator-models"}
 
 
+@pytest.mark.fault(
+    "Comments and artifacts fail for good",
+    "One warning for each says what GitHub answered. Verdict and status stay.",
+)
 def test_what_stays_broken_costs_its_channel_alone(job: "Job") -> None:
     job.say("faults", [{"method": "POST", "path": COMMENTS, "status": 422, "message": "Validation Failed", "times": 9}])
     job.say_results("faults", [{"method": "CreateArtifact", "times": 9, "status": 400, "body": '{"msg": "not today"}'}])
@@ -63,6 +75,10 @@ def test_what_stays_broken_costs_its_channel_alone(job: "Job") -> None:
     assert job.statuses[-1][0] == "success"
 
 
+@pytest.mark.fault(
+    "GitHub's rate limit is reached",
+    "The run ends on time, with a warning that says when GitHub would answer again.",
+)
 def test_a_limit_of_rates_does_not_hold_up_the_work(job: "Job") -> None:
     limit = {"Retry-After": "3000"}
     job.say("faults", [{"status": 429, "headers": limit, "times": 99, "message": "API rate limit exceeded"}])
@@ -75,6 +91,10 @@ def test_a_limit_of_rates_does_not_hold_up_the_work(job: "Job") -> None:
     assert job.artifacts().keys() == {"model-navigator-results", "model-navigator-models"}
 
 
+@pytest.mark.fault(
+    "Connections break in the middle of an answer or an upload",
+    "The action tries again. Nothing is there twice.",
+)
 def test_the_way_to_everything_is_shaken(job: "Job", chaos: Chaos) -> None:
     api, api_control = chaos(job.github_url)
     results, results_control = chaos(job.results_url)
@@ -94,6 +114,10 @@ def test_the_way_to_everything_is_shaken(job: "Job", chaos: Chaos) -> None:
     assert [len(each) for each in taken] == [3, 2]
 
 
+@pytest.mark.fault(
+    "GitHub and its artifact service can't be reached",
+    "The models are converted, and the job summary and outputs hold the verdict. Warnings name what is missing.",
+)
 def test_everything_is_down(job: "Job") -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
