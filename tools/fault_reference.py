@@ -32,8 +32,10 @@ def faults() -> str:
 
 def _rows(file: Path) -> Iterator[tuple[str, str, str]]:
     name = file.relative_to(_ROOT).as_posix()
-    for test in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        for mark in test.decorator_list if isinstance(test, ast.FunctionDef) else ():
+    for test in ast.parse(file.read_text(encoding="utf-8")).body:
+        if not isinstance(test, ast.FunctionDef):
+            continue
+        for mark in test.decorator_list:
             if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.fault":
                 fault, outcome = (str(ast.literal_eval(argument)) for argument in mark.args)
                 link = f"[`{test.name}`]({_SOURCE}/{name})"
