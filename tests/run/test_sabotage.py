@@ -266,7 +266,7 @@ def test_no_sabotaged_conversion_to_onnx_passes(
     assert code == 1
 
 
-@pytest.mark.fault("A copied model is damaged, cut off or missing", "The conversion is a mismatch or fails.")
+@pytest.mark.fault("A copied model is damaged, truncated or missing", "The conversion is a mismatch or fails.")
 @pytest.mark.parametrize("source", SOURCES)
 def test_no_sabotaged_copy_passes(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     path = prepared(project, source)
