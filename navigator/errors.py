@@ -69,6 +69,10 @@ class StepError(NavigatorError):
     exit_code = ExitCode.FAILURE
 
 
+class NotApplicableError(StepError):
+    """Inside a worker: this step would only copy the model, so that its artifact would have a wrong name."""
+
+
 def remedy(error: OSError) -> str:
     """Return what to do about an error of the operating system, or "" if only its own message helps."""
     match error.errno:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from navigator.converters.protocol import Container, Conversion, Variant
+from navigator.converters.protocol import Container, Conversion, Variant, nothing_became
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.onnx import file as onnx_file
@@ -94,6 +94,8 @@ def convert(conversion: Conversion[Options]) -> Properties:
             "tensorrt_explicit_precision is set, but the model has no QuantizeLinear or DequantizeLinear nodes",
             "use the quantized model, or remove the option to quantize this one on its samples",
         )
+    if quantized and not onnx_int8.holds_int8(onnx_graph.read(source)):
+        raise nothing_became(Precision.INT8, "the model is quantized already, to another type")
     if quantized and not to_fp16:
         onnx_file.copy(source, destination)
         onnx_file.check(destination)
@@ -110,7 +112,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
             warnings += _quantize(model, conversion)
             makers.append("quantized to int8 by navigator")
         if to_fp16:
-            kept, more = _to_fp16(model, _samples(conversion))
+            kept, more = _to_fp16(model, _samples(conversion), required=not to_int8)
             warnings += more
             makers.append("cast to fp16 by navigator")
         _write(model, Path(scratch) / "made" / destination.name, destination)
@@ -150,11 +152,9 @@ def _raised(source: Path, directory: Path, lowest: int, precision: str) -> tuple
 
 def _quantize(model: "ir.Model", conversion: Conversion[Options]) -> list[str]:
     """Quantize `model` and return the warnings."""
-    products = onnx_int8.quantize(model, _samples(conversion))
-    if not products:
-        return [
-            "nothing became int8: no Conv, ConvTranspose, Gemm or MatMul outside subgraphs has constant float32 weights"
-        ]
+    if not onnx_int8.quantize(model, _samples(conversion)):
+        why = "no Conv, ConvTranspose, Gemm or MatMul outside subgraphs has constant float32 weights"
+        raise nothing_became(Precision.INT8, why)
     if conversion.options.random_samples:
         return [
             "int8 scales come from random samples: provide real ones, or real inputs may be clipped or lose precision"
@@ -162,10 +162,16 @@ def _quantize(model: "ir.Model", conversion: Conversion[Options]) -> list[str]:
     return []
 
 
-def _to_fp16(model: "ir.Model", samples: Path) -> tuple[Mapping[str, int], list[str]]:
-    """Convert `model` to fp16; return the number of nodes that stay in fp32 by reason, and the warnings."""
+def _to_fp16(model: "ir.Model", samples: Path, *, required: bool) -> tuple[Mapping[str, int], list[str]]:
+    """Convert `model` to fp16; return the number of nodes that stay in fp32 by reason, and the warnings.
+
+    Raises:
+        NotApplicableError: `required`, and nothing became fp16.
+    """
     plan = onnx_fp16.plan(model, samples)
     kept = Counter(str(reason) for reason in plan.kept.values())
+    if required and not plan.ports:
+        raise nothing_became(Precision.FP16, _why_no_fp16(model, kept))
     warnings = []
     reached = _reached(model.graph, plan)
     if reached:
@@ -178,6 +184,17 @@ def _to_fp16(model: "ir.Model", samples: Path) -> tuple[Mapping[str, int], list[
         warnings.append("nothing became fp16: no float32 operator of the model has a safe fp16 form")
     onnx_fp16.apply(model, plan)
     return kept, warnings
+
+
+def _why_no_fp16(model: "ir.Model", kept: Mapping[str, int]) -> str:
+    import onnx_ir as ir
+
+    if kept:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in kept.items())
+        return f"all float32 operators of the model stay in fp32 ({reasons})"
+    values = (value for node in model.graph for value in (*node.inputs, *node.outputs))
+    half = any(onnx_graph.is_tensor(value, ir.DataType.FLOAT16) for value in values)
+    return "the model computes in fp16 already" if half else "the model has no float32 operators"
 
 
 def _reached(graph: "ir.Graph", plan: onnx_fp16.Plan) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from navigator.errors import NotApplicableError
 from navigator.frameworks.availability import Unavailable
 from navigator.records import (
     Configuration,
@@ -139,7 +140,25 @@ class Converter(Protocol):
         Raises:
             StepError: the conversion failed, with a message for the user. Any other exception also fails the step,
                 with the text of the exception.
+            NotApplicableError: nothing in the model became the step's precision, so that its artifact would be a copy.
         """
+
+
+def nothing_became(precision: Precision, why: str) -> NotApplicableError:
+    """Return the error of a step that leaves the model as it is."""
+    return NotApplicableError(
+        f"nothing became {precision}: {why}", f"remove {precision} from this model's tensorrt_precisions"
+    )
+
+
+def require_engines(engines: int, precision: Precision, library: str) -> None:
+    """Check that a model that a framework hands on to TensorRT in parts has any.
+
+    Raises:
+        NotApplicableError: all of a reduced precision's model stays in the framework, in its own precision.
+    """
+    if not engines and precision is not Precision.FP32:
+        raise nothing_became(precision, f"{library} found no part of the model for TensorRT, or built none")
 
 
 def conversion_of(converter: Converter, data: Json) -> Conversion[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from navigator.converters.protocol import Container, Conversion, Variant, engine_segment
+from navigator.converters.protocol import Container, Conversion, Variant, engine_segment, require_engines
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory, together
@@ -123,6 +123,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
             "see the log for the full error, or build a TensorRT engine with target_formats: [trt]",
         ) from error
     engines = count_engines(function.graph.as_graph_def())
+    require_engines(min(engines, count_built(conversion.destination)), precision, "TF-TRT")
     return Properties(
         exporter=f"TF-TRT of TensorFlow {tf.__version__}",
         signature_name=name,
@@ -195,11 +196,16 @@ def count_engines(graph: _Tf) -> int:
     return sum(node.op == _ENGINE for node in _nodes(graph))
 
 
+def count_built(path: Path) -> int:
+    """Return the number of engines in a SavedModel that TensorRT built; every one has a file."""
+    return sum(file.stat().st_size > 0 for file in path.glob(_ENGINE_FILES))
+
+
 def engine_warnings(engines: int, path: Path) -> list[str]:
-    """Return the warnings about a SavedModel whose graph has `engines`; every built engine has a file."""
-    if engines == 0:
+    """Return the warnings about a SavedModel whose graph has `engines`."""
+    if not engines:
         return ["TF-TRT found no part of the model for TensorRT: all of it runs in TensorFlow, as fast as before"]
-    built = sum(file.stat().st_size > 0 for file in path.glob(_ENGINE_FILES))
+    built = count_built(path)
     if built < engines:
         return [f"TensorRT built {built} of {engines} engines: the rest of the model runs in TensorFlow, see the log"]
     return []

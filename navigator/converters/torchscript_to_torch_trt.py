@@ -22,6 +22,7 @@ from navigator.converters.protocol import (
     Variant,
     engine_segment,
     falls_back_to_tf32,
+    require_engines,
 )
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
@@ -134,6 +135,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
     with quiet():
         torch.jit.save(compiled, str(conversion.destination))
     engines = len(compiled.inlined_graph.findAllNodes(_ENGINE))
+    require_engines(engines, conversion.options.precision, "Torch-TensorRT")
     nothing = "Torch-TensorRT found no part of the model for TensorRT: all of it runs in torch, as fast as before"
     return Properties(
         exporter=f"Torch-TensorRT {front_end.version}",

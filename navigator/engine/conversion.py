@@ -1,13 +1,14 @@
 """The unit of work that runs a converter: prepares its input, runs it in a worker, and checks its output."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from navigator.cache.digests import model_files, size_bytes
 from navigator.converters.protocol import Conversion
 from navigator.engine.outcomes import Artifact, Failure, Reference
 from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of
-from navigator.records import ModelConfig, Properties, State, Step, StepOptions, from_data, to_data
+from navigator.records import ModelConfig, Precision, Properties, State, Step, StepOptions, from_data, to_data
 from navigator.workers.task import Task, TaskResult, TaskStatus
 
 
@@ -76,6 +77,8 @@ def _task(model: ModelConfig, step: Step, conversion: Conversion[StepOptions], c
 
 def _judged(step: Step, made: Path, final: Path, result: TaskResult, task: Task) -> Artifact | Failure:
     """Return the artifact, moved to `final`, after checking that the worker really wrote it."""
+    if result.status is TaskStatus.NOT_APPLICABLE and step.precision is not Precision.FP32:
+        return replace(failure_of(result, task), state=State.NOT_APPLICABLE)
     if result.status is not TaskStatus.FINISHED or result.value is None:
         return failure_of(result, task)
     if not made.exists() or size_bytes(made) == 0:

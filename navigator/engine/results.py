@@ -71,7 +71,7 @@ def _result(
     if cell.state is not None:
         return empty
     result = _decided(empty, cell, outcomes)
-    if result.status.state is State.PASSED:
+    if result.status.state in (State.PASSED, State.NOT_APPLICABLE):
         return result
     alone = f" --models {model.model_name} --conversions {cell.label} --verbose"
     # Reproducing a reproduction gives the same command.
@@ -87,7 +87,7 @@ def _decided(empty: CellResult, cell: Cell, outcomes: Mapping[str, StepOutcome])
             return replace(empty, status=replace(earlier, state=State.BLOCKED, message=message))
         if not isinstance(outcome, Failure):
             continue
-        if label == cell.label:
+        if label == cell.label or outcome.state is State.NOT_APPLICABLE:
             status = Status(state=outcome.state, message=outcome.message, log_path=outcome.log_path)
         else:
             message = f"blocked by {label}, which {word(outcome.state)}: {outcome.message}"

@@ -154,14 +154,19 @@ def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, 
 
 
 def _ended(unit: Unit, summary: Summary, progress: Progress, logs: Workspace | None) -> None:
-    """Show the conversions that a unit decided: its own, and those that it blocks."""
+    """Show the conversions that a unit decided: its own, and those that depend on it."""
     if logs is not None:
         show_log(logs.log(unit.model, unit.label, unit.kind))
     progress.finished(unit.model, unit.label, unit.kind)
+    inapplicable = {
+        each.status
+        for each in summary.others
+        if (each.model_name, each.conversion) == (unit.model, unit.label) and each.status.state is State.NOT_APPLICABLE
+    }
     for failed, results in ((True, summary.failed), (False, summary.others)):
         for each in results:
             own = (each.model_name, each.conversion) == (unit.model, unit.label)
-            if own or each.status.state is State.BLOCKED:
+            if own or each.status.state is State.BLOCKED or each.status in inapplicable:
                 progress.decided(each, failed=failed)
 
 

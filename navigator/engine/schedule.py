@@ -120,11 +120,14 @@ class ModelState:
     def block(self) -> None:
         """Block all steps if the source model can't be run, since then nothing can be verified.
 
-        Also blocks steps whose input is missing or did not pass.
+        Also blocks steps whose input is missing or did not pass. What depends on a step that isn't applicable isn't
+        applicable either, for the same reason.
         """
         for step in self.pending:
             parent = self.outcomes.get(step.parent or "")
-            if isinstance(parent, Failure) or (isinstance(parent, Verified) and not parent.passed):
+            if isinstance(parent, Failure) and parent.state is State.NOT_APPLICABLE:
+                self.outcomes[step.label] = parent
+            elif isinstance(parent, Failure) or (isinstance(parent, Verified) and not parent.passed):
                 # An error in an artifact is in everything that is made from it, and an engine takes minutes to show it.
                 self.outcomes[step.label] = Failure(state=State.BLOCKED, message=f"blocked by {step.parent}")
         if not isinstance(self.reference, Failure):

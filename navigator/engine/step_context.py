@@ -18,6 +18,7 @@ from navigator.workers.task import Task, TaskResult, TaskStatus
 
 _STATES = {
     TaskStatus.FAILED: State.FAILED,
+    TaskStatus.NOT_APPLICABLE: State.FAILED,
     TaskStatus.CRASHED: State.CRASHED,
     TaskStatus.TIMED_OUT: State.TIMED_OUT,
     TaskStatus.CANCELLED: State.CANCELLED,

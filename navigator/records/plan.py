@@ -30,7 +30,7 @@ class State(StrEnum):
     UNVERIFIED = "unverified"
     """Built, but this machine can't run it."""
     NOT_APPLICABLE = "not_applicable"
-    """The source format can't be converted to the target format."""
+    """The source format can't be converted to the target format, or nothing in the model became its precision."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,7 +39,8 @@ def verdict(summary: Summary) -> str:
             incomplete = "" if summary.report.complete else ", and the run is incomplete"
             return f"{failed:,} {of_all} failed{incomplete}"
         case ExitCode.NOTHING_TO_DO:
-            return "Nothing was converted: no conversion can run on this machine"
+            lacking = "can run on this machine" if summary.states.get(State.UNAVAILABLE) else "applies to its model"
+            return f"Nothing was converted: no conversion {lacking}"
     unverified = summary.states.get(State.UNVERIFIED, 0)
     unsure = f", {unverified:,} not verified" if unverified else ""
     return f"{summary.states.get(State.PASSED, 0):,} {of_all} passed{unsure}"

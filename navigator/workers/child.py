@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from navigator.errors import StepError
+from navigator.errors import NotApplicableError, StepError
 from navigator.records import Json
 from navigator.workers import processes
 
@@ -91,7 +91,7 @@ def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
         return {"ok": True, "value": tasks[name](request["arguments"])}
     except StepError as error:
         traceback.print_exc()
-        return _failure(error.message, error.hint)
+        return {**_failure(error.message, error.hint), "not_applicable": isinstance(error, NotApplicableError)}
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - models are code: anything may come
         traceback.print_exc()
         return _failure(one_line(error))

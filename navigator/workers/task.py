@@ -33,6 +33,8 @@ class TaskStatus(StrEnum):
     """It left a complete result file."""
     FAILED = "failed"
     """It, or what it needs, said that it cannot."""
+    NOT_APPLICABLE = "not_applicable"
+    """It said that it has nothing to do."""
     CRASHED = "crashed"
     """It died, or ended without a result."""
     TIMED_OUT = "timed_out"
@@ -189,7 +191,8 @@ def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, J
         result = json.loads(path.read_bytes())
         if result["ok"] is True:
             return TaskStatus.FINISHED, result["value"], "", ""
-        return TaskStatus.FAILED, None, str(result["message"]), str(result["hint"])
+        status = TaskStatus.NOT_APPLICABLE if result.get("not_applicable") is True else TaskStatus.FAILED
+        return status, None, str(result["message"]), str(result["hint"])
     except FileNotFoundError:
         message = _died(task, ended)
     except OSError as error:

@@ -20,7 +20,7 @@ import pytest
 
 from navigator.converters import tf_savedmodel_to_tf_trt as edge
 from navigator.converters.protocol import Conversion
-from navigator.errors import StepError
+from navigator.errors import NotApplicableError, StepError
 from navigator.records import Device, Gpu, Host, Precision, Properties, ShapeProfile, Signature
 from navigator.runners import tf_savedmodel, tf_trt
 from navigator.samples import storage as arrays
@@ -342,10 +342,24 @@ def test_operations_are_read_from_functions_too(model: Path) -> None:
 
 def test_a_graph_without_an_engine_is_told(model: Path, tmp_path: Path, library: Library) -> None:
     library.graph, library.built = graph(0), ()
-    made = edge.convert(conversion(tmp_path, model))
+    made = edge.convert(conversion(tmp_path, model, replace(OPTIONS, precision=Precision.FP32)))
     assert made.trt_engines == 0
     assert made.warnings == (
         "TF-TRT found no part of the model for TensorRT: all of it runs in TensorFlow, as fast as before",
+    )
+
+
+@pytest.mark.parametrize(("engines", "built"), [(0, ()), (2, (0, 0))])
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.INT8])
+def test_without_an_engine_no_reduced_precision_applies(
+    model: Path, tmp_path: Path, library: Library, precision: Precision, engines: int, built: tuple[int, ...]
+) -> None:
+    library.graph, library.built = graph(engines), built
+    with pytest.raises(NotApplicableError) as found:
+        edge.convert(conversion(tmp_path, model, replace(OPTIONS, precision=precision)))
+    assert (
+        found.value.message
+        == f"nothing became {precision}: TF-TRT found no part of the model for TensorRT, or built none"
     )
 
 

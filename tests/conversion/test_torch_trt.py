@@ -20,7 +20,7 @@ import torch
 
 from navigator.converters import torchscript_to_torch_trt as edge
 from navigator.converters.protocol import Conversion
-from navigator.errors import StepError
+from navigator.errors import NotApplicableError, StepError
 from navigator.frameworks.gpu import no_gpu
 from navigator.records import (
     Device,
@@ -313,10 +313,18 @@ def test_a_dtype_that_it_does_not_take_is_refused() -> None:
 # What the library is given, and what is kept of what it makes.
 
 
+def convert_nothing(given: Conversion[edge.Options]) -> None:
+    """Convert a module that the fake library hands back as it was: without an engine no reduced precision applies."""
+    with pytest.raises(
+        NotApplicableError, match=r"nothing became (fp16|int8): Torch-TensorRT found no part of the model"
+    ):
+        edge.convert(given)
+
+
 def test_the_library_is_given_inputs_and_settings_in_its_own_words(tmp_path: Path, library: Library) -> None:
     inputs = (spec("right", (-1, 4)), spec("left", (-1, 4)))  # not in the order of forward
     shapes = profile(left=((1, 4), (4, 4), (8, 4)), right=((2, 4), (2, 4), (2, 4)))
-    made = edge.convert(conversion(tmp_path, Difference(), inputs, shapes, replace(FP16, sparse_weights=True)))
+    convert_nothing(conversion(tmp_path, Difference(), inputs, shapes, replace(FP16, sparse_weights=True)))
     assert library.given == [
         {
             "inputs": [
@@ -330,6 +338,10 @@ def test_the_library_is_given_inputs_and_settings_in_its_own_words(tmp_path: Pat
             "truncate_long_and_double": True,
         }
     ]
+
+
+def test_a_module_without_an_engine_is_told_in_fp32_and_not_applicable_below(tmp_path: Path, library: Library) -> None:
+    made = edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES))
     assert made == Properties(
         exporter="Torch-TensorRT 2.12.0",
         trt_engines=0,
@@ -337,6 +349,8 @@ def test_the_library_is_given_inputs_and_settings_in_its_own_words(tmp_path: Pat
             "Torch-TensorRT found no part of the model for TensorRT: all of it runs in torch, as fast as before",
         ),
     )
+    (tmp_path / "model.pt").unlink()
+    convert_nothing(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES, FP16))
 
 
 def test_settings_are_what_the_real_compile_takes(tmp_path: Path, library: Library) -> None:
@@ -388,7 +402,7 @@ def test_engines_are_counted_in_branches_too(tmp_path: Path, library: Library, d
 def test_half_models_are_recognised_on_strongly_typed_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = fake(monkeypatch, "2.14.0", flags=False)
     half = (spec("x", (-1, 4), "float16"),)
-    edge.convert(conversion(tmp_path, Mlp().half(), half, MLP_SHAPES, FP16))
+    convert_nothing(conversion(tmp_path, Mlp().half(), half, MLP_SHAPES, FP16))
     assert library.given[0]["inputs"][0]["dtype"] is torch.float16
     with pytest.raises(StepError, match=r"can't convert to fp16.* which is float32"):
         edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES, FP16))
@@ -396,7 +410,7 @@ def test_half_models_are_recognised_on_strongly_typed_networks(tmp_path: Path, m
 
 def test_quantize_and_dequantize_pairs_are_recognised(tmp_path: Path, library: Library) -> None:
     inputs = (spec("x", (-1, 4)),)
-    edge.convert(conversion(tmp_path, Quantized(), inputs, MLP_SHAPES, INT8))
+    convert_nothing(conversion(tmp_path, Quantized(), inputs, MLP_SHAPES, INT8))
     assert library.given[0]["enabled_precisions"] == {torch.int8, torch.float16, torch.float32}
     with pytest.raises(StepError, match="needs a model with quantize and dequantize pairs"):
         edge.convert(conversion(tmp_path, Mlp(), inputs, MLP_SHAPES, INT8))
@@ -407,7 +421,7 @@ def test_int8_is_calibrated_with_the_samples_in_the_opt_shapes(
 ) -> None:
     library = fake(monkeypatch, "2.8.0", calibrates=True)
     samples = [(f"{size}", {"x": np.full((size, 4), size, np.float32)}) for size in (1, 4, 8, 4)]
-    edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES, INT8, samples))
+    convert_nothing(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES, INT8, samples))
     (made,) = library.calibrators
     assert [[tensor.shape for tensor in batch] for batch in made["batches"]] == [[(4, 4)], [(4, 4)]]
     assert {tensor.device.type for batch in made["batches"] for tensor in batch} == {str(device)}

@@ -32,7 +32,10 @@ def test_what_adds_up_many_numbers_stays_in_fp32(tmp_path: Path) -> None:
 
 
 def test_scattering_adds_up_only_where_it_reduces(tmp_path: Path) -> None:
-    text = '"" : 18\nm (float[4] x, int64[3] i, float[3] u) => (float[4] y) {{ y = ScatterElements{}(x, i, u) }}'
+    text = """
+    "" : 18
+    m (float[4] x, int64[3] i, float[3] u) => (float[4] y) {{ r = Relu(u) y = ScatterElements{}(x, i, r) }}
+    """
     sample = {"x": floats(4), "i": np.array([1, 1, 2]), "u": floats(3)}
     for name, attribute, half in (("none", "", True), ("add", '<reduction = "add">', False)):
         source = written(tmp_path / f"{name}.onnx", text.format(attribute))

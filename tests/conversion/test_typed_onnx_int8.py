@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from navigator.converters.onnx_to_typed_onnx import Options
-from navigator.errors import StepError
+from navigator.errors import NotApplicableError, StepError
 from navigator.records import Precision, Properties
 from tests.conversion.typed_onnx import (
     FP16,
@@ -141,14 +141,32 @@ def test_what_shares_weights_with_a_product_reads_them_unquantized(tmp_path: Pat
     assert typed.matches()
 
 
-def test_nothing_to_quantize_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [SINGLE, HIERARCHY])
+def test_without_anything_to_quantize_int8_is_not_applicable(tmp_path: Path, options: Options) -> None:
     text = '"" : 17\nm (float[n, n] x) => (float[n, n] y) { a = MatMul(x, x) b = MatMul(w, w) y = Add(a, b) }'
     source = written(tmp_path / "m.onnx", text, {"w": floats(3, 3)})
-    typed = Typed(source, SINGLE, {"x": floats(3, 3)})
-    assert typed.properties.warnings == (
-        "nothing became int8: no Conv, ConvTranspose, Gemm or MatMul outside subgraphs has constant float32 weights",
+    with pytest.raises(NotApplicableError) as found:
+        Typed(source, options, {"x": floats(3, 3)})
+    assert found.value.message == (
+        "nothing became int8: no Conv, ConvTranspose, Gemm or MatMul outside subgraphs has constant float32 weights"
     )
-    assert typed.operators() == ["MatMul", "MatMul", "Add"]
+    assert found.value.hint == "remove int8 from this model's tensorrt_precisions"
+
+
+@pytest.mark.parametrize("options", [SINGLE, HIERARCHY])
+def test_a_model_that_is_quantized_to_another_type_is_not_int8(tmp_path: Path, options: Options) -> None:
+    text = """
+    "" : 21
+    m (float[n, 8] x) => (float[n, 8] y) {
+        zero = Constant<value = uint16[1] {5}>()
+        z = Squeeze(zero)
+        q = QuantizeLinear(x, s, z)
+        y = DequantizeLinear(q, s, z)
+    }
+    """
+    source = written(tmp_path / "m.onnx", text, {"s": np.array(0.1, "float32")}, ir_version=10)
+    with pytest.raises(NotApplicableError, match="the model is quantized already, to another type"):
+        Typed(source, options, {"x": floats(3, 8)})
 
 
 def test_products_of_one_tensor_share_its_pair(tmp_path: Path) -> None:

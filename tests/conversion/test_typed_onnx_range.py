@@ -1,10 +1,14 @@
 """ONNX to fp16: values too large or too small for it stay in fp32, and the report says which."""
+# ruff: noqa: TID253 - the frameworks are what is tested
 
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
+from navigator.errors import NotApplicableError
 from navigator.frameworks.onnx import fp16 as onnx_fp16
 from tests.conversion.typed_onnx import (
     FP16,
@@ -56,11 +60,24 @@ def test_without_that_it_would_overflow_and_onnx_runtime_would_not_show_it(
     assert not typed.matches()
 
 
+def beside_another(path: Path) -> Path:
+    """Put an operator that becomes fp16 beside a model's own: without any the conversion isn't applicable."""
+    model = onnx.load(str(path))
+    model.graph.node.append(helper.make_node("Neg", ["free"], ["freed"]))
+    model.graph.input.append(helper.make_tensor_value_info("free", onnx.TensorProto.FLOAT, [2]))
+    model.graph.output.append(helper.make_tensor_value_info("freed", onnx.TensorProto.FLOAT, [2]))
+    onnx.save(model, str(path))
+    return path
+
+
+FREE = {"free": np.array([1, 2], "float32")}
+
+
 def test_values_near_the_end_of_fp16_leave_no_room_for_other_inputs(tmp_path: Path) -> None:
     text = '"" : 17\nm (float[n] x) => (float[n] y) { a = Mul(x, k) y = Sqrt(a) }'
     source = written(tmp_path / "m.onnx", text, {"k": np.array(40_000, "float32")})
     assert Typed(source, FP16, {"x": np.array([0.5], "float32")}, name="half").is_half("Mul")
-    typed = Typed(source, FP16, {"x": np.array([1.0], "float32")}, name="whole")
+    typed = Typed(beside_another(source), FP16, {"x": np.array([1.0], "float32"), **FREE}, name="whole")
     assert not typed.is_half("Mul")
     assert typed.properties.warnings[0].startswith("Mul of 'a' reaches 4e+04: close to or above 65504")
 
@@ -68,13 +85,13 @@ def test_values_near_the_end_of_fp16_leave_no_room_for_other_inputs(tmp_path: Pa
 def test_only_a_few_of_many_are_named(tmp_path: Path) -> None:
     lines = "\n".join(f"a{k + 1} = Add(a{k}, a{k})" for k in range(6))
     text = f'"" : 17\nm (float[n] x) => (float[n] y) {{ a0 = Relu(x)\n{lines}\ny = Neg(a6) }}'
-    typed = Typed(written(tmp_path / "m.onnx", text), FP16, {"x": np.array([1e5], "float32")})
-    named, nothing = typed.properties.warnings
-    assert named == (
+    source = beside_another(written(tmp_path / "m.onnx", text))
+    typed = Typed(source, FP16, {"x": np.array([1e5], "float32"), **FREE})
+    (warning,) = typed.properties.warnings
+    assert warning == (
         "input 'x' reaches 1e+05, Relu of 'a0' reaches 1e+05, Add of 'a1' reaches 2e+05, and 6 more: "
         "close to or above 65504, the largest fp16 number, so the nodes that handle such values stay in fp32"
     )
-    assert nothing.startswith("nothing became fp16: ")
 
 
 def test_constants_over_the_range_stay_in_fp32(tmp_path: Path) -> None:
@@ -125,7 +142,8 @@ def test_infinity_itself_is_in_fp16(tmp_path: Path) -> None:
 def test_what_would_be_rounded_to_zero_is_not_divided_by(tmp_path: Path, expression: str) -> None:
     text = f'"" : 17\nm (float[n] x) => (float[n] y) {{ b = Add(x, epsilon) {expression} }}'
     weights = {"epsilon": np.array(1e-9, "float32"), "one": np.array(1e-7, "float32")}
-    typed = Typed(written(tmp_path / "m.onnx", text, weights), FP16, {"x": np.array([0.0, 0.5], "float32")})
+    source = beside_another(written(tmp_path / "m.onnx", text, weights))
+    typed = Typed(source, FP16, {"x": np.array([0.0, 0.5], "float32"), **FREE})
     assert not typed.is_half("Add")
     assert np.isfinite(typed.outputs()[0][1]["y"]).all()
     assert typed.matches()
@@ -136,15 +154,15 @@ def test_the_smallest_divisor_counts_not_only_the_largest(tmp_path: Path) -> Non
     source = written(tmp_path / "m.onnx", text)
     z = np.array([1e-6, 1], "float32")
     assert Typed(source, FP16, {"x": np.array([1e-3, 1], "float32"), "z": z}, name="fine").is_half("Relu")
-    typed = Typed(source, FP16, {"x": np.array([1e-8, 1], "float32"), "z": z}, name="tiny")
+    typed = Typed(beside_another(source), FP16, {"x": np.array([1e-8, 1], "float32"), "z": z, **FREE}, name="tiny")
     assert not typed.is_half("Relu")
     assert typed.matches()
 
 
 def test_a_constant_that_would_be_rounded_to_zero_stays_in_fp32(tmp_path: Path) -> None:
     text = '"" : 17\nm (float[n] x) => (float[n] y) { y = Mul(x, k) }'
-    source = written(tmp_path / "m.onnx", text, {"k": np.array(1e-9, "float32")})
-    typed = Typed(source, FP16, {"x": floats(3, scale=30_000)})
+    source = beside_another(written(tmp_path / "m.onnx", text, {"k": np.array(1e-9, "float32")}))
+    typed = Typed(source, FP16, {"x": floats(3, scale=30_000), **FREE})
     assert typed.properties.kept_in_fp32 == {"values too small for fp16": 1}
     assert typed.matches()
 
@@ -163,3 +181,49 @@ def test_what_is_constant_zero_is_no_reason(tmp_path: Path) -> None:
         typed = Typed(source, options, {"x": floats(3, 4)}, name=str(options.precision))
         assert typed.properties.fp32_nodes == 0
         assert not typed.outputs()[0][1]["y"].any()
+
+
+@pytest.mark.parametrize(
+    ("graph", "sample", "why"),
+    [
+        pytest.param(
+            "(int64[n] x) => (int64[n] y) { y = Add(x, x) }",
+            np.array([3], "int64"),
+            "the model has no float32 operators",
+            id="integers",
+        ),
+        pytest.param(
+            "(float16[n] x) => (float16[n] y) { y = Add(x, x) }",
+            np.array([3], "float16"),
+            "the model computes in fp16 already",
+            id="fp16 already",
+        ),
+        pytest.param(
+            "(double[n] x) => (double[n] y) { y = Add(x, x) }",
+            np.array([3], "float64"),
+            "the model has no float32 operators",
+            id="float64",
+        ),
+        pytest.param(
+            "(float[n] x) => (float[n] y) { a = Add(x, x) y = ReduceSum<keepdims = 1>(a) }",
+            np.array([6e4], "float32"),
+            "all float32 operators of the model stay in fp32 (values too large for fp16: 1, sums many values: 1)",
+            id="too large, or excluded",
+        ),
+        pytest.param(
+            "(int64[n] x) => (float[n] y) { a = Cast<to = 1>(x) y = Add(a, a) }",
+            np.array([3], "int64"),
+            "all float32 operators of the model stay in fp32 (computes with integers: 1)",
+            id="whole numbers",
+        ),
+    ],
+)
+def test_where_nothing_became_fp16_it_is_not_applicable(
+    tmp_path: Path, graph: str, sample: np.ndarray, why: str
+) -> None:
+    source = written(tmp_path / "m.onnx", f'"" : 17\nm {graph}')
+    with pytest.raises(NotApplicableError) as found:
+        Typed(source, FP16, {"x": sample})
+    assert found.value.message == f"nothing became fp16: {why}"
+    assert found.value.hint == "remove fp16 from this model's tensorrt_precisions"
+    assert not any((tmp_path / "typed").iterdir())

@@ -149,3 +149,39 @@ def test_a_model_whose_fp16_overflows_is_caught_and_named(tmp_path: Path) -> Non
     told = " ".join([typed["status"]["message"], *typed["warnings"]])
     assert "squared" in told or "Mul" in told
     assert "65504" in told
+
+
+def test_precisions_that_nothing_in_the_model_takes_are_not_applicable(tmp_path: Path) -> None:
+    """A copy of a model of integers is no fp16 model, and an engine of it no fp16 engine."""
+    text = "<ir_version: 9, opset_import: ['' : 17]> m (int64[n] x) => (int64[n] y) { y = Add(x, x) }"
+    onnx.save(parser.parse_model(text.replace("'", '"')), str(tmp_path / "integers.onnx"))
+    arguments = ["--model-name", "integers", "--model-path", "integers.onnx", "--target-formats", "trt-rtx"]
+    arguments += ["--tensorrt-precisions", "int8", "fp16", "--max-shapes", "x=3", "--min-shapes", "x=1"]
+    arguments += ["--tensorrt-rtx-compute-capabilities", "8.9"]
+    run = subprocess.run(
+        [sys.executable, "-m", "navigator", "convert", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 3, run.stdout + run.stderr
+    report = yaml.safe_load((tmp_path / "navigator_workspace" / "convert_results.yaml").read_text())
+    assert report["summary"] == {
+        "total": 4,
+        "requested": 4,
+        "failures": 0,
+        "cached": 0,
+        "warned": 0,
+        "not_applicable": 4,
+    }
+    assert {each["conversion"]: (each["status"]["message"], each["remedy"]) for each in report["results"]} == {
+        label: (f"nothing became {precision}: {why}", f"remove {precision} from this model's tensorrt_precisions")
+        for precision, name, why in (
+            (
+                "int8",
+                "int8_hierarchy",
+                "no Conv, ConvTranspose, Gemm or MatMul outside subgraphs has constant float32 weights",
+            ),
+            ("fp16", "fp16", "the model has no float32 operators"),
+        )
+        for label in (f"onnx_{name}", f"onnx_{name}/trt-rtx_{precision}_hierarchy")
+    }
+    assert "Nothing was converted: no conversion applies to its model: 4 not applicable" in run.stdout
+    assert not any(each.get("output_model") for each in report["results"])

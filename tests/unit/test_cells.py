@@ -58,6 +58,16 @@ def test_what_is_below_a_failed_step_is_blocked_by_its_name() -> None:
     assert found["onnx/trt"].status.log_path == Path("/log")
 
 
+def test_what_is_below_a_step_that_is_not_applicable_is_not_either_for_the_same_reason() -> None:
+    why = Failure(state=State.NOT_APPLICABLE, message="nothing became fp16: no floats", remedy="remove fp16")
+    found = results(onnx=why)
+
+    for label in ("onnx", "onnx/trt"):
+        assert found[label].status.state is State.NOT_APPLICABLE
+        assert (found[label].status.message, found[label].remedy) == (why.message, why.remedy)
+        assert not found[label].reproduce
+
+
 def test_a_cell_is_passed_by_its_comparisons_only() -> None:
     assert results(onnx=verified(a_comparison()))["onnx"].status.state is State.PASSED
     assert results(onnx=verified())["onnx"].status.state is State.MISMATCHED

@@ -211,6 +211,11 @@ def test_a_suggestion_can_be_pasted() -> None:
         (
             (of_state(State.NOT_APPLICABLE),),
             True,
+            "Nothing was converted: no conversion applies to its model",
+        ),
+        (
+            (of_state(State.NOT_APPLICABLE), replace(of_state(State.UNAVAILABLE), requested=False)),
+            True,
             "Nothing was converted: no conversion can run on this machine",
         ),
     ],

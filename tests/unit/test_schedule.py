@@ -8,6 +8,7 @@ from navigator.records import (
     Device,
     Format,
     Gpu,
+    Precision,
     Properties,
     RunConfig,
     ShapeProfile,
@@ -100,6 +101,16 @@ def test_a_raised_file_that_does_not_pass_is_exported_anew_once() -> None:
     model.decide("onnx_op17", verified("onnx_op17", passed=False))
     assert start(model) == []
     assert model.pending == []
+
+
+def test_what_needs_a_step_that_is_not_applicable_is_not_applicable_too() -> None:
+    config = a_model(Format.ONNX, target_formats=(Format.TRT_RTX,), tensorrt_precisions=(Precision.FP16,))
+    model = ModelState(plan=plan(RunConfig(models=(config,)), a_host((*FRAMEWORKS, *TENSORRT))).models[0])
+    why = Failure(state=State.NOT_APPLICABLE, message="nothing became fp16", remedy="remove it")
+    model.decide("onnx_fp16", why)
+    model.block()
+    assert model.outcomes == {"onnx_fp16": why, "onnx_fp16/trt-rtx_fp16_hierarchy": why}
+    assert not model.pending
 
 
 def test_without_a_reference_everything_undecided_is_blocked_for_good() -> None:

@@ -47,6 +47,19 @@ def is_quantized(model: Proto) -> bool:
     return any(node.op_type in QUANTIZING for graph in onnx_weights.graphs(model) for node in graph.node)
 
 
+def holds_int8(model: "ir.Model") -> bool:
+    """Return whether a Q/DQ node of `model` has 8-bit integers, or has types that nothing tells."""
+    import onnx_ir as ir
+
+    onnx_graph.infer_types(model)
+    values = (
+        node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
+        for node in model.graph.all_nodes()
+        if node.op_type in QUANTIZING
+    )
+    return any(value is None or value.dtype in (None, ir.DataType.INT8, ir.DataType.UINT8) for value in values)
+
+
 def quantize(model: "ir.Model", samples: Path) -> int:
     """Put Q/DQ pairs into the prepared `model` (`graph.prepare`) at opset 13 or higher.
 
