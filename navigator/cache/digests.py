@@ -1,23 +1,17 @@
 """What identifies content: digests of files, directories and models, and identities of plain data.
 
-Knows the layout of an ONNX file just enough to find the files that hold its weights; imports no framework, since an
-identity is asked for before anything is known to need one.
+Imports no framework, since an identity is asked for before anything is known to need one.
 """
 
 import hashlib
 import json
-import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from navigator.errors import ConfigurationError
+from navigator.models.files import external_data, files_of
 from navigator.records import Json
-
-# A protobuf StringStringEntryProto that begins with the key "location": only a TensorProto's external_data has it.
-_LOCATION = b"\x0a\x08location\x12"
-_PATH_MAX = 4096
-_ZIP = b"PK\x03\x04"
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -89,15 +83,6 @@ def stamp(*paths: Path) -> Stamp:
     return tuple(found)
 
 
-def model_files(path: Path) -> tuple[Path, ...]:
-    """Return the directory of a model, or its file and those that hold an ONNX model's external data.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return (path, *(path.parent / name for name in (external_data(path) if path.is_file() else [])))
-
-
 def size_bytes(path: Path) -> int:
     """Return the size of a file, or of all files in a directory.
 
@@ -121,76 +106,7 @@ def canonical(value: Json, *, allow_nan: bool) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=allow_nan).encode()
 
 
-def files_of(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (relative name, path) of each file in a directory, in a fixed order; links as what they lead to.
-
-    Raises:
-        ConfigurationError, OSError: as `digest`.
-    """
-    inside = _real(root)
-
-    def walk(directory: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
-        for path in sorted(directory.iterdir()):
-            real = _real(path) if path.is_symlink() else path
-            if path.is_symlink() and not real.is_relative_to(inside):
-                raise ConfigurationError(
-                    f"{path} is a link to a place outside {root}", f"copy the file itself into {root}"
-                )
-            if real.is_dir():
-                if _real(real) in above:
-                    raise ConfigurationError(
-                        f"{path} is a link to one of its own parent directories", "remove the link"
-                    )
-                yield from walk(path, f"{prefix}{path.name}/", (*above, _real(real)))
-            elif real.is_file():
-                yield f"{prefix}{path.name}", real
-            else:
-                raise ConfigurationError(f"{path} is neither a file nor a directory", f"remove it from {root}")
-
-    yield from walk(root, "", (inside,))
-
-
-def _real(path: Path) -> Path:
-    """Return where links lead. Path.resolve raises different errors for a circle in Python 3.11 and 3.13."""
-    return Path(os.path.realpath(path))
-
-
 def _line(sha256: str, name: str) -> bytes:
     """Return the line of sha256sum, which marks names that it has to escape so that no name can forge a line."""
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     return b"%s%s  %s\n" % (b"\\" if escaped != name else b"", sha256.encode(), os.fsencode(escaped))
-
-
-def external_data(model: Path) -> list[str]:
-    """Return the names of the files beside an ONNX model, whatever its suffix, that hold its weights.
-
-    For any other file [], unless it happens to hold such a reference to a file that is there. The zip archives of
-    torch are not looked through.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    if not model.stat().st_size:
-        return []
-    names = set()
-    with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        at = content.find(_LOCATION) if content[: len(_ZIP)] != _ZIP else -1
-        while at >= 0:
-            at += len(_LOCATION)
-            length, shift = 0, 0
-            while at < len(content):
-                byte = content[at]
-                at += 1
-                length |= (byte & 127) << shift
-                shift += 7
-                if byte < 128:
-                    break
-            names.add(content[at : at + min(length, _PATH_MAX)])
-            at = content.find(_LOCATION, at)
-    inside = _real(model.parent)
-    found = []
-    for name in sorted(os.fsdecode(name) for name in names if b"\0" not in name):
-        weights = _real(model.parent / name)
-        if weights.is_relative_to(inside) and weights.is_file():
-            found.append(name)
-    return found

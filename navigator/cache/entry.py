@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path, PurePosixPath
 
-from navigator.cache.digests import canonical, files_of
+from navigator.cache.digests import canonical
+from navigator.models.files import files_of
 from navigator.records import Json
 from navigator.safe_files import UnsafeFileError, open_file, read_file
 
@@ -42,7 +43,7 @@ def write(entry: Path, key: str, value: bytes, source: Path | None) -> None:
 
     Raises:
         DamagedError: a file cannot be read.
-        ConfigurationError, OSError: as `navigator.cache.digests.files_of`, or the entry cannot be written.
+        ConfigurationError, OSError: as `navigator.models.files.files_of`, or the entry cannot be written.
     """
     written = {}
     (entry / "files").mkdir(parents=True)

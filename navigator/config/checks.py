@@ -15,6 +15,7 @@ from navigator.config.problems import Place, Problems, about
 from navigator.config.schema import flag, nearest
 from navigator.config.values import WrittenPath
 from navigator.errors import listed, quote
+from navigator.models.files import FETCH_LFS, is_pointer, pointer_problem
 
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _OF_INPUTS = (*_SHAPES, "value_ranges", "dtypes")
@@ -72,11 +73,13 @@ def check_samples(value: Value, paths: Sequence[Path], inputs: Mapping[str, Any]
 
 
 def check_plugins(value: Value, paths: Sequence[Path], problems: Problems) -> None:
-    """Report plugin libraries that do not exist; `value` is the option, for places."""
+    """Report plugin libraries that don't exist or weren't fetched; `value` is the option, for places."""
     for position, path in enumerate(paths):
         if not is_file(path):
             hint = "check the path, or build the plugin first"
             problems.add(value.at(position), f"{value.subject}: {path} does not exist", hint)
+        for message, hint in pointer_problem(path):
+            problems.add(value.at(position), f"{value.subject}: {message}", hint)
 
 
 def check_run(
@@ -235,6 +238,13 @@ def _sample_problems(path: Path, inputs: Mapping[str, Any] | None) -> Iterator[t
         yield "is neither an .npz nor an .npy file", "save it with numpy.savez(path, **{input name: array})"
         return
     try:
+        if path.exists() and not path.is_file():
+            # Opening a pipe would wait for somebody to write to it.
+            yield "isn't a file", "save it with numpy.savez(path, **{input name: array})"
+            return
+        if is_pointer(path):
+            yield "is a Git LFS pointer, not the file itself", FETCH_LFS
+            return
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
                 arrays = [name.removesuffix(".npy") for name in archive.namelist()]

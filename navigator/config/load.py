@@ -25,6 +25,7 @@ from navigator.config.sections import (
 from navigator.config.values import is_null, kind
 from navigator.config.yaml_nodes import Entries, Entry, Items, Node, read_yaml
 from navigator.errors import ConfigurationError, quote
+from navigator.models.files import problems as model_problems
 from navigator.records import Format, RunConfig, from_data
 
 # Options that can't apply to several models.
@@ -209,11 +210,15 @@ def _detect(context: _Context, values: Mapping[str, Value], data: Mapping[str, A
         return None
     declared = Format(data["model_format"]) if "model_format" in data else None
     try:
-        return detect_format(Path(data["model_path"]), declared)
+        found = detect_format(Path(data["model_path"]), declared)
     except ConfigurationError as error:
         blamed = values["model_format" if isinstance(error, DeclaredFormatError) else "model_path"]
         context.problems.add(blamed.place, f"{blamed.subject}: {error.message}", error.hint)
         return None
+    value = values["model_path"]
+    for message, hint in model_problems(Path(data["model_path"])):
+        context.problems.add(value.place, f"{value.subject}: {message}", hint)
+    return found
 
 
 def _annotation(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from navigator.errors import ConfigurationError, quote
+from navigator.models.files import FETCH_LFS, is_pointer
 from navigator.records import Format
 
 _SUFFIXES = {
@@ -36,7 +37,6 @@ _IR_VERSION = 1
 _GRAPH = 7
 _LAST_FIELD = 63
 _MOST_FIELDS = 100_000
-_LFS = b"version https://git-lfs"
 _NAME_IT = "set model_format to one of: " + ", ".join(Format)
 _FETCH = "export or download the model again"
 _SAVE_TORCH = "save the model with torch.jit.save (.pt) or torch.export.save (.pt2)"
@@ -84,10 +84,8 @@ def _look_inside(path: Path, declared: Format | None) -> Format | None:
         head = file.read(64)
     if not head:
         raise ConfigurationError(f"{path} is empty", _FETCH)
-    if head.startswith(_LFS):
-        raise ConfigurationError(
-            f"{path} is a Git LFS pointer, not the model", "run `git lfs pull`, or set `lfs: true` for actions/checkout"
-        )
+    if is_pointer(path):
+        raise ConfigurationError(f"{path} is a Git LFS pointer, not the model", FETCH_LFS)
     if head.startswith(b"PK\x03\x04"):
         return _archive(path)
     if head.startswith(b"ftrt"):

@@ -14,6 +14,7 @@ import yaml
 
 from navigator.config.problems import Place, Problems
 from navigator.errors import quote
+from navigator.models.files import FETCH_LFS, begins_pointer
 
 MAX_BYTES = 2**20
 _MAX_VALUES = 50_000
@@ -84,6 +85,9 @@ def read_yaml(path: Path, shown: Path, problems: Problems) -> Node | None:
         return None
     if len(data) > MAX_BYTES:
         problems.add(whole, "the file is larger than 1 MiB", "check the path: configuration files are small")
+        return None
+    if begins_pointer(data):
+        problems.add(whole, "the file is a Git LFS pointer", FETCH_LFS)
         return None
     text = _decode(data, shown, problems)
     return None if text is None else parse_yaml(text, shown, problems)

@@ -4,10 +4,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.cache.digests import model_files, size_bytes
+from navigator.cache.digests import size_bytes
 from navigator.converters.protocol import Conversion
 from navigator.engine.outcomes import Artifact, Failure, Reference
 from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of
+from navigator.models.files import model_files
 from navigator.records import ModelConfig, Precision, Properties, State, Step, StepOptions, from_data, to_data
 from navigator.workers.task import Task, TaskResult, TaskStatus
 

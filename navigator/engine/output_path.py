@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from navigator.cache.digests import digest, external_data, files_of
+from navigator.cache.digests import digest
+from navigator.models.files import external_data, files_of
 from navigator.records import CellResult, ModelPlan, State
 from navigator.runners import RUNNERS
 

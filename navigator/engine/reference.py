@@ -1,8 +1,9 @@
 """The unit of work that runs the source model, whose outputs are the reference."""
 
-from navigator.cache.digests import model_files, stamp
+from navigator.cache.digests import stamp
 from navigator.engine.outcomes import Failure, Reference
 from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of, outputs_in
+from navigator.models.files import model_files
 from navigator.records import ModelConfig, SampleInfo, Signature, State, from_data, to_data
 from navigator.samples.shapes import profile_of
 from navigator.workers.task import TaskStatus

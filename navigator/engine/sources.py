@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from navigator.cache.digests import Stamp, model_files, size_bytes, stamp
+from navigator.cache.digests import Stamp, size_bytes, stamp
 from navigator.cache.store import Cache
 from navigator.engine.cached_steps import Keys, keys, recall, remember
 from navigator.engine.outcomes import Artifact, Verified
 from navigator.engine.workspace import Workspace
+from navigator.models.files import model_files
 from navigator.records import Host, ModelPlan
 
 

@@ -1,0 +1,254 @@
+"""Finds the weights that an ONNX file keeps in other files (external data), without onnx and without reading weights.
+
+Follows the messages of onnx.proto that lead to a TensorProto, and skips everything else. Reads with plain reads, not
+through a mapping: an error of the disk is an OSError then, not a signal that ends the process.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import BinaryIO
+
+_ZIP = b"PK\x03\x04"
+_TEXT_MAX = 4096
+_BLOCK_BYTES = 2**18
+# The key of the entry that names a file: what is without it is skipped unread, as most nodes are.
+_LOCATION = b"location"
+# A model has a few dozen fields a node; one of a hostile file with more is as unreadable as any that isn't ONNX.
+_MOST_FIELDS = 20_000_000
+
+
+class _Message(Enum):
+    MODEL = auto()
+    TRAINING = auto()
+    GRAPH = auto()
+    FUNCTION = auto()
+    NODE = auto()
+    ATTRIBUTE = auto()
+    SPARSE = auto()
+    TENSOR = auto()
+    ENTRY = auto()
+
+
+# The fields of onnx.proto (onnx 1.23) that lead to a tensor, by message and number.
+_INSIDE = {
+    (_Message.MODEL, 7): _Message.GRAPH,
+    (_Message.MODEL, 20): _Message.TRAINING,
+    (_Message.MODEL, 25): _Message.FUNCTION,
+    (_Message.TRAINING, 1): _Message.GRAPH,
+    (_Message.TRAINING, 2): _Message.GRAPH,
+    (_Message.GRAPH, 1): _Message.NODE,
+    (_Message.GRAPH, 5): _Message.TENSOR,
+    (_Message.GRAPH, 15): _Message.SPARSE,
+    (_Message.FUNCTION, 7): _Message.NODE,
+    (_Message.FUNCTION, 11): _Message.ATTRIBUTE,
+    (_Message.NODE, 5): _Message.ATTRIBUTE,
+    (_Message.ATTRIBUTE, 5): _Message.TENSOR,
+    (_Message.ATTRIBUTE, 6): _Message.GRAPH,
+    (_Message.ATTRIBUTE, 10): _Message.TENSOR,
+    (_Message.ATTRIBUTE, 11): _Message.GRAPH,
+    (_Message.ATTRIBUTE, 22): _Message.SPARSE,
+    (_Message.ATTRIBUTE, 23): _Message.SPARSE,
+    (_Message.SPARSE, 1): _Message.TENSOR,
+    (_Message.SPARSE, 2): _Message.TENSOR,
+    (_Message.TENSOR, 13): _Message.ENTRY,
+}
+_DIMS, _DATA_TYPE, _NAME, _DATA_LOCATION = 1, 2, 8, 14
+_EXTERNAL = 1
+# Bits of a value by TensorProto.DataType; strings can't be external.
+_BITS = {
+    **dict.fromkeys((25, 26), 2),
+    **dict.fromkeys((21, 22, 23), 4),
+    **dict.fromkeys((2, 3, 9, 17, 18, 19, 20, 24), 8),
+    **dict.fromkeys((4, 5, 10, 16), 16),
+    **dict.fromkeys((1, 6, 12), 32),
+    **dict.fromkeys((7, 11, 13, 14), 64),
+    15: 128,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class External:
+    """The values of one tensor in another file: bytes `offset` to `end` of `location`, relative to the model.
+
+    `is_used` is False where the tensor keeps its values in the model all the same.
+    """
+
+    tensor: str
+    location: str
+    offset: int
+    end: int
+    is_used: bool
+
+
+def externals(path: Path) -> Iterator[External]:
+    """Yield the tensors of an ONNX file, whatever its suffix, that name another file; of other files none.
+
+    What comes after damage isn't seen: nobody else reads it either.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(_ZIP))
+        if not start or start == _ZIP:
+            return
+        file.seek(0)
+        yield from _walk(_Cursor(file), os.fstat(file.fileno()).st_size)
+
+
+def _walk(cursor: "_Cursor", size: int) -> Iterator[External]:
+    """Yield what a file of `size` bytes holds: one pass, with the messages that are open at the time on a stack."""
+    opened = [(size, _Message.MODEL)]
+    tensor = _Tensor()
+    for _ in range(_MOST_FIELDS):
+        while opened and cursor.at >= opened[-1][0]:
+            _, message = opened.pop()
+            if message is _Message.TENSOR:
+                yield from tensor.found()
+        if not opened:
+            return
+        end, message = opened[-1]
+        field, value = cursor.varint(), 0
+        kind = field & 7
+        length = {1: 8, 5: 4}.get(kind, 0)
+        if kind in (0, 2):
+            value = cursor.varint()
+            length = value if kind == 2 else 0
+        if field < 0 or value < 0 or kind not in (0, 1, 2, 5) or cursor.at + length > end:
+            return
+        inner = _INSIDE.get((message, field >> 3)) if kind == 2 else None
+        if inner is not None and inner is not _Message.ENTRY and cursor.lacks(_LOCATION, length):
+            cursor.skip(length)
+            continue
+        if inner is None:
+            text = cursor.read(min(length, _TEXT_MAX)) if message in (_Message.TENSOR, _Message.ENTRY) else b""
+            cursor.skip(length - len(text))
+            tensor.note(message, field >> 3, value, text if kind == 2 else None)
+            continue
+        if inner is _Message.TENSOR:
+            tensor = _Tensor()
+        elif inner is _Message.ENTRY:
+            tensor.key, tensor.value = b"", ""
+        opened.append((cursor.at + length, inner))
+
+
+class _Tensor:
+    """What is known of one TensorProto so far; `key` and `value` are those of the last entry of its external data."""
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._dims: list[int] = []
+        self._type = 0
+        self._is_external = False
+        self._entries: dict[bytes, str] = {}
+        self.key = b""
+        self.value = ""
+
+    def note(self, message: _Message, number: int, value: int, text: bytes | None) -> None:
+        """Note a field: a number, or the start of a text."""
+        if message is _Message.ENTRY and text is not None:
+            # Writers may begin with either.
+            if number == 1:
+                self.key = text
+            elif number == 2:
+                self.value = os.fsdecode(text)
+            self._entries[self.key] = self.value
+        elif message is _Message.TENSOR and text is not None:
+            if number == _NAME:
+                self._name = text.decode(errors="replace")
+            elif number == _DIMS:
+                self._dims += _packed(text)
+        elif message is _Message.TENSOR:
+            if number == _DIMS:
+                self._dims.append(value)
+            elif number == _DATA_TYPE:
+                self._type = value
+            elif number == _DATA_LOCATION:
+                self._is_external = value == _EXTERNAL
+
+    def found(self) -> Iterator[External]:
+        """Yield the tensor if it names a file that a file system can have."""
+        location = self._entries.get(b"location", "")
+        if not location or "\0" in location:
+            return
+        offset = _number(self._entries.get(b"offset", ""))
+        needed = math.prod(self._dims) * _BITS.get(self._type, 0) // 8
+        length = _number(self._entries.get(b"length", "")) or needed
+        yield External(
+            tensor=self._name, location=location, offset=offset, end=offset + length, is_used=self._is_external
+        )
+
+
+class _Cursor:
+    """Reads a file forwards, a block at a time, and knows where it is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._block = b""
+        self._used = 0
+        self.at = 0
+
+    def read(self, count: int) -> bytes:
+        """Return the next bytes, at most a block; fewer at the end."""
+        self._hold(count)
+        found = self._block[self._used : self._used + count]
+        self._used += len(found)
+        self.at += len(found)
+        return found
+
+    def skip(self, count: int) -> None:
+        beyond = self._used + count - len(self._block)
+        if beyond > 0:
+            self._file.seek(beyond, os.SEEK_CUR)
+            self._block, self._used = b"", 0
+        else:
+            self._used += count
+        self.at += count
+
+    def lacks(self, text: bytes, count: int) -> bool:
+        """Return whether the next bytes lack `text`; False, too, if they're more than a block."""
+        if count > _BLOCK_BYTES:
+            return False
+        self._hold(count)
+        return self._block.find(text, self._used, self._used + count) < 0
+
+    def varint(self) -> int:
+        """Return a number of at most 64 bits, -1 where there's none."""
+        value = 0
+        for shift in range(0, 70, 7):
+            if self._used == len(self._block):
+                self._hold(1)
+                if self._used == len(self._block):
+                    return -1
+            byte = self._block[self._used]
+            self._used += 1
+            self.at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+        return -1
+
+    def _hold(self, count: int) -> None:
+        """Read on unless the next bytes are held already."""
+        if len(self._block) - self._used < count:
+            self._block = self._block[self._used :] + self._file.read(_BLOCK_BYTES)
+            self._used = 0
+
+
+def _packed(content: bytes) -> Iterator[int]:
+    value = shift = 0
+    for byte in content:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            yield value
+            value = shift = 0
+
+
+def _number(text: str) -> int:
+    """Return a number as ONNX writes it, 0 for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
