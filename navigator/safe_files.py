@@ -17,6 +17,9 @@ _THROUGH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+_MOST_ENTRIES = 100_000
+_DEEPEST = 64
+
 
 class UnsafeFileError(OSError):
     """A link, or something that is neither a regular file nor a directory; `strerror` says which."""
@@ -66,6 +69,37 @@ def open_directory(path: Path, trusted: Path = ROOT, missing: Callable[[str, int
         OSError: it isn't there, or can't be read.
     """
     return _open(path, trusted, _DIRECTORY, missing)
+
+
+def tree_bytes(directory: Path, limit_bytes: int, trusted: Path = ROOT) -> int:
+    """Return the size of all files in a directory.
+
+    Raises:
+        UnsafeFileError: it, or something in it, is a link, or neither a regular file nor a directory.
+        OSError: it can't be read; or holds more than `limit_bytes`, or more files or deeper than a model does.
+    """
+    total = entries = 0
+    descriptor = open_directory(directory, trusted)
+    try:
+        for at, directories, files, inside in os.fwalk(".", dir_fd=descriptor, onerror=_raise):
+            for name in (*directories, *files):
+                found = os.stat(name, dir_fd=inside, follow_symlinks=False)
+                path = directory / at / name
+                if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+                    raise UnsafeFileError(errno.EINVAL, "not a regular file", str(path))
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+                entries += 1
+                if total > limit_bytes:
+                    raise OSError(errno.EFBIG, f"larger than {limit_bytes / 2**30:.2f} GiB", str(path))
+                if entries > _MOST_ENTRIES or len(path.parts) - len(directory.parts) > _DEEPEST:
+                    raise OSError(errno.EFBIG, "more files than a model has", str(path))
+    finally:
+        os.close(descriptor)
+    return total
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def open_child(name: str, directory: int) -> int:

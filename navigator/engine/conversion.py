@@ -1,5 +1,6 @@
 """The unit of work that runs a converter: prepares its input, runs it in a worker, and checks its output."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 from navigator.cache.digests import size_bytes
 from navigator.converters.protocol import Conversion
 from navigator.engine.outcomes import Artifact, Failure, Reference
-from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of
+from navigator.engine.step_context import StepContext, answer_of, failing_on_full_disk, failure_of
+from navigator.errors import quote
 from navigator.models.files import model_files
-from navigator.records import ModelConfig, Precision, Properties, State, Step, StepOptions, from_data, to_data
+from navigator.records import ModelConfig, Precision, Properties, State, Step, StepOptions, to_data
+from navigator.safe_files import tree_bytes
 from navigator.workers.task import Task, TaskResult, TaskStatus
 
 
@@ -30,7 +33,9 @@ def run_convert(
     task = _task(model, step, conversion, context)
     result = context.workers.run(task)
     final = context.workspace.artifact(name, step.label, step.target_format)
-    return _judged(step, conversion.destination, final, result, task)
+    # A converter holds its model in memory, but for weights that are copied from file to file.
+    limit = context.memory_bytes + sum(size_bytes(path) for path in _source_files(step, conversion))
+    return _judged(step, conversion.destination, final, result, task, limit)
 
 
 def _prepared(
@@ -65,7 +70,7 @@ def _prepared(
 def _task(model: ModelConfig, step: Step, conversion: Conversion[StepOptions], context: StepContext) -> Task:
     timing = (conversion.timing_cache,) if conversion.timing_cache else ()
     reads = (
-        *(model_files(conversion.source) if step.parent is None else (conversion.source.parent,)),
+        *_source_files(step, conversion),
         *((conversion.samples,) if conversion.samples else ()),
         *((conversion.raise_from.parent,) if conversion.raise_from else ()),
         *step.options.files,
@@ -76,12 +81,25 @@ def _task(model: ModelConfig, step: Step, conversion: Conversion[StepOptions], c
     return context.task("convert", arguments, model.model_name, step.label, reads=reads, writes=writes)
 
 
-def _judged(step: Step, made: Path, final: Path, result: TaskResult, task: Task) -> Artifact | Failure:
-    """Return the artifact, moved to `final`, after checking that the worker really wrote it."""
+def _source_files(step: Step, conversion: Conversion[StepOptions]) -> tuple[Path, ...]:
+    return model_files(conversion.source) if step.parent is None else (conversion.source.parent,)
+
+
+def _judged(
+    step: Step, made: Path, final: Path, result: TaskResult, task: Task, limit_bytes: int
+) -> Artifact | Failure:
+    """Return the artifact, moved to `final`, after checking that the worker wrote it, and nothing but files."""
     if result.status is TaskStatus.NOT_APPLICABLE and step.precision is not Precision.FP32:
         return replace(failure_of(result, task), state=State.NOT_APPLICABLE)
-    if result.status is not TaskStatus.FINISHED or result.value is None:
-        return failure_of(result, task)
+    properties = answer_of(Properties, result, task)
+    if isinstance(properties, Failure):
+        return properties
+    try:
+        tree_bytes(made.parent, limit_bytes, made.parent.parent)
+    except OSError as error:
+        left = quote(os.path.relpath(error.filename or made.parent, made.parent))
+        message = f"{step.converter} left {left}: {error.strerror}"
+        return Failure(state=State.FAILED, message=message, log_path=task.log_path)
     if not made.exists() or size_bytes(made) == 0:
         return Failure(
             state=State.FAILED,
@@ -98,7 +116,7 @@ def _judged(step: Step, made: Path, final: Path, result: TaskResult, task: Task)
     shutil.move(made.parent, final.parent)
     return Artifact(
         path=final,
-        properties=from_data(Properties, result.value),
+        properties=properties,
         seconds=result.seconds,
         peak_memory_bytes=result.peak_memory_bytes,
     )

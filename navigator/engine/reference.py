@@ -2,11 +2,12 @@
 
 from navigator.cache.digests import stamp
 from navigator.engine.outcomes import Failure, Reference
-from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of, outputs_in
+from navigator.engine.step_context import StepContext, answer_of, damaged, failing_on_full_disk, outputs_in
+from navigator.errors import StepError
 from navigator.models.files import model_files
-from navigator.records import ModelConfig, SampleInfo, Signature, State, from_data, to_data
+from navigator.records import ModelConfig, State, to_data
 from navigator.samples.shapes import profile_of
-from navigator.workers.task import TaskStatus
+from navigator.workers.answers import ReferenceAnswer
 
 
 @failing_on_full_disk
@@ -22,22 +23,24 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
     }
     reads = (*model_files(model.model_path), *model.samples)
     task = context.task("reference", arguments, name, "source", reads=reads, writes=(samples, outputs))
-    result = context.workers.run(task)
-    if result.status is not TaskStatus.FINISHED or result.value is None:
-        return failure_of(result, task)
+    answer = answer_of(ReferenceAnswer, context.workers.run(task), task)
+    if isinstance(answer, Failure):
+        return answer
     written = stamp(samples, outputs)
-    found = outputs_in(outputs)
+    found = outputs_in(outputs, context.memory_bytes)
     if isinstance(found, str):
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
-    signature = from_data(Signature, result.value["signature"])
-    infos = from_data(tuple[SampleInfo, ...], result.value["samples"])
+    try:
+        shapes = profile_of(answer.signature.inputs, model, answer.samples)
+    except (StepError, LookupError, ValueError):
+        return damaged(task)
     return Reference(
-        signature=signature,
+        signature=answer.signature,
         samples=samples,
         outputs=outputs,
-        infos=infos,
+        infos=answer.samples,
         written=written,
-        shapes=profile_of(signature.inputs, model, infos),
-        unstable=tuple(result.value["unstable"]),
-        notes=tuple(result.value["notes"]),
+        shapes=shapes,
+        unstable=answer.unstable,
+        notes=answer.notes,
     )

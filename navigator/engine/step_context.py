@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import msgspec
 import numpy as np
 
 from navigator.engine.outcomes import Failure
 from navigator.engine.workspace import Workspace
 from navigator.errors import remedy
-from navigator.records import Gpu, Json, State
+from navigator.records import Gpu, Json, State, from_data
 from navigator.samples import storage
 from navigator.workers.local.pool import Workers
 from navigator.workers.task import Task, TaskResult, TaskStatus
@@ -23,6 +24,8 @@ _STATES = {
     TaskStatus.TIMED_OUT: State.TIMED_OUT,
     TaskStatus.CANCELLED: State.CANCELLED,
 }
+
+_SEE_LOG = "see the log: the model or a library ended the worker or wrote its result"
 
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
@@ -104,9 +107,29 @@ def failure_of(result: TaskResult, task: Task) -> Failure:
     )
 
 
-def outputs_in(directory: Path) -> list[tuple[str, dict[str, np.ndarray]]] | str:
-    """Return the outputs of a worker as mapped files, or why they can't be read, since models are untrusted."""
+def answer_of(kind: type[_Made], result: TaskResult, task: Task) -> _Made | Failure:
+    """Return what a task answered, or why there is no answer: it failed, or the model wrote the answer itself."""
+    if result.status is not TaskStatus.FINISHED:
+        return failure_of(result, task)
     try:
-        return storage.load(directory, mapped=True)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        return from_data(kind, result.value)
+    except msgspec.ValidationError:
+        return damaged(task)
+
+
+def damaged(task: Task) -> Failure:
+    """Return the failure of a task whose result makes no sense."""
+    return Failure(state=State.CRASHED, message="left a damaged result", remedy=_SEE_LOG, log_path=task.log_path)
+
+
+def outputs_in(directory: Path, limit_bytes: int) -> list[tuple[str, dict[str, np.ndarray]]] | str:
+    """Return the outputs of a worker as mapped files, or why they can't be read, since models are untrusted.
+
+    `limit_bytes` is the memory that the worker had, which held them all.
+    """
+    try:
+        return storage.load(directory, mapped=True, limit_bytes=limit_bytes)
+    except OSError as error:
+        return f"its outputs can't be read: {error.strerror or error}"
+    except ValueError as error:
         return f"its outputs can't be read: {error}"

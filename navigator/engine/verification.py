@@ -6,20 +6,15 @@ import numpy as np
 
 from navigator.cache.digests import artifact_digest, size_bytes, stamp
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
-from navigator.engine.step_context import StepContext, failing_on_full_disk, failure_of, outputs_in
+from navigator.engine.step_context import StepContext, answer_of, failing_on_full_disk, outputs_in
 from navigator.records import (
     Device,
-    Json,
-    Latency,
     ModelConfig,
     OutputModel,
-    Properties,
     Seconds,
-    Signature,
     State,
     Step,
     Verdict,
-    from_data,
     to_data,
 )
 from navigator.runners import RUNNERS
@@ -28,7 +23,8 @@ from navigator.samples import storage
 from navigator.verify import polygraphy_json
 from navigator.verify.compare import verify
 from navigator.verify.tolerances import rounding_limit, tolerances
-from navigator.workers.task import Task, TaskResult, TaskStatus
+from navigator.workers.answers import InferAnswer
+from navigator.workers.task import Task, TaskResult
 
 # 64 MiB of arrays are about 90 MB of Base64 per file: enough to examine a mismatch, small enough to upload.
 DUMP_LIMIT_BYTES = 64 * 2**20
@@ -74,12 +70,12 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
     task = _task(subject, device, context)
     before = stamp(subject.artifact.path.parent)
     result = context.workers.run(task)
-    verified = _ran(subject, result, task)
-    if result.status is not TaskStatus.FINISHED:
-        failure = failure_of(result, task)
+    answer = answer_of(InferAnswer, result, task)
+    verified = _ran(subject, answer, result, task)
+    if isinstance(answer, Failure):
         where = "" if device is Device.CPU else " on the GPU"
-        message = f"converted, but can't be run{where}: {failure.message}"
-        return replace(verified, failure=replace(failure, message=message))
+        message = f"converted, but can't be run{where}: {answer.message}"
+        return replace(verified, failure=replace(answer, message=message))
     judged = _judged(verified, subject, device, context)
     # Checked last, so that the comparison used unchanged files.
     if stamp(subject.artifact.path.parent) != before:
@@ -129,19 +125,19 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
     )
 
 
-def _ran(subject: Subject, result: TaskResult, task: Task) -> Verified:
+def _ran(subject: Subject, answer: InferAnswer | Failure, result: TaskResult, task: Task) -> Verified:
     """Return the worker's result for the artifact, not compared yet."""
-    value: dict[str, Json] = result.value or {}
+    told = None if isinstance(answer, Failure) else answer
     verified = subject.verified()
     artifact = verified.output_model
     return replace(
         verified,
         output_model=replace(
             artifact,
-            signature=from_data(Signature, value["signature"]) if "signature" in value else None,
-            properties=artifact.properties.updated(from_data(Properties, value.get("properties", {}))),
+            signature=told.signature if told else None,
+            properties=artifact.properties.updated(told.properties) if told else artifact.properties,
         ),
-        latencies=from_data(tuple[Latency, ...], value.get("latencies", ())),
+        latencies=told.latencies if told else (),
         seconds=replace(verified.seconds, verify=result.seconds),
         peak_memory_bytes=max(verified.peak_memory_bytes, result.peak_memory_bytes),
         log_path=task.log_path,
@@ -152,7 +148,7 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
     """Compare an artifact's outputs with the reference; keep both after a mismatch and in verbose runs."""
     model, step, reference = subject.model, subject.step, subject.reference
     outputs = context.workspace.scratch(model.model_name, step.label, f"outputs-{device}")
-    expected, actual = outputs_in(reference.outputs), outputs_in(outputs)
+    expected, actual = (outputs_in(each, context.memory_bytes) for each in (reference.outputs, outputs))
     if isinstance(expected, str) or isinstance(actual, str):
         message = f"converted, but {actual if isinstance(actual, str) else expected}"
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))

@@ -19,6 +19,7 @@ from navigator.render.streams import write
 from navigator.render.text import clean, lines
 from navigator.render.values import count
 from navigator.report.summary import Summary
+from navigator.safe_files import open_file
 
 if TYPE_CHECKING:
     import rich.console
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # How many lines of a log `--verbose` shows; the complete log is in the workspace.
 _LOG_LINES = 200
+_LOG_BYTES = 64 * 2**20
 
 
 def plan_text(plan: Plan) -> str:
@@ -55,9 +57,13 @@ def show_summary(summary: Summary, console: "rich.console.Console | None" = None
 
 def show_log(path: Path) -> None:
     """Write a worker's log to standard output, or its end if it is long. Models may have printed any character."""
-    if not path.exists():
+    try:
+        with open_file(path, path.parent) as log:
+            # A model may print gigabytes.
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_BYTES))
+            printed = lines(log.readall().decode("utf-8", "replace"))
+    except OSError:
         return
-    printed = lines(path.read_text(encoding="utf-8", errors="replace"))
     if len(printed) > _LOG_LINES:
         printed = [f"({len(printed) - _LOG_LINES} more lines)", *printed[-_LOG_LINES:]]
     write("\n".join([f"--- {clean(shown(path))}", *printed, "---", ""]), sys.stdout)

@@ -1,7 +1,7 @@
 """Sets of named NumPy arrays on disk, which pass samples and outputs between workers and the parent process.
 
 A directory contains `index.json` and one `.npy` file per array. Files are numbered, since tensor names may contain
-any character. Pickles are never read, since the process that wrote the files ran an untrusted model.
+any character. The process that wrote the files ran an untrusted model: pickles are never read, and no link is followed.
 """
 
 import json
@@ -10,7 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from navigator.safe_files import open_file, read_file
+
 Arrays = Mapping[str, np.ndarray]
+
+_INDEX = "index.json"
+_INDEX_LIMIT_BYTES = 64 * 2**20
+# Booleans, whole, real and complex numbers.
+_KINDS = "biufc"
 
 
 def save(directory: Path, sets: Sequence[tuple[str, Arrays]]) -> None:
@@ -28,28 +35,58 @@ def save(directory: Path, sets: Sequence[tuple[str, Arrays]]) -> None:
     for position, (name, tensors) in enumerate(sets):
         files = {}
         for number, (tensor, array) in enumerate(tensors.items()):
-            if array.dtype.kind not in "biufc":
+            if array.dtype.kind not in _KINDS:
                 raise TypeError(f"{tensor!r} has dtype {array.dtype}, which can't be saved")
             files[tensor] = f"{position}_{number}.npy"
             np.save(directory / files[tensor], np.asarray(array, order="C"), allow_pickle=False)
         index.append({"name": name, "files": files})
-    (directory / "index.json").write_text(json.dumps(index))
+    (directory / _INDEX).write_text(json.dumps(index))
 
 
-def load(directory: Path, *, mapped: bool = False) -> list[tuple[str, dict[str, np.ndarray]]]:
-    """Read what `save` wrote; `mapped` maps the files into memory instead of reading them.
+def load(
+    directory: Path, *, mapped: bool = False, limit_bytes: int | None = None
+) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """Read what `save` wrote.
+
+    Args:
+        directory: where it is.
+        mapped: map the files into memory instead of reading them.
+        limit_bytes: the most that all arrays together may hold; None: anything.
 
     Raises:
-        OSError, ValueError: a file is missing or wasn't written by `save`.
+        OSError, ValueError: a file is missing, no regular file, or wasn't written by `save`; or all are too large.
     """
-    index = json.loads((directory / "index.json").read_text())
-    return [
-        (
-            entry["name"],
-            {
-                tensor: np.load(directory / Path(file).name, mmap_mode="r" if mapped else None, allow_pickle=False)
-                for tensor, file in entry["files"].items()
-            },
-        )
-        for entry in index
-    ]
+    found = []
+    room = float("inf") if limit_bytes is None else limit_bytes
+    for name, files in _index(directory):
+        tensors = {}
+        for tensor, file in files.items():
+            tensors[tensor] = _array(directory, Path(file).name, mapped=mapped, room=room)
+            room -= tensors[tensor].nbytes
+        found.append((name, tensors))
+    return found
+
+
+def _index(directory: Path) -> list[tuple[str, dict[str, str]]]:
+    """Return the name of each set and its files by tensor."""
+    try:
+        index = json.loads(read_file(directory / _INDEX, _INDEX_LIMIT_BYTES, directory.parent))
+        found = [(entry["name"], entry["files"]) for entry in index]
+    except (LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"{_INDEX} is damaged") from error
+    names = [each for name, files in found if isinstance(files, dict) for each in (name, *files.values())]
+    if not all(isinstance(files, dict) for _, files in found) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{_INDEX} is damaged")
+    return found
+
+
+def _array(directory: Path, name: str, *, mapped: bool, room: float) -> np.ndarray:
+    """Read an array of at most `room` bytes."""
+    with open_file(directory / name, directory.parent) as file:
+        # NumPy maps only what it opens itself: the name of the descriptor is the file, whatever `name` is by then.
+        array = np.lib.format.open_memmap(f"/proc/self/fd/{file.fileno()}", mode="r")
+    if array.dtype.kind not in _KINDS:
+        raise ValueError(f"{name} isn't an array of numbers")
+    if array.nbytes > room:
+        raise ValueError("its arrays are larger than a worker's memory")
+    return array if mapped else np.array(array)

@@ -8,7 +8,17 @@ They're what a conversion image holds, and part of every artifact's identity in 
 from collections.abc import Iterable
 from pathlib import Path
 
-COMPUTING = ("errors.py", "records", "host", "samples", "frameworks", "converters", "runners", "workers")
+COMPUTING = (
+    "errors.py",
+    "safe_files.py",
+    "records",
+    "host",
+    "samples",
+    "frameworks",
+    "converters",
+    "runners",
+    "workers",
+)
 """What a worker imports: modules and packages of `navigator`."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from navigator.errors import NavigatorError
 from navigator.records import Json
+from navigator.safe_files import open_file
 from navigator.workers.child import CANNOT_WRITE_RESULT, HEADER, RESULT
 
 _LOG_TAIL_BYTES = 16384
@@ -180,15 +181,16 @@ def _killed(task: Task, ended: Exit) -> tuple[TaskStatus, str, str]:
 def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, Json | None, str, str]:
     path = task.directory / RESULT
     try:
-        size = path.stat().st_size
-        if size > _RESULT_LIMIT_BYTES:
-            return (
-                TaskStatus.CRASHED,
-                None,
-                f"left a result of {gibibytes(size)}, more than a task ever writes",
-                _see(task),
-            )
-        result = json.loads(path.read_bytes())
+        with open_file(path, task.directory.parent) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _RESULT_LIMIT_BYTES:
+                return (
+                    TaskStatus.CRASHED,
+                    None,
+                    f"left a result of {gibibytes(size)}, more than a task ever writes",
+                    _see(task),
+                )
+            result = json.loads(file.read(size))
         if result["ok"] is True:
             return TaskStatus.FINISHED, result["value"], "", ""
         status = TaskStatus.NOT_APPLICABLE if result.get("not_applicable") is True else TaskStatus.FAILED
@@ -254,7 +256,7 @@ def last_line(path: Path, start: int) -> str:
 def log_tail(path: Path, start: int) -> list[str]:
     """Return the last lines of a log, from byte `start` on, without colours; [] if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_file(path, path.parent) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(min(end, max(start, end - _LOG_TAIL_BYTES)))
             text = file.read(_LOG_TAIL_BYTES).decode(errors="replace")

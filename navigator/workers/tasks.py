@@ -32,6 +32,7 @@ from navigator.runners import RUNNERS
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.generate import RANDOM, Sample, generate
+from navigator.workers.answers import InferAnswer, ReferenceAnswer
 
 _DRAWN = (
     "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
@@ -51,8 +52,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
             directories to write.
 
     Returns:
-        `signature`, `properties`, `samples` (`SampleInfo`s), `notes` for the report and `unstable`: the outputs
-        that differ when the same sample is run twice, so that dropout left active is named as such.
+        a `ReferenceAnswer`.
     """
     config = from_data(ModelConfig, arguments["config"])
     assert config.model_format is not None
@@ -67,15 +67,14 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     arrays.save(Path(arguments["outputs"]), outputs)
     again = model.infer(samples[0][1])
     unstable = [name for name, value in outputs[0][1].items() if not _alike(value, again.get(name))]
-    return {
-        "signature": to_data(
-            Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs))
-        ),
-        "properties": to_data(model.properties),
-        "samples": to_data(told),
-        "unstable": unstable,
-        "notes": _drawn_from_default(inputs, config),
-    }
+    answer = ReferenceAnswer(
+        signature=Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs)),
+        properties=model.properties,
+        samples=tuple(told),
+        notes=tuple(_drawn_from_default(inputs, config)),
+        unstable=tuple(unstable),
+    )
+    return to_data(answer)
 
 
 def _drawn_from_default(inputs: Sequence[TensorSpec], config: ModelConfig) -> list[str]:
@@ -129,8 +128,7 @@ def infer(arguments: Mapping[str, Json]) -> Json:
             `options` as the runner reads them, `samples`: the directory to read, `outputs`: the directory to write.
 
     Returns:
-        `signature` and `properties` of the artifact, and on a GPU the `latencies` (`Latency`s). A CPU is shared with
-        other steps, so that a latency there would say nothing.
+        an `InferAnswer`.
     """
     device = Device(arguments["device"])
     runner = RUNNERS[Format(arguments["format"])]
@@ -145,11 +143,7 @@ def infer(arguments: Mapping[str, Json]) -> Json:
     outputs = [(name, model.infer(inputs)) for name, inputs in samples]
     arrays.save(Path(arguments["outputs"]), outputs)
     timed = [_latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in RANDOM]
-    return {
-        "signature": to_data(model.signature),
-        "properties": to_data(model.properties),
-        "latencies": to_data(timed),
-    }
+    return to_data(InferAnswer(signature=model.signature, properties=model.properties, latencies=tuple(timed)))
 
 
 def _latency(model: LoadedModel, sample: Sample, device: Device) -> Latency:

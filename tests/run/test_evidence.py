@@ -350,3 +350,51 @@ def test_a_copy_of_what_nobody_may_write_to_can_be_removed(tmp_path: Path) -> No
 
     assert (copied / "variables" / "data").read_text() == "weights"
     assert all(path.stat().st_mode & 0o700 == 0o700 for path in (copied, copied / "variables"))
+
+
+@pytest.mark.fault(
+    "A model leaves a pipe, a link, a directory or an endless file where a result belongs",
+    "That conversion fails at once. The others go on.",
+)
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("where", "leave"),
+    [
+        ("result.json", "os.mkfifo(path)"),
+        ("result.json", "os.symlink('/dev/zero', path)"),
+        ("outputs-cpu/index.json", "os.mkfifo(path)"),
+        ("outputs-cpu/0_0.npy", "os.symlink(reference, path)"),
+        ("outputs-cpu/0_0.npy", "os.mkdir(path)"),
+        ("artifact/model.onnx", "os.symlink('/dev/zero', path)"),
+        ("artifact/model.onnx", "open(path, 'wb').truncate(2**40)"),
+    ],
+)
+def test_what_is_no_result_costs_its_own_conversion_only(
+    convert: Any, sabotage: Sabotage, leave: str, where: str
+) -> None:
+    unit = "convert" if "artifact" in where else "verify"
+    sabotage(
+        f"""\
+        import os, numpy, pathlib, sys
+        def forge(number):
+            here = pathlib.Path.cwd()
+            if here.parts[-2:] == ("onnx_op17", "{unit}"):
+                reference = here.parents[1] / "source/outputs/0_0.npy"
+                path = (here if "result" in "{where}" else here.parent) / "{where}"
+                path.unlink()
+                try:
+                    {leave}
+                except OSError:
+                    pass
+            exit(number)
+        exit = os._exit
+        os._exit = forge
+        """
+    )
+
+    code, results = convert(TINY.replace("[17]", "[13, 17, 18]"))
+
+    assert code == 1
+    found = states(results)
+    assert found.pop("onnx_op17") in ("failed", "crashed")
+    assert set(found.values()) == {"passed"}

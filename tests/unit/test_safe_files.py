@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from navigator.safe_files import UnsafeFileError, open_directory, open_file, read_file
+from navigator.safe_files import UnsafeFileError, open_directory, open_file, read_file, tree_bytes
 
 
 @pytest.fixture
@@ -77,3 +77,33 @@ def test_no_descriptor_is_left_open(tree: Path) -> None:
             continue
     os.close(open_directory(tree / "inner"))
     assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+def test_a_tree_of_files_has_their_size(tmp_path: Path) -> None:
+    (tmp_path / "made" / "variables").mkdir(parents=True)
+    (tmp_path / "made" / "graph").write_bytes(b"12345")
+    (tmp_path / "made" / "variables" / "weights").write_bytes(b"1234567")
+    assert tree_bytes(tmp_path / "made", 12, tmp_path) == 12
+    with pytest.raises(OSError, match="larger than") as raised:
+        tree_bytes(tmp_path / "made", 11, tmp_path)
+    assert raised.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize("kind", ["link to a file", "link to a directory", "link to nothing", "pipe"])
+def test_a_tree_of_files_holds_nothing_else(tmp_path: Path, kind: str) -> None:
+    inner = tmp_path / "made" / "inner"
+    inner.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(inner / "weights")
+    else:
+        target = {"link to a file": "/etc/hostname", "link to a directory": "/etc", "link to nothing": "nowhere"}[kind]
+        (inner / "weights").symlink_to(target)
+    with pytest.raises(UnsafeFileError, match="not a regular file") as raised:
+        tree_bytes(tmp_path / "made", 100, tmp_path)
+    assert str(raised.value.filename) == str(inner / "weights")
+
+
+def test_a_tree_that_is_deeper_than_a_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "made" / "/".join("d" * 70)).mkdir(parents=True)
+    with pytest.raises(OSError, match="more files than a model has"):
+        tree_bytes(tmp_path / "made", 100, tmp_path)

@@ -1,5 +1,7 @@
 """Sentences about ends that are hard to bring about on purpose, and what counts as a log's last words."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,52 @@ def test_last_words(tmp_path: Path, log: str | bytes, words: str) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"of an earlier task\n" + (log if isinstance(log, bytes) else log.encode()))
     assert last_line(path, 19) == words
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+LEFT: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "endless file behind a link": lambda path: path.symlink_to("/dev/zero"),
+    "own file behind a link": lambda path: path.symlink_to("/etc/hostname"),
+    "directory": Path.mkdir,
+    "terabyte": _sparse,
+    "deep lists": lambda path: path.write_bytes(b"[" * 10**6),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("left", LEFT)
+def test_result_that_is_no_file_of_a_task(tmp_path: Path, left: str) -> None:
+    directory = tmp_path / "task"
+    directory.mkdir()
+    LEFT[left](directory / "result.json")
+    task = Task(
+        name="convert",
+        arguments={},
+        directory=directory,
+        log_path=tmp_path / "log",
+        timeout_seconds=1,
+        memory_limit_bytes=1,
+    )
+    result = judge(task, Exit(reason=ExitReason.EXITED), log_start=0)
+    assert result.status is TaskStatus.CRASHED
+    words = {
+        "pipe": "can't read its result: not a regular file",
+        "directory": "can't read its result: not a regular file",
+        "terabyte": "left a result of 1024.00 GiB, more than a task ever writes",
+        "deep lists": "left a damaged result (ended with exit code 0)",
+    }
+    assert result.message == words.get(left, "can't read its result: a symbolic link or behind one")
+
+
+@pytest.mark.timeout(20)
+def test_log_that_is_a_pipe_has_no_last_words(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    assert last_line(tmp_path / "log", 0) == ""
 
 
 def test_last_words_of_no_log(tmp_path: Path) -> None:

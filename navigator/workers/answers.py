@@ -1,0 +1,39 @@
+"""What the tasks return, as both sides know it. A model runs where it's made: the parent reads it as a stranger's."""
+
+from dataclasses import dataclass
+
+from navigator.records import Latency, Properties, SampleInfo, Signature
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceAnswer:
+    """What running the source model told.
+
+    Args:
+        signature: its inputs and outputs.
+        properties: facts about it.
+        samples: the samples that it was run on, or refused.
+        notes: for the report.
+        unstable: the outputs that differ when the same sample is run twice, so that dropout left active is named.
+    """
+
+    signature: Signature
+    properties: Properties
+    samples: tuple[SampleInfo, ...]
+    notes: tuple[str, ...] = ()
+    unstable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InferAnswer:
+    """What running a converted model told.
+
+    Args:
+        signature: its inputs and outputs.
+        properties: facts about it.
+        latencies: of each sample, on a GPU. A CPU is shared with other steps, so that they'd say nothing there.
+    """
+
+    signature: Signature
+    properties: Properties
+    latencies: tuple[Latency, ...] = ()

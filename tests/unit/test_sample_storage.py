@@ -1,0 +1,106 @@
+"""Arrays between workers and their parent: what a model wrote itself is read as a stranger's."""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from navigator.samples.storage import load, save
+
+LIMIT = 1000
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_arrays_come_back_as_they_were(tmp_path: Path, mapped: bool) -> None:
+    arrays = {
+        "a/b": np.arange(6.0).reshape(2, 3),
+        "": np.array(True),
+        "none": np.zeros((0, 4), np.int8),
+        "c": np.array([1 + 2j], np.complex64),
+    }
+    save(tmp_path / "sets", [("first", arrays), ("second", {})])
+    (first, found), second = load(tmp_path / "sets", mapped=mapped, limit_bytes=57)
+    assert (first, second) == ("first", ("second", {}))
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+
+
+def test_arrays_beyond_the_limit_are_refused_together(tmp_path: Path) -> None:
+    save(tmp_path / "sets", [(name, {"x": np.zeros(60)}) for name in ("a", "b")])
+    assert len(load(tmp_path / "sets", limit_bytes=960)) == 2
+    with pytest.raises(ValueError, match="its arrays are larger than a worker's memory"):
+        load(tmp_path / "sets", limit_bytes=959)
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (2**37,)})
+        file.truncate(2**40 + 128)
+
+
+def _array(array: np.ndarray, *, pickled: bool = False) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, array, allow_pickle=pickled)
+
+    return write
+
+
+ARRAYS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "pipe": (os.mkfifo, "not a regular file"),
+    "endless": (lambda path: path.symlink_to("/dev/zero"), "a symbolic link"),
+    "the reference": (lambda path: path.symlink_to("../reference.npy"), "a symbolic link"),
+    "directory": (Path.mkdir, "not a regular file"),
+    "terabyte": (_sparse, "larger than a worker's memory"),
+    "pickle": (_array(np.array([object()]), pickled=True), "Python objects"),
+    "text": (_array(np.array(["text"])), "isn't an array of numbers"),
+    "dates": (_array(np.array(["2026-01-01"], "M8[D]")), "isn't an array of numbers"),
+    "records": (_array(np.zeros(2, [("a", "f4")])), "isn't an array of numbers"),
+    "archive": (lambda path: zipfile.ZipFile(path, "w").close(), "magic string"),
+    "cut": (lambda path: path.write_bytes(b"\x93NUMPY\x01"), "magic string|header"),
+    "text file": (lambda path: path.write_text("text"), "magic string"),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ARRAYS)
+@pytest.mark.parametrize("mapped", [True, False])
+def test_what_is_no_array_of_numbers_is_refused(tmp_path: Path, kind: str, mapped: bool) -> None:
+    save(tmp_path / "sets", [("a", {"x": np.zeros(3)})])
+    (tmp_path / "sets" / "0_0.npy").rename(tmp_path / "reference.npy")
+    write, words = ARRAYS[kind]
+    write(tmp_path / "sets" / "0_0.npy")
+    with pytest.raises((OSError, ValueError), match=words):
+        load(tmp_path / "sets", mapped=mapped, limit_bytes=LIMIT)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        *(1, None, "x", [1], [[]], [{}], [{"name": "a"}], [{"name": "a", "files": []}], [{"name": 1, "files": {}}]),
+        *([{"name": "a", "files": {"x": 1}}], [{"name": "a", "files": {"x": "absent.npy"}}]),
+        [{"name": "a", "files": {"x": ""}}],
+    ],
+)
+def test_an_index_that_save_never_writes_is_refused(tmp_path: Path, index: object) -> None:
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    with pytest.raises((OSError, ValueError)):
+        load(tmp_path)
+
+
+def test_an_index_of_deep_lists_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text("[" * 10**6)
+    with pytest.raises(ValueError, match=r"index\.json is damaged"):
+        load(tmp_path)
+
+
+def test_arrays_behind_a_link_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "others", [("a", {"x": np.zeros(3)})])
+    (tmp_path / "sets").symlink_to("others")
+    with pytest.raises(OSError, match="a symbolic link"):
+        load(tmp_path / "sets")
