@@ -77,6 +77,7 @@ def _navigator(source: Path, workspace: Path, cache: Path | None) -> tuple[float
         "model_name": "resnet50",
         "model_path": os.path.relpath(source, SCRATCH),
         "target_formats": ["trt-rtx"],
+        "fail_on_unverified": False,
         "tensorrt_precisions": list(PRECISIONS),
         "launch_mode": "local",
         "atol": 3e-4,

@@ -94,7 +94,9 @@ def _facts(option: Option) -> Iterator[str]:
 def _type(option: Option) -> str:
     auto = "`auto`, or " if option.auto else ""
     if not option.choices:
-        return auto + _TYPES[option.notation]
+        return (
+            "`auto`, `true` or `false`" if option.auto and option.notation == "flag" else auto + _TYPES[option.notation]
+        )
     return auto + ("list of " if option.notation == "choices" else "") + codes(option.choices)
 
 

@@ -95,7 +95,7 @@ def _help(option: Option) -> str:
     parts = [option.description]
     if option.choices:
         parts.append(f"One of: {', '.join(option.choices)}.")
-    if option.default not in (None, [], {}) and option.notation != "flag":
+    if option.default not in (None, [], {}) and (option.notation != "flag" or option.auto):
         parts.append(f"Default: {_typed(option.default)}.")
     if option.notation in _LISTS:
         parts.append(f"Example: {option.flag} {option.argument}")

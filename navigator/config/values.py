@@ -113,7 +113,8 @@ def read_flag(reading: Reading, node: Node) -> bool | None:
     word = node.text.lower() if isinstance(node, Scalar) else ""
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
-    reading.wrong(node.place, f"expected true or false, got {shown(node)}")
+    choices = "true, false or auto" if reading.option.auto else "true or false"
+    reading.wrong(node.place, f"expected {choices}, got {shown(node)}")
     return None
 
 

@@ -14,7 +14,7 @@ from navigator.engine.conversion import run_convert
 from navigator.engine.environments import Environments
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.reference import run_reference
-from navigator.engine.results import cell_results
+from navigator.engine.results import cell_results, obliged
 from navigator.engine.schedule import ModelState, Unit, UnitKind, startable
 from navigator.engine.sources import Sources
 from navigator.engine.step_context import StepContext
@@ -78,7 +78,7 @@ class Execution:
     def results(self) -> tuple[CellResult, ...]:
         """Return the current result of every planned cell; also during the run."""
         return tuple(
-            replace(result, must_be_verified=self._run.fail_on_unverified)
+            obliged(result, self._run.fail_on_unverified)
             for name, model in self._models.items()
             for result in cell_results(
                 model.plan, model.outcomes, source_bytes=self._sources[name].size_bytes, command=self._command

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from navigator.engine.outcomes import Artifact, Failure, Verified
 from navigator.records import (
+    Auto,
     Cell,
     CellResult,
     Comparison,
@@ -41,6 +42,14 @@ def cell_results(
         command: command line of this run, to reproduce failures.
     """
     return tuple(_result(plan, cell, outcomes, source_bytes, command) for cell in plan.conversions)
+
+
+def obliged(result: CellResult, fail_on_unverified: bool | Auto) -> CellResult:
+    """Return `result` with whether it must be verified: with "auto", if the user asked for its format."""
+    must = result.requested if fail_on_unverified == "auto" else fail_on_unverified
+    if must and result.status.state is State.UNVERIFIED:
+        result = replace(result, remedy=f"{result.remedy}, or set fail_on_unverified: false")
+    return replace(result, must_be_verified=must)
 
 
 def _result(

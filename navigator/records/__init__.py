@@ -7,6 +7,7 @@ users. One module per stage: the configuration, the machine, the plan, the resul
 from navigator.records.codec import Json, from_data, to_data
 from navigator.records.machine import Gpu, Host
 from navigator.records.model import (
+    Auto,
     Device,
     Format,
     LaunchMode,
@@ -34,6 +35,7 @@ from navigator.records.results import (
 from navigator.records.verdict import Comparison, Latency, SampleInfo, Tolerances, Verdict, WorstElement
 
 __all__ = [
+    "Auto",
     "Cell",
     "CellResult",
     "Comparison",

@@ -153,5 +153,5 @@ class RunConfig:
     """Maximum number of steps that run at the same time; 0 depends on the number of cores."""
     timeout_seconds: float = 3600.0
     memory_limit_bytes: int | None = None
-    fail_on_unverified: bool = False
+    fail_on_unverified: bool | Auto = "auto"
     notes: tuple[str, ...] = ()

@@ -142,7 +142,7 @@ def fails_run(result: CellResult) -> bool:
     """Return whether a result fails the run.
 
     A conversion that this machine can't run only fails the run if it was requested; one that was built but can't be
-    verified here, only with `fail_on_unverified`. One without a converter never fails it.
+    verified here, only if it must be (`fail_on_unverified`). One without a converter never fails it.
     """
     state = result.status.state
     if state is State.UNVERIFIED:

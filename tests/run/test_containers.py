@@ -26,6 +26,7 @@ inputs: x__0:-1,8:float32
 outputs: y__0:-1,4:float32
 target_formats: [torchscript, onnx, trt-rtx]
 tensorrt_precisions: [fp16]
+fail_on_unverified: false
 onnx_opsets: [17]
 max_batch_size: 4
 launch_mode: docker

@@ -81,7 +81,7 @@ def convert_examples(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, di
 def test_the_examples_become_engines_in_every_precision(
     models: Sequence[str], arguments: Sequence[str], tmp_path: Path
 ) -> None:
-    code, cells, printed = convert_examples(tmp_path, *arguments)
+    code, cells, printed = convert_examples(tmp_path, *arguments, "--no-fail-on-unverified")
 
     assert code == 0, printed
     engines = [each for each in cells.values() if each["conversion_config"]["target_format"] == "trt-rtx"]
@@ -116,10 +116,11 @@ def test_the_examples_become_engines_in_every_precision(
     warned = [each for each in cells.values() if any("random samples" in warning for warning in each["warnings"])]
     assert {each["conversion_config"]["tensorrt_config"]["precision"] for each in warned} == {"int8"}
 
-    again, cells, printed = convert_examples(tmp_path, *arguments, "--fail-on-unverified")
+    again, cells, printed = convert_examples(tmp_path, *arguments)
 
     assert again == 1
     assert "UNVERIFIED" in printed
+    assert "verify it on a machine that can run it, or set fail_on_unverified: false" in printed
     # An engine that nothing can run is kept all the same: building it is the dear part.
     assert all(each["cached"] for each in cells.values()), printed
 

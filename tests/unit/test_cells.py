@@ -2,10 +2,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from navigator.engine.outcomes import Failure, Verified
-from navigator.engine.results import UNDECIDED, cell_results
-from navigator.records import CellResult, Comparison, Format, ModelPlan, SourceModel, State, Verdict
-from tests.support.builders import a_cell, a_comparison, a_converted_model, a_model, a_plan, a_step
+from navigator.engine.results import UNDECIDED, cell_results, obliged
+from navigator.records import Auto, CellResult, Comparison, Format, ModelPlan, SourceModel, State, Verdict
+from navigator.report.summary import fails_run
+from tests.support.builders import a_cell, a_comparison, a_converted_model, a_model, a_plan, a_result, a_step
 
 MODEL = a_model()
 PLAN = a_plan(
@@ -66,6 +69,20 @@ def test_what_is_below_a_step_that_is_not_applicable_is_not_either_for_the_same_
         assert found[label].status.state is State.NOT_APPLICABLE
         assert (found[label].status.message, found[label].remedy) == (why.message, why.remedy)
         assert not found[label].reproduce
+
+
+@pytest.mark.parametrize(
+    ("told", "requested", "fails"),
+    [("auto", True, True), ("auto", False, False), (False, True, False), (True, False, True), (True, True, True)],
+)
+def test_what_the_user_asked_for_must_be_verified_unless_told_otherwise(
+    told: bool | Auto, requested: bool, fails: bool
+) -> None:
+    result = obliged(a_result(State.UNVERIFIED, requested=requested, remedy="verify it elsewhere"), told)
+
+    assert result.must_be_verified is fails_run(result) is fails
+    assert result.remedy == "verify it elsewhere" + (", or set fail_on_unverified: false" if fails else "")
+    assert obliged(a_result(State.FAILED, remedy="r"), told).remedy == "r"
 
 
 def test_a_cell_is_passed_by_its_comparisons_only() -> None:
