@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from navigator import __version__, config
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError, one_line, remedy
-from navigator.records import Json, Plan, RunConfig, to_data
+from navigator.records import Json, Plan, RunConfig, Selection, to_data
 from navigator.render.streams import open_missing, write
 from navigator.report.storage import RESULTS, SUMMARY
 
@@ -135,7 +135,7 @@ def _plan(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     from navigator.render.console import plan_text
 
     run = config.load(namespace.file, {}, working_directory=Path.cwd(), allow_outside=namespace.allow_outside)
-    plan = _planned(run, _host(run), namespace)
+    plan = _chosen(_plan_all(run, _host(run)), namespace)
     if namespace.matrix:
         from navigator.plan.shards import matrix
 
@@ -148,26 +148,45 @@ def _plan(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
 def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
     from navigator.engine.run import convert
     from navigator.engine.workspace import Workspace
+    from navigator.github.origin import read_origin
+    from navigator.plan.select import left_out
 
     started = time.monotonic()
     run = _load(namespace)
     host = _host(run)
-    plan = _shard(_planned(run, host, namespace), namespace.shard)
+    whole = _plan_all(run, host)
+    plan = _shard(_chosen(whole, namespace), namespace.shard)
+    selection = Selection(
+        models=tuple(namespace.models), conversions=tuple(namespace.conversions), left_out=left_out(whole, plan)
+    )
     notes = (*run.notes, *(f"{each.config.model_name}: {note}" for each in plan.models for note in each.notes))
     command = f"model-navigator {shlex.join(_reproducing(arguments))}"
     with Workspace(run.workspace_path, clean=run.override_workspace) as workspace:
-        return convert(plan, run, host, workspace, notes=notes, command=command, started=started, shard=namespace.shard)
+        return convert(
+            plan,
+            run,
+            host,
+            workspace,
+            notes=notes,
+            command=command,
+            started=started,
+            shard=namespace.shard,
+            origin=read_origin(run, os.environ),
+            selection=selection,
+        )
 
 
 def _report(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     from navigator.render.console import show_summary, shown
     from navigator.render.files import write_files
     from navigator.report.merge import merge
-    from navigator.report.storage import read
+    from navigator.report.storage import found_below, read
     from navigator.report.summary import summarize
 
     matrix = _matrix(namespace.matrix) if namespace.matrix else None
-    files = dict.fromkeys(file.resolve() for path in namespace.paths for file in _results(path, namespace.output))
+    files = dict.fromkeys(
+        file.resolve() for path in namespace.paths for file in found_below(path, skip=namespace.output)
+    )
     if not files and matrix is None:
         where = ", ".join(str(path) for path in namespace.paths)
         raise ConfigurationError(
@@ -203,11 +222,16 @@ def _host(run: RunConfig) -> "Host":
     return describe(docker=any(needs_docker(model) for model in run.models))
 
 
-def _planned(run: RunConfig, host: "Host", namespace: argparse.Namespace) -> Plan:
+def _plan_all(run: RunConfig, host: "Host") -> Plan:
     from navigator.plan.planner import plan
+
+    return plan(run, host)
+
+
+def _chosen(plan: Plan, namespace: argparse.Namespace) -> Plan:
     from navigator.plan.select import chosen
 
-    return chosen(plan(run, host), models=namespace.models, conversions=namespace.conversions)
+    return chosen(plan, models=namespace.models, conversions=namespace.conversions)
 
 
 def _shard(plan: Plan, shard: str) -> Plan:
@@ -237,21 +261,6 @@ def _reproducing(arguments: list[str]) -> Iterator[str]:
             next(words, None)
         elif word != "--override-workspace" and not word.startswith("--shard="):
             yield word
-
-
-def _results(path: Path, output: Path) -> Iterator[Path]:
-    """Yield the results files at or below `path`, except those that an earlier `report` wrote to `output`.
-
-    Doesn't follow links: a downloaded artifact may contain any.
-    """
-    if not path.is_dir():
-        yield path
-        return
-    for directory, below, files in os.walk(path):
-        below[:] = sorted(name for name in below if (Path(directory) / name).resolve() != output.resolve())
-        file = Path(directory) / RESULTS
-        if RESULTS in files and file.is_file() and not file.is_symlink():
-            yield file
 
 
 def _matrix(given: str) -> Json:

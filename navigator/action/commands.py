@@ -5,6 +5,7 @@ A wrong configuration is raised; `navigator.action.main` tells it.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from navigator import config
@@ -18,20 +19,21 @@ from navigator.action.publisher import Publisher
 from navigator.action.sandbox import sandbox
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
 from navigator.github.commands import commands_disabled
+from navigator.github.origin import engine_variables, job_origin
 from navigator.github.release import publish
 from navigator.github.release_assets import Asset
 from navigator.host.describe import describe
 from navigator.plan.planner import plan
 from navigator.plan.select import chosen
 from navigator.plan.shards import matrix
-from navigator.records import Json, Report, RunConfig
+from navigator.records import Json, Origin, Report, RunConfig
 from navigator.render.console import plan_text
 from navigator.render.sentences import verdict
 from navigator.render.streams import write
 from navigator.report import storage
 from navigator.report.merge import merge
 from navigator.report.storage import RESULTS, SUMMARY
-from navigator.report.summary import summarize
+from navigator.report.summary import Summary, summarize
 
 # Reading a larger report takes a second.
 _SLOW_BYTES = 500_000
@@ -64,13 +66,15 @@ def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> Exit
     """Run the engine and tell its results."""
     run = _load(job)
     directory = run.workspace_path
+    origin = job_origin(run, job.event, job.workspace)
     publisher.mark_pending()
     # What an earlier run left here must not be taken for this one's.
     for name in (RESULTS, SUMMARY):
         (directory / name).unlink(missing_ok=True)
     with sandbox(run, job) as identity:
         place = directory.resolve()
-        ended = run_engine(_arguments(job), identity=identity, job=job, cancelled=cancelled)
+        variables = engine_variables(origin)
+        ended = run_engine(_arguments(job), identity=identity, job=job, cancelled=cancelled, variables=variables)
     publisher.start_publishing()
     if directory.resolve() != place:
         raise ConfigurationError(f"{directory} was replaced by a link while models ran", "check what the models do")
@@ -78,11 +82,11 @@ def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> Exit
     if cancelled:
         if there and (directory / RESULTS).stat().st_size > _SLOW_BYTES:
             publisher.mark_cancelled()
-        publisher.publish_cancelled(summarize(storage.read(directory / RESULTS)) if there else None, directory)
+        publisher.publish_cancelled(_own_results(job, origin, directory) if there else None, directory)
         return ExitCode.CANCELLED
     if not there:
         raise _no_results(ended)
-    made = summarize(storage.read(directory / RESULTS))
+    made = _own_results(job, origin, directory)
     code = made.exit_code
     # Beyond what the report says, the engine may have failed to write what was asked for.
     code = ExitCode.FAILURE if code is ExitCode.OK and ended.code else code
@@ -172,6 +176,19 @@ def _arguments(job: Job) -> list[str]:
     for option, globs in (("--models", inputs.models), ("--conversions", inputs.conversions)):
         arguments += [option, *globs] if globs else []
     return [*arguments, "--verbose"] if inputs.verbose else arguments
+
+
+def _own_results(job: Job, origin: Origin, directory: Path) -> Summary:
+    """Return the results of this job's engine; of where they come from, what the job knows counts."""
+    found = storage.read(directory / RESULTS)
+    selection = replace(found.selection, models=job.inputs.models, conversions=job.inputs.conversions)
+    own = replace(found, origin=origin, selection=selection, shard=job.inputs.shard)
+    if own == found:
+        return summarize(found)
+    note = "the results named another commit, run, configuration, filter or shard than this job's: a model changed them"
+    made = summarize(replace(own, notes=(*own.notes, note)))
+    write_report(made, directory, job.workspace)
+    return made
 
 
 def _directory(job: Job) -> Path:

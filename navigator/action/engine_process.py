@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,14 @@ class EngineExit:
     last_words: str
 
 
-def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancelled: Cancellation) -> EngineExit:
+def run_engine(
+    arguments: Sequence[str],
+    *,
+    identity: Identity,
+    job: Job,
+    cancelled: Cancellation,
+    variables: Mapping[str, str] | None = None,
+) -> EngineExit:
     """Run `model-navigator` with `arguments` and show its output in the job's log, where it cannot be a command.
 
     Once the job is cancelled, the engine is interrupted and has 3 s to write its results. When this returns, nothing
@@ -51,6 +58,7 @@ def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancel
         identity: as whom it runs; see `navigator.action.sandbox.sandbox`.
         job: the working directory, the variables to choose from, and the log.
         cancelled: the job's cancellation.
+        variables: further environment variables.
     """
     # Whatever leaves its parent and its session then becomes our child.
     processes.become_subreaper()
@@ -63,7 +71,7 @@ def run_engine(arguments: Sequence[str], *, identity: Identity, job: Job, cancel
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=job.workspace,
-        env=_environment(identity, job),
+        env=_environment(identity, job) | dict(variables or {}),
         user=identity.uid,
         group=identity.gid,
         extra_groups=identity.groups,

@@ -17,7 +17,7 @@ from navigator.engine.schedule import Unit
 from navigator.engine.workspace import Workspace
 from navigator.errors import ExitCode
 from navigator.host.limits import available_memory_bytes
-from navigator.records import Host, Plan, RunConfig, State
+from navigator.records import Host, Origin, Plan, RunConfig, Selection, State
 from navigator.render.console import Progress, show_log, show_summary, shown
 from navigator.render.files import UnwrittenError, write_files
 from navigator.render.streams import write
@@ -37,6 +37,8 @@ class _Record:
         notes: tuple[str, ...],
         started: float,
         shard: str,
+        origin: Origin | None,
+        selection: Selection | None,
     ) -> None:
         self._host = host
         self._workspace = workspace
@@ -44,6 +46,8 @@ class _Record:
         self._notes = notes
         self._started = started
         self._shard = shard
+        self._origin = origin
+        self._selection = selection
         self.unwritten = ""
 
     def write(self, execution: Execution) -> Summary:
@@ -70,6 +74,8 @@ class _Record:
             seconds=time.monotonic() - self._started,
             complete=complete,
             shard=self._shard,
+            origin=self._origin,
+            selection=self._selection,
         )
         return summarize(built)
 
@@ -84,6 +90,8 @@ def convert(
     command: str,
     started: float,
     shard: str = "",
+    origin: Origin | None = None,
+    selection: Selection | None = None,
 ) -> ExitCode:
     """Execute `plan` and return the exit code; always writes results and summary.
 
@@ -96,9 +104,13 @@ def convert(
         command: command line of this run, to reproduce failures.
         started: when the run began, by time.monotonic().
         shard: the shard that `plan` is, see `Report`; a shard doesn't write `output_path`.
+        origin: where the results come from.
+        selection: the part of the configuration that `plan` is; None: all of it.
     """
     cache = Cache(run.cache_path, limit_bytes=run.cache_size_bytes) if run.cache_path else None
-    record = _Record(host, workspace, cache, notes=notes, started=started, shard=shard)
+    record = _Record(
+        host, workspace, cache, notes=notes, started=started, shard=shard, origin=origin, selection=selection
+    )
     progress = Progress(plan)
 
     execution = Execution(

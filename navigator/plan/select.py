@@ -1,6 +1,6 @@
 """The part of a plan that the user selected. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -41,6 +41,18 @@ def chosen(plan: Plan, *, models: Sequence[str], conversions: Sequence[str]) -> 
         wanted = idle or [f"models {' '.join(models) or '*'}", f"conversions {' '.join(conversions) or '*'}"]
         known = listed(f"{model.config.model_name}/{cell.label}" for model in plan.models for cell in model.conversions)
         raise NothingToDoError(f"nothing matches {', '.join(wanted)}", f"the conversions are {known}")
+    return found
+
+
+def left_out(whole: Plan, chosen: Plan) -> Mapping[str, tuple[str, ...]]:
+    """Return the labels of the conversions in `whole` that aren't in `chosen`, by model, without intermediate ones."""
+    kept = {(model.config.model_name, cell.label) for model in chosen.models for cell in model.conversions}
+    found: dict[str, tuple[str, ...]] = {}
+    for model in whole.models:
+        name = model.config.model_name
+        labels = (cell.label for cell in model.conversions if not cell.intermediate)
+        if missing := tuple(label for label in labels if (name, label) not in kept):
+            found[name] = missing
     return found
 
 

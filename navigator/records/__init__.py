@@ -20,6 +20,7 @@ from navigator.records.model import (
     TensorSpec,
 )
 from navigator.records.options import EngineOptions, StepOptions
+from navigator.records.origin import Origin, Selection
 from navigator.records.plan import Cell, Configuration, ModelPlan, Plan, State, Step
 from navigator.records.results import (
     CellResult,
@@ -51,6 +52,7 @@ __all__ = [
     "LaunchMode",
     "ModelConfig",
     "ModelPlan",
+    "Origin",
     "OutputModel",
     "Plan",
     "Precision",
@@ -60,6 +62,7 @@ __all__ = [
     "RunConfig",
     "SampleInfo",
     "Seconds",
+    "Selection",
     "ShapeProfile",
     "Signature",
     "SourceModel",

@@ -12,6 +12,7 @@ import msgspec
 from navigator.records.codec import from_data, to_data
 from navigator.records.machine import Host
 from navigator.records.model import Device, Format, Precision, PrecisionMode, Signature
+from navigator.records.origin import Origin, Selection
 from navigator.records.plan import State
 from navigator.records.verdict import Comparison, Latency, SampleInfo, Tolerances
 
@@ -180,12 +181,15 @@ class CellResult:
 class Report:
     """convert_results.yaml: what ran, where, and every planned conversion exactly once.
 
-    `shard` is "3/7" for the third of seven shards of a run, "" for a complete run.
+    `shard` is "3/7" for the third of seven shards of a run, "" for a complete run. `origin` is None if it's unknown, as
+    in files of versions that didn't write it.
     """
 
     version: int
     environment: Host
     summary: Mapping[str, int]
+    origin: Origin | None = None
+    selection: Selection = field(default_factory=Selection)
     results: tuple[CellResult, ...]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0

@@ -6,6 +6,7 @@ from navigator.errors import ConfigurationError
 from navigator.plan.shards import Shard, parse, read_matrix
 from navigator.records import CellResult, Host, Json, Report, SourceModel, State, Status, Tolerances
 from navigator.report import report
+from navigator.report.origin import agreed, selected
 
 _WORST_FIRST = (
     State.CRASHED,
@@ -41,10 +42,12 @@ def merge(reports: Sequence[Report], matrix: Json = None) -> Report:
         matrix: from `navigator.plan.shards.matrix`; if None, only the numbers of the shards show which are missing.
 
     Raises:
-        ConfigurationError: there is nothing to merge, the reports are of different runs, or `matrix` is invalid.
+        ConfigurationError: there is nothing to merge, the reports are of different runs, commits or configurations, or
+            `matrix` is invalid.
     """
     planned = () if matrix is None else read_matrix(matrix)
     count = _count(reports, planned)
+    origin = agreed(reports)
     ordered = sorted(reports, key=_place)
     missing = _missing(ordered, planned, count)
     results, notes = _results(ordered, planned, frozenset(missing))
@@ -61,6 +64,8 @@ def merge(reports: Sequence[Report], matrix: Json = None) -> Report:
         notes=tuple(dict.fromkeys((*notes, *elsewhere))),
         seconds=max((each.seconds for each in ordered), default=0.0),
         complete=not missing and all(each.complete for each in ordered),
+        origin=origin,
+        selection=selected(ordered, results),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.records import CellResult, Host, Report, Status
+from navigator.records import CellResult, Host, Origin, Report, Selection, Status
 from navigator.report.storage import VERSION
 from navigator.report.summary import counts
 
@@ -17,6 +17,8 @@ def build(
     seconds: float = 0.0,
     complete: bool = False,
     shard: str = "",
+    origin: Origin | None = None,
+    selection: Selection | None = None,
 ) -> Report:
     """Return the report of a run with its counts.
 
@@ -27,6 +29,8 @@ def build(
         seconds: wall time so far.
         complete: whether the run ended normally.
         shard: the shard of the run, see `Report`.
+        origin: where the results come from.
+        selection: the part of the configuration that was converted; None: all of it.
     """
     return Report(
         version=VERSION,
@@ -37,6 +41,8 @@ def build(
         seconds=seconds,
         complete=complete,
         shard=shard,
+        origin=origin,
+        selection=selection or Selection(),
     )
 
 

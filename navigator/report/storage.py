@@ -1,7 +1,9 @@
 """Writes convert_results.yaml atomically, and reads it as untrusted input."""
 
 import json
+import os
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -71,6 +73,21 @@ def read(path: Path) -> Report:
         raise ConfigurationError(
             f"{path}: not a results file: {what}", "run `model-navigator convert` again"
         ) from error
+
+
+def found_below(path: Path, *, skip: Path) -> Iterator[Path]:
+    """Yield the results files at or below `path`, except those in the directory `skip`.
+
+    Doesn't follow links: a downloaded artifact may contain any.
+    """
+    if not path.is_dir():
+        yield path
+        return
+    for directory, below, files in os.walk(path):
+        below[:] = sorted(name for name in below if (Path(directory) / name).resolve() != skip.resolve())
+        file = Path(directory) / RESULTS
+        if RESULTS in files and file.is_file() and not file.is_symlink():
+            yield file
 
 
 def _harmless(path: Path) -> bytes:

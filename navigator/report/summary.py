@@ -59,6 +59,34 @@ class ModelSummary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Coverage:
+    """How much of a configuration a report covers: models and conversions, without intermediate ones.
+
+    As text it's "1 of 2 models", "3 of 5 conversions" of the covered models, or both; "" if everything is covered.
+    """
+
+    models: int
+    all_models: int
+    conversions: int
+    all_conversions: int
+    conversions_of_models: int
+    """All conversions of the covered models."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.conversions == self.all_conversions
+
+    def __str__(self) -> str:
+        parts = [
+            (self.models, self.all_models, "model"),
+            (self.conversions, self.conversions_of_models, "conversion"),
+        ]
+        return ", ".join(
+            f"{some:,} of {every:,} {noun}{'' if every == 1 else 's'}" for some, every, noun in parts if some < every
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """A report, evaluated and sorted for readers.
 
@@ -74,6 +102,7 @@ class Summary:
         unverified: models that were built but can't be run here, if that doesn't fail the run.
         warnings: comparisons that prove little.
         models: results that were tried, by model.
+        coverage: how much of the configuration the report covers: filters and shards leave out the rest.
     """
 
     report: Report
@@ -87,6 +116,7 @@ class Summary:
     unverified: tuple[Group, ...]
     warnings: tuple[WeakCheck, ...]
     models: tuple[ModelSummary, ...]
+    coverage: Coverage
 
     @property
     def tried(self) -> int:
@@ -122,6 +152,21 @@ def summarize(report: Report) -> Summary:
         unverified=_grouped(each for each in others if each.status.state is State.UNVERIFIED),
         warnings=_warnings(report.results),
         models=_models(report.results, failed, tried),
+        coverage=coverage(report),
+    )
+
+
+def coverage(report: Report) -> Coverage:
+    """Return how much of the configuration a report covers."""
+    covered = Counter(each.model_name for each in report.results if not each.intermediate)
+    left_out = {name: len(labels) for name, labels in report.selection.left_out.items()}
+    conversions = covered.total()
+    return Coverage(
+        models=len(covered),
+        all_models=len({*covered, *left_out}),
+        conversions=conversions,
+        all_conversions=conversions + sum(left_out.values()),
+        conversions_of_models=conversions + sum(left_out.get(name, 0) for name in covered),
     )
 
 

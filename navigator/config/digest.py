@@ -1,0 +1,34 @@
+"""What identifies a configuration: whatever decides which conversions are made, and what they must match."""
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+from navigator.cache.digests import identity
+from navigator.records import Json, RunConfig, to_data
+
+# Where things are said to be, and where copies go.
+_INDIFFERENT = frozenset({"config_path", "line", "output_path", "output_package"})
+
+
+def digest(run: RunConfig) -> str:
+    """Return the SHA-256 of the canonical JSON of a configuration with every default applied.
+
+    It's the same on every machine, in every checkout and in any notation: paths count relative to the configuration,
+    or to the working directory without one. Cache, workspace, jobs and limits don't count, and the models' files
+    don't either.
+    """
+    base = run.config_path.parent if run.config_path else Path.cwd()
+    models = [
+        {each.name: _plain(getattr(model, each.name), base) for each in fields(model) if each.name not in _INDIFFERENT}
+        for model in sorted(run.models, key=lambda model: model.model_name)
+    ]
+    return identity({"models": models, "fail_on_unverified": run.fail_on_unverified})
+
+
+def _plain(value: object, base: Path) -> Json:
+    if isinstance(value, Path):
+        return os.path.relpath(value, base)
+    if isinstance(value, tuple):
+        return [_plain(each, base) for each in value]
+    return to_data(value)

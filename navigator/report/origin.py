@@ -1,0 +1,76 @@
+"""Whether reports belong together, and whether they are of what somebody wants to publish. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from navigator.errors import ConfigurationError, quote
+from navigator.records import CellResult, Origin, Report, Selection
+
+_UNKNOWN = "of an unknown origin"
+
+
+def agreed(reports: Sequence[Report]) -> Origin | None:
+    """Return the origin of all reports, of several attempts of a run the last one; None if they have none.
+
+    Raises:
+        ConfigurationError: they are of different commits, configurations or runs.
+    """
+    origins = list(dict.fromkeys(each.origin for each in reports))
+    known = [each for each in origins if each is not None]
+    if not known:
+        return None
+    hint = "merge the results of one run only, and remove what earlier runs left"
+    if len(known) < len(origins):
+        raise ConfigurationError(f"can't merge results of {_where(known[0])} with some {_UNKNOWN}", hint)
+    kinds: tuple[tuple[str, Callable[[Origin], object], Callable[[Origin], str]], ...] = (
+        ("commits", lambda each: each.commit, lambda each: _short(each.commit)),
+        ("configurations", lambda each: each.config_sha256, _configuration),
+        ("runs", lambda each: each.run_id, _run),
+    )
+    for noun, key, shown in kinds:
+        if len(different := {key(each): each for each in known}) > 1:
+            raise ConfigurationError(
+                f"can't merge results of different {noun}: {_and(map(shown, different.values()))}", hint
+            )
+    modified = {each.modified for each in known}
+    return replace(
+        max(known, key=lambda each: each.run_attempt or 0),
+        modified=True if True in modified else None if None in modified else False,
+    )
+
+
+def selected(reports: Sequence[Report], results: Sequence[CellResult]) -> Selection:
+    """Return what `results`, made of `reports`, cover: what one shard leaves out and another has isn't left out."""
+    covered = {(each.model_name, each.conversion) for each in results}
+    left_out: dict[str, dict[str, None]] = {}
+    for name, labels in (entry for each in reports for entry in each.selection.left_out.items()):
+        if missing := [label for label in labels if (name, label) not in covered]:
+            left_out.setdefault(name, {}).update(dict.fromkeys(missing))
+    filters = {(each.selection.models, each.selection.conversions) for each in reports}
+    # Together, jobs with a filter each may well convert everything.
+    models, conversions = filters.pop() if left_out and len(filters) == 1 else ((), ())
+    return Selection(
+        models=models, conversions=conversions, left_out={name: tuple(each) for name, each in left_out.items()}
+    )
+
+
+def _where(origin: Origin) -> str:
+    return f"commit {_short(origin.commit)}" if origin.commit else _configuration(origin)
+
+
+def _short(commit: str) -> str:
+    short = commit[:12]
+    return short if short.isalnum() else quote(short)
+
+
+def _configuration(origin: Origin) -> str:
+    name = quote(origin.config_path) if origin.config_path else "the command line"
+    return f"{name} (digest {origin.config_sha256[:12]})"
+
+
+def _run(origin: Origin) -> str:
+    return str(origin.run_id) if origin.run_id else "one outside GitHub Actions"
+
+
+def _and(names: Iterable[str]) -> str:
+    return " and ".join(names)
