@@ -15,6 +15,7 @@ from navigator.records import (
     ConversionConfig,
     EngineOptions,
     ModelPlan,
+    Precision,
     SourceModel,
     State,
     Status,
@@ -24,6 +25,7 @@ from navigator.records import (
 )
 from navigator.render.values import word
 from navigator.verify.sentences import sentence
+from navigator.verify.tolerances import configured
 
 StepOutcome = Artifact | Failure | Verified
 
@@ -56,6 +58,7 @@ def _result(
     plan: ModelPlan, cell: Cell, outcomes: Mapping[str, StepOutcome], source_bytes: int, command: str
 ) -> CellResult:
     model = plan.config
+    given = configured(model, cell.configuration.precision or Precision.FP32)
     empty = CellResult(
         model_name=model.model_name,
         conversion=cell.label,
@@ -71,7 +74,8 @@ def _result(
             line=model.line if model.config_path is not None else None,
         ),
         conversion_config=_conversion_config(plan, cell),
-        comparator_config=Tolerances(atol=model.atol, rtol=model.rtol),
+        comparator_config=given,
+        configured_tolerances=given,
         requested=cell.requested,
         intermediate=cell.intermediate,
         steps=cell.steps,
@@ -132,7 +136,7 @@ def _verified(empty: CellResult, verified: Verified) -> CellResult:
 
 
 def _applied(comparisons: tuple[Comparison, ...], configured: Tolerances) -> Tolerances:
-    """Return the applied tolerances: the configured ones, or the defaults of a reduced precision."""
+    """Return the applied tolerances: the configured ones, and the defaults of a reduced precision."""
 
     def entries(configured: Mapping[str, float], applied: Mapping[str, float]) -> dict[str, float]:
         others = {name: each for name, each in applied.items() if each != configured.get(name, configured.get(""))}

@@ -130,6 +130,8 @@ class CellResult:
     """One entry of convert_results.yaml.
 
     `source_model_config` and `conversion_config` are None only if their job reported no results.
+    `configured_tolerances` are what the configuration says for the conversion's precision, `comparator_config` what was
+    applied: also the defaults of fp16 and int8, which depend on the reference.
 
     A result can't be constructed as `passed` without an artifact and, for each device that it was compared on, a
     passing comparison of every output in `expected_outputs`, the outputs of the source model.
@@ -144,6 +146,7 @@ class CellResult:
     source_model_config: SourceModel | None
     conversion_config: ConversionConfig | None
     comparator_config: Tolerances
+    configured_tolerances: Tolerances = field(default_factory=lambda: Tolerances(atol={}, rtol={}))
     requested: bool = True
     intermediate: bool = False
     must_be_verified: bool = False

@@ -20,6 +20,17 @@ _DEFAULTS = {Precision.FP16: (0.01, 0.01), Precision.INT8: (0.1, 0.1)}
 _EXPLICABLE = {Precision.FP32: 0.05, Precision.FP16: 0.05, Precision.INT8: 0.25}
 
 
+def configured(model: ModelConfig, precision: Precision) -> Tolerances:
+    """Return what the configuration says for `precision`: for fp16 and int8, outputs may have no entry."""
+    match precision:
+        case Precision.FP32:
+            return Tolerances(atol=model.atol, rtol=model.rtol)
+        case Precision.FP16:
+            return Tolerances(atol=model.fp16_atol, rtol=model.fp16_rtol)
+        case Precision.INT8:
+            return Tolerances(atol=model.int8_atol, rtol=model.int8_rtol)
+
+
 def tolerances(model: ModelConfig, precision: Precision, reference: Outputs) -> Tolerances:
     """Return the tolerances of a converted model of `precision`.
 
@@ -31,14 +42,11 @@ def tolerances(model: ModelConfig, precision: Precision, reference: Outputs) -> 
         precision: the precision of the converted model.
         reference: the source model's outputs, which determine the defaults.
     """
+    given = configured(model, precision)
     if precision is Precision.FP32:
-        return Tolerances(atol=model.atol, rtol=model.rtol)
-    given = {
-        Precision.FP16: (model.fp16_atol, model.fp16_rtol),
-        Precision.INT8: (model.int8_atol, model.int8_rtol),
-    }[precision]
+        return given
     part, relative = _DEFAULTS[precision]
-    atol, rtol = dict(given[0]), dict(given[1])
+    atol, rtol = dict(given.atol), dict(given.rtol)
     for name, spread in _spreads(reference).items():
         if "" not in atol:
             atol.setdefault(name, max(_entry(model.atol, name), _rounded(part * spread)))

@@ -6,9 +6,33 @@ import pytest
 
 from navigator.engine.outcomes import Failure, Verified
 from navigator.engine.results import UNDECIDED, cell_results, obliged
-from navigator.records import Auto, CellResult, Comparison, Format, ModelPlan, SourceModel, State, Verdict
+from navigator.plan.planner import plan
+from navigator.records import (
+    Auto,
+    CellResult,
+    Comparison,
+    Format,
+    ModelPlan,
+    Precision,
+    RunConfig,
+    SourceModel,
+    State,
+    Tolerances,
+    Verdict,
+)
 from navigator.report.summary import fails_run
-from tests.support.builders import a_cell, a_comparison, a_converted_model, a_model, a_plan, a_result, a_step
+from tests.support.builders import (
+    FRAMEWORKS,
+    TENSORRT,
+    a_cell,
+    a_comparison,
+    a_converted_model,
+    a_host,
+    a_model,
+    a_plan,
+    a_result,
+    a_step,
+)
 
 MODEL = a_model()
 PLAN = a_plan(
@@ -69,6 +93,37 @@ def test_what_is_below_a_step_that_is_not_applicable_is_not_either_for_the_same_
         assert found[label].status.state is State.NOT_APPLICABLE
         assert (found[label].status.message, found[label].remedy) == (why.message, why.remedy)
         assert not found[label].reproduce
+
+
+def test_every_cell_says_what_is_configured_for_its_precision_and_what_was_applied() -> None:
+    """Also one that nothing was compared of: a change that loosens tolerances has to show whatever the outcome."""
+    config = a_model(
+        Format.ONNX,
+        target_formats=(Format.ONNX, Format.TRT_RTX),
+        tensorrt_precisions=(Precision.INT8, Precision.FP16, Precision.FP32),
+        atol={"": 1e-4},
+        rtol={"": 1e-3},
+        fp16_atol={"y": 0.5},
+        int8_rtol={"": 0.25},
+    )
+    model = plan(RunConfig(models=(config,)), a_host((*FRAMEWORKS, *TENSORRT))).models[0]
+    typed = verified(a_comparison(atol=0.5, rtol=0.01))
+    found = {each.conversion: each for each in cell_results(model, {"onnx_fp16": typed}, source_bytes=1, command="")}
+
+    whole = Tolerances(atol={"": 1e-4}, rtol={"": 1e-3})
+    half = Tolerances(atol={"y": 0.5}, rtol={})
+    eight = Tolerances(atol={}, rtol={"": 0.25})
+    assert {label: each.configured_tolerances for label, each in found.items()} == {
+        "onnx": whole,
+        "onnx_int8_hierarchy": eight,
+        "onnx_int8_hierarchy/trt-rtx_int8_hierarchy": eight,
+        "onnx_fp16": half,
+        "onnx_fp16/trt-rtx_fp16_hierarchy": half,
+        "trt-rtx_fp32": whole,
+    }
+    assert found["onnx_fp16"].comparator_config == Tolerances(atol={"y": 0.5}, rtol={"y": 0.01})
+    others = [each for label, each in found.items() if label != "onnx_fp16"]
+    assert all(each.comparator_config == each.configured_tolerances for each in others)
 
 
 @pytest.mark.parametrize(
