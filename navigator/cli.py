@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from navigator import __version__, config
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError, one_line, remedy
+from navigator.plain_data import parse_json
 from navigator.records import Json, Plan, RunConfig, Selection, to_data
 from navigator.render.streams import open_missing, write
 from navigator.report.storage import RESULTS, SUMMARY
@@ -270,8 +271,8 @@ def _matrix(given: str) -> Json:
         if what == given:
             with Path(given).open("rb") as file:
                 given = file.read(_MATRIX_BYTES).decode()
-        return json.loads(given)
-    except (OSError, ValueError, RecursionError) as error:
+        return parse_json(given)
+    except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         hint = "pass the output of `model-navigator plan --matrix`, or a file that contains it"
         raise ConfigurationError(f"{what}: not a job matrix: {why}", hint) from error

@@ -23,6 +23,7 @@ from navigator.github.origin import engine_variables, job_origin
 from navigator.github.release import publish
 from navigator.github.release_assets import Asset
 from navigator.host.describe import describe
+from navigator.plain_data import PlainDataError, parse_json
 from navigator.plan.planner import plan
 from navigator.plan.select import chosen
 from navigator.plan.shards import matrix
@@ -216,8 +217,8 @@ def _matrix(job: Job) -> Json:
     if not job.inputs.matrix:
         return None
     try:
-        return json.loads(job.inputs.matrix)
-    except (ValueError, RecursionError) as error:
+        return parse_json(job.inputs.matrix)
+    except PlainDataError as error:
         raise ConfigurationError(
             f"the input `matrix` isn't JSON: {error}", "pass the output `matrix` of the command `plan`"
         ) from error

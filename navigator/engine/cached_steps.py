@@ -18,6 +18,7 @@ from navigator.engine.workspace import Workspace
 from navigator.host.docker import docker_image_id
 from navigator.records import (
     Host,
+    InvalidRecordError,
     Json,
     Latency,
     ModelConfig,
@@ -55,6 +56,13 @@ class Keys:
         Exporters write different bytes in every run, and an artifact may be evicted and created again.
         """
         return identity([self.verdict, sha256])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Made:
+    """What is stored of an artifact in addition to its files."""
+
+    properties: Properties
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,12 +166,19 @@ def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: W
     if restored is None:
         return None
     found, digests = restored
-    properties = from_data(Properties, found["properties"])
+    try:
+        properties = from_data(_Made, found).properties
+    except InvalidRecordError:
+        workspace.remove_artifact(model.model_name, step.label)
+        return None
     artifact = Artifact(path=path, properties=properties, seconds=0.0, peak_memory_bytes=0, cached=True)
     kept = cache.get(key.verdict_on(combined(digests)), None)
     if kept is None:
         return artifact
-    judged = from_data(_Judged, kept)
+    try:
+        judged = from_data(_Judged, kept)
+    except InvalidRecordError:
+        return artifact
     return Verified(
         output_model=replace(judged.output_model, name=f"{model.model_name}.{step.label}", path=path),
         expected_outputs=judged.expected_outputs,
@@ -184,7 +199,7 @@ def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache)
     if not verified.passed and not unverified:
         return
     if not artifact.cached:
-        cache.put(key.artifact, {"properties": to_data(artifact.properties)}, artifact.path.parent)
+        cache.put(key.artifact, to_data(_Made(properties=artifact.properties)), artifact.path.parent)
     judged = _Judged(
         output_model=verified.output_model,
         expected_outputs=verified.expected_outputs,

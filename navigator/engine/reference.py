@@ -32,8 +32,8 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
     try:
         shapes = profile_of(answer.signature.inputs, model, answer.samples)
-    except (StepError, LookupError, ValueError):
-        return damaged(task)
+    except (StepError, LookupError, ValueError) as error:
+        return damaged(task, f"its samples don't fit its signature: {error}")
     return Reference(
         signature=answer.signature,
         samples=samples,

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import msgspec
 import numpy as np
 
 from navigator.engine.outcomes import Failure
 from navigator.engine.workspace import Workspace
 from navigator.errors import remedy
-from navigator.records import Gpu, Json, State, from_data
+from navigator.records import Gpu, InvalidRecordError, Json, State, from_data
 from navigator.samples import storage
 from navigator.workers.local.pool import Workers
 from navigator.workers.task import Task, TaskResult, TaskStatus
@@ -113,13 +112,14 @@ def answer_of(kind: type[_Made], result: TaskResult, task: Task) -> _Made | Fail
         return failure_of(result, task)
     try:
         return from_data(kind, result.value)
-    except msgspec.ValidationError:
-        return damaged(task)
+    except InvalidRecordError as error:
+        return damaged(task, str(error))
 
 
-def damaged(task: Task) -> Failure:
+def damaged(task: Task, why: str) -> Failure:
     """Return the failure of a task whose result makes no sense."""
-    return Failure(state=State.CRASHED, message="left a damaged result", remedy=_SEE_LOG, log_path=task.log_path)
+    message = f"left a damaged result: {why}"
+    return Failure(state=State.CRASHED, message=message, remedy=_SEE_LOG, log_path=task.log_path)
 
 
 def outputs_in(directory: Path, limit_bytes: int) -> list[tuple[str, dict[str, np.ndarray]]] | str:

@@ -3,12 +3,12 @@
 Asks nobody: what the payload does not say (the pull request of a push) is `navigator.github.pull_request`'s to find.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from navigator.errors import ConfigurationError
+from navigator.plain_data import parse_json
 from navigator.records import Json
 
 _TAGS = "refs/tags/"
@@ -97,7 +97,7 @@ def read_event(environment: Mapping[str, str]) -> Event:
 
 def _payload(path: str, name: str) -> Mapping[str, Json]:
     try:
-        payload = json.loads(Path(path).read_bytes()) if path else None
+        payload = parse_json(Path(path).read_bytes()) if path else None
     except FileNotFoundError:
         payload = None
     except OSError as error:

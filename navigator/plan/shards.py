@@ -10,11 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from navigator.errors import ConfigurationError
 from navigator.plan.select import part
-from navigator.records import Cell, Json, Plan, from_data
+from navigator.records import Cell, InvalidRecordError, Json, Plan, from_data
 
 # The maximum number of jobs that GitHub starts from one matrix.
 MOST_SHARDS = 256
@@ -119,7 +117,7 @@ def read_matrix(matrix: Json) -> tuple[Shard, ...]:
     hint = "pass the output of `model-navigator plan --matrix`"
     try:
         found = from_data(dict[str, tuple[Shard, ...]], {"include": matrix["include"]})["include"]
-    except (msgspec.ValidationError, TypeError, KeyError) as error:
+    except (InvalidRecordError, TypeError, KeyError) as error:
         raise ConfigurationError(f"not a job matrix: {error}", hint) from error
     if not found:
         raise ConfigurationError("not a job matrix: `include` is empty", hint)

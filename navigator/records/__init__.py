@@ -4,7 +4,7 @@ Nothing here computes, reads a file or imports a framework. Field names are the 
 users. One module per stage: the configuration, the machine, the plan, the results.
 """
 
-from navigator.records.codec import Json, from_data, to_data
+from navigator.records.codec import InvalidRecordError, Json, from_data, to_data
 from navigator.records.machine import Gpu, Host
 from navigator.records.model import (
     Auto,
@@ -47,6 +47,7 @@ __all__ = [
     "Format",
     "Gpu",
     "Host",
+    "InvalidRecordError",
     "Json",
     "Latency",
     "LaunchMode",

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from navigator.records.codec import Count
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gpu:
     """A GPU, as its driver describes it."""
 
-    index: int
+    index: Count
     uuid: str
     name: str
     compute_capability: str
-    memory_bytes: int
+    memory_bytes: Count
     driver_version: str
 
 
@@ -27,8 +29,8 @@ class Host:
     python: str
     system: str
     cpu: str
-    cpu_count: int
-    memory_bytes: int
+    cpu_count: Count
+    memory_bytes: Count
     gpus: tuple[Gpu, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     docker: str = ""

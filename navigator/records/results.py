@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from navigator.records.codec import from_data, to_data
+from navigator.records.codec import Count, Duration, from_data, to_data
 from navigator.records.machine import Host
 from navigator.records.model import Device, Format, Precision, PrecisionMode, Signature
 from navigator.records.origin import Origin, Selection
@@ -25,7 +25,7 @@ class SourceModel:
     model_path: Path
     model_format: Format
     model_version: str
-    size_bytes: int
+    size_bytes: Count
     config_path: Path | None = None
     line: int | None = None
 
@@ -42,7 +42,7 @@ class TensorRTConfig:
     precision_mode: PrecisionMode | None
     explicit_precision: bool
     sparse_weights: bool
-    max_workspace_size: int
+    max_workspace_size: Count
     tf32: bool | None = None
     container_image: str | None = None
 
@@ -72,20 +72,20 @@ class Properties(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unused_inputs: tuple[str, ...] = ()
     dropped_updates: tuple[str, ...] = ()
     precision: Precision | None = None
-    fp16_nodes: int | None = None
-    fp32_nodes: int | None = None
-    quantize_nodes: int | None = None
-    dequantize_nodes: int | None = None
-    kept_in_fp32: Mapping[str, int] = {}
+    fp16_nodes: Count | None = None
+    fp32_nodes: Count | None = None
+    quantize_nodes: Count | None = None
+    dequantize_nodes: Count | None = None
+    kept_in_fp32: Mapping[str, Count] = {}
     calibrated: bool | None = None
-    trt_engines: int | None = None
+    trt_engines: Count | None = None
     tensorrt_version: str = ""
     torch_tensorrt: str = ""
     tf32: bool | None = None
     gpu: str = ""
     compute_capabilities: tuple[str, ...] = ()
-    network_layers: int | None = None
-    layers: int | None = None
+    network_layers: Count | None = None
+    layers: Count | None = None
     layer_information: tuple[str, ...] = ()
     torch_device: str = ""
     warnings: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ class OutputModel:
     name: str
     path: Path
     format: Format
-    size_bytes: int
+    size_bytes: Count
     sha256: str
     signature: Signature | None = None
     properties: Properties = field(default_factory=Properties)
@@ -121,8 +121,8 @@ class Status:
 class Seconds:
     """Where a conversion's time went; `cached` ones cost neither."""
 
-    convert: float = 0.0
-    verify: float = 0.0
+    convert: Duration = 0.0
+    verify: Duration = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,7 +159,7 @@ class CellResult:
     output_model: OutputModel | None = None
     latencies: tuple[Latency, ...] = ()
     seconds: Seconds = field(default_factory=Seconds)
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: Count | None = None
     cached: bool = False
     remedy: str = ""
     reproduce: str = ""
@@ -190,12 +190,12 @@ class Report:
 
     version: int
     environment: Host
-    summary: Mapping[str, int]
+    summary: Mapping[str, Count]
     origin: Origin | None = None
     selection: Selection = field(default_factory=Selection)
     results: tuple[CellResult, ...]
     notes: tuple[str, ...] = ()
-    seconds: float = 0.0
+    seconds: Duration = 0.0
     complete: bool = False
     """False during the run, and indefinitely if it was killed."""
     shard: str = ""

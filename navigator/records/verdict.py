@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from navigator.records.codec import Amount, Count, Duration
 from navigator.records.model import Device
 
 
@@ -14,8 +15,8 @@ class SampleInfo:
     """
 
     name: str
-    shapes: Mapping[str, tuple[int, ...]]
-    reduced_from: Mapping[str, tuple[int, ...]] | None = None
+    shapes: Mapping[str, tuple[Count, ...]]
+    reduced_from: Mapping[str, tuple[Count, ...]] | None = None
     refused: str = ""
 
 
@@ -24,7 +25,7 @@ class WorstElement:
     """The element furthest out of tolerance. Non-finite values are strings: "nan", "inf", "-inf"."""
 
     sample: str
-    index: tuple[int, ...]
+    index: tuple[Count, ...]
     reference: float | int | bool | str
     value: float | int | bool | str
 
@@ -40,14 +41,14 @@ class Comparison:
 
     output: str
     passed: bool
-    atol: float
-    rtol: float
-    samples: int
-    total: int = 0
-    mismatched: int = 0
-    max_abs_error: float | None = None
-    max_rel_error: float | None = None
-    mean_abs_error: float | None = None
+    atol: Amount
+    rtol: Amount
+    samples: Count
+    total: Count = 0
+    mismatched: Count = 0
+    max_abs_error: Amount | None = None
+    max_rel_error: Amount | None = None
+    mean_abs_error: Amount | None = None
     worst: WorstElement | None = None
     reference_min: float | None = None
     reference_max: float | None = None
@@ -61,16 +62,16 @@ class Latency:
 
     device: Device
     sample: str
-    median_seconds: float
-    runs: int
+    median_seconds: Duration
+    runs: Count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tolerances:
     """Absolute and relative tolerance for each output, ready to paste under `atol:` and `rtol:`."""
 
-    atol: Mapping[str, float]
-    rtol: Mapping[str, float]
+    atol: Mapping[str, Amount]
+    rtol: Mapping[str, Amount]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

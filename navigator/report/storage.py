@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-import msgspec
 import yaml
 
-from navigator.errors import ConfigurationError
-from navigator.records import Json, Report, from_data, to_data
+from navigator.errors import ConfigurationError, quote
+from navigator.plain_data import PlainDataError, line_of, parse_yaml
+from navigator.records import InvalidRecordError, Json, Report, from_data, to_data
 from navigator.safe_files import read_file
 
 RESULTS = "convert_results.yaml"
@@ -27,11 +27,8 @@ VERSION = 1
 _WIDTH = 100_000
 
 
-# Untrusted files take about thirty times their size in memory. 10,000 conversions are 40 MiB.
+# 10,000 conversions are 40 MiB.
 _MOST_BYTES = 64 * 2**20
-
-
-_DEEPEST = 32
 
 
 # Strings that other YAML readers (YAML 1.2) read as numbers.
@@ -60,19 +57,27 @@ def read(path: Path) -> Report:
         ConfigurationError: it does not exist, is too large, or is not a report of this version.
     """
     try:
-        data = yaml.load(_harmless(path), yaml.CSafeLoader)
-        version = data.get("version") if isinstance(data, dict) else None
-        if version != VERSION:
-            raise ConfigurationError(
-                f"{path}: this is version {version!r} of {RESULTS}, not {VERSION}",
-                "create it with this version of model-navigator",
-            )
-        return from_data(Report, data)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
+        # A model may have replaced the file with a link, or with a pipe that has no writer.
+        content = read_file(path, _MOST_BYTES, trusted=path.parent)
+        data = parse_yaml(content)
+    except (OSError, PlainDataError) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
+        raise _no_results(path, what or str(error)) from error
+    version = data.get("version") if isinstance(data, dict) else None
+    if version != VERSION:
+        told = quote(version) if isinstance(version, str) else version
         raise ConfigurationError(
-            f"{path}: not a results file: {what}", "run `model-navigator convert` again"
-        ) from error
+            f"{path}: this is version {told} of {RESULTS}, not {VERSION}",
+            "create it with this version of model-navigator",
+        )
+    try:
+        return from_data(Report, data)
+    except InvalidRecordError as error:
+        raise _no_results(path, f"line {line_of(content, error.path)}: {error}") from error
+
+
+def _no_results(path: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(f"{path}: not a results file: {why}", "run `model-navigator convert` again")
 
 
 def found_below(path: Path, *, skip: Path) -> Iterator[Path]:
@@ -88,22 +93,6 @@ def found_below(path: Path, *, skip: Path) -> Iterator[Path]:
         file = Path(directory) / RESULTS
         if RESULTS in files and file.is_file() and not file.is_symlink():
             yield file
-
-
-def _harmless(path: Path) -> bytes:
-    """Return the content of an untrusted results file.
-
-    `write` uses no aliases and little nesting: a few aliases can expand to more than fits into memory, and PyYAML's
-    composer recurses until the stack overflows.
-    """
-    # A model may have replaced the file with a link, or with a pipe that has no writer.
-    content = read_file(path, _MOST_BYTES, trusted=path.parent)
-    depth = 0
-    for event in yaml.parse(content, yaml.CSafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
-            raise ValueError(f"it has a YAML alias or more than {_DEEPEST} levels")
-    return content
 
 
 # As many results as a large run has, of some 4 KiB each.

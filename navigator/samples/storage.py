@@ -6,10 +6,13 @@ any character. The process that wrote the files ran an untrusted model: pickles 
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from navigator.plain_data import parse_json
+from navigator.records import from_data
 from navigator.safe_files import open_file, read_file
 
 Arrays = Mapping[str, np.ndarray]
@@ -18,6 +21,12 @@ _INDEX = "index.json"
 _INDEX_LIMIT_BYTES = 64 * 2**20
 # Booleans, whole, real and complex numbers.
 _KINDS = "biufc"
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    name: str
+    files: Mapping[str, str]
 
 
 def save(directory: Path, sets: Sequence[tuple[str, Arrays]]) -> None:
@@ -67,24 +76,25 @@ def load(
     return found
 
 
-def _index(directory: Path) -> list[tuple[str, dict[str, str]]]:
+def _index(directory: Path) -> list[tuple[str, Mapping[str, str]]]:
     """Return the name of each set and its files by tensor."""
+    text = read_file(directory / _INDEX, _INDEX_LIMIT_BYTES, directory.parent)
     try:
-        index = json.loads(read_file(directory / _INDEX, _INDEX_LIMIT_BYTES, directory.parent))
-        found = [(entry["name"], entry["files"]) for entry in index]
-    except (LookupError, TypeError, RecursionError) as error:
-        raise ValueError(f"{_INDEX} is damaged") from error
-    names = [each for name, files in found if isinstance(files, dict) for each in (name, *files.values())]
-    if not all(isinstance(files, dict) for _, files in found) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{_INDEX} is damaged")
-    return found
+        return [(each.name, each.files) for each in from_data(list[_Set], parse_json(text))]
+    except ValueError as error:
+        raise ValueError(f"{_INDEX} is damaged: {error}") from error
 
 
 def _array(directory: Path, name: str, *, mapped: bool, room: float) -> np.ndarray:
     """Read an array of at most `room` bytes."""
     with open_file(directory / name, directory.parent) as file:
         # NumPy maps only what it opens itself: the name of the descriptor is the file, whatever `name` is by then.
-        array = np.lib.format.open_memmap(f"/proc/self/fd/{file.fileno()}", mode="r")
+        try:
+            array = np.lib.format.open_memmap(f"/proc/self/fd/{file.fileno()}", mode="r")
+        except OSError:
+            raise
+        except Exception as error:  # a header may claim anything, and NumPy raises what comes of it
+            raise ValueError(f"{name} isn't an array: {type(error).__name__}: {error}") from error
     if array.dtype.kind not in _KINDS:
         raise ValueError(f"{name} isn't an array of numbers")
     if array.nbytes > room:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 COMPUTING = (
     "errors.py",
+    "plain_data.py",
     "safe_files.py",
     "records",
     "host",

@@ -3,7 +3,6 @@
 Owns the sentences that users read about workers. Starts and kills nothing; reads only the task's result file and log.
 """
 
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from navigator.errors import NavigatorError
+from navigator.plain_data import PlainDataError, parse_json
 from navigator.records import Json
 from navigator.safe_files import open_file
 from navigator.workers.child import CANNOT_WRITE_RESULT, HEADER, RESULT
@@ -190,7 +190,7 @@ def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, J
                     f"left a result of {gibibytes(size)}, more than a task ever writes",
                     _see(task),
                 )
-            result = json.loads(file.read(size))
+            result = parse_json(file.read(size))
         if result["ok"] is True:
             return TaskStatus.FINISHED, result["value"], "", ""
         status = TaskStatus.NOT_APPLICABLE if result.get("not_applicable") is True else TaskStatus.FAILED
@@ -199,7 +199,7 @@ def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, J
         message = _died(task, ended)
     except OSError as error:
         message = f"can't read its result: {error.strerror}"
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (PlainDataError, KeyError, TypeError):
         message = f"left a damaged result ({describe_status(ended.status)})"
     last = last_line(task.log_path, log_start)
     return TaskStatus.CRASHED, None, f"{message}; last output: {last}" if last else message, _see(task)

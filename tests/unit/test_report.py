@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import yaml
 
+from navigator import plain_data
 from navigator.errors import ConfigurationError, ExitCode
 from navigator.records import (
     CellResult,
@@ -199,10 +200,18 @@ def test_writing_replaces_the_file_at_once(tmp_path: Path) -> None:
         ("- 1\n", "this is version None of convert_results.yaml, not 1"),
         ("version: 2\n", "this is version 2 of convert_results.yaml, not 1"),
         ("version: 1\n", "missing required field `environment`"),
-        ("version: 1\nnotes: &a [x]\nmore: [*a, *a]\n", "it has a YAML alias"),
-        ("version: 1\nnotes: &a {<<: *a}\n", "it has a YAML alias"),
+        ("version: 1\nnotes: &a [x]\nmore: [*a, *a]\n", "a YAML alias isn't allowed here"),
+        ("version: 1\nnotes: &a {<<: *a}\n", "a YAML alias isn't allowed here"),
         (f"version: 1\nnotes: {'[' * 200_000}", "more than 32 levels"),
-        (f"version: 1\nnotes: {'9' * 10_000}\n", "not a results file"),
+        (f"version: 1\nnotes: {'9' * 10_000}\n", "line 2: the number '999"),
+        ("version: !!int ''\n", "line 1: a YAML tag isn't allowed here"),
+        ("version: 1\nnotes: !!timestamp foo\n", "line 2: a YAML tag isn't allowed here"),
+        ("version: 1\nversion: 1\n", "line 2: the key 'version' is there twice"),
+        ("version: 1\n? [a]\n: 1\n", "line 2: a key is a list or a mapping, not text"),
+        ("version: 1\n---\nversion: 1\n", "line 2: a second YAML document starts here"),
+        ("version: 1\nnotes: \0\n", "line 2: control characters are not allowed"),
+        ("version: '\\e[31m'\nnotes: []\n", "this is version '\\\\e[31m' of"),
+        ("\ufeffversion: 2\n", "this is version 2 of"),
     ],
 )
 def test_what_is_not_a_report_is_said(tmp_path: Path, content: str | None, said: str) -> None:
@@ -212,6 +221,52 @@ def test_what_is_not_a_report_is_said(tmp_path: Path, content: str | None, said:
     with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
         storage.read(path)
     assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
+def test_a_report_in_another_encoding_is_said(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_bytes("version: 1\nnotes: [é]\n".encode(encoding))
+    with pytest.raises(ConfigurationError, match=r"line \d: byte 0x[0-9a-f]{2} isn't valid UTF-8"):
+        storage.read(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("seconds", ".inf", ".inf' isn't a finite number"),
+        ("seconds", "-.nan", "Expected `float`, got `str` - at `$.seconds`"),
+        ("seconds", "1.0e+999", "'1.0e+999' isn't a finite number"),
+        ("seconds", "-1", "Expected `float` >= 0.0 - at `$.seconds`"),
+        ("seconds", "1.0e+308", "Expected `float` <= 1000000000.0 - at `$.seconds`"),
+        ("seconds", f"1{':59' * 200_000}", "Expected `float`, got `str` - at `$.seconds`"),
+        ("seconds", f"0x{'f' * 200_000}", "has more than 64 bits"),
+        ("seconds", "2001-99-99", "Expected `float`, got `str` - at `$.seconds`"),
+        ("seconds", "true", "Expected `float`, got `bool` - at `$.seconds`"),
+        ("  peak_memory_bytes", "-1", "Expected `int` >= 0 - at `$.results[1].peak_memory_bytes`"),
+        ("  peak_memory_bytes", "18446744073709551616", "has more than 64 bits"),
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_said_with_its_line(tmp_path: Path, key: str, value: str, said: str) -> None:
+    path = tmp_path / "r.yaml"
+    storage.write(a_report(PASSED, a_result(State.FAILED)), path)
+    lines = path.read_text().split("\n")
+    at = max(number for number, line in enumerate(lines) if line.startswith(f"{key}:"))
+    lines[at] = f"{key}: {value}"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
+        storage.read(path)
+    assert f": line {at + 1}: " in caught.value.message
+    assert len(caught.value.message) < 500
+
+
+@pytest.mark.parametrize("many", ["[],", "a,", "{a: b},"])
+def test_the_time_to_read_a_report_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: str) -> None:
+    monkeypatch.setattr(plain_data, "_MOST_VALUES", 1_000)
+    path = tmp_path / "r.yaml"
+    path.write_text(f"version: 1\nnotes: [{many * 5_000}]\n")
+    with pytest.raises(ConfigurationError, match="line 2: more than 1,000 values"):
+        storage.read(path)
 
 
 def test_a_report_that_is_too_large_is_not_read(tmp_path: Path) -> None:

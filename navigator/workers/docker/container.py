@@ -5,7 +5,6 @@ removes it as soon as its lifeline breaks, also where this process was killed. J
 """
 
 import contextlib
-import json
 import queue
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
+from navigator.plain_data import PlainDataError, parse_json
 from navigator.records import Json
 from navigator.workers.docker.attached import AttachedSocket, frames
 from navigator.workers.docker.connection import CancelledError, ContainerError, explained, responses
@@ -179,8 +179,8 @@ class Container:
 
     def _take(self, line: bytes, log: IO[bytes]) -> None:
         """Take a line of the standard error of `init`: an event, or what Python says when it cannot go on."""
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
+        with contextlib.suppress(PlainDataError):
+            event = parse_json(line)
             if isinstance(event, dict) and "event" in event:
                 self._events.put(event)
                 return
