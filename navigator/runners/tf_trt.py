@@ -4,6 +4,7 @@ Checks what they need in addition to a SavedModel: a TensorFlow with TF-TRT that
 `navigator.runners.tf_savedmodel` loads, checks and runs them. The conversion uses the same checks.
 """
 
+import ctypes
 import importlib
 import re
 from collections.abc import Mapping
@@ -106,12 +107,20 @@ def require_tf_trt() -> None:
             too_new(tf.__version__) or f"TensorFlow {tf.__version__} was built without TensorRT, so it has no TF-TRT",
             REMEDY,
         )
-    if not binding.is_tensorrt_enabled():
-        version = ".".join(map(str, linked))
+    version = ".".join(map(str, linked))
+    library = f"libnvinfer.so.{version}"
+    try:
+        ctypes.CDLL(library)
+    except OSError as error:
         raise StepError(
-            f"TensorFlow {tf.__version__} is linked with TensorRT {version}, but can't find libnvinfer.so.{version}",
-            f"install TensorRT {version} and add its directory to LD_LIBRARY_PATH, or {REMEDY.partition(', or ')[0]}",
-        )
+            f"TensorFlow {tf.__version__} is linked with TensorRT {version}, but can't load {library}: {error}",
+            f"install TensorRT {version}, add its directory to LD_LIBRARY_PATH and link its libnvinfer.so.{linked[0]} "
+            f"to that whole name, or {REMEDY.partition(', or ')[0]}",
+        ) from error
+    # Loads the library, whose absence ends the process; before that, `is_tensorrt_enabled` is false everywhere.
+    binding.get_loaded_tensorrt_version()
+    if not binding.is_tensorrt_enabled():
+        raise StepError(f"TensorFlow {tf.__version__} can't use the TensorRT {version} that it loaded", REMEDY)
 
 
 def use_gpu(precision: Precision) -> None:

@@ -117,15 +117,41 @@ def test_the_versions_that_have_it(version: str, new: bool) -> None:
 
 
 def binding(monkeypatch: pytest.MonkeyPatch, linked: tuple[int, int, int], *, found: bool) -> None:
-    """Put a fake of TensorFlow's binding to TensorRT in sys.modules: what it is linked with, and whether it is here."""
+    """Put a fake of TensorFlow's binding to TensorRT in sys.modules: what it is linked with, and whether it is here.
+
+    As in TensorFlow 2.17.1 with TensorRT 8.6.1, it is enabled as soon as its version was asked for, which ends the
+    process where the library with the whole version in its name is missing.
+    """
     module = ModuleType(BINDING)
-    vars(module).update(get_linked_tensorrt_version=lambda: linked, is_tensorrt_enabled=lambda: found)
+    loaded: list[str] = []
+
+    def load(name: str) -> None:
+        if not found or name != f"libnvinfer.so.{'.'.join(map(str, linked))}":
+            raise OSError(f"{name}: cannot open shared object file")
+
+    def version() -> tuple[int, int, int]:
+        assert found, "this would have ended the process"
+        loaded.append("libnvinfer")
+        return linked
+
+    vars(module).update(
+        get_linked_tensorrt_version=lambda: linked,
+        get_loaded_tensorrt_version=version,
+        is_tensorrt_enabled=lambda: bool(loaded),
+    )
     monkeypatch.setitem(sys.modules, BINDING, module)
+    monkeypatch.setattr("ctypes.CDLL", load)
+
+
+def test_a_tensorrt_that_is_there_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    binding(monkeypatch, (8, 6, 1), found=True)
+    tf_trt.require_tf_trt()
 
 
 def test_the_binding_is_what_the_fake_stands_for() -> None:
     real = importlib.import_module(BINDING)
     assert len(real.get_linked_tensorrt_version()) == 3
+    assert callable(real.get_loaded_tensorrt_version)
     assert real.is_tensorrt_enabled() in (True, False)
 
 
@@ -134,11 +160,12 @@ def test_a_tensorrt_that_is_not_found_is_named(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(StepError) as refusal:
         tf_trt.require_tf_trt()
     assert refusal.value.message == (
-        f"TensorFlow {tf.__version__} is linked with TensorRT 8.6.1, but can't find libnvinfer.so.8.6.1"
+        f"TensorFlow {tf.__version__} is linked with TensorRT 8.6.1, but can't load libnvinfer.so.8.6.1: "
+        "libnvinfer.so.8.6.1: cannot open shared object file"
     )
     assert refusal.value.hint == (
-        "install TensorRT 8.6.1 and add its directory to LD_LIBRARY_PATH, or convert in a container with TensorFlow "
-        "2.17 and its TensorRT, such as NVIDIA's (launch_mode: docker)"
+        "install TensorRT 8.6.1, add its directory to LD_LIBRARY_PATH and link its libnvinfer.so.8 to that whole name, "
+        "or convert in a container with TensorFlow 2.17 and its TensorRT, such as NVIDIA's (launch_mode: docker)"
     )
 
 

@@ -262,6 +262,11 @@ def test_a_plan_that_is_cut_off_or_another_one_is_noticed(server: ForkServer, ml
         engine_file.read_back(plan, "1.7.1.116", rtx=False)
     with pytest.raises(StepError, match=r"expected an engine of TensorRT for RTX 2\.0\.0, got one of 1\.7\.1\.116"):
         engine_file.read_back(plan, "2.0.0", rtx=True)
+    for other in ("1.7.1.11", "1.7.1.1160", "1.7.2", "1.70", "1.6", "", "unknown"):
+        with pytest.raises(StepError, match=r"got one of 1\.7\.1\.116"):
+            engine_file.read_back(plan, other, rtx=True)
+    for same in ("1.7", "1.7.1", "1.7.1.post1", "1.7.1.116", "1.7.1.116.post2", "1.7.1.116.0"):
+        assert engine_file.read_back(plan, same, rtx=True) == "1.7.1.116"
     plan.write_bytes(whole[:-1])
     with pytest.raises(StepError, match=rf"truncated: expected {len(whole)} bytes, got {len(whole) - 1}"):
         engine_file.read_back(plan, "1.7.1.116", rtx=True)

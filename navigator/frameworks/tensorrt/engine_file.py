@@ -1,5 +1,6 @@
 """Reads engine files of TensorRT and TensorRT for RTX: their header, and the layers of the engine."""
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,18 @@ def read_back(path: Path, expected: str, *, rtx: bool) -> str:
             f"{path.name} is truncated: expected {length} bytes, got {size}", "free up disk space, then run again"
         )
     version = ".".join(str(part) for part in header[_VERSION_OFFSET : _VERSION_OFFSET + 4])
-    if not expected.startswith(version):
+    if not _agree(version, expected):
         raise StepError(f"{path.name}: expected an engine of {NAMES[rtx]} {expected}, got one of {version}")
     return version
+
+
+def _agree(version: str, package: str) -> bool:
+    """Return whether four numbers are the version of a package, which may have fewer, or a suffix.
+
+    TensorRT 10.6.0.26 calls itself 10.6.0, others 10.0.0b6 or 8.5.3.post1.
+    """
+    numbers = re.match(r"\d+(?:\.\d+)*", package)
+    return numbers is not None and f"{version}.".startswith(f"{'.'.join(numbers[0].split('.')[:4])}.")
 
 
 def layers(trt: _Trt, path: Path) -> tuple[str, ...]:
