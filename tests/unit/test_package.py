@@ -48,6 +48,14 @@ def test_the_wheel_has_the_package_its_types_and_the_schemas_and_nothing_else(wh
     assert len(licenses) == 1
 
 
+def test_the_wheel_finds_its_schemas(wheel: Path, tmp_path: Path) -> None:
+    with ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = "from navigator.config import schema_path; print(schema_path('navigator.schema.json'))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == str(tmp_path / "navigator/schemas/navigator.schema.json")
+
+
 def test_the_metadata_says_what_it_is(metadata: Message) -> None:
     assert metadata["Author"] == "Model Navigator contributors"
     assert metadata["License-Expression"] == "Apache-2.0"
