@@ -4,6 +4,7 @@ A wrong configuration is raised; `navigator.action.main` tells it.
 """
 
 import json
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from navigator import config
 from navigator.action import models
 from navigator.action.cancellation import Cancellation
+from navigator.action.channels.page import warn
 from navigator.action.collect import collect, collected_models, write_report
 from navigator.action.engine_process import EngineExit, run_engine
 from navigator.action.job import Job
@@ -29,15 +31,26 @@ from navigator.plan.select import chosen
 from navigator.plan.shards import matrix
 from navigator.records import Json, Origin, Report, RunConfig
 from navigator.render.console import plan_text
+from navigator.render.files import UnwrittenError
 from navigator.render.sentences import verdict
 from navigator.render.streams import write
 from navigator.report import storage
 from navigator.report.merge import merge
+from navigator.report.report import broken_off
 from navigator.report.storage import RESULTS, SUMMARY
 from navigator.report.summary import Summary, summarize
 
 # Reading a larger report takes a second.
 _SLOW_BYTES = 500_000
+
+_MORE_MEMORY = "use a runner with more memory, or reduce jobs, max_shapes or memory_limit_bytes"
+
+
+class EngineError(NavigatorError):
+    """The engine ended without a word about why."""
+
+    exit_code = ExitCode.FAILURE
+
 
 Command = Callable[[Job, Publisher, Cancellation], ExitCode]
 
@@ -88,11 +101,16 @@ def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> Exit
     if not there:
         raise _no_results(ended)
     made = _own_results(job, origin, directory)
+    problem = ""
+    if not made.report.complete and ended.code != ExitCode.CANCELLED:
+        problem = f"The run wasn't finished: {ended.reason}."
+        made = _broken_off(job, made, ended, directory)
     code = made.exit_code
     # Beyond what the report says, the engine may have failed to write what was asked for.
-    code = ExitCode.FAILURE if code is ExitCode.OK and ended.code else code
+    if problem or (code is ExitCode.OK and ended.code):
+        problem, code = problem or "A requested file couldn't be written.", ExitCode.FAILURE
     show_logs(made, directory, job.stream)
-    publisher.publish_results(made, directory, lambda: _models(job, made.report, directory), code)
+    publisher.publish_results(made, directory, lambda: _models(job, made.report, directory), code, problem=problem)
     return code
 
 
@@ -224,9 +242,23 @@ def _matrix(job: Job) -> Json:
         ) from error
 
 
+def _broken_off(job: Job, made: Summary, ended: EngineExit, directory: Path) -> Summary:
+    """Return the results of an engine that ended early, not cancelled; their files say the same."""
+    remedy = _MORE_MEMORY if ended.code == 128 + signal.SIGKILL else "see the last lines of its output in the log"
+    decided = summarize(broken_off(made.report, ended.reason, remedy))
+    try:
+        write_report(decided, directory, job.workspace)
+    except UnwrittenError as error:
+        warn(job, str(error))
+    return decided
+
+
 def _no_results(ended: EngineExit) -> NavigatorError:
     """Return why the engine ended before it had results; its last words are an error of its own."""
-    kinds: Mapping[int, type[NavigatorError]] = {2: ConfigurationError, 3: NothingToDoError}
-    said = ended.last_words or f"the engine ended with code {ended.code} and no output"
-    told = "; ".join(line.strip() for line in said.splitlines())
-    return kinds.get(ended.code, NavigatorError)(f"nothing was converted: {told}")
+    kinds: Mapping[int, type[NavigatorError]] = {2: ConfigurationError, 3: NothingToDoError, 74: UnwrittenError}
+    told = "; ".join(line.strip() for line in ended.last_words.splitlines())
+    if ended.code <= 128 and told:
+        return kinds.get(ended.code, NavigatorError)(f"nothing was converted: {told}")
+    last = f"; last output: {told}" if told else " and no output"
+    remedy = _MORE_MEMORY if ended.code == 128 + signal.SIGKILL else ""
+    return EngineError(f"nothing was converted: {ended.reason}{last}", remedy)

@@ -22,6 +22,7 @@ from navigator.action.sandbox import Identity
 from navigator.errors import ExitCode
 from navigator.github.commands import commands_disabled
 from navigator.workers import processes
+from navigator.workers.ending import describe_status
 from navigator.workers.environment import is_secret, worker_environment
 
 # A cancelled job has 7.5 s until the runner's next signal: the rest is for telling the results.
@@ -38,6 +39,12 @@ class EngineExit:
 
     code: int
     last_words: str
+
+    @property
+    def reason(self) -> str:
+        """How it ended, in words."""
+        how = describe_status(128 - self.code if self.code > 128 else self.code)
+        return f"the engine was {how}" if how.startswith("killed") else f"the engine {how}"
 
 
 def run_engine(

@@ -41,8 +41,6 @@ _CHECK_CHARS = 65_000
 _CHANNEL_SECONDS = 300.0
 _PENDING_SECONDS = 15.0
 
-_UNWRITTEN = "A requested file couldn't be written."
-
 _STATES = {ExitCode.OK: "success", ExitCode.FAILURE: "failure"}
 _WORDS = {ExitCode.OK: "success", ExitCode.FAILURE: "failure", ExitCode.CANCELLED: "cancelled"}
 
@@ -115,7 +113,13 @@ class Publisher:
         self._check("failure", error.message, text)
 
     def publish_results(
-        self, summary: Summary, directory: Path, models: Callable[[], Sequence[ModelFiles]], code: ExitCode
+        self,
+        summary: Summary,
+        directory: Path,
+        models: Callable[[], Sequence[ModelFiles]],
+        code: ExitCode,
+        *,
+        problem: str = "",
     ) -> None:
         """Publish the results of a run.
 
@@ -123,21 +127,21 @@ class Publisher:
             summary: of what became of the conversions.
             directory: where the files of the report are.
             models: gives the converted models to upload; may raise PublishError.
-            code: of the work; a failure although the report is none if a file could not be written.
+            code: of the work.
+            problem: why the code is a failure, if it isn't only the report that says so.
         """
         summary = self._seen(summary)
         self._show(summary, directory, code)
         annotate(self._job, of_report(summary, self._job.workspace))
-        unwritten = "" if code is summary.exit_code else _UNWRITTEN
-        if unwritten:
-            message = "\n".join((unwritten, *summary.report.notes))
+        if problem:
+            message = "\n".join((problem, *summary.report.notes))
             annotate(self._job, [Annotation(level=Level.ERROR, message=message)])
         if self._job.inputs.artifacts != "none":
             with warning(self._job, f"no artifact was uploaded; the files are in {self._job.shown(directory)}"):
                 self.uploads.upload_results(directory)
                 self.uploads.upload_models(models())
-        self._judge(summary, code)
-        body = comment(summary, key=self._job.key, links=self.uploads.links, title=unwritten)
+        self._judge(summary, code, problem)
+        body = comment(summary, key=self._job.key, links=self.uploads.links, title=problem)
         self._comment(body, success=code is ExitCode.OK)
         self._check_results(summary, code)
 
@@ -179,10 +183,8 @@ class Publisher:
         """Return the summary as readers see it to whom the workspace is the repository."""
         return summarize(seen_from(summary.report, self._job.workspace))
 
-    def _judge(self, summary: Summary, code: ExitCode) -> None:
-        said = description(summary)
-        if code is ExitCode.FAILURE and code is not summary.exit_code:
-            said = f"{_UNWRITTEN} {said}"
+    def _judge(self, summary: Summary, code: ExitCode, problem: str = "") -> None:
+        said = " ".join(filter(None, (problem, description(summary))))
         self._set_status(_STATES.get(code, "error"), said)
 
     def _check_results(self, summary: Summary, code: ExitCode) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.records import CellResult, Host, Origin, Report, Selection, Status
+from navigator.records import CellResult, Host, Origin, Report, Selection, State, Status
 from navigator.report.storage import VERSION
 from navigator.report.summary import counts
 
@@ -44,6 +44,19 @@ def build(
         origin=origin,
         selection=selection or Selection(),
     )
+
+
+def broken_off(report: Report, why: str, remedy: str) -> Report:
+    """Return the incomplete report of a run that nobody cancelled: what it didn't finish failed, because of `why`."""
+
+    def decided(result: CellResult) -> CellResult:
+        if result.status.state is not State.CANCELLED:
+            return result
+        status = replace(result.status, state=State.CRASHED, message=f"not finished: {why}")
+        return replace(result, status=status, remedy=remedy)
+
+    results = tuple(decided(each) for each in report.results)
+    return replace(report, summary=counts(results), results=results, notes=(*report.notes, f"Unfinished: {why}"))
 
 
 def seen_from(report: Report, root: Path) -> Report:

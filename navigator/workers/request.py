@@ -9,7 +9,8 @@ from pathlib import Path
 from navigator.errors import ExitCode, NavigatorError
 from navigator.frameworks.memory import LIMIT_VARIABLE
 from navigator.workers.child import REQUEST, RESULT
-from navigator.workers.task import Task, log_tail
+from navigator.workers.ending import log_tail
+from navigator.workers.task import Task
 
 
 class RequestError(NavigatorError):

@@ -4,7 +4,6 @@ Owns the sentences that users read about workers. Starts and kills nothing; read
 """
 
 import os
-import re
 import shutil
 import signal
 from collections.abc import Mapping
@@ -16,15 +15,13 @@ from navigator.errors import NavigatorError
 from navigator.plain_data import PlainDataError, parse_json
 from navigator.records import Json
 from navigator.safe_files import open_file
-from navigator.workers.child import CANNOT_WRITE_RESULT, HEADER, RESULT
+from navigator.workers.child import CANNOT_WRITE_RESULT, RESULT
+from navigator.workers.ending import describe_status, last_line
 
-_LOG_TAIL_BYTES = 16384
-_LINE_LIMIT = 200
 # Results are names, shapes and paths; arrays travel in files of their own.
 _RESULT_LIMIT_BYTES = 64 * 2**20
-# What TensorFlow prints on every machine, above all on one without a GPU: never the reason of a crash.
-_NOISE = re.compile(r"[IW]\d{4} \d\d|E\d{4} .*cuInit|WARNING: All log messages before absl")
-_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+_MORE_MEMORY = "reduce max_shapes or jobs, increase memory_limit_bytes, or use a machine with more memory"
 
 
 class TaskStatus(StrEnum):
@@ -162,7 +159,7 @@ def _killed(task: Task, ended: Exit) -> tuple[TaskStatus, str, str]:
             return (
                 TaskStatus.CRASHED,
                 f"out of memory: used {used} of {allowed} allowed",
-                "reduce max_shapes or jobs, increase memory_limit_bytes, or use a machine with more memory",
+                _MORE_MEMORY,
             )
         case ExitReason.CANCELLED:
             return TaskStatus.CANCELLED, "cancelled", ""
@@ -202,13 +199,15 @@ def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, J
     except (PlainDataError, KeyError, TypeError):
         message = f"left a damaged result ({describe_status(ended.status)})"
     last = last_line(task.log_path, log_start)
-    return TaskStatus.CRASHED, None, f"{message}; last output: {last}" if last else message, _see(task)
+    remedy = f"{_MORE_MEMORY}; {_see(task)}" if ended.status == -signal.SIGKILL else _see(task)
+    return TaskStatus.CRASHED, None, f"{message}; last output: {last}" if last else message, remedy
 
 
 def _died(task: Task, ended: Exit) -> str:
     """Say how a child ended that left no result."""
     if ended.status == -signal.SIGKILL:
-        return f"{describe_status(ended.status)} (peak {gibibytes(ended.peak_bytes)})"
+        peak = f" (peak {gibibytes(ended.peak_bytes)})" if ended.peak_bytes else ""
+        return f"{describe_status(ended.status)}{peak}"
     if ended.status == CANNOT_WRITE_RESULT:
         try:
             free = f"{gibibytes(shutil.disk_usage(task.directory).free)} free on that disk"
@@ -222,47 +221,6 @@ def _died(task: Task, ended: Exit) -> str:
 
 def _see(task: Task) -> str:
     return f"see {task.log_path}"
-
-
-def describe_status(status: int) -> str:
-    """Return an exit code, or minus a signal's number, in words."""
-    if status >= 0:
-        return f"ended with exit code {status}"
-    if status == -signal.SIGKILL:  # not by us: then we know why
-        return "killed by the kernel, most likely out of memory"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:  # a real-time signal
-        name = f"signal {-status}"
-    meaning = (signal.strsignal(-status) or "").lower()
-    return f"crashed with {name} ({meaning})" if meaning else f"crashed with {name}"
-
-
-def last_line(path: Path, start: int) -> str:
-    """Return the last line of a log, from byte `start` on, that may tell a reader something; bounded, or ""."""
-    lines = log_tail(path, start)
-    for position, line in enumerate(lines):
-        if line.startswith("Fatal Python error:"):  # Python's own dump of a crash: where, but not why
-            lines = lines[:position]
-            break
-    useful = [
-        line for line in lines if any(map(str.isalnum, line)) and not line.startswith(HEADER) and not _NOISE.match(line)
-    ]
-    if not useful:
-        return ""
-    return useful[-1] if len(useful[-1]) <= _LINE_LIMIT else f"{useful[-1][:_LINE_LIMIT]}…"
-
-
-def log_tail(path: Path, start: int) -> list[str]:
-    """Return the last lines of a log, from byte `start` on, without colours; [] if it cannot be read."""
-    try:
-        with open_file(path, path.parent) as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(min(end, max(start, end - _LOG_TAIL_BYTES)))
-            text = file.read(_LOG_TAIL_BYTES).decode(errors="replace")
-    except OSError:
-        return []
-    return [line.strip() for line in _TERMINAL_CODES.sub("", text).splitlines()]
 
 
 def gibibytes(count: int) -> str:

@@ -305,7 +305,7 @@ def test_no_network(run: Run, client: Client) -> None:
         ("exit_without_result", {"code": 3}, "ended with exit code 3 without a result"),
         ("half_result", {}, "ended with exit code 0 without a result"),
         ("foreign_result", {}, "left a damaged result (ended with exit code 0)"),
-        ("kill_self", {}, "killed by the kernel, most likely out of memory (peak 0.0"),
+        ("kill_self", {}, "killed by signal 9, most likely out of memory (peak 0.0"),
     ],
 )
 def test_crashes(run: Run, name: str, arguments: Mapping[str, Any], words: str) -> None:
@@ -492,7 +492,7 @@ def test_container_killed_from_outside(
     assert until(lambda: results)
     assert none_of(held, client)
     assert results[0].status is TaskStatus.CRASHED
-    assert results[0].message.startswith("killed by the kernel")
+    assert results[0].message.startswith("killed by signal 9")
     assert results[0].message.endswith("last output: so far")
 
 

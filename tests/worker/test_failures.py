@@ -78,7 +78,7 @@ def test_memory_below_the_limit(run: Run) -> None:
 def test_killed_from_outside(run: Run) -> None:
     result = run("kill_self")
     assert result.status is TaskStatus.CRASHED
-    assert result.message.startswith("killed by the kernel, most likely out of memory (peak 0.0")
+    assert result.message.startswith("killed by signal 9, most likely out of memory (peak 0.0")
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -224,7 +224,7 @@ def test_server_killed_while_a_task_runs(
     server = start()
     result = server.run(task("kill_server", pids=str(tmp_path / "pids")))
     assert result.status is TaskStatus.CRASHED
-    assert result.message == "the worker server died: killed by the kernel, most likely out of memory"
+    assert result.message == "the worker server died: killed by signal 9, most likely out of memory"
     assert gone(pids_in(tmp_path / "pids")), "neither the child nor what it started outlives the server"
     assert server.run(task("echo")).status is TaskStatus.CRASHED
 

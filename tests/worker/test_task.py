@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from navigator.workers.task import Exit, ExitReason, Task, TaskStatus, describe_status, judge, last_line
+from navigator.workers.ending import describe_status, last_line
+from navigator.workers.task import Exit, ExitReason, Task, TaskStatus, judge
 
 TENSORFLOW = """\
 WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
@@ -44,7 +45,11 @@ def test_process_that_cannot_be_started(tmp_path: Path) -> None:
         (0, "ended with exit code 0"),
         (-7, "crashed with SIGBUS (bus error)"),
         (-4, "crashed with SIGILL (illegal instruction)"),
-        (-9, "killed by the kernel, most likely out of memory"),
+        (-9, "killed by signal 9, most likely out of memory"),
+        (-11, "crashed with SIGSEGV (segmentation fault)"),
+        (-15, "killed by SIGTERM (terminated)"),
+        (137, "ended with exit code 137 (killed by signal 9, most likely out of memory)"),
+        (139, "ended with exit code 139 (crashed with SIGSEGV (segmentation fault))"),
         (-40, "crashed with signal 40 (real-time signal 6)"),
     ],
 )
@@ -115,6 +120,76 @@ def test_result_that_is_no_file_of_a_task(tmp_path: Path, left: str) -> None:
 def test_log_that_is_a_pipe_has_no_last_words(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log")
     assert last_line(tmp_path / "log", 0) == ""
+
+
+ABSL = """\
+*** SIGABRT received at time=1790000000 on cpu 1 ***
+PC: @     0x7f5e1a2a9eec  (unknown)  (unknown)
+    @     0x7f5e1a25afb2       4768  (unknown)
+    @ ... and at least 3 more frames
+"""
+C10 = """\
+terminate called after throwing an instance of 'c10::Error'
+  what():  CUDA error: device-side assert triggered
+Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
+
+Exception raised from c10_cuda_check_implementation at CUDAException.cpp:43 (most recent call first):
+frame #0: c10::Error::Error(c10::SourceLocation, std::string) + 0x96 (0x7f4a in /lib/libc10.so)
+frame #1: <unknown function> + 0x5f8f0 (0x7f4a in /lib/libc10_cuda.so)
+"""
+GLOG = """\
+F20261130 02:00:00.000000 12 planner.cc:49] Check failed: size > 0 (0 vs. 0)
+*** Check failure stack trace: ***
+    @     0x7f5e1a2a9eec  google::LogMessage::Fail()
+"""
+RUST = """\
+thread 'main' panicked at src/lib.rs:2:5:
+no vocabulary
+stack backtrace:
+   0: rust_begin_unwind
+             at /rustc/library/std/src/panicking.rs:697:5
+   1: core::panicking::panic_fmt
+note: run with `RUST_BACKTRACE=full` for a verbose backtrace.
+"""
+GLIBC = """\
+python3: graph.c:7: build: Assertion `node != NULL' failed.
+/lib/libfoo.so(build+0x1f)[0x7f5e1a2a9eec]
+/lib/x86_64-linux-gnu/libc.so.6(+0x3c050) [0x7f5e1a25a050]
+"""
+LLVM = """\
+LLVM ERROR: Cannot select: intrinsic %llvm.x86.avx512
+PLEASE submit a bug report to https://github.com/llvm/llvm-project/issues/
+Stack dump:
+0.\tProgram arguments: python3 -m navigator
+ #0 0x00007f5e1a2a9eec llvm::sys::PrintStackTrace(llvm::raw_ostream&, int) (/lib/libLLVM.so+0x1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        pytest.param(f"free(): invalid pointer\n{ABSL}", "free(): invalid pointer", id="absl"),
+        pytest.param(f"loading weights\n{ABSL}", "loading weights", id="absl without a reason"),
+        pytest.param(C10 + CRASH, "what():  CUDA error: device-side assert triggered", id="c10"),
+        pytest.param(GLOG, "F20261130 02:00:00.000000 12 planner.cc:49] Check failed: size > 0 (0 vs. 0)", id="glog"),
+        pytest.param(RUST, "no vocabulary", id="rust"),
+        pytest.param(GLIBC, "python3: graph.c:7: build: Assertion `node != NULL' failed.", id="glibc"),
+        pytest.param(LLVM, "LLVM ERROR: Cannot select: intrinsic %llvm.x86.avx512", id="llvm"),
+        pytest.param(
+            'Traceback (most recent call last):\n  File "m.py", line 1, in <module>\nValueError: no shape\n',
+            "ValueError: no shape",
+            id="python",
+        ),
+        pytest.param(
+            CRASH.replace("Segmentation fault", "deletion of interned string failed"),
+            "Fatal Python error: deletion of interned string failed",
+            id="python's own reason",
+        ),
+    ],
+)
+def test_the_line_that_says_why_not_the_last_stack_frame(tmp_path: Path, log: str, words: str) -> None:
+    (tmp_path / "log").write_text(log)
+    assert last_line(tmp_path / "log", 0) == words
 
 
 def test_last_words_of_no_log(tmp_path: Path) -> None:

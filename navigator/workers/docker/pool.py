@@ -7,6 +7,7 @@ what a task reads is sent, what it wrote is fetched, so that the daemon may be o
 import os
 import queue
 import secrets
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -145,7 +146,8 @@ class Containers:
             ended, over_memory = self._watch(task, container)
         result = judge(task, ended, log_start=log_start)
         if over_memory and result.status is not TaskStatus.FINISHED:
-            result = judge(task, replace(ended, reason=ExitReason.OUT_OF_MEMORY), log_start=log_start)
+            used = ended.used_bytes or task.memory_limit_bytes
+            result = judge(task, replace(ended, reason=ExitReason.OUT_OF_MEMORY, used_bytes=used), log_start=log_start)
         if result.message.startswith("ModuleNotFoundError") and not result.remedy:
             result = replace(
                 result, remedy=f"use a framework_docker_image that includes it; this one was {image.framework_image}"
@@ -173,7 +175,8 @@ class Containers:
             return Exit(reason=ExitReason.SERVER_FAILED, detail=str(event["detail"])), False
         if event["event"] == "exited":  # its first process was killed, from outside or for the memory of all
             code = int(event["status"])
-            return Exit(reason=ExitReason.EXITED, status=128 - code if code > 128 else code, seconds=seconds), False
+            killed = code == 128 + signal.SIGKILL and container.killed_for_memory()
+            return Exit(reason=ExitReason.EXITED, status=128 - code if code > 128 else code, seconds=seconds), killed
         ended = Exit(
             reason=ExitReason.EXITED,
             status=event["status"],

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from navigator.records import Json, from_data
 from navigator.workers import processes
+from navigator.workers.ending import describe_status, last_line
 from navigator.workers.environment import MARKER, worker_environment
-from navigator.workers.task import Exit, ExitReason, Task, describe_status, last_line
+from navigator.workers.task import Exit, ExitReason, Task
 
 # How long the server may take for what it does at once, before it counts as dead.
 _GRACE_SECONDS = 15.0

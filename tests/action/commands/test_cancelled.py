@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 import requests
 
 if TYPE_CHECKING:
@@ -108,17 +109,39 @@ def test_while_an_artifact_is_uploaded(job: "Job", azurite: str, chaos: Callable
     assert len(job.comments) == 1
 
 
+@pytest.mark.fault(
+    "The kernel kills the whole engine, most likely since memory ran out",
+    "What it finished counts. The rest failed, and status, comment, summary and results name the signal.",
+)
 def test_an_engine_that_was_killed_leaves_its_results(job: "Job") -> None:
     job.sabotage(SLOW)
     job.write("navigator_workspace/summary.md", "of an earlier run")
-    process = job.start()
+    process = job.start(check_run="true")
     results = job.workspace / "navigator_workspace/convert_results.yaml"
     wait_for(lambda: results.exists() and "state: passed" in results.read_text(), process)
     for each in psutil.Process(process.pid).children():
         each.kill()
     ended = job.end(process)
-    assert ended.code == 130, ended.log
-    assert job.artifacts()["model-navigator-results"].keys() == {"convert_results.yaml"}
+
+    why = "the engine was killed by signal 9, most likely out of memory"
+    assert ended.code == 1, ended.log
+    assert [ended.outputs[name] for name in ("status", "exit_code", "passed", "failures")] == ["failure", "1", "1", "1"]
+    assert job.artifacts()["model-navigator-results"].keys() == {"convert_results.yaml", "summary.md"}
     assert job.artifacts()["model-navigator-models"].keys() == {"tiny/onnx_op13/model.onnx"}
-    assert "## ⚠️ Incomplete: 1 of 2 conversions cancelled" in job.comments[0]
-    assert job.statuses[-1][0] == "error"
+    assert job.statuses[-1][0] == "failure"
+    assert [each["conclusion"] for each in job.github["check_runs"]] == ["failure"]
+    written = results.read_text()
+    assert "cancelled" not in written
+    for told in (job.comments[0], job.statuses[-1][1], ended.summary, written, "".join(ended.annotations)):
+        assert why in told
+    assert "more memory" in job.comments[0]
+
+
+def test_an_engine_that_is_killed_at_once_is_no_bug_of_ours(job: "Job") -> None:
+    job.sabotage("import os\nos.kill(os.getpid(), 9)\n")
+    ended = job.run()
+    assert (ended.code, ended.outputs["status"]) == (1, "error")
+    why = "nothing was converted: the engine was killed by signal 9, most likely out of memory"
+    for told in (job.comments[0], job.statuses[-1][1], ended.summary, "".join(ended.annotations)):
+        assert why in told
+    assert "more memory" in job.comments[0]
