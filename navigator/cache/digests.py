@@ -6,17 +6,22 @@ Imports no framework, since an identity is asked for before anything is known to
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache as once
 from pathlib import Path
 
 from navigator.errors import ConfigurationError
 from navigator.models.files import external_data, files_of
+from navigator.models.reading import Watch, blocks, first_data
 from navigator.records import Json
+
+_LARGE_BYTES = 2**30
+_PART_BYTES = 2**26
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, watch: Watch | None = None) -> str:
     """Return the SHA-256 of a file's bytes, or of a directory's files.
 
     A directory's digest is that of the lines that `sha256sum` prints for its files, sorted:
@@ -26,37 +31,44 @@ def digest(path: Path) -> str:
         ConfigurationError: the directory holds a link that leads out of it, nowhere or in a circle, or a file that
             is neither regular nor a directory.
         OSError: it cannot be read.
+        DeadlineError, StoppedError: as `navigator.models.reading.Watch.check`.
     """
+    watch = watch or Watch()
     if not path.is_dir():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    lines = sorted(_line(digest(file), name) for name, file in files_of(path))
+        return _sha256(blocks(path, watch))
+    lines = sorted(_line(digest(file, watch), name) for name, file in files_of(path))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
-def model_digest(path: Path) -> str:
+def model_digest(path: Path, watch: Watch | None = None) -> str:
     """Return the digest of a model: of its file, with an ONNX model's external data, or of its directory.
 
     A model in one file has the file's own digest, as `sha256sum` says; with external data the digest is the one of
-    a directory that holds just these files.
+    a directory that holds just these files. A file over 1 GiB counts as the digests of its parts: the holes of a
+    sparse file cost nothing then, and the digest depends on content alone.
 
     Raises:
-        ConfigurationError, OSError: as `digest`.
+        ConfigurationError, OSError, DeadlineError, StoppedError: as `digest`.
     """
-    names = external_data(path) if path.is_file() else []
+    watch = watch or Watch()
+    if path.is_dir():
+        lines = [_line(_file_digest(file, watch), name) for name, file in files_of(path)]
+        return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
+    names = external_data(path)
     if not names:
-        return digest(path)
-    lines = sorted(_line(digest(path.parent / name), name) for name in [path.name, *names])
+        return _file_digest(path, watch)
+    lines = sorted(_line(_file_digest(path.parent / name, watch), name) for name in [path.name, *names])
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
-def artifact_digest(directory: Path) -> str:
+def artifact_digest(directory: Path, watch: Watch | None = None) -> str:
     """Return the digest of an artifact's directory: where it holds a single file, that file's, as `sha256sum` says.
 
     Raises:
-        ConfigurationError, OSError: as `digest`.
+        ConfigurationError, OSError, DeadlineError, StoppedError: as `digest`.
     """
-    return combined({name: digest(path) for name, path in files_of(directory)})
+    watch = watch or Watch()
+    return combined({name: digest(path, watch) for name, path in files_of(directory)})
 
 
 def combined(digests: Mapping[str, str]) -> str:
@@ -104,6 +116,32 @@ def identity(parts: Json) -> str:
 def canonical(value: Json, *, allow_nan: bool) -> bytes:
     """Return `value` as JSON, the same bytes whatever the order of its keys."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=allow_nan).encode()
+
+
+def _sha256(content: Iterable[memoryview]) -> str:
+    found = hashlib.sha256()
+    for block in content:
+        found.update(block)
+    return found.hexdigest()
+
+
+def _file_digest(path: Path, watch: Watch) -> str:
+    """Return the digest of a file, or for a large one that of the digests of its parts."""
+    size = path.stat().st_size
+    if size <= _LARGE_BYTES:
+        return digest(path, watch)
+    parts = hashlib.sha256(b"parts of %d\n" % size)
+    for start in range(0, size, _PART_BYTES):
+        end = min(start + _PART_BYTES, size)
+        is_hole = end - start == _PART_BYTES and first_data(path, start) >= end
+        parts.update((_empty_part() if is_hole else _sha256(blocks(path, watch, start=start, end=end))).encode())
+        watch.check(path, end, size)
+    return parts.hexdigest()
+
+
+@once
+def _empty_part() -> str:
+    return hashlib.sha256(bytes(_PART_BYTES)).hexdigest()
 
 
 def _line(sha256: str, name: str) -> bytes:

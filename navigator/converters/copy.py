@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.frameworks.availability import Unavailable
+from navigator.models.reading import copy_content, copy_file
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
 
 
@@ -42,13 +43,13 @@ class Copy:
     def convert(self, conversion: Conversion[StepOptions]) -> Properties:
         """Copy the file or the directory."""
         if conversion.source.is_dir():
-            shutil.copytree(conversion.source, conversion.destination)
+            shutil.copytree(conversion.source, conversion.destination, copy_function=copy_file)
             # A copy of a read-only source must be writable, so that it can be removed.
             for path in (conversion.destination, *conversion.destination.rglob("*")):
                 if path.is_dir():
                     path.chmod(path.stat().st_mode | 0o700)
         else:
-            shutil.copyfile(conversion.source, conversion.destination)
+            copy_content(conversion.source, conversion.destination)
         return Properties(exporter="copied")
 
 

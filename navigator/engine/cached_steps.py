@@ -16,6 +16,7 @@ from navigator.converters import CONVERTERS
 from navigator.engine.outcomes import Artifact, Failure, Verified
 from navigator.engine.workspace import Workspace
 from navigator.host.docker import docker_image_id
+from navigator.models.reading import Watch
 from navigator.records import (
     Host,
     InvalidRecordError,
@@ -86,6 +87,7 @@ class _Basis:
     source: Json
     samples: Json
     tools: Mapping[str, Json]
+    watch: Watch
 
     def artifact(self, step: Step, parent: str | None) -> str:
         """Return the key of a step's artifact, made from the artifact with the key `parent`."""
@@ -97,7 +99,7 @@ class _Basis:
                 "step": to_data([step.converter, step.options, step.raise_from]),
                 "samples": self.samples if converter.NEEDS_SAMPLES else None,
                 "gpus": to_data(self.plan.gpus) if converter.NEEDS_GPU else None,
-                "files": [digest(path) for path in step.options.files],
+                "files": [digest(path, self.watch) for path in step.options.files],
                 "image": _image(step.image),
             }
         )
@@ -122,27 +124,30 @@ class _Basis:
         )
 
 
-def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> dict[str, Keys]:
+def keys(
+    plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None, watch: Watch | None = None
+) -> dict[str, Keys]:
     """Return the cache keys of every step: everything that an artifact or a verdict depends on.
 
     Args:
         plan: the model's plan.
         host: the machine.
         memory_limit_bytes: memory limit of a worker, since samples are made to fit.
+        watch: watches over the reading.
 
     Raises:
-        OSError: the model or a sample file can't be read.
+        ConfigurationError, OSError, DeadlineError, StoppedError: the model or a sample can't be read; see `digest`.
     """
-    model = plan.config
+    model, watch = plan.config, watch or Watch()
     basis = _Basis(
         plan=plan,
         host=host,
         source={
-            "model": model_digest(model.model_path),
+            "model": model_digest(model.model_path, watch),
             "format": plan.source_format,
             "signature": to_data([model.inputs, model.outputs, model.signature_name]),
         },
-        samples=_samples(model, host, memory_limit_bytes),
+        samples=_samples(model, host, memory_limit_bytes, watch),
         tools={
             "navigator": _code(COMPUTING),
             "python": host.python,
@@ -150,6 +155,7 @@ def keys(plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None) -> 
             "environment": result_affecting(os.environ),
             **_versions(_SHARED, host),
         },
+        watch=watch,
     )
     found: dict[str, Keys] = {}
     for step in plan.steps:
@@ -221,12 +227,12 @@ def _reduced(model: ModelConfig) -> list[Json]:
     return [model.fp16_atol, model.fp16_rtol, model.int8_atol, model.int8_rtol]
 
 
-def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None) -> Json:
+def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None, watch: Watch) -> Json:
     """Return what a model's samples depend on, including memory, since they are made to fit."""
     return {
         "shapes": to_data([model.min_shapes, model.opt_shapes, model.max_shapes, model.max_batch_size]),
         "values": to_data([model.value_ranges, model.dtypes, model.random_seed]),
-        "files": [[path.stem, digest(path)] for path in model.samples],
+        "files": [[path.stem, digest(path, watch)] for path in model.samples],
         "memory": [round(host.memory_bytes / 2**30), memory_limit_bytes],
     }
 

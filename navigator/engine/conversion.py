@@ -8,7 +8,7 @@ from pathlib import Path
 from navigator.cache.digests import size_bytes
 from navigator.converters.protocol import Conversion
 from navigator.engine.outcomes import Artifact, Failure, Reference
-from navigator.engine.step_context import StepContext, answer_of, failing_on_full_disk, failure_of
+from navigator.engine.step_context import StepContext, answer_of, failing_alone, failure_of
 from navigator.errors import quote
 from navigator.models.files import model_files
 from navigator.records import ModelConfig, Precision, Properties, State, Step, StepOptions, to_data
@@ -16,7 +16,7 @@ from navigator.safe_files import tree_bytes
 from navigator.workers.task import Task, TaskResult, TaskStatus
 
 
-@failing_on_full_disk
+@failing_alone
 def run_convert(
     model: ModelConfig,
     step: Step,

@@ -4,6 +4,7 @@
 Outcomes are data. Only the thread that calls `run` changes the state.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -17,9 +18,11 @@ from navigator.engine.reference import run_reference
 from navigator.engine.results import cell_results, obliged
 from navigator.engine.schedule import ModelState, Unit, UnitKind, startable
 from navigator.engine.sources import Sources
-from navigator.engine.step_context import StepContext
+from navigator.engine.step_context import StepContext, failure_from
 from navigator.engine.verification import Subject, run_verify, unverified
 from navigator.engine.workspace import Workspace
+from navigator.errors import NavigatorError
+from navigator.models.reading import Watch
 from navigator.records import CellResult, Host, Plan, RunConfig, State
 
 # The work of a unit returns a function that records its outcome, for the thread that changes the state.
@@ -72,7 +75,8 @@ class Execution:
         self._listener = listener or Listener()
         self._jobs = run.jobs or max(1, min(4, host.cpu_count))
         self._models = {model.config.model_name: ModelState(plan=model) for model in plan.models}
-        self._sources = Sources(plan.models, host, cache=cache, memory_limit_bytes=run.memory_limit_bytes)
+        self._sources = Sources(host, cache=cache, memory_limit_bytes=run.memory_limit_bytes)
+        self._stopped = threading.Event()
         self._errors: list[Exception] = []
 
     def results(self) -> tuple[CellResult, ...]:
@@ -81,7 +85,7 @@ class Execution:
             obliged(result, self._run.fail_on_unverified)
             for name, model in self._models.items()
             for result in cell_results(
-                model.plan, model.outcomes, source_bytes=self._sources[name].size_bytes, command=self._command
+                model.plan, model.outcomes, source_bytes=self._sources.size_bytes(name), command=self._command
             )
         )
 
@@ -103,7 +107,7 @@ class Execution:
         for model in self._models.values():
             for label in ("source", *(step.label for step in model.plan.steps)):
                 self._workspace.remove_stale(model.name, label)
-            self._recall(model)
+            self._read(model)
         environments = Environments(
             (model.plan for model in self._models.values() if model.pending),
             directory=self._workspace.path / ".scratch",
@@ -113,6 +117,7 @@ class Execution:
             try:
                 self._loop(threads, environments)
             except BaseException:
+                self._stopped.set()
                 environments.cancel()
                 raise
         if self._errors:
@@ -136,6 +141,17 @@ class Execution:
                 self._models[unit.model].block()
                 self._clean_up(self._models[unit.model])
                 self._listener.on_end(unit)
+
+    def _read(self, model: ModelState) -> None:
+        """Read a source model and restore its cached steps. One that can't be read costs its own conversions only."""
+        watch = Watch(self._run.timeout_seconds, on_progress=self._listener.on_progress)
+        try:
+            self._sources.read(model.plan, watch)
+            self._recall(model)
+        except (NavigatorError, OSError) as error:
+            model.reference = failure_from(error, self._workspace.path)
+            model.block()
+            self._listener.on_end(Unit(model=model.name, label="source", kind=UnitKind.REFERENCE))
 
     def _recall(self, model: ModelState) -> None:
         """Restore the cached steps of a model."""
@@ -189,6 +205,8 @@ class Execution:
             memory_bytes=self._memory_bytes,
             timing_cache=(self._run.cache_path or self._workspace.path) / "timing",
             verbose=self._run.verbose,
+            stopped=self._stopped.is_set,
+            on_progress=self._listener.on_progress,
             image=image,
             gpu=next((each for each in model.plan.gpus if each.uuid == gpu), None),
         )
@@ -212,9 +230,9 @@ class Execution:
         assert isinstance(artifact, Artifact)
         assert isinstance(model.reference, Reference)
         subject = Subject(model=model.plan.config, step=step, artifact=artifact, reference=model.reference)
-        if not step.devices:
-            return partial(self._check, model, unit, unverified(subject), artifact)
         context = self._context(model, environments, step.image, unit.gpu)
+        if not step.devices:
+            return partial(self._check, model, unit, unverified(subject, context=context), artifact)
         verified = run_verify(subject, unit.device, context=context)
         if isinstance(verified, Verified) and not self._sources[model.name].is_unchanged:
             # The model may have changed since its key was computed.

@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 
 from navigator.cache.digests import digest
+from navigator.errors import NavigatorError
 from navigator.models.files import external_data, files_of
+from navigator.models.reading import copy_file
 from navigator.records import CellResult, ModelPlan, State
 from navigator.runners import RUNNERS
 
@@ -18,7 +20,7 @@ def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, boo
         return f"{name}: nothing was copied to output_path: no converted model fits {target}", False
     try:
         _copy(found.output_model.path, target)
-    except OSError as error:
+    except (NavigatorError, OSError) as error:
         path = found.output_model.path
         return f"{name}: can't write output_path {target} ({error}); the converted model is {path}", False
     return f"{name}: {found.conversion} copied to {target}", True
@@ -32,7 +34,7 @@ def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         if target.exists():
             shutil.rmtree(target)
-        shutil.copytree(source, target)
+        shutil.copytree(source, target, copy_function=copy_file)
         return
     # The ONNX file refers to its external data by file name.
     beside = {name: path for name, path in files_of(source.parent) if path.name != source.name}
@@ -43,8 +45,8 @@ def _copy(source: Path, target: Path) -> None:
             raise FileExistsError(f"{name} in that directory has the weights of {owners[0]}: choose another directory")
     for name, path in beside.items():
         (target.parent / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target.parent / name)
-    shutil.copy2(source, target)
+        copy_file(path, target.parent / name)
+    copy_file(source, target)
 
 
 def first_converted(plan: ModelPlan, results: tuple[CellResult, ...]) -> CellResult | None:

@@ -2,7 +2,7 @@
 
 from navigator.cache.digests import stamp
 from navigator.engine.outcomes import Failure, Reference
-from navigator.engine.step_context import StepContext, answer_of, damaged, failing_on_full_disk, outputs_in
+from navigator.engine.step_context import StepContext, answer_of, damaged, failing_alone, outputs_in
 from navigator.errors import StepError
 from navigator.models.files import model_files
 from navigator.records import ModelConfig, State, to_data
@@ -10,7 +10,7 @@ from navigator.samples.shapes import profile_of
 from navigator.workers.answers import ReferenceAnswer
 
 
-@failing_on_full_disk
+@failing_alone
 def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Failure:
     """Run the source model on its samples; a failure is returned, not raised."""
     name = model.model_name

@@ -1,6 +1,6 @@
 """The source models at the start of the run, and their cached steps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from navigator.engine.cached_steps import Keys, keys, recall, remember
 from navigator.engine.outcomes import Artifact, Verified
 from navigator.engine.workspace import Workspace
 from navigator.models.files import model_files
+from navigator.models.reading import Watch
 from navigator.records import Host, ModelPlan
 
 
@@ -32,23 +33,40 @@ class Sources:
     """The source models of a run by name.
 
     Args:
-        plans: the models.
         host: this machine, part of the cache keys.
         cache: None if disabled.
         memory_limit_bytes: memory limit of a worker, part of the keys too.
-
-    Raises:
-        OSError: a model or a sample file can't be read.
     """
 
-    def __init__(
-        self, plans: Iterable[ModelPlan], host: Host, *, cache: Cache | None, memory_limit_bytes: int | None
-    ) -> None:
+    def __init__(self, host: Host, *, cache: Cache | None, memory_limit_bytes: int | None) -> None:
+        self._host = host
         self._cache = cache
-        self._sources = {plan.config.model_name: self._source(plan, host, memory_limit_bytes) for plan in plans}
+        self._memory_limit_bytes = memory_limit_bytes
+        self._sources: dict[str, Source] = {}
 
     def __getitem__(self, model: str) -> Source:
         return self._sources[model]
+
+    def size_bytes(self, model: str) -> int:
+        """Return the size of a model, 0 if it wasn't read."""
+        return self._sources[model].size_bytes if model in self._sources else 0
+
+    def read(self, plan: ModelPlan, watch: Watch) -> None:
+        """Read a model's files, all of them if there is a cache.
+
+        Raises:
+            ConfigurationError, OSError, DeadlineError, StoppedError: the model or a sample can't be read.
+        """
+        model = plan.config
+        # Taken before the keys, so that a change in between is noticed.
+        files = (*model_files(model.model_path), *model.samples)
+        before = stamp(*files)
+        self._sources[model.model_name] = Source(
+            keys=keys(plan, self._host, self._memory_limit_bytes, watch) if self._cache is not None else {},
+            size_bytes=size_bytes(model.model_path),
+            files=files,
+            stamp=before,
+        )
 
     def recall(self, plan: ModelPlan, workspace: Workspace) -> Iterator[tuple[str, Artifact | Verified]]:
         """Yield the cached steps of a model by label, with their files restored to the workspace."""
@@ -65,15 +83,3 @@ class Sources:
         source = self[model]
         if self._cache is not None and source.is_unchanged:
             remember(source.keys[label], verified, artifact, cache=self._cache)
-
-    def _source(self, plan: ModelPlan, host: Host, memory_limit_bytes: int | None) -> Source:
-        """Return the state of a model's files, taken before the keys, so that a change in between is noticed."""
-        model = plan.config
-        files = (*model_files(model.model_path), *model.samples)
-        before = stamp(*files)
-        return Source(
-            keys=keys(plan, host, memory_limit_bytes) if self._cache is not None else {},
-            size_bytes=size_bytes(model.model_path),
-            files=files,
-            stamp=before,
-        )

@@ -1,6 +1,7 @@
 """Shared by all units of work: where the worker runs, its task, and its failure."""
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 
 from navigator.engine.outcomes import Failure
 from navigator.engine.workspace import Workspace
-from navigator.errors import remedy
+from navigator.errors import NavigatorError, remedy
+from navigator.models.reading import DeadlineError, StoppedError, Watch
 from navigator.records import Gpu, InvalidRecordError, Json, State, from_data
 from navigator.samples import storage
 from navigator.workers.local.pool import Workers
@@ -35,7 +37,8 @@ class StepContext:
     """Where a unit's worker runs, where its files go, and what it may use.
 
     `workers` are in this interpreter, or in containers of `image`; `gpu` is the one that the unit has for itself, None
-    if it needs none. `timing_cache` is the directory for TensorRT's measurements.
+    if it needs none. `timing_cache` is the directory for TensorRT's measurements. `stopped` is whether the run was
+    cancelled, and `on_progress` gets sentences.
     """
 
     workers: Workers
@@ -46,6 +49,12 @@ class StepContext:
     verbose: bool
     image: str | None = None
     gpu: Gpu | None = None
+    stopped: Callable[[], bool] = lambda: False
+    on_progress: Callable[[str], None] = lambda _sentence: None
+
+    def watch(self) -> Watch:
+        """Return what watches over files that this process itself reads: the same limit as for a worker."""
+        return Watch(self.timeout_seconds, is_cancelled=self.stopped, on_progress=self.on_progress)
 
     def task(
         self,
@@ -78,22 +87,36 @@ class StepContext:
         )
 
 
-def failing_on_full_disk(unit: Callable[_Given, _Made]) -> Callable[_Given, _Made | Failure]:
-    """Let a workspace that can't be written fail one unit only, so that the others are still reported."""
+def failing_alone(unit: Callable[_Given, _Made]) -> Callable[_Given, _Made | Failure]:
+    """Let a file that can't be read or written fail one unit only, so that the others are still reported.
+
+    `unit` has a `StepContext` as its keyword argument `context`.
+    """
 
     @functools.wraps(unit)
     def run(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made | Failure:
         try:
             return unit(*args, **kwargs)
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            return Failure(
-                state=State.FAILED,
-                message=f"can't write to the workspace: {where}{error.strerror or error}",
-                remedy=remedy(error),
-            )
+        except (NavigatorError, OSError) as error:
+            context = kwargs["context"]
+            assert isinstance(context, StepContext)
+            return failure_from(error, context.workspace.path)
 
     return run
+
+
+def failure_from(error: NavigatorError | OSError, workspace: Path) -> Failure:
+    """Return the failure for what kept this process from reading or writing files."""
+    if isinstance(error, NavigatorError):
+        states = {DeadlineError: State.TIMED_OUT, StoppedError: State.CANCELLED}
+        return Failure(state=states.get(type(error), State.FAILED), message=error.message, remedy=error.hint)
+    why = error.strerror or str(error)
+    if error.filename and not Path(os.fsdecode(error.filename)).is_relative_to(workspace):
+        message = f"{os.fsdecode(error.filename)} can't be read: {why}"
+    else:
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"can't write to the workspace: {where}{why}"
+    return Failure(state=State.FAILED, message=message, remedy=remedy(error))
 
 
 def failure_of(result: TaskResult, task: Task) -> Failure:

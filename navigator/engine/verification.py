@@ -6,7 +6,8 @@ import numpy as np
 
 from navigator.cache.digests import artifact_digest, size_bytes, stamp
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
-from navigator.engine.step_context import StepContext, answer_of, failing_on_full_disk, outputs_in
+from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
+from navigator.models.reading import Watch
 from navigator.records import (
     Device,
     ModelConfig,
@@ -41,7 +42,7 @@ class Subject:
     artifact: Artifact
     reference: Reference
 
-    def output_model(self) -> OutputModel:
+    def output_model(self, watch: Watch) -> OutputModel:
         """Return the artifact for the report."""
         directory = self.artifact.path.parent
         return OutputModel(
@@ -49,14 +50,14 @@ class Subject:
             path=self.artifact.path,
             format=self.step.target_format,
             size_bytes=size_bytes(directory),
-            sha256=artifact_digest(directory),
+            sha256=artifact_digest(directory, watch),
             properties=self.artifact.properties,
         )
 
-    def verified(self) -> Verified:
+    def verified(self, watch: Watch) -> Verified:
         """Return the result before it is run."""
         return Verified(
-            output_model=self.output_model(),
+            output_model=self.output_model(watch),
             expected_outputs=tuple(spec.name for spec in self.reference.signature.outputs),
             infos=self.reference.infos,
             seconds=Seconds(convert=self.artifact.seconds),
@@ -64,14 +65,14 @@ class Subject:
         )
 
 
-@failing_on_full_disk
+@failing_alone
 def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Verified:
     """Run an artifact on the samples on one device and compare; a failure is returned, not raised."""
     task = _task(subject, device, context)
     before = stamp(subject.artifact.path.parent)
     result = context.workers.run(task)
     answer = answer_of(InferAnswer, result, task)
-    verified = _ran(subject, answer, result, task)
+    verified = _ran(subject.verified(context.watch()), answer, result, task)
     if isinstance(answer, Failure):
         where = "" if device is Device.CPU else " on the GPU"
         message = f"converted, but can't be run{where}: {answer.message}"
@@ -85,8 +86,8 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
     return judged
 
 
-@failing_on_full_disk
-def unverified(subject: Subject) -> Verified:
+@failing_alone
+def unverified(subject: Subject, *, context: StepContext) -> Verified:
     """Return the result for an artifact that this machine can't run."""
     targets = ", ".join(subject.artifact.properties.compute_capabilities)
     built_for = f"built for compute capability {targets}" if targets else "built"
@@ -95,7 +96,7 @@ def unverified(subject: Subject) -> Verified:
         message=f"{built_for}, not run on this machine: {subject.step.unrunnable}",
         remedy="verify it on a machine that can run it",
     )
-    return replace(subject.verified(), failure=failure, cached=subject.artifact.cached)
+    return replace(subject.verified(context.watch()), failure=failure, cached=subject.artifact.cached)
 
 
 def _task(subject: Subject, device: Device, context: StepContext) -> Task:
@@ -125,10 +126,9 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
     )
 
 
-def _ran(subject: Subject, answer: InferAnswer | Failure, result: TaskResult, task: Task) -> Verified:
+def _ran(verified: Verified, answer: InferAnswer | Failure, result: TaskResult, task: Task) -> Verified:
     """Return the worker's result for the artifact, not compared yet."""
     told = None if isinstance(answer, Failure) else answer
-    verified = subject.verified()
     artifact = verified.output_model
     return replace(
         verified,

@@ -12,13 +12,17 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO
 
+from navigator.errors import ConfigurationError
+
 _ZIP = b"PK\x03\x04"
 _TEXT_MAX = 4096
 _BLOCK_BYTES = 2**18
 # The key of the entry that names a file: what is without it is skipped unread, as most nodes are.
 _LOCATION = b"location"
-# A model has a few dozen fields a node; one of a hostile file with more is as unreadable as any that isn't ONNX.
-_MOST_FIELDS = 20_000_000
+# Tensors in other files have a dozen fields each, and most others are skipped at once.
+_MOST_FIELDS = 5_000_000
+# Of a model itself: more than any version of ONNX has.
+_LAST_FIELD = 63
 
 
 class _Message(Enum):
@@ -90,6 +94,7 @@ def externals(path: Path) -> Iterator[External]:
     What comes after damage isn't seen: nobody else reads it either.
 
     Raises:
+        ConfigurationError: no model is like that.
         OSError: it can't be read.
     """
     with path.open("rb") as file:
@@ -97,10 +102,10 @@ def externals(path: Path) -> Iterator[External]:
         if not start or start == _ZIP:
             return
         file.seek(0)
-        yield from _walk(_Cursor(file), os.fstat(file.fileno()).st_size)
+        yield from _walk(_Cursor(file), path, os.fstat(file.fileno()).st_size)
 
 
-def _walk(cursor: "_Cursor", size: int) -> Iterator[External]:
+def _walk(cursor: "_Cursor", path: Path, size: int) -> Iterator[External]:
     """Yield what a file of `size` bytes holds: one pass, with the messages that are open at the time on a stack."""
     opened = [(size, _Message.MODEL)]
     tensor = _Tensor()
@@ -118,7 +123,8 @@ def _walk(cursor: "_Cursor", size: int) -> Iterator[External]:
         if kind in (0, 2):
             value = cursor.varint()
             length = value if kind == 2 else 0
-        if field < 0 or value < 0 or kind not in (0, 1, 2, 5) or cursor.at + length > end:
+        last = _LAST_FIELD if message is _Message.MODEL else field >> 3
+        if not 1 <= field >> 3 <= last or value < 0 or kind not in (0, 1, 2, 5) or cursor.at + length > end:
             return
         inner = _INSIDE.get((message, field >> 3)) if kind == 2 else None
         if inner is not None and inner is not _Message.ENTRY and cursor.lacks(_LOCATION, length):
@@ -134,6 +140,7 @@ def _walk(cursor: "_Cursor", size: int) -> Iterator[External]:
         elif inner is _Message.ENTRY:
             tensor.key, tensor.value = b"", ""
         opened.append((cursor.at + length, inner))
+    raise ConfigurationError(f"{path} has more than {_MOST_FIELDS:,} fields", "export the model again")
 
 
 class _Tensor:

@@ -12,6 +12,7 @@ COMPUTING = (
     "errors.py",
     "plain_data.py",
     "safe_files.py",
+    "models",
     "records",
     "host",
     "samples",

@@ -1,6 +1,9 @@
 """The files of a model: all are found, and those that can't be right are named before anything runs."""
 
+import hashlib
 import os
+import re
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from navigator.cache import digests
+from navigator.cache.digests import digest, model_digest
 from navigator.cli import main
 from navigator.errors import quote
 from navigator.frameworks.onnx import weights
 from navigator.models.external_data import External, externals
 from navigator.models.files import external_data, model_files, problems
+from navigator.models.reading import DeadlineError, StoppedError, Watch, blocks, copy_content
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 64\n"
 FETCH = "run `git lfs pull`, or set `lfs: true` for actions/checkout"
@@ -118,6 +124,16 @@ def test_damage_is_no_error(tmp_path_factory: pytest.TempPathFactory, damage: by
     path.write_bytes(content[:at] + damage + content[at + len(damage) :])
     for each in externals(path):
         assert isinstance(each, External)
+
+
+def test_a_file_of_endless_fields_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\x08\x01" * 999)
+    monkeypatch.setattr("navigator.models.external_data._MOST_FIELDS", 1000)
+    assert list(externals(path)) == []
+    path.write_bytes(b"\x08\x01" * 1001)
+    [(message, _)] = problems(path)
+    assert message == f"{path} has more than 1,000 fields"
 
 
 def test_large_weights_in_the_file_itself_are_skipped(tmp_path: Path) -> None:
@@ -259,3 +275,99 @@ def test_a_pipe_as_a_sample_is_not_waited_for(tmp_path: Path, capsys: pytest.Cap
     config.write_text("{model_name: a, model_path: model.onnx, samples: [s.npz]}")
     assert main(["validate", str(config)]) == 2
     assert f"{tmp_path}/s.npz isn't a file" in capsys.readouterr().err
+
+
+# How they are read --------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> tuple[int, list[tuple[int, bytes]]]:
+    """Return the size of a sparse file, and what is written where: bytes that may be zeros, too."""
+    size = draw(st.integers(0, 3 * 2**19))
+    content = st.builds(lambda byte, count: bytes([byte]) * count, st.integers(0, 1), st.integers(1, 200_000))
+    return size, draw(st.lists(st.tuples(st.integers(0, size), content), max_size=4))
+
+
+@settings(max_examples=25, deadline=None)
+@given(layouts())
+def test_holes_count_as_the_zeros_that_they_are(
+    tmp_path_factory: pytest.TempPathFactory, layout: tuple[int, list[tuple[int, bytes]]]
+) -> None:
+    size, written = layout
+    sparse, dense, copy = (tmp_path_factory.getbasetemp() / name for name in ("sparse", "dense", "copy"))
+    with sparse.open("wb") as file:
+        for at, content in written:
+            file.seek(at)
+            file.write(content)
+        file.truncate(size)
+    content = sparse.read_bytes()
+    dense.write_bytes(content)
+    copy_content(sparse, copy)
+    assert copy.read_bytes() == content
+    assert copy.stat().st_blocks <= dense.stat().st_blocks
+    assert digest(sparse) == digest(dense) == hashlib.sha256(content).hexdigest()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("navigator.cache.digests._LARGE_BYTES", 2**18)
+        patch.setattr("navigator.cache.digests._PART_BYTES", 2**16)
+        digests._empty_part.cache_clear()
+        in_parts = model_digest(sparse)
+        assert in_parts == model_digest(dense)
+        assert (in_parts == digest(sparse)) is (size <= 2**18)
+        dense.write_bytes(content[:-1] + b"\2")
+        assert model_digest(dense) != in_parts
+    digests._empty_part.cache_clear()
+
+
+def test_a_model_of_200_gigabytes_of_holes_is_identified_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, tensor("w.bin"))
+    with (tmp_path / "w.bin").open("wb") as file:
+        file.truncate(200 * 10**9)
+    began = time.monotonic()
+    seen = model_digest(path)
+    assert time.monotonic() - began < 10
+    with (tmp_path / "w.bin").open("r+b") as file:
+        file.seek(123 * 10**9)
+        file.write(b"\1")
+    assert model_digest(path) != seen
+
+
+def test_a_copy_is_a_file_of_its_own(tmp_path: Path) -> None:
+    """Whoever writes to a converted model must not reach the source through it."""
+    (tmp_path / "source").write_bytes(b"weights")
+    copy_content(tmp_path / "source", tmp_path / "copy")
+    with (tmp_path / "copy").open("r+b") as file:
+        file.write(b"W")
+    assert (tmp_path / "source").read_bytes() == b"weights"
+    assert (tmp_path / "copy").read_bytes() == b"Weights"
+
+
+@pytest.mark.fault(
+    "A source model is so large that reading it takes longer than `timeout_seconds`",
+    "That model's conversions fail and say so; a line every ten seconds says how much was read.",
+)
+def test_reading_has_a_deadline_says_how_far_it_is_and_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(DeadlineError, match=r"reading .*large took longer than 0\.1 s: 0\.\d of 1000\.0 GB were read"):
+        digest(path, Watch(0.1))
+
+    said: list[str] = []
+    monkeypatch.setattr("navigator.models.reading._SAY_EVERY_SECONDS", 0.01)
+    with pytest.raises(StoppedError):
+        digest(path, Watch(is_cancelled=lambda: len(said) > 2, on_progress=said.append))
+    assert re.fullmatch(rf"reading {re.escape(str(path))}: 0\.\d of 1000\.0 GB", said[0])
+    with pytest.raises(StoppedError):
+        copy_content(path, tmp_path / "copy", Watch(is_cancelled=lambda: True))
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "shrinking"
+    path.write_bytes(b"x" * 3 * 2**20)
+    content = blocks(path, Watch())
+    assert next(content) == b"x" * 2**20
+    os.truncate(path, 2**20)
+    with pytest.raises(OSError, match="the file shrank while it was read"):
+        next(content)

@@ -14,6 +14,7 @@ from pathlib import Path
 from navigator.errors import StepError
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.weights import Proto
+from navigator.models.reading import copy_content
 from navigator.records import Properties
 
 # protobuf rejects messages of 2 GiB; the graph and what converters add to it need space in addition to the weights.
@@ -225,7 +226,7 @@ def copy(source: Path, destination: Path) -> None:
         StepError: not an ONNX file, or its external data is missing or outside the file's directory.
     """
     onnx_weights.copy_external(load(source), source, destination)
-    shutil.copyfile(source, destination)
+    copy_content(source, destination)
 
 
 def sentence(error: BaseException) -> str:

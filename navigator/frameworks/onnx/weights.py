@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from navigator.errors import StepError
+from navigator.models.reading import copy_content
 
 # An onnx protobuf message; the package ships no types.
 Proto = Any
@@ -105,7 +106,7 @@ def copy_external(model: Proto, source: Path, destination: Path) -> None:
         if target == destination:
             raise StepError(f"{source} stores weights in {location!r}, the name of the converted file")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(origin, target)
+        copy_content(origin, target)
 
 
 def take(model: Proto) -> dict[str, bytes]:

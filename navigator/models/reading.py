@@ -1,0 +1,147 @@
+"""Reads and copies files of any size: with progress, against a deadline, until cancelled, and without reading holes."""
+
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from navigator.errors import ExitCode, NavigatorError
+
+_BLOCK_BYTES = 2**20
+_ZEROS = memoryview(bytes(_BLOCK_BYTES))
+# A few gigabytes from a disk take this long; less isn't worth a word.
+_SAY_EVERY_SECONDS = 10.0
+# ioctl_ficlonerange(2)
+_FICLONE = 0x40049409
+
+
+class DeadlineError(NavigatorError):
+    """Reading took longer than it may. It fails what is read, never the run."""
+
+    exit_code = ExitCode.FAILURE
+
+
+class StoppedError(NavigatorError):
+    """The run was cancelled while something was read."""
+
+    exit_code = ExitCode.CANCELLED
+
+
+class Watch:
+    """What is known while files are read: how much of them, for how long, and whether to go on.
+
+    Args:
+        timeout_seconds: how long all of it may take, the option of that name; None for no limit.
+        is_cancelled: asked after every block.
+        on_progress: called with a sentence now and then.
+    """
+
+    def __init__(
+        self,
+        timeout_seconds: float | None = None,
+        *,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._is_cancelled = is_cancelled
+        self._on_progress = on_progress
+        self._began = self._said = time.monotonic()
+
+    def check(self, path: Path, done_bytes: int, size_bytes: int) -> None:
+        """Note that so much of a file was read.
+
+        Raises:
+            DeadlineError: that took too long.
+            StoppedError: the run was cancelled.
+        """
+        if self._is_cancelled():
+            raise StoppedError(f"cancelled while {path} was read")
+        now = time.monotonic()
+        progress = f"{done_bytes / 1e9:.1f} of {size_bytes / 1e9:.1f} GB"
+        if self._timeout_seconds is not None and now - self._began > self._timeout_seconds:
+            raise DeadlineError(
+                f"reading {path} took longer than {self._timeout_seconds:g} s: {progress} were read",
+                "increase timeout_seconds, or use a faster disk",
+            )
+        if now - self._said > _SAY_EVERY_SECONDS:
+            self._said = now
+            self._on_progress(f"reading {path}: {progress}")
+
+
+def blocks(path: Path, watch: Watch, *, start: int = 0, end: int | None = None) -> Iterator[memoryview]:
+    """Yield the bytes of a file from `start` to `end`; holes as zeros that nobody reads. Each block is the next one's.
+
+    Raises:
+        OSError: it can't be read.
+        DeadlineError, StoppedError: as `Watch.check`.
+    """
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        end = size if end is None else min(end, size)
+        at = start
+        buffer = memoryview(bytearray(max(0, min(_BLOCK_BYTES, end - at))))
+        while at < end:
+            hole = min(_next_data(file.fileno(), at), end) - at
+            block = _ZEROS[: min(hole, _BLOCK_BYTES)]
+            if not hole:
+                count = os.preadv(file.fileno(), [buffer[: end - at]], at)
+                if not count:
+                    raise OSError(errno.EIO, "the file shrank while it was read", str(path))
+                block = buffer[:count]
+            at += len(block)
+            yield block
+            watch.check(path, at, size)
+
+
+def first_data(path: Path, start: int) -> int:
+    """Return where the first byte of a file at or after `start` is that isn't in a hole.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        return _next_data(file.fileno(), start)
+
+
+def _next_data(descriptor: int, at: int) -> int:
+    """Return where the first byte at or after `at` is that isn't in a hole; a file system may know of none."""
+    try:
+        return os.lseek(descriptor, at, os.SEEK_DATA)
+    except OSError as error:
+        return os.fstat(descriptor).st_size if error.errno == errno.ENXIO else at
+
+
+def copy_content(source: Path, target: Path, watch: Watch | None = None) -> None:
+    """Copy the bytes of a file: as a reflink where the file system can, or else block by block, with its holes.
+
+    Never a hard link: a model may write to its converted model, and must not reach the source through it.
+
+    Raises:
+        OSError: it can't be read, or the copy not be written.
+        DeadlineError, StoppedError: as `Watch.check`.
+    """
+    with target.open("wb", buffering=0) as file:
+        with source.open("rb", buffering=0) as original:
+            try:
+                fcntl.ioctl(file.fileno(), _FICLONE, original.fileno())
+            except OSError:
+                size = os.fstat(original.fileno()).st_size
+            else:
+                return
+        for block in blocks(source, watch or Watch()):
+            if block.obj is _ZEROS.obj:
+                file.seek(len(block), os.SEEK_CUR)
+                continue
+            while block:
+                block = block[file.write(block) :]
+        file.truncate(size)
+
+
+def copy_file(source: str | Path, target: str | Path) -> None:
+    """Copy the bytes, the mode and the times of a file; see `copy_content`."""
+    copy_content(Path(source), Path(target))
+    shutil.copystat(source, target)
