@@ -31,5 +31,5 @@ def _ask_docker(question: Callable[[Any], str]) -> str:
     try:
         with contextlib.closing(docker.from_env(timeout=_DOCKER_TIMEOUT_SECONDS)) as client:
             return question(client)
-    except (docker.errors.DockerException, OSError, KeyError):
+    except (docker.errors.DockerException, OSError, KeyError, ValueError):  # a damaged address is a ValueError
         return ""

@@ -9,10 +9,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
 from navigator.errors import ConfigurationError
+from navigator.models.reading import open_regular
 
 _ZIP = b"PK\x03\x04"
 _TEXT_MAX = 4096
@@ -97,7 +99,7 @@ def externals(path: Path) -> Iterator[External]:
         ConfigurationError: no model is like that.
         OSError: it can't be read.
     """
-    with path.open("rb") as file:
+    with BufferedReader(open_regular(path)) as file:
         start = file.read(len(_ZIP))
         if not start or start == _ZIP:
             return

@@ -4,8 +4,10 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 
 from navigator.errors import ExitCode, NavigatorError
@@ -72,6 +74,19 @@ class Watch:
             self._on_progress(f"reading {path}: {progress}")
 
 
+def open_regular(path: Path) -> FileIO:
+    """Open a regular file for reading, behind links too; never wait for a pipe that has taken its place.
+
+    Raises:
+        OSError: it's no regular file, isn't there, or can't be read.
+    """
+    file = FileIO(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def blocks(path: Path, watch: Watch, *, start: int = 0, end: int | None = None) -> Iterator[memoryview]:
     """Yield the bytes of a file from `start` to `end`; holes as zeros that nobody reads. Each block is the next one's.
 
@@ -79,7 +94,7 @@ def blocks(path: Path, watch: Watch, *, start: int = 0, end: int | None = None) 
         OSError: it can't be read.
         DeadlineError, StoppedError: as `Watch.check`.
     """
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         end = size if end is None else min(end, size)
         at = start
@@ -103,7 +118,7 @@ def first_data(path: Path, start: int) -> int:
     Raises:
         OSError: it can't be read.
     """
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         return _next_data(file.fileno(), start)
 
 
@@ -125,7 +140,7 @@ def copy_content(source: Path, target: Path, watch: Watch | None = None) -> None
         DeadlineError, StoppedError: as `Watch.check`.
     """
     with target.open("wb", buffering=0) as file:
-        with source.open("rb", buffering=0) as original:
+        with open_regular(source) as original:
             try:
                 fcntl.ioctl(file.fileno(), _FICLONE, original.fileno())
             except OSError:

@@ -4,11 +4,14 @@ Decides about labels and the steps of a cell; `navigator.plan.placement` decides
 Reads no model and imports no framework.
 """
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from navigator.converters.protocol import engine_segment
-from navigator.plan.matrix import configurations
+from navigator.errors import NavigatorError
+from navigator.plan.matrix import configurations, formats_of
 from navigator.plan.placement import place
 from navigator.plan.routes import reachable, steps_to
 from navigator.records import (
@@ -27,13 +30,44 @@ from navigator.records import (
 
 
 def plan(run: RunConfig, host: Host) -> Plan:
-    """Return the plan for converting every model of `run` on `host`."""
-    return Plan(models=tuple(_plan_model(model, host) for model in run.models))
+    """Return the plan for converting every model of `run` on `host`.
+
+    Raises:
+        ConfigurationError: a model asks for what this machine doesn't have, see `place`.
+    """
+    return Plan(models=tuple(_planned(model, host) for model in run.models))
+
+
+def _planned(model: ModelConfig, host: Host) -> ModelPlan:
+    """Return the plan of a model; an internal error in it fails this model only, in the results."""
+    try:
+        return _plan_model(model, host)
+    except NavigatorError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other models are not its
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        reason = f"internal error while planning: {type(error).__name__}: {error} ({place})"
+    return ModelPlan(
+        config=model,
+        source_format=_source_of(model),
+        steps=(),
+        conversions=tuple(
+            Cell(
+                label=target,
+                configuration=Configuration(target_format=target),
+                state=State.FAILED,
+                reason=reason,
+                remedy="please report it, with this message and your navigator.yaml",
+                requested=True,
+            )
+            for target in formats_of(model)
+        ),
+    )
 
 
 def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
-    source = model.model_format
-    assert source is not None, "the configuration resolves the format"
+    source = _source_of(model)
     cells: dict[str, Cell] = {}
     steps: dict[str, Step] = {}
     for configuration in configurations(model):
@@ -48,6 +82,11 @@ def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
     tree = ModelPlan(config=model, source_format=source, steps=tuple(steps.values()), conversions=tuple(cells.values()))
     placed = place(tree, host)
     return replace(placed, steps=_with_raises(placed.steps), conversions=_with_intermediates(placed))
+
+
+def _source_of(model: ModelConfig) -> Format:
+    assert model.model_format is not None, "the configuration resolves the format"
+    return model.model_format
 
 
 def _cell(model: ModelConfig, configuration: Configuration, way: Sequence[Step]) -> Cell:

@@ -76,10 +76,10 @@ class Cell:
     """A conversion that the user configured.
 
     `steps` are the labels from the source to the cell's own step, which is the last; empty if no converter
-    applies. `state` is None for a cell that can run here, else `not_applicable` or `unavailable`, with `reason`
-    and `remedy`. `requested` is false if only the default target formats ask for it: then a machine that
-    can't make it does not fail the run. `intermediate` cells were not asked for, but other cells depend on them.
-    `merged` counts further configurations that are the same cell.
+    applies. `state` is None for a cell that can run here, else `not_applicable` or `unavailable`, or `failed` for a
+    model that couldn't be planned, with `reason` and `remedy`. `requested` is false if only the default target formats
+    ask for it: then a machine that can't make it does not fail the run. `intermediate` cells were not asked for, but
+    other cells depend on them. `merged` counts further configurations that are the same cell.
     """
 
     label: str

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     import rich.console
     import rich.progress
 
+_UNPLANNED = {
+    State.FAILED: "can't be planned",
+    State.UNAVAILABLE: "unavailable on this machine",
+    State.NOT_APPLICABLE: "not applicable",
+}
+
 # How many lines of a log `--verbose` shows; the complete log is in the workspace.
 _LOG_LINES = 200
 _LOG_BYTES = 64 * 2**20
@@ -184,7 +190,7 @@ def _plan_lines(model: ModelPlan) -> Iterator[str]:
         yield f"  {count(len(todo), 'conversion')} planned"
         for cell in todo:
             yield _plan_line(model, cell, columns)
-    for state, title in ((State.UNAVAILABLE, "unavailable on this machine"), (State.NOT_APPLICABLE, "not applicable")):
+    for state, title in _UNPLANNED.items():
         cells = [cell for cell in model.conversions if cell.state is state]
         if cells:
             yield f"  {count(len(cells), 'conversion')} {title}"

@@ -288,8 +288,9 @@ def test_cuda_visible_devices_hides_gpus(selection: str | None, seen: list[int])
     assert [gpu.index for gpu in gpus.visible(TWO, selection)] == seen
 
 
-def test_without_a_docker_daemon_there_is_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+@pytest.mark.parametrize("address", ["unix:///nowhere/docker.sock", "garbage", "tcp://[::1", "tcp://localhost:port"])
+def test_without_a_docker_daemon_there_is_no_version(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", address)
 
     assert docker.docker_version() == ""
     assert describe.describe(docker=True).docker == ""

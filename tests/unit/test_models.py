@@ -363,6 +363,14 @@ def test_reading_has_a_deadline_says_how_far_it_is_and_can_be_stopped(
         copy_content(path, tmp_path / "copy", Watch(is_cancelled=lambda: True))
 
 
+def test_what_has_taken_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for read in (digest, model_digest, lambda path: copy_content(path, tmp_path / "copy")):
+            with pytest.raises(OSError, match="not a regular file"):
+                read(path)
+
+
 def test_a_file_that_shrinks_while_it_is_read_is_said(tmp_path: Path) -> None:
     path = tmp_path / "shrinking"
     path.write_bytes(b"x" * 3 * 2**20)

@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.converters import onnx_to_typed_onnx
+from navigator.engine.results import cell_results
 from navigator.errors import ConfigurationError, NothingToDoError
 from navigator.plan.matrix import configurations
 from navigator.plan.placement import needs_docker
 from navigator.plan.planner import plan
-from navigator.plan.routes import reachable
+from navigator.plan.routes import reachable, steps_to
 from navigator.plan.select import chosen, select
 from navigator.records import (
+    Configuration,
     EngineOptions,
     Format,
     Host,
@@ -25,6 +27,9 @@ from navigator.records import (
     State,
     Step,
 )
+from navigator.render.console import plan_text
+from navigator.report.report import build
+from navigator.report.summary import summarize
 from navigator.runners import RUNNERS
 from navigator.runners.trt import TrtOptions
 from tests.support.builders import FRAMEWORKS, PATHS, TENSORRT, a_gpu, a_host, a_model
@@ -416,3 +421,23 @@ def test_a_format_that_is_no_source_says_what_to_use(monkeypatch: pytest.MonkeyP
     (cell,) = planned(a_model(Format.ONNX, target_formats=(Format.ONNX,))).conversions
     assert (cell.state, cell.reason) == (State.UNAVAILABLE, "a onnx model can't be used as the source model")
     assert cell.remedy == "use the model it was built from"
+
+
+@pytest.mark.fault(
+    "Planning a model runs into an internal error", "That model's conversions fail and say so. The others go on."
+)
+def test_a_model_that_cannot_be_planned_costs_its_own_conversions_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(model: ModelConfig, source: Format, configuration: Configuration) -> tuple[Step, ...] | None:
+        if model.model_name == "broken":
+            raise KeyError("a bug")
+        return steps_to(model, source, configuration)
+
+    monkeypatch.setattr("navigator.plan.planner.steps_to", broken)
+    good, bad = (a_model(model_name=name, target_formats=(Format.ONNX, Format.TRT)) for name in ("good", "broken"))
+    found = plan(RunConfig(models=(bad, good)), HOST)
+    assert [(cell.label, cell.state) for cell in found.models[0].conversions] == [("onnx", "failed"), ("trt", "failed")]
+    assert found.models[0].conversions[0].reason.startswith("internal error while planning: KeyError: 'a bug' (test_")
+    assert found.models[1] == planned(good)
+    assert "2 conversions can't be planned" in plan_text(found)
+    results = summarize(build(HOST, cell_results(found.models[0], {}, source_bytes=0, command="c"), complete=True))
+    assert results.exit_code == 1

@@ -158,8 +158,16 @@ class Containers:
         """Send a task's files, let it run, fetch what it made; return how it ended and whether it lacked memory."""
         directories = (task.directory, _HOME, _HOME / "tmp")
         reads = (task.directory / REQUEST, *task.reads)
+        give_up = time.monotonic() + task.timeout_seconds
+
+        def check() -> None:
+            self._check()
+            if time.monotonic() > give_up:
+                message = f"sending the files to the container took longer than {task.timeout_seconds:g} s"
+                raise ContainerError(message, "increase timeout_seconds")
+
         upload = Upload(reads=reads, writes=task.writes, directories=directories, owner=USER)
-        container.put(pack(upload, check=self._check))
+        container.put(pack(upload, check=check))
         event = container.expect(("ready",), _START_SECONDS)
         if event is None:
             detail = f"the container wasn't ready within {_START_SECONDS:g} s"
