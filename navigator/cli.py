@@ -149,6 +149,7 @@ def _plan(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
 def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
     from navigator.engine.run import convert
     from navigator.engine.workspace import Workspace
+    from navigator.github.event import cache_layer
     from navigator.github.origin import read_origin
     from navigator.plan.select import left_out
 
@@ -174,6 +175,7 @@ def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
             shard=namespace.shard,
             origin=read_origin(run, os.environ),
             selection=selection,
+            cache_layer=cache_layer(os.environ),
         )
 
 

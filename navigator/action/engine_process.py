@@ -19,6 +19,7 @@ from typing import Any
 from navigator.action.cancellation import Cancellation
 from navigator.action.job import Job
 from navigator.action.sandbox import Identity
+from navigator.cache.layers import LAYER_VARIABLE
 from navigator.errors import ExitCode
 from navigator.github.commands import commands_disabled
 from navigator.workers import processes
@@ -106,7 +107,8 @@ def _environment(identity: Identity, job: Job) -> dict[str, str]:
     if job.inputs.docker:
         names = (name for name in job.environment if name.startswith("DOCKER_") or name.lower().endswith("_proxy"))
         allowed |= {name: job.environment[name] for name in names if not is_secret(name)}
-    return allowed | {"HOME": str(identity.home), "TMPDIR": str(identity.home)}
+    own = {"HOME": str(identity.home), "TMPDIR": str(identity.home), LAYER_VARIABLE: job.event.cache_layer}
+    return allowed | own
 
 
 class _Relay:

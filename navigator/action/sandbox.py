@@ -15,7 +15,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from navigator.action.cache_layers import is_committed, open_layer, remove_caches
+from navigator.action.coreutils import chown_all
 from navigator.action.job import Job
+from navigator.cache.layers import NAME as CACHE
 from navigator.errors import ConfigurationError
 from navigator.github.commands import command
 from navigator.records import Format, ModelConfig, RunConfig
@@ -23,8 +26,10 @@ from navigator.render.streams import write
 from navigator.runners import RUNNERS
 from navigator.safe_files import open_child, open_directory
 
-# nobody, and its neighbours: users that own nothing.
+# nobody, and its neighbours: users that own nothing. Untrusted code has others, so that two runs that share a cache at
+# the same time can't write each other's files.
 _USERS = (65534, 65533, 65532)
+_UNTRUSTED_USERS = (65531, 65530, 65529)
 _SOCKET = Path("/var/run/docker.sock")
 
 
@@ -45,7 +50,8 @@ class Identity:
 def sandbox(run: RunConfig, job: Job) -> Iterator[Identity]:
     """Let the engine write what `run` writes, and keep it out of what it has no need of; undo both at the end.
 
-    - The run's workspace and cache, with all that is in them, belong to the engine for that time.
+    - The run's workspace and its layer of the cache, with all that is in them, belong to the engine for that time. It
+      may read the trusted layer.
     - It may put files into the directories of `output_path`, but not touch other files there.
     - It can't enter any `.git` (a checkout keeps its token there), the runner's temporary directory (or there) and the
       directories of the runner's own files.
@@ -62,15 +68,17 @@ def sandbox(run: RunConfig, job: Job) -> Iterator[Identity]:
             yield Identity(home=home)
             return
         owner = job.workspace.stat()
-        uid = next(each for each in _USERS if each not in (owner.st_uid, owner.st_gid))
+        users = _USERS if job.event.is_trusted else _UNTRUSTED_USERS
+        uid = next(each for each in users if each not in (owner.st_uid, owner.st_gid))
         groups = (_SOCKET.stat().st_gid,) if job.inputs.docker and _SOCKET.exists() else ()
         identity = Identity(uid=uid, gid=uid, groups=groups, home=home)
         os.chown(home, uid, uid)
         with ExitStack() as stack:
             grants = _Grants(identity, job, owner, stack)
             grants.close_all()
-            for path in filter(None, (run.workspace_path, run.cache_path)):
-                grants.grant(path)
+            if run.cache_path is not None:
+                grants.grant_cache(run.cache_path, run.cache_size_bytes)
+            grants.grant(run.workspace_path)
             for path in filter(None, (model.output_path for model in run.models)):
                 grants.grant_output(path)
             _check_readable(run, identity, job.workspace)
@@ -89,8 +97,11 @@ class _Grants:
         self._home = identity.home
         self._job = job
         self._owner = owner
+        self._owner_text = f"{owner.st_uid}:{owner.st_gid}"
         self._stack = stack
         self._closed: list[Path] = []
+        self._caches: list[Path] = []
+        self._checkouts: list[Path] = []
 
     def close_all(self) -> None:
         """Close what may hold a token or steers the runner."""
@@ -111,15 +122,37 @@ class _Grants:
             if ".git" in directories and not Path(parent, ".git").is_symlink():
                 directories.remove(".git")
                 self._close(open_child(".git", descriptor))
+                self._checkouts.append(Path(parent))
+            if CACHE in directories:
+                directories.remove(CACHE)
+                self._caches.append(Path(parent, CACHE))
+
+    def grant_cache(self, path: Path, limit_bytes: int) -> None:
+        """Give the engine its layer of the cache in a directory; both are made if they aren't there."""
+        self._refuse_caches(path, whole=False)
+        if any(path.is_relative_to(each) and is_committed(path, each) for each in self._checkouts):
+            raise self._refusal(path, f"{CACHE} is in git", "remove it from the repository")
+        self._restrict(self._open(path, whole=False), ~(stat.S_IWGRP | stat.S_IWOTH))
+        layer = self._job.event.cache_layer
+        try:
+            own = open_layer(path, layer, limit_bytes, owner=self._owner_text, distrusted=_UNTRUSTED_USERS)
+        except OSError as error:
+            raise self._refusal(path, str(error)) from error
+        self._stack.callback(os.close, own)
+        self._caches.append(path / CACHE)
+        chown_all(own, f"{self._uid}:{self._uid}")
+        self._at_end(path, lambda: self._revoke(own))
 
     def grant(self, path: Path) -> None:
         """Give a directory to the engine; it's made if it isn't there."""
+        self._refuse_caches(path)
         descriptor = self._open(path)
-        _chown_all(descriptor, f"{self._uid}:{self._uid}")
+        chown_all(descriptor, f"{self._uid}:{self._uid}")
         self._at_end(path, lambda: self._revoke(descriptor))
 
     def grant_output(self, path: Path) -> None:
         """Let the engine write `path`, also over what an earlier run put there."""
+        self._refuse_caches(path)
         descriptor = self._open(path.parent, whole=False)
         before = os.fstat(descriptor)
         if before.st_uid == self._uid:  # granted already
@@ -143,7 +176,7 @@ class _Grants:
             return
         if stat.S_ISDIR(found.st_mode):
             with _opened(name, directory) as descriptor:
-                _chown_all(descriptor, f"{self._uid}:{self._uid}")
+                chown_all(descriptor, f"{self._uid}:{self._uid}")
         elif stat.S_ISREG(found.st_mode):
             os.chown(name, self._uid, self._uid, dir_fd=directory, follow_symlinks=False)
 
@@ -171,20 +204,28 @@ class _Grants:
         os.mkdir(name, 0o755, dir_fd=above)
         os.chown(name, self._owner.st_uid, self._owner.st_gid, dir_fd=above, follow_symlinks=False)
 
-    def _refusal(self, path: Path, why: str) -> ConfigurationError:
-        hint = f"use a separate directory inside {self._job.workspace}"
+    def _refuse_caches(self, path: Path, *, whole: bool = True) -> None:
+        """Refuse what is in a cache; or, if it is to be given away `whole`, has one in it."""
+        if CACHE in path.parts or (whole and any(each.is_relative_to(path) for each in self._caches)):
+            raise self._refusal(path, "there is a cache of converted models, which other runs rely on")
+
+    def _refusal(self, path: Path, why: str, hint: str = "") -> ConfigurationError:
+        hint = hint or f"use a separate directory inside {self._job.workspace}"
         return ConfigurationError(f"can't give the engine write access to {path}: {why}", hint)
 
     def _close(self, descriptor: int) -> None:
         """Leave a directory to its owner alone; takes over the descriptor."""
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        os.fchmod(descriptor, 0o700)
         self._stack.callback(os.close, descriptor)
+        self._restrict(descriptor, stat.S_IRWXU)
+
+    def _restrict(self, descriptor: int, mask: int) -> None:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        os.fchmod(descriptor, mode & mask)
         self._stack.callback(os.fchmod, descriptor, mode)
 
     def _revoke(self, descriptor: int) -> None:
-        owner = f"{self._owner.st_uid}:{self._owner.st_gid}"
-        _chown_all(descriptor, owner, f"--from={self._uid}")
+        remove_caches(descriptor, self._uid)
+        chown_all(descriptor, self._owner_text, f"--from={self._uid}")
         if os.fstat(descriptor).st_uid == self._uid:
             os.fchown(descriptor, self._owner.st_uid, self._owner.st_gid)
 
@@ -194,7 +235,7 @@ class _Grants:
         def attempt() -> None:
             try:
                 revoke()
-            except (OSError, subprocess.CalledProcessError) as error:
+            except OSError as error:
                 message = f"Couldn't return {path} to the workspace's owner: {error}."
                 hint = "The next checkout may fail to remove it."
                 write(f"{command('warning', f'{message} {hint}')}\n", self._job.stream)
@@ -209,18 +250,6 @@ def _opened(name: str, directory: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _chown_all(descriptor: int, owner: str, *options: str) -> None:
-    """Give a directory and all that is in it to `owner` ("uid:gid"), links themselves and not what they lead to.
-
-    coreutils' chown holds one directory open at a time and goes through links nowhere (-P, -h): a model may have
-    made directories deeper than any path is long.
-    """
-    words = ["/bin/chown", "-R", "-P", "-h", *options, "--", owner, f"/proc/self/fd/{descriptor}/."]
-    done = subprocess.run(words, pass_fds=[descriptor], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise OSError(done.stderr.strip())
 
 
 def _end_processes(uid: int) -> None:

@@ -66,12 +66,12 @@ def write(entry: Path, key: str, value: bytes, source: Path | None) -> None:
         os.fsync(file.fileno())
 
 
-def read(entry: Path, key: str) -> tuple[Json, Files]:
+def read(entry: Path, key: str, limit_bytes: int) -> tuple[Json, Files]:
     """Return an entry's value, and what it says of its files.
 
     Raises:
         FileNotFoundError: there is none.
-        DamagedError: it is not what `write` wrote for this identity.
+        DamagedError: it is not what `write` wrote for this identity, or its files have more than `limit_bytes`.
         OSError: it cannot be read just now.
     """
     with _checked():
@@ -83,9 +83,11 @@ def read(entry: Path, key: str) -> tuple[Json, Files]:
         value = record["value"]
         if hashlib.sha256(canonical(value, allow_nan=True)).hexdigest() != record["value_sha256"]:
             raise DamagedError("the value differs from its digest")
-        files = {_safe(name): (str(of["sha256"]), int(of["size"])) for name, of in record["files"].items()}
+        files = {_safe(name): (str(of["sha256"]), _size(of["size"])) for name, of in record["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(str(error)) from error
+    if sum(size for _, size in files.values()) > limit_bytes:
+        raise DamagedError("larger than the cache")
     if any(str(above) in files for name in files for above in PurePosixPath(name).parents):
         raise DamagedError("a file is inside a file")
     return value, files
@@ -113,10 +115,11 @@ def restore(entry: Path, files: Files, destination: Path) -> None:
 def disk_bytes(entry: Path) -> int:
     """Return the bytes of an entry without following links; what vanishes meanwhile counts nothing."""
     total = 0
-    for folder, _, names in os.walk(entry):
-        for name in names:
-            with suppress(OSError):
-                total += os.lstat(f"{folder}/{name}").st_size
+    with suppress(RecursionError):  # deeper than any entry is
+        for folder, _, names in os.walk(entry):
+            for name in names:
+                with suppress(OSError):
+                    total += os.lstat(f"{folder}/{name}").st_size
     return total
 
 
@@ -161,4 +164,11 @@ def _safe(name: str) -> str:
     """Return a relative name that stays where it belongs."""
     if not name or "\0" in name or name.startswith("/") or any(part in ("", ".", "..") for part in name.split("/")):
         raise DamagedError(f"the name {name!r} leaves the entry")
+    os.fsencode(name)
     return name
+
+
+def _size(value: Json) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise DamagedError(f"{value!r} isn't a size")
+    return value

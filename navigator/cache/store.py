@@ -1,4 +1,4 @@
-"""Finished work by identity, kept between runs in a directory of bounded size.
+"""Finished work by identity, kept between runs in a directory of bounded size: one layer of the cache.
 
 Owns which entries there are, how many, and who may touch them when; `navigator.cache.entry` owns a single one. Knows
 neither steps nor models: a caller stores a JSON value and a directory of files under an identity. The cache is only
@@ -16,7 +16,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,24 +27,28 @@ from navigator.records import Json
 
 _LEFTOVER_SECONDS = 24 * 3600
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
+_SHARD = re.compile(r"[0-9a-f]{2}")
+_HALF = re.compile(r"[0-9]+-[0-9a-f]{16}")
 
 
 class Cache:
-    """A directory of entries, safe for several threads and runs at once.
+    """A directory of entries, safe for several threads and runs at once. Removes nothing whose name isn't its own.
 
     Args:
         path: the directory, made if absent; None switches the cache off.
         limit_bytes: what all entries together may take; the least recently used ones make room for new ones.
+        writable: whether anything in it may change; if not, it's only read.
 
     Attributes:
         notes: sentences for the user about what could not be kept or restored.
     """
 
-    def __init__(self, path: Path | None, limit_bytes: int) -> None:
+    def __init__(self, path: Path | None, limit_bytes: int, *, writable: bool = True) -> None:
         self.path = path
         self.limit_bytes = limit_bytes
+        self.writable = writable
         self.notes: list[str] = []
-        if path is None:
+        if path is None or not writable:
             return
         try:
             self._prepare(path / "tmp")
@@ -76,7 +80,7 @@ class Cache:
         if entry is None or seen is None:
             return None
         try:
-            value, files = read(entry, key)
+            value, files = read(entry, key, self.limit_bytes)
             if destination is not None:
                 restore(entry, files, destination)
         except (FileNotFoundError, DamagedError):
@@ -85,8 +89,9 @@ class Cache:
         except OSError as error:
             self._note(f"couldn't restore an entry: {error.strerror}")
             return None
-        with suppress(OSError):
-            os.utime(entry / "entry.json")
+        if self.writable:
+            with suppress(OSError):
+                os.utime(entry / "entry.json", follow_symlinks=False)
         return value, {name: sha256 for name, (sha256, _) in files.items()}
 
     def put(self, key: str, value: Json, files: Path | None) -> None:
@@ -118,40 +123,51 @@ class Cache:
         except (ConfigurationError, DamagedError) as error:
             self._note(f"couldn't cache a result: {error}")
 
+    def shrink(self) -> None:
+        """Remove the least recently used entries beyond the limit, which may be lower than in an earlier run."""
+        if self.path is not None:
+            with suppress(OSError):
+                with self._locked():
+                    evicted, _ = self._evict(self.limit_bytes)
+                _discard(evicted)
+
     def _store(self, entry: Path, key: str, text: bytes, files: Path | None) -> None:
         half = self._temporary()
         try:
             write(half, key, text, files)
             self._publish(half, entry)
         finally:
-            shutil.rmtree(half, ignore_errors=True)
+            _discard([half])
 
     def _publish(self, half: Path, entry: Path) -> None:
         """Make room for the half-written entry and put it in its place, unless another run was first."""
         with self._locked():
             if (entry / "entry.json").is_file():
                 return
-            evicted = [self._take(entry)]
-            room = self.limit_bytes - disk_bytes(half)
-            present = sorted(self._entries())
-            total = sum(size for _, size, _ in present)
-            for _, size, oldest in present:
-                if total <= room:
-                    break
-                evicted.append(self._take(oldest))
-                total -= size
-            if total <= room:
+            damaged = self._take(entry)
+            evicted, fits = self._evict(self.limit_bytes - disk_bytes(half))
+            if fits:
                 entry.parent.mkdir(exist_ok=True)
                 half.rename(entry)
-        for path in evicted:
-            if path is not None:
-                shutil.rmtree(path, ignore_errors=True)
+        _discard([damaged, *evicted])
+
+    def _evict(self, room: int) -> tuple[list[Path | None], bool]:
+        """Take the least recently used entries until the others fit into `room`; return them, and whether they do."""
+        evicted = []
+        present = sorted(self._entries())
+        total = sum(size for _, size, _ in present)
+        for _, size, oldest in present:
+            if total <= room:
+                break
+            evicted.append(self._take(oldest))
+            total -= size
+        return evicted, total <= room
 
     def _entries(self) -> Iterator[tuple[int, int, Path]]:
         """Yield (last use, bytes, path) of each entry. Links are nobody's entries: the cache may be restored."""
         assert self.path is not None
         for shard in os.scandir(self.path):
-            if len(shard.name) != 2 or not shard.is_dir(follow_symlinks=False):
+            if not _SHARD.fullmatch(shard.name) or not shard.is_dir(follow_symlinks=False):
                 continue
             for entry in os.scandir(shard):
                 if _IDENTITY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
@@ -167,11 +183,12 @@ class Cache:
 
     def _remove(self, entry: Path, seen: int) -> None:
         """Remove an entry that was found damaged, unless another run has replaced it since."""
+        if not self.writable:
+            return
         with suppress(OSError):
             with self._locked():
                 taken = self._take(entry) if _inode(entry) == seen else None
-            if taken is not None:
-                shutil.rmtree(taken, ignore_errors=True)
+            _discard([taken])
 
     def _take(self, entry: Path) -> Path | None:
         """Move an entry out of everybody's sight, at once; return where it is now, or None if it was not there."""
@@ -197,8 +214,9 @@ class Cache:
         temporary.mkdir(parents=True, exist_ok=True)
         for leftover in os.scandir(temporary):
             with suppress(OSError):
-                if time.time() - leftover.stat(follow_symlinks=False).st_mtime > _LEFTOVER_SECONDS:
-                    shutil.rmtree(leftover.path, ignore_errors=True)
+                age = time.time() - leftover.stat(follow_symlinks=False).st_mtime
+                if _HALF.fullmatch(leftover.name) and age > _LEFTOVER_SECONDS:
+                    _discard([Path(leftover.path)])
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -214,6 +232,14 @@ class Cache:
         note = f"cache {self.path}: {what}"
         if note not in self.notes:
             self.notes.append(note)
+
+
+def _discard(taken: Iterable[Path | None]) -> None:
+    """Remove entries that nobody sees any more, as far as that goes: directories may be too deep for it."""
+    for path in taken:
+        if path is not None:
+            with suppress(RecursionError):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _inode(path: Path) -> int | None:

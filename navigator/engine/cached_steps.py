@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache as once
 
 from navigator.cache.digests import combined, digest, identity, model_digest
-from navigator.cache.store import Cache
+from navigator.cache.layers import Layers
 from navigator.converters import CONVERTERS
 from navigator.engine.outcomes import Artifact, Failure, Verified
 from navigator.engine.workspace import Workspace
@@ -164,8 +164,13 @@ def keys(
     return found
 
 
-def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: Workspace) -> Artifact | Verified | None:
-    """Return the cached result of a step, with its files restored: the verified artifact, the artifact, or None."""
+def recall(
+    plan: ModelPlan, step: Step, key: Keys, *, cache: Layers, workspace: Workspace
+) -> Artifact | Verified | None:
+    """Return the cached result of a step, with its files restored: the verified artifact, the artifact, or None.
+
+    What an entry says is checked: it may be another program's.
+    """
     model = plan.config
     path = workspace.artifact(model.model_name, step.label, step.target_format)
     restored = cache.restore(key.artifact, path.parent)
@@ -178,7 +183,8 @@ def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: W
         workspace.remove_artifact(model.model_name, step.label)
         return None
     artifact = Artifact(path=path, properties=properties, seconds=0.0, peak_memory_bytes=0, cached=True)
-    kept = cache.get(key.verdict_on(combined(digests)), None)
+    sha256 = combined(digests)
+    kept = cache.get(key.verdict_on(sha256), None)
     if kept is None:
         return artifact
     try:
@@ -186,7 +192,7 @@ def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: W
     except InvalidRecordError:
         return artifact
     return Verified(
-        output_model=replace(judged.output_model, name=f"{model.model_name}.{step.label}", path=path),
+        output_model=replace(judged.output_model, name=f"{model.model_name}.{step.label}", path=path, sha256=sha256),
         expected_outputs=judged.expected_outputs,
         infos=judged.infos,
         verdict=judged.verdict,
@@ -196,7 +202,7 @@ def recall(plan: ModelPlan, step: Step, key: Keys, *, cache: Cache, workspace: W
     )
 
 
-def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Cache) -> None:
+def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Layers) -> None:
     """Store a verified artifact in the cache, or one that this machine can't run.
 
     An artifact that did not pass is created again in the next run.

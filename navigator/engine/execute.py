@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 
-from navigator.cache.store import Cache
+from navigator.cache.layers import Layers
 from navigator.engine.conversion import run_convert
 from navigator.engine.environments import Environments
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
@@ -63,13 +63,14 @@ class Execution:
         host: Host,
         *,
         workspace: Workspace,
-        cache: Cache | None,
+        cache: Layers | None,
         memory_bytes: int,
         command: str,
         listener: Listener | None = None,
     ) -> None:
         self._run = run
         self._workspace = workspace
+        self._timing = (cache.timing if cache is not None else None) or workspace.path / "timing"
         self._memory_bytes = memory_bytes
         self._command = command
         self._listener = listener or Listener()
@@ -203,7 +204,7 @@ class Execution:
             workspace=self._workspace,
             timeout_seconds=self._run.timeout_seconds,
             memory_bytes=self._memory_bytes,
-            timing_cache=(self._run.cache_path or self._workspace.path) / "timing",
+            timing_cache=self._timing,
             verbose=self._run.verbose,
             stopped=self._stopped.is_set,
             on_progress=self._listener.on_progress,

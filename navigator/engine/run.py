@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from types import FrameType
 
-from navigator.cache.store import Cache
+from navigator.cache.layers import TRUSTED, Layers
 from navigator.engine.execute import Execution, Listener
 from navigator.engine.output_path import deliver
 from navigator.engine.schedule import Unit
@@ -32,7 +32,7 @@ class _Record:
         self,
         host: Host,
         workspace: Workspace,
-        cache: Cache | None,
+        cache: Layers | None,
         *,
         notes: tuple[str, ...],
         started: float,
@@ -92,6 +92,7 @@ def convert(
     shard: str = "",
     origin: Origin | None = None,
     selection: Selection | None = None,
+    cache_layer: str = TRUSTED,
 ) -> ExitCode:
     """Execute `plan` and return the exit code; always writes results and summary.
 
@@ -106,8 +107,9 @@ def convert(
         shard: the shard that `plan` is, see `Report`; a shard doesn't write `output_path`.
         origin: where the results come from.
         selection: the part of the configuration that `plan` is; None: all of it.
+        cache_layer: the layer of the cache that this run writes, see `Layers`.
     """
-    cache = Cache(run.cache_path, limit_bytes=run.cache_size_bytes) if run.cache_path else None
+    cache = Layers(run.cache_path, run.cache_size_bytes, cache_layer) if run.cache_path else None
     record = _Record(
         host, workspace, cache, notes=notes, started=started, shard=shard, origin=origin, selection=selection
     )

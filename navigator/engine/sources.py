@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from navigator.cache.digests import Stamp, size_bytes, stamp
-from navigator.cache.store import Cache
+from navigator.cache.layers import Layers
 from navigator.engine.cached_steps import Keys, keys, recall, remember
 from navigator.engine.outcomes import Artifact, Verified
 from navigator.engine.workspace import Workspace
@@ -38,7 +38,7 @@ class Sources:
         memory_limit_bytes: memory limit of a worker, part of the keys too.
     """
 
-    def __init__(self, host: Host, *, cache: Cache | None, memory_limit_bytes: int | None) -> None:
+    def __init__(self, host: Host, *, cache: Layers | None, memory_limit_bytes: int | None) -> None:
         self._host = host
         self._cache = cache
         self._memory_limit_bytes = memory_limit_bytes

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from navigator.cache.digests import identity
+from navigator.cache.layers import LAYER_VARIABLE, TRUSTED, untrusted
 from navigator.errors import ConfigurationError
 from navigator.plain_data import parse_json
 from navigator.records import Json
@@ -16,6 +18,11 @@ _TAGS = "refs/tags/"
 # Events of which GITHUB_SHA says something else than what they are about: without the payload a status would be set
 # on the wrong commit.
 _ABOUT_ANOTHER_COMMIT = ("pull_request", "pull_request_target", "workflow_run")
+
+# Events of which GITHUB_REF is what the run is about, and those that are about the default branch only. Source:
+# docs.github.com, "Events that trigger workflows".
+_ON_ITS_REF = ("push", "release", "workflow_dispatch")
+_ON_DEFAULT_BRANCH = ("repository_dispatch", "schedule")
 
 _ELSEWHERE = "outside GitHub Actions, use the command line: `model-navigator convert`"
 
@@ -27,7 +34,8 @@ class Event:
     `sha` is the commit that a status is set on: the head of the pull request or of the triggering run, else
     GITHUB_SHA. `pull_request` is its number where the payload holds it and is to be trusted. `fork` tells that the
     head is in another repository; `head_owner` and `head_branch` say where, for pull requests and triggering runs.
-    `triggering_run` and `triggering_workflow` are those of a `workflow_run` event. `tag` is "" if there is none.
+    `triggering_run` and `triggering_workflow` are those of a `workflow_run` event. `tag` is "" if there is none,
+    `default_branch` if the payload doesn't say.
     """
 
     name: str
@@ -47,6 +55,28 @@ class Event:
     head_branch: str
     triggering_run: int | None
     triggering_workflow: str
+    default_branch: str = ""
+
+    @property
+    def is_trusted(self) -> bool:
+        """Tell whether the run is of code that has been merged or tagged, by somebody who may write to the repository.
+
+        A pull request, a merge queue and another branch aren't. Neither are events that run on the default branch and
+        often check out something else (`pull_request_target`, `workflow_run`, `issue_comment`).
+        """
+        if self.name in _ON_DEFAULT_BRANCH:
+            return True
+        merged = bool(self.default_branch) and self.ref == f"refs/heads/{self.default_branch}"
+        return self.name in _ON_ITS_REF and (merged or self.ref.startswith(_TAGS))
+
+    @property
+    def cache_layer(self) -> str:
+        """The layer of the cache that the run may write; see `navigator.cache.layers`."""
+        if self.is_trusted:
+            return TRUSTED
+        if self.pull_request is not None:
+            return untrusted("pr", self.pull_request)
+        return untrusted("ref", identity([self.name, self.ref, self.head_owner, self.head_branch])[:16])
 
     @property
     def run_url(self) -> str:
@@ -92,7 +122,23 @@ def read_event(environment: Mapping[str, str]) -> Event:
         head_branch=_text(run, "head_branch") or _text(head, "ref"),
         triggering_run=_number(run, "id"),
         triggering_workflow=_text(run, "name"),
+        default_branch=_text(_object(payload, "repository"), "default_branch"),
     )
+
+
+def cache_layer(environment: Mapping[str, str]) -> str:
+    """Return the layer of the cache that a run of the command line may write.
+
+    The action says which. Otherwise it's the event's in a job of GitHub Actions, and the trusted one elsewhere.
+    """
+    if said := environment.get(LAYER_VARIABLE):
+        return said
+    if environment.get("GITHUB_ACTIONS") != "true":
+        return TRUSTED
+    try:
+        return read_event(environment).cache_layer
+    except ConfigurationError:
+        return untrusted("ref", 0)
 
 
 def _payload(path: str, name: str) -> Mapping[str, Json]:

@@ -1,7 +1,8 @@
 """Runs the engine in its sandbox, as the action does: `python engine_driver.py [INPUT=VALUE ...] -- ARGUMENTS`.
 
-The working directory is the workspace and holds navigator.yaml. The variables are the job's. The last line says how
-the engine ended, as JSON. If UNLENT is set, there is no sandbox and the engine runs as this process's user.
+The working directory is the workspace and holds navigator.yaml. The variables are the job's; it's a push to the default
+branch, or a pull request whose number is PULL_REQUEST. The last line says how the engine ended, as JSON. If UNLENT is
+set, there is no sandbox and the engine runs as this process's user.
 """
 # ruff: noqa: T201 - a command of its own
 
@@ -11,7 +12,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import cast
 
 from navigator import config
 from navigator.action.cancellation import Cancellation
@@ -24,13 +24,37 @@ from navigator.errors import NavigatorError
 from navigator.github.event import Event
 
 
+def event(pull_request: int) -> Event:
+    """Return the event of a pull request, or of a push to the default branch if it's 0."""
+    return Event(
+        name="pull_request" if pull_request else "push",
+        repository="octo/models",
+        sha="a" * 40,
+        pull_request=pull_request or None,
+        fork=False,
+        tag="",
+        ref=f"refs/pull/{pull_request}/merge" if pull_request else "refs/heads/main",
+        run_id=1,
+        run_attempt=1,
+        workflow="Models",
+        job="convert",
+        server_url="https://github.com",
+        api_url="https://api.github.com",
+        head_owner="",
+        head_branch="",
+        triggering_run=None,
+        triggering_workflow="",
+        default_branch="main",
+    )
+
+
 def main() -> int:
     split = sys.argv.index("--")
     inputs = {f"INPUT_{pair.partition('=')[0].upper()}": pair.partition("=")[2] for pair in sys.argv[1:split]}
     secrets, cancelled, workspace = hide(os.environ), Cancellation(), Path.cwd()
     job = Job(
         inputs=read_inputs(inputs),
-        event=cast("Event", None),
+        event=event(int(os.environ.get("PULL_REQUEST", 0))),
         secrets=secrets,
         environment=dict(os.environ),
         workspace=workspace,

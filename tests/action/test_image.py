@@ -253,7 +253,7 @@ def test_cancelled_a_job_keeps_its_results_and_nobody_saw_a_token(job: Make) -> 
         container = _container(running)
         try:
             _wait_for(lambda: "reference" in _names(here.workspace / "navigator_workspace" / "logs" / "slow"))
-            as_engine = _probe(container, "65534")
+            as_engine = _probe(container, "65531")
             as_root = _probe(container, "0")
             running.send_signal(signal.SIGINT)
             log, _ = running.communicate(timeout=30)

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from navigator.cache.digests import identity
+from navigator.cache.layers import NAME, TRUSTED, Layers
+
 HERE = Path(__file__).parent
 MODEL = "model_name: tiny\nmodel_path: models/tiny.onnx\nmodel_format: onnx\n"
 CONFIG = f"{MODEL}workspace_path: out/workspace\ncache_path: cache\n"
@@ -101,7 +104,9 @@ def attempt(name, action):
     except OSError as error:
         seen[name] = type(error).__name__
 attempt("workspace", lambda: pathlib.Path("out/workspace/made").mkdir(mode=0o500))
+attempt("layer", lambda: pathlib.Path("cache/model-navigator-cache/trusted/made").write_text("x"))
 attempt("cache", lambda: pathlib.Path("cache/made").write_text("x"))
+attempt("other layers", lambda: pathlib.Path("cache/model-navigator-cache/untrusted").mkdir())
 attempt("link", lambda: pathlib.Path("out/workspace/link").symlink_to("/github/workspace/navigator.yaml"))
 attempt("checkout", lambda: pathlib.Path("made").write_text("x"))
 attempt("model", lambda: pathlib.Path("models/tiny.onnx").write_text("x"))
@@ -117,14 +122,14 @@ attempt("own home", lambda: pathlib.Path.home().joinpath("x").write_text("x"))
     assert code == 0, log
     found = seen(log)
     assert (found.pop("uid"), found.pop("groups")) == (65534, [])
-    assert {name for name, value in found.items() if value is True} == {"workspace", "cache", "link", "own home"}
+    assert {name for name, value in found.items() if value is True} == {"workspace", "layer", "link", "own home"}
     assert set(found.values()) == {True, "PermissionError"}
     after = modes(workspace)
     assert {name: after[name] for name in before} == before
     owner = before["."][1:]
     assert {each[1:] for each in after.values()} == {owner}
     assert after["out/workspace/made"][0] == "dr-x------"
-    assert (workspace / "cache" / "made").read_text() == "x"
+    assert (workspace / "cache" / NAME / TRUSTED / "made").read_text() == "x"
 
 
 def test_an_output_goes_where_others_have_files_too(run: Run, workspace: Path) -> None:
@@ -267,3 +272,126 @@ def test_the_user_is_another_one_than_the_workspaces(run: Run, workspace: Path) 
     code, log = run("")
     assert (code, seen(log)["uid"]) == (0, 65533), log
     assert re.search(r'"code": 0', log)
+
+
+# The cache ----------------------------------------------------------------------------------------------------------
+
+KEY = identity("the conversion of a model that the default branch has, too")
+# A pull request's model puts entries wherever it may.
+POISON = """
+import shutil, subprocess
+home = "cache/model-navigator-cache"
+places = [f"{home}/trusted", f"{home}/untrusted/pr-7", f"{home}/untrusted/pr-8", home, "cache", ".", "out/workspace"]
+places += ["cache/model-navigator-cache/untrusted", "out/workspace/model-navigator-cache/trusted", "models"]
+for place in places:
+    subprocess.run(["cp", "-rT", "/github/workspace/forged/model-navigator-cache/trusted", place], stderr=-3)
+    subprocess.run(["cp", "-rT", "/github/workspace/forged", place], stderr=-3)
+subprocess.run(["mv", home, "cache/old"], stderr=-3)
+subprocess.run(["mv", f"{home}/trusted", f"{home}/old"], stderr=-3)
+subprocess.run(["mv", f"{home}/untrusted/pr-7", f"{home}/trusted"], stderr=-3)
+subprocess.run(["chmod", "-R", "777", "cache", "out"], stderr=-3)
+seen["layer"] = os.environ["MODEL_NAVIGATOR_CACHE_LAYER"]
+"""
+
+
+@pytest.fixture
+def forged(workspace: Path) -> Path:
+    """Return a cache in which an entry says what isn't true."""
+    Layers(workspace / "forged", 10**9).put(KEY, "forged", None)
+    _own(workspace)
+    return workspace / "forged"
+
+
+def read(workspace: Path, layer: str, path: str = "cache") -> Any:
+    return Layers(workspace / path, 10**9, layer).get(KEY, None)
+
+
+def test_what_a_pull_request_writes_is_in_no_other_runs_cache(run: Run, workspace: Path, forged: Path) -> None:
+    assert read(workspace, TRUSTED, "forged") == "forged"
+    code, log = run(POISON, options=("-e", "PULL_REQUEST=7"))
+    assert code == 0, log
+    assert (seen(log)["uid"], seen(log)["layer"]) == (65531, "untrusted/pr-7")
+    owners = {each[1:] for each in modes(workspace).values()}
+    assert len(owners) == 1, "all is given back"
+
+    assert read(workspace, "untrusted/pr-7") == "forged", "the poison works where it got to"
+    for layer in (TRUSTED, "untrusted/pr-8"):
+        assert read(workspace, layer) is None
+    assert read(workspace, TRUSTED, "out/workspace") is None
+
+
+def test_a_trusted_run_uses_nothing_that_a_killed_run_left(run: Run, workspace: Path, forged: Path) -> None:
+    """Nobody gave back what the model owned: entries in the trusted layer, and a whole cache."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files to another user")
+    run("", options=("-e", "PULL_REQUEST=7"))
+    subprocess.run(["cp", "-rT", forged, workspace / "cache"], check=True)
+    trusted = workspace / "cache" / NAME / TRUSTED
+    subprocess.run(["chown", "-R", "65531:65531", *trusted.iterdir()], check=True)
+    assert read(workspace, TRUSTED) == "forged"
+    code, log = run("")
+    assert code == 0, log
+    assert read(workspace, TRUSTED) is None
+
+    subprocess.run(["cp", "-rT", forged, workspace / "cache"], check=True)
+    subprocess.run(["chown", "-R", "65531:65531", workspace / "cache" / NAME], check=True)
+    assert read(workspace, TRUSTED) == "forged"
+    code, log = run("")
+    assert code == 0, log
+    assert read(workspace, TRUSTED) is None
+
+
+def test_a_pull_request_reads_the_trusted_layer(run: Run, workspace: Path) -> None:
+    Layers(workspace / "cache", 10**9).put(KEY, "right", None)
+    subprocess.run(["chmod", "-R", "0777", workspace / "cache"], check=True)
+    _own(workspace)
+    code, log = run(POISON, options=("-e", "PULL_REQUEST=7"))
+    assert code == 0, log
+    for layer in (TRUSTED, "untrusted/pr-7", "untrusted/pr-8"):
+        assert read(workspace, layer) == "right"
+    code, log = run(
+        "seen['entry'] = json.loads(next(pathlib.Path('cache').rglob('entry.json')).read_text())['value']",
+        options=("-e", "PULL_REQUEST=8"),
+    )
+    assert seen(log)["entry"] == "right"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "workspace_path: cache\n",
+        "workspace_path: cache/model-navigator-cache/trusted\n",
+        "workspace_path: out\ncache_path: out/cache\n",
+        "output_path: cache\n",
+        "output_path: cache/model-navigator-cache/trusted/00/x\n",
+        "cache_path: cache/model-navigator-cache/trusted\n",
+    ],
+)
+def test_a_configuration_gives_no_cache_away(run: Run, workspace: Path, config: str) -> None:
+    """A pull request may say in navigator.yaml where it writes."""
+    Layers(workspace / "cache", 10**9).put(KEY, "right", None)
+    (workspace / "navigator.yaml").write_text(MODEL + config)
+    _own(workspace)
+    before = modes(workspace)
+    code, log = run("", options=("-e", "PULL_REQUEST=7"))
+    assert (code, log.splitlines()[0].partition(": ")[2]) == (
+        2,
+        "there is a cache of converted models, which other runs rely on",
+    )
+    after = modes(workspace)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_cache_that_a_pull_request_commits_is_refused(run: Run, workspace: Path, forged: Path) -> None:
+    forged.rename(workspace / "cache")
+    git = ["git", "-c", "safe.directory=*", "-C", str(workspace)]
+    subprocess.run(["rm", "-r", workspace / ".git", workspace / "other"], check=True)
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    _own(workspace)
+    code, log = run("", options=("-e", "PULL_REQUEST=7"))
+    assert code == 2
+    assert log == (
+        "can't give the engine write access to /github/workspace/cache: model-navigator-cache is in git\n"
+        "  remove it from the repository\n"
+    )

@@ -90,6 +90,30 @@ def test_a_wrong_weight_after_conversion_is_a_mismatch(
     assert "mismatched" in capsys.readouterr().out
 
 
+def test_a_run_takes_from_the_cache_what_is_trusted_or_its_own(
+    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a workflow that uses the command line: pull request 7 twice, the default branch twice, pull request 8."""
+    cached = []
+    for number in (7, 7, 0, 0, 8):
+        pull = {"pull_request": {"number": number, "head": {"sha": "b" * 40}}} if number else {}
+        (project / "event.json").write_text(json.dumps({**pull, "repository": {"default_branch": "main"}}))
+        for name, value in {
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_EVENT_NAME": "pull_request" if number else "push",
+            "GITHUB_EVENT_PATH": str(project / "event.json"),
+            "GITHUB_REF": f"refs/pull/{number}/merge" if number else "refs/heads/main",
+            "GITHUB_REPOSITORY": "octo/models",
+            "GITHUB_RUN_ID": "1",
+            "GITHUB_SHA": "a" * 40,
+        }.items():
+            monkeypatch.setenv(name, value)
+        code, results = convert(TINY + "cache_path: .cache\n")
+        assert code == 0
+        cached.append(all(each["cached"] for each in results["results"]))
+    assert cached == [False, True, False, True, True]
+
+
 def test_a_second_run_takes_everything_from_the_cache_and_starts_no_worker(convert: Any, project: Path) -> None:
     first_code, first = convert(TINY + "cache_path: .cache\n")
     code, results = convert(TINY + "cache_path: .cache\n")

@@ -1,5 +1,7 @@
 """Attacks on the evidence of a pass: tools, models and caches that do not do what they say."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+
+from navigator.cache.digests import canonical
 
 TINY = """\
 model_name: tiny
@@ -86,7 +90,7 @@ def test_a_cached_verdict_is_not_taken_for_other_bytes(convert: Any, project: Pa
     """An exporter whose bytes differ from run to run: its first artifact is evicted, its second passed loosely."""
     cached = TINY + "cache_path: .cache\n"
     assert convert(cached)[0] == 0
-    for entry in (project / ".cache").glob("??/*/files/model.onnx"):
+    for entry in (project / ".cache").glob("*/trusted/??/*/files/model.onnx"):
         (entry.parents[1] / "entry.json").unlink()
     sabotage(CHANGED_WEIGHT.format(by=0.01))
     assert states(convert(cached + "atol: 0.5\n")[1]) == {"onnx_op17": "passed"}
@@ -159,6 +163,21 @@ def test_what_was_verified_on_reduced_samples_is_not_taken_for_the_whole(convert
     _, results = convert(wide + "memory_limit_bytes: 4000000000\n")
 
     assert not any(sample["reduced_from"] for sample in results["results"][0]["samples"])
+
+
+@pytest.mark.parametrize("value", [{}, [], "passed", {"properties": 1}, {"verdict": {"passed": True}}])
+def test_an_entry_of_another_program_is_a_miss(convert: Any, project: Path, value: Any) -> None:
+    """Its digests are right, since it computed them; what it says makes no sense."""
+    cached = TINY + "cache_path: .cache\n"
+    convert(cached)
+    for entry in (project / ".cache").rglob("entry.json"):
+        sha256 = hashlib.sha256(canonical(value, allow_nan=True)).hexdigest()
+        entry.write_text(json.dumps(json.loads(entry.read_text()) | {"value": value, "value_sha256": sha256}))
+
+    code, results = convert(cached)
+
+    assert (code, states(results)) == (0, {"onnx_op17": "passed"})
+    assert not results["results"][0]["cached"]
 
 
 def test_a_cached_result_carries_its_own_models_name(convert: Any, project: Path) -> None:

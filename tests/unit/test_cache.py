@@ -364,6 +364,9 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "another value": lambda at: change(at / "entry.json", value="forged"),
     "files that are no mapping": lambda at: change(at / "entry.json", files=["a"]),
     "a file without digest": lambda at: change(at / "entry.json", files={"a": {"size": 1}}),
+    "an endless size": lambda at: change(at / "entry.json", files={"a": SECRET | {"size": float("inf")}}),
+    "a negative size": lambda at: change(at / "entry.json", files={"a": SECRET | {"size": -1}}),
+    "a name that no file has": hostile("\ud800"),
     "a name that climbs": hostile("../../../../secret"),
     "a name that climbs later": hostile("a/../../../../../secret"),
     "an absolute name": hostile("/secret"),
@@ -454,11 +457,13 @@ def test_what_is_larger_than_the_limit_evicts_nothing(tmp_path: Path) -> None:
 
 def test_leftovers_of_killed_runs_go_after_a_day(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache", 10**9)
-    for name in ("old", "new"):
+    old, new, users = f"12-{'0' * 16}", f"12-{'1' * 16}", "old photos"
+    for name in (old, new, users):
         (tmp_path / "cache" / "tmp" / name / "files").mkdir(parents=True)
-    os.utime(tmp_path / "cache" / "tmp" / "old", (time.time() - 90_000,) * 2)
+        if name != new:
+            os.utime(tmp_path / "cache" / "tmp" / name, (time.time() - 90_000,) * 2)
     cache = Cache(tmp_path / "cache", 10**9)
-    assert [path.name for path in (tmp_path / "cache" / "tmp").iterdir()] == ["new"]
+    assert {path.name for path in (tmp_path / "cache" / "tmp").iterdir()} == {new, users}, "removes only its own names"
     assert cache.notes == []
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from navigator.cache.layers import Layers
 from navigator.errors import ConfigurationError
-from navigator.github.event import Event, read_event
+from navigator.github.event import Event, cache_layer, read_event
 
 _MERGE = "a" * 40
 _HEAD = "b" * 40
@@ -157,3 +158,59 @@ def test_outside_of_a_job_there_is_no_event(name: str) -> None:
 
     with pytest.raises(ConfigurationError, match=f"{name} (is|isn't) .*not running in GitHub Actions"):
         read_event(environment)
+
+
+# What may be trusted ------------------------------------------------------------------------------------------------
+
+_MAIN = {"repository": {"default_branch": "main"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "payload", "layer"),
+    [
+        ("push", "refs/heads/main", _MAIN, "trusted"),
+        ("push", "refs/tags/v1", _MAIN, "trusted"),
+        ("push", "refs/tags/v1", {}, "trusted"),
+        ("release", "refs/tags/v1", _MAIN, "trusted"),
+        ("schedule", "refs/heads/main", {"schedule": "0 3 * * *"}, "trusted"),
+        ("repository_dispatch", "refs/heads/main", _MAIN, "trusted"),
+        ("workflow_dispatch", "refs/heads/main", _MAIN, "trusted"),
+        ("workflow_dispatch", "refs/tags/v1", _MAIN, "trusted"),
+        ("workflow_dispatch", "refs/heads/faster", _MAIN, "untrusted/ref"),
+        ("push", "refs/heads/faster", _MAIN, "untrusted/ref"),
+        ("push", "refs/heads/tags/v1", _MAIN, "untrusted/ref"),
+        ("push", "refs/heads/main", {}, "untrusted/ref"),
+        ("push", "refs/heads/", {"repository": {"default_branch": ""}}, "untrusted/ref"),
+        ("push", "", {"repository": {"default_branch": None}}, "untrusted/ref"),
+        ("merge_group", "refs/heads/gh-readonly-queue/main/pr-7", _MAIN, "untrusted/ref"),
+        ("issue_comment", "refs/heads/main", _MAIN, "untrusted/ref"),
+        ("workflow_run", "refs/heads/main", {**_MAIN, "workflow_run": {"head_sha": _HEAD}}, "untrusted/ref"),
+        ("pull_request", "refs/pull/7/merge", _MAIN | _pull_request(_HOME), "untrusted/pr-7"),
+        ("pull_request", "refs/tags/v1", _MAIN | _pull_request(_HOME), "untrusted/pr-7"),
+        ("pull_request_target", "refs/heads/main", _MAIN | _pull_request(_FORK), "untrusted/pr-7"),
+        ("pull_request_review", "refs/pull/7/merge", _MAIN | _pull_request(_FORK), "untrusted/pr-7"),
+        ("an event of tomorrow", "refs/heads/main", _MAIN, "untrusted/ref"),
+    ],
+)
+def test_only_merged_and_tagged_code_is_trusted(
+    tmp_path: Path, name: str, ref: str, payload: dict[str, Any], layer: str
+) -> None:
+    event = _read(tmp_path, name, payload, GITHUB_REF=ref)
+
+    assert event.cache_layer.startswith(layer)
+    assert event.is_trusted is (layer == "trusted")
+    Layers(tmp_path / "cache", 1000, event.cache_layer)
+
+
+def test_each_branch_has_a_layer_of_its_own(tmp_path: Path) -> None:
+    refs = ("refs/heads/a", "refs/heads/b", "refs/heads/pr-7")
+    assert len({_read(tmp_path, "push", _MAIN, GITHUB_REF=ref).cache_layer for ref in refs}) == 3
+
+
+def test_the_command_line_trusts_what_the_event_says_in_a_job_and_the_user_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "event.json").write_text(json.dumps(_pull_request(_HOME)))
+    job = {**_RUNNER, "GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
+    assert cache_layer(job) == "trusted"
+    assert cache_layer({**job, "GITHUB_ACTIONS": "true"}) == "untrusted/pr-7"
+    assert cache_layer({"GITHUB_ACTIONS": "true"}) == "untrusted/ref-0"
+    assert cache_layer({**job, "GITHUB_ACTIONS": "true", "MODEL_NAVIGATOR_CACHE_LAYER": "trusted"}) == "trusted"
