@@ -122,6 +122,8 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     report.add_argument("--output", type=Path, default=Path("navigator_report"), metavar="DIR", help=what)
     what = "output of `plan --matrix`, or a file that contains it; the report then shows which results are missing"
     report.add_argument("--matrix", default="", metavar="FILE|JSON", help=what)
+    what = "report results that cover only a part of the configuration"
+    report.add_argument("--allow-partial", action="store_true", help=what)
     report.set_defaults(verb=_report)
     return parser, {"convert": convert, "validate": validate, "plan": plan, "report": report}
 
@@ -183,6 +185,7 @@ def _report(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     from navigator.render.console import show_summary, shown
     from navigator.render.files import write_files
     from navigator.report.merge import merge
+    from navigator.report.origin import lacking
     from navigator.report.storage import found_below, read
     from navigator.report.summary import summarize
 
@@ -195,7 +198,10 @@ def _report(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
         raise ConfigurationError(
             f"{where}: no {RESULTS} found", "pass the directories where `convert` wrote its results"
         )
-    summary = summarize(merge([read(file) for file in files], matrix))
+    partial = namespace.allow_partial
+    summary = summarize(merge([read(file) for file in files], matrix, allow_partial=partial))
+    if summary.report.complete and not partial and (missing := lacking(summary)):
+        raise ConfigurationError(f"nothing was reported: {missing}", "convert the others too, or pass --allow-partial")
     namespace.output.mkdir(parents=True, exist_ok=True)
     write_files(summary, namespace.output)
     show_summary(summary)

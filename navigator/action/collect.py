@@ -87,7 +87,7 @@ def collected_models(job: Job, publisher: Publisher, directory: Path) -> Iterato
         return
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary).resolve()
-        merged = summarize(merge(collect(job, publisher), None))
+        merged = summarize(merge(collect(job, publisher), None, allow_partial=job.inputs.allow_partial))
         for archive in _archives(job, publisher, "models", place, _MODELS_BYTES):
             unpack(archive, place / "converted", limit_bytes=_MODELS_BYTES)
             archive.unlink()

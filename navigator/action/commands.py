@@ -6,7 +6,6 @@ A wrong configuration is raised; `navigator.action.main` tells it.
 import json
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from navigator import config
@@ -17,11 +16,12 @@ from navigator.action.collect import collect, collected_models, write_report
 from navigator.action.engine_process import EngineExit, run_engine
 from navigator.action.job import Job
 from navigator.action.logs import show_logs
+from navigator.action.origins import check_released, check_reported, own_origin, own_results
 from navigator.action.publisher import Publisher
 from navigator.action.sandbox import sandbox
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
 from navigator.github.commands import commands_disabled
-from navigator.github.origin import engine_variables, job_origin
+from navigator.github.origin import engine_variables
 from navigator.github.release import publish
 from navigator.github.release_assets import Asset
 from navigator.host.describe import describe
@@ -29,12 +29,11 @@ from navigator.plain_data import PlainDataError, parse_json
 from navigator.plan.planner import plan
 from navigator.plan.select import chosen
 from navigator.plan.shards import matrix
-from navigator.records import Json, Origin, Report, RunConfig
+from navigator.records import Json, Report, RunConfig
 from navigator.render.console import plan_text
 from navigator.render.files import UnwrittenError
 from navigator.render.sentences import verdict
 from navigator.render.streams import write
-from navigator.report import storage
 from navigator.report.merge import merge
 from navigator.report.report import broken_off
 from navigator.report.storage import RESULTS, SUMMARY
@@ -80,7 +79,7 @@ def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> Exit
     """Run the engine and tell its results."""
     run = _load(job)
     directory = run.workspace_path
-    origin = job_origin(run, job.event, job.workspace)
+    origin = own_origin(job, run)
     publisher.mark_pending()
     # What an earlier run left here must not be taken for this one's.
     for name in (RESULTS, SUMMARY):
@@ -96,11 +95,11 @@ def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> Exit
     if cancelled:
         if there and (directory / RESULTS).stat().st_size > _SLOW_BYTES:
             publisher.mark_cancelled()
-        publisher.publish_cancelled(_own_results(job, origin, directory) if there else None, directory)
+        publisher.publish_cancelled(own_results(job, origin, directory) if there else None, directory)
         return ExitCode.CANCELLED
     if not there:
         raise _no_results(ended)
-    made = _own_results(job, origin, directory)
+    made = own_results(job, origin, directory)
     problem = ""
     if not made.report.complete and ended.code != ExitCode.CANCELLED:
         problem = f"The run wasn't finished: {ended.reason}."
@@ -118,7 +117,8 @@ def cmd_report(job: Job, publisher: Publisher, _cancelled: Cancellation) -> Exit
     """Merge the results of several jobs, or take those of another run, and tell them."""
     if job.inputs.run_id is not None:
         publisher.act_for_run(job.inputs.run_id)
-    merged = summarize(merge(collect(job, publisher), _matrix(job)))
+    merged = summarize(merge(collect(job, publisher), _matrix(job), allow_partial=job.inputs.allow_partial))
+    check_reported(job, publisher, merged)
     directory = _directory(job)
     write_report(merged, directory, job.workspace)
     publisher.publish_results(merged, directory, tuple, merged.exit_code)
@@ -138,6 +138,7 @@ def cmd_release(job: Job, publisher: Publisher, _cancelled: Cancellation) -> Exi
                 f"nothing was released as {tag}: {verdict(made)}",
                 "release a run whose requested conversions all passed",
             )
+        check_released(job, publisher, made, tag)
         found = models.converted(made.report, directory)
         missing = sum(models.is_released(each) for each in made.report.results) - len(found)
         if missing:
@@ -195,19 +196,6 @@ def _arguments(job: Job) -> list[str]:
     for option, globs in (("--models", inputs.models), ("--conversions", inputs.conversions)):
         arguments += [option, *globs] if globs else []
     return [*arguments, "--verbose"] if inputs.verbose else arguments
-
-
-def _own_results(job: Job, origin: Origin, directory: Path) -> Summary:
-    """Return the results of this job's engine; of where they come from, what the job knows counts."""
-    found = storage.read(directory / RESULTS)
-    selection = replace(found.selection, models=job.inputs.models, conversions=job.inputs.conversions)
-    own = replace(found, origin=origin, selection=selection, shard=job.inputs.shard)
-    if own == found:
-        return summarize(found)
-    note = "the results named another commit, run, configuration, filter or shard than this job's: a model changed them"
-    made = summarize(replace(own, notes=(*own.notes, note)))
-    write_report(made, directory, job.workspace)
-    return made
 
 
 def _directory(job: Job) -> Path:

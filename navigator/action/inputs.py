@@ -96,6 +96,7 @@ class Inputs:
     docker: bool = False
     verbose: bool = False
     matrix: str = ""
+    allow_partial: bool = False
     run_id: Annotated[int | None, Between(1, 2**63 - 1)] = None
     tag: str = ""
     draft: bool = False

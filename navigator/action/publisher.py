@@ -20,6 +20,7 @@ from navigator.action.results_output import results_json
 from navigator.config import InvalidConfigurationError
 from navigator.errors import ExitCode, NavigatorError
 from navigator.github.budget import Budget
+from navigator.github.event import Event
 from navigator.github.rest import Rest
 from navigator.records import State
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
@@ -66,6 +67,11 @@ class Publisher:
     def rest(self) -> Rest:
         """GitHub's REST API with the job's token. PublishError if there is none."""
         return self._job.rest(self._budget)
+
+    @property
+    def event(self) -> Event:
+        """What is published for: the job's event, or that of the run that it acts for."""
+        return self._job.event
 
     def act_for_run(self, run: int) -> None:
         """Publish to the commit and the pull request of another run, as an event of that run would.

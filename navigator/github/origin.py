@@ -20,14 +20,14 @@ from navigator.records import Origin, RunConfig, from_data, to_data
 _VARIABLE = "MODEL_NAVIGATOR_ORIGIN"
 
 
-def job_origin(run: RunConfig, event: Event, root: Path) -> Origin:
-    """Return the origin of what a job converts; `root` is the workspace of the job."""
+def job_origin(run: RunConfig, event: Event, config_path: str | None) -> Origin:
+    """Return the origin of what a job converts; `config_path` is relative to its workspace."""
     return Origin(
         commit=event.sha,
         event=event.name,
         run_id=event.run_id,
         run_attempt=event.run_attempt,
-        config_path=_shown(run.config_path, root),
+        config_path=config_path,
         config_sha256=digest(run),
     )
 
@@ -50,7 +50,7 @@ def read_origin(run: RunConfig, environment: Mapping[str, str]) -> Origin:
         try:
             event = read_event(environment)
             root = Path(environment.get("GITHUB_WORKSPACE") or Path.cwd())
-            return replace(job_origin(run, event, root), modified=modified)
+            return replace(job_origin(run, event, _shown(run.config_path, root)), modified=modified)
         except ConfigurationError:
             pass
     return Origin(

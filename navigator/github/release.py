@@ -61,6 +61,25 @@ def publish(
     return str(release["html_url"])
 
 
+def commit_of(rest: Rest, repository: str, tag: str) -> str | None:
+    """Return the full SHA of the commit that `tag` is, also an annotated one; None if there is no such tag.
+
+    Source: docs.github.com, "REST API endpoints for Git references" and "for Git tags".
+
+    Raises:
+        PublishError: GitHub doesn't say.
+    """
+    try:
+        found = rest.call("GET", f"/repos/{repository}/git/ref/{quote(f'tags/{tag}', safe='')}")["object"]
+    except PublishError as error:
+        if error.status != 404:
+            raise
+        return None
+    while found["type"] == "tag":
+        found = rest.call("GET", f"/repos/{repository}/git/tags/{found['sha']}")["object"]
+    return str(found["sha"])
+
+
 def _find(rest: Rest, repository: str, tag: str) -> Json:
     """Return the release of the tag, a published one before a draft, or None. `releases/tags/` knows no drafts."""
     found = [each for each in rest.pages(f"/repos/{repository}/releases") if each["tag_name"] == tag]
@@ -69,15 +88,11 @@ def _find(rest: Rest, repository: str, tag: str) -> Json:
 
 def _create(rest: Rest, repository: str, tag: str) -> Json:
     """Make a draft. The tag must be there: GitHub would make a missing one, wherever, when the draft is published."""
-    try:
-        rest.call("GET", f"/repos/{repository}/git/ref/{quote(f'tags/{tag}', safe='')}")
-    except PublishError as error:
-        if error.status != 404:
-            raise
+    if commit_of(rest, repository, tag) is None:
         raise PublishError(
             f"{repository} has no tag {tag}, so there is no release to attach models to",
             "push the tag first, or fix the input `tag`",
-        ) from error
+        )
     draft = {"tag_name": tag, "name": tag, "draft": True}
     return found_or(
         lambda: rest.call("POST", f"/repos/{repository}/releases", json=draft), lambda: _find(rest, repository, tag)
@@ -117,7 +132,7 @@ class _Attachment:
         if number > _MOST_ASSETS:
             raise PublishError(
                 f"{where} would have {number:,} files; GitHub allows {_MOST_ASSETS:,}, so nothing was uploaded",
-                "narrow the inputs `models` and `conversions`, or split the models over several tags",
+                "narrow `models` and `conversions`, with `allow_partial: true` here, or use several tags",
             )
         if missing and self._release.get("immutable"):
             raise PublishError(

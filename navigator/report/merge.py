@@ -30,7 +30,7 @@ _NAMED = 5
 _Key = tuple[str, str]
 
 
-def merge(reports: Sequence[Report], matrix: Json = None) -> Report:
+def merge(reports: Sequence[Report], matrix: Json = None, *, allow_partial: bool = False) -> Report:
     """Return one report of all `reports`, in the order of their shards.
 
     A conversion in several reports counts once, with its worst state; a planned one without a report is `cancelled`.
@@ -40,6 +40,7 @@ def merge(reports: Sequence[Report], matrix: Json = None) -> Report:
     Args:
         reports: of shards ("3/7"), or of complete runs; empty only with `matrix`.
         matrix: from `navigator.plan.shards.matrix`; if None, only the numbers of the shards show which are missing.
+        allow_partial: without a matrix, missing shards don't make the report incomplete; they're left out.
 
     Raises:
         ConfigurationError: there is nothing to merge, the reports are of different runs, commits or configurations, or
@@ -63,7 +64,7 @@ def merge(reports: Sequence[Report], matrix: Json = None) -> Report:
         results,
         notes=tuple(dict.fromkeys((*notes, *elsewhere))),
         seconds=max((each.seconds for each in ordered), default=0.0),
-        complete=not missing and all(each.complete for each in ordered),
+        complete=(not missing or (allow_partial and matrix is None)) and all(each.complete for each in ordered),
         origin=origin,
         selection=selected(ordered, results),
     )

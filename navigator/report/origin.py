@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from navigator.errors import ConfigurationError, quote
+from navigator.errors import ConfigurationError, listed, quote
 from navigator.records import CellResult, Origin, Report, Selection
+from navigator.report.summary import Summary
 
 _UNKNOWN = "of an unknown origin"
 
@@ -54,6 +55,33 @@ def selected(reports: Sequence[Report], results: Sequence[CellResult]) -> Select
     )
 
 
+def difference(origin: Origin, commit: str, config_path: str, config_sha256: str, *, name: str = "") -> str:
+    """Return how results differ from those of a commit and a configuration, as the end of a sentence; "" if they don't.
+
+    Args:
+        origin: of the results.
+        commit: the full SHA that they should be of.
+        config_path: the configuration that they should be of, as in `Origin`.
+        config_sha256: its digest; "" if it's unknown.
+        name: what the commit is also called, such as a tag.
+    """
+    if origin.commit != commit:
+        wanted = f"{name}, which is commit {commit[:12]}" if name else f"{commit[:12]}"
+        return f"the results are of commit {_short(origin.commit)}, not of {wanted}"
+    if origin.config_path != config_path:
+        return f"the results are of the configuration {_name(origin)}, not of {quote(config_path)}"
+    if config_sha256 and origin.config_sha256 != config_sha256:
+        return f"the results are of {_name(origin)} with other content than here"
+    return ""
+
+
+def lacking(summary: Summary) -> str:
+    """Return what the results of a configuration lack, as the end of a sentence; "" if they cover all of it."""
+    left_out = summary.report.selection.left_out
+    names = listed(f"{name}/{label}" for name, labels in left_out.items() for label in labels)
+    return "" if summary.coverage.is_whole else f"the results cover only {summary.coverage}, without {names}"
+
+
 def _where(origin: Origin) -> str:
     return f"commit {_short(origin.commit)}" if origin.commit else _configuration(origin)
 
@@ -64,8 +92,11 @@ def _short(commit: str) -> str:
 
 
 def _configuration(origin: Origin) -> str:
-    name = quote(origin.config_path) if origin.config_path else "the command line"
-    return f"{name} (digest {origin.config_sha256[:12]})"
+    return f"{_name(origin)} (digest {origin.config_sha256[:12]})"
+
+
+def _name(origin: Origin) -> str:
+    return quote(origin.config_path) if origin.config_path else "the command line"
 
 
 def _run(origin: Origin) -> str:

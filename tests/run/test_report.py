@@ -125,6 +125,21 @@ def test_a_shard_that_left_nothing_is_named_and_fails_the_run(
     assert "2 of 4 conversions failed, and the run is incomplete: " in said
 
 
+def test_a_part_of_the_configuration_is_only_reported_if_that_is_allowed(
+    project: Path, planned: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["convert", "--models", "tiny", "--conversions", "*op13"])
+    capsys.readouterr()
+
+    assert main(["report", "navigator_workspace"]) == 2
+    said = capsys.readouterr().err
+    assert "nothing was reported: the results cover only 1 of 2 models, 1 of " in said
+    assert "without tiny/onnx_op17" in said
+    assert said.endswith("\n  convert the others too, or pass --allow-partial\n")
+    assert not (project / "navigator_report").exists()
+    assert main(["report", "navigator_workspace", "--allow-partial"]) == 0
+
+
 def test_what_an_earlier_report_wrote_is_not_merged_again(project: Path, converted: Path) -> None:
     assert main(["report", "."]) == main(["report", "."])
     assert states(project / "navigator_report" / "convert_results.yaml")

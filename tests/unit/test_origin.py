@@ -16,10 +16,12 @@ from navigator.errors import ConfigurationError
 from navigator.github.origin import engine_variables, read_origin
 from navigator.host.checkout import checkout
 from navigator.plan.select import left_out, select
+from navigator.plan.shards import matrix as shard_matrix
 from navigator.plan.shards import shards
 from navigator.records import Format, ModelConfig, Origin, Plan, Report, RunConfig, Selection
 from navigator.report.merge import merge
-from navigator.report.summary import coverage
+from navigator.report.origin import difference, lacking
+from navigator.report.summary import coverage, summarize
 from tests.support.builders import a_cell, a_model, a_plan, a_report, a_result
 
 HEAD, MERGE = "a" * 40, "b" * 40
@@ -237,6 +239,40 @@ def test_results_of_different_origins_are_not_merged(other: dict[str, Any] | Non
         merge(parts)
     assert said in raised.value.message
     assert "merge the results of one run only" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ((HEAD, "navigator.yaml", ""), ""),
+        ((HEAD, "navigator.yaml", "c" * 64), ""),
+        ((MERGE, "navigator.yaml", ""), f"the results are of commit {'a' * 12}, not of {'b' * 12}"),
+        ((HEAD, "other.yaml", ""), "the results are of the configuration 'navigator.yaml', not of 'other.yaml'"),
+        (
+            (HEAD, "navigator.yaml", "d" * 64),
+            "the results are of 'navigator.yaml' with other content than here",
+        ),
+    ],
+)
+def test_what_results_are_of_is_compared_with_what_is_wanted(wanted: tuple[str, str, str], said: str) -> None:
+    assert difference(ORIGIN, *wanted) == said
+
+
+def test_what_is_missing_is_named() -> None:
+    assert lacking(summarize(covered(PLAN))) == ""
+    assert lacking(summarize(covered(select(PLAN, models=["m", "n"])))) == (
+        "the results cover only 2 of 3 models, without o/onnx_op13, o/onnx_op17"
+    )
+
+
+@pytest.mark.parametrize("matrix", [None, shard_matrix(PLAN, 3)])
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_missing_shard_is_only_forgiven_if_nobody_planned_it(allowed: bool, matrix: Any) -> None:
+    parts = [replace(covered(part), shard=f"{index}/3") for index, part in enumerate(shards(PLAN, 3), 1)]
+    merged = merge(parts[:2], matrix, allow_partial=allowed)
+
+    assert merged.complete == (allowed and matrix is None)
+    assert coverage(merged).is_whole == (matrix is not None)
 
 
 def test_attempts_of_a_run_belong_together() -> None:

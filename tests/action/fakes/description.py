@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 CALLED = re.compile(
-    r"/user|/repos/\{owner\}/\{repo\}/(issues|statuses|commits|check-runs|pulls|releases|git/ref/|actions/.*art).*"
+    r"/user|/repos/\{owner\}/\{repo\}/(issues|statuses|commits|check-runs|pulls|releases|git/(?:ref|tags)/|actions/.*art).*"
     r"|/repos/\{owner\}/\{repo\}/actions/runs/\{run_id\}"
 )
 

@@ -15,7 +15,8 @@ Under /control of the door tests prepare the state, say what goes wrong, and rea
     POST /control/comments   {"issue": 1, "comments": [{"login", "body"}]}
     POST /control/pulls      [{"number", "state", "owner", "branch", "sha"}]; an owner other than OWNER is a fork
     POST /control/runs       [{"id", "name", "sha", "owner", "branch"}]: workflow runs
-    POST /control/tags       ["v1"]
+    POST /control/tags       ["v1"], of the commit "a" * 40, or {"v1": commit}
+    POST /control/annotated  {"v1": commit}: annotated tags
     POST /control/releases   [{"tag_name", "draft", "name", "body", "immutable"}]
     POST /control/assets     {"release": id, "name", "state", "text"}
     POST /control/artifacts  {"run": 1, "name", "base64", "expired"}
@@ -106,7 +107,8 @@ class State:
         self.statuses: list[Json] = []
         self.check_runs: list[Json] = []
         self.runs: list[Json] = []
-        self.tags: list[str] = []
+        self.tags: dict[str, str] = {}
+        self.annotated: dict[str, str] = {}
         self.releases: list[Json] = []
         self.assets: list[Json] = []
         self.artifacts: list[Json] = []
@@ -174,7 +176,10 @@ class State:
         elif what == "runs":
             self.runs += [workflow_run(self, **each) for each in body]
         elif what == "tags":
-            self.tags += body
+            self.tags |= body if isinstance(body, dict) else dict.fromkeys(body, "a" * 40)
+        elif what == "annotated":
+            self.tags |= {name: hashlib.sha1(name.encode()).hexdigest() for name in body}
+            self.annotated |= {self.tags[name]: commit for name, commit in body.items()}
         elif what == "releases":
             return [add_release(self, each, OWNER) for each in body]
         elif what == "assets":
@@ -319,7 +324,15 @@ def show_tag(state: State, query: Query, ref: str) -> Answer:
     if name not in state.tags:
         raise RefusedError(404, "Not Found")
     made = state.make("git-ref", ref=f"refs/tags/{name}")
+    sha = state.tags[name]
+    made["object"] |= {"type": "tag" if sha in state.annotated else "commit", "sha": sha}
     return Answer(200, {key: made[key] for key in ("ref", "node_id", "url", "object")})
+
+
+def show_annotated(state: State, query: Query, sha: str) -> Answer:
+    made = state.make("git-tag", sha=sha)
+    made["object"] |= {"type": "commit", "sha": state.annotated[sha]}
+    return Answer(200, made)
 
 
 def release_of_tag(state: State, query: Query, tag: str) -> Answer:
@@ -406,6 +419,7 @@ ROUTES: dict[str, Callable[..., Answer]] = {
     "GET REPO/releases": lambda s, q: s.page(q, s.releases),
     "POST REPO/releases": lambda s, q: Answer(201, add_release(s, q.body, q.login)),
     "GET REPO/git/ref/{ref}": show_tag,
+    "GET REPO/git/tags/{sha}": show_annotated,
     "GET REPO/releases/tags/{tag}": release_of_tag,
     "GET REPO/releases/{id}": lambda s, q, n: Answer(200, find(s.releases, n)),
     "PATCH REPO/releases/{id}": lambda s, q, n: Answer(200, change(find(s.releases, n), q.body)),
