@@ -25,7 +25,7 @@ from navigator.converters.protocol import (
     require_engines,
 )
 from navigator.errors import StepError
-from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.availability import Unavailable, how_to_get, missing
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import no_gpu, together
 from navigator.frameworks.torch import values as torch_values
@@ -196,7 +196,7 @@ def compile_settings(options: Options, front_end: torch_trt.FrontEnd, traits: Tr
     if options.explicit_precision and not explicit:
         raise StepError(
             f"Torch-TensorRT {front_end.version} supports explicit precision only for int8 and models with Q/DQ pairs",
-            "set tensorrt_explicit_precision: false, or pip install 'torch-tensorrt>=2.13', which always uses it",
+            f"set tensorrt_explicit_precision: false, or {how_to_get('torch-tensorrt>=2.13')}, which always uses it",
         )
     hierarchy = options.precision_mode is PrecisionMode.HIERARCHY
     enabled = _HIERARCHY[precision] if hierarchy else _HIERARCHY[precision][:1]
@@ -220,7 +220,7 @@ def _refuse_precision(precision: Precision, front_end: torch_trt.FrontEnd, trait
     if precision is Precision.INT8 and not traits.quantized and not front_end.calibrates:
         raise StepError(
             f"{what} needs a model with quantize and dequantize pairs for int8, but this one has none",
-            "quantize it with nvidia-modelopt and save that as TorchScript, pip install 'torch-tensorrt<2.9', which "
+            f"quantize it with nvidia-modelopt and save that as TorchScript, {how_to_get('torch-tensorrt<2.9')}, which "
             "can calibrate, or remove int8 from tensorrt_precisions",
         )
     if not front_end.typed or precision is Precision.INT8:
@@ -230,7 +230,7 @@ def _refuse_precision(precision: Precision, front_end: torch_trt.FrontEnd, trait
         raise StepError(
             f"{what} can't convert to fp16: with TensorRT 11, an engine has the precision of its model, which is "
             f"{' and '.join(sorted(traits.floats)) or 'without floats'}",
-            "save the model in half precision (model.half(), float16 inputs), pip install 'torch-tensorrt<2.13', or "
+            f"save the model in half precision (model.half(), float16 inputs), {how_to_get('torch-tensorrt<2.13')}, or "
             "set target_formats: [trt], which converts the ONNX graph to fp16",
         )
     if precision is Precision.FP32 and half:

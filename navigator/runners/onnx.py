@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError, listed
+from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
 from navigator.frameworks.onnx import file as onnx_file
@@ -174,7 +175,7 @@ def _session(path: Path, model: Proto, device: Device, *, typed: bool) -> Any:
         # It falls back to the CPU silently.
         raise StepError(
             f"ONNX Runtime {onnxruntime.__version__} can't use the GPU: its CUDA provider did not load",
-            "install the CUDA and cuDNN libraries it was built for, e.g. pip install 'onnxruntime-gpu[cuda,cudnn]'",
+            f"it lacks the CUDA and cuDNN libraries it was built for: {how_to_get('onnxruntime-gpu[cuda,cudnn]')}",
         )
     return session
 

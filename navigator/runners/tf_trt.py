@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from navigator.errors import StepError
+from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory
 from navigator.records import Device, EngineOptions, Host, Precision, Properties, Signature
 from navigator.runners import tf_savedmodel
@@ -137,7 +138,7 @@ def use_gpu(precision: Precision) -> None:
     if not gpus:
         raise StepError(
             f"TensorFlow {tf.__version__} can't use this machine's GPU",
-            "install the missing CUDA libraries (see the log): pip install 'tensorflow[and-cuda]' of this version",
+            f"it lacks CUDA libraries: {how_to_get(f'tensorflow[and-cuda]=={tf.__version__}')}",
         )
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)

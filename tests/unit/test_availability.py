@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from navigator.frameworks import availability
-from navigator.frameworks.availability import how_to_install, missing
+from navigator.frameworks.availability import how_to_get, how_to_install, missing
 from navigator.records import Host
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +53,30 @@ def test_in_an_image_of_the_action_another_image_is_named(monkeypatch: pytest.Mo
 
     assert "the action org/model-navigator instead of org/model-navigator/slim" in said
     assert "pip" not in said
+
+
+@pytest.mark.parametrize("place", ["image", "container"])
+def test_nobody_is_told_to_install_anything_in_an_image(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "entrypoint.py").touch()
+    if place == "image":
+        monkeypatch.setattr(availability, "_IMAGE_ENTRYPOINT", tmp_path / "entrypoint.py")
+        # No image of the action has this TensorFlow.
+        said = how_to_install(["tensorflow"], "tf-trt")
+        assert said == "use launch_mode: docker and a framework_docker_image with tensorflow<2.18,>=2.16"
+    else:
+        monkeypatch.setenv(availability.CONTAINER_VARIABLE, "1")
+        said = how_to_install(["torch", "onnxscript"], "torch")
+        assert said == "use launch_mode: docker and a framework_docker_image with torch>=2.6 and onnxscript>=0.5"
+    assert how_to_get("torch-tensorrt<2.9").endswith("a framework_docker_image with torch-tensorrt<2.9")
+
+
+def test_commands_to_install_are_made_in_one_place() -> None:
+    """Elsewhere, a text would be shown in images, too. `connection` speaks to those who lack a dependency of ours."""
+    own = {"frameworks/availability.py", "workers/docker/provision.py", "workers/docker/connection.py"}
+    files = (ROOT / "navigator").rglob("*.py")
+    assert {str(each.relative_to(ROOT / "navigator")) for each in files if "pip install" in each.read_text()} <= own
 
 
 def test_the_file_that_tells_an_image_is_in_every_image() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError, listed
+from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.records import Signature, TensorSpec
 
@@ -125,7 +126,7 @@ def _load_error(path: Path, error: Exception) -> StepError:
         return StepError(
             f"{path} was saved by Keras 2 with its optimizer, which TensorFlow {tf.__version__} can't load without "
             "tf-keras",
-            "pip install tf-keras",
+            how_to_get("tf-keras"),
         )
     if "Op type not registered" in text:
         return StepError(

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from navigator.frameworks.availability import CONTAINER_VARIABLE
 from navigator.workers.child import REQUEST, RESULT
 from navigator.workers.docker.archive import Upload, pack, unpack
 from navigator.workers.docker.connection import CancelledError, ContainerError, connection
@@ -222,6 +223,7 @@ def _environment(source: Mapping[str, str], task: Task) -> dict[str, str]:
         if name in _PASSED_ON or not (name in _THE_IMAGES_OWN or name.startswith(_THE_IMAGES_OWN_PREFIXES))
     }
     own = {"HOME": str(_HOME), "TMPDIR": str(_HOME / "tmp"), "USER": "nobody", "LOGNAME": "nobody"}
+    own[CONTAINER_VARIABLE] = "1"
     # Images of NVIDIA's ask for all GPUs, which a daemon whose default runtime is NVIDIA's would give.
     gpu = {"NVIDIA_DRIVER_CAPABILITIES": "compute,utility"} if task.gpu else {"NVIDIA_VISIBLE_DEVICES": "void"}
     return allowed | own | gpu | dict(task.variables)
