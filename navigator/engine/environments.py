@@ -12,6 +12,7 @@ from navigator.runners import RUNNERS
 from navigator.workers.docker.image import framework_of
 from navigator.workers.docker.pool import Containers
 from navigator.workers.local.pool import ForkServer, Workers
+from navigator.workers.sandbox import shortcoming
 
 
 class Environments:
@@ -21,6 +22,8 @@ class Environments:
         plans: the models with something to run.
         directory: for sockets and logs of servers, and for files sent to containers; exists.
         on_progress: called in any thread with a message about an image that is pulled or built.
+
+    Once started, `notes` are what the report says about this machine.
     """
 
     def __init__(self, plans: Iterable[ModelPlan], *, directory: Path, on_progress: Callable[[str], None]) -> None:
@@ -29,6 +32,7 @@ class Environments:
         self._on_progress = on_progress
         self._workers: dict[str, Workers] = {}
         self._running = contextlib.ExitStack()
+        self.notes: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         modules: dict[str, dict[str, None]] = {}
@@ -39,6 +43,8 @@ class Environments:
                     modules.setdefault(_name(plan, None), {}).update(dict.fromkeys(preload))
                 else:
                     images.setdefault(_name(plan, image), (image, plan.config))
+        # A container is a sandbox, whatever its kernel offers beside.
+        self.notes = tuple(filter(None, [shortcoming()])) if modules else ()
         with contextlib.ExitStack() as started:
             for name, names in modules.items():
                 self._workers[name] = started.enter_context(self._fork_server(name, tuple(names)))

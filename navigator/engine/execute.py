@@ -79,6 +79,7 @@ class Execution:
         self._sources = Sources(host, cache=cache, memory_limit_bytes=run.memory_limit_bytes)
         self._stopped = threading.Event()
         self._errors: list[Exception] = []
+        self._machine_notes: tuple[str, ...] = ()
 
     def results(self) -> tuple[CellResult, ...]:
         """Return the current result of every planned cell; also during the run."""
@@ -91,12 +92,15 @@ class Execution:
         )
 
     def notes(self) -> tuple[str, ...]:
-        """Return notes about source models for the report."""
-        return tuple(
-            f"{name}: {note}"
-            for name, model in self._models.items()
-            if isinstance(model.reference, Reference)
-            for note in model.reference.notes
+        """Return notes about this machine and source models for the report."""
+        return (
+            *self._machine_notes,
+            *(
+                f"{name}: {note}"
+                for name, model in self._models.items()
+                if isinstance(model.reference, Reference)
+                for note in model.reference.notes
+            ),
         )
 
     def run(self) -> None:
@@ -115,6 +119,7 @@ class Execution:
             on_progress=self._listener.on_progress,
         )
         with ThreadPoolExecutor(max_workers=self._jobs) as threads, environments:
+            self._machine_notes = environments.notes
             try:
                 self._loop(threads, environments)
             except BaseException:

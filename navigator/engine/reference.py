@@ -15,6 +15,8 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
     """Run the source model on its samples; a failure is returned, not raised."""
     name = model.model_name
     samples, outputs = (context.workspace.scratch(name, "source", what) for what in ("samples", "outputs"))
+    for path in (samples, outputs):
+        path.mkdir()  # so that the worker may write nothing beside them
     arguments = {
         "config": to_data(model),
         "memory_bytes": context.memory_bytes // 2,

@@ -102,6 +102,7 @@ def unverified(subject: Subject, *, context: StepContext) -> Verified:
 def _task(subject: Subject, device: Device, context: StepContext) -> Task:
     model, step, reference = subject.model, subject.step, subject.reference
     outputs = context.workspace.scratch(model.model_name, step.label, f"outputs-{device}")
+    outputs.mkdir()  # so that the worker may write nothing beside it
     arguments = {
         "format": step.target_format,
         "path": str(subject.artifact.path),

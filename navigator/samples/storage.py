@@ -33,13 +33,13 @@ def save(directory: Path, sets: Sequence[tuple[str, Arrays]]) -> None:
     """Write named sets of arrays, in order, into `directory`.
 
     Args:
-        directory: is created; must not exist.
+        directory: is created; holds nothing yet.
         sets: (set name, {tensor name: array}) pairs.
 
     Raises:
         TypeError: an array has a dtype that `.npy` can't store (objects, strings, bfloat16).
     """
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     index = []
     for position, (name, tensors) in enumerate(sets):
         files = {}

@@ -5,6 +5,7 @@ server's. Never returns into the server's code.
 """
 
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -18,7 +19,7 @@ from typing import NoReturn
 
 from navigator.errors import NotApplicableError, StepError
 from navigator.records import Json
-from navigator.workers import processes
+from navigator.workers import processes, sandbox
 
 Tasks = Mapping[str, Callable[[Mapping[str, Json]], Json]]
 
@@ -30,6 +31,7 @@ CANNOT_WRITE_RESULT = 74
 """Exit code (sysexits.h, EX_IOERR) of a child that could not even write that it failed."""
 
 _TEXT_LIMIT = 500
+_DENIED = os.strerror(errno.EACCES)
 
 
 def main(tasks: Tasks, directory: Path, log_path: Path, server: int) -> NoReturn:
@@ -81,7 +83,9 @@ def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
         os.chdir(directory)
         request = json.loads((directory / REQUEST).read_text())
         os.environ.update(request.get("variables", {}))
-    except (OSError, ValueError) as error:
+        reads, writes = ([Path(each) for each in request[key]] for key in ("reads", "writes"))
+        sandbox.enter(directory, log_path, reads, writes, gpu=request["gpu"])
+    except (OSError, ValueError, RuntimeError) as error:
         return _failure(f"can't start the task: {one_line(error)}", "make sure the workspace is writable")
     name = request["name"]
     print(f"{HEADER}{name}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}", flush=True)  # noqa: T201 - its log
@@ -142,6 +146,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _failure(message: str, hint: str = "") -> dict[str, Json]:
+    if _DENIED in message:
+        hint = "a model opens its own files and no others: make sure that this one is its own, and readable"
     return {"ok": False, "message": message, "hint": hint, "traceback": traceback.format_exc()}
 
 

@@ -14,6 +14,11 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
+# <linux/capability.h>
+_CAPABILITY_VERSION_3 = 0x20080522
+# Root may open, own and change files as before: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER.
+_OF_FILES = 0b1111
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -37,6 +42,21 @@ def become_undumpable() -> None:
 def renounce_privileges() -> None:
     """Let nothing that this thread starts from now on gain privileges, by set-user-ID programs for example."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def keep_capabilities_of_files() -> None:
+    """Give up what root may do beside opening files: look into other processes, load modules, mount, and so on.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice, for numbers below 32 and above
+    if _LIBC.capget(header, held) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    kept = [each & _OF_FILES if number < 2 else 0 for number, each in enumerate(held)]
+    if _LIBC.capset(header, (ctypes.c_uint32 * 6)(*kept)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def be_first_victim() -> None:

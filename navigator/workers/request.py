@@ -45,7 +45,16 @@ def prepare(task: Task) -> tuple[Task, int]:
 
 def _write(task: Task) -> int:
     variables = {LIMIT_VARIABLE: str(task.memory_limit_bytes), **task.variables}
-    request = json.dumps({"name": task.name, "arguments": dict(task.arguments), "variables": variables})
+    request = json.dumps(
+        {
+            "name": task.name,
+            "arguments": dict(task.arguments),
+            "variables": variables,
+            "reads": [str(path) for path in task.reads],
+            "writes": [str(path) for path in task.writes],
+            "gpu": bool(task.gpu),
+        }
+    )
     task.directory.mkdir(parents=True, exist_ok=True)
     # An earlier task's result must never be taken for this one's.
     (task.directory / RESULT).unlink(missing_ok=True)

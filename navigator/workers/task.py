@@ -68,8 +68,10 @@ class Task:
             counts by their share only.
         variables: set in the child's environment before the function is called, e.g. CUDA_VISIBLE_DEVICES.
         reads: files and directories that the function reads, and those that it writes (`directory` and the log go
-            without saying): what a worker that does not share our disks is sent, and what is fetched from it.
-        writes: see `reads`. What the function did not make is left out.
+            without saying): all that a worker may open beside libraries, what one that doesn't share our disks is sent,
+            and what's fetched from it.
+        writes: see `reads`. What the function did not make is left out. Where one isn't there yet, a worker may write
+            into the directory that it's to be in.
         gpu: UUID of the GPU that the task may use, or "".
     """
 

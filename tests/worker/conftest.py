@@ -69,6 +69,7 @@ def task(tmp_path: Path) -> MakeTask:
             log_path=tmp_path / f"task{number}.log",
             timeout_seconds=timeout,
             memory_limit_bytes=memory,
+            writes=(tmp_path,),
         )
 
     return make

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +187,11 @@ def test_huge_log(run: Run) -> None:
     assert run("shout", bytes=50 * 10**6, crash=False).value == "said"
 
 
-def test_full_disk(run: Run) -> None:
-    result = run("full_disk")
+def test_full_disk(server: ForkServer, task: Callable[..., Task]) -> None:
+    made = task("echo")
+    made.directory.mkdir()
+    (made.directory / "result.json.tmp").symlink_to("/dev/full")
+    result = server.run(made)
     assert result.status is TaskStatus.FAILED
     assert result.message.startswith("can't write its result to /")
     assert result.message.endswith(": No space left on device")
@@ -222,19 +226,30 @@ def test_server_killed_while_a_task_runs(
     start: Callable[..., ForkServer], task: Callable[..., Task], tmp_path: Path, gone: Gone, pids_in: PidsIn
 ) -> None:
     server = start()
-    result = server.run(task("kill_server", pids=str(tmp_path / "pids")))
+    with ThreadPoolExecutor() as threads:
+        running = threads.submit(server.run, task("hang", pids=str(tmp_path / "pids"), daemon=True))
+        child, pid, *others = pids_in(tmp_path / "pids")
+        os.kill(pid, signal.SIGKILL)
+        result = running.result(20)
     assert result.status is TaskStatus.CRASHED
     assert result.message == "the worker server died: killed by signal 9, most likely out of memory"
-    assert gone(pids_in(tmp_path / "pids")), "neither the child nor what it started outlives the server"
+    assert gone([child, *others]), "neither the child nor what it started outlives the server"
     assert server.run(task("echo")).status is TaskStatus.CRASHED
 
 
 def test_server_that_stops_answering(
-    start: Callable[..., ForkServer], task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., ForkServer],
+    task: Callable[..., Task],
+    tmp_path: Path,
+    pids_in: PidsIn,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client, "_GRACE_SECONDS", 0.5)
     server = start()
-    result = server.run(task("stop_server", timeout=0.5))
+    with ThreadPoolExecutor() as threads:
+        running = threads.submit(server.run, task("hang", timeout=0.5, pids=str(tmp_path / "pids")))
+        os.kill(pids_in(tmp_path / "pids")[1], signal.SIGSTOP)
+        result = running.result(20)
     assert result.status is TaskStatus.CRASHED
     assert result.message == "the worker server stopped answering"
     assert server.run(task("echo")).message == "the worker server stopped answering"

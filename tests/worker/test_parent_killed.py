@@ -19,7 +19,7 @@ from navigator.workers.local.pool import ForkServer, Task
 directory = Path(sys.argv[1])
 server = ForkServer(preload=sys.argv[3:], directory=directory, tasks_module="misbehaviour")
 server.run(Task(name="hang", arguments={"pids": sys.argv[2], "daemon": True}, directory=directory / "task",
-                log_path=directory / "log", timeout_seconds=60, memory_limit_bytes=2**32))
+                log_path=directory / "log", timeout_seconds=60, memory_limit_bytes=2**32, writes=(directory.parent,)))
 """
 
 

@@ -1,0 +1,68 @@
+"""A filter of system calls that leaves a process without a network, for itself and all that it starts, for good.
+
+No socket is made any more, of whatever family: Landlock knows TCP alone, and a network namespace takes privileges that
+a container doesn't give. Pairs of connected sockets, which lead nowhere else, stay. See seccomp(2), <linux/filter.h>.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+
+_PR_SET_SECCOMP = 22
+_MODE_FILTER = 2
+_ALLOW = 0x7FFF0000
+_FAIL = 0x00050000
+
+_LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_IF_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+_IF_AT_LEAST = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_RETURN = 0x06  # BPF_RET | BPF_K
+# Offsets in struct seccomp_data.
+_NUMBER, _ARCHITECTURE = 0, 4
+
+# <linux/audit.h>, and the number of socket(2).
+_PROCESSORS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+_IO_URING_SETUP = 425  # its queues make sockets as well
+_X32 = 0x40000000  # another set of numbers for the same calls
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class _Instruction(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_uint16), ("so", ctypes.c_uint8), ("else_", ctypes.c_uint8), ("k", ctypes.c_uint32))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction)))
+
+
+def refuse_sockets() -> bool:
+    """Let this thread, and all that it starts, make no socket: it's refused with EACCES.
+
+    The process must be unable to gain privileges (PR_SET_NO_NEW_PRIVS).
+
+    Returns:
+        whether it was done: False on a processor that isn't known here, or a kernel without such filters.
+    """
+    if platform.machine() not in _PROCESSORS:
+        return False
+    architecture, socket = _PROCESSORS[platform.machine()]
+    steps = (
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_IF_EQUAL, 0, 5, architecture),  # a program for another processor has other numbers
+        (_LOAD, 0, 0, _NUMBER),
+        (_IF_AT_LEAST, 3, 0, _X32),
+        (_IF_EQUAL, 2, 0, socket),
+        (_IF_EQUAL, 1, 0, _IO_URING_SETUP),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _FAIL | errno.EACCES),
+    )
+    instructions = (_Instruction * len(steps))(*(_Instruction(*step) for step in steps))
+    program = _Program(length=len(steps), filter=instructions)
+    if _LIBC.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(program), 0, 0) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
+        return False
+    raise OSError(code, os.strerror(code))
