@@ -71,9 +71,16 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     return namespace
 
 
+class _Parser(argparse.ArgumentParser):
+    """Writes its messages, which quote arguments, as all other text."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        write(message, file or sys.stderr)
+
+
 def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser of the command line, and the parsers of the verbs by name."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="model-navigator",
         allow_abbrev=False,
         description="Convert models, verify each converted model against its source, and report the results.",

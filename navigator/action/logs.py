@@ -7,7 +7,7 @@ from typing import TextIO
 from navigator.github.artifacts.pack import opened
 from navigator.github.commands import commands_disabled, group
 from navigator.github.rest import PublishError
-from navigator.render.text import clean, lines
+from navigator.render.text import clean, harmless, lines
 from navigator.report.summary import Summary
 
 # Converters write megabytes; their reason is at the end. Everything is in the artifact, where `artifacts` is `all`.
@@ -27,7 +27,7 @@ def show_logs(summary: Summary, directory: Path, stream: TextIO) -> None:
         found = _tail(path, directory / "logs")
         if found:
             with (
-                group(f"{clean(result.model_name)} {clean(result.conversion)}: {path.name}", stream),
+                group(harmless(f"{clean(result.model_name)} {clean(result.conversion)}: {clean(path.name)}"), stream),
                 commands_disabled(stream) as show,
             ):
                 show("\n".join([*found, ""]))

@@ -18,7 +18,7 @@ from navigator.action.publisher import PUBLISHING_SECONDS, Publisher
 from navigator.action.secrets import Secrets, hide
 from navigator.errors import ExitCode, NavigatorError
 from navigator.github.budget import Budget
-from navigator.github.commands import command, escape_commands
+from navigator.github.commands import command, tell
 from navigator.github.event import read_event
 from navigator.render.streams import open_missing, write
 
@@ -39,7 +39,7 @@ def main(environment: MutableMapping[str, str]) -> int:
     try:
         job = _job(environment, secrets)
     except NavigatorError as error:
-        write(f"{command('error', str(error))}\n", sys.stdout)
+        tell(command("error", str(error)), sys.stdout)
         return error.exit_code
     os.chdir(job.workspace)
     code = _run(job, Publisher(job, budget, cancelled), cancelled)
@@ -65,11 +65,11 @@ def _run(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
     try:
         return COMMANDS[job.inputs.command](job, publisher, cancelled)
     except NavigatorError as error:
-        write(f"{escape_commands(str(error))}\n", job.stream)
+        write(f"{error}\n", job.stream)
         publisher.report_error(error)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort
-        write(escape_commands(traceback.format_exc()), job.stream)
+        write(traceback.format_exc(), job.stream)
         bug = NavigatorError(
             f"internal error in model-navigator {__version__}: {type(error).__name__}: {error}",
             "please report it with the log lines above",

@@ -20,9 +20,9 @@ from navigator.action.coreutils import chown_all
 from navigator.action.job import Job
 from navigator.cache.layers import NAME as CACHE
 from navigator.errors import ConfigurationError
-from navigator.github.commands import command
+from navigator.github.commands import command, tell
 from navigator.records import Format, ModelConfig, RunConfig
-from navigator.render.streams import write
+from navigator.render.text import harmless
 from navigator.runners import RUNNERS
 from navigator.safe_files import open_child, open_directory
 
@@ -238,7 +238,7 @@ class _Grants:
             except OSError as error:
                 message = f"Couldn't return {path} to the workspace's owner: {error}."
                 hint = "The next checkout may fail to remove it."
-                write(f"{command('warning', f'{message} {hint}')}\n", self._job.stream)
+                tell(command("warning", harmless(f"{message} {hint}")), self._job.stream)
 
         self._stack.callback(attempt)
 

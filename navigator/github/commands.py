@@ -1,7 +1,7 @@
 """Workflow commands and runner files: what a step tells GitHub's runner, by its output and by files.
 
 Owns the escapes and the limits of both. Does not decide what is worth telling. The runner reads every line of a step's
-output, foreign text included: whatever is not ours is written through `commands_disabled` or `escape_commands`.
+output, foreign text included: whatever is not ours is written by `navigator.render.streams.write`.
 
 Source: github.com/actions/runner, ActionCommand.cs, ActionCommandManager.cs and FileCommandManager.cs.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TextIO
 
 from navigator.render.annotations import Annotation, Level
-from navigator.render.streams import write
-from navigator.render.text import shorten
+from navigator.render.streams import write_raw
+from navigator.render.text import harmless, printable, shorten
 
 ANNOTATIONS_PER_LEVEL = 10
 """What GitHub keeps of a level for each step."""
@@ -30,9 +30,6 @@ _MESSAGE_CHARS = 4096
 _TITLE_CHARS = 255
 _CUT = "\n\n**Truncated**: GitHub shows at most 1 MiB. The full report is in `summary.md` of the results.\n"
 
-_COMMAND = re.compile(r"((?:^|(?<=[\r\n]))[^\S\r\n]*):(?=:)")
-_OLD_COMMAND = re.compile(r"##(?=\[)")
-_BREAK = "\u200b"
 _OUTPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
@@ -66,7 +63,7 @@ def annotate(annotations: Iterable[Annotation], stream: TextIO) -> int:
         for number, annotation in enumerate(shown, start=1):
             more = len(found) - number if number == ANNOTATIONS_PER_LEVEL else 0
             remark = f"\n\n{more} more at level {level} aren't shown; the summary lists all of them." if more else ""
-            _tell(_annotation(annotation, remark), stream)
+            tell(_annotation(annotation, remark), stream)
         written += len(shown)
     return written
 
@@ -74,9 +71,9 @@ def annotate(annotations: Iterable[Annotation], stream: TextIO) -> int:
 def _annotation(annotation: Annotation, remark: str) -> str:
     return command(
         annotation.level,
-        shorten(annotation.message, _MESSAGE_CHARS - len(remark)) + remark,
-        title=shorten(annotation.title, _TITLE_CHARS),
-        file=annotation.path,
+        shorten(harmless(annotation.message), _MESSAGE_CHARS - len(remark)) + remark,
+        title=shorten(harmless(annotation.title), _TITLE_CHARS),
+        file=harmless(annotation.path),
         line=annotation.line,
         col=annotation.column if annotation.line is not None else None,
     )
@@ -86,12 +83,7 @@ def mask(value: str, stream: TextIO) -> None:
     """Make the runner replace each line of `value` by *** in logs from now on."""
     for line in value.splitlines():
         if line.strip():
-            _tell(command("add-mask", line), stream)
-
-
-def escape_commands(text: str) -> str:
-    """Return foreign text so that the runner finds no command in it, and the log's viewer none of its marks."""
-    return _OLD_COMMAND.sub(f"#{_BREAK}#", _COMMAND.sub(rf"\1{_BREAK}:", text))
+            tell(command("add-mask", line), stream)
 
 
 @contextmanager
@@ -99,7 +91,7 @@ def commands_disabled(stream: TextIO) -> Iterator[Callable[[str], None]]:
     """Stop workflow commands while foreign output is written; give what writes that output, in whole lines.
 
     What ends the stop must begin a line, so an unfinished last line is ended here. The runner's older `##[name]`
-    commands are stopped too, but the log's viewer folds and colours lines by them: these are broken up.
+    commands are stopped too, but the log's viewer folds and colours lines by them: these are escaped.
     """
     token = secrets.token_hex(20)
     ended = True
@@ -107,26 +99,26 @@ def commands_disabled(stream: TextIO) -> Iterator[Callable[[str], None]]:
     def foreign(text: str) -> None:
         nonlocal ended
         if text:
-            write(_OLD_COMMAND.sub(f"#{_BREAK}#", text), stream)
+            write_raw(printable(text), stream)
             ended = text.endswith("\n")
 
-    _tell(command("stop-commands", token), stream)
+    tell(command("stop-commands", token), stream)
     try:
         yield foreign
     finally:
         if not ended:
-            write("\n", stream)
-        _tell(command(token), stream)
+            write_raw("\n", stream)
+        tell(command(token), stream)
 
 
 @contextmanager
 def group(title: str, stream: TextIO) -> Iterator[None]:
     """Fold what is written meanwhile, in the log, under `title`."""
-    _tell(command("group", title), stream)
+    tell(command("group", title), stream)
     try:
         yield
     finally:
-        _tell(command("endgroup"), stream)
+        tell(command("endgroup"), stream)
 
 
 def set_outputs(outputs: Mapping[str, str], path: Path | None) -> tuple[str, ...]:
@@ -209,5 +201,6 @@ def _fence_after(line: str, fence: str) -> str:
     return "" if closes else fence
 
 
-def _tell(line: str, stream: TextIO) -> None:
-    write(f"{line}\n", stream)
+def tell(line: str, stream: TextIO) -> None:
+    """Write a command."""
+    write_raw(f"{line}\n", stream)

@@ -10,7 +10,7 @@ from navigator.github.event import Event
 from navigator.github.rest import Json, Rest
 from navigator.github.retry import found_or, once_more, retry
 from navigator.render.annotations import Annotation, Level
-from navigator.render.text import clean, shorten
+from navigator.render.text import clean, harmless, shorten
 
 _DESCRIPTION_CHARS = 140
 _TITLE_CHARS = 255
@@ -107,7 +107,7 @@ def _annotation(annotation: Annotation) -> dict[str, Json]:
         "start_line": line,
         "end_line": line,
         "annotation_level": _LEVELS[annotation.level],
-        "message": shorten(annotation.message, _MESSAGE_CHARS),
+        "message": shorten(harmless(annotation.message), _MESSAGE_CHARS),
         "title": shorten(clean(annotation.title), _TITLE_CHARS),
     }
     if annotation.line is not None and annotation.column is not None:

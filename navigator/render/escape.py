@@ -7,7 +7,7 @@ hidden comment.
 import html
 import re
 
-from navigator.render.text import clean, lines, shorten
+from navigator.render.text import clean, harmless, lines, shorten
 
 _PLAIN = re.compile(r"[^`|\\<$]+")
 _MARKUP = re.compile(r"([\\`*_\[\]~#!$])")
@@ -29,12 +29,12 @@ def code(value: str, limit: int = 200) -> str:
     plain = shorten(clean(value), limit)
     if not plain:
         return '`""`'
-    return f"`{plain}`" if _PLAIN.fullmatch(plain) else f"<code>{text(plain, limit)}</code>"
+    return f"`{plain}`" if _PLAIN.fullmatch(plain) and "##[" not in plain else f"<code>{text(plain, limit)}</code>"
 
 
 def fence(content: str, language: str) -> str:
     """Return `content` as a code block that its content can't end."""
-    body = "\n".join(lines(content)).replace("<!--", f"<{_BREAK}!--").replace("-->", f"--{_BREAK}>")
+    body = harmless("\n".join(lines(content))).replace("<!--", f"<{_BREAK}!--").replace("-->", f"--{_BREAK}>")
     ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", body)), default=0))
     return f"{ticks}{language}\n{body}\n{ticks}"
 

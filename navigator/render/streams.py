@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TextIO
 
+from navigator.render.text import harmless
+
 
 def open_missing() -> None:
     """Open standard streams that are closed (`>&-`), so that they discard all output.
@@ -26,6 +28,11 @@ def open_missing() -> None:
 
 
 def write(text: str, stream: TextIO) -> None:
+    """Write and flush text that may hold names and messages of others, made harmless. See `write_raw`."""
+    write_raw(harmless(text), stream)
+
+
+def write_raw(text: str, stream: TextIO) -> None:
     """Write and flush text, with characters that the encoding doesn't have as '?'.
 
     A reader that went away (`| head`) doesn't stop the run: results, summary and exit code don't depend on it.

@@ -1,6 +1,27 @@
 """Sanitizes untrusted text, such as names and messages from models and frameworks, for terminals and logs. Pure."""
 
+import re
 import unicodedata
+
+from navigator.errors import one_line
+
+# What GitHub's runner takes for a command in any line of a step's output; see `navigator.github.commands`.
+_COMMAND = re.compile(r"^( *):(?=:)", re.MULTILINE)
+_OLD_COMMAND = re.compile(r"##(?=\[)")
+
+
+def printable(text: str) -> str:
+    """Return lines of text for a terminal or a job's log: nothing in it controls either, or is hidden or reordered.
+
+    The escapes are those of JSON, which stays JSON.
+    """
+    shown = "\n".join(one_line(line.rstrip("\r")) for line in text.replace("\t", "    ").split("\n"))
+    return _OLD_COMMAND.sub(r"#\\u0023", shown)
+
+
+def harmless(text: str) -> str:
+    """Return printable lines, none of which is a command to GitHub's runner."""
+    return _COMMAND.sub(r"\1\\u003a", printable(text))
 
 
 def clean(text: str) -> str:

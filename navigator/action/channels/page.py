@@ -7,7 +7,7 @@ from navigator.action.job import Job
 from navigator.github import commands
 from navigator.github.errors import PublishError
 from navigator.render.annotations import Annotation
-from navigator.render.streams import write
+from navigator.render.text import harmless
 
 
 def set_outputs(job: Job, outputs: Mapping[str, str]) -> None:
@@ -35,7 +35,7 @@ def annotate(job: Job, annotations: Sequence[Annotation]) -> None:
 
 def warn(job: Job, message: str) -> None:
     """Show a warning in the log and on the run's page."""
-    write(f"{commands.command('warning', message)}\n", job.stream)
+    commands.tell(commands.command("warning", harmless(message)), job.stream)
 
 
 @contextmanager
