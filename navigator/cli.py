@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from navigator import __version__, config
+from navigator import __version__, config, disks
 from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError, one_line, remedy
 from navigator.plain_data import parse_json
 from navigator.records import Json, Plan, RunConfig, Selection, to_data
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.CANCELLED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _say(str(NavigatorError(f"{where}{error.strerror or error}", remedy(error))), sys.stderr)
+        _say(str(NavigatorError(f"{where}{disks.reason(error, Path.cwd())}", remedy(error))), sys.stderr)
         return ExitCode.IO_ERROR
     except Exception:  # noqa: BLE001 - the last resort
         _say("\n".join(map(one_line, traceback.format_exc().split("\n"))), sys.stderr)

@@ -9,6 +9,8 @@ import errno
 from collections.abc import Iterable
 from enum import IntEnum
 
+from navigator import disks
+
 _LONGEST_NAME = 60
 _MOST_NAMES = 12
 
@@ -73,11 +75,17 @@ class NotApplicableError(StepError):
     """Inside a worker: this step would only copy the model, so that its artifact would have a wrong name."""
 
 
+class FileError(NavigatorError):
+    """A file can't be read or written."""
+
+    exit_code = ExitCode.IO_ERROR
+
+
 def remedy(error: OSError) -> str:
     """Return what to do about an error of the operating system, or "" if only its own message helps."""
+    if disks.is_about_full_disk(error):
+        return disks.REMEDY
     match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "free up disk space, then run again"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return "check the permissions of this path, then run again"
         case _:

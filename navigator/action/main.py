@@ -9,14 +9,14 @@ import traceback
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from navigator import __version__
+from navigator import __version__, disks
 from navigator.action.cancellation import Cancellation
 from navigator.action.commands import COMMANDS
 from navigator.action.inputs import Inputs, read_inputs
 from navigator.action.job import Job
 from navigator.action.publisher import PUBLISHING_SECONDS, Publisher
 from navigator.action.secrets import Secrets, hide
-from navigator.errors import ExitCode, NavigatorError
+from navigator.errors import ExitCode, FileError, NavigatorError, remedy
 from navigator.github.budget import Budget
 from navigator.github.commands import command, tell
 from navigator.github.event import read_event
@@ -68,6 +68,12 @@ def _run(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
         write(f"{error}\n", job.stream)
         publisher.report_error(error)
         return error.exit_code
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        failure = FileError(f"{where}{disks.reason(error, job.workspace)}", remedy(error))
+        write(f"{failure}\n", job.stream)
+        publisher.report_error(failure)
+        return failure.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort
         write(traceback.format_exc(), job.stream)
         bug = NavigatorError(

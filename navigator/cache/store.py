@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from navigator import disks
 from navigator.cache.digests import canonical, size_bytes
 from navigator.cache.entry import DamagedError, disk_bytes, read, restore, write
 from navigator.errors import ConfigurationError
@@ -53,7 +54,7 @@ class Cache:
         try:
             self._prepare(path / "tmp")
         except OSError as error:
-            self._note(f"not writable ({error.strerror}): new results aren't cached")
+            self._note(f"not writable ({self._why(error)}): new results aren't cached")
 
     def get(self, key: str, destination: Path | None) -> Json | None:
         """Return the value stored under the identity `key` and restore its files, or return None; see `restore`."""
@@ -87,7 +88,7 @@ class Cache:
             self._remove(entry, seen)
             return None
         except OSError as error:
-            self._note(f"couldn't restore an entry: {error.strerror}")
+            self._note(f"couldn't restore an entry: {self._why(error)}")
             return None
         if self.writable:
             with suppress(OSError):
@@ -119,7 +120,7 @@ class Cache:
                 return
             self._store(entry, key, text, files)
         except OSError as error:
-            self._note(f"couldn't cache a result: {error.strerror}")
+            self._note(f"couldn't cache a result: {self._why(error)}")
         except (ConfigurationError, DamagedError) as error:
             self._note(f"couldn't cache a result: {error}")
 
@@ -227,6 +228,9 @@ class Cache:
             yield
         finally:
             os.close(lock)
+
+    def _why(self, error: OSError) -> str:
+        return disks.reason(error, self.path or Path.cwd())
 
     def _note(self, what: str) -> None:
         note = f"cache {self.path}: {what}"

@@ -22,12 +22,13 @@ from navigator.records import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why a unit has no result."""
+    """Why a unit has no result; `full_disk` if it isn't about the model at all."""
 
     state: State
     message: str
     remedy: str = ""
     log_path: Path | None = None
+    full_disk: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

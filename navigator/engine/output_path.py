@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from navigator import disks
 from navigator.cache.digests import digest
 from navigator.errors import NavigatorError
 from navigator.models.files import external_data, files_of
@@ -21,8 +22,8 @@ def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, boo
     try:
         _copy(found.output_model.path, target)
     except (NavigatorError, OSError) as error:
-        path = found.output_model.path
-        return f"{name}: can't write output_path {target} ({error}); the converted model is {path}", False
+        path, why = found.output_model.path, disks.full_disk(target) if disks.is_about_full_disk(error) else str(error)
+        return f"{name}: can't write output_path {target} ({why}); the converted model is {path}", False
     return f"{name}: {found.conversion} copied to {target}", True
 
 

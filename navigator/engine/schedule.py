@@ -132,10 +132,11 @@ class ModelState:
                 self.outcomes[step.label] = Failure(state=State.BLOCKED, message=f"blocked by {step.parent}")
         if not isinstance(self.reference, Failure):
             return
+        what = "wasn't run" if self.reference.full_disk else "can't be run"
         for step in self.pending:
             self.outcomes[step.label] = Failure(
                 state=State.BLOCKED,
-                message=f"blocked by the source model, which can't be run: {self.reference.message}",
+                message=f"blocked by the source model, which {what}: {self.reference.message}",
                 remedy=self.reference.remedy,
                 log_path=self.reference.log_path,
             )

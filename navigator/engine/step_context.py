@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from navigator import disks
 from navigator.engine.outcomes import Failure
 from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, remedy
@@ -20,6 +21,7 @@ from navigator.workers.task import Task, TaskResult, TaskStatus
 
 _STATES = {
     TaskStatus.FAILED: State.FAILED,
+    TaskStatus.FULL_DISK: State.FAILED,
     TaskStatus.NOT_APPLICABLE: State.FAILED,
     TaskStatus.CRASHED: State.CRASHED,
     TaskStatus.TIMED_OUT: State.TIMED_OUT,
@@ -110,13 +112,14 @@ def failure_from(error: NavigatorError | OSError, workspace: Path) -> Failure:
     if isinstance(error, NavigatorError):
         states = {DeadlineError: State.TIMED_OUT, StoppedError: State.CANCELLED}
         return Failure(state=states.get(type(error), State.FAILED), message=error.message, remedy=error.hint)
-    why = error.strerror or str(error)
-    if error.filename and not Path(os.fsdecode(error.filename)).is_relative_to(workspace):
+    full_disk = disks.is_about_full_disk(error)
+    why = disks.reason(error, workspace)
+    if not full_disk and error.filename and not Path(os.fsdecode(error.filename)).is_relative_to(workspace):
         message = f"{os.fsdecode(error.filename)} can't be read: {why}"
     else:
         where = f"{error.filename}: " if error.filename else ""
         message = f"can't write to the workspace: {where}{why}"
-    return Failure(state=State.FAILED, message=message, remedy=remedy(error))
+    return Failure(state=State.FAILED, message=message, remedy=remedy(error), full_disk=full_disk)
 
 
 def failure_of(result: TaskResult, task: Task) -> Failure:
@@ -126,6 +129,7 @@ def failure_of(result: TaskResult, task: Task) -> Failure:
         message=result.message,
         remedy=result.remedy,
         log_path=task.log_path,
+        full_disk=result.status is TaskStatus.FULL_DISK,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from navigator import disks
 from navigator.cache.digests import artifact_digest, size_bytes, stamp
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
@@ -75,7 +76,8 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
     verified = _ran(subject.verified(context.watch()), answer, result, task)
     if isinstance(answer, Failure):
         where = "" if device is Device.CPU else " on the GPU"
-        message = f"converted, but can't be run{where}: {answer.message}"
+        what = "wasn't verified" if answer.full_disk else "can't be run"
+        message = f"converted, but {what}{where}: {answer.message}"
         return replace(verified, failure=replace(answer, message=message))
     judged = _judged(verified, subject, device, context)
     # Checked last, so that the comparison used unchanged files.
@@ -187,7 +189,8 @@ def _kept(verdict: Verdict, subject: Subject, runs: dict[str, Outputs], context:
         )
     except OSError as error:
         # The verdict matters more than a full disk.
-        note = f"can't save the inputs and outputs of this verification: {error.strerror}"
+        why = disks.reason(error, context.workspace.path)
+        note = f"can't save the inputs and outputs of this verification: {why}"
         return replace(verdict, warnings=(*verdict.warnings, note))
     return verdict
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from navigator.errors import ConfigurationError
+from navigator import disks
+from navigator.errors import ConfigurationError, remedy
 from navigator.records import Format
 from navigator.report import storage
 from navigator.runners import RUNNERS
@@ -55,7 +56,8 @@ class Workspace:
             (path / ".scratch").mkdir()
         except OSError as error:
             raise ConfigurationError(
-                f"workspace {path}: {error.strerror}", "choose a writable directory with --workspace-path"
+                f"workspace {path}: {disks.reason(error, path)}",
+                remedy(error) or "choose a writable directory with --workspace-path",
             ) from error
 
     def __enter__(self) -> Self:

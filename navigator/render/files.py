@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-from navigator.errors import ExitCode, NavigatorError, remedy
+from navigator import disks
+from navigator.errors import FileError, remedy
 from navigator.render.markdown import summary_markdown
 from navigator.report import storage
 from navigator.report.summary import Summary
 
 
-class UnwrittenError(NavigatorError):
+class UnwrittenError(FileError):
     """A file of the report can't be written, for example because the disk is full."""
-
-    exit_code = ExitCode.IO_ERROR
 
 
 def write_files(summary: Summary, directory: Path) -> None:
@@ -30,7 +29,7 @@ def write_files(summary: Summary, directory: Path) -> None:
         try:
             write()
         except OSError as error:
-            problems.append(f"{path} couldn't be written: {error.strerror}")
+            problems.append(f"{path} couldn't be written: {disks.reason(error, path)}")
             hint = remedy(error)
     if problems:
         raise UnwrittenError("; ".join(problems), hint)

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from navigator.errors import NotApplicableError, StepError
+from navigator import disks
+from navigator.errors import NotApplicableError, StepError, remedy
 from navigator.records import Json
 from navigator.workers import processes, sandbox
 
@@ -86,7 +87,8 @@ def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
         reads, writes = ([Path(each) for each in request[key]] for key in ("reads", "writes"))
         sandbox.enter(directory, log_path, reads, writes, gpu=request["gpu"])
     except (OSError, ValueError, RuntimeError) as error:
-        return _failure(f"can't start the task: {one_line(error)}", "make sure the workspace is writable")
+        failure = _failure(f"can't start the task: {one_line(error)}", "make sure the workspace is writable")
+        return failure | _about_disk(error, directory)
     name = request["name"]
     print(f"{HEADER}{name}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}", flush=True)  # noqa: T201 - its log
     if name not in tasks:
@@ -95,10 +97,11 @@ def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
         return {"ok": True, "value": tasks[name](request["arguments"])}
     except StepError as error:
         traceback.print_exc()
-        return {**_failure(error.message, error.hint), "not_applicable": isinstance(error, NotApplicableError)}
+        failure = _failure(error.message, error.hint) | _about_disk(error, directory)
+        return failure | {"not_applicable": isinstance(error, NotApplicableError)}
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - models are code: anything may come
         traceback.print_exc()
-        return _failure(one_line(error))
+        return _failure(one_line(error)) | _about_disk(error, directory)
 
 
 def _redirect(log_path: Path) -> None:
@@ -123,9 +126,9 @@ def _answer(directory: Path, answer: dict[str, Json]) -> int:
         _write(directory / RESULT, text)
     except OSError as error:
         traceback.print_exc()
-        sentence = f"can't write its result to {directory}: {error.strerror}"
+        failure = _failure(f"can't write its result to {directory}: {error.strerror}", remedy(error))
         try:  # this is shorter, and a full disk may have that much room
-            _write(directory / RESULT, json.dumps(_failure(sentence, "free up space on that disk")))
+            _write(directory / RESULT, json.dumps(failure | _about_disk(error, directory)))
         except OSError:
             return CANNOT_WRITE_RESULT
     return 0
@@ -143,6 +146,14 @@ def _write(path: Path, text: str) -> None:
     except OSError:
         half_made.unlink(missing_ok=True)
         raise
+
+
+def _about_disk(error: BaseException, directory: Path) -> dict[str, Json]:
+    """Return what a failure says instead if a full disk is behind it, which is no matter of the model."""
+    if not disks.is_about_full_disk(error):
+        return {}
+    # Temporary files are in the directory too.
+    return {"message": disks.full_disk(disks.file_of(error) or directory), "hint": disks.REMEDY, "full_disk": True}
 
 
 def _failure(message: str, hint: str = "") -> dict[str, Json]:

@@ -6,7 +6,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.errors import ExitCode, NavigatorError
+from navigator import disks
+from navigator.errors import ExitCode, NavigatorError, remedy
 from navigator.frameworks.memory import LIMIT_VARIABLE
 from navigator.workers.child import REQUEST, RESULT
 from navigator.workers.ending import log_tail
@@ -36,8 +37,8 @@ def prepare(task: Task) -> tuple[Task, int]:
     try:
         return task, _write(task)
     except OSError as error:
-        message = f"can't write {error.filename or task.directory}: {error.strerror}"
-        raise RequestError(message, "use a writable workspace with enough free space") from error
+        message = f"can't write {error.filename or task.directory}: {disks.reason(error, task.directory)}"
+        raise RequestError(message, remedy(error) or "use a writable workspace") from error
     except (TypeError, ValueError) as error:
         message = f"the arguments of task {task.name} aren't JSON: {error}"
         raise RequestError(message, "internal error (please report it)") from error

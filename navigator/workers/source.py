@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 COMPUTING = (
+    "disks.py",
     "errors.py",
     "plain_data.py",
     "safe_files.py",

@@ -4,13 +4,13 @@ Owns the sentences that users read about workers. Starts and kills nothing; read
 """
 
 import os
-import shutil
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from navigator import disks
 from navigator.errors import NavigatorError
 from navigator.plain_data import PlainDataError, parse_json
 from navigator.records import Json
@@ -31,6 +31,8 @@ class TaskStatus(StrEnum):
     """It left a complete result file."""
     FAILED = "failed"
     """It, or what it needs, said that it cannot."""
+    FULL_DISK = "full_disk"
+    """It failed since a disk is full, whatever else it says."""
     NOT_APPLICABLE = "not_applicable"
     """It said that it has nothing to do."""
     CRASHED = "crashed"
@@ -192,8 +194,7 @@ def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, J
             result = parse_json(file.read(size))
         if result["ok"] is True:
             return TaskStatus.FINISHED, result["value"], "", ""
-        status = TaskStatus.NOT_APPLICABLE if result.get("not_applicable") is True else TaskStatus.FAILED
-        return status, None, str(result["message"]), str(result["hint"])
+        return _told(task, result)
     except FileNotFoundError:
         message = _died(task, ended)
     except OSError as error:
@@ -201,8 +202,21 @@ def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, J
     except (PlainDataError, KeyError, TypeError):
         message = f"left a damaged result ({describe_status(ended.status)})"
     last = last_line(task.log_path, log_start)
+    if disks.says_full_disk(last) or disks.is_full(task.directory):
+        return _on_full_disk(task, message)
     remedy = f"{_MORE_MEMORY}; {_see(task)}" if ended.status == -signal.SIGKILL else _see(task)
     return TaskStatus.CRASHED, None, f"{message}; last output: {last}" if last else message, remedy
+
+
+def _told(task: Task, result: Json) -> tuple[TaskStatus, None, str, str]:
+    """Return what a task says that it failed of; KeyError or TypeError if it doesn't."""
+    message, hint = str(result["message"]), str(result["hint"])
+    if result.get("full_disk") is True:
+        return TaskStatus.FULL_DISK, None, message, hint
+    if result.get("not_applicable") is True:
+        return TaskStatus.NOT_APPLICABLE, None, message, hint
+    # Libraries that don't look at what became of their writing blame the model.
+    return _on_full_disk(task, message) if disks.is_full(task.directory) else (TaskStatus.FAILED, None, message, hint)
 
 
 def _died(task: Task, ended: Exit) -> str:
@@ -211,14 +225,14 @@ def _died(task: Task, ended: Exit) -> str:
         peak = f" (peak {gibibytes(ended.peak_bytes)})" if ended.peak_bytes else ""
         return f"{describe_status(ended.status)}{peak}"
     if ended.status == CANNOT_WRITE_RESULT:
-        try:
-            free = f"{gibibytes(shutil.disk_usage(task.directory).free)} free on that disk"
-        except OSError as error:
-            free = str(error.strerror)
-        return f"couldn't write its result to {task.directory}: {free}"
+        return f"couldn't write its result to {task.directory}"
     if ended.status < 0:
         return describe_status(ended.status)
     return f"{describe_status(ended.status)} without a result"
+
+
+def _on_full_disk(task: Task, message: str) -> tuple[TaskStatus, None, str, str]:
+    return TaskStatus.FULL_DISK, None, f"{disks.full_disk(task.directory)}; {message}", disks.REMEDY
 
 
 def _see(task: Task) -> str:

@@ -1,13 +1,19 @@
 """Runs on a machine that does not play along: closed streams, what cannot be written, leftovers of earlier runs."""
+# ruff: noqa: TID253 - the frameworks are what is tested
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import yaml
+from onnx import numpy_helper, parser
 
 from navigator.cli import main
 
@@ -159,3 +165,36 @@ def test_a_size_that_only_the_declaration_fixes_holds(convert: Any) -> None:
 
     assert code == 0
     assert {tuple(each["shapes"]["x"]) for each in results["results"][0]["samples"]} == {(2, 4)}
+
+
+@pytest.mark.fault(
+    "The disk of the workspace is full, in any step",
+    "The conversions that didn't fit fail. The disk is named, and not the model.",
+)
+@pytest.mark.parametrize(
+    "kibibytes",
+    [36, 100, 600, *(pytest.param(each, marks=pytest.mark.nightly) for each in (12, 28, 250, 1250, 2150, 2500))],
+)
+def test_a_full_disk_is_named_and_not_the_model(project: Path, kibibytes: int) -> None:
+    """In a mount namespace of its own, with a file system of that size for the workspace."""
+    text = '<ir_version: 9, opset_import: ["" : 12]> m (float[n, 512] x) => (float[n, 512] y) { y = MatMul(x, w) }'
+    model = parser.parse_model(text)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((512, 512), "float32"), "w"))
+    onnx.save(model, str(project / "large.onnx"))
+    (project / "small").mkdir()
+    command = [sys.executable, "-m", "navigator", "convert", "--model-name", "large", "--model-path", "large.onnx"]
+    command += ["--target-formats", "onnx", "--onnx-opsets", "13", "17", "--max-shapes", "x=64,512"]
+    command += ["--workspace-path", "small/ws"]
+    namespace = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    mounted = f"mount -t tmpfs -o size={kibibytes}k none small && exec {shlex.join(command)}"
+    ended = subprocess.run([*namespace, mounted], cwd=project, check=False, capture_output=True, text=True, timeout=120)
+    if "unshare" in ended.stderr:
+        pytest.skip(f"no mount namespaces here: {ended.stderr}")
+
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    failures = re.findall(r"^large  onnx_op1[37].*  (?:FAILED|BLOCKED)\n  (.*)$", ended.stdout, re.MULTILINE)
+    assert failures, ended.stdout
+    for message in failures:
+        assert f"the disk at {project}/small is full" in message
+        assert "can't be run" not in message
+    assert "how to fix: free up disk space, then run again" in ended.stdout

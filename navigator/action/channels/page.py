@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from navigator import disks
 from navigator.action.job import Job
 from navigator.github import commands
 from navigator.github.errors import PublishError
@@ -46,4 +47,4 @@ def warning(job: Job, failure: str) -> Iterator[None]:
     except PublishError as error:
         warn(job, f"{failure}: {error}")
     except OSError as error:
-        warn(job, f"{failure}: {error.strerror or error}")
+        warn(job, f"{failure}: {disks.reason(error, job.workspace)}")

@@ -16,6 +16,7 @@ from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.blob import BlobClient, ContentSettings, ExponentialRetry
 
+from navigator import disks
 from navigator.github.budget import Budget
 from navigator.github.rest import PublishError
 
@@ -111,6 +112,8 @@ def download(url: str, to: Path, *, limit_bytes: int, budget: Budget) -> BlobDig
                 digest.update(chunk)
                 file.write(chunk)
     except (requests.RequestException, OSError) as error:
+        if disks.is_about_full_disk(error):
+            raise PublishError(f"an artifact can't be saved: {disks.full_disk(to)}", disks.REMEDY) from error
         raise StorageError(f"a download from the artifact storage broke off: {type(error).__name__}") from error
     return BlobDigest(size, f"sha256:{digest.hexdigest()}")
 
