@@ -38,10 +38,16 @@ def open_layer(path: Path, layer: str, limit_bytes: int, *, owner: str, distrust
     return open_directory(home / layer, path)
 
 
-def remove_caches(directory: int, uid: int) -> None:
-    """Remove each cache that a user made in a directory: a later run could take it for its own."""
-    words = ("-name", NAME, "-uid", str(uid), "-prune", "-execdir", "/bin/rm", "-rf", "--", "{}", "+")
+def remove_caches(directory: int, users: Collection[int]) -> None:
+    """Remove each cache that models made in a directory, as `users`: a later run could take it for its own."""
+    words = ("-name", NAME, *_owned(users), "-prune", "-execdir", "/bin/rm", "-rf", "--", "{}", "+")
     tool("/usr/bin/find", f"/proc/self/fd/{directory}/.", *words, descriptor=directory)
+
+
+def has_cache(directory: int) -> bool:
+    """Tell whether there is a cache anywhere in a directory."""
+    words = ("-name", NAME, "-print", "-quit")
+    return bool(tool("/usr/bin/find", f"/proc/self/fd/{directory}/.", *words, descriptor=directory))
 
 
 def is_committed(path: Path, checkout: Path) -> bool:
@@ -63,6 +69,10 @@ def _discard_forged(home: Path, distrusted: Collection[int]) -> None:
     if home.lstat().st_uid in distrusted:
         tool("/bin/rm", "-rf", "--", str(home))
         return
-    users = " -o ".join(f"-uid {uid}" for uid in distrusted).split()
-    found = ("-path", str(home / UNTRUSTED), "-prune", "-o", "(", *users, ")", "-prune")
+    found = ("-path", str(home / UNTRUSTED), "-prune", "-o", *_owned(distrusted), "-prune")
     tool("/usr/bin/find", str(home), *found, "-exec", "/bin/rm", "-rf", "--", "{}", "+")
+
+
+def _owned(users: Collection[int]) -> list[str]:
+    """Return find's test for what belongs to one of the users."""
+    return ["(", *" -o ".join(f"-uid {uid}" for uid in users).split(), ")"]

@@ -5,10 +5,11 @@ any path is long.
 """
 
 import subprocess
+from pathlib import Path
 
 
-def tool(*words: str, descriptor: int | None = None) -> None:
-    """Run a tool, which may have a descriptor of ours.
+def tool(*words: str, descriptor: int | None = None) -> str:
+    """Run a tool, which may have a descriptor of ours, and return what it prints.
 
     Raises:
         OSError: it failed; with what it said.
@@ -19,11 +20,12 @@ def tool(*words: str, descriptor: int | None = None) -> None:
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
         capture_output=True,
         text=True,
-        errors="replace",
+        errors="surrogateescape",
         check=False,
     )
     if done.returncode != 0:
-        raise OSError(done.stderr.strip())
+        raise OSError(done.stderr.encode(errors="replace").decode().strip())
+    return done.stdout
 
 
 def chown_all(descriptor: int, owner: str, *options: str) -> None:
@@ -34,3 +36,13 @@ def chown_all(descriptor: int, owner: str, *options: str) -> None:
     """
     words = ("-R", "-P", "-h", *options, "--", owner, f"/proc/self/fd/{descriptor}/.")
     tool("/bin/chown", *words, descriptor=descriptor)
+
+
+def directories_named(name: str, root: Path) -> list[Path]:
+    """Return the directories of a name below `root`, those in others of that name excepted.
+
+    Raises:
+        OSError: not all of it could be read.
+    """
+    words = ("-ignore_readdir_race", "-type", "d", "-name", name, "-prune", "-print0")
+    return [Path(found) for found in tool("/usr/bin/find", str(root), *words).split("\0") if found]

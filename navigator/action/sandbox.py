@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from navigator.action.cache_layers import is_committed, open_layer, remove_caches
-from navigator.action.coreutils import chown_all
+from navigator.action.cache_layers import has_cache, is_committed, open_layer, remove_caches
+from navigator.action.coreutils import chown_all, directories_named
 from navigator.action.job import Job
 from navigator.cache.layers import NAME as CACHE
 from navigator.errors import ConfigurationError
@@ -100,7 +100,6 @@ class _Grants:
         self._owner_text = f"{owner.st_uid}:{owner.st_gid}"
         self._stack = stack
         self._closed: list[Path] = []
-        self._caches: list[Path] = []
         self._checkouts: list[Path] = []
 
     def close_all(self) -> None:
@@ -118,18 +117,13 @@ class _Grants:
         if os.getpid() == 1 and not self._job.inputs.docker and _SOCKET.exists():
             # Ours alone, in a container. The socket itself is the host's, where everybody may have been let in.
             self._close(open_directory(_SOCKET.parent.resolve()))
-        for parent, directories, _, descriptor in os.fwalk(self._job.workspace):
-            if ".git" in directories and not Path(parent, ".git").is_symlink():
-                directories.remove(".git")
-                self._close(open_child(".git", descriptor))
-                self._checkouts.append(Path(parent))
-            if CACHE in directories:
-                directories.remove(CACHE)
-                self._caches.append(Path(parent, CACHE))
+        for path in directories_named(".git", self._job.workspace):
+            self._close(open_directory(path, self._job.workspace))
+            self._checkouts.append(path.parent)
 
     def grant_cache(self, path: Path, limit_bytes: int) -> None:
         """Give the engine its layer of the cache in a directory; both are made if they aren't there."""
-        self._refuse_caches(path, whole=False)
+        self._refuse_cache(path)
         if any(path.is_relative_to(each) and is_committed(path, each) for each in self._checkouts):
             raise self._refusal(path, f"{CACHE} is in git", "remove it from the repository")
         self._restrict(self._open(path, whole=False), ~(stat.S_IWGRP | stat.S_IWOTH))
@@ -139,20 +133,19 @@ class _Grants:
         except OSError as error:
             raise self._refusal(path, str(error)) from error
         self._stack.callback(os.close, own)
-        self._caches.append(path / CACHE)
         chown_all(own, f"{self._uid}:{self._uid}")
         self._at_end(path, lambda: self._revoke(own))
 
     def grant(self, path: Path) -> None:
         """Give a directory to the engine; it's made if it isn't there."""
-        self._refuse_caches(path)
+        self._refuse_cache(path)
         descriptor = self._open(path)
-        chown_all(descriptor, f"{self._uid}:{self._uid}")
+        self._give(descriptor, path)
         self._at_end(path, lambda: self._revoke(descriptor))
 
     def grant_output(self, path: Path) -> None:
         """Let the engine write `path`, also over what an earlier run put there."""
-        self._refuse_caches(path)
+        self._refuse_cache(path)
         descriptor = self._open(path.parent, whole=False)
         before = os.fstat(descriptor)
         if before.st_uid == self._uid:  # granted already
@@ -167,18 +160,18 @@ class _Grants:
         os.fchmod(descriptor, stat.S_IMODE(before.st_mode) | stat.S_IRWXG | stat.S_ISVTX)
         self._at_end(path.parent, revoke)
         for name in (path.name, f"{RUNNERS[Format.ONNX].ARTIFACT_NAME}.data"):
-            self._grant_existing(descriptor, name)
+            self._grant_existing(descriptor, path.parent / name)
 
-    def _grant_existing(self, directory: int, name: str) -> None:
+    def _grant_existing(self, directory: int, path: Path) -> None:
         try:
-            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             return
         if stat.S_ISDIR(found.st_mode):
-            with _opened(name, directory) as descriptor:
-                chown_all(descriptor, f"{self._uid}:{self._uid}")
+            with _opened(path.name, directory) as descriptor:
+                self._give(descriptor, path)
         elif stat.S_ISREG(found.st_mode):
-            os.chown(name, self._uid, self._uid, dir_fd=directory, follow_symlinks=False)
+            os.chown(path.name, self._uid, self._uid, dir_fd=directory, follow_symlinks=False)
 
     def _open(self, path: Path, *, whole: bool = True) -> int:
         """Open a directory without following a link, and make it and those above it where they are missing.
@@ -204,9 +197,15 @@ class _Grants:
         os.mkdir(name, 0o755, dir_fd=above)
         os.chown(name, self._owner.st_uid, self._owner.st_gid, dir_fd=above, follow_symlinks=False)
 
-    def _refuse_caches(self, path: Path, *, whole: bool = True) -> None:
-        """Refuse what is in a cache; or, if it is to be given away `whole`, has one in it."""
-        if CACHE in path.parts or (whole and any(each.is_relative_to(path) for each in self._caches)):
+    def _give(self, descriptor: int, path: Path) -> None:
+        """Give a directory and all that is in it to the engine."""
+        remove_caches(descriptor, _UNTRUSTED_USERS)
+        self._refuse_cache(path, descriptor)
+        chown_all(descriptor, f"{self._uid}:{self._uid}")
+
+    def _refuse_cache(self, path: Path, descriptor: int | None = None) -> None:
+        """Refuse what is in a cache, or has one in it if it's already open."""
+        if CACHE in path.parts or (descriptor is not None and has_cache(descriptor)):
             raise self._refusal(path, "there is a cache of converted models, which other runs rely on")
 
     def _refusal(self, path: Path, why: str, hint: str = "") -> ConfigurationError:
@@ -224,7 +223,7 @@ class _Grants:
         self._stack.callback(os.fchmod, descriptor, mode)
 
     def _revoke(self, descriptor: int) -> None:
-        remove_caches(descriptor, self._uid)
+        remove_caches(descriptor, [self._uid])
         chown_all(descriptor, self._owner_text, f"--from={self._uid}")
         if os.fstat(descriptor).st_uid == self._uid:
             os.fchown(descriptor, self._owner.st_uid, self._owner.st_gid)

@@ -57,10 +57,10 @@ class Layers:
         self._own, self._others = Cache(None, 0), list[Cache]()
         try:
             home = claim(path, layer)
+            prune(home, limit_bytes, layer)
         except OSError as error:
             self._notes.append(f"cache {path}: not writable ({error.strerror}): nothing is cached")
             return
-        prune(home, limit_bytes, layer)
         self._own = Cache(home / layer, room(home, limit_bytes, layer))
         if layer == TRUSTED:
             self._own.shrink()
@@ -95,12 +95,20 @@ class Layers:
     def _copy_timing(self, source: Path) -> None:
         """Begin with the trusted layer's measurements: they take minutes."""
         assert self.timing is not None
-        for measured in source.iterdir() if source.is_dir() else ():
+        measurements: list[Path] = []
+        with suppress(OSError):
+            measurements += source.iterdir()
+        for measured in measurements:
             with suppress(OSError):
                 content = read_file(measured, _TIMING_BYTES, source)
                 self.timing.mkdir(exist_ok=True)
                 with (self.timing / measured.name).open("xb") as file:
                     file.write(content)
+
+
+def is_layer(name: str) -> bool:
+    """Tell whether a name is that of a layer."""
+    return _LAYER.fullmatch(name) is not None
 
 
 def untrusted(kind: str, number: int | str) -> str:
@@ -115,7 +123,7 @@ def claim(path: Path, layer: str) -> Path:
         OSError: it can't be made, there is a link in its place (UnsafeFileError), or it's somebody else's.
         ValueError: there is no such layer.
     """
-    if not _LAYER.fullmatch(layer):
+    if not is_layer(layer):
         raise ValueError(f"not a layer: {layer!r}")
     home = path / NAME
     if not os.path.lexists(home):
@@ -168,7 +176,7 @@ def prune(home: Path, limit_bytes: int, layer: str) -> None:
     with suppress(OSError):
         os.utime(own)
     total, allowed = 0, limit_bytes // _UNTRUSTED_SHARE // 2
-    for each in sorted(_untrusted(home), key=lambda path: (path != own, -path.lstat().st_mtime_ns)):
+    for each in sorted(_untrusted(home), key=lambda path: (path != own, -_changed(path))):
         total += _disk_bytes(each)
         if total > (allowed * 2 if each == own else allowed):
             subprocess.run(["/bin/rm", "-rf", "--", each], stderr=subprocess.DEVNULL, check=False)
@@ -179,9 +187,16 @@ def prune(home: Path, limit_bytes: int, layer: str) -> None:
 def _untrusted(home: Path) -> list[Path]:
     try:
         with os.scandir(home / UNTRUSTED) as found:
-            return [Path(each.path) for each in found if _LAYER.fullmatch(f"{UNTRUSTED}/{each.name}")]
+            return [Path(each.path) for each in found if is_layer(f"{UNTRUSTED}/{each.name}")]
     except OSError:
         return []
+
+
+def _changed(path: Path) -> int:
+    """Return when a directory last changed, in ns; 0 if another run has removed it."""
+    with suppress(OSError):
+        return path.lstat().st_mtime_ns
+    return 0
 
 
 def _disk_bytes(path: Path) -> int:

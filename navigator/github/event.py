@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from navigator.cache.digests import identity
-from navigator.cache.layers import LAYER_VARIABLE, TRUSTED, untrusted
+from navigator.cache.layers import LAYER_VARIABLE, TRUSTED, is_layer, untrusted
 from navigator.errors import ConfigurationError
 from navigator.plain_data import parse_json
 from navigator.records import Json
@@ -131,7 +131,8 @@ def cache_layer(environment: Mapping[str, str]) -> str:
 
     The action says which. Otherwise it's the event's in a job of GitHub Actions, and the trusted one elsewhere.
     """
-    if said := environment.get(LAYER_VARIABLE):
+    said = environment.get(LAYER_VARIABLE, "")
+    if is_layer(said):
         return said
     if environment.get("GITHUB_ACTIONS") != "true":
         return TRUSTED

@@ -237,6 +237,8 @@ os.chdir(start)
     assert found.stdout == ""
     assert stat.S_IMODE((workspace / "out" / "workspace" / "program").lstat().st_mode) == 0o755
     assert (workspace / "out" / "workspace" / "etc").is_symlink()
+    code, log = run("")
+    assert code == 0, f"the next run meets it all again: {log}"
     subprocess.run(["rm", "-rf", workspace / "out"], check=True)
 
 
