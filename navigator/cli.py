@@ -13,15 +13,17 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from navigator import __version__, config, disks
-from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError, one_line, remedy
+from navigator.engine import interrupts
+from navigator.errors import ConfigurationError, ExitCode, NavigatorError, one_line, remedy
 from navigator.plain_data import parse_json
 from navigator.records import Json, Plan, RunConfig, Selection, to_data
-from navigator.render.streams import open_missing, write
+from navigator.render.streams import lost, open_missing, write
+from navigator.render.values import count
 from navigator.report.storage import RESULTS, SUMMARY
 
 if TYPE_CHECKING:
@@ -38,9 +40,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     open_missing()
     try:
-        namespace = _parsed(arguments)
-        verb: Callable[[argparse.Namespace, list[str]], ExitCode] = namespace.verb
-        return verb(namespace, arguments)
+        return _unless_lost(_run(arguments))
+    except SystemExit as end:  # argparse's
+        end.code = _unless_lost(int(end.code or 0))
+        raise
+
+
+def _unless_lost(code: int) -> int:
+    """Return the exit code of a command, and tell if what it printed is lost: a verdict stands nevertheless."""
+    if (error := lost()) is None:
+        return code
+    _say_error(error)
+    return code or ExitCode.IO_ERROR
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        with interrupts.caught():
+            namespace = _parsed(arguments)
+            verb: Callable[[argparse.Namespace, list[str]], ExitCode] = namespace.verb
+            return verb(namespace, arguments)
     except NavigatorError as error:
         _say(str(error), sys.stderr)
         return error.exit_code
@@ -48,13 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("interrupted", sys.stderr)
         return ExitCode.CANCELLED
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _say(str(NavigatorError(f"{where}{disks.reason(error, Path.cwd())}", remedy(error))), sys.stderr)
+        _say_error(error)
         return ExitCode.IO_ERROR
     except Exception:  # noqa: BLE001 - the last resort
         _say("\n".join(map(one_line, traceback.format_exc().split("\n"))), sys.stderr)
         _say(f"Internal error in model-navigator {__version__}: please report it with the lines above.", sys.stderr)
         return ExitCode.BUG
+
+
+def _say_error(error: OSError) -> None:
+    where = f"{error.filename}: " if error.filename else ""
+    _say(str(NavigatorError(f"{where}{disks.reason(error, Path.cwd())}", remedy(error))), sys.stderr)
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
@@ -137,7 +160,7 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
 def _validate(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     run = config.load(namespace.file, {}, working_directory=Path.cwd(), allow_outside=namespace.allow_outside)
-    _say(f"{one_line(str(namespace.file))}: valid, {_count(len(run.models), 'model')}")
+    _say(f"{one_line(str(namespace.file))}: valid, {count(len(run.models), 'model')}")
     return ExitCode.OK
 
 
@@ -161,17 +184,20 @@ def _convert(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
     from navigator.github.event import cache_layer
     from navigator.github.origin import read_origin
     from navigator.plan.select import left_out
+    from navigator.plan.shards import part_of
 
     started = time.monotonic()
     run = _load(namespace)
     host = _host(run)
     whole = _plan_all(run, host)
-    plan = _shard(_chosen(whole, namespace), namespace.shard)
+    plan = _chosen(whole, namespace)
+    if namespace.shard:
+        plan = part_of(plan, namespace.shard)
     selection = Selection(
         models=tuple(namespace.models), conversions=tuple(namespace.conversions), left_out=left_out(whole, plan)
     )
     notes = (*run.notes, *(f"{each.config.model_name}: {note}" for each in plan.models for note in each.notes))
-    command = f"model-navigator {shlex.join(_reproducing(arguments))}"
+    command = f"model-navigator {shlex.join(config.reproducing(arguments))}"
     with Workspace(run.workspace_path, clean=run.override_workspace) as workspace:
         return convert(
             plan,
@@ -250,35 +276,6 @@ def _chosen(plan: Plan, namespace: argparse.Namespace) -> Plan:
     return chosen(plan, models=namespace.models, conversions=namespace.conversions)
 
 
-def _shard(plan: Plan, shard: str) -> Plan:
-    """Return the part of `plan` that belongs to a shard such as "3/7"; all of it for "".
-
-    Raises:
-        NothingToDoError: the shard is empty.
-    """
-    if not shard:
-        return plan
-    from navigator.plan.shards import choose
-
-    chosen = choose(plan, shard)
-    if not chosen.models:
-        raise NothingToDoError(
-            f"shard {shard} is empty: conversions that depend on each other stay in one shard",
-            "use the shards that `model-navigator plan --matrix` prints for the same filters",
-        )
-    return chosen
-
-
-def _reproducing(arguments: list[str]) -> Iterator[str]:
-    """Yield the arguments for reproducing a result: without cleaning the workspace, and without a shard."""
-    words = iter(arguments)
-    for word in words:
-        if word == "--shard":
-            next(words, None)
-        elif word != "--override-workspace" and not word.startswith("--shard="):
-            yield word
-
-
 def _matrix(given: str) -> Json:
     """Return the job matrix that is given as JSON or as the name of a file."""
     what = "--matrix" if given.lstrip().startswith("{") else given
@@ -295,10 +292,6 @@ def _matrix(given: str) -> Json:
 
 def _runs_nothing(what: str) -> str:
     return f"{what[0].upper()}{what[1:]}. Doesn't run any model."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:

@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
     IO_ERROR = 74
     """A file can't be read or written, such as on a full disk (sysexits.h, EX_IOERR)."""
     CANCELLED = 130
-    """Interrupted by SIGINT or SIGTERM."""
+    """Interrupted by SIGINT, SIGTERM or SIGHUP."""
 
 
 class NavigatorError(Exception):

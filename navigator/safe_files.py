@@ -1,4 +1,4 @@
-"""Opens what untrusted code wrote: through no link, regular files and directories only.
+"""Opens what untrusted code wrote, through no link, regular files and directories only; and replaces files whole.
 
 A component of a path after the other, by descriptor, so that no link is followed wherever it may lie, and nobody can
 exchange one in the meantime. A pipe or a device isn't waited for.
@@ -15,6 +15,7 @@ ROOT = Path("/")
 
 _THROUGH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _MOST_ENTRIES = 100_000
@@ -54,6 +55,30 @@ def read_file(path: Path, limit_bytes: int, trusted: Path = ROOT) -> bytes:
     if len(content) > limit_bytes:
         raise OSError(errno.EFBIG, f"larger than {limit_bytes // 2**20} MiB", str(path))
     return content
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one step: readers see the earlier content or the new one, and a failure keeps the earlier.
+
+    A link at `path` is replaced, not followed.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    half = half_of(path)
+    half.unlink(missing_ok=True)
+    try:
+        with open(os.open(half, _NEW, 0o666), "wb") as file:  # noqa: PTH123 - no method of Path takes a descriptor
+            file.write(content)
+        half.replace(path)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+
+
+def half_of(path: Path) -> Path:
+    """Return what `replace_file` leaves beside a file if it's killed."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def open_directory(path: Path, trusted: Path = ROOT, missing: Callable[[str, int], None] | None = None) -> int:

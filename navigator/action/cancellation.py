@@ -10,7 +10,9 @@ from types import FrameType
 
 
 class Cancellation:
-    """Whether the job was cancelled: false, and true from the first SIGINT or SIGTERM on. Later ones change nothing.
+    """Whether the job was cancelled: false, and true from the first SIGINT, SIGTERM or SIGHUP on.
+
+    Later ones change nothing.
 
     Has a file descriptor that is readable from then on, so that a `select` wakes up. To be made in the main thread
     and early: a signal that comes before is lost.
@@ -26,7 +28,7 @@ class Cancellation:
         self._theirs.setblocking(False)
         # The kernel may deliver a signal to another thread, such as one of NumPy's, which doesn't wake this one.
         signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note)
 
     def __bool__(self) -> bool:

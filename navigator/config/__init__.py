@@ -3,7 +3,15 @@
 Returns frozen records, or reports all problems at once. Imports no numpy and no framework, and starts no process.
 """
 
-from navigator.config.arguments import HelpFormatter, add_allow_outside, add_file, add_filters, add_options, overrides
+from navigator.config.arguments import (
+    HelpFormatter,
+    add_allow_outside,
+    add_file,
+    add_filters,
+    add_options,
+    overrides,
+    reproducing,
+)
 from navigator.config.load import load
 from navigator.config.model_format import detect_format
 from navigator.config.problems import InvalidConfigurationError, Problem
@@ -20,5 +28,6 @@ __all__ = [
     "detect_format",
     "load",
     "overrides",
+    "reproducing",
     "schema_path",
 ]

@@ -3,7 +3,7 @@
 import argparse
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,16 @@ def overrides(namespace: argparse.Namespace) -> dict[str, Any]:
     """Return the options on the command line by key, as strings, lists of strings and booleans."""
     typed = vars(namespace)
     return {key: typed[key] for key in options() if key in typed}
+
+
+def reproducing(arguments: list[str]) -> Iterator[str]:
+    """Yield the arguments for reproducing a result: without cleaning the workspace, and without a shard."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--shard":
+            next(words, None)
+        elif word != "--override-workspace" and not word.startswith("--shard="):
+            yield word
 
 
 def _add(group: Any, option: Option) -> None:

@@ -4,13 +4,12 @@ Decides what is on disk and on the terminal during a run, and the exit code. No 
 written.
 """
 
-import signal
 import sys
 import time
 from contextlib import suppress
-from types import FrameType
 
 from navigator.cache.layers import TRUSTED, Layers
+from navigator.engine import interrupts
 from navigator.engine.execute import Execution, Listener
 from navigator.engine.output_path import deliver
 from navigator.engine.schedule import Unit
@@ -49,6 +48,19 @@ class _Record:
         self._origin = origin
         self._selection = selection
         self.unwritten = ""
+
+    def begin(self, execution: Execution) -> None:
+        """Write that nothing has run yet: the report of an earlier run must never be mistaken for the one of this run.
+
+        If that can't be written, there is no report.
+        """
+        with suppress(OSError):
+            self._workspace.summary.unlink(missing_ok=True)
+        try:
+            storage.write(self._summary(execution).report, self._workspace.results)
+        except OSError:
+            with suppress(OSError):
+                self._workspace.results.unlink(missing_ok=True)
 
     def write(self, execution: Execution) -> Summary:
         """Write the results so far. If that fails, the run continues and `end` tries again."""
@@ -129,9 +141,7 @@ def convert(
             on_end=lambda unit: _ended(unit, record.write(execution), progress, workspace if run.verbose else None),
         ),
     )
-    # The report of an earlier run must never be mistaken for the one of this run.
-    record.write(execution)
-    workspace.summary.unlink(missing_ok=True)
+    record.begin(execution)
     return _run_to_end(plan, execution, record, progress, workspace, shard)
 
 
@@ -140,19 +150,19 @@ def _run_to_end(
 ) -> ExitCode:
     """Run `execution`, then write and show what came out, also after an interrupt or an internal error."""
     cancelled = False
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         with progress:
             execution.run()
     except KeyboardInterrupt:
         cancelled = True
     finally:
+        interrupts.hold()
         more = ("interrupted: unfinished conversions are marked cancelled",) if cancelled else ()
         delivered = _delivered(plan, execution, shard)
         lines = (*more, *(line for line, _ in delivered))
         final = record.end(execution, complete=not cancelled and sys.exc_info()[0] is None, more=lines)
     _show(final, record, workspace)
-    if cancelled:
+    if cancelled or interrupts.seen():
         return ExitCode.CANCELLED
     # A requested file that could not be written is a failure.
     fine = not record.unwritten and all(done for _, done in delivered)
@@ -190,7 +200,3 @@ def _show(final: Summary, record: _Record, workspace: Workspace) -> None:
         write(f"{record.unwritten}\n", sys.stderr)
     else:
         write(f"results: {shown(workspace.results)}\nsummary: {shown(workspace.summary)}\n", sys.stdout)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -26,9 +26,7 @@ _OURS = (
     "timing",
     ".scratch",
     ".lock",
-    storage.RESULTS,
-    storage.HALF,
-    storage.SUMMARY,
+    *storage.FILES,
 )
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from navigator.errors import ConfigurationError
+from navigator.errors import ConfigurationError, NothingToDoError
 from navigator.plan.select import part
 from navigator.records import Cell, InvalidRecordError, Json, Plan, from_data
 
@@ -77,6 +77,22 @@ def choose(plan: Plan, shard: str) -> Plan:
     """
     index, count = parse(shard)
     return shards(plan, count)[index - 1]
+
+
+def part_of(plan: Plan, shard: str) -> Plan:
+    """Return the part of `plan` for `shard`, as `choose`.
+
+    Raises:
+        ConfigurationError: `shard` is not of the form "3/7".
+        NothingToDoError: the shard is empty.
+    """
+    chosen = choose(plan, shard)
+    if not chosen.models:
+        raise NothingToDoError(
+            f"shard {shard} is empty: conversions that depend on each other stay in one shard",
+            "use the shards that `model-navigator plan --matrix` prints for the same filters",
+        )
+    return chosen
 
 
 def matrix(plan: Plan, max_shards: int) -> Json:

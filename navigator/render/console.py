@@ -10,12 +10,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO, cast
 
 from navigator.records import Cell, CellResult, ModelPlan, Plan, State
 from navigator.render.columns import left, width
 from navigator.render.plain import result_line, summary_lines
-from navigator.render.streams import write
+from navigator.render.streams import Steady, write
 from navigator.render.text import clean, lines
 from navigator.render.values import count
 from navigator.report.summary import Summary
@@ -54,7 +54,7 @@ def show_summary(summary: Summary, console: "rich.console.Console | None" = None
             return
         from rich.console import Console
 
-        console = Console(highlight=False)
+        console = Console(file=cast("TextIO", Steady(sys.stdout)), highlight=False)
     from rich.text import Text
 
     for line in summary_lines(summary):
@@ -170,7 +170,7 @@ def _bars(stream: TextIO) -> "rich.progress.Progress":
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(file=stream, highlight=False),
+        console=Console(file=cast("TextIO", Steady(stream)), highlight=False),
         transient=True,
     )
 

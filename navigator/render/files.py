@@ -1,5 +1,6 @@
 """The two files of a report: convert_results.yaml for programs, summary.md for people."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from navigator import disks
@@ -7,6 +8,7 @@ from navigator.errors import FileError, remedy
 from navigator.render.markdown import summary_markdown
 from navigator.report import storage
 from navigator.report.summary import Summary
+from navigator.safe_files import replace_file
 
 
 class UnwrittenError(FileError):
@@ -21,11 +23,12 @@ def write_files(summary: Summary, directory: Path) -> None:
     """
     markdown = summary_markdown(summary)
     results_path, summary_path = directory / storage.RESULTS, directory / storage.SUMMARY
-    problems, hint = [], ""
-    for path, write in (
+    writes: tuple[tuple[Path, Callable[[], None]], ...] = (
         (results_path, lambda: storage.write(summary.report, results_path)),
-        (summary_path, lambda: summary_path.write_text(markdown, encoding="utf-8")),
-    ):
+        (summary_path, lambda: replace_file(summary_path, markdown.encode())),
+    )
+    problems, hint = [], ""
+    for path, write in writes:
         try:
             write()
         except OSError as error:

@@ -12,14 +12,14 @@ import yaml
 from navigator.errors import ConfigurationError, quote
 from navigator.plain_data import PlainDataError, line_of, parse_yaml
 from navigator.records import InvalidRecordError, Json, Report, from_data, to_data
-from navigator.safe_files import read_file
+from navigator.safe_files import half_of, read_file, replace_file
 
 RESULTS = "convert_results.yaml"
 SUMMARY = "summary.md"
 """The names of the two files of a report."""
 
-HALF = f".{RESULTS}.tmp"
-"""What `write` leaves beside the results if it is killed."""
+FILES = (RESULTS, SUMMARY, *(str(half_of(Path(name))) for name in (RESULTS, SUMMARY)))
+"""The files of a report, and what writing them leaves beside them if it's killed."""
 
 VERSION = 1
 
@@ -45,9 +45,7 @@ def write(report: Report, path: Path) -> None:
     # A run writes the file after each step, with mostly the same content.
     results = "".join(_result_text(json.dumps(result)) for result in data.pop("results"))
     last = {key: data.pop(key) for key in ("notes", "seconds", "complete", "shard")}
-    half = path.with_name(HALF)
-    half.write_text(f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}", encoding="utf-8")
-    half.replace(path)
+    replace_file(path, f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}".encode())
 
 
 def read(path: Path) -> Report:

@@ -2,12 +2,22 @@
 
 import errno
 import os
+import resource
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
-from navigator.safe_files import UnsafeFileError, open_directory, open_file, read_file, tree_bytes
+from navigator.safe_files import (
+    UnsafeFileError,
+    half_of,
+    open_directory,
+    open_file,
+    read_file,
+    replace_file,
+    tree_bytes,
+)
 
 
 @pytest.fixture
@@ -107,3 +117,30 @@ def test_a_tree_that_is_deeper_than_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "made" / "/".join("d" * 70)).mkdir(parents=True)
     with pytest.raises(OSError, match="more files than a model has"):
         tree_bytes(tmp_path / "made", 100, tmp_path)
+
+
+def test_a_file_is_replaced_whole_and_no_link_is_followed(tree: Path) -> None:
+    for name in ("new", "inner/file", "link_to_file"):
+        path = tree / name
+        if name == "link_to_file":
+            (tree / "theirs").write_bytes(b"theirs")
+            path.symlink_to("theirs")
+        half_of(path).symlink_to(tree / "theirs")
+        replace_file(path, b"ours")
+        assert (path.read_bytes(), path.is_symlink(), half_of(path).exists()) == (b"ours", False, False)
+    assert (tree / "theirs").read_bytes() == b"theirs"
+
+
+def test_a_failed_write_keeps_the_earlier_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, b"earlier")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            replace_file(path, bytes(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("file", b"earlier")]
