@@ -12,7 +12,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from navigator.render.comment import Links, comment
+from navigator.render.comment import ArtifactLink, Links, comment
 from navigator.report.storage import read
 from navigator.report.summary import summarize
 
@@ -41,12 +41,10 @@ def main() -> None:
     """Draw the picture."""
     results, picture = map(Path, sys.argv[1:])
     summary = summarize(read(results))
+    size_bytes = sum(each.output_model.size_bytes for each in summary.report.results if each.output_model is not None)
     links = Links(
         run_url=_RUN,
-        models_url=f"{_RUN}/artifacts/2",
-        models_size_bytes=sum(
-            each.output_model.size_bytes for each in summary.report.results if each.output_model is not None
-        ),
+        models=(ArtifactLink(name="models", url=f"{_RUN}/artifacts/2", size_bytes=size_bytes),),
         results_url=f"{_RUN}/artifacts/1",
     )
     markdown = comment(summary, key="Models/navigator.yaml", links=links)

@@ -32,6 +32,7 @@ OUTPUTS = (
     "artifact_url",
     "artifact_digest",
     "results_artifact_id",
+    "artifacts",
     "comment_url",
     "matrix",
     "shards",

@@ -1,7 +1,7 @@
 """What a job of GitHub's runner gives the action, in one frozen value. Decides nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -17,7 +17,8 @@ from navigator.github.rest import Rest
 class Job:
     """The inputs, the event, the tokens, and the runner's variables without tokens.
 
-    `workspace` is where the repository is checked out, and the working directory; `stream` is the job's log.
+    `workspace` is where the repository is checked out, and the working directory; `stream` is the job's log, and
+    `warned` has the warnings in it.
     """
 
     inputs: Inputs
@@ -26,6 +27,7 @@ class Job:
     environment: Mapping[str, str]
     workspace: Path
     stream: TextIO
+    warned: set[str] = field(default_factory=set)
 
     @property
     def artifact_suffix(self) -> str:

@@ -24,6 +24,8 @@ from navigator.report.summary import Summary
 LIMIT_CHARS = 65_535
 
 _KEY_CHARS = 150
+# The run's own page, behind the link to the job, lists them all.
+_MOST_ARTIFACTS = 50
 
 # Characters that can't end a markdown link or start another.
 _URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@&=%+,;-]+")
@@ -31,13 +33,21 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactLink:
+    """A link to an artifact; `digest` is its "sha256:..."."""
+
+    name: str
+    url: str
+    size_bytes: int = 0
+    digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Links:
-    """Links for the reader, "" if there is none. `models_digest` is the "sha256:..." of the artifact."""
+    """Links for the reader, "" if there is none. `models` has one artifact of all models, or one of each."""
 
     run_url: str = ""
-    models_url: str = ""
-    models_size_bytes: int = 0
-    models_digest: str = ""
+    models: tuple[ArtifactLink, ...] = ()
     results_url: str = ""
 
 
@@ -98,15 +108,22 @@ def _frame(outcome: str, key: str, links: Links, title: str) -> tuple[str, str]:
 
 
 def _links(links: Links) -> str:
-    about = [size(links.models_size_bytes)] if links.models_size_bytes > 0 else []
-    if _DIGEST.fullmatch(links.models_digest):
-        about.append(f"sha256 {code(links.models_digest[7:19])}")
-    named = [
-        ("Converted models", links.models_url, f" ({', '.join(about)})" if about else ""),
-        ("Results", links.results_url, ""),
-        ("Job", links.run_url, ""),
-    ]
-    return " · ".join(f"[{name}]({url}){more}" for name, url, more in named if _URL.fullmatch(url))
+    models = [each for each in links.models if _URL.fullmatch(each.url)]
+    shown = [f"[Converted models]({each.url}){_about(each)}" for each in models]
+    if len(models) > 1:
+        named = [f"[{text(each.name, 100)}]({each.url}){_about(each)}" for each in models[:_MOST_ARTIFACTS]]
+        more = len(models) - len(named)
+        shown = [f"Converted models: {', '.join([*named, *([f'and {more} more'] if more else [])])}"]
+    others = [("Results", links.results_url), ("Job", links.run_url)]
+    return " · ".join([*shown, *(f"[{name}]({url})" for name, url in others if _URL.fullmatch(url))])
+
+
+def _about(artifact: ArtifactLink) -> str:
+    """Return what is known of an artifact, in parentheses, or ""."""
+    about = [size(artifact.size_bytes)] if artifact.size_bytes > 0 else []
+    if _DIGEST.fullmatch(artifact.digest):
+        about.append(f"sha256 {code(artifact.digest[7:19])}")
+    return f" ({', '.join(about)})" if about else ""
 
 
 def _problems(error: NavigatorError) -> list[tuple[str, str, str]]:

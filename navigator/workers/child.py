@@ -86,7 +86,7 @@ def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
         os.environ.update(request.get("variables", {}))
         reads, writes = ([Path(each) for each in request[key]] for key in ("reads", "writes"))
         sandbox.enter(directory, log_path, reads, writes, gpu=request["gpu"])
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         failure = _failure(f"can't start the task: {one_line(error)}", "make sure the workspace is writable")
         return failure | _about_disk(error, directory)
     name = request["name"]

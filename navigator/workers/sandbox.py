@@ -56,7 +56,8 @@ def enter(directory: Path, log: Path, reads: Iterable[Path], writes: Iterable[Pa
     Raises:
         OSError: the kernel refuses, though it can; or the disk is full.
     """
-    libraries = tuple(_libraries(directory, Path.home()))
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() fails for a user who has none
+    libraries = tuple(_libraries(directory, home))
     own = directory / "tmp"
     own.mkdir(exist_ok=True)
     os.environ.update({"TMPDIR": str(own), "HOME": str(own), "XDG_CACHE_HOME": str(own / ".cache")})
@@ -69,13 +70,15 @@ def enter(directory: Path, log: Path, reads: Iterable[Path], writes: Iterable[Pa
         *((path, _DEVICE | Access.READ_DIR) for path in (_gpu_devices() if gpu else ())),
         (Path("/dev"), Access.READ_DIR),
         (_SHARED_MEMORY, Access.READ | Access.WRITE),
+        # CUDA doesn't start unless it can name its threads.
+        (Path("/proc/self"), Access.READ | Access.WRITE_FILE | Access.TRUNCATE),
         (log, Access.WRITE_FILE),
         *((path, Access.READ) for path in reads),
         *((path if path.exists() else path.parent, Access.READ | Access.WRITE) for path in (directory, *writes)),
         (own, _SCRATCH),
     ]
     landlock.restrict(rules)
-    seccomp.refuse_sockets()
+    seccomp.refuse_sockets(but_unix=gpu)  # CUDA makes one for itself
 
 
 def _libraries(workspace: Path, home: Path) -> Iterator[Path]:

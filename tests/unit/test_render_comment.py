@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from navigator.config import InvalidConfigurationError, Problem
 from navigator.errors import ConfigurationError, NavigatorError
 from navigator.records import CellResult, Report, State, Status
-from navigator.render.comment import Links, comment, marker, outcome, problem_text
+from navigator.render.comment import ArtifactLink, Links, comment, marker, outcome, problem_text
 from navigator.render.markdown import summary_markdown
 from navigator.render.sentences import description, tally, verdict
 from navigator.render.text import clean
@@ -26,9 +26,11 @@ MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethro
 RUN = "https://github.com/owner/name/actions/runs/1"
 LINKS = Links(
     run_url=RUN,
-    models_url=f"{RUN}/artifacts/2",
-    models_size_bytes=12 * 2**20,
-    models_digest=f"sha256:{'0123456789abcdef' * 4}",
+    models=(
+        ArtifactLink(
+            name="m", url=f"{RUN}/artifacts/2", size_bytes=12 * 2**20, digest=f"sha256:{'0123456789abcdef' * 4}"
+        ),
+    ),
     results_url=f"{RUN}/artifacts/3",
 )
 FIRST = re.compile(r"<!-- model-navigator:[A-Za-z0-9_.~%/ -]* outcome:[0-9a-f]{16} -->")
@@ -55,7 +57,7 @@ def test_a_comment_is_the_summary_between_its_marker_and_its_links() -> None:
     assert FIRST.fullmatch(first)
     last = f"[Converted models]({RUN}/artifacts/2) (12.0 MiB, sha256 `0123456789ab`) · [Results]({RUN}/artifacts/3)"
     assert rest == f"{summary_markdown(summarize(EVERY_STATE))}\n{last} · [Job]({RUN})\n"
-    assert links_of(shown) == [LINKS.models_url, LINKS.results_url, LINKS.run_url]
+    assert links_of(shown) == [LINKS.models[0].url, LINKS.results_url, LINKS.run_url]
 
 
 def test_a_title_stands_above_the_verdict() -> None:
@@ -82,10 +84,22 @@ def test_a_title_stands_above_the_verdict() -> None:
     ],
 )
 def test_what_is_no_plain_url_is_no_link(url: str) -> None:
-    shown = comment(GOOD, key="k", links=replace(LINKS, models_url=url, results_url=url, models_digest="sha256:)"))
+    bad = ArtifactLink(name="m", url=url, digest="sha256:)")
+    shown = comment(GOOD, key="k", links=replace(LINKS, models=(bad,), results_url=url))
 
     assert links_of(shown) == [RUN]
     assert shown.endswith(f"\n[Job]({RUN})\n")
+
+
+def test_every_artifact_is_linked_by_its_name_up_to_a_limit() -> None:
+    names = ["a.onnx", "b](https://evil.example)", *(f"m{number}" for number in range(60))]
+    made = [ArtifactLink(name=name, url=f"{RUN}/artifacts/{number}") for number, name in enumerate(names)]
+
+    shown = comment(GOOD, key="k", links=replace(LINKS, models=tuple(made)))
+
+    assert f"\nConverted models: [a.onnx]({RUN}/artifacts/0), [b" in shown
+    assert f"[m47]({RUN}/artifacts/49), and 12 more · [Results]" in shown
+    assert links_of(shown) == [*(each.url for each in made[:50]), LINKS.results_url, LINKS.run_url]
 
 
 # The first line -----------------------------------------------------------------------------------------------------

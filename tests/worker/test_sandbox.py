@@ -135,6 +135,7 @@ def test_other_processes_are_out_of_reach(attempt: Attempt, place: Path) -> None
         f"Path('/proc/{pid}/environ').read_bytes()",
         f"open('/proc/{pid}/mem', 'rb')",
         f"os.readlink('/proc/{pid}/cwd')",
+        f"open('/proc/{pid}/comm', 'wb').write(b'x')",
     )
     assert set(attempt(*statements)) <= {DENIED, "Operation not permitted"}
     assert attempt("import subprocess; subprocess.run(['sleep', '0'], check=True)", "os.kill(os.getpid(), 0)") == [
@@ -155,12 +156,15 @@ def listening() -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.fault("A model opens a connection", "The kernel refuses it: workers have no network.")
-def test_there_is_no_network(attempt: Attempt, listening: tuple[int, str]) -> None:
+def test_there_is_no_network(attempt: Attempt, listening: tuple[int, str], server: ForkServer, task: MakeTask) -> None:
     port, unix = listening
     for made in (f"create_connection(('127.0.0.1', {port}), 1)", "socket(AF_INET, SOCK_DGRAM)", "socket(AF_INET6)"):
         assert attempt(f"from socket import *; {made}") == [DENIED]
     assert attempt(f"from socket import *; socket(AF_UNIX).connect({unix!r})") == [DENIED]
     assert attempt("import socket; a, b = socket.socketpair(); a.send(b'x'); assert b.recv(1) == b'x'") == [""]
+    statements = ["from socket import *; a, b = socket(AF_UNIX), socket(AF_INET)", "import socket; socket.socket()"]
+    on_gpu = replace(task("attempt", statements=[*statements, "from socket import *; socket(AF_UNIX)"]), gpu="GPU-0")
+    assert server.run(on_gpu).value == [DENIED, DENIED, ""], "CUDA makes one"
     assert attempt("import ctypes; c = ctypes.CDLL(None); assert c.syscall(425, 1, 0) == -1") == [""], "io_uring"
 
 
@@ -172,6 +176,7 @@ def test_libraries_can_still_be_imported_and_run(attempt: Attempt) -> None:
         "import concurrent.futures as f; assert f.ProcessPoolExecutor(1).submit(abs, -1).result() == 1",
         "Path('/dev/null').write_bytes(b'x')",
         "Path('/proc/self/status').read_text()",
+        "Path('/proc/self/task', str(os.getpid()), 'comm').write_text('named')",
         "os.listdir('/sys/devices/system/cpu')",
     )
     assert attempt(*statements) == [""] * len(statements)

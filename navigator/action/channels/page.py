@@ -10,6 +10,11 @@ from navigator.github.errors import PublishError
 from navigator.render.annotations import Annotation
 from navigator.render.text import harmless
 
+_READ_ONLY = (
+    "no comment, status or check run: tokens for pull requests from forks are read-only. The results are in the job "
+    "summary and the artifacts. A workflow_run workflow with `command: report` can publish them."
+)
+
 
 def set_outputs(job: Job, outputs: Mapping[str, str]) -> None:
     """Write outputs of the step; later ones win."""
@@ -35,8 +40,10 @@ def annotate(job: Job, annotations: Sequence[Annotation]) -> None:
 
 
 def warn(job: Job, message: str) -> None:
-    """Show a warning in the log and on the run's page."""
-    commands.tell(commands.command("warning", harmless(message)), job.stream)
+    """Show a warning in the log and on the run's page, once."""
+    if message not in job.warned:
+        job.warned.add(message)
+        commands.tell(commands.command("warning", harmless(message)), job.stream)
 
 
 @contextmanager
@@ -45,6 +52,8 @@ def warning(job: Job, failure: str) -> Iterator[None]:
     try:
         yield
     except PublishError as error:
-        warn(job, f"{failure}: {error}")
+        # GitHub refuses each call, for a reason that isn't the job's to change.
+        read_only = job.event.fork and job.event.name != "pull_request_target" and "not accessible by" in error.message
+        warn(job, _READ_ONLY if read_only else f"{failure}: {error}")
     except OSError as error:
         warn(job, f"{failure}: {disks.reason(error, job.workspace)}")

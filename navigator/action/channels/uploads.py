@@ -1,5 +1,6 @@
 """Results and converted models as artifacts of the run."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +14,8 @@ from navigator.github.artifacts.client import Artifact, Artifacts
 from navigator.github.budget import Budget
 from navigator.github.commands import mask
 from navigator.github.release_assets import unique
-from navigator.render.comment import Links
+from navigator.records import Json
+from navigator.render.comment import ArtifactLink, Links
 from navigator.report.storage import RESULTS, SUMMARY
 
 
@@ -34,6 +36,7 @@ class Uploads:
         self._job = job
         self._budget = budget
         self._cancelled = cancelled
+        self._made: list[dict[str, Json]] = []
 
     @cached_property
     def service(self) -> Artifacts:
@@ -56,7 +59,7 @@ class Uploads:
         there = [(name, directory / name) for name in (RESULTS, SUMMARY) if (directory / name).is_file()]
         made = self._upload(f"{self._job.inputs.artifact_name}-results{self._job.artifact_suffix}", there)
         self.links = replace(self.links, results_url=self._url(made))
-        set_outputs(self._job, {"results_artifact_id": str(made.id)})
+        set_outputs(self._job, {"results_artifact_id": str(made.id), "artifacts": self._list(made)})
 
     def upload_models(self, models: Sequence[ModelFiles]) -> None:
         """Upload converted models: in one archive, or each as an artifact of its own. Raises PublishError."""
@@ -90,8 +93,16 @@ class Uploads:
 
     def _note(self, made: Artifact) -> None:
         url = self._url(made)
-        self.links = replace(self.links, models_url=url, models_size_bytes=made.size_bytes, models_digest=made.digest)
-        set_outputs(self._job, {"artifact_id": str(made.id), "artifact_url": url, "artifact_digest": made.digest})
+        link = ArtifactLink(name=made.name, url=url, size_bytes=made.size_bytes, digest=made.digest)
+        self.links = replace(self.links, models=(*self.links.models, link))
+        outputs = {"artifact_id": str(made.id), "artifact_url": url, "artifact_digest": made.digest}
+        set_outputs(self._job, {**outputs, "artifacts": self._list(made)})
+
+    def _list(self, made: Artifact) -> str:
+        """Return all artifacts so far, with one more, as JSON."""
+        about = {"name": made.name, "id": made.id, "url": self._url(made), "digest": made.digest}
+        self._made.append({**about, "size_bytes": made.size_bytes})
+        return json.dumps(self._made)
 
     def _url(self, artifact: Artifact) -> str:
         event = self._job.event

@@ -209,6 +209,13 @@ def test_models_as_they_are(job: "Job") -> None:
     assert uploaded.keys() == {RESULTS, "model-navigator-tiny-onnx_op13.onnx", "model-navigator-tiny-onnx_op14.onnx"}
     here = job.workspace / "navigator_workspace/converted/tiny/onnx_op14/model.onnx"
     assert uploaded["model-navigator-tiny-onnx_op14.onnx"] == {"": here.read_bytes()}
+    made = json.loads(ended.outputs["artifacts"])
+    assert {each["name"] for each in made} == uploaded.keys()
+    for each in made:
+        assert each["url"] == f"{RUN}/artifacts/{each['id']}"
+        link = f"{each['url']}) ({each['size_bytes']} B, sha256 `{each['digest'].removeprefix('sha256:')[:12]}`)"
+        assert (link in job.comments[0]) is (each["name"] != RESULTS)
+        assert f"]({each['url']})" in job.comments[0]
     kinds = {each["name"]: each["mime_type"] for each in job.asked("CreateArtifact")}
     assert kinds[RESULTS] == "application/zip"
     assert kinds["model-navigator-tiny-onnx_op14.onnx"] == "application/octet-stream"
