@@ -133,12 +133,12 @@ def cmd_release(job: Job, publisher: Publisher, _cancelled: Cancellation) -> Exi
             f"the event {job.event.name} has no tag to release", "run on a tag, or set the input `tag`"
         )
     with collected_models(job, publisher, _directory(job)) as (made, directory):
+        check_released(job, publisher, made, tag)
         if made.exit_code is not ExitCode.OK:
             raise ConfigurationError(
                 f"nothing was released as {tag}: {verdict(made)}",
                 "release a run whose requested conversions all passed",
             )
-        check_released(job, publisher, made, tag)
         found = models.converted(made.report, directory)
         missing = sum(models.is_released(each) for each in made.report.results) - len(found)
         if missing:

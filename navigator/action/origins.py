@@ -34,7 +34,9 @@ def own_results(job: Job, origin: Origin, directory: Path) -> Summary:
     own = replace(found, origin=origin, selection=selection, shard=job.inputs.shard)
     if own == found:
         return summarize(found)
-    note = "the results named another commit, run, configuration, filter or shard than this job's: a model changed them"
+    note = (
+        "another program changed what the results say of commit, run, configuration, filters or shard; the job's count"
+    )
     made = summarize(replace(own, notes=(*own.notes, note)))
     write_report(made, directory, job.workspace)
     return made
@@ -56,7 +58,7 @@ def check_reported(job: Job, publisher: Publisher, merged: Summary) -> None:
         if differs:
             raise ConfigurationError(
                 f"nothing was reported: {differs}",
-                f"run `convert` for commit {commit[:12]} with the same `config`, and remove earlier results",
+                f"run `convert` for commit {commit[:12]} with the same `config`, and remove what earlier runs left",
             )
     missing = lacking(merged)
     if merged.report.complete and missing and not job.inputs.allow_partial:

@@ -1,13 +1,11 @@
 """Whether reports belong together, and whether they are of what somebody wants to publish. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from navigator.errors import ConfigurationError, listed, quote
 from navigator.records import CellResult, Origin, Report, Selection
 from navigator.report.summary import Summary
-
-_UNKNOWN = "of an unknown origin"
 
 
 def agreed(reports: Sequence[Report]) -> Origin | None:
@@ -16,23 +14,25 @@ def agreed(reports: Sequence[Report]) -> Origin | None:
     Raises:
         ConfigurationError: they are of different commits, configurations or runs.
     """
-    origins = list(dict.fromkeys(each.origin for each in reports))
-    known = [each for each in origins if each is not None]
+    places: dict[Origin | None, str] = {}
+    for number, each in enumerate(reports, 1):
+        places.setdefault(each.origin, f"shard {each.shard}" if each.shard else f"report {number}")
+    known = {origin: place for origin, place in places.items() if origin is not None}
     if not known:
         return None
     hint = "merge the results of one run only, and remove what earlier runs left"
-    if len(known) < len(origins):
-        raise ConfigurationError(f"can't merge results of {_where(known[0])} with some {_UNKNOWN}", hint)
+    if None in places:
+        raise ConfigurationError(f"can't merge results without an origin ({places[None]}) with others", hint)
     kinds: tuple[tuple[str, Callable[[Origin], object], Callable[[Origin], str]], ...] = (
         ("commits", lambda each: each.commit, lambda each: _short(each.commit)),
         ("configurations", lambda each: each.config_sha256, _configuration),
         ("runs", lambda each: each.run_id, _run),
     )
     for noun, key, shown in kinds:
-        if len(different := {key(each): each for each in known}) > 1:
-            raise ConfigurationError(
-                f"can't merge results of different {noun}: {_and(map(shown, different.values()))}", hint
-            )
+        different = {key(each): f"{shown(each)} ({place})" for each, place in reversed(known.items())}
+        if len(different) > 1:
+            names = " and ".join(reversed(different.values()))
+            raise ConfigurationError(f"can't merge results of different {noun}: {names}", hint)
     modified = {each.modified for each in known}
     return replace(
         max(known, key=lambda each: each.run_attempt or 0),
@@ -82,17 +82,13 @@ def lacking(summary: Summary) -> str:
     return "" if summary.coverage.is_whole else f"the results cover only {summary.coverage}, without {names}"
 
 
-def _where(origin: Origin) -> str:
-    return f"commit {_short(origin.commit)}" if origin.commit else _configuration(origin)
-
-
-def _short(commit: str) -> str:
-    short = commit[:12]
+def _short(digest: str) -> str:
+    short = digest[:12]
     return short if short.isalnum() else quote(short)
 
 
 def _configuration(origin: Origin) -> str:
-    return f"{_name(origin)} (digest {origin.config_sha256[:12]})"
+    return f"{_name(origin)} with digest {_short(origin.config_sha256)}"
 
 
 def _name(origin: Origin) -> str:
@@ -101,7 +97,3 @@ def _name(origin: Origin) -> str:
 
 def _run(origin: Origin) -> str:
     return str(origin.run_id) if origin.run_id else "one outside GitHub Actions"
-
-
-def _and(names: Iterable[str]) -> str:
-    return " and ".join(names)

@@ -224,11 +224,17 @@ def test_jobs_with_a_filter_each_cover_everything_together() -> None:
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"commit": "d" * 40}, f"different commits: {'a' * 12} and {'d' * 12}"),
-        ({"config_sha256": "d" * 64}, f"different configurations: 'navigator.yaml' (digest {'c' * 12}) and"),
-        ({"run_id": 8}, "different runs: 7 and 8"),
-        ({"run_id": None, "run_attempt": None}, "different runs: 7 and one outside GitHub Actions"),
-        (None, f"results of commit {'a' * 12} with some of an unknown origin"),
+        ({"commit": "d" * 40}, f"different commits: {'a' * 12} (shard 1/2) and {'d' * 12} (shard 2/2)"),
+        (
+            {"config_sha256": "d" * 64},
+            f"configurations: 'navigator.yaml' with digest {'c' * 12} (shard 1/2) and",
+        ),
+        ({"run_id": 8}, "different runs: 7 (shard 1/2) and 8 (shard 2/2)"),
+        (
+            {"run_id": None, "run_attempt": None},
+            "runs: 7 (shard 1/2) and one outside GitHub Actions (shard 2/2)",
+        ),
+        (None, "can't merge results without an origin (shard 2/2) with others"),
     ],
 )
 def test_results_of_different_origins_are_not_merged(other: dict[str, Any] | None, said: str) -> None:

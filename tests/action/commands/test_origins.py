@@ -127,4 +127,4 @@ def test_what_the_job_knows_counts_and_not_what_a_model_wrote(job: "Job") -> Non
     assert found.origin is not None
     assert found.origin.commit == HEAD
     assert found.selection.conversions == ("*op13",)
-    assert "the results named another commit" in found.notes[-1]
+    assert "another program changed what the results say of commit" in found.notes[-1]
