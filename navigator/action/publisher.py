@@ -147,7 +147,8 @@ class Publisher:
                 self.uploads.upload_results(directory)
                 self.uploads.upload_models(models())
         self._judge(summary, code, problem)
-        body = comment(summary, key=self._job.key, links=self.uploads.links, title=problem)
+        links = replace(self.uploads.links, log_url=self._job.event.log_url)
+        body = comment(summary, key=self._job.key, links=links, title=problem)
         self._comment(body, success=code is ExitCode.OK)
         self._check_results(summary, code)
 
@@ -183,7 +184,7 @@ class Publisher:
                 "results": results_json(summary),
             }
         )
-        summarise(self._job, summary_markdown(summary))
+        summarise(self._job, summary_markdown(summary, log_url=self._job.event.log_url))
 
     def _seen(self, summary: Summary) -> Summary:
         """Return the summary as readers see it to whom the workspace is the repository."""
@@ -194,7 +195,7 @@ class Publisher:
         self._set_status(_STATES.get(code, "error"), said)
 
     def _check_results(self, summary: Summary, code: ExitCode) -> None:
-        text = summary_markdown(summary, limit_chars=_CHECK_CHARS)
+        text = summary_markdown(summary, limit_chars=_CHECK_CHARS, log_url=self._job.event.log_url)
         conclusion = "cancelled" if code is ExitCode.CANCELLED else _STATES.get(code, "failure")
         self._check(conclusion, description(summary), text, of_report(summary, self._job.workspace))
 

@@ -83,6 +83,13 @@ class Event:
         run = f"{self.server_url}/{self.repository}/actions/runs/{self.run_id}"
         return f"{run}/attempts/{self.run_attempt}" if self.run_attempt > 1 else run
 
+    @property
+    def log_url(self) -> str:
+        """The run that converted: the triggering one where this one only reports."""
+        if self.triggering_run is None:
+            return self.run_url
+        return f"{self.server_url}/{self.repository}/actions/runs/{self.triggering_run}"
+
 
 def read_event(environment: Mapping[str, str]) -> Event:
     """Return the event that `environment` (GITHUB_*) and the payload at GITHUB_EVENT_PATH describe.

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from navigator.config import InvalidConfigurationError
 from navigator.errors import NavigatorError
 from navigator.records import Report
-from navigator.render.escape import code, text
+from navigator.render.escape import code, link, text
 from navigator.render.markdown import summary_markdown
 from navigator.render.text import clean
 from navigator.render.values import count, size
@@ -27,8 +27,6 @@ _KEY_CHARS = 150
 # The run's own page, behind the link to the job, lists them all.
 _MOST_ARTIFACTS = 50
 
-# Characters that can't end a markdown link or start another.
-_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@&=%+,;-]+")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -44,9 +42,13 @@ class ArtifactLink:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Links:
-    """Links for the reader, "" if there is none. `models` has one artifact of all models, or one of each."""
+    """Links for the reader, "" if there is none. `models` has one artifact of all models, or one of each.
+
+    `log_url` is the run that converted, which is another one than that at `run_url` where only the report is made here.
+    """
 
     run_url: str = ""
+    log_url: str = ""
     models: tuple[ArtifactLink, ...] = ()
     results_url: str = ""
 
@@ -80,7 +82,7 @@ def comment(summary: Summary, *, key: str, links: Links, title: str = "", limit_
     """
     first, last = _frame(outcome(summary.report), key, links, title)
     room = limit_chars - len(first) - len(last)
-    return f"{first}{summary_markdown(summary, limit_chars=room)}{last}"
+    return f"{first}{summary_markdown(summary, limit_chars=room, log_url=links.log_url)}{last}"
 
 
 def problem_text(
@@ -108,14 +110,13 @@ def _frame(outcome: str, key: str, links: Links, title: str) -> tuple[str, str]:
 
 
 def _links(links: Links) -> str:
-    models = [each for each in links.models if _URL.fullmatch(each.url)]
-    shown = [f"[Converted models]({each.url}){_about(each)}" for each in models]
+    models = [each for each in links.models if link("", each.url)]
+    shown = [f"{link('Converted models', each.url)}{_about(each)}" for each in models]
     if len(models) > 1:
-        named = [f"[{text(each.name, 100)}]({each.url}){_about(each)}" for each in models[:_MOST_ARTIFACTS]]
+        named = [f"{link(text(each.name, 100), each.url)}{_about(each)}" for each in models[:_MOST_ARTIFACTS]]
         more = len(models) - len(named)
         shown = [f"Converted models: {', '.join([*named, *([f'and {more} more'] if more else [])])}"]
-    others = [("Results", links.results_url), ("Job", links.run_url)]
-    return " · ".join([*shown, *(f"[{name}]({url})" for name, url in others if _URL.fullmatch(url))])
+    return " · ".join(filter(None, [*shown, link("Results", links.results_url), link("Job", links.run_url)]))
 
 
 def _about(artifact: ArtifactLink) -> str:

@@ -13,6 +13,8 @@ _PLAIN = re.compile(r"[^`|\\<$]+")
 _MARKUP = re.compile(r"([\\`*_\[\]~#!$])")
 _AT_START = re.compile(r"^([-+=:]|\d+(?=[.)]))")
 _BREAK = "\u200b"
+# Characters that can't end a markdown link or start another.
+_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@&=%+,;-]+")
 # GitHub turns these into links, unless they contain a zero-width space.
 _LINKS = re.compile(r"(@|:(?=//)|#(?=\d)|\bGH-(?=\d)|\bwww(?=\.))", re.IGNORECASE)
 
@@ -37,6 +39,11 @@ def fence(content: str, language: str) -> str:
     body = harmless("\n".join(lines(content))).replace("<!--", f"<{_BREAK}!--").replace("-->", f"--{_BREAK}>")
     ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", body)), default=0))
     return f"{ticks}{language}\n{body}\n{ticks}"
+
+
+def link(label: str, url: str) -> str:
+    """Return a link with an escaped `label`, or "" if `url` isn't a plain one."""
+    return f"[{label}]({url})" if _URL.fullmatch(url) else ""
 
 
 def row(cells: list[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from navigator.errors import ExitCode
 from navigator.records import State
 from navigator.render.escape import code, text
-from navigator.render.markdown_failures import MARKS, failure, names, title
+from navigator.render.markdown_failures import MARKS, failure, log_line, names, title
 from navigator.render.markdown_tables import model_table, skipped_table
 from navigator.render.sentences import environment, tally, verdict
 from navigator.render.values import count, word
@@ -33,19 +33,20 @@ class _Section:
     brief: str = ""
 
 
-def summary_markdown(summary: Summary, *, limit_chars: int | None = None) -> str:
+def summary_markdown(summary: Summary, *, limit_chars: int | None = None, log_url: str = "") -> str:
     """Return the report as markdown.
 
     Args:
         summary: of a report that is finished or not.
         limit_chars: maximum length. Leaves out sections, the least important first, and says what was left out.
             Failed conversions are the last to be left out.
+        log_url: the run whose log shows the ends of the workers' logs, or "".
     """
     header = _header(summary)
     # In order of importance.
     sections = [
-        *_failures(summary),
-        *_downstream(summary),
+        *_failures(summary, log_url),
+        *_downstream(summary, log_url),
         *_warnings(summary),
         *_unverified(summary),
         *_notes(summary),
@@ -92,19 +93,19 @@ def _header(summary: Summary) -> str:
     return f"## {mark} {verdict(summary)}\n\n{tally(summary)}{shard}{f' — ⚠️ {weak}' if summary.weak else ''}"
 
 
-def _failures(summary: Summary) -> list[_Section]:
+def _failures(summary: Summary, log_url: str) -> list[_Section]:
     sections = []
     for result in (each for group in summary.failures for each in group.results):
         message = text(result.status.message, 300)
         brief = f"- {title(result)}: {message}" if message else f"- {title(result)}"
-        sections.append(_Section(kind="details of failed conversions", text=failure(result), brief=brief))
+        sections.append(_Section(kind="details of failed conversions", text=failure(result, log_url), brief=brief))
     return sections
 
 
-def _downstream(summary: Summary) -> list[_Section]:
+def _downstream(summary: Summary, log_url: str) -> list[_Section]:
     if not summary.downstream:
         return []
-    whole = ["### Blocked, unavailable or cancelled", "", *map(_reason, summary.downstream)]
+    whole = ["### Blocked, unavailable or cancelled", "", *(_reason(each, log_url) for each in summary.downstream)]
     brief = map(_without_reason, summary.downstream)
     return [_Section(kind="reasons for blocked conversions", text="\n".join(whole), brief="\n".join(brief))]
 
@@ -114,7 +115,7 @@ def _without_reason(group: Group) -> str:
     return f"- {_marked(group, _BRIEFLY)}{more}: {word(group.first.status.state)}"
 
 
-def _reason(group: Group) -> str:
+def _reason(group: Group, log_url: str) -> str:
     first = group.first
     # The messages of the others contain the state.
     state = "unavailable: " if first.status.state is State.UNAVAILABLE else ""
@@ -122,7 +123,7 @@ def _reason(group: Group) -> str:
     if first.remedy:
         parts.append(f"**How to fix:** {text(first.remedy)}")
     if first.status.log_path is not None:
-        parts.append(f"Log: {code(str(first.status.log_path), 1000)}")
+        parts.append(log_line(first.status.log_path, log_url))
     return "\\\n  ".join(parts)
 
 

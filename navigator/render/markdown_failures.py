@@ -1,9 +1,10 @@
 """Renders a failed conversion as markdown: its outputs, how to fix it, and how to reproduce it. Pure."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from navigator.records import CellResult, Comparison, State
-from navigator.render.escape import code, fence, row, text
+from navigator.render.escape import code, fence, link, row, text
 from navigator.render.results import place, portion, share, suggestion_yaml, value
 from navigator.render.values import count, number, word
 from navigator.report.summary import Group
@@ -39,8 +40,8 @@ def names(group: Group, limit: int | None = None) -> str:
     return ", ".join(code(each) for each in group.conversions[:limit])
 
 
-def failure(result: CellResult) -> str:
-    """Return everything that helps to find out why a conversion failed."""
+def failure(result: CellResult, log_url: str = "") -> str:
+    """Return everything that helps to find out why a conversion failed; the run's log is at `log_url`, if given."""
     parts = [f"### {title(result)}"]
     if result.status.message:
         parts.append(text(result.status.message, 2000))
@@ -54,8 +55,15 @@ def failure(result: CellResult) -> str:
         parts.append("To reproduce:")
         parts.append(fence(result.reproduce, "shell"))
     if result.status.log_path is not None:
-        parts.append(f"Log: {code(str(result.status.log_path), 1000)}")
+        parts.append(log_line(result.status.log_path, log_url))
     return "\n\n".join(parts)
+
+
+def log_line(path: Path, log_url: str) -> str:
+    """Return where a worker's log is, and a link to the run that shows its end, since its machine may be gone."""
+    shown = f"Log: {code(str(path), 1000)}"
+    run = link("the run's log", log_url)
+    return f"{shown}; its end is in {run}" if run else shown
 
 
 def _comparisons(result: CellResult) -> list[str]:

@@ -43,7 +43,7 @@ def test_a_pull_request_is_reported_on_its_head_and_not_on_the_merge_commit(tmp_
 
     assert (event.sha, event.pull_request, event.fork, event.tag) == (_HEAD, 7, False, "")
     assert (event.head_owner, event.head_branch) == ("octo", "faster")
-    assert event.run_url == "https://github.com/octo/models/actions/runs/4711"
+    assert event.run_url == event.log_url == "https://github.com/octo/models/actions/runs/4711"
 
 
 def test_a_head_in_another_repository_is_a_fork(tmp_path: Path) -> None:
@@ -102,6 +102,7 @@ def test_a_run_that_followed_another_is_about_that_ones_head(
 ) -> None:
     event = _read(tmp_path, "workflow_run", _workflow_run(repository), GITHUB_REF="refs/heads/main")
 
+    assert event.log_url == "https://github.com/octo/models/actions/runs/99"
     assert (event.sha, event.fork, event.head_owner, event.head_branch) == (_HEAD, fork, owner, "faster")
     assert (event.triggering_run, event.triggering_workflow, event.pull_request) == (99, "Models of forks", None)
 

@@ -91,6 +91,15 @@ def test_what_is_no_plain_url_is_no_link(url: str) -> None:
     assert shown.endswith(f"\n[Job]({RUN})\n")
 
 
+def test_logs_are_linked_to_the_run_that_shows_them() -> None:
+    """The machine that a path is on is gone when somebody reads the comment."""
+    summary = summarize(EVERY_STATE)
+    shown = comment(summary, key="k", links=replace(LINKS, log_url=f"{RUN}7"))
+
+    assert shown.count(f"; its end is in [the run's log]({RUN}7)\n") == shown.count("Log: `") > 1
+    assert summary_markdown(summary, log_url="javascript:alert(1)") == summary_markdown(summary)
+
+
 def test_every_artifact_is_linked_by_its_name_up_to_a_limit() -> None:
     names = ["a.onnx", "b](https://evil.example)", *(f"m{number}" for number in range(60))]
     made = [ArtifactLink(name=name, url=f"{RUN}/artifacts/{number}") for number, name in enumerate(names)]

@@ -237,6 +237,7 @@ def test_a_check_run_says_what_the_comment_says(job: "Job") -> None:
     assert (run["name"], run["conclusion"], run["head_sha"]) == ("models", "failure", HEAD)
     assert run["output"]["title"].startswith("1 of 2 conversions failed")
     assert run["output"]["summary"].startswith("## ❌ 1 of 2 conversions failed")
+    assert f"; its end is in [the run's log]({RUN})" in run["output"]["summary"]
     assert [(each["path"], each["start_line"]) for each in run["annotations"]] == [("navigator.yaml", 2)]
 
 
