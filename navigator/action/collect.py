@@ -20,7 +20,7 @@ from navigator.records import Report
 from navigator.render.files import write_files
 from navigator.report import storage
 from navigator.report.merge import merge
-from navigator.report.storage import FILES, RESULTS, SUMMARY
+from navigator.report.storage import RESULTS, SUMMARY
 from navigator.report.summary import Summary, summarize
 
 # A report of 10,000 conversions is 40 MiB, and packs to a tenth.
@@ -65,8 +65,6 @@ def write_report(merged: Summary, directory: Path, owner: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if directory.resolve() != directory:
         raise ConfigurationError(f"{directory} is a symbolic link or behind one", "use another workspace_path")
-    for name in FILES:
-        (directory / name).unlink(missing_ok=True)
     write_files(merged, directory)
     if os.geteuid() == 0:
         found = owner.stat()

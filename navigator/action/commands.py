@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from navigator import config
+from navigator import config, disks
 from navigator.action import models
 from navigator.action.cancellation import Cancellation
 from navigator.action.channels.page import warn
@@ -120,9 +120,10 @@ def cmd_report(job: Job, publisher: Publisher, _cancelled: Cancellation) -> Exit
     merged = summarize(merge(collect(job, publisher), _matrix(job), allow_partial=job.inputs.allow_partial))
     check_reported(job, publisher, merged)
     directory = _directory(job)
-    write_report(merged, directory, job.workspace)
-    publisher.publish_results(merged, directory, tuple, merged.exit_code)
-    return merged.exit_code
+    problem = _unwritten(job, merged, directory)
+    code = ExitCode.FAILURE if problem and merged.exit_code is ExitCode.OK else merged.exit_code
+    publisher.publish_results(merged, directory, tuple, code, problem=problem)
+    return code
 
 
 def cmd_release(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
@@ -234,11 +235,20 @@ def _broken_off(job: Job, made: Summary, ended: EngineExit, directory: Path) -> 
     """Return the results of an engine that ended early, not cancelled; their files say the same."""
     remedy = _MORE_MEMORY if ended.code == 128 + signal.SIGKILL else "see the last lines of its output in the log"
     decided = summarize(broken_off(made.report, ended.reason, remedy))
-    try:
-        write_report(decided, directory, job.workspace)
-    except UnwrittenError as error:
-        warn(job, str(error))
+    if unwritten := _unwritten(job, decided, directory):
+        warn(job, unwritten)
     return decided
+
+
+def _unwritten(job: Job, made: Summary, directory: Path) -> str:
+    """Write results and summary; return why they couldn't be, which costs no channel, or ""."""
+    try:
+        write_report(made, directory, job.workspace)
+    except UnwrittenError as error:
+        return error.message.replace(f"{job.workspace}/", "")
+    except OSError as error:
+        return f"{job.shown(directory)} couldn't be written: {disks.reason(error, directory)}"
+    return ""
 
 
 def _no_results(ended: EngineExit) -> NavigatorError:

@@ -225,3 +225,19 @@ def test_results_are_not_written_through_a_link(job: "Job", fork: Upload, report
     assert ended.code == 2
     assert "navigator_workspace is a symbolic link or behind one" in ended.annotations[0]
     assert [*(job.root / "elsewhere").iterdir()] == []
+
+
+@pytest.mark.fault(
+    "A merged report can't be written",
+    "The job fails and says why. Comment, status and outputs have the results all the same.",
+)
+def test_a_report_that_cannot_be_written_is_told_all_the_same(job: "Job", reports: Callable[[str], bytes]) -> None:
+    (job.workspace / "results/summary.md").mkdir(parents=True)
+    (job.workspace / "results/convert_results.yaml").write_bytes(reports("good"))
+    ended = job.run("report", workspace_path="results", artifacts="none")
+    assert (ended.code, ended.outputs["status"], ended.outputs["failures"]) == (1, "failure", "0"), ended.log
+    assert "internal error" not in ended.log
+    for told in (job.comments[0], job.statuses[-1][1], "".join(ended.annotations)):
+        assert "results/summary.md couldn't be written: Is a directory" in told.replace("\\", "")
+    assert "## ✅ 2 of 2 conversions passed" in job.comments[0]
+    assert (job.workspace / "results/convert_results.yaml").is_file()
