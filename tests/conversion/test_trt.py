@@ -90,6 +90,7 @@ def build(
         log_path=source.parent / "convert.log",
         timeout_seconds=120,
         memory_limit_bytes=8 * 2**30,
+        writes=(source.parent,),
     )
     return server.run(task), plan
 

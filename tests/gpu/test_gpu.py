@@ -250,6 +250,9 @@ def test_a_worker_sees_the_gpu_that_it_was_given_and_no_other(workers: ForkServe
             timeout_seconds=120,
             memory_limit_bytes=2**36,
             variables={"CUDA_VISIBLE_DEVICES": visible},
+            reads=(tmp_path,),
+            writes=(tmp_path,),
+            gpu=visible,
         )
         return workers.run(task)
 
