@@ -314,7 +314,7 @@ def test_crashes(run: Run, name: str, arguments: Mapping[str, Any], words: str) 
     result = run(name, **arguments)
     assert result.status is TaskStatus.CRASHED
     assert result.message.startswith(words)
-    assert result.remedy.startswith("see ")
+    assert "see /" in result.remedy
     assert result.value is None
 
 
@@ -442,6 +442,10 @@ def test_hostile_files(
     made = task(name, path=str(tmp_path / "out"), writes=(tmp_path / "out",), **arguments)
     result = containers.run(made)
     assert result.status is TaskStatus.FAILED
+    if "Permission denied" in result.message:  # where the kernel has Landlock, it wasn't even made
+        assert "link" in words or "pipe" in words
+        assert not os.path.lexists(tmp_path / "out" / "index.json")
+        return
     assert result.message.startswith(words)
     assert result.remedy.startswith("it was discarded")
     assert not os.path.lexists(tmp_path / "out")
