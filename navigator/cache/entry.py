@@ -142,7 +142,7 @@ def _checked() -> Iterator[None]:
 
 
 def _copy(source: BufferedReader | FileIO, target: Path) -> tuple[str, int]:
-    """Write what `source` holds to the new file `target`; return digest and size. One read, one write."""
+    """Write what `source` holds to the new file `target`, zeros as holes; return digest and size. Reads once."""
     sha256, size = hashlib.sha256(), 0
     buffer = memoryview(bytearray(_CHUNK_BYTES))
     with target.open("xb", buffering=0) as file:
@@ -152,10 +152,14 @@ def _copy(source: BufferedReader | FileIO, target: Path) -> tuple[str, int]:
             except OSError as error:
                 raise DamagedError(f"{source.name}: {error.strerror}") from error
             if not count:
+                file.truncate(size)
                 return sha256.hexdigest(), size
             chunk = buffer[:count]
             sha256.update(chunk)
             size += count
+            if not chunk[0] and bytes(chunk) == bytes(count):
+                file.seek(size)
+                continue
             while chunk:
                 chunk = chunk[file.write(chunk) :]
 

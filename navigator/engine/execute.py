@@ -110,9 +110,7 @@ class Execution:
             Exception: an internal error in a unit, which failed only that unit; all others have run.
         """
         for model in self._models.values():
-            for label in ("source", *(step.label for step in model.plan.steps)):
-                self._workspace.remove_stale(model.name, label)
-            self._read(model)
+            self._begin(model)
         environments = Environments(
             (model.plan for model in self._models.values() if model.pending),
             directory=self._workspace.path / ".scratch",
@@ -148,10 +146,12 @@ class Execution:
                 self._clean_up(self._models[unit.model])
                 self._listener.on_end(unit)
 
-    def _read(self, model: ModelState) -> None:
+    def _begin(self, model: ModelState) -> None:
         """Read a source model and restore its cached steps. One that can't be read costs its own conversions only."""
         watch = Watch(self._run.timeout_seconds, on_progress=self._listener.on_progress)
         try:
+            for label in ("source", *(step.label for step in model.plan.steps)):
+                self._workspace.remove_stale(model.name, label)
             self._sources.read(model.plan, watch)
             self._recall(model)
         except (NavigatorError, OSError) as error:

@@ -1,6 +1,7 @@
 """Runs on source models that can't be read, or that are larger than anybody has time for."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+
+from navigator.cli import main
+from navigator.plan.planner import plan
+from navigator.records import Plan
 
 CONVERT = [sys.executable, "-m", "navigator", "convert", "--cache-path", "cache"]
 # Root reads everything, unless this capability is taken away.
@@ -53,6 +58,37 @@ def test_a_model_that_cannot_be_read_costs_its_own_conversions_only(two: Path, m
     if not more:
         said = f"{two}/external/weights can't be read: Permission denied"
         assert found["other"]["message"] == f"blocked by the source model, which can't be run: {said}"
+
+
+@pytest.mark.fault(
+    "A source model disappears after the configuration was checked",
+    "That model's conversions fail with the reason. The others go on.",
+)
+def test_a_model_that_disappears_costs_its_own_conversions_only(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def planned(*arguments: Any) -> Plan:
+        shutil.rmtree(two / "external")
+        return plan(*arguments)
+
+    monkeypatch.setattr("navigator.plan.planner.plan", planned)
+    assert main(["convert"]) == 1
+    found = results(two)
+    assert (found["other"]["state"], found["tiny"]["state"]) == ("blocked", "passed")
+    said = f"{two}/external/model.onnx can't be read: No such file or directory"
+    assert found["other"]["message"] == f"blocked by the source model, which can't be run: {said}"
+
+
+def test_a_leftover_that_cannot_be_removed_costs_its_own_conversions_only(two: Path) -> None:
+    """As when an earlier run of another user wrote to the workspace."""
+    logs = two / "navigator_workspace/logs/other"
+    logs.mkdir(parents=True)
+    (logs / "source.reference.log").touch()
+    logs.chmod(0o500)
+    done = subprocess.run([*ORDINARY, *CONVERT], capture_output=True, text=True, timeout=120)
+    logs.chmod(0o700)
+    assert (done.returncode, done.stderr) == (1, "")
+    found = results(two)
+    assert (found["other"]["state"], found["tiny"]["state"]) == ("blocked", "passed")
+    assert f"can't write to the workspace: {logs}/source.reference.log: Permission denied" in found["other"]["message"]
 
 
 @pytest.mark.fault(

@@ -239,6 +239,20 @@ def test_what_was_put_comes_back(tmp_path: Path, files: Path) -> None:
     assert cache.notes == []
 
 
+def test_holes_take_no_room_in_the_cache_and_none_when_they_come_back(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    with (tmp_path / "files" / "sparse").open("wb") as file:
+        file.seek(20 * 2**20)
+        file.write(b"x" + bytes(3 * 2**20))
+        file.truncate(100 * 2**20 + 1)
+    cache = Cache(tmp_path / "cache", 10**9)
+    cache.put(KEY, 1, tmp_path / "files")
+    assert cache.get(KEY, tmp_path / "out") == 1
+    assert digest(tmp_path / "out" / "sparse") == digest(tmp_path / "files" / "sparse")
+    for entry in ((tmp_path / "cache").rglob("sparse"), [tmp_path / "out" / "sparse"]):
+        assert [each.stat().st_blocks * 512 < 4 * 2**20 for each in entry] == [True]
+
+
 def test_a_value_without_files(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache", 10**9)
     cache.put(KEY, [1, 2], None)
