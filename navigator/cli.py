@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from navigator import __version__, config, disks
 from navigator.engine import interrupts
-from navigator.errors import ConfigurationError, ExitCode, NavigatorError, one_line, remedy
+from navigator.errors import ConfigurationError, ExitCode, NavigatorError, exhausted, one_line, remedy
 from navigator.plain_data import parse_json
 from navigator.records import Json, Plan, RunConfig, Selection, to_data
-from navigator.render.streams import lost, open_missing, write
+from navigator.render.streams import Parser, lost, open_missing, write
 from navigator.render.values import count
 from navigator.report.storage import RESULTS, SUMMARY
 
@@ -58,20 +58,23 @@ def _run(arguments: list[str]) -> int:
     try:
         with interrupts.caught():
             namespace = _parsed(arguments)
+            from navigator.host.limits import require_resources
+
+            require_resources()
             verb: Callable[[argparse.Namespace, list[str]], ExitCode] = namespace.verb
             return verb(namespace, arguments)
-    except NavigatorError as error:
-        _say(str(error), sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         _say("interrupted", sys.stderr)
         return ExitCode.CANCELLED
-    except OSError as error:
-        _say_error(error)
-        return ExitCode.IO_ERROR
-    except Exception:  # noqa: BLE001 - the last resort
-        _say("\n".join(map(one_line, traceback.format_exc().split("\n"))), sys.stderr)
-        _say(f"Internal error in model-navigator {__version__}: please report it with the lines above.", sys.stderr)
+    except Exception as error:  # noqa: BLE001 - the last resort
+        if isinstance(told := exhausted(error) or error, NavigatorError):
+            _say(str(told), sys.stderr)
+            return told.exit_code
+        if isinstance(error, OSError):
+            _say_error(error)
+            return ExitCode.IO_ERROR
+        lines = f"{traceback.format_exc()}Internal error in model-navigator {__version__}"
+        _say(f"{lines}: please report it with the lines above.", sys.stderr)
         return ExitCode.BUG
 
 
@@ -94,21 +97,15 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     return namespace
 
 
-class _Parser(argparse.ArgumentParser):
-    """Writes its messages, which quote arguments, as all other text."""
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        write(message, file or sys.stderr)
-
-
 def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser of the command line, and the parsers of the verbs by name."""
-    parser = _Parser(
+    parser = Parser(
         prog="model-navigator",
         allow_abbrev=False,
         description="Convert models, verify each converted model against its source, and report the results.",
         epilog="Exit codes: 0 success, 1 a requested conversion failed, 2 invalid configuration or command line, "
-        "3 nothing to convert, 70 internal error (please report it), 74 a file can't be read or written, "
+        "3 nothing to convert, 70 internal error (please report it), 71 not enough memory, threads or open files, "
+        "74 a file can't be read or written, "
         "130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"model-navigator {__version__}")

@@ -6,6 +6,7 @@ are the only way for names from models, files and the command line to get into a
 """
 
 import errno
+import re
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -28,6 +29,8 @@ class ExitCode(IntEnum):
     """Nothing to convert."""
     BUG = 70
     """An internal error (sysexits.h, EX_SOFTWARE)."""
+    EXHAUSTED = 71
+    """No memory, threads, processes or open files are left (sysexits.h, EX_OSERR)."""
     IO_ERROR = 74
     """A file can't be read or written, such as on a full disk (sysexits.h, EX_IOERR)."""
     CANCELLED = 130
@@ -79,6 +82,45 @@ class FileError(NavigatorError):
     """A file can't be read or written."""
 
     exit_code = ExitCode.IO_ERROR
+
+
+class ExhaustedError(NavigatorError):
+    """The system has no more memory, threads, processes or open files for this program."""
+
+    exit_code = ExitCode.EXHAUSTED
+
+
+_MEMORY = "free up memory, use a machine with more of it, or raise the limit that `ulimit -v` shows"
+_PROCESSES = "end other programs, or raise the limit that `ulimit -u` shows"
+_FILES = "raise the limit that `ulimit -n` shows"
+_NUMBERS = {
+    errno.ENOMEM: ("memory", _MEMORY),
+    errno.EAGAIN: ("processes", _PROCESSES),
+    errno.EMFILE: ("open files", _FILES),
+    errno.ENFILE: ("open files", _FILES),
+}
+_NO_MEMORY = re.compile(r"bad_alloc|failed to map segment|cannot allocate memory", re.IGNORECASE)
+
+
+def exhausted(error: BaseException | None) -> ExhaustedError | None:
+    """Return what the system has run out of if an error, or the one that it comes from, says that; or else None."""
+    match error:
+        case None:
+            return None
+        case MemoryError():
+            return ExhaustedError(f"not enough memory: {error}" if str(error) else "not enough memory", _MEMORY)
+        case OSError() if error.errno in _NUMBERS:
+            what, hint = _NUMBERS[error.errno]
+            return ExhaustedError(
+                f"not enough {what}: {error.filename}" if error.filename else f"not enough {what}", hint
+            )
+        case ImportError() if _NO_MEMORY.search(str(error)):
+            reason = next(line for line in str(error).splitlines() if _NO_MEMORY.search(line))
+            return ExhaustedError(f"not enough memory: {reason.strip()}", _MEMORY)
+        case RuntimeError() if str(error) == "can't start new thread":
+            return ExhaustedError("not enough threads", _PROCESSES)
+        case _:
+            return exhausted(error.__cause__)
 
 
 def remedy(error: OSError) -> str:

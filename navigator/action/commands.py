@@ -19,7 +19,7 @@ from navigator.action.logs import show_logs
 from navigator.action.origins import check_released, check_reported, own_origin, own_results
 from navigator.action.publisher import Publisher
 from navigator.action.sandbox import sandbox
-from navigator.errors import ConfigurationError, ExitCode, NavigatorError, NothingToDoError
+from navigator.errors import ConfigurationError, ExhaustedError, ExitCode, NavigatorError, NothingToDoError
 from navigator.github.commands import commands_disabled
 from navigator.github.origin import engine_variables
 from navigator.github.release import publish
@@ -253,7 +253,12 @@ def _unwritten(job: Job, made: Summary, directory: Path) -> str:
 
 def _no_results(ended: EngineExit) -> NavigatorError:
     """Return why the engine ended before it had results; its last words are an error of its own."""
-    kinds: Mapping[int, type[NavigatorError]] = {2: ConfigurationError, 3: NothingToDoError, 74: UnwrittenError}
+    kinds: Mapping[int, type[NavigatorError]] = {
+        2: ConfigurationError,
+        3: NothingToDoError,
+        71: ExhaustedError,
+        74: UnwrittenError,
+    }
     told = "; ".join(line.strip() for line in ended.last_words.splitlines())
     if ended.code <= 128 and told:
         return kinds.get(ended.code, NavigatorError)(f"nothing was converted: {told}")

@@ -21,7 +21,7 @@ from navigator.engine.sources import Sources
 from navigator.engine.step_context import StepContext, failure_from
 from navigator.engine.verification import Subject, run_verify, unverified
 from navigator.engine.workspace import Workspace
-from navigator.errors import NavigatorError
+from navigator.errors import NavigatorError, exhausted
 from navigator.models.reading import Watch
 from navigator.records import CellResult, Host, Plan, RunConfig, State
 
@@ -171,17 +171,23 @@ class Execution:
         try:
             future.result()()
         except Exception as error:  # noqa: BLE001 - the run raises it again when the others have ended
-            self._errors.append(error)
-            failure = Failure(
-                state=State.FAILED,
-                message=f"internal error: {type(error).__name__}: {error}",
-                remedy="please report it, with the output of the command",
-            )
+            failure = self._failure(error)
             model = self._models[unit.model]
             if unit.kind is UnitKind.REFERENCE:
                 model.reference = failure
             else:
                 model.outcomes[unit.label] = failure
+
+    def _failure(self, error: Exception) -> Failure:
+        """Return the failure of a unit that raised `error`: a bug, unless the system has run out of something."""
+        if told := exhausted(error):
+            return Failure(state=State.FAILED, message=told.message, remedy=told.hint)
+        self._errors.append(error)
+        return Failure(
+            state=State.FAILED,
+            message=f"internal error: {type(error).__name__}: {error}",
+            remedy="please report it, with the output of the command",
+        )
 
     def _clean_up(self, model: ModelState) -> None:
         """Free disk space: remove samples and references of finished models, and artifacts without a verdict."""

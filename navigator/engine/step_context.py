@@ -12,7 +12,7 @@ import numpy as np
 from navigator import disks
 from navigator.engine.outcomes import Failure
 from navigator.engine.workspace import Workspace
-from navigator.errors import NavigatorError, remedy
+from navigator.errors import NavigatorError, exhausted, remedy
 from navigator.models.reading import DeadlineError, StoppedError, Watch
 from navigator.records import Gpu, InvalidRecordError, Json, State, from_data
 from navigator.samples import storage
@@ -109,6 +109,7 @@ def failing_alone(unit: Callable[_Given, _Made]) -> Callable[_Given, _Made | Fai
 
 def failure_from(error: NavigatorError | OSError, workspace: Path) -> Failure:
     """Return the failure for what kept this process from reading or writing files."""
+    error = exhausted(error) or error
     if isinstance(error, NavigatorError):
         states = {DeadlineError: State.TIMED_OUT, StoppedError: State.CANCELLED}
         return Failure(state=states.get(type(error), State.FAILED), message=error.message, remedy=error.hint)

@@ -1,12 +1,47 @@
 """How much memory and how many cores a process may use, within every control group that it is in."""
 
 import os
+import resource
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from navigator.errors import ExhaustedError
+
 ROOT = Path("/")
+
+# NumPy and the packages of this program; below, the libraries in them end the process with words of their own.
+_ADDRESS_SPACE_BYTES = 2**28
+
+
+def require_resources() -> None:
+    """Check that this process may have the address space and the threads that it takes in any case.
+
+    OpenBLAS, in NumPy, ends the process with exit code 1 without memory, and by SIGINT without threads.
+
+    Raises:
+        ExhaustedError: it may not.
+        RuntimeError: a thread can't be started.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE_BYTES:
+        raise ExhaustedError(
+            f"this process may have {limit / 2**20:.0f} MiB of address space, and needs at least "
+            f"{_ADDRESS_SPACE_BYTES / 2**20:.0f} MiB",
+            "raise the limit that `ulimit -v` shows",
+        )
+    end = threading.Event()
+    threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(cpu_count())]
+    try:
+        for thread in threads:
+            thread.start()
+    finally:
+        end.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
 
 
 def available_memory_bytes(root: Path = ROOT) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from navigator import disks
-from navigator.errors import NotApplicableError, StepError, remedy
+from navigator.errors import NotApplicableError, StepError, exhausted, remedy
 from navigator.records import Json
 from navigator.workers import processes, sandbox
 
@@ -101,7 +101,9 @@ def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
         return failure | {"not_applicable": isinstance(error, NotApplicableError)}
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - models are code: anything may come
         traceback.print_exc()
-        return _failure(one_line(error)) | _about_disk(error, directory)
+        told = exhausted(error)
+        failure = _failure(told.message, told.hint) if told else _failure(one_line(error))
+        return failure | _about_disk(error, directory)
 
 
 def _redirect(log_path: Path) -> None:

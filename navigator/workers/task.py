@@ -117,6 +117,7 @@ class Exit:
 
     reason: ExitReason
     detail: str = ""
+    remedy: str = ""
     status: int = 0
     seconds: float = 0.0
     peak_bytes: int = 0
@@ -174,7 +175,7 @@ def _killed(task: Task, ended: Exit) -> tuple[TaskStatus, str, str]:
                 "free up memory or process IDs, then run again",
             )
         case ExitReason.SERVER_FAILED:
-            return TaskStatus.FAILED, ended.detail, f"reinstall that package; {_see(task)}"
+            return TaskStatus.FAILED, ended.detail, f"{ended.remedy}; {_see(task)}"
         case _:
             return TaskStatus.CRASHED, ended.detail, f"{_see(task)}, then run again"
 

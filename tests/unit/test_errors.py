@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from navigator.cli import main
-from navigator.errors import ConfigurationError, ExitCode, listed, quote, remedy
+from navigator.errors import ConfigurationError, ExhaustedError, ExitCode, exhausted, listed, quote, remedy
 
 
 @given(st.text(), st.text())
@@ -71,3 +73,66 @@ def test_another_error_of_the_system_has_its_own_words_only(tmp_path: Path, caps
     results = Path(__file__).parents[1] / "cases" / "render" / "good.yaml"
     assert main(["report", str(results), "--output", str(tmp_path / "a\nfile")]) == ExitCode.IO_ERROR
     assert capsys.readouterr().err == f"{tmp_path}/a\\nfile: File exists\n"
+
+
+def _caused(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "not enough memory"),
+        (MemoryError("Unable to allocate 7 GiB"), "not enough memory: Unable to allocate 7 GiB"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
+        (OSError(errno.EMFILE, "Too many open files", "m.onnx"), "not enough open files: m.onnx"),
+        (OSError(errno.ENFILE, "Too many open files in system"), "not enough open files"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "not enough processes"),
+        (RuntimeError("can't start new thread"), "not enough threads"),
+        (ImportError("advice\nlibx.so: failed to map segment\n"), "not enough memory: libx.so: failed to map segment"),
+        (_caused(ConfigurationError("can't"), OSError(errno.EMFILE, "x", "navigator_workspace")), "not enough open"),
+        (_caused(ValueError("x"), _caused(ValueError("y"), MemoryError())), "not enough memory"),
+    ],
+)
+def test_what_the_system_has_run_out_of_is_no_bug(error: Exception, said: str) -> None:
+    told = exhausted(error)
+    assert isinstance(told, ExhaustedError)
+    assert told.exit_code == 71
+    assert told.message.startswith(said)
+    assert told.hint
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("Too many open files"), RuntimeError("bad_alloc"), ImportError("no module named x")]
+)
+def test_a_bug_that_speaks_of_memory_is_one(error: Exception) -> None:
+    assert exhausted(error) is None
+    assert exhausted(ConfigurationError("'Too many open files.onnx' does not exist")) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "said"),
+    [
+        (resource.RLIMIT_AS, 40 * 2**20, "not enough memory|at least 256 MiB"),
+        (resource.RLIMIT_AS, 150 * 2**20, "at least 256 MiB"),
+        (resource.RLIMIT_NOFILE, 4, "not enough open files"),
+        (resource.RLIMIT_NOFILE, 6, "not enough open files"),
+    ],
+    ids=["no memory", "little memory", "no files", "few files"],
+)
+def test_a_limit_of_the_shell_is_a_sentence(tmp_path: Path, limit: int, most: int, said: str) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x08\x3a\x00")
+    command = [sys.executable, "-m", "navigator", "convert", "--model-path", "m.onnx", "--model-name", "m"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(limit, (most, most)),
+    )
+    assert done.returncode == ExitCode.EXHAUSTED, done.stderr
+    assert re.search(said, done.stderr)
+    assert "ulimit" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,5 +1,7 @@
-"""Tasks that return, instead of what they should, the bytes that a file beside the workspace holds."""
+"""Tasks that return what their model says: the bytes of a result, and the files of outputs, forged or not."""
 
+import base64
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,14 +9,16 @@ from typing import Any
 
 
 def answer(arguments: Mapping[str, Any]) -> Any:
-    """Leave the first file named `answer` above as the result, and the directory `outputs` beside it as outputs."""
-    root = next(above for above in Path.cwd().parents if (above / "answer").exists())
-    if "conversion" in arguments:
-        Path(arguments["conversion"]["destination"]).write_bytes(b"converted")
-    for name in ("samples", "outputs"):
-        if name in arguments and not Path(arguments[name]).exists():
-            os.system(f"cp -a '{root / 'outputs'}' '{arguments[name]}'")
-    Path("result.json").write_bytes((root / "answer").read_bytes())
+    conversion = arguments.get("conversion", {})
+    model = arguments.get("path") or conversion.get("source") or arguments["config"]["model_path"]
+    said = json.loads(Path(model).read_text())
+    if conversion:
+        Path(conversion["destination"]).write_bytes(b"converted")
+    for name in {"samples", "outputs"} & set(arguments) if "config" in arguments else {"outputs"} & set(arguments):
+        Path(arguments[name]).mkdir(parents=True, exist_ok=True)
+        for file, content in said["files"].items():
+            (Path(arguments[name]) / file).write_bytes(base64.b64decode(content))
+    Path("result.json").write_bytes(base64.b64decode(said["result"]))
     os._exit(0)
 
 

@@ -1,8 +1,10 @@
 """What a worker leaves was written by a model: whatever it is, that step fails with a sentence, and nothing else."""
 
+import base64
 import io
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,11 +60,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
 
 @pytest.fixture
 def units(server: ForkServer, tmp_path: Path) -> Iterator[dict[str, Callable[[], Any]]]:
-    """Return the units of work by their tasks' names; what they read lies in `tmp_path`."""
+    """Return the units of work by their tasks' names; their models are written by `says`."""
     source = tmp_path / "m.onnx"
-    source.write_bytes(b"model")
-    for name in ("outputs", "samples", "reference"):
-        save(tmp_path / name, [("min", {"y": np.zeros(2, np.float32)})])
     model, step = a_model(Format.ONNX, model_path=source), a_step("onnx", devices=(Device.CPU,))
     with Workspace(tmp_path / "workspace", clean=False) as workspace:
         context = StepContext(
@@ -81,18 +80,13 @@ def units(server: ForkServer, tmp_path: Path) -> Iterator[dict[str, Callable[[],
             return run_convert(model, step, source=source, reference=None, raise_from=None, context=context)
 
         def infer() -> Failure | None:
-            (tmp_path / "answer").write_text(json.dumps({"ok": True, "value": ANSWERS["reference"]}))
+            made = tmp_path / "made" / "model.onnx"
+            made.parent.mkdir()
+            source.rename(made)
+            says(tmp_path, result("reference"))
             known = run_reference(model, context=context)
             assert isinstance(known, Reference)
-            (tmp_path / "answer").write_bytes((tmp_path / "hostile").read_bytes())
-            (tmp_path / "made").mkdir()
-            (tmp_path / "made" / "model.onnx").write_bytes(b"converted")
-            artifact = Artifact(
-                path=tmp_path / "made" / "model.onnx", properties=Properties(), seconds=0, peak_memory_bytes=0
-            )
-            if (tmp_path / "theirs").exists():
-                (tmp_path / "outputs").rename(tmp_path / "before")
-                (tmp_path / "theirs").rename(tmp_path / "outputs")
+            artifact = Artifact(path=made, properties=Properties(), seconds=0, peak_memory_bytes=0)
             subject = Subject(model=model, step=step, artifact=artifact, reference=known)
             verified = run_verify(subject, Device.CPU, context=context)
             return verified if isinstance(verified, Failure) else verified.failure
@@ -100,9 +94,19 @@ def units(server: ForkServer, tmp_path: Path) -> Iterator[dict[str, Callable[[],
         yield {"reference": reference, "convert": convert, "infer": infer}
 
 
-def answer(root: Path, content: bytes) -> None:
-    for name in ("answer", "hostile"):
-        (root / name).write_bytes(content)
+def result(task: str) -> bytes:
+    return json.dumps({"ok": True, "value": ANSWERS[task]}).encode()
+
+
+def says(root: Path, content: bytes, **files: bytes) -> None:
+    """Write the model that makes its worker leave a result and the files of its outputs."""
+    save(root / "saved", [("min", {"y": np.zeros(2, np.float32)})])
+    written = {each.name: each.read_bytes() for each in (root / "saved").iterdir()}
+    shutil.rmtree(root / "saved")
+    written |= {"0_0.npy" if name == "array" else "index.json": each for name, each in files.items()}
+    encoded = {name: base64.b64encode(each).decode() for name, each in written.items()}
+    said = {"result": base64.b64encode(content).decode(), "files": encoded}
+    (root / "m.onnx").write_text(json.dumps(said))
 
 
 def changed(value: Any) -> Iterator[Any]:
@@ -123,16 +127,16 @@ def changed(value: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("task", ANSWERS)
 def test_the_right_answer_is_one(units: dict[str, Callable[[], Any]], tmp_path: Path, task: str) -> None:
-    answer(tmp_path, json.dumps({"ok": True, "value": ANSWERS[task]}).encode())
+    says(tmp_path, result(task))
     assert not isinstance(units[task](), Failure)
 
 
 @pytest.mark.parametrize("task", ANSWERS)
 @pytest.mark.parametrize("content", NOT_RESULTS.values(), ids=NOT_RESULTS)
 def test_no_result(units: dict[str, Callable[[], Any]], tmp_path: Path, task: str, content: bytes) -> None:
-    answer(tmp_path, content)
+    says(tmp_path, content)
     failure = units[task]()
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, Failure), failure
     assert "left a damaged result" in failure.message
     assert "see " in failure.remedy
 
@@ -144,11 +148,11 @@ def test_no_part_of_an_answer_is_trusted(units: dict[str, Callable[[], Any]], tm
     for number, value in enumerate(changed(ANSWERS[task])):
         if number % (5 if task == "reference" else 1):
             continue
-        answer(tmp_path, json.dumps({"ok": True, "value": value}).encode())
+        says(tmp_path, json.dumps({"ok": True, "value": value}).encode())
         outcome = units[task]()
         damaged += isinstance(outcome, Failure)
         for directory in (tmp_path / "workspace" / ".scratch", tmp_path / "workspace" / "converted"):
-            os.system(f"rm -rf '{directory}'/*")
+            shutil.rmtree(directory, ignore_errors=True)
     assert damaged > 5
 
 
@@ -185,41 +189,16 @@ FILES: dict[str, bytes] = {
 
 @pytest.mark.parametrize("content", FILES.values(), ids=FILES)
 def test_no_array(units: dict[str, Callable[[], Any]], tmp_path: Path, content: bytes) -> None:
-    answer(tmp_path, json.dumps({"ok": True, "value": ANSWERS["infer"]}).encode())
-    save(tmp_path / "theirs", [("min", {"y": np.zeros(2, np.float32)})])
-    (tmp_path / "theirs" / "0_0.npy").write_bytes(content)
+    says(tmp_path, result("infer"), array=content)
     failure = units["infer"]()
     # An array of another type was compared, and did not pass.
     assert failure is None or failure.message.startswith("converted, but its outputs can't be read: ")
-
-
-@pytest.mark.parametrize("name", ["index.json", "0_0.npy"])
-@pytest.mark.parametrize("kind", ["pipe", "link", "device", "directory"])
-def test_no_file(units: dict[str, Callable[[], Any]], tmp_path: Path, name: str, kind: str) -> None:
-    answer(tmp_path, json.dumps({"ok": True, "value": ANSWERS["infer"]}).encode())
-    save(tmp_path / "theirs", [("min", {"y": np.zeros(2, np.float32)})])
-    place = tmp_path / "theirs" / name
-    place.rename(tmp_path / f"elsewhere {name}")
-    match kind:
-        case "pipe":
-            os.mkfifo(place)
-        case "link":
-            place.symlink_to(tmp_path / f"elsewhere {name}")
-        case "device":
-            place.symlink_to("/dev/zero")
-        case _:
-            place.mkdir()
-    failure = units["infer"]()
-    assert isinstance(failure, Failure)
-    assert failure.message.startswith("converted, but its outputs can't be read: ")
 
 
 @pytest.mark.parametrize(
     "index", [b"", b"{}", b"[1]", b'[{"name": "min"}]', b'[{"name": "min", "files": {"y": 1}}]', b"[" * DEEP, b"\xff"]
 )
 def test_no_index(units: dict[str, Callable[[], Any]], tmp_path: Path, index: bytes) -> None:
-    answer(tmp_path, json.dumps({"ok": True, "value": ANSWERS["infer"]}).encode())
-    save(tmp_path / "theirs", [("min", {"y": np.zeros(2, np.float32)})])
-    (tmp_path / "theirs" / "index.json").write_bytes(index)
+    says(tmp_path, result("infer"), index=index)
     failure = units["infer"]()
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, Failure), failure

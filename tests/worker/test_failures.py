@@ -149,7 +149,7 @@ def test_exception(run: Run, task: Callable[..., Task], server: ForkServer) -> N
 def test_memory_error(run: Run) -> None:
     result = run("out_of_memory_error")
     assert result.status is TaskStatus.FAILED
-    assert result.message.startswith("MemoryError")
+    assert result.message.startswith("not enough memory")
 
 
 def test_exception_without_text(run: Run) -> None:

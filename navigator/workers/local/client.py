@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from navigator.errors import exhausted
 from navigator.records import Json, from_data
 from navigator.workers import processes
 from navigator.workers.ending import describe_status, last_line
@@ -74,7 +75,7 @@ class ServerClient:
         self._connection, self._theirs = socket.socketpair()
         self._received = b""
         self._importing = ""
-        self._import_failure = ""
+        self._import_failure: tuple[str, str] | None = None
         self._import_overdue: float | None = time.monotonic() + import_timeout_seconds
         self._log_start = 0
         self._waiting: dict[int, _Waiting] = {}
@@ -119,7 +120,10 @@ class ServerClient:
             self._start()
             fate = self._serve()
         except Exception as error:  # noqa: BLE001 - nobody may be left waiting, whatever it is
-            fate = Exit(reason=ExitReason.SERVER_CRASHED, detail=f"can't start the worker server: {error}")
+            told = exhausted(error)
+            detail = f"can't start the worker server: {told.message if told else error}"
+            reason = ExitReason.SERVER_FAILED if told else ExitReason.SERVER_CRASHED
+            fate = Exit(reason=reason, detail=detail, remedy=told.hint if told else "")
         finally:
             self._end_process()
             for waiting in self._waiting.values():
@@ -216,7 +220,7 @@ class ServerClient:
             case "importing":
                 self._importing = message["module"]
             case "import_failed":
-                self._import_failure = message["detail"]
+                self._import_failure = message["detail"], message["remedy"]
             case "ready":
                 self._import_overdue = None
                 for number, waiting in self._waiting.items():
@@ -236,8 +240,9 @@ class ServerClient:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE_SECONDS)
         if self._import_failure:
-            detail = f"can't import {self._importing}: {self._import_failure}"
-            return Exit(reason=ExitReason.SERVER_FAILED, detail=detail)
+            why, remedy = self._import_failure
+            detail = f"can't import {self._importing}: {why}"
+            return Exit(reason=ExitReason.SERVER_FAILED, detail=detail, remedy=remedy)
         status = self._process.returncode
         died = "hung up" if status is None else describe_status(status)
         if self._import_overdue is None:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from navigator.errors import exhausted
 from navigator.records import Json
 from navigator.workers import child, processes
 
@@ -244,7 +245,9 @@ def _import_all(connection: socket.socket, names: Sequence[str], tasks_module: s
             tasks = module.TASKS if name == tasks_module else None
         except BaseException as error:  # noqa: BLE001 - some modules exit the process instead of raising
             sys.excepthook(type(error), error, error.__traceback__)
-            message = {"event": "import_failed", "module": name, "detail": child.one_line(error)}
+            told = exhausted(error)
+            remedy = told.hint if told else "reinstall that package"
+            message = {"event": "import_failed", "module": name, "detail": child.one_line(error), "remedy": remedy}
             connection.sendall(json.dumps(message).encode() + b"\n")
             return None
     return tasks
