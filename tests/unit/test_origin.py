@@ -103,6 +103,19 @@ def test_the_digest_is_the_same_in_every_checkout_and_notation(tmp_path: Path) -
     assert digest(loosened) != digest(runs[0])
 
 
+def test_a_path_outside_the_repository_is_the_same_at_any_depth(tmp_path: Path) -> None:
+    digests: dict[str, set[str]] = {"inside": set(), "outside": set()}
+    (tmp_path / "link").symlink_to(tmp_path)
+    for root in (tmp_path / "a", tmp_path / "b" / "c", tmp_path / "link" / "d"):
+        (root / ".git").mkdir(parents=True)
+        (root / "configs").mkdir()
+        for place, path in (("inside", root / "models" / "m.onnx"), ("outside", Path("/data/m.onnx"))):
+            models = (a_model(model_path=path),)
+            digests[place].add(digest(RunConfig(models=models, config_path=root / "configs" / "navigator.yaml")))
+
+    assert [len(each) for each in digests.values()] == [1, 1]
+
+
 def test_outside_of_github_the_commit_is_the_one_that_is_checked_out(repository: Path) -> None:
     run = a_run(repository / "models")
     origin = read_origin(run, {})
