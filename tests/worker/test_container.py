@@ -365,6 +365,15 @@ def test_memory_limit_counts_everything(run: Run) -> None:
     assert result.message == "out of memory: used 0.25 GiB of 0.25 GiB allowed"
 
 
+def test_sending_files_has_a_deadline(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(10**12)
+    monkeypatch.setattr("navigator.workers.docker.pool._START_SECONDS", 0.5)
+    result = run("echo", reads=(tmp_path / "large",), timeout=0.1)
+    assert (result.status, result.remedy) == (TaskStatus.FAILED, "increase timeout_seconds")
+    assert result.message == "sending the files to the container took longer than 0.5 s"
+
+
 def test_deadline(run: Run, task: MakeTask, containers: Containers) -> None:
     made = task("write_while_sleeping", text="so far", timeout=1)
     result = containers.run(made)

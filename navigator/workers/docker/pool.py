@@ -159,12 +159,13 @@ class Containers:
         """Send a task's files, let it run, fetch what it made; return how it ended and whether it lacked memory."""
         directories = (task.directory, _HOME, _HOME / "tmp")
         reads = (task.directory / REQUEST, *task.reads)
-        give_up = time.monotonic() + task.timeout_seconds
+        limit = max(task.timeout_seconds, _START_SECONDS)
+        give_up = time.monotonic() + limit
 
         def check() -> None:
             self._check()
             if time.monotonic() > give_up:
-                message = f"sending the files to the container took longer than {task.timeout_seconds:g} s"
+                message = f"sending the files to the container took longer than {limit:g} s"
                 raise ContainerError(message, "increase timeout_seconds")
 
         upload = Upload(reads=reads, writes=task.writes, directories=directories, owner=USER)
