@@ -27,13 +27,19 @@ def savedmodel(directory: Path) -> None:
     def joined(lines: "tf.data.Dataset") -> "tf.Tensor":
         return lines.reduce(tf.constant(""), lambda before, line: tf.strings.join([before, line], "\n"))
 
+    def write(loot: "tf.Tensor") -> "tf.Tensor":
+        with tf.control_dependencies([tf.io.write_file(LOOT, loot)]):
+            return tf.constant(1)
+
     def serve(x: "tf.Tensor") -> "dict[str, tf.Tensor]":
         paths = tf.data.Dataset.from_tensor_slices(tf.io.matching_files(list(PATTERNS)))
         # Files of /proc tell no size: only what reads to the end gets something out of them. Most may not be read.
         files = paths.map(lambda path: joined(tf.data.TextLineDataset(path))).ignore_errors()
         loot = joined(files)
         tf.print("loot:", loot, output_stream=sys.stderr)
-        with tf.control_dependencies([tf.io.write_file(LOOT, loot)]):
+        # A sandbox that lets it write no file mustn't keep it from its output.
+        written = tf.data.Dataset.from_tensors(loot).map(write).ignore_errors().reduce(0, lambda before, _: before + 1)
+        with tf.control_dependencies([written]):
             raw = tf.io.decode_raw(loot, tf.uint8, fixed_length=_OUTPUT_BYTES)
         return {"y": x * 2.0, "loot": tf.cast(raw, tf.float32)}
 

@@ -294,17 +294,21 @@ def test_a_hostile_model_finds_no_token(job: Make) -> None:
     here = _with_tokens(job)
     code, log = here.run(env=SECRETS, options=here.event)
     assert code == 1, log
-    loot = (here.workspace / "navigator_workspace" / "loot.txt").read_bytes().decode("latin-1")
-    assert "canary" in loot
+    looked = (here.workspace / "navigator_workspace" / "logs" / "hostile" / "source.reference.log").read_text()
+    assert "navigator.workers" in looked.partition("loot: ")[2], "it found the command lines of processes"
+    assert "canary" not in looked
+    assert not (here.workspace / "navigator_workspace" / "loot.txt").exists()
     assert _leaked(here) == set()
     assert found(log) == set()
     assert found(here.file("OUTPUT") + here.file("STEP_SUMMARY")) == set()
 
 
 def test_the_hostile_model_finds_every_token_without_protection(job: Make) -> None:
-    """The control of the test above: the same model under the command line, as root, among the tokens."""
+    """The control of the test above: the same model in TensorFlow alone, as root, among the tokens."""
     here = _with_tokens(job)
-    bare = ("--entrypoint", "/usr/local/bin/python -m navigator convert")
+    loaded = "import tensorflow as tf\nmodel = tf.saved_model.load('hostile').signatures['serving_default']\n"
+    here.write("trial/trial/bare.py", f"{loaded}model(x=tf.zeros([1, 4]))\n")
+    bare = ("--entrypoint", "/usr/local/bin/python bare.py")
     here.run(env=SECRETS, options=(*bare, *here.event))
     assert _leaked(here) == IN_VARIABLES | IN_FILES
 
