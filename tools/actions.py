@@ -34,6 +34,7 @@ _GPU_INPUTS = """\
     default: --gpus all
 """
 
+# In a first attempt, another job of the run made an artifact that is in the way: it isn't replaced.
 # Steps of a composite action get no runtime token, so GitHub's own action uploads the models. It knows no results: the
 # artifact also has the models that didn't pass.
 _GPU_RUNS = """\
@@ -59,31 +60,31 @@ runs:
       if: always() && steps.kept.outputs.directory != ''
       uses: {upload}
       with:
-        name: ${{{{ inputs.artifact_name }}}}-results${{{{ steps.kept.outputs.suffix }}}}
+        name: ${{{{ steps.run.outputs.artifact_name }}}}-results${{{{ steps.kept.outputs.suffix }}}}
         path: |
           ${{{{ steps.run.outputs.results_path }}}}
           ${{{{ steps.run.outputs.summary_path }}}}
         retention-days: ${{{{ inputs.retention_days }}}}
-        overwrite: ${{{{ inputs.overwrite }}}}
+        overwrite: ${{{{ inputs.overwrite == 'true' && github.run_attempt != '1' }}}}
     - id: models
       if: always() && steps.kept.outputs.directory != '' && inputs.command == 'convert'
       uses: {upload}
       with:
-        name: ${{{{ inputs.artifact_name }}}}-models${{{{ steps.kept.outputs.suffix }}}}
+        name: ${{{{ steps.run.outputs.artifact_name }}}}-models${{{{ steps.kept.outputs.suffix }}}}
         path: ${{{{ steps.run.outputs.models_path }}}}
         if-no-files-found: ignore
         retention-days: ${{{{ inputs.retention_days }}}}
         compression-level: ${{{{ inputs.compression_level }}}}
-        overwrite: ${{{{ inputs.overwrite }}}}
+        overwrite: ${{{{ inputs.overwrite == 'true' && github.run_attempt != '1' }}}}
     - id: logs
       if: always() && steps.kept.outputs.directory != '' && inputs.artifacts == 'all'
       uses: {upload}
       with:
-        name: ${{{{ inputs.artifact_name }}}}-logs${{{{ steps.kept.outputs.suffix }}}}
+        name: ${{{{ steps.run.outputs.artifact_name }}}}-logs${{{{ steps.kept.outputs.suffix }}}}
         path: ${{{{ steps.kept.outputs.directory }}}}/logs
         if-no-files-found: ignore
         retention-days: ${{{{ inputs.retention_days }}}}
-        overwrite: ${{{{ inputs.overwrite }}}}
+        overwrite: ${{{{ inputs.overwrite == 'true' && github.run_attempt != '1' }}}}
 """
 
 # Of the upload, and not of the step that runs the image.

@@ -7,10 +7,12 @@ which pull request or commit is spoken about.
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+from navigator.action import names
 from navigator.action.job import Job
 from navigator.action.publisher import Publisher
 from navigator.errors import ConfigurationError
@@ -22,6 +24,8 @@ from navigator.report import storage
 from navigator.report.merge import merge
 from navigator.report.storage import RESULTS, SUMMARY
 from navigator.report.summary import Summary, summarize
+
+T = TypeVar("T")
 
 # A report of 10,000 conversions is 40 MiB, and packs to a tenth.
 _REPORT_BYTES = 64 * 2**20
@@ -41,7 +45,7 @@ def collect(job: Job, publisher: Publisher) -> tuple[Report, ...]:
         found = tuple(_read(place, Path(directory)) for place in _results(job, publisher, Path(directory)))
     if not found and not job.inputs.matrix:
         raise ConfigurationError(
-            f"there are no results to report: this run has no artifact {job.inputs.artifact_name}-results",
+            f"there are no results to report: this run has no artifact {names.artifact_prefix(job.inputs)}-results",
             "run `convert` first with the same `artifact_name`, or set `workspace_path` to the directory "
             "with its results",
         )
@@ -109,29 +113,47 @@ def _results(job: Job, publisher: Publisher, directory: Path) -> Iterator[Path]:
 
 
 def _archives(job: Job, publisher: Publisher, what: str, directory: Path, limit_bytes: int) -> Iterator[Path]:
-    """Download the artifacts of all shards, one after the other.
+    """Download the artifacts of all jobs, one after the other.
 
     Where a run has both, its shards' and the one that `report` made of them, the shards count while the run goes on:
     they may be newer. Once it has ended the report counts, which knows what is missing.
     """
-    name = f"{job.inputs.artifact_name}-{what}"
-    part = re.compile(rf"{re.escape(name)}-\d+-of-\d+")
     run = job.inputs.run_id or job.event.triggering_run
     if run is None:
         listed = {each.name: each for each in publisher.uploads.service.list()}
-        shards = [each for each in listed.values() if part.fullmatch(each.name)]
-        for artifact in shards or [each for each in listed.values() if each.name == name]:
+        # What `report` itself uploaded in an earlier attempt isn't what it reports.
+        new = {name: each for name, each in listed.items() if not each.old}
+        for artifact in _chosen(job, new, what, shards_first=True) or _chosen(job, listed, what, shards_first=True):
             yield publisher.uploads.service.download(artifact, directory, limit_bytes=limit_bytes)
         return
     repository = job.event.repository
     pages = publisher.rest.pages(f"/repos/{repository}/actions/runs/{run}/artifacts", key="artifacts")
     # Of attempts of the same run the last one counts.
     entries = {each["name"]: each for each in sorted(pages, key=lambda each: int(each["id"]))}
-    whole = [each for each in entries.values() if each["name"] == name]
-    for entry in whole or [each for each in entries.values() if part.fullmatch(each["name"])]:
+    for entry in _chosen(job, entries, what, shards_first=False):
         if entry["expired"] or entry["size_in_bytes"] > limit_bytes:
             why = "has expired" if entry["expired"] else f"has {entry['size_in_bytes']:,} bytes, over {limit_bytes:,}"
             raise PublishError(f"the artifact {entry['name']} of run {run} {why}", "run that workflow again")
         path = directory / f"{entry['id']}.zip"
         publisher.rest.save(f"/repos/{repository}/actions/artifacts/{entry['id']}/zip", path, limit_bytes=limit_bytes)
         yield path
+
+
+def _chosen(job: Job, found: Mapping[str, T], what: str, *, shards_first: bool) -> list[T]:
+    """Return, of artifacts by name, those of the job with the same inputs, and without any those of all jobs.
+
+    So a job that reports needn't repeat the configuration and the filters of those that converted.
+    """
+    own = names.artifact_prefix(job.inputs)
+    results = re.compile(rf"({names.PLAIN}(?:-.+?)?)-results(?:-\d+-of-\d+)?")
+    prefixes = {match[1] for name in found if (match := results.fullmatch(name))}
+    if job.inputs.artifact_name or own in prefixes:
+        prefixes = {own}
+    chosen = []
+    for prefix in sorted(prefixes):
+        name = f"{prefix}-{what}"
+        part = re.compile(rf"{re.escape(name)}-\d+-of-\d+")
+        shards = [each for key, each in found.items() if part.fullmatch(key)]
+        whole = [found[name]] if name in found else []
+        chosen += (shards or whole) if shards_first else (whole or shards)
+    return chosen

@@ -24,10 +24,12 @@ OUTPUTS = (
     "total",
     "passed",
     "failures",
+    "coverage",
     "results_path",
     "summary_path",
     "models_path",
     "results",
+    "artifact_name",
     "artifact_id",
     "artifact_url",
     "artifact_digest",
@@ -81,12 +83,12 @@ class Inputs:
     cache_path: str = ""
     comment: Literal["always", "change", "failure", "never"] = "always"
     status: bool = True
-    status_context: str = "model-navigator"
+    status_context: str = ""
     check_run: bool = False
     summary: bool = True
     annotations: bool = True
     artifacts: Literal["none", "converted", "all"] = "converted"
-    artifact_name: Annotated[str, _artifact_name] = "model-navigator"
+    artifact_name: Annotated[str, _artifact_name] = ""
     artifact_archive: bool = True
     artifact_protocol: Literal[7, 4] = 7
     # Public repositories keep 90 days, private ones as many as their owner allows.

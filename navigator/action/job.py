@@ -1,16 +1,20 @@
 """What a job of GitHub's runner gives the action, in one frozen value. Decides nothing."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from navigator.action import names
 from navigator.action.inputs import Inputs
 from navigator.action.secrets import Secrets
+from navigator.github.artifacts.service import backend_ids
 from navigator.github.budget import Budget
 from navigator.github.errors import PublishError
 from navigator.github.event import Event
 from navigator.github.rest import Rest
+from navigator.github.voices import Voice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,10 +39,39 @@ class Job:
         return f"-{self.inputs.shard.replace('/', '-of-')}" if self.inputs.shard else ""
 
     @property
+    def workflow(self) -> str:
+        """The workflow that is spoken for. Publishing for another run speaks for that one."""
+        return self.event.triggering_workflow or self.event.workflow
+
+    @property
     def key(self) -> str:
-        """What a comment belongs to: a workflow and a configuration. Publishing for another run speaks for that one."""
-        workflow = self.event.triggering_workflow or self.event.workflow
-        return f"{workflow}/{self.inputs.config}"
+        """What the comment belongs to, see `navigator.action.names`."""
+        return names.comment_key(self.inputs, self.workflow)
+
+    @property
+    def voice(self) -> Voice:
+        """Who speaks, by what the workflow says about the job, and by the results service's id of it.
+
+        `plan` and `report` speak for all jobs that share the work: for the same ones with one voice.
+        """
+        said = (names.configuration(self.inputs), *names.filters(self.inputs))
+        whole = self.inputs.command in ("plan", "report")
+        job = self.environment.get("GITHUB_ACTION", ""), self.event.job
+        return Voice(
+            workflow=names.digest(self.workflow),
+            run=self.event.triggering_run or self.event.run_id,
+            attempt=self.event.run_attempt,
+            job=re.sub(r"[^A-Za-z0-9_-]|-(?=-)", "_", self.event.job[:64]),
+            part=names.digest(*(("whole",) if whole else job), *said),
+            leg="" if whole else self._leg,
+        )
+
+    @property
+    def _leg(self) -> str:
+        try:
+            return names.digest(backend_ids(self.secrets.runtime_token)[1])
+        except PublishError:
+            return ""
 
     @property
     def speaks_for_commit(self) -> bool:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from navigator.action import names
 from navigator.action.cancellation import Cancellation
 from navigator.action.channels.comment import write_comment
 from navigator.action.channels.commit import complete_check_run, set_status
-from navigator.action.channels.page import annotate, set_outputs, summarise, warning
+from navigator.action.channels.page import annotate, set_outputs, summarise, warn, warning
 from navigator.action.channels.uploads import Uploads
 from navigator.action.job import Job
 from navigator.action.models import ModelFiles
@@ -22,9 +23,11 @@ from navigator.errors import ExitCode, NavigatorError
 from navigator.github.budget import Budget
 from navigator.github.event import Event
 from navigator.github.rest import Rest
+from navigator.github.shared_comment import LAST_LINE_CHARS
+from navigator.github.voices import Record, Verdict, Voice, named
 from navigator.records import State
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
-from navigator.render.comment import comment, problem_text
+from navigator.render.comment import LIMIT_CHARS, comment, problem_text
 from navigator.render.markdown import summary_markdown
 from navigator.render.sentences import description
 from navigator.report.report import seen_from
@@ -36,6 +39,7 @@ PUBLISHING_SECONDS = 3600.0
 
 # A check run has room for 65,535 characters.
 _CHECK_CHARS = 65_000
+_COMMENT_CHARS = LIMIT_CHARS - LAST_LINE_CHARS
 
 # How long comment, status and check run may take each: a limit of GitHub's rates begins at a minute, and may last an
 # hour. Before the work begins nothing is worth a wait.
@@ -62,6 +66,7 @@ class Publisher:
         self.uploads = Uploads(job, budget, cancelled)
         self._job = job
         self._budget = budget
+        self._rivals: dict[Voice, None] = {}
 
     @cached_property
     def rest(self) -> Rest:
@@ -111,12 +116,13 @@ class Publisher:
             annotate(self._job, of_problems(error.problems, self._job.workspace))
         else:
             annotate(self._job, [Annotation(level=Level.ERROR, message=str(error))])
-        text = problem_text(error, key=self._job.key, links=self.uploads.links)
+        text = problem_text(error, key=self._job.key, links=self.uploads.links, limit_chars=_COMMENT_CHARS)
         summarise(self._job, text)
         self.set_outputs({"status": "error", "exit_code": str(int(error.exit_code))})
         self._set_status("error", error.message)
-        self._comment(text, success=False)
+        self._comment(text, Verdict.error)
         self._check("failure", error.message, text)
+        self._tell_rivals()
 
     def publish_results(
         self,
@@ -148,9 +154,10 @@ class Publisher:
                 self.uploads.upload_models(models())
         self._judge(summary, code, problem)
         links = replace(self.uploads.links, log_url=self._job.event.log_url)
-        body = comment(summary, key=self._job.key, links=links, title=problem)
-        self._comment(body, success=code is ExitCode.OK)
+        body = comment(summary, key=self._job.key, links=links, title=problem, limit_chars=_COMMENT_CHARS)
+        self._comment(body, Verdict[_STATES.get(code, "error")])
         self._check_results(summary, code)
+        self._tell_rivals()
 
     def publish_cancelled(self, summary: Summary | None, directory: Path) -> None:
         """Publish the results of a cancelled run. Seconds are left: what is local, and then the status."""
@@ -178,10 +185,12 @@ class Publisher:
                 "total": str(len(summary.report.results)),
                 "passed": str(summary.states.get(State.PASSED, 0)),
                 "failures": str(len(summary.failed)),
+                "coverage": str(summary.coverage),
                 "results_path": self._job.shown(directory / RESULTS),
                 "summary_path": self._job.shown(directory / SUMMARY),
                 "models_path": self._job.shown(directory / "converted"),
                 "results": results_json(summary),
+                "artifact_name": names.artifact_prefix(self._job.inputs),
             }
         )
         summarise(self._job, summary_markdown(summary, log_url=self._job.event.log_url))
@@ -200,14 +209,36 @@ class Publisher:
         self._check(conclusion, description(summary), text, of_report(summary, self._job.workspace))
 
     def _set_status(self, state: str, said: str, *, seconds: float = _CHANNEL_SECONDS) -> None:
-        set_status(self._job, self._within(seconds), state=state, description=said)
+        self._heard(set_status(self._job, self._within(seconds), state=state, description=said))
 
     def _check(self, conclusion: str, title: str, text: str, annotations: Sequence[Annotation] = ()) -> None:
         budget = self._within(_CHANNEL_SECONDS)
-        complete_check_run(self._job, budget, conclusion=conclusion, title=title, text=text, annotations=annotations)
+        self._heard(
+            complete_check_run(
+                self._job, budget, conclusion=conclusion, title=title, text=text, annotations=annotations
+            )
+        )
 
-    def _comment(self, body: str, *, success: bool) -> None:
-        write_comment(self._job, self._within(_CHANNEL_SECONDS), body, success=success)
+    def _comment(self, body: str, verdict: Verdict) -> None:
+        self._heard(write_comment(self._job, self._within(_CHANNEL_SECONDS), body, verdict=verdict))
+
+    def _heard(self, rivals: Sequence[Record]) -> None:
+        self._rivals |= {each.voice: None for each in rivals}
+
+    def _tell_rivals(self) -> None:
+        """Say in the log and the summary which other jobs have the same status or comment, and what to do."""
+        if not self._rivals:
+            return
+        own = self._job.voice.job
+        jobs = {
+            f"another step or matrix job of {each.job}" if each.job == own else named(each) for each in self._rivals
+        }
+        said = (
+            f"This job has the same status, check run or comment as {', '.join(sorted(jobs))}, so these show the worst "
+            "verdict of all. Give each job its own `status_context`, such as one with a value of its matrix."
+        )
+        warn(self._job, said)
+        summarise(self._job, f"\n> [!WARNING]\n> {said}\n")
 
     def _within(self, seconds: float) -> Budget:
         return Budget(seconds, within=self._budget)

@@ -4,20 +4,75 @@ A comment is ours if its first line begins with our marker and our token's user 
 that copy the marker are left alone.
 """
 
-import re
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
+from navigator.github import shared_comment
 from navigator.github.rest import Json, PublishError, Rest
 from navigator.github.retry import found_or, once_more, retry
+from navigator.github.shared_comment import Part
+from navigator.github.voices import Record, others
 
 # Whom GITHUB_TOKEN writes as.
 _ACTIONS_LOGIN = "github-actions[bot]"
 
-_FIRST_LINE = re.compile(r"(<!-- model-navigator:.* outcome:)([0-9a-f]+) -->")
+# Each round but the last one may find that another job wrote the comment meanwhile.
+_ROUNDS = 4
 
 
-def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, success: bool) -> str | None:
-    """Write the comment if `mode` wants it, and return the URL of the comment that is there then, if any.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The URL of the comment that is there, None if there's none, and the other voices in it."""
+
+    url: str | None
+    rivals: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Thread:
+    """Where the comment is: a pull request, the comment's marker, and whom the token writes as."""
+
+    rest: Rest
+    repository: str
+    number: int
+    marker: str
+    author: str
+
+    @property
+    def path(self) -> str:
+        return f"/repos/{self.repository}/issues/{self.number}/comments"
+
+    def find(self) -> Json:
+        """Return the oldest comment that is ours, or None."""
+        # GraphQL names some apps without the suffix that REST gives them.
+        logins = (self.author, f"{self.author}[bot]")
+        marked = [each for each in self.rest.pages(self.path) if _text(each).startswith(self.marker)]
+        own = [each for each in marked if (each["user"] or {}).get("login") in logins]
+        return min(own, key=lambda each: int(each["id"]), default=None)
+
+    def post(self, body: str) -> Json:
+        """Make the comment. Where the answer was lost, it may be there all the same."""
+
+        def post() -> Json:
+            return self.rest.call("POST", self.path, json={"body": body})
+
+        return retry(self.rest.budget, lambda: found_or(post, self.find), once_more)
+
+    def edit(self, comment: Json, body: str) -> Json:
+        return self.rest.call("PATCH", self._url(comment), json={"body": body})
+
+    def delete(self, comment: Json) -> None:
+        self.rest.call("DELETE", self._url(comment))
+
+    def _url(self, comment: Json) -> str:
+        return f"/repos/{self.repository}/issues/comments/{comment['id']}"
+
+
+def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, record: Record) -> Written:
+    """Write the comment if `mode` wants it.
+
+    Of several voices each has its part of the comment, the worst verdict first. Each looks again after it wrote, since
+    two may write at once; of two comments that were made at once the older one stays.
 
     Args:
         rest: with a token that may write issues or pull requests.
@@ -26,46 +81,44 @@ def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, su
         body: markdown; its first line is the marker with the outcome, see `navigator.render.comment`.
         mode: `always`; `change`: if the outcome isn't the comment's, and without a comment only a failure; `failure`:
             a failure, or a success after a comment about a failure.
-        success: whether the work succeeded.
+        record: who writes it, and the verdict.
 
     Raises:
         PublishError: GitHub refuses, or does not say.
     """
-    found = _FIRST_LINE.match(body)
-    assert found, "the body begins with its marker"
-    marker, outcome = found.groups()
-    author = _login(rest)
-    own = _find(rest, repository, number, marker, author)
-    if own is None:
-        if success and mode != "always":
-            return None
-        return _post(rest, repository, number, body, marker, author)
-    changed = _outcome(own) != outcome
-    if _text(own) != body.rstrip() and (changed or mode != "change"):
-        own = rest.call("PATCH", f"/repos/{repository}/issues/comments/{own['id']}", json={"body": body})
-    return str(own["html_url"])
+    own = Part(record, *shared_comment.split(body))
+    thread = _Thread(rest, repository, number, own.marker, _login(rest))
+    comment = thread.find()
+    rivals: tuple[Record, ...] = ()
+    if comment is None and record.succeeded and mode != "always":
+        return Written(None)
+    for _ in range(_ROUNDS):
+        wanted, rivals = _wanted(own, _text(comment) if comment else "", mode)
+        if comment is None:
+            comment = thread.post(wanted)
+        elif _text(comment) == wanted:
+            break
+        else:
+            comment = thread.edit(comment, wanted)
+        there = thread.find()
+        if there is not None and there["id"] != comment["id"]:
+            # Another voice made one at the same time.
+            thread.delete(comment)
+        comment = there or comment
+    return Written(str(comment["html_url"]), rivals)
 
 
-def _post(rest: Rest, repository: str, number: int, body: str, marker: str, author: str) -> str:
-    """Make the comment. Where the answer was lost, it may be there all the same."""
-    path = f"/repos/{repository}/issues/{number}/comments"
-
-    def post() -> Json:
-        return rest.call("POST", path, json={"body": body})
-
-    def find() -> Json:
-        return _find(rest, repository, number, marker, author)
-
-    return str(retry(rest.budget, lambda: found_or(post, find), once_more)["html_url"])
-
-
-def _find(rest: Rest, repository: str, number: int, marker: str, author: str) -> Json:
-    """Return the oldest comment that is ours, or None."""
-    comments = rest.pages(f"/repos/{repository}/issues/{number}/comments")
-    # GraphQL names some apps without the suffix that REST gives them.
-    logins = (author, f"{author}[bot]")
-    own = (each for each in comments if _text(each).startswith(marker) and (each["user"] or {}).get("login") in logins)
-    return min(own, key=lambda each: int(each["id"]), default=None)
+def _wanted(own: Part, text: str, mode: str) -> tuple[str, tuple[Record, ...]]:
+    """Return what a comment with this text is to be, and the other voices in it."""
+    parts = shared_comment.read(text)
+    counting = others(own.record.voice, (each.record for each in parts))
+    rivals = [each for each in parts if each.record in counting]
+    wanted = shared_comment.compose([own, *rivals])
+    if mode == "change" and shared_comment.outcome(text) == shared_comment.outcome(wanted):
+        # Nobody sees a change, and the next job of this run still finds that this one spoke.
+        before = next((each for each in parts if each.record.voice.same(own.record.voice)), None)
+        wanted = shared_comment.compose([replace(own, content=before.content), *rivals]) if before else text
+    return wanted, tuple(each.record for each in rivals)
 
 
 def _login(rest: Rest) -> str:
@@ -85,8 +138,3 @@ def _login(rest: Rest) -> str:
 def _text(comment: Json) -> str:
     """Return a comment's text as it was written, but for blanks at its end."""
     return str(comment["body"] or "").replace("\r\n", "\n").rstrip()
-
-
-def _outcome(comment: Json) -> str:
-    found = _FIRST_LINE.match(_text(comment))
-    return found[2] if found else ""

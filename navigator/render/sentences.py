@@ -26,7 +26,12 @@ _TOLD = (
 
 
 def verdict(summary: Summary) -> str:
-    """Return the result of a run in one sentence."""
+    """Return the result of a run in one sentence, with what it covers if that isn't the whole configuration."""
+    covered = str(summary.coverage)
+    return f"{_verdict(summary)} ({covered})" if covered else _verdict(summary)
+
+
+def _verdict(summary: Summary) -> str:
     undecided = summary.states.get(State.CANCELLED, 0)
     failed = len(summary.failed) - undecided
     of_all = f"of {summary.tried:,} conversions"

@@ -214,19 +214,60 @@ def test_a_name_that_is_taken_is_said(artifacts: Artifacts, files: list[tuple[st
     assert [each.id for each in artifacts.list()] == [first.id]
 
 
-def test_overwriting_replaces_another_jobs_artifact(
+def _token(runtime_token: str, before: str, after: str) -> str:
+    """Return the token of another job or attempt."""
+    head, payload, tail = runtime_token.split(".")
+    other = base64.urlsafe_b64decode(payload + "===").replace(before.encode(), after.encode())
+    return ".".join((head, base64.urlsafe_b64encode(other).decode().rstrip("="), tail))
+
+
+def test_another_jobs_artifact_is_not_replaced(
     artifacts: Artifacts, environment: dict[str, str], runtime_token: str, files: list[tuple[str, Path]]
 ) -> None:
     first = upload(artifacts, files)
-    head, payload, tail = runtime_token.split(".")
-    other = base64.urlsafe_b64decode(payload + "===").replace(b"job-of-the-test", b"another-job")
-    token = ".".join((head, base64.urlsafe_b64encode(other).decode().rstrip("="), tail))
+    token = _token(runtime_token, "job-of-the-test", "another-job")
+    later = Artifacts.of(environment, token, budget=Budget(60), mask=lambda _: None)
+
+    with pytest.raises(PublishError) as refused:
+        upload(later, files[:1], overwrite=True)
+
+    assert str(refused.value) == (
+        "another job of this run already made the artifact 'models', which isn't replaced\n"
+        "  give each job its own `artifact_name`, such as one with a value of its matrix"
+    )
+    assert [each.id for each in artifacts.list()] == [first.id]
+
+
+def test_what_another_job_uploads_at_this_time_is_not_replaced(
+    artifacts: Artifacts, environment: dict[str, str], runtime_token: str, files: list[tuple[str, Path]]
+) -> None:
+    artifacts._service.call("CreateArtifact", {**artifacts._service.ids, "name": "models", "version": 4})
+    token = _token(runtime_token, "job-of-the-test", "another-job")
+    later = Artifacts.of(environment, token, budget=Budget(60), mask=lambda _: None)
+
+    with pytest.raises(PublishError, match="another job of this run makes the artifact 'models' at this time"):
+        upload(later, files[:1], overwrite=True)
+
+
+@pytest.mark.parametrize("job", ["job-of-the-test", "the-same-job-under-a-new-id"])
+def test_an_earlier_attempts_artifact_is_replaced(
+    artifacts: Artifacts, environment: dict[str, str], runtime_token: str, files: list[tuple[str, Path]], job: str
+) -> None:
+    first = upload(artifacts, files)
+    token = _token(_token(runtime_token, "run-of-the-test", "run-of-the-test-2"), "job-of-the-test", job)
     later = Artifacts.of(environment, token, budget=Budget(60), mask=lambda _: None)
 
     second = upload(later, files[:1], overwrite=True)
 
-    assert [(each.name, each.id) for each in artifacts.list()] == [("models", second.id)]
+    assert [(each.name, each.id) for each in later.list()] == [("models", second.id)]
     assert second.id != first.id
+    assert later.warnings == []
+
+
+def test_a_job_that_replaces_its_own_artifact_says_so(artifacts: Artifacts, files: list[tuple[str, Path]]) -> None:
+    upload(artifacts, files)
+    upload(artifacts, files[:1], overwrite=True)
+    assert artifacts.warnings == ["the artifact 'models' that this job made earlier was replaced"]
 
 
 def test_a_download_over_the_limit_ends_early(

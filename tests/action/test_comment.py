@@ -1,6 +1,9 @@
 """The one comment on a pull request: found again, edited only if it changed, never doubled, nobody else's."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +12,12 @@ import requests
 from navigator.github.budget import Budget
 from navigator.github.comment import upsert
 from navigator.github.rest import PublishError, Rest
+from navigator.github.shared_comment import Part, compose, split
+from navigator.github.voices import Record, Verdict, Voice
 from navigator.render.comment import marker
 
 REPOSITORY = "octocat/models"
+VOICE = Voice(workflow="0" * 8, run=7, attempt=2, job="convert", part="1" * 8, leg="2" * 8)
 GOOD, BAD = "0123456789abcdef", "fedcba9876543210"
 BOT = "github-actions[bot]"
 
@@ -29,8 +35,10 @@ class _PullRequest:
         written = [{"login": login, "body": body} for login, body in comments]
         self.control("comments", {"issue": 1, "comments": written})
 
-    def say(self, body: str, *, mode: str = "always", success: bool = True) -> str | None:
-        return upsert(Rest(self.api_url, self.token, Budget(60)), REPOSITORY, 1, body, mode=mode, success=success)
+    def say(self, body: str, *, mode: str = "always", success: bool = True, voice: Voice = VOICE) -> str | None:
+        rest = Rest(self.api_url, self.token, Budget(60))
+        record = Record(voice, Verdict.success if success else Verdict.failure)
+        return upsert(rest, REPOSITORY, 1, body, mode=mode, record=record).url
 
     @property
     def state(self) -> Any:
@@ -38,7 +46,9 @@ class _PullRequest:
 
     @property
     def comments(self) -> list[tuple[str, str]]:
-        return [(each["user"]["login"], each["body"]) for each in self.state["comments"]]
+        """Author and text of each, without the last line that nobody sees."""
+        texts = [(each["user"]["login"], each["body"]) for each in self.state["comments"]]
+        return [(login, re.sub(r"\n<!-- voices:.* -->$", "", text)) for login, text in texts]
 
     @property
     def writes(self) -> list[str]:
@@ -54,6 +64,12 @@ def _body(text: str, outcome: str = GOOD, key: str = "CI / navigator.yaml") -> s
     return f"{marker(key)}{outcome} -->\n{text}\n"
 
 
+def _kept(text: str, outcome: str = GOOD, voice: Voice = VOICE) -> str:
+    """Return the comment that a run left."""
+    record = Record(voice, Verdict.success if outcome == GOOD else Verdict.failure)
+    return compose([Part(record, *split(_body(text, outcome)))])
+
+
 def test_the_first_run_comments_and_the_next_one_edits(pull_request: _PullRequest) -> None:
     url = pull_request.say(_body("first"))
     assert url == pull_request.state["comments"][0]["html_url"]
@@ -64,7 +80,7 @@ def test_the_first_run_comments_and_the_next_one_edits(pull_request: _PullReques
 
 def test_nothing_is_written_where_nothing_changed(pull_request: _PullRequest) -> None:
     # GitHub keeps a comment without the blanks at its end, and a browser sends CRLF.
-    pull_request.has((BOT, _body("the same").rstrip().replace("\n", "\r\n")))
+    pull_request.has((BOT, _kept("the same").replace("\n", "\r\n")))
     assert pull_request.say(_body("the same")) is not None
     assert pull_request.writes == []
 
@@ -124,7 +140,7 @@ def test_when_a_comment_is_written(
     pull_request: _PullRequest, mode: str, before: str | None, after: str, writes: list[str]
 ) -> None:
     if before:
-        pull_request.has((BOT, _body("before", before)))
+        pull_request.has((BOT, _kept("before", before)))
     url = pull_request.say(_body("after", after), mode=mode, success=after == GOOD)
     assert pull_request.writes == writes
     assert (url is not None) == bool(before or writes)
@@ -187,3 +203,78 @@ def test_a_server_without_graphql_is_taken_for_one_of_github_actions(pull_reques
     pull_request.control("faults", [{"path": "/graphql", "status": 404, "body": "{}"}])
     pull_request.say(_body("new"))
     assert pull_request.comments == [(BOT, _body("new"))]
+
+
+OTHER = replace(VOICE, job="gpu", part="3" * 8, leg="4" * 8)
+
+
+def _both(pull_request: _PullRequest, order: Sequence[str]) -> None:
+    for name in order:
+        good = name == "good"
+        text, outcome = f"## report of {name}", GOOD if good else BAD
+        pull_request.say(_body(text, outcome), success=good, voice=VOICE if good else OTHER)
+
+
+@pytest.mark.parametrize("order", [("good", "bad"), ("bad", "good")])
+def test_jobs_that_share_a_comment_both_have_their_part(pull_request: _PullRequest, order: Sequence[str]) -> None:
+    _both(pull_request, order)
+    [(_, text)] = pull_request.comments
+    assert text.startswith(marker("CI / navigator.yaml"))
+    assert text[text.index("\n") :] == (
+        "\n**Several jobs share this comment.** Give each its own `status_context`.\n\n"
+        "---\n\n**The job gpu**\n\n## report of bad\n"
+        "---\n\n**The job convert**\n\n## report of good\n"
+    )
+
+
+def test_a_job_that_runs_again_replaces_its_own_part(pull_request: _PullRequest) -> None:
+    _both(pull_request, ("bad", "good"))
+    pull_request.say(_body("repaired"), voice=replace(OTHER, attempt=3))
+    [(_, text)] = pull_request.comments
+    assert "report of bad" not in text
+    assert "repaired" in text
+    assert "report of good" in text
+
+
+def test_the_next_run_begins_a_new_comment_text(pull_request: _PullRequest) -> None:
+    _both(pull_request, ("bad", "good"))
+    pull_request.say(_body("next"), voice=replace(VOICE, run=8, attempt=1))
+    assert pull_request.comments == [(BOT, _body("next"))]
+
+
+def test_an_unchanged_outcome_still_counts_for_the_next_job(pull_request: _PullRequest) -> None:
+    """The comment isn't edited for the reader, but a job with another verdict doesn't hide the failure."""
+    pull_request.has((BOT, _kept("still broken", BAD, replace(VOICE, run=6))))
+    pull_request.say(_body("broken again", BAD), mode="change", success=False)
+    assert pull_request.comments == [(BOT, _body("still broken", BAD))]
+    pull_request.say(_body("good"), mode="change", voice=OTHER)
+    [(_, text)] = pull_request.comments
+    assert "still broken" in text
+    assert "good" in text
+
+
+def test_a_part_that_somebody_edited_keeps_its_verdict(pull_request: _PullRequest) -> None:
+    pull_request.has((BOT, _kept("broken", BAD, OTHER).replace("broken", "all is well")))
+    pull_request.say(_body("good"))
+    [(_, text)] = pull_request.comments
+    assert "all is well" not in text
+    assert "There's no room for this report here" in text
+    assert text.index("The job gpu") < text.index("The job convert")
+
+
+def test_too_long_parts_are_left_out_from_the_end(pull_request: _PullRequest) -> None:
+    pull_request.say(_body("good " * 10_000))
+    pull_request.say(_body("bad " * 10_000, BAD), success=False, voice=OTHER)
+    [(_, text)] = pull_request.comments
+    assert "bad bad" in text
+    assert "good good" not in text
+    assert "There's no room for this report here" in text
+
+
+def test_two_jobs_at_once_leave_one_comment(pull_request: _PullRequest) -> None:
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(lambda name: _both(pull_request, [name]), ("good", "bad")):
+            pass
+    [(_, text)] = pull_request.comments
+    assert "report of good" in text
+    assert "report of bad" in text

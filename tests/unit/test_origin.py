@@ -19,6 +19,7 @@ from navigator.plan.select import left_out, select
 from navigator.plan.shards import matrix as shard_matrix
 from navigator.plan.shards import shards
 from navigator.records import Format, ModelConfig, Origin, Plan, Report, RunConfig, Selection
+from navigator.render.sentences import verdict
 from navigator.report.merge import merge
 from navigator.report.origin import difference, lacking
 from navigator.report.summary import coverage, summarize
@@ -213,6 +214,7 @@ def test_what_filters_leave_out_is_known(filters: dict[str, list[str]], text: st
     found = coverage(covered(select(PLAN, **filters)))
 
     assert (str(found), found.is_whole, found.all_models, found.all_conversions) == (text, whole, 3, 6)
+    assert verdict(summarize(covered(select(PLAN, **filters)))).endswith(f"({text})" if text else "passed")
 
 
 @given(st.integers(1, 5), st.data())

@@ -5,17 +5,21 @@ from navigator.action.job import Job
 from navigator.github.budget import Budget
 from navigator.github.comment import upsert
 from navigator.github.pull_request import pull_request_of
+from navigator.github.voices import Record, Verdict
 
 
-def write_comment(job: Job, budget: Budget, body: str, *, success: bool) -> None:
-    """Write or update the comment if the job is to, and if there is a pull request."""
+def write_comment(job: Job, budget: Budget, body: str, *, verdict: Verdict) -> tuple[Record, ...]:
+    """Write or update the comment if the job is to and if there is a pull request; return the other voices in it."""
+    rivals: tuple[Record, ...] = ()
     if job.inputs.comment == "never" or not job.speaks_for_commit:
-        return
+        return rivals
     with warning(job, "couldn't comment on the pull request"):
         rest = job.rest(budget)
         number = pull_request_of(rest, job.event)
-        if number is None:
-            return
-        url = upsert(rest, job.event.repository, number, body, mode=job.inputs.comment, success=success)
-        if url:
-            set_outputs(job, {"comment_url": url})
+        if number is not None:
+            record = Record(job.voice, verdict)
+            written = upsert(rest, job.event.repository, number, body, mode=job.inputs.comment, record=record)
+            rivals = written.rivals
+            if written.url:
+                set_outputs(job, {"comment_url": written.url})
+    return rivals

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from navigator.action import names
 from navigator.action.cancellation import Cancellation
 from navigator.action.channels.page import set_outputs, warn
 from navigator.action.job import Job
@@ -57,20 +58,21 @@ class Uploads:
         """Upload the files of the report. Raises PublishError."""
         # An engine that was killed leaves no summary.
         there = [(name, directory / name) for name in (RESULTS, SUMMARY) if (directory / name).is_file()]
-        made = self._upload(f"{self._job.inputs.artifact_name}-results{self._job.artifact_suffix}", there)
+        made = self._upload(f"{names.artifact_prefix(self._job.inputs)}-results{self._job.artifact_suffix}", there)
         self.links = replace(self.links, results_url=self._url(made))
         set_outputs(self._job, {"results_artifact_id": str(made.id), "artifacts": self._list(made)})
 
     def upload_models(self, models: Sequence[ModelFiles]) -> None:
         """Upload converted models: in one archive, or each as an artifact of its own. Raises PublishError."""
         inputs, suffix = self._job.inputs, self._job.artifact_suffix
+        prefix = names.artifact_prefix(inputs)
         if models and inputs.artifact_archive:
             files = [(f"{model.directory}/{name}", path) for model in models for name, path in model.files]
-            self._note(self._upload(f"{inputs.artifact_name}-models{suffix}", files))
+            self._note(self._upload(f"{prefix}-models{suffix}", files))
             return
         for model, name in zip(models, unique(model.name for model in models), strict=True):
             archive = len(model.files) != 1
-            self._note(self._upload(f"{inputs.artifact_name}{suffix}-{name}", model.files, archive=archive))
+            self._note(self._upload(f"{prefix}{suffix}-{name}", model.files, archive=archive))
 
     def _upload(self, name: str, files: Sequence[tuple[str, Path]], *, archive: bool = True) -> Artifact:
         inputs = self._job.inputs

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from navigator.github.artifacts import blob
-from navigator.github.artifacts.pack import FORBIDDEN, plain, zipped
+from navigator.github.artifacts.check import check
+from navigator.github.artifacts.pack import plain, zipped
 from navigator.github.artifacts.service import ResultsService
 from navigator.github.budget import Budget
 from navigator.github.rest import PublishError
@@ -23,17 +24,22 @@ from navigator.github.retry import retry
 _ATTEMPTS = 3
 _RETRY_SECONDS = 5.0
 _MAX_RETENTION_DAYS = 90
+_OWN_NAME = "give each job its own `artifact_name`, such as one with a value of its matrix"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifact:
-    """An artifact of this run. `digest` is `sha256:<hex>` or "", `created_at` RFC 3339 or "" (just uploaded)."""
+    """An artifact of this run; an `old` one was made by this job, or in an earlier attempt.
+
+    `digest` is `sha256:<hex>` or "", `created_at` RFC 3339 or "" (just uploaded).
+    """
 
     name: str
     id: int
     size_bytes: int
     digest: str = ""
     created_at: str = ""
+    old: bool = False
 
 
 class Artifacts:
@@ -125,7 +131,7 @@ class Artifacts:
         Raises:
             PublishError: nothing was uploaded, for this reason.
         """
-        _check(name, files, archive=archive)
+        check(name, files, archive=archive)
         request: dict[str, Any] = {"name": name, "version": self._protocol}
         content_type = "application/zip" if archive else "application/octet-stream"
         if self._protocol != 4:
@@ -147,6 +153,7 @@ class Artifacts:
                 size_bytes=int(each.get("size", 0)),
                 digest=each.get("digest") or "",
                 created_at=each.get("created_at") or "",
+                old=not self._is_another_jobs(each),
             )
             for each in self._listed(name)
         ]
@@ -209,24 +216,46 @@ class Artifacts:
         except PublishError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
+            there = self._listed(name)
+            if any(self._is_another_jobs(each) for each in there):
+                message = f"another job of this run already made the artifact {name!r}, which isn't replaced"
+                raise PublishError(message, _OWN_NAME, status=error.status) from error
             # After a lost answer the one in the way is our own: it is not finished, and so not listed.
-            own = error.ambiguous and not self.list(name)
+            own = error.ambiguous and not there
             if not overwrite and not own:
                 raise PublishError(
                     f"this run already has an artifact {name!r}",
                     "set `overwrite: true`, or give each job of a matrix its own `artifact_name`",
                     status=error.status,
                 ) from error
-            self._delete(name)
-            answer = self._service.call("CreateArtifact", {**self._service.ids, **request})
+            if any(self._ids(each) == self._service.ids for each in there):
+                self.warnings.append(f"the artifact {name!r} that this job made earlier was replaced")
+            self._delete(name, there)
+            answer = self._created(request)
         url = answer.get("signed_upload_url")
         if not answer.get("ok") or not isinstance(url, str):
             raise PublishError(f"the artifact service didn't create the artifact {name!r} and gave no reason")
         return url
 
-    def _delete(self, name: str) -> None:
-        """Delete an artifact, finished or not."""
-        ids = next((self._ids(each) for each in self._listed(name)), self._service.ids)
+    def _created(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Create an artifact whose name was free a moment ago."""
+        try:
+            return self._service.call("CreateArtifact", {**self._service.ids, **request})
+        except PublishError as error:
+            if error.status != HTTPStatus.CONFLICT or error.ambiguous:
+                raise
+            # Ours was deleted: this one is another job's, which uploads it now.
+            message = f"another job of this run makes the artifact {request['name']!r} at this time"
+            raise PublishError(message, _OWN_NAME, status=error.status) from error
+
+    def _is_another_jobs(self, listed: dict[str, Any]) -> bool:
+        """Tell whether another job of this attempt made an artifact: each attempt has another id of the run."""
+        ids, own = self._ids(listed), self._service.ids
+        return ids != own and ids["workflow_run_backend_id"] == own["workflow_run_backend_id"]
+
+    def _delete(self, name: str, there: Sequence[dict[str, Any]]) -> None:
+        """Delete an artifact, finished and so listed, or not."""
+        ids = next((self._ids(each) for each in there), self._service.ids)
         try:
             self._service.call("DeleteArtifact", {**ids, "name": name})
         except PublishError as error:
@@ -266,25 +295,3 @@ class Artifacts:
 
 def _pause(error: PublishError, attempts: int) -> float | None:
     return _RETRY_SECONDS if isinstance(error, blob.StorageError) and attempts < _ATTEMPTS else None
-
-
-def _check(name: str, files: Sequence[tuple[str, Path]], *, archive: bool) -> None:
-    """PublishError where the service would refuse the name, or the files do not make an artifact."""
-    forbidden = FORBIDDEN + "\\/"
-    if not name or (wrong := [character for character in forbidden if character in name]):
-        has = f"contains {' '.join(repr(each) for each in wrong)}" if name else "is empty"
-        raise PublishError(
-            f"{name!r} isn't a valid artifact name: it {has}",
-            f"set `artifact_name` to a name without {' '.join(FORBIDDEN[:-2])} \\ / and line breaks",
-        )
-    if not files:
-        raise PublishError(f"the artifact {name!r} would have no files")
-    if not archive and len(files) != 1:
-        raise PublishError(f"the artifact {name!r} has {len(files)} files: only an archive can have several")
-    paths = [path for path, _ in files]
-    for path in paths:
-        if wrong := [character for character in FORBIDDEN if character in path]:
-            raise PublishError(f"{path!r} can't be part of an artifact: its path contains {' '.join(map(repr, wrong))}")
-    if len(set(paths)) != len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
-        raise PublishError(f"the artifact {name!r} would have two files {twice!r}")

@@ -60,7 +60,7 @@ class ResultsService:
         self._session = requests.Session()
         # A callable, since requests would let a .netrc overrule a header.
         self._session.auth = self._signed
-        run, job = _backend_ids(token)
+        run, job = backend_ids(token)
         self.ids = {"workflow_run_backend_id": run, "workflow_job_run_backend_id": job}
 
     def call(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -134,8 +134,12 @@ def _refusal(method: str, response: requests.Response, answer: object) -> Publis
     )
 
 
-def _backend_ids(token: str) -> tuple[str, str]:
-    """Return the ids of run and job from the claim `scp` of a JSON web token: `Actions.Results:<run>:<job>`."""
+def backend_ids(token: str) -> tuple[str, str]:
+    """Return the ids of run and job from the claim `scp` of a JSON web token: `Actions.Results:<run>:<job>`.
+
+    Raises:
+        PublishError: it names none.
+    """
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

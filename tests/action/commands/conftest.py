@@ -165,7 +165,8 @@ class Job:
 
     @property
     def comments(self) -> list[str]:
-        return [each["body"] for each in self.github["comments"]]
+        """The comments' text, without the last line that nobody sees."""
+        return [re.sub(r"\n<!-- voices:.* -->$", "", each["body"]) for each in self.github["comments"]]
 
     @property
     def statuses(self) -> list[tuple[str, str, str]]:

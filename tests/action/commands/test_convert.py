@@ -49,7 +49,7 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
     assert {status[2] for status in job.statuses} == {HEAD}
     assert job.statuses[-1][1].startswith("2 of 2 conversions passed; 2 passed; ")
     assert job.github["statuses"][-1]["context"] == "model-navigator"
-    assert job.github["statuses"][-1]["target_url"] == RUN
+    assert job.github["statuses"][-1]["target_url"].partition("#")[0] == RUN
     assert job.github["check_runs"] == []
 
     uploaded = job.artifacts()
@@ -179,7 +179,11 @@ def test_filters_choose_cells(job: "Job") -> None:
     ended = job.run(models="none, other")
     assert (ended.code, ended.outputs["status"], ended.outputs["exit_code"]) == (3, "error", "3")
     assert "tiny/onnx_op13, tiny/onnx_op14" in ended.annotations[0]
-    assert "nothing was converted" in job.comments[0]
+    # Other filters, another comment and another status.
+    assert "1 of 1 conversions passed" in job.comments[0]
+    assert "nothing was converted" in job.comments[1]
+    contexts = {each["context"] for each in job.github["statuses"]}
+    assert contexts == {"model-navigator (conversions *14)", "model-navigator (models none other)"}
     assert job.statuses[-1][0] == "error"
 
 

@@ -227,6 +227,11 @@ def edit_comment(state: State, query: Query, identity: str) -> Answer:
     return Answer(200, change(comment, {"body": checked_body(query.body["body"])}))
 
 
+def drop_comment(state: State, query: Query, identity: str) -> Answer:
+    state.comments.remove(find(state.comments, identity))
+    return Answer(204)
+
+
 def change(item: Json, values: Json) -> Json:
     item.update(values)
     return item
@@ -239,6 +244,11 @@ def add_status(state: State, query: Query, sha: str) -> Answer:
     made["url"] = f"https://api.github.com/repos/{OWNER}/{NAME}/statuses/{sha}"
     state.statuses.append(made)
     return Answer(201, made)
+
+
+def list_statuses(state: State, query: Query, sha: str) -> Answer:
+    there = (each for each in reversed(state.statuses) if each["url"].endswith(f"/statuses/{sha}"))
+    return state.page(query, there)
 
 
 def add_check_run(state: State, query: Query) -> Answer:
@@ -410,7 +420,9 @@ ROUTES: dict[str, Callable[..., Answer]] = {
     "GET REPO/issues/{n}/comments": list_comments,
     "POST REPO/issues/{n}/comments": lambda s, q, n: Answer(201, add_comment(s, n, q.body["body"], q.login)),
     "PATCH REPO/issues/comments/{id}": edit_comment,
+    "DELETE REPO/issues/comments/{id}": drop_comment,
     "POST REPO/statuses/{sha}": add_status,
+    "GET REPO/commits/{sha}/statuses": list_statuses,
     "POST REPO/check-runs": add_check_run,
     "PATCH REPO/check-runs/{id}": edit_check_run,
     "GET REPO/commits/{ref}/check-runs": list_check_runs,
