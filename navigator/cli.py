@@ -216,18 +216,19 @@ def _report(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     from navigator.render.files import write_files
     from navigator.report.merge import merge
     from navigator.report.origin import lacking
+    from navigator.report.ownership import check_report_directory
     from navigator.report.storage import found_below, read
     from navigator.report.summary import summarize
 
+    check_report_directory(namespace.output)
     matrix = _matrix(namespace.matrix) if namespace.matrix else None
     files = dict.fromkeys(
         file.resolve() for path in namespace.paths for file in found_below(path, skip=namespace.output)
     )
     if not files and matrix is None:
         where = ", ".join(str(path) for path in namespace.paths)
-        raise ConfigurationError(
-            f"{where}: no {RESULTS} found", "pass the directories where `convert` wrote its results"
-        )
+        hint = "pass the directories where `convert` wrote its results"
+        raise ConfigurationError(f"{where}: no {RESULTS} found", hint)
     partial = namespace.allow_partial
     summary = summarize(merge([read(file) for file in files], matrix, allow_partial=partial))
     if summary.report.complete and not partial and (missing := lacking(summary)):

@@ -22,6 +22,7 @@ from navigator.records import Report
 from navigator.render.files import write_files
 from navigator.report import storage
 from navigator.report.merge import merge
+from navigator.report.ownership import check_report_directory
 from navigator.report.storage import RESULTS, SUMMARY
 from navigator.report.summary import Summary, summarize
 
@@ -64,11 +65,12 @@ def write_report(merged: Summary, directory: Path, owner: Path) -> None:
     """Write a report and its summary, as `convert` does, for the owner of another directory.
 
     Raises:
-        ConfigurationError: the directory is a link or behind one: a checkout may hold such.
+        ConfigurationError: the directory is a link or behind one, or has such files of the user's: a checkout may.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     if directory.resolve() != directory:
         raise ConfigurationError(f"{directory} is a symbolic link or behind one", "use another workspace_path")
+    check_report_directory(directory)
+    directory.mkdir(parents=True, exist_ok=True)
     write_files(merged, directory)
     if os.geteuid() == 0:
         found = owner.stat()

@@ -19,6 +19,7 @@ from navigator.action.logs import show_logs
 from navigator.action.origins import check_released, check_reported, own_origin, own_results
 from navigator.action.publisher import Publisher
 from navigator.action.sandbox import sandbox
+from navigator.engine.workspace import check_workspace
 from navigator.errors import ConfigurationError, ExhaustedError, ExitCode, NavigatorError, NothingToDoError
 from navigator.github.commands import commands_disabled
 from navigator.github.origin import engine_variables
@@ -79,6 +80,7 @@ def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> Exit
     """Run the engine and tell its results."""
     run = _load(job)
     directory = run.workspace_path
+    check_workspace(directory)
     origin = own_origin(job, run)
     publisher.mark_pending()
     # What an earlier run left here must not be taken for this one's.

@@ -101,10 +101,24 @@ def load(
     run_data.setdefault("workspace_path", str(working_directory / options()["workspace_path"].default))
     models = [(values.only(MODEL), place) for place, values in ((p, typed.over(s)) for p, s in written.models)]
     model_data = [_resolve(context, place, given) for given, place in models]
+    if not allow_outside:
+        repository = paths.repository_of(path or working_directory / "navigator.yaml")
+        sections = (run, *(given for given, _ in models))
+        for section, data in zip(sections, (run_data, *model_data), strict=True):
+            _check_links(section, data, repository, problems)
     check_run(run.values, run_data, [given.values for given, _ in models], model_data, problems)
     problems.check()
     notes = _unused([given.values for given, _ in models])
     return from_data(RunConfig, {**run_data, "config_path": path and str(path), "models": model_data, "notes": notes})
+
+
+def _check_links(given: Section, data: Mapping[str, Any], repository: Path, problems: Problems) -> None:
+    """Report what would be written through a link out of the repository, also where nobody named it."""
+    for key in _WRITTEN:
+        why = paths.leads_outside(Path(data[key]), repository) if key in data else None
+        if why is not None:
+            place = given.values[key].place if key in given.values else COMMAND_LINE
+            problems.add(place, f"{key}: {why[0]}", why[1])
 
 
 def _read_file(context: _Context) -> _Written:

@@ -40,6 +40,19 @@ def outside(text: str, start: Path, repository: Path, *, written: bool) -> tuple
     return None
 
 
+def leads_outside(path: Path, repository: Path) -> tuple[str, str] | None:
+    """Return why nothing may be written to an absolute path, and what to do; None if it may be.
+
+    A pull request can put a link where a run writes, so that it would write elsewhere. What the user calls by a path
+    outside of the repository is theirs to decide.
+    """
+    real = Path(os.path.realpath(path))
+    if not path.is_relative_to(repository) or real.is_relative_to(repository):
+        return None
+    text = f"{path.relative_to(repository)} leads out of the repository, through a symbolic link to {real}"
+    return text, "remove the link, or choose another directory"
+
+
 def shown(path: Path, working_directory: Path) -> Path:
     """Return `path` as a user in `working_directory` would write it."""
     inside = path.is_relative_to(working_directory)

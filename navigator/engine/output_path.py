@@ -2,14 +2,22 @@
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from navigator import disks
 from navigator.cache.digests import digest
-from navigator.errors import NavigatorError
+from navigator.config import detect_format
+from navigator.errors import ConfigurationError, NavigatorError, listed
 from navigator.models.files import external_data, files_of
 from navigator.models.reading import copy_file
-from navigator.records import CellResult, ModelPlan, State
+from navigator.records import CellResult, Format, ModelPlan, State
 from navigator.runners import RUNNERS
+
+# What TensorFlow and Keras write into the directory of a SavedModel.
+_SAVED_MODEL = frozenset(
+    {"saved_model.pb", "fingerprint.pb", "keras_metadata.pb", "variables", "assets", "assets.extra"}
+)
+_LFS = b"version https://git-lfs"
 
 
 def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, bool]:
@@ -28,26 +36,68 @@ def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, boo
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy an artifact, replacing that of an earlier run; never replace a directory that is not a SavedModel."""
-    if target.is_dir() and not (source.is_dir() and (target / "saved_model.pb").exists()):
-        raise FileExistsError(f"{target} is a directory")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        if target.exists():
-            shutil.rmtree(target)
-        shutil.copytree(source, target, copy_function=copy_file)
-        return
+    """Copy an artifact in one step, replacing that of an earlier run and nothing else."""
+    _check_replaceable(source, target)
     # The ONNX file refers to its external data by file name.
-    beside = {name: path for name, path in files_of(source.parent) if path.name != source.name}
+    beside = {} if source.is_dir() else {n: path for n, path in files_of(source.parent) if path.name != source.name}
     for name, path in beside.items():
-        there = target.parent / name
-        owners = [each.name for each in target.parent.glob("*.onnx") if each != target and name in external_data(each)]
-        if owners and there.exists() and digest(there) != digest(path):
-            raise FileExistsError(f"{name} in that directory has the weights of {owners[0]}: choose another directory")
-    for name, path in beside.items():
-        (target.parent / name).parent.mkdir(parents=True, exist_ok=True)
-        copy_file(path, target.parent / name)
-    copy_file(source, target)
+        _check_beside(target.parent / name, path, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, prefix=".model-navigator-") as made:
+        half = Path(made)
+        if source.is_dir():
+            shutil.copytree(source, half / "model", copy_function=copy_file)
+            if target.exists():
+                target.rename(half / "earlier")
+            (half / "model").rename(target)
+            return
+        for name, path in (*beside.items(), (target.name, source)):
+            (half / name).parent.mkdir(parents=True, exist_ok=True)
+            copy_file(path, half / name)
+        for name in (*beside, target.name):
+            (target.parent / name).parent.mkdir(parents=True, exist_ok=True)
+            (half / name).replace(target.parent / name)
+
+
+def _check_replaceable(source: Path, target: Path) -> None:
+    """Raise FileExistsError if anything else is at `target` than a converted model of the format of `source`."""
+    if target.is_symlink():
+        raise FileExistsError(f"{target} is a symbolic link")
+    if target.is_dir():
+        if not (source.is_dir() and (target / "saved_model.pb").exists()):
+            raise FileExistsError(f"{target} is a directory")
+        if foreign := sorted({each.name for each in target.iterdir()} - _SAVED_MODEL):
+            raise FileExistsError(f"{target} also has {listed(foreign)}")
+    elif target.exists() and not _is_stand_in(target) and _format(target) is not _format(source):
+        raise FileExistsError(f"{target} is a file of another format")
+
+
+def _check_beside(there: Path, path: Path, target: Path) -> None:
+    """Raise FileExistsError if the external data of `target` would replace a file that belongs to something else."""
+    if there.is_symlink():
+        raise FileExistsError(f"{there} is a symbolic link")
+    if not there.exists() or (there.is_file() and digest(there) == digest(path)):
+        return
+    owners = [each for each in target.parent.glob("*.onnx") if there.name in external_data(each)]
+    if others := [each.name for each in owners if each != target]:
+        raise FileExistsError(
+            f"{there.name} in that directory has the weights of {others[0]}: choose another directory"
+        )
+    if not owners:
+        raise FileExistsError(f"{there} belongs to no model: move it, or choose another directory")
+
+
+def _is_stand_in(path: Path) -> bool:
+    """Return whether a file holds no content of its own: it's empty, or a Git LFS pointer."""
+    with path.open("rb") as file:
+        return file.read(len(_LFS)) in (b"", _LFS)
+
+
+def _format(path: Path) -> Format | None:
+    try:
+        return detect_format(path, None)
+    except ConfigurationError:
+        return None
 
 
 def first_converted(plan: ModelPlan, results: tuple[CellResult, ...]) -> CellResult | None:

@@ -15,12 +15,13 @@ from types import TracebackType
 from typing import Self
 
 from navigator import disks
-from navigator.errors import ConfigurationError, remedy
+from navigator.errors import ConfigurationError, listed, remedy
 from navigator.records import Format
-from navigator.report import storage
+from navigator.report import ownership, storage
 from navigator.runners import RUNNERS
 
 _OURS = (
+    ownership.MARKER,
     "converted",
     "logs",
     "timing",
@@ -29,12 +30,41 @@ _OURS = (
     *storage.FILES,
 )
 
+# What a repository or a disk puts into an empty directory; never touched.
+_NEUTRAL = frozenset({".gitignore", ".gitkeep", "lost+found"})
+_CHOOSE = "choose a new or an empty directory with workspace_path"
+
+
+def check_workspace(path: Path) -> None:
+    """Refuse a directory in which a run could lose something of the user's; mark one that an older version made.
+
+    Raises:
+        ConfigurationError: it's neither empty nor a workspace, or a link in it leads elsewhere.
+        OSError: it can't be read or marked.
+    """
+    if not path.is_dir():
+        return
+    names = {entry.name for entry in path.iterdir()} - _NEUTRAL
+    if names and not ownership.is_marked(path):
+        foreign = sorted(names - {*_OURS})
+        if foreign or not ownership.has_results(path):
+            found = listed(foreign or sorted(names))
+            raise ConfigurationError(
+                f"workspace {path} contains files that Model Navigator didn't write: {found}", _CHOOSE
+            )
+        ownership.mark(path)
+    for name in ("converted", "logs", "timing", ".scratch"):
+        for each in (path / name, *((path / name).glob("*") if (path / name).is_dir() else ())):
+            if each.is_symlink():
+                raise ConfigurationError(f"workspace {path}: {each.relative_to(path)} is a symbolic link", "remove it")
+
 
 class Workspace:
     """The directory of a run: a context manager that locks it and removes its scratch files.
 
     Args:
-        path: the workspace, created if it does not exist.
+        path: the workspace, created if it does not exist. A directory that is neither empty nor a workspace is
+            refused: its files are the user's.
         clean: remove what an earlier run left. Refused if the directory contains anything else, since
             that is the user's work.
 
@@ -47,6 +77,8 @@ class Workspace:
         self._lock: int | None = None
         try:
             path.mkdir(parents=True, exist_ok=True)
+            check_workspace(path)
+            ownership.mark(path)
             self._take_lock()
             if clean:
                 self._clean()
@@ -112,7 +144,7 @@ class Workspace:
         shutil.rmtree(self.path / ".scratch" / model / _flat(label), ignore_errors=True)
 
     def _take_lock(self) -> None:
-        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -123,14 +155,14 @@ class Workspace:
             ) from None
 
     def _clean(self) -> None:
-        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in {*_OURS, *_NEUTRAL})
         if foreign:
             raise ConfigurationError(
                 f"workspace {self.path} contains files that Model Navigator didn't write: {', '.join(foreign[:5])}",
                 "move them, or choose another directory with --workspace-path",
             )
         for name in _OURS:
-            if name == ".lock":
+            if name in (".lock", ownership.MARKER):
                 continue
             entry = self.path / name
             if entry.is_dir() and not entry.is_symlink():

@@ -16,6 +16,7 @@ import yaml
 from onnx import numpy_helper, parser
 
 from navigator.cli import main
+from navigator.report.ownership import mark
 
 TINY = """\
 model_name: tiny
@@ -85,6 +86,7 @@ def test_results_that_cannot_be_written_are_said_and_the_summary_is_shown(
 ) -> None:
     (project / "navigator.yaml").write_text(TINY)
     (project / "navigator_workspace/convert_results.yaml").mkdir(parents=True)
+    mark(project / "navigator_workspace")
 
     assert main(["convert"]) == 1
 
@@ -96,6 +98,7 @@ def test_results_that_cannot_be_written_are_said_and_the_summary_is_shown(
 @pytest.mark.fault("A converted model can't be written", "That conversion fails with the reason.")
 def test_a_workspace_that_cannot_hold_an_artifact_fails_its_cells(convert: Any, project: Path) -> None:
     (project / "navigator_workspace").mkdir()
+    mark(project / "navigator_workspace")
     (project / "navigator_workspace/converted").write_text("not a directory")
 
     code, results = convert(TINY)

@@ -115,6 +115,7 @@ def test_while_an_artifact_is_uploaded(job: "Job", azurite: str, chaos: Callable
 )
 def test_an_engine_that_was_killed_leaves_its_results(job: "Job") -> None:
     job.sabotage(SLOW)
+    job.write("navigator_workspace/.model-navigator", "")
     job.write("navigator_workspace/summary.md", "of an earlier run")
     process = job.start(check_run="true")
     results = job.workspace / "navigator_workspace/convert_results.yaml"
