@@ -16,6 +16,8 @@ _BLOCK_BYTES = 2**20
 _ZEROS = memoryview(bytes(_BLOCK_BYTES))
 # A few gigabytes from a disk take this long; less isn't worth a word.
 _SAY_EVERY_SECONDS = 10.0
+# What st_blocks counts, whatever the file system's blocks are.
+_SECTOR_BYTES = 512
 # ioctl_ficlonerange(2)
 _FICLONE = 0x40049409
 
@@ -130,30 +132,40 @@ def _next_data(descriptor: int, at: int) -> int:
         return os.fstat(descriptor).st_size if error.errno == errno.ENXIO else at
 
 
-def copy_content(source: Path, target: Path, watch: Watch | None = None) -> None:
-    """Copy the bytes of a file: as a reflink where the file system can, or else block by block, with its holes.
+def copy_content(source: Path, target: Path) -> None:
+    """Copy the bytes of a file; a large one as a reflink where the file system can, or else with its holes.
 
     Never a hard link: a model may write to its converted model, and must not reach the source through it.
 
     Raises:
         OSError: it can't be read, or the copy not be written.
-        DeadlineError, StoppedError: as `Watch.check`.
     """
+    with open_regular(source) as original:
+        found = os.fstat(original.fileno())
+        is_large = found.st_size >= _BLOCK_BYTES
+        if is_large and _reflinked(original, target):
+            return
+    if not is_large or found.st_blocks * _SECTOR_BYTES >= found.st_size:
+        shutil.copyfile(source, target)
+        return
     with target.open("wb", buffering=0) as file:
-        with open_regular(source) as original:
-            try:
-                fcntl.ioctl(file.fileno(), _FICLONE, original.fileno())
-            except OSError:
-                size = os.fstat(original.fileno()).st_size
-            else:
-                return
-        for block in blocks(source, watch or Watch()):
+        for block in blocks(source, Watch()):
             if block.obj is _ZEROS.obj:
                 file.seek(len(block), os.SEEK_CUR)
                 continue
             while block:
                 block = block[file.write(block) :]
-        file.truncate(size)
+        file.truncate(found.st_size)
+
+
+def _reflinked(original: FileIO, target: Path) -> bool:
+    """Return whether `target` now shares the blocks of `original` until one of them is written to."""
+    with target.open("wb", buffering=0) as file:
+        try:
+            fcntl.ioctl(file.fileno(), _FICLONE, original.fileno())
+        except OSError:
+            return False
+    return True
 
 
 def copy_file(source: str | Path, target: str | Path) -> None:
