@@ -167,7 +167,7 @@ EDGES = {
                 if not pathlib.Path(source).name.startswith("model."):  # a part of a directory
                     return copy(source, destination, *more, **options)
                 if kind() != "missing":
-                    wrong = pathlib.Path(source).with_stem("wrong")
+                    wrong = pathlib.Path(__file__).with_name("wrong" + pathlib.Path(source).suffix)
                     copy(wrong if kind() == "wrong weight" else source, destination, *more, **options)
                 found = pathlib.Path(destination)
                 for path in [found, *found.rglob("*")] if kind() == "truncated" else []:
@@ -202,9 +202,10 @@ TO_ONNX = [
 
 
 def prepared(project: Path, source: str) -> str:
-    """Write the model of a format, and one with a wrong weight beside it; return the file's name."""
+    """Write the model of a format, and one with a wrong weight where workers may read it; return the file's name."""
     name = SOURCES[source]
-    right, wrong = project / name, project / f"wrong{Path(name).suffix}"
+    right, wrong = project / name, project / "sabotage" / f"wrong{Path(name).suffix}"
+    wrong.parent.mkdir()
     # A process of its own: PyTorch and TensorFlow do not get on in one.
     command = [sys.executable, str(SOURCE_MODELS), source, str(right), str(wrong)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -214,7 +215,6 @@ def prepared(project: Path, source: str) -> str:
 
 def sabotage(project: Path, monkeypatch: pytest.MonkeyPatch, edge: str, kinds: dict[str, str]) -> None:
     directory = project / "sabotage"
-    directory.mkdir()
     (directory / "kinds.json").write_text(json.dumps(kinds))
     (directory / "sitecustomize.py").write_text(MUTATE + textwrap.dedent(EDGES[edge]))
     monkeypatch.setenv("PYTHONPATH", str(directory))
