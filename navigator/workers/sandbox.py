@@ -5,6 +5,7 @@ The restriction begins in the forked child before anything of a model is read, a
 """
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -95,12 +96,18 @@ def _libraries(workspace: Path, home: Path) -> Iterator[Path]:
             yield from (each for each in path.iterdir() if not workspace.is_relative_to(each))
     prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
     found = {*prefixes, *(f"{prefix}/{name}" for prefix in prefixes for name in ("bin", "lib", "lib64"))}
-    found |= {*sys.path, *os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)}
+    found |= {*sys.path, *os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep), *_loaded()}
+    found |= {os.environ.get(name, "") for name in ("CUDA_HOME", "CUDA_PATH")}
     for path in (Path(each).resolve() for each in found if each):
         is_checkout = path == _PACKAGE.parent and path.name not in ("site-packages", "dist-packages")
         if not (is_checkout or workspace.is_relative_to(path) or home.is_relative_to(path)):
             yield path
     yield _PACKAGE
+
+
+def _loaded() -> set[str]:
+    """Return the directories of shared libraries in use, since some load others from there later."""
+    return set(re.findall(r"(/.*)/[^/\n]*\.so\b", Path("/proc/self/maps").read_text(errors="replace")))
 
 
 def _gpu_devices() -> Iterator[Path]:

@@ -1,5 +1,7 @@
 """What a worker may open: what its task names, its own directory and libraries; and nobody to talk to."""
 
+import _ctypes
+import ctypes
 import os
 import shutil
 import socket
@@ -202,6 +204,20 @@ def test_what_lies_beside_the_workspace_stays_closed(tmp_path: Path, monkeypatch
     assert Path(sandbox.__file__).parents[2] not in opened(checkout / "workspace" / "task"), (
         "a checkout of this package"
     )
+
+
+def test_libraries_in_unusual_places_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("modules", "cuda", "linked", "python"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path / 'linked'}:")
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    shutil.copy(_ctypes.__file__, tmp_path / "python" / "copy.so")
+    ctypes.CDLL(str(tmp_path / "python" / "copy.so"))
+    opened = set(sandbox._libraries(Path("/workspace"), Path("/home/user")))
+    assert {tmp_path / name for name in ("modules", "cuda", "linked", "python")} <= opened
+    assert tmp_path not in opened
+    assert Path.cwd() not in opened
 
 
 def test_an_old_kernel_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
