@@ -8,7 +8,7 @@ Options that the installed Torch-TensorRT doesn't support are an error, never ig
 | 2.9 to 2.12 | a flag | from Q/DQ pairs |
 | from 2.13 (TensorRT 11) | the model's own: every network is strongly typed | from Q/DQ pairs |
 
-According to the wheels of 2.6 to 2.14 and the messages of their libraries; not run on hardware yet.
+According to the wheels of 2.6 to 2.14 and the messages of their libraries; 2.11 was run on an H200, in fp32 and fp16.
 """
 
 import importlib
