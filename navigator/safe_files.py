@@ -132,6 +132,21 @@ def open_child(name: str, directory: int) -> int:
     return os.open(name, _DIRECTORY, dir_fd=directory)
 
 
+def set_mode(path: Path, change: Callable[[int], int], trusted: Path = ROOT) -> int:
+    """Change the permissions of a directory, and return what they were.
+
+    Raises:
+        UnsafeFileError, OSError: as `open_directory`, or it's somebody else's.
+    """
+    descriptor = open_directory(path, trusted)
+    try:
+        before = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        os.fchmod(descriptor, change(before))
+    finally:
+        os.close(descriptor)
+    return before
+
+
 def _open(path: Path, trusted: Path, flags: int, missing: Callable[[str, int], None] | None = None) -> int:
     at = trusted.absolute()
     names = path.absolute().relative_to(at).parts

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from navigator.github.commands import command, tell
 from navigator.records import Format, ModelConfig, RunConfig
 from navigator.render.text import harmless
 from navigator.runners import RUNNERS
-from navigator.safe_files import open_child, open_directory
+from navigator.safe_files import ROOT, open_child, open_directory, set_mode
 
 # nobody, and its neighbours: users that own nothing. Untrusted code has others, so that two runs that share a cache at
 # the same time can't write each other's files.
@@ -112,13 +112,13 @@ class _Grants:
             if directory.is_dir() and not any(
                 each.is_relative_to(directory) for each in (self._job.workspace, self._home)
             ):
-                self._close(open_directory(directory, directory.parent))
+                self._restrict(directory, directory.parent)
                 self._closed.append(directory)
         if os.getpid() == 1 and not self._job.inputs.docker and _SOCKET.exists():
             # Ours alone, in a container. The socket itself is the host's, where everybody may have been let in.
-            self._close(open_directory(_SOCKET.parent.resolve()))
+            self._restrict(_SOCKET.parent.resolve())
         for path in directories_named(".git", self._job.workspace):
-            self._close(open_directory(path, self._job.workspace))
+            self._restrict(path, self._job.workspace)
             self._checkouts.append(path.parent)
 
     def grant_cache(self, path: Path, limit_bytes: int) -> None:
@@ -126,7 +126,8 @@ class _Grants:
         self._refuse_cache(path)
         if any(path.is_relative_to(each) and is_committed(path, each) for each in self._checkouts):
             raise self._refusal(path, f"{CACHE} is in git", "remove it from the repository")
-        self._restrict(self._open(path, whole=False), ~(stat.S_IWGRP | stat.S_IWOTH))
+        self._open(path, whole=False)
+        self._restrict(path, path, ~(stat.S_IWGRP | stat.S_IWOTH))
         layer = self._job.event.cache_layer
         try:
             own = open_layer(path, layer, limit_bytes, owner=self._owner_text, distrusted=_UNTRUSTED_USERS)
@@ -212,15 +213,15 @@ class _Grants:
         hint = hint or f"use a separate directory inside {self._job.workspace}"
         return ConfigurationError(f"can't give the engine write access to {path}: {why}", hint)
 
-    def _close(self, descriptor: int) -> None:
-        """Leave a directory to its owner alone; takes over the descriptor."""
-        self._stack.callback(os.close, descriptor)
-        self._restrict(descriptor, stat.S_IRWXU)
+    def _restrict(self, path: Path, trusted: Path = ROOT, mask: int = stat.S_IRWXU) -> None:
+        """Leave a directory to its owner, or what permissions `mask` says; nothing stays open, there may be many."""
+        before = set_mode(path, lambda mode: mode & mask, trusted)
 
-    def _restrict(self, descriptor: int, mask: int) -> None:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        os.fchmod(descriptor, mode & mask)
-        self._stack.callback(os.fchmod, descriptor, mode)
+        def restore() -> None:
+            with suppress(OSError):  # a model may have removed it where it may write
+                set_mode(path, lambda _: before, trusted)
+
+        self._stack.callback(restore)
 
     def _revoke(self, descriptor: int) -> None:
         remove_caches(descriptor, [self._uid])

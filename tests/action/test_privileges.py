@@ -213,6 +213,8 @@ try:
 except OSError as error:
     seen["hard"] = type(error).__name__
 os.mkdir("out/workspace/late")
+for number in range(300):
+    os.makedirs(f"out/workspace/git/{number}/.git")
 for number in range(64):
     if os.fork() == 0:
         while True:
@@ -237,7 +239,7 @@ os.chdir(start)
     assert found.stdout == ""
     assert stat.S_IMODE((workspace / "out" / "workspace" / "program").lstat().st_mode) == 0o755
     assert (workspace / "out" / "workspace" / "etc").is_symlink()
-    code, log = run("")
+    code, log = run("", options=("--ulimit", "nofile=256"))
     assert code == 0, f"the next run meets it all again: {log}"
     subprocess.run(["rm", "-rf", workspace / "out"], check=True)
 
