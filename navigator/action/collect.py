@@ -102,7 +102,7 @@ def collected_models(job: Job, publisher: Publisher, directory: Path) -> Iterato
 def _results(job: Job, publisher: Publisher, directory: Path) -> Iterator[Path]:
     """Yield a directory for each report."""
     if job.inputs.workspace_path:
-        place = job.workspace / job.inputs.workspace_path
+        place = job.directory(job.inputs.workspace_path)
         yield from sorted(path.parent for path in place.rglob(RESULTS) if path.is_file())
         return
     for number, archive in enumerate(_archives(job, publisher, "results", directory, _REPORT_BYTES)):

@@ -12,6 +12,7 @@ from navigator import config, disks
 from navigator.action import models
 from navigator.action.cancellation import Cancellation
 from navigator.action.channels.page import warn
+from navigator.action.checkout import check_configuration
 from navigator.action.collect import collect, collected_models, write_report
 from navigator.action.engine_process import EngineExit, run_engine
 from navigator.action.job import Job
@@ -110,7 +111,7 @@ def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> Exit
     # Beyond what the report says, the engine may have failed to write what was asked for.
     if problem or (code is ExitCode.OK and ended.code):
         problem, code = problem or "A requested file couldn't be written.", ExitCode.FAILURE
-    show_logs(made, directory, job.stream)
+    show_logs(made, directory, job.stream, job.workspace)
     publisher.publish_results(made, directory, lambda: _models(job, made.report, directory), code, problem=problem)
     return code
 
@@ -181,6 +182,8 @@ COMMANDS: Mapping[str, Command] = {
 
 def _load(job: Job) -> RunConfig:
     """Load the configuration with what the inputs say instead of it."""
+    check_configuration(job)
+    job.directory(job.inputs.workspace_path)
     given = {"workspace_path": job.inputs.workspace_path, "cache_path": job.inputs.cache_path}
     overrides = {key: value for key, value in given.items() if value}
     return config.load(Path(job.inputs.config), overrides, working_directory=job.workspace)
@@ -203,7 +206,7 @@ def _arguments(job: Job) -> list[str]:
 
 def _directory(job: Job) -> Path:
     """Return where results are: a job that only reports may have no checkout, and no configuration to say so."""
-    usual = job.workspace / (job.inputs.workspace_path or "navigator_workspace")
+    usual = job.directory(job.inputs.workspace_path or "navigator_workspace")
     if job.inputs.workspace_path or not (job.workspace / job.inputs.config).is_file():
         return usual
     try:

@@ -86,7 +86,7 @@ def run_engine(
         start_new_session=True,
     )
     with commands_disabled(job.stream) as write:
-        relay = _Relay(process, write)
+        relay = _Relay(process, lambda text: write(job.text(text)))
         try:
             relay.until_end(cancelled)
         finally:

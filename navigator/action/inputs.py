@@ -106,10 +106,15 @@ class Inputs:
 
 
 class InvalidInputsError(ConfigurationError):
-    """All that is wrong with the inputs. As text it has one line a problem, and the hint on the last."""
+    """All that is wrong with the inputs. As text it has one line a problem, and the hint on the last.
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    Attributes:
+        inputs: the others, and the defaults of those that are wrong.
+    """
+
+    def __init__(self, problems: Sequence[str], inputs: Inputs) -> None:
         super().__init__("\n".join(map(one_line, problems)), "fix them under `with:` of the step")
+        self.inputs = inputs
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}"
@@ -132,7 +137,7 @@ def read_inputs(environment: Mapping[str, str]) -> Inputs:
         except ValueError as error:
             problems.append(f"the input `{name}`: {quote(written)} {error}")
     if problems:
-        raise InvalidInputsError(problems)
+        raise InvalidInputsError(problems, Inputs(**values))
     return Inputs(**values)
 
 

@@ -1,5 +1,6 @@
 """What a job of GitHub's runner gives the action, in one frozen value. Decides nothing."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +10,14 @@ from typing import TextIO
 from navigator.action import names
 from navigator.action.inputs import Inputs
 from navigator.action.secrets import Secrets
+from navigator.errors import ConfigurationError, quote
 from navigator.github.artifacts.service import backend_ids
 from navigator.github.budget import Budget
 from navigator.github.errors import PublishError
 from navigator.github.event import Event
 from navigator.github.rest import Rest
 from navigator.github.voices import Voice
+from navigator.report.report import without_root
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +87,24 @@ class Job:
     def shown(self, path: Path) -> str:
         """Return a path as other steps may use it: they do not run in this container."""
         return str(path.relative_to(self.workspace)) if path.is_relative_to(self.workspace) else str(path)
+
+    def text(self, text: str) -> str:
+        """Return a text with the repository's files as its readers call them."""
+        return without_root(text, self.workspace)
+
+    def directory(self, written: str) -> Path:
+        """Return the directory that the input `workspace_path` names.
+
+        Raises:
+            ConfigurationError: it's outside the repository.
+        """
+        path = Path(os.path.normpath(self.workspace / written))
+        if path.is_relative_to(self.workspace):
+            return path
+        raise ConfigurationError(
+            f"the input `workspace_path`: {quote(written)} is outside the repository, where later steps can't find it",
+            "use a path relative to the repository, such as `navigator_workspace`",
+        )
 
     def rest(self, budget: Budget) -> Rest:
         """Return GitHub's REST API with the job's token.

@@ -8,7 +8,9 @@ from navigator.github.artifacts.pack import opened
 from navigator.github.commands import commands_disabled, group
 from navigator.github.rest import PublishError
 from navigator.render.text import clean, harmless, lines
+from navigator.report.report import without_root
 from navigator.report.summary import Summary
+from navigator.safe_files import ROOT
 
 # Converters write megabytes; their reason is at the end. Everything is in the artifact, where `artifacts` is `all`.
 _LINES = 200
@@ -16,8 +18,11 @@ _TAIL_BYTES = 2**20
 _LOGS = 20
 
 
-def show_logs(summary: Summary, directory: Path, stream: TextIO) -> None:
-    """Show the end of the log of each failed conversion; blocked ones share theirs with the culprit."""
+def show_logs(summary: Summary, directory: Path, stream: TextIO, root: Path = ROOT) -> None:
+    """Show the end of the log of each failed conversion, with paths relative to `root`.
+
+    Blocked ones share theirs with the culprit.
+    """
     shown: set[Path] = set()
     for result in summary.failed:
         path = result.status.log_path
@@ -30,7 +35,7 @@ def show_logs(summary: Summary, directory: Path, stream: TextIO) -> None:
                 group(harmless(f"{clean(result.model_name)} {clean(result.conversion)}: {clean(path.name)}"), stream),
                 commands_disabled(stream) as show,
             ):
-                show("\n".join([*found, ""]))
+                show(without_root("\n".join([*found, ""]), root))
 
 
 def _tail(path: Path, logs: Path) -> list[str]:

@@ -7,15 +7,17 @@ import os
 import sys
 import traceback
 from collections.abc import MutableMapping
+from dataclasses import replace
 from pathlib import Path
 
 from navigator import __version__, disks
 from navigator.action.cancellation import Cancellation
 from navigator.action.commands import COMMANDS
-from navigator.action.inputs import Inputs, read_inputs
+from navigator.action.inputs import Inputs, InvalidInputsError, read_inputs
 from navigator.action.job import Job
 from navigator.action.publisher import PUBLISHING_SECONDS, Publisher
 from navigator.action.secrets import Secrets, hide
+from navigator.config import InvalidConfigurationError
 from navigator.errors import ExitCode, FileError, NavigatorError, remedy
 from navigator.github.budget import Budget
 from navigator.github.commands import command, tell
@@ -37,12 +39,12 @@ def main(environment: MutableMapping[str, str]) -> int:
     budget = Budget(PUBLISHING_SECONDS)
     cancelled = Cancellation(lambda: budget.shorten(_CANCELLED_SECONDS))
     try:
-        job = _job(environment, secrets)
+        job, wrong = _job(environment, secrets)
     except NavigatorError as error:
         tell(command("error", str(error)), sys.stdout)
         return error.exit_code
     os.chdir(job.workspace)
-    code = _run(job, Publisher(job, budget, cancelled), cancelled)
+    code = _run(job, Publisher(job, budget, cancelled), cancelled, wrong)
     if cancelled:
         # The interpreter would wait for the threads of an upload that was given up.
         sys.stdout.flush()
@@ -50,21 +52,29 @@ def main(environment: MutableMapping[str, str]) -> int:
     return 0 if _forgiven(code, job.inputs) else code
 
 
-def _job(environment: MutableMapping[str, str], secrets: Secrets) -> Job:
-    return Job(
-        inputs=read_inputs(environment),
+def _job(environment: MutableMapping[str, str], secrets: Secrets) -> tuple[Job, InvalidInputsError | None]:
+    """Return the job, and what is wrong with its inputs, which it has defaults for: it says so where it can."""
+    wrong = None
+    try:
+        inputs = read_inputs(environment)
+    except InvalidInputsError as error:
+        inputs, wrong = error.inputs, error
+    job = Job(
+        inputs=inputs,
         event=read_event(environment),
         secrets=secrets,
         environment=dict(environment),
         workspace=Path(environment.get("GITHUB_WORKSPACE") or Path.cwd()).resolve(),
         stream=sys.stdout,
     )
+    return job, wrong
 
 
-def _run(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
+def _run(job: Job, publisher: Publisher, cancelled: Cancellation, wrong: InvalidInputsError | None) -> ExitCode:
     try:
-        return COMMANDS[job.inputs.command](job, publisher, cancelled)
+        return _work(job, publisher, cancelled, wrong)
     except NavigatorError as error:
+        _name_as_readers_do(error, job)
         write(f"{error}\n", job.stream)
         publisher.report_error(error)
         return error.exit_code
@@ -82,6 +92,21 @@ def _run(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
         )
         publisher.report_error(bug)
         return ExitCode.BUG
+
+
+def _work(job: Job, publisher: Publisher, cancelled: Cancellation, wrong: InvalidInputsError | None) -> ExitCode:
+    if wrong is not None:
+        raise wrong
+    return COMMANDS[job.inputs.command](job, publisher, cancelled)
+
+
+def _name_as_readers_do(error: NavigatorError, job: Job) -> None:
+    """Let an error name files of the repository as its readers know them, who don't know this container."""
+    error.message, error.hint = job.text(error.message), job.text(error.hint)
+    if isinstance(error, InvalidConfigurationError):
+        error.problems = tuple(
+            replace(each, message=job.text(each.message), hint=job.text(each.hint)) for each in error.problems
+        )
 
 
 def _forgiven(code: ExitCode, inputs: Inputs) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.records import CellResult, Host, Origin, Report, Selection, State, Status
+from navigator.records import CellResult, Host, Origin, Report, Selection, State
 from navigator.report.storage import VERSION
 from navigator.report.summary import counts
 
@@ -60,10 +60,24 @@ def broken_off(report: Report, why: str, remedy: str) -> Report:
 
 
 def seen_from(report: Report, root: Path) -> Report:
-    """Return the report with log paths relative to `root`, the repository of its readers."""
+    """Return the report with paths relative to `root`, the repository of its readers, also in its texts."""
 
-    def shown(status: Status) -> Status:
-        path = status.log_path
-        return replace(status, log_path=path.relative_to(root)) if path and path.is_relative_to(root) else status
+    def seen(result: CellResult) -> CellResult:
+        path, status = result.status.log_path, result.status
+        status = replace(
+            status,
+            message=without_root(status.message, root),
+            log_path=path.relative_to(root) if path and path.is_relative_to(root) else path,
+        )
+        return replace(result, status=status, remedy=without_root(result.remedy, root))
 
-    return replace(report, results=tuple(replace(each, status=shown(each.status)) for each in report.results))
+    return replace(
+        report,
+        results=tuple(map(seen, report.results)),
+        notes=tuple(without_root(note, root) for note in report.notes),
+    )
+
+
+def without_root(text: str, root: Path) -> str:
+    """Return a text with the paths below `root` relative to it."""
+    return text.replace(f"{root}/", "") if root != root.parent else text
