@@ -1,13 +1,17 @@
 """Arrays between workers and their parent: what a model wrote itself is read as a stranger's."""
 
+import contextlib
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from navigator.samples.storage import load, save
 
@@ -65,6 +69,28 @@ ARRAYS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (lambda path: path.write_bytes(b"\x93NUMPY\x01"), "magic string|header"),
     "text file": (lambda path: path.write_text("text"), "magic string"),
 }
+
+
+def _header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("latin1")
+
+
+@given(st.one_of(st.binary(max_size=300), st.text("{}()[]'descrfotnhp_aulTeFs<8:, 0123456789L*\n-", max_size=200)))
+@example("{'descr': '<f8'")
+@example("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "9" * 30 + ",)}")
+@example("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}")
+@example("{'descr': '|V0', 'fortran_order': False, 'shape': ()}")
+@example("(" * 9000)
+@example("[" * 90 + "]" * 90)
+@example("  {\n x")
+def test_whatever_a_file_of_arrays_holds_it_is_numbers_or_refused(content: bytes | str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name, "sets")
+        save(directory, [("a", {"x": np.zeros(3)})])
+        (directory / "0_0.npy").write_bytes(content if isinstance(content, bytes) else _header(content))
+        with contextlib.suppress(ValueError):
+            ((_, found),) = load(directory, mapped=True, limit_bytes=LIMIT)
+            assert found["x"].dtype.kind in "biufc"
 
 
 @pytest.mark.timeout(20)
