@@ -53,7 +53,7 @@ class Job:
 
     @property
     def voice(self) -> Voice:
-        """Who speaks, by what the workflow says about the job, and by the results service's id of it.
+        """Who speaks, by what the workflow says about the job, and by an id of it.
 
         `plan` and `report` speak for all jobs that share the work: for the same ones with one voice.
         """
@@ -71,10 +71,12 @@ class Job:
 
     @property
     def _leg(self) -> str:
+        """The results service's id of the job. A `run:` step knows the runner's instead, new in each attempt."""
         try:
-            return names.digest(backend_ids(self.secrets.runtime_token)[1])
+            leg = backend_ids(self.secrets.runtime_token)[1]
         except PublishError:
-            return ""
+            leg = self.environment.get("RUNNER_TRACKING_ID", "")
+        return names.digest(leg) if leg else ""
 
     @property
     def speaks_for_commit(self) -> bool:

@@ -15,7 +15,7 @@ from navigator.errors import ExitCode, NavigatorError
 
 _PERMISSIONS = (
     (r"/issues/", "pull-requests: write"),
-    (r"/statuses/", "statuses: write"),
+    (r"/statuses\b", "statuses: write"),
     (r"/check-runs", "checks: write"),
     (r"/pulls", "pull-requests: read"),
     (r"/actions/", "actions: read"),
@@ -145,7 +145,8 @@ def _hint(status: int, name: str) -> str:
     if status not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
         return ""
     needed = next((permission for pattern, permission in _PERMISSIONS if re.search(pattern, name)), "contents: read")
-    if name.startswith("GET "):
+    # Statuses and check runs are only read to be written.
+    if name.startswith("GET ") and not re.search(r"/statuses|/check-runs", name):
         needed = needed.replace("write", "read")
     return (
         f"Give the job the permission `{needed}`. Tokens for pull requests from forks are always read-only: "

@@ -39,7 +39,7 @@ class Voice:
         run: id of the workflow run that it speaks for, and `attempt` of it.
         job: id in the workflow's file. All jobs of a matrix have the same.
         part: digest of what it does: job, step, configuration and filters.
-        leg: digest of the results service's id of the job, which tells the jobs of a matrix apart; "" if unknown.
+        leg: digest of an id of the job, which tells the jobs of a matrix apart; "" if unknown.
     """
 
     workflow: str

@@ -20,6 +20,9 @@ from typing import Any
 import pytest
 import requests
 
+from navigator.action.inputs import Inputs
+from navigator.action.names import artifact_prefix
+
 ROOT = Path(__file__).parents[2]
 HEAD = "1234567890abcdef1234567890abcdef12345678"
 TOKEN = "ghs_job"
@@ -317,15 +320,17 @@ def test_the_composite_runs_the_image_itself_and_uploads(act: Act, github: str, 
     ran = act(GPU, "pull_request", github)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "outputs: success, 1, id of model-navigator-models-1-of-1" in ran.stdout
+    # The filters are in the names.
+    prefix = artifact_prefix(Inputs(models=("first",), conversions=("*op15",)))
+    assert f"outputs: success, 1, id of {prefix}-models-1-of-1" in ran.stdout
     place = "navigator_workspace"
     uploaded = sorted(line.partition("uploaded ")[2] for line in ran.stdout.splitlines() if "| uploaded " in line)
     assert [each for each in uploaded if not each.endswith(".log")] == [
-        f"model-navigator-models-1-of-1: {place}/converted/first/onnx_op15/model.onnx",
-        f"model-navigator-results-1-of-1: {place}/convert_results.yaml",
-        f"model-navigator-results-1-of-1: {place}/summary.md",
+        f"{prefix}-models-1-of-1: {place}/converted/first/onnx_op15/model.onnx",
+        f"{prefix}-results-1-of-1: {place}/convert_results.yaml",
+        f"{prefix}-results-1-of-1: {place}/summary.md",
     ]
-    assert [each for each in uploaded if each.startswith("model-navigator-logs-1-of-1: ")]
+    assert [each for each in uploaded if each.startswith(f"{prefix}-logs-1-of-1: ")]
     assert not [*repository.parent.rglob("executed")]
 
 

@@ -249,3 +249,9 @@ def test_of_two_check_runs_of_one_name_the_later_one_has_the_worse_verdict(
     first, second = _state(github)["check_runs"]
     assert (first["conclusion"], second["conclusion"]) == (order[0], "failure")
     assert len(rivals) == 1
+
+
+def test_a_token_that_may_not_read_statuses_is_told_what_it_needs(github: str, rest: Rest) -> None:
+    _fault(github, method="GET", path="statuses", status=403, message="Resource not accessible by integration")
+    with pytest.raises(PublishError, match="Give the job the permission `statuses: write`"):
+        _status(rest)

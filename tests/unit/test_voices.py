@@ -1,7 +1,12 @@
 """Whose verdict counts when several jobs speak about one commit, and what they are called."""
 
+import base64
+import io
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -9,6 +14,9 @@ from hypothesis import strategies as some
 
 from navigator.action import names
 from navigator.action.inputs import Inputs
+from navigator.action.job import Job
+from navigator.action.secrets import Secrets
+from navigator.github.event import read_event
 from navigator.github.voices import Record, Verdict, Voice, others, read_record, worst
 
 OWN = Voice(workflow="a" * 8, run=10, attempt=2, job="cpu", part="b" * 8, leg="c" * 8)
@@ -81,6 +89,58 @@ def test_nothing_is_better_than_the_worst_of_this_attempt(said: list[Record]) ->
     latest = {(each.voice.part, each.voice.leg): each for each in here if not each.voice.same(OWN)}
     shown = worst(own, others(OWN, said))
     assert shown.verdict >= max((each.verdict for each in latest.values()), default=GOOD)
+
+
+def _job(command: Literal["convert", "plan", "report"] = "convert", leg: str = "", **variables: str) -> Job:
+    payload = base64.urlsafe_b64encode(json.dumps({"scp": f"Actions.Results:run:{leg}"}).encode()).decode()
+    environment = {
+        "GITHUB_EVENT_NAME": "push",
+        "GITHUB_REPOSITORY": "octocat/models",
+        "GITHUB_SHA": "a" * 40,
+        "GITHUB_RUN_ID": "10",
+        "GITHUB_WORKFLOW": "Models",
+        "GITHUB_JOB": "convert",
+        **variables,
+    }
+    return Job(
+        inputs=Inputs(command=command),
+        event=read_event(environment),
+        secrets=Secrets(runtime_token=f"e30.{payload}.signature" if leg else ""),
+        environment=environment,
+        workspace=Path("/"),
+        stream=io.StringIO(),
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        _job(leg="a", GITHUB_JOB="gpu"),
+        _job(leg="a", GITHUB_ACTION="__again"),
+        _job(leg="b"),
+        _job(RUNNER_TRACKING_ID="github_1"),
+        _job("report", leg="a"),
+    ],
+)
+def test_another_job_step_or_leg_has_another_voice(other: Job) -> None:
+    own = _job(leg="a").voice
+    assert not other.voice.same(own)
+    assert others(own, [Record(other.voice, BAD)]) == (Record(other.voice, BAD),)
+
+
+@pytest.mark.parametrize("again", [_job(leg="a", GITHUB_RUN_ATTEMPT="2"), _job(leg="a", GITHUB_RUN_ID="11")])
+def test_a_job_that_runs_again_has_its_own_voice(again: Job) -> None:
+    assert again.voice.same(_job(leg="a").voice)
+
+
+def test_plan_and_report_speak_with_one_voice() -> None:
+    assert _job("plan", leg="a", GITHUB_JOB="plan").voice.same(_job("report", leg="b", GITHUB_JOB="report").voice)
+
+
+def test_a_job_is_named_so_that_it_ends_no_comment() -> None:
+    record = Record(_job(leg="a", GITHUB_JOB="a--b-->" + "c" * 100).voice, GOOD)
+    assert "--" not in str(record)
+    assert read_record(str(record)) == record
 
 
 def test_the_usual_job_has_plain_names() -> None:

@@ -169,7 +169,10 @@ def test_a_hostile_report_is_harmless_text(job: "Job", fork: Upload, reports: Ca
         ({"convert_results.yaml": b"version: 99\n"}, "version 99 of convert_results.yaml, not 1"),
         ({"convert_results.yaml": b"version: 1\nresults: 5\n"}, "not a results file: "),
         ({"convert_results.yaml": b"[" * 100_000}, "not a results file: "),
-        ({"convert_results.yaml": b"a: &a [x]\nb: *a\n"}, "not a results file: it has a YAML alias"),
+        (
+            {"convert_results.yaml": b"a: &a [x]\nb: *a\n"},
+            "not a results file: line 2: a YAML alias isn't allowed here",
+        ),
         ({"convert_results.yaml": b"\xff\xfe\x00"}, "not a results file: "),
         ({"summary.md": b"x"}, "convert_results.yaml: not a results file: No such file"),
     ],
