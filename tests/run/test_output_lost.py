@@ -33,6 +33,10 @@ def results(project: Path) -> dict[str, Any]:
     ("lost", "broken", "unbuffered"),
     [((1,), False, ""), ((1,), True, "1"), ((2,), False, ""), ((1, 2), False, "1"), ((1, 2), True, "")],
 )
+@pytest.mark.fault(
+    "Standard output or standard error is a file on a full disk",
+    "The run goes on and writes its results. Exit code 74 instead of 0.",
+)
 def test_full_standard_streams_cost_no_result(tiny: Path, lost: tuple[int, ...], broken: bool, unbuffered: str) -> None:
     if broken:
         break_model(tiny)
@@ -64,6 +68,10 @@ def test_no_command_ends_with_a_traceback_for_full_streams(tiny: Path, command: 
     assert done.returncode == (2 if "--nope" in command else 74)
 
 
+@pytest.mark.fault(
+    "The terminal is closed, or SIGHUP comes",
+    "Exit code 130. Results contain what was finished.",
+)
 @pytest.mark.parametrize("term", ["dumb", "xterm-256color"])
 def test_a_closed_terminal_ends_the_run_like_sigterm(tiny: Path, slow: dict[str, str], term: str) -> None:
     """With and without progress bars, which are written from a thread of their own."""
@@ -144,6 +152,10 @@ def small_disk(project: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.fault(
+    "The disk with the workspace is full",
+    "The conversions fail and name the disk, and the verdicts are printed. An earlier file is kept or removed whole.",
+)
 def test_verdicts_are_printed_if_the_disk_is_full(tiny: Path, small_disk: Path) -> None:
     (small_disk / "logs").mkdir()
     (small_disk / ".model-navigator").touch()

@@ -74,6 +74,10 @@ COMMANDS = {
 }
 
 
+@pytest.mark.fault(
+    "An option names a directory of your files, or a link to it",
+    "Exit code 2, or files are added. Nothing of yours is replaced or removed.",
+)
 @pytest.mark.parametrize("form", ["directory", "dot", "link", "below a link"])
 @pytest.mark.parametrize("option", COMMANDS)
 def test_a_directory_of_the_users(home: Path, option: str, form: str) -> None:
@@ -103,6 +107,10 @@ def test_a_link_out_of_the_repository(
     assert f"leads out of the repository, through a symbolic link to {elsewhere}/new" in capsys.readouterr().err
 
 
+@pytest.mark.fault(
+    "The workspace is a committed link out of the repository",
+    "Exit code 2. Nothing is written there.",
+)
 @pytest.mark.parametrize("command", [["convert"], ["convert", "--override-workspace"], ["report", str(RESULTS)]])
 def test_a_committed_link_instead_of_the_default(
     home: Path, command: list[str], tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]

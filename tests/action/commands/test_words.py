@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from tests.action.commands.conftest import Job
 
 
+@pytest.mark.fault(
+    "An input of the action is wrong",
+    "Exit code 2. Status, outputs, summary and comment say which, and what it may be.",
+)
 def test_a_wrong_input_reaches_every_channel(job: "Job") -> None:
     ended = job.run("convert", comment="allways", retention_days="0")
 
@@ -38,6 +42,10 @@ def test_a_workspace_path_outside_the_repository(job: "Job", command: str, path:
     assert ended.outputs["status"] == "error"
 
 
+@pytest.mark.fault(
+    "The repository isn't checked out",
+    "Exit code 2. The step that is missing is named.",
+)
 def test_a_repository_that_is_not_checked_out(job: "Job") -> None:
     for each in job.workspace.iterdir():
         shutil.rmtree(each) if each.is_dir() else each.unlink()
