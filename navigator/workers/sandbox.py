@@ -79,7 +79,7 @@ def enter(directory: Path, log: Path, reads: Iterable[Path], writes: Iterable[Pa
         (own, _SCRATCH),
     ]
     landlock.restrict(rules)
-    seccomp.refuse_sockets(but_unix=gpu)  # CUDA makes one for itself
+    seccomp.refuse_sockets(but_unix=gpu)  # CUDA makes one, on which it listens
 
 
 def _libraries(workspace: Path, home: Path) -> Iterator[Path]:

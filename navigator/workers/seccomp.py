@@ -1,8 +1,8 @@
 """A filter of system calls that leaves a process without a network, for itself and all that it starts, for good.
 
-No socket is made any more, or none but Unix sockets: Landlock knows TCP alone, and a network namespace takes privileges
-that a container doesn't give. Pairs of connected sockets, which lead nowhere else, stay. See seccomp(2), and
-<linux/filter.h> for the program.
+No socket is made any more, or none but Unix sockets, and none is connected: Landlock knows TCP alone, and a network
+namespace takes privileges that a container doesn't give. Pairs of connected sockets, which lead nowhere else, stay. See
+seccomp(2), and <linux/filter.h> for the program.
 """
 
 import ctypes
@@ -23,8 +23,8 @@ _RETURN = 0x06  # BPF_RET | BPF_K
 # Offsets in struct seccomp_data: of the call's number, the processor, and the lower half of the first argument.
 _NUMBER, _ARCHITECTURE, _FAMILY = 0, 4, 16
 
-# <linux/audit.h>, and the number of socket(2).
-_PROCESSORS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+# <linux/audit.h>, and the numbers of socket(2) and connect(2).
+_PROCESSORS = {"x86_64": (0xC000003E, 41, 42), "aarch64": (0xC00000B7, 198, 203)}
 _IO_URING_SETUP = 425  # its queues make sockets as well
 _X32 = 0x40000000  # another set of numbers for the same calls
 _NO_FAMILY = 0xFFFFFFFF
@@ -41,25 +41,26 @@ class _Program(ctypes.Structure):
 
 
 def refuse_sockets(*, but_unix: bool) -> bool:
-    """Let this thread, and all that it starts, make no socket: it's refused with EACCES.
+    """Let this thread, and all that it starts, make no socket and connect none: it's refused with EACCES.
 
     The process must be unable to gain privileges (PR_SET_NO_NEW_PRIVS).
 
     Args:
-        but_unix: let it make Unix sockets.
+        but_unix: let it make Unix sockets. They can't be connected either.
 
     Returns:
         whether it was done: False on a processor that isn't known here, or a kernel without such filters.
     """
     if platform.machine() not in _PROCESSORS:
         return False
-    architecture, socket = _PROCESSORS[platform.machine()]
+    architecture, socket, connect = _PROCESSORS[platform.machine()]
     steps = (
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_IF_EQUAL, 0, 7, architecture),  # a program for another processor has other numbers
+        (_IF_EQUAL, 0, 8, architecture),  # a program for another processor has other numbers
         (_LOAD, 0, 0, _NUMBER),
-        (_IF_AT_LEAST, 5, 0, _X32),
-        (_IF_EQUAL, 4, 0, _IO_URING_SETUP),
+        (_IF_AT_LEAST, 6, 0, _X32),
+        (_IF_EQUAL, 5, 0, _IO_URING_SETUP),
+        (_IF_EQUAL, 4, 0, connect),
         (_IF_EQUAL, 0, 2, socket),
         (_LOAD, 0, 0, _FAMILY),
         (_IF_EQUAL, 0, 1, AF_UNIX if but_unix else _NO_FAMILY),

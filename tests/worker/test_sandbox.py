@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -147,26 +148,32 @@ def test_other_processes_are_out_of_reach(attempt: Attempt, place: Path) -> None
 
 
 @pytest.fixture
-def listening() -> Iterator[tuple[int, str]]:
-    """Listen on a port and on an abstract Unix socket."""
-    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+def listening() -> Iterator[tuple[int, str, Path]]:
+    """Listen on a port, on an abstract Unix socket and on one in the file system, whose path must be short."""
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix, socket.socket(socket.AF_UNIX) as named:
         tcp.bind(("127.0.0.1", 0))
-        tcp.listen()
         unix.bind(f"\0model-navigator-{os.getpid()}")
-        unix.listen()
-        yield tcp.getsockname()[1], unix.getsockname().decode()
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+            named.bind(f"{directory}/socket")
+            for each in (tcp, unix, named):
+                each.listen()
+            yield tcp.getsockname()[1], unix.getsockname().decode(), Path(directory, "socket")
 
 
 @pytest.mark.fault("A model opens a connection", "The kernel refuses it: workers have no network.")
-def test_there_is_no_network(attempt: Attempt, listening: tuple[int, str], server: ForkServer, task: MakeTask) -> None:
-    port, unix = listening
+def test_there_is_no_network(
+    attempt: Attempt, listening: tuple[int, str, Path], server: ForkServer, task: MakeTask
+) -> None:
+    port, unix, unix_path = listening
     for made in (f"create_connection(('127.0.0.1', {port}), 1)", "socket(AF_INET, SOCK_DGRAM)", "socket(AF_INET6)"):
         assert attempt(f"from socket import *; {made}") == [DENIED]
     assert attempt(f"from socket import *; socket(AF_UNIX).connect({unix!r})") == [DENIED]
     assert attempt("import socket; a, b = socket.socketpair(); a.send(b'x'); assert b.recv(1) == b'x'") == [""]
     statements = ["from socket import *; a, b = socket(AF_UNIX), socket(AF_INET)", "import socket; socket.socket()"]
-    on_gpu = replace(task("attempt", statements=[*statements, "from socket import *; socket(AF_UNIX)"]), gpu="GPU-0")
-    assert server.run(on_gpu).value == [DENIED, DENIED, ""], "CUDA makes one"
+    statements += [f"from socket import *; socket(AF_UNIX).connect({str(unix_path)!r})"]
+    statements += ["from socket import *; a = socket(AF_UNIX); a.bind('tmp/own'); a.listen()"]
+    on_gpu = replace(task("attempt", statements=statements), gpu="GPU-0")
+    assert server.run(on_gpu).value == [DENIED, DENIED, DENIED, ""], "CUDA makes one"
     assert attempt("import ctypes; c = ctypes.CDLL(None); assert c.syscall(425, 1, 0) == -1") == [""], "io_uring"
 
 
