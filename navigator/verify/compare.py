@@ -18,6 +18,11 @@ from navigator.verify.weaknesses import unknown_names, weak_proof
 
 Plain = float | int | bool | str
 
+_EMPTY = (
+    "both are empty in sample {0!r} (shape {1}), which proves nothing; set samples or value_ranges "
+    "for which the model returns values"
+)
+
 # Rounding can't explain an error of more than this fraction of an output's range.
 _ROUNDING_LIMIT = 0.05
 
@@ -33,8 +38,9 @@ def verify(
     """Compare the outputs of a converted model with its source model's, sample by sample, output by output.
 
     An element matches if |value - reference| <= atol + rtol * |reference|, computed in float64 (64-bit integers:
-    exactly). An output fails if, on either side and in any sample, it is missing, empty, not finite or unexpected, or
-    has another shape or dtype.
+    exactly). Equal infinities match; NaN never does. An output fails if, on either side and in any sample, it is
+    missing or unexpected, has another shape or dtype, or is NaN or not the same infinity anywhere. It fails if it's
+    empty in every sample.
 
     Args:
         reference: (sample name, {output name: array}) of the source model.
@@ -98,10 +104,13 @@ def _compare(
     totals = Tally()
     pairs: list[tuple[str, np.ndarray, np.ndarray]] = []
     problems = [unlike_samples] if unlike_samples else []
+    somewhere = any(np.asarray(arrays[name]).size for _, arrays in reference if name in arrays)
     for (sample, left), (_, right) in zip(reference, outputs, strict=True) if not unlike_samples else ():
         problem = _incomparable(name, sample, left, right)
+        if not problem and not somewhere:
+            problem = _EMPTY.format(sample, list(np.asarray(left[name]).shape))
         if not problem:
-            totals.reference_non_finite = totals.value_non_finite = 0
+            totals.reference_nan = totals.reference_infinite = totals.value_non_finite = 0
             pairs.append((sample, np.asarray(left[name]), np.asarray(right[name])))
             tally(totals, len(pairs) - 1, *pairs[-1][1:], atol, rtol)
             problem = _non_finite(totals, *pairs[-1])
@@ -127,21 +136,21 @@ def _incomparable(
         return f"both have dtype {left.dtype}, but only numbers can be verified"
     if left.shape != right.shape:
         return f"expected shape {list(left.shape)} in sample {sample!r}, got {list(right.shape)}"
-    if not left.size:
-        return (
-            f"both are empty in sample {sample!r} (shape {list(left.shape)}), which proves nothing; set samples or "
-            "value_ranges for which the model returns values"
-        )
     return ""
 
 
 def _non_finite(totals: Tally, sample: str, reference: np.ndarray, value: np.ndarray) -> str:
     first = f", first at {list(totals.first_non_finite[1])}" if totals.first_non_finite else ""
-    if totals.reference_non_finite:
+    if totals.reference_nan:
         return (
-            f"the source model returns NaN or infinity for {totals.reference_non_finite} of {reference.size} values in "
-            f"sample {sample!r}{first}; narrow value_ranges, set samples that the model is made for, or remove this "
-            "output from the model if that is intended"
+            f"the source model returns NaN for {totals.reference_nan} of {reference.size} values in sample "
+            f"{sample!r}{first}, and NaN equals nothing; narrow value_ranges, set samples that the model is made for, "
+            "or remove this output from the model if that is intended"
+        )
+    if totals.reference_infinite:
+        return (
+            f"{totals.reference_infinite} of {reference.size} values are infinite in the source model in sample "
+            f"{sample!r}{first}, but not the same in the converted model"
         )
     if totals.value_non_finite:
         return (
@@ -161,6 +170,7 @@ def _comparison(output: ComparedOutput, samples: int) -> Comparison:
             sample=sample, index=at[1], reference=_plain(left[at[1]].item()), value=_plain(right[at[1]].item())
         )
     compared = totals.compared > 0
+    finite = totals.compared > totals.infinite
     relative = totals.max_rel_error
     return Comparison(
         output=output.name,
@@ -174,8 +184,8 @@ def _comparison(output: ComparedOutput, samples: int) -> Comparison:
         max_rel_error=bounded(relative) if relative is not None else None,
         mean_abs_error=bounded(totals.error_sum / totals.compared) if compared else None,
         worst=worst,
-        reference_min=totals.low if compared else None,
-        reference_max=totals.high if compared else None,
+        reference_min=totals.low if finite else None,
+        reference_max=totals.high if finite else None,
         problem=output.problem,
     )
 

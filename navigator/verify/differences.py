@@ -21,8 +21,11 @@ class Tally:
     """The differences found so far in the samples of one output.
 
     `largest_excess` is the largest |value - reference| - (atol + rtol * |reference|), at `worst`, as (sample number,
-    index). `low` and `high` bound the finite reference values; a complex number counts as its magnitude. The counts
-    of non-finite elements are by side; `first_non_finite` is the position of the first of either side.
+    index). `low` and `high` bound the finite reference values; a complex number counts as its magnitude.
+
+    Equal infinities match, as in numpy.isclose, with an error of 0; `infinite` counts them. `reference_nan`,
+    `reference_infinite` and `value_non_finite` count the other elements that aren't finite, by the first that applies;
+    `first_non_finite` is the position of the first of those.
     """
 
     total: int = 0
@@ -36,7 +39,9 @@ class Tally:
     low: float = math.inf
     high: float = -math.inf
     compared: int = 0
-    reference_non_finite: int = 0
+    infinite: int = 0
+    reference_nan: int = 0
+    reference_infinite: int = 0
     value_non_finite: int = 0
     first_non_finite: tuple[int, tuple[int, ...]] | None = None
 
@@ -103,10 +108,15 @@ def tally(totals: Tally, number: int, reference: np.ndarray, value: np.ndarray, 
 
 
 def needed_atol(reference: np.ndarray, value: np.ndarray, rtols: Sequence[float]) -> list[float]:
-    """Return, for each of `rtols`, the smallest atol with which every element matches; finite arrays only."""
+    """Return, for each of `rtols`, the smallest atol with which every element matches; only infinities may be equal."""
     needed = [0.0] * len(rtols)
     with np.errstate(all="ignore"):
         for _, left, right in pieces(reference, value):
+            finite = np.isfinite(left)
+            if not finite.all():
+                left, right = left[finite], right[finite]
+            if not left.size:
+                continue
             distance, magnitude = differences(left, right)
             for place, rtol in enumerate(rtols):
                 rest = float((distance - magnitude * rtol).max())
@@ -120,13 +130,15 @@ def variation(arrays: Sequence[np.ndarray], enough: float) -> float | None:
 
     Outputs of one shape are compared whole: the largest difference at any one place. If no two have one shape,
     their rows along axis 0, the batch, are compared instead. Stops as soon as the variation exceeds `enough`.
-    Arrays in C order are not copied.
+    Arrays in C order are not copied. An infinity that doesn't change doesn't vary.
     """
     whole: dict[tuple[int, ...], list[np.ndarray]] = {}
     rows: dict[tuple[int, ...], list[np.ndarray]] = {}
     for array in arrays:
         if array.dtype.kind == "c":
             return None
+        if not array.size:
+            continue
         whole.setdefault(array.shape, []).append(array.reshape(1, -1))
         if array.ndim:
             rows.setdefault(array.shape[1:], []).append(array.reshape(array.shape[0], -1))
@@ -138,8 +150,8 @@ def variation(arrays: Sequence[np.ndarray], enough: float) -> float | None:
             columns = [table[:, start : start + _PIECE] for table in group]
             high = np.max([part.max(axis=0) for part in columns], axis=0)
             low = np.min([part.min(axis=0) for part in columns], axis=0)
-            with np.errstate(over="ignore"):
-                spread = float((high.astype(np.float64) - low.astype(np.float64)).max())
+            with np.errstate(over="ignore", invalid="ignore"):
+                spread = float(np.fmax(high.astype(np.float64) - low.astype(np.float64), 0.0).max())
             largest = max(largest or 0.0, spread)
             if largest > enough:
                 return largest
@@ -163,14 +175,19 @@ def _index(position: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _finite(
     totals: Tally, number: int, start: int, reference: np.ndarray, value: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Count the elements that are not finite as mismatches and return the positions of the others."""
-    fine_reference, fine_value = np.isfinite(reference), np.isfinite(value)
-    fine = fine_reference & fine_value
-    totals.mismatched += int(np.count_nonzero(~fine))
-    totals.reference_non_finite += int(np.count_nonzero(~fine_reference))
-    totals.value_non_finite += int(np.count_nonzero(~fine_value))
-    if totals.first_non_finite is None and not fine.all():
-        totals.first_non_finite = (number, _index(start + int(np.argmin(fine)), shape))
+    """Count the elements that aren't finite, as mismatches unless they're equal; return the positions of the others."""
+    fine = np.isfinite(reference) & np.isfinite(value)
+    alike = ~fine & (reference == value)
+    unlike = ~fine & ~alike
+    nan, infinite = unlike & np.isnan(reference), unlike & np.isinf(reference)
+    totals.infinite += int(np.count_nonzero(alike))
+    totals.compared += int(np.count_nonzero(alike))
+    totals.mismatched += int(np.count_nonzero(unlike))
+    totals.reference_nan += int(np.count_nonzero(nan))
+    totals.reference_infinite += int(np.count_nonzero(infinite))
+    totals.value_non_finite += int(np.count_nonzero(unlike & ~nan & ~infinite))
+    if totals.first_non_finite is None and unlike.any():
+        totals.first_non_finite = (number, _index(start + int(np.argmax(unlike)), shape))
     return np.flatnonzero(fine)
 
 

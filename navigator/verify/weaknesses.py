@@ -21,7 +21,15 @@ def unknown_names(names: Sequence[str], atol: Mapping[str, float], rtol: Mapping
 
 
 def weak_proof(output: ComparedOutput) -> Iterator[str]:
-    """Yield a warning if the output is constant, hardly varies, or has a tolerance wider than its range."""
+    """Yield warnings if the output has infinities, is constant, hardly varies, or its tolerance exceeds its range."""
+    totals = output.totals
+    if totals.infinite:
+        yield (
+            f"{output.name!r}: {totals.infinite:,} of {totals.total:,} values are infinite, and the same in both "
+            "models; if you don't expect infinities, set samples or value_ranges that the model is made for"
+        )
+    if totals.infinite == totals.total:
+        return
     tolerance = output.atol + output.rtol * output.magnitude
     if output.totals.total > 1 and output.spread == 0:
         yield f"{output.name!r} is {output.totals.low:g} everywhere, so that a match proves little; {_REMEDY}"

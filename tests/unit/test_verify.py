@@ -289,16 +289,121 @@ def test_one_non_finite_value_in_a_million(wrong: float, word: str, dtype: str) 
     assert verdict.suggested is None
 
 
-def test_a_non_finite_source_model_is_named_and_fails_even_if_both_agree() -> None:
+def test_nan_in_the_source_model_is_named_and_fails_even_if_both_agree() -> None:
     reference = noise(4, 5)
     reference[1, 2:4] = np.nan, -np.inf
     verdict = check(reference, reference.copy())
     assert not verdict.passed
     assert only(verdict).problem == (
-        "the source model returns NaN or infinity for 2 of 20 values in sample 's', first at [1, 2]; narrow "
-        "value_ranges, set samples that the model is made for, or remove this output from the model if that is intended"
+        "the source model returns NaN for 1 of 20 values in sample 's', first at [1, 2], and NaN equals nothing; "
+        "narrow value_ranges, set samples that the model is made for, or remove this output from the model if that is "
+        "intended"
     )
-    assert only(verdict).mismatched == 2
+    assert only(verdict).mismatched == 1
+
+
+SPECIAL = st.sampled_from([0.0, 1.0, 1.00001, -2.5, np.inf, -np.inf, np.nan])
+
+
+@given(
+    st.sampled_from(["f2", "f4", "f8", "c8"]),
+    hnp.arrays("f8", (3, 4), elements=SPECIAL),
+    hnp.arrays("f8", (3, 4), elements=SPECIAL),
+    st.lists(st.booleans(), min_size=12, max_size=12),
+)
+def test_infinities_and_nan_are_judged_by_numpy_isclose(
+    dtype: str, reference: np.ndarray, other: np.ndarray, changed: list[bool]
+) -> None:
+    value = np.where(np.reshape(changed, (3, 4)), other, reference)
+    left, right = reference.astype(dtype), value.astype(dtype)
+    verdict = check(left, right, atol=1e-3, rtol=0)
+    comparison = only(verdict)
+    wide = "c16" if dtype == "c8" else "f8"
+    close = np.isclose(right.astype(wide), left.astype(wide), atol=1e-3, rtol=0)
+    assert comparison.passed is bool(close.all())
+    assert comparison.mismatched == int((~close).sum())
+    assert from_data(Verdict, to_data(verdict)) == verdict
+
+
+def test_equal_infinities_match_and_are_counted() -> None:
+    reference = noise(4, 10)
+    reference[:, 3:5] = -np.inf, np.inf
+    value = reference + np.float32(1e-7)
+    verdict = check(reference, value)
+    comparison = only(verdict)
+    assert verdict.passed
+    assert (comparison.mismatched, comparison.total) == (0, 40)
+    finite = np.isfinite(reference)
+    assert comparison.reference_max == reference[finite].max()
+    (warning,) = verdict.warnings
+    assert warning == (
+        "'y': 8 of 40 values are infinite, and the same in both models; if you don't expect infinities, set samples or "
+        "value_ranges that the model is made for"
+    )
+
+
+@pytest.mark.parametrize("wrong", [np.inf, 0.0, -1e30])
+def test_another_value_than_the_infinity_of_the_source_model(wrong: float) -> None:
+    reference = noise(4, 10)
+    reference[2:, 3] = -np.inf
+    value = reference.copy()
+    value[3, 3] = wrong
+    comparison = only(check(reference, value, atol=1e300, rtol=1e300))
+    assert comparison.problem == (
+        "1 of 40 values are infinite in the source model in sample 's', first at [3, 3], but not the same in the "
+        "converted model"
+    )
+    assert comparison.worst is not None
+    assert (comparison.worst.index, comparison.worst.reference) == ((3, 3), "-inf")
+
+
+def test_nan_at_the_first_place_is_no_match_beside_infinities() -> None:
+    reference = np.full((4, 5), -np.inf, "float32")
+    reference[:, 1:3] = noise(4, 2)
+    value = reference.copy()
+    value[0, 0] = np.nan
+    for left, right in ((reference, value), (value, reference), (value, value.copy())):
+        assert not check(left, right, atol=1e9, rtol=1e9).passed
+
+
+def test_wholly_infinite_outputs_match_with_a_warning() -> None:
+    verdict = check(np.full((2, 3), -np.inf), np.full((2, 3), -np.inf))
+    comparison = only(verdict)
+    assert verdict.passed
+    assert (comparison.max_abs_error, comparison.reference_min, comparison.reference_max) == (0.0, None, None)
+    assert "6 of 6 values are infinite" in verdict.warnings[0]
+
+
+def test_a_mismatch_beside_infinities_has_a_suggestion_that_passes() -> None:
+    reference = np.linspace(0, 1, 50)
+    reference[[0, 7]] = -np.inf, np.inf
+    value = reference + 1e-3
+    suggested = check(reference, value).suggested
+    assert suggested is not None
+    assert check(reference, value, atol=dict(suggested.atol), rtol=dict(suggested.rtol)).passed
+
+
+def test_an_infinity_that_never_moves_does_not_hide_an_output_without_effect() -> None:
+    row = np.array([[-np.inf, 1.0, 2.0, 3.0]])
+    warnings = check(np.repeat(row, 3, axis=0), np.repeat(row, 3, axis=0)).warnings
+    assert "hardly depends on the inputs" in warnings[1]
+    moving = np.array([[-np.inf, 1.0, 2.0], [1.0, -np.inf, 2.0]])
+    assert len(check(moving, moving).warnings) == 1
+
+
+def test_equal_empty_outputs_match_where_another_sample_has_elements() -> None:
+    full, empty = noise(3, 4), noise(0, 4)
+    sets: Sets = [("none", {"y": empty}), ("some", {"y": full})]
+    verdict = verify(sets, sets, atol=DEFAULT, rtol=DEFAULT)
+    assert (verdict.passed, only(verdict).total, verdict.warnings) == (True, 12, ())
+    for wrong in (noise(1, 4), noise(0, 5), noise(0)):
+        assert not verify(sets, [("none", {"y": wrong}), sets[1]], atol=DEFAULT, rtol=DEFAULT).passed
+    other = [sets[0], ("some", {"y": full + 1})]
+    verdict = verify(sets, other, atol=DEFAULT, rtol=DEFAULT)
+    worst = only(verdict).worst
+    assert not verdict.passed
+    assert worst is not None
+    assert worst.sample == "some"
 
 
 def test_wholly_non_finite_outputs_have_no_errors() -> None:
