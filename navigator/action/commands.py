@@ -17,7 +17,7 @@ from navigator.action.collect import collect, collected_models, write_report
 from navigator.action.engine_process import EngineExit, run_engine
 from navigator.action.job import Job
 from navigator.action.logs import show_logs
-from navigator.action.origins import check_released, check_reported, own_origin, own_results
+from navigator.action.origins import check_checkout, check_released, check_reported, own_origin, own_results
 from navigator.action.publisher import Publisher
 from navigator.action.sandbox import sandbox
 from navigator.engine.workspace import check_workspace
@@ -79,6 +79,7 @@ def cmd_plan(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCo
 
 def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
     """Run the engine and tell its results."""
+    check_checkout(job)
     run = _load(job)
     directory = run.workspace_path
     check_workspace(directory)

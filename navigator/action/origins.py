@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from navigator import config
+from navigator.action.channels.page import warn
 from navigator.action.collect import write_report
 from navigator.action.job import Job
 from navigator.action.publisher import Publisher
 from navigator.config.digest import digest
 from navigator.errors import ConfigurationError
+from navigator.github.checked_out import check_commit, checked_out
 from navigator.github.origin import job_origin
 from navigator.github.release import commit_of
 from navigator.records import Origin, RunConfig
@@ -20,6 +22,23 @@ from navigator.report import storage
 from navigator.report.origin import difference, lacking
 from navigator.report.storage import RESULTS
 from navigator.report.summary import Summary, summarize
+
+
+def check_checkout(job: Job) -> None:
+    """Refuse to convert if the configuration is of another commit of the repository than the event's.
+
+    Raises:
+        ConfigurationError: it's refused; says why.
+    """
+    directory = (job.workspace / job.inputs.config).parent
+    try:
+        commit = checked_out(directory, job.workspace, job.environment, job.event)
+    except OSError as error:
+        place = job.shown(Path(error.filename or job.workspace))
+        warn(job, f"{place}: {error.strerror}, so it's unknown whether commit {job.event.sha[:12]} is checked out")
+        return
+    if commit:
+        check_commit(commit, job.event)
 
 
 def own_origin(job: Job, run: RunConfig) -> Origin:

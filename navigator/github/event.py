@@ -19,6 +19,9 @@ _TAGS = "refs/tags/"
 # on the wrong commit.
 _ABOUT_ANOTHER_COMMIT = ("pull_request", "pull_request_target", "workflow_run")
 
+# Events of which GITHUB_SHA merges the head of a pull request into its base, or is what it was merged as.
+_ON_MERGE_COMMIT = ("pull_request", "pull_request_review", "pull_request_review_comment")
+
 # Events of which GITHUB_REF is what the run is about, and those that are about the default branch only. Source:
 # docs.github.com, "Events that trigger workflows".
 _ON_ITS_REF = ("push", "release", "workflow_dispatch")
@@ -33,7 +36,8 @@ class Event:
 
     `sha` is the commit that a status is set on: the head of the pull request or of the triggering run, else
     GITHUB_SHA. `pull_request` is its number where the payload holds it and is to be trusted. `fork` tells that the
-    head is in another repository; `head_owner` and `head_branch` say where, for pull requests and triggering runs.
+    head is in another repository; `head_repository`, `head_owner` and `head_branch` say where, for pull requests and
+    triggering runs. `merge_sha` is the commit that merges `sha` and that `actions/checkout` takes then, else "".
     `triggering_run` and `triggering_workflow` are those of a `workflow_run` event. `tag` is "" if there is none,
     `default_branch` if the payload doesn't say.
     """
@@ -56,6 +60,8 @@ class Event:
     triggering_run: int | None
     triggering_workflow: str
     default_branch: str = ""
+    head_repository: str = ""
+    merge_sha: str = ""
 
     @property
     def is_trusted(self) -> bool:
@@ -130,6 +136,8 @@ def read_event(environment: Mapping[str, str]) -> Event:
         triggering_run=_number(run, "id"),
         triggering_workflow=_text(run, "name"),
         default_branch=_text(_object(payload, "repository"), "default_branch"),
+        head_repository=_text(home, "full_name"),
+        merge_sha=environment.get("GITHUB_SHA", "") if name in _ON_MERGE_COMMIT else "",
     )
 
 

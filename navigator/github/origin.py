@@ -13,6 +13,7 @@ import msgspec
 
 from navigator.config.digest import digest
 from navigator.errors import ConfigurationError
+from navigator.github.checked_out import checked_out, is_events
 from navigator.github.event import Event, read_event
 from navigator.host.checkout import checkout
 from navigator.records import Origin, RunConfig, from_data, to_data
@@ -50,7 +51,8 @@ def read_origin(run: RunConfig, environment: Mapping[str, str]) -> Origin:
         try:
             event = read_event(environment)
             root = Path(environment.get("GITHUB_WORKSPACE") or Path.cwd())
-            return replace(job_origin(run, event, _shown(run.config_path, root)), modified=modified)
+            own = job_origin(run, event, _shown(run.config_path, root))
+            return replace(own, commit=_commit(directory, root, environment, event), modified=modified)
         except ConfigurationError:
             pass
     return Origin(
@@ -59,6 +61,15 @@ def read_origin(run: RunConfig, environment: Mapping[str, str]) -> Origin:
         config_path=_shown(run.config_path, found.root if found else Path.cwd()),
         config_sha256=digest(run),
     )
+
+
+def _commit(directory: Path, root: Path, environment: Mapping[str, str], event: Event) -> str:
+    """Return the event's commit, or what is checked out instead: nobody may report that as the event's."""
+    try:
+        commit = checked_out(directory, root, environment, event)
+    except (ConfigurationError, OSError):
+        return event.sha
+    return commit if commit and not is_events(commit, event) else event.sha
 
 
 def _shown(path: Path | None, root: Path) -> str | None:

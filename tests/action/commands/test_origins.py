@@ -1,6 +1,7 @@
 """`report` and `release` take results of their own commit and configuration, and whole ones, unless told otherwise."""
 
 import re
+import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,22 @@ def refused(ended: "Ended", why: str) -> None:
 
 def nothing_released(job: "Job") -> None:
     assert (job.github["releases"], job.github["assets"]) == ([], [])
+
+
+def check_out(job: "Job") -> str:
+    """Make the workspace a checkout of the job's repository, as `actions/checkout` leaves it; return its commit."""
+
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false", "-c", "safe.directory=*"]
+        done = subprocess.run(["git", *who, *words], cwd=job.workspace, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init", "-q")
+    git("remote", "add", "origin", "https://github.com/octocat/models")
+    git("add", "-A")
+    git("commit", "-q", "-m", "one")
+    git("checkout", "-q", "--detach")
+    return git("rev-parse", "HEAD")
 
 
 def tagged(job: "Job", commit: str) -> None:
@@ -128,3 +145,43 @@ def test_what_the_job_knows_counts_and_not_what_a_model_wrote(job: "Job") -> Non
     assert found.origin.commit == HEAD
     assert found.selection.conversions == ("*op13",)
     assert "another program changed what the results say of commit" in found.notes[-1]
+
+
+@pytest.mark.fault(
+    "`pull_request_target`, `workflow_run` or a `ref` checks out another commit than the event's",
+    "Nothing is converted, and the event's commit gets the status `error`, with what to write in the workflow.",
+)
+def test_a_status_is_only_set_on_the_commit_that_is_checked_out(job: "Job") -> None:
+    commit = check_out(job)
+    said = f"nothing was converted: commit {commit[:12]} is checked out, but results and status are for {HEAD[:12]}, "
+    job.pull_request()
+    job.variables["GITHUB_EVENT_NAME"] = "pull_request_target"
+    ended = job.run()
+    refused(ended, f"{said}the head of the pull request%0A  run the workflow on `pull_request`, or set `ref: $")
+    assert [(each[0], each[2]) for each in job.statuses] == [("error", HEAD)]
+    assert "is checked out, but results and status are for" in job.comments[0]
+    assert not (job.workspace / "navigator_workspace").exists()
+    job.workflow_run()
+    refused(job.run(shard="1/2"), f"{said}the commit of the triggering run%0A  for actions/checkout, set `ref: $")
+    assert len(job.statuses) == 1
+
+
+@pytest.mark.parametrize("warned", [False, True])
+def test_the_merge_commit_that_is_checked_out_is_converted(job: "Job", warned: bool) -> None:
+    job.variables["GITHUB_SHA"] = check_out(job)
+    if warned:
+        (job.workspace / ".git/HEAD").write_text("ref: refs/heads/.invalid\n")
+    ended = job.run(artifacts="none", conversions="*op13")
+    assert ended.code == 0, ended.log
+    unknown = f".git: its refs are in a reftable, so it's unknown whether commit {HEAD[:12]} is checked out"
+    assert ended.warnings == ([unknown] if warned else [])
+    assert {each[2] for each in job.statuses} == {HEAD}
+
+
+def test_reports_need_no_checkout_of_their_commit(job: "Job", reports: Callable[[str], bytes]) -> None:
+    check_out(job)
+    job.workflow_run()
+    job.write(RESULTS, reports("good").decode().replace("commit: ''", f"commit: {HEAD}"))
+    ended = job.run("report", workspace_path="navigator_workspace", artifacts="none")
+    assert ended.code == 0, ended.log
+    assert [(each[0], each[2]) for each in job.statuses] == [("success", HEAD)]
