@@ -66,6 +66,7 @@ def cmd_validate(job: Job, publisher: Publisher, _cancelled: Cancellation) -> Ex
 
 def cmd_plan(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCode:
     """Print the plan and give it to GitHub as a job matrix."""
+    check_checkout(job)
     whole = plan(_load(job), describe(docker=False))
     wanted = chosen(whole, models=job.inputs.models, conversions=job.inputs.conversions)
     with commands_disabled(job.stream) as show:

@@ -25,7 +25,7 @@ from navigator.report.summary import Summary, summarize
 
 
 def check_checkout(job: Job) -> None:
-    """Refuse to convert if the configuration is of another commit of the repository than the event's.
+    """Refuse a configuration that is of another commit of the repository than the event's.
 
     Raises:
         ConfigurationError: it's refused; says why.

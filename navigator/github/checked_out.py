@@ -55,7 +55,7 @@ def checked_out(directory: Path, workspace: Path, environment: Mapping[str, str]
 
 
 def check_commit(commit: str, event: Event) -> None:
-    """Refuse to convert another commit than the event's, or a pull request's merge commit.
+    """Refuse another commit than the event's, or the merge commit of its pull request.
 
     Raises:
         ConfigurationError: it's refused; says which commits, and what to write in the workflow.
@@ -64,8 +64,7 @@ def check_commit(commit: str, event: Event) -> None:
         return
     what, hint = _HINTS.get(event.name, _OTHERS if event.pull_request is None else _PULL_REQUEST)
     raise ConfigurationError(
-        f"nothing was converted: commit {commit[:12]} is checked out, but results and status are for "
-        f"{event.sha[:12]}, {what}",
+        f"commit {commit[:12]} is checked out, but results and status are for {event.sha[:12]}, {what}",
         hint,
     )
 
@@ -82,7 +81,7 @@ def _head(tree: WorkingTree) -> str:
         raise OSError(0, str(error), str(tree.git)) from error
     except OSError as error:
         raise ConfigurationError(
-            f"nothing was converted: {error.filename}: {error.strerror}, so the commit that is checked out is unknown",
+            f"{error.filename}: {error.strerror}, so the commit that is checked out is unknown",
             "check out a commit with actions/checkout",
         ) from error
 

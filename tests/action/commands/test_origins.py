@@ -153,7 +153,7 @@ def test_what_the_job_knows_counts_and_not_what_a_model_wrote(job: "Job") -> Non
 )
 def test_a_status_is_only_set_on_the_commit_that_is_checked_out(job: "Job") -> None:
     commit = check_out(job)
-    said = f"nothing was converted: commit {commit[:12]} is checked out, but results and status are for {HEAD[:12]}, "
+    said = f"commit {commit[:12]} is checked out, but results and status are for {HEAD[:12]}, "
     job.pull_request()
     job.variables["GITHUB_EVENT_NAME"] = "pull_request_target"
     ended = job.run()
@@ -164,6 +164,9 @@ def test_a_status_is_only_set_on_the_commit_that_is_checked_out(job: "Job") -> N
     job.workflow_run()
     refused(job.run(shard="1/2"), f"{said}the commit of the triggering run%0A  for actions/checkout, set `ref: $")
     assert len(job.statuses) == 1
+    # No runner with a GPU is needed to find out.
+    refused(job.run("plan"), said)
+    assert job.statuses[-1][::2] == ("error", HEAD)
 
 
 @pytest.mark.parametrize("warned", [False, True])
