@@ -11,7 +11,7 @@ from navigator.records.model import Device
 class SampleInfo:
     """One set of inputs for verification; `reduced_from` are the configured shapes, if they did not fit into memory.
 
-    `refused` is why the source model could not run it, for a skipped sample: only random shapes are skipped.
+    `refused` is why the source model could not run it, for a skipped sample: only shapes that nobody asked for are.
     """
 
     name: str

@@ -14,23 +14,21 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
-from navigator.samples.own_data import Sample, read_samples
-from navigator.samples.shapes import (
+from navigator.samples.axes import (
+    ASKED_FOR,
+    EXTRA,
+    RANDOM,
     Shape,
+    Tie,
+    combinations,
     fitting,
     random_shapes,
-    refuse,
-    refuse_unknown,
-    resolve_shapes,
     ties,
-    yaml_key,
 )
+from navigator.samples.own_data import Sample, read_samples
+from navigator.samples.shapes import refuse, refuse_unknown, resolve_shapes, yaml_key
 
-__all__ = ["RANDOM", "Sample", "generate", "resolve_shapes"]
-
-# The position in this list seeds a sample. The random ones have shapes that the user did not ask for.
-RANDOM = ("random_0", "random_1")
-_NAMES = ("min", "opt", "max", *RANDOM)
+__all__ = ["EXTRA", "Sample", "generate", "resolve_shapes"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +47,8 @@ def generate(
     """Return the samples that a model is verified with, and their description for the report.
 
     Returns the user's own `samples`. Defaults to one sample each in the min, opt and max shapes (equal shapes only
-    once) and in up to two random shapes in between. Values are uniform within `value_ranges`, inclusive, which
-    defaults to [0, 1] for floats and to 0 and 1 for whole numbers.
+    once), in up to two random shapes in between, and in up to eight combinations of smallest and largest sizes. Values
+    are uniform within `value_ranges`, inclusive, which defaults to [0, 1] for floats and to 0 and 1 for whole numbers.
 
     Args:
         inputs: the source model's inputs.
@@ -90,21 +88,27 @@ def _planned(
     Except that a model with a single shape gets a second sample of it, to see whether it depends on its inputs.
     """
     tied = ties(profile)
-    named: tuple[Mapping[str, Shape], ...] = (profile.min, profile.opt, profile.max)
     seen: list[Mapping[str, Shape]] = []
-    for number, name in enumerate(_NAMES):
-        random = name in RANDOM
-        wanted = random_shapes(profile, tied, _rng(seed, number, ""), seen) if random else named[number]
-        single = name == "random_0" and bool(profile.min) and profile.min == profile.max
-        if single:
-            wanted = profile.min
-        elif wanted is None or wanted in seen:
+    # A sample's position seeds it.
+    for number, (name, wanted) in enumerate(_wanted(profile, tied, seed, seen)):
+        single = number == len(ASKED_FOR) and bool(profile.min) and profile.min == profile.max
+        if wanted is None or (wanted in seen and not single):
             continue
         fits = fitting(wanted, tied, dtypes, memory_bytes)
-        if random and fits in seen and not single:
+        if fits in seen and name in EXTRA and not single:
             continue
         seen += [wanted, fits]
         yield number, SampleInfo(name=name, shapes=fits, reduced_from=None if fits == wanted else wanted)
+
+
+def _wanted(
+    profile: ShapeProfile, tied: Sequence[Tie], seed: int, seen: Sequence[Mapping[str, Shape]]
+) -> Iterator[tuple[str, Mapping[str, Shape] | None]]:
+    """Yield the names and shapes of all samples, None for a random one that's not to be found."""
+    yield from zip(ASKED_FOR, (profile.min, profile.opt, profile.max), strict=True)
+    for number, name in enumerate(RANDOM, start=len(ASKED_FOR)):
+        yield name, random_shapes(profile, tied, _rng(seed, number, ""), seen) if tied else profile.min
+    yield from combinations(profile)
 
 
 def _rng(seed: int, number: int, name: str) -> np.random.Generator:

@@ -1,43 +1,16 @@
-"""The shapes of samples: those that the user set, completed from the signature, and random ones in between.
+"""The shapes that a model is made for: those that the user set, completed from the signature.
 
-Decides which axes have the same size, and makes samples smaller to fit into memory. Draws no values, reads no file.
+`navigator.samples.axes` decides about the shapes of samples. Draws nothing, reads no file.
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
 
 Shape = tuple[int, ...]
-
-# How much memory a model needs in addition to its inputs is unknown before it has run. ResNet-50 has 11.1 million
-# activations for an input of 0.15 million values, a factor of 74, and a runtime frees most of them on the way. Half of
-# the memory is left for weights and frameworks. Language models need more per byte of input; there the worker's memory
-# limit protects the machine.
-_ACTIVATIONS = 64
-_USABLE_MEMORY = 0.5
-
-_TRIES = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tie:
-    """Dynamic axes, as (input, axis), that have the same size in a sample, and the range of that size."""
-
-    axes: tuple[tuple[str, int], ...]
-    low: int
-    high: int
-
-    @property
-    def is_batch(self) -> bool:
-        return self.axes[0][1] == 0
 
 
 def resolve_shapes(inputs: Sequence[TensorSpec], config: ModelConfig) -> ShapeProfile:
@@ -90,78 +63,6 @@ def profile_of(inputs: Sequence[TensorSpec], config: ModelConfig, samples: Seque
     minima = {spec.name: covering(spec.name, config.min_shapes, min) for spec in inputs}
     maxima = {spec.name: covering(spec.name, config.max_shapes, max) for spec in inputs}
     return ShapeProfile(min=minima, opt={**maxima, **config.opt_shapes}, max=maxima)
-
-
-def ties(profile: ShapeProfile) -> list[Tie]:
-    """Return the axes that can vary, the batch first; axes with equal ranges have the same size in a sample.
-
-    A model fails if its inputs differ in batch or sequence length, and only the ranges show which axes belong together.
-    Batches with different ranges vary within the range that they share. If axis 0 is static and another axis has the
-    range of the batch, that axis is the batch: the state of a recurrent layer, [layers, batch, width].
-    """
-    batches: list[Tie] = []
-    others: dict[tuple[int, int], list[tuple[str, int]]] = {}
-    for name, shape in profile.min.items():
-        for axis, (low, high) in enumerate(zip(shape, profile.max[name], strict=True)):
-            if low < high and axis == 0:
-                batches.append(Tie(axes=((name, axis),), low=low, high=high))
-            elif low < high:
-                others.setdefault((low, high), []).append((name, axis))
-    if batches:
-        shared = Tie(
-            axes=tuple(axis for batch in batches for axis in batch.axes),
-            low=max(batch.low for batch in batches),
-            high=min(batch.high for batch in batches),
-        )
-        if shared.low <= shared.high:
-            alike = others.pop((shared.low, shared.high), [])
-            inner = [(name, axis) for name, axis in alike if profile.min[name][0] == profile.max[name][0]]
-            if len(inner) < len(alike):
-                others[shared.low, shared.high] = [axis for axis in alike if axis not in inner]
-            batches = [Tie(axes=(*shared.axes, *inner), low=shared.low, high=shared.high)]
-    return batches + [Tie(axes=tuple(axes), low=low, high=high) for (low, high), axes in others.items()]
-
-
-def random_shapes(
-    profile: ShapeProfile, tied: Sequence[Tie], rng: np.random.Generator, seen: Sequence[Mapping[str, Shape]]
-) -> dict[str, Shape] | None:
-    """Return random shapes between min and max that are not in `seen`, or None after a few attempts."""
-    for _ in range(_TRIES if tied else 0):
-        drawn: dict[tuple[str, int], int] = {}
-        for tie in tied:
-            drawn |= dict.fromkeys(tie.axes, int(rng.integers(tie.low, tie.high, endpoint=True)))
-        shapes = {
-            name: tuple(drawn.get((name, axis), size) for axis, size in enumerate(shape))
-            for name, shape in profile.max.items()
-        }
-        if shapes not in seen:
-            return shapes
-    return None
-
-
-def fitting(
-    wanted: Mapping[str, Shape], tied: Sequence[Tie], dtypes: Mapping[str, np.dtype[Any]], memory_bytes: int
-) -> dict[str, Shape]:
-    """Return `wanted`, with the batch and then the largest other axes halved until the sample fits into memory.
-
-    No axis gets smaller than its minimum, even if the sample still seems too large.
-    """
-    sizes = {name: list(shape) for name, shape in wanted.items()}
-
-    def largest(tie: Tie) -> int:
-        return max(sizes[name][axis] for name, axis in tie.axes)
-
-    def needed() -> int:
-        return _ACTIVATIONS * sum(math.prod(shape) * dtypes[name].itemsize for name, shape in sizes.items())
-
-    while needed() > memory_bytes * _USABLE_MEMORY:
-        reducible = [tie for tie in tied if largest(tie) > tie.low]
-        if not reducible:
-            break
-        tie = max(reducible, key=lambda tie: (tie.is_batch, largest(tie)))
-        for name, axis in tie.axes:
-            sizes[name][axis] = min(sizes[name][axis], max(tie.low, sizes[name][axis] // 2))
-    return {name: tuple(shape) for name, shape in sizes.items()}
 
 
 def refuse_unknown(key: str, entries: Mapping[str, object], inputs: Sequence[TensorSpec]) -> None:
@@ -271,7 +172,7 @@ def _complete(
             return frames[name][axis]
         sizes = known.get((axis == 0, maxima[name][axis]), set())
         if not sizes and frames[name][0] >= 0:
-            sizes = known.get((True, maxima[name][axis]), set())  # the batch inside a state, see `ties`
+            sizes = known.get((True, maxima[name][axis]), set())  # the batch inside a state, see `axes.ties`
         if len(sizes) == 1:
             return next(iter(sizes))
         return default[name][axis] if default else 1

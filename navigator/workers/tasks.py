@@ -31,7 +31,7 @@ from navigator.records import (
 from navigator.runners import RUNNERS
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
-from navigator.samples.generate import RANDOM, Sample, generate
+from navigator.samples.generate import EXTRA, Sample, generate
 from navigator.workers.answers import InferAnswer, ReferenceAnswer
 
 _DRAWN = (
@@ -92,9 +92,10 @@ def _run(
 ) -> tuple[list[Sample], list[Sample], list[SampleInfo]]:
     """Return the samples that the source model takes, its outputs, and what to report of all samples.
 
-    Random shapes may be refused: a network with strides takes 320 and 640, and no 507 between them.
+    Shapes that nobody asked for may be refused: a network with strides takes 320 and 640, and no 507 between them,
+    and one whose attention has a square mask takes no other.
     """
-    asked_for = [info.shapes for info in infos if config.samples or info.name not in RANDOM]
+    asked_for = [info.shapes for info in infos if config.samples or info.name not in EXTRA]
     taken, outputs, told = [], [], []
     for (name, inputs), info in zip(samples, infos, strict=True):
         try:
@@ -142,7 +143,7 @@ def infer(arguments: Mapping[str, Json]) -> Json:
     samples = arrays.load(Path(arguments["samples"]))
     outputs = [(name, model.infer(inputs)) for name, inputs in samples]
     arrays.save(Path(arguments["outputs"]), outputs)
-    timed = [_latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in RANDOM]
+    timed = [_latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in EXTRA]
     return to_data(InferAnswer(signature=model.signature, properties=model.properties, latencies=tuple(timed)))
 
 

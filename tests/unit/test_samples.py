@@ -198,15 +198,15 @@ def test_contradictions_are_sentences(inputs: tuple[TensorSpec, ...], options: d
 
 def test_samples_at_min_opt_max_and_between() -> None:
     samples, infos = make(IDS, MASK, opt_shapes={"ids": (4, 64)}, max_shapes={"ids": (8, 128), "mask": (8, 128)})
-    assert [name for name, _ in samples] == ["min", "opt", "max", "random_0", "random_1"]
+    assert [name for name, _ in samples] == ["min", "opt", "max", "random_0", "random_1", "batch_max", "batch_min"]
     assert [info.name for info in infos] == [name for name, _ in samples]
     shapes = [(arrays["ids"].shape, arrays["mask"].shape) for _, arrays in samples]
     assert shapes[:3] == [((1, 1), (1, 1)), ((4, 64), (4, 64)), ((8, 128), (8, 128))]
+    assert shapes[5:] == [((8, 1), (8, 1)), ((1, 128), (1, 128))]
+    assert all(1 < size < largest for ids, _ in shapes[3:5] for size, largest in zip(ids, (8, 128), strict=True))
     for (ids, mask), info in zip(shapes, infos, strict=True):
         assert ids == mask == info.shapes["ids"] == info.shapes["mask"]
         assert info.reduced_from is None
-        assert 1 <= ids[0] <= 8
-        assert 1 <= ids[1] <= 128
 
 
 def test_the_same_shapes_are_sampled_once() -> None:
@@ -240,7 +240,7 @@ def test_batch_and_equal_ranges_agree_in_every_sample(
         inputs.append(spec(name, (-1 if dynamic_batch else 5, -1, *[7] * extra), "int32"))
         maxima[name] = (batch if dynamic_batch else 5, 40 * length, *[7] * extra)
     samples, infos = make(*inputs, max_shapes=maxima, random_seed=seed, memory_bytes=memory_bytes)
-    assert 1 <= len(samples) <= 5
+    assert 1 <= len(samples) <= 13
     for (name, arrays), info in zip(samples, infos, strict=True):
         assert name == info.name
         sizes: dict[tuple[int, int], set[int]] = {}
@@ -253,6 +253,46 @@ def test_batch_and_equal_ranges_agree_in_every_sample(
                 if fixed == -1:
                     sizes.setdefault((axis, largest), set()).add(size)
         assert all(len(found) == 1 for found in sizes.values())
+
+
+def test_an_image_is_sampled_wide_and_tall() -> None:
+    image = spec("image", (-1, 3, -1, -1))
+    _, infos = make(image, min_shapes={"image": (1, 3, 32, 32)}, max_shapes={"image": (4, 3, 64, 64)})
+    shapes = {info.name: info.shapes["image"] for info in infos}
+    assert {name: shape for name, shape in shapes.items() if name not in {"random_0", "random_1"}} == {
+        "min": (1, 3, 32, 32),
+        "opt": (4, 3, 64, 64),
+        "batch_max": (4, 3, 32, 32),
+        "batch_min": (1, 3, 64, 64),
+        "uneven_0": (1, 3, 32, 64),
+        "uneven_1": (1, 3, 64, 32),
+    }
+    # Random sizes stay alike: a model that takes nothing but squares is still run on sizes in between.
+    assert shapes["random_0"][2] == shapes["random_0"][3]
+
+
+def test_the_mask_of_an_image_is_as_wide_as_the_image() -> None:
+    image, mask = spec("image", (-1, 3, -1, -1)), spec("mask", (-1, -1, -1))
+    _, infos = make(image, mask, max_shapes={"image": (4, 3, 64, 64), "mask": (4, 64, 64)})
+    assert {info.shapes["image"][2:] for info in infos} >= {(1, 64), (64, 1)}
+    for info in infos:
+        assert info.shapes["image"][2:] == info.shapes["mask"][1:]
+
+
+@given(st.integers(1, 6), st.booleans(), st.integers(0, 2**63))
+def test_every_two_sizes_are_sampled_at_all_combinations_of_their_ends(count: int, batch: bool, seed: int) -> None:
+    """A covering array of strength two, in at most 13 samples."""
+    x = spec("x", (-1 if batch else 7, *[-1] * count))
+    largest = (4 if batch else 7, *[3] * count)
+    _, infos = make(x, max_shapes={"x": largest}, random_seed=seed)
+    assert len(infos) <= 13
+    assert infos == make(x, max_shapes={"x": largest}, random_seed=seed)[1]
+    shapes = [info.shapes["x"] for info in infos]
+    assert all(1 <= size <= high for shape in shapes for size, high in zip(shape, largest, strict=True))
+    free = range(0 if batch else 1, count + 1)
+    for one, other in itertools.combinations(free, 2):
+        ends = {(shape[one] > 1, shape[other] > 1) for shape in shapes if {shape[one], shape[other]} <= {1, 3, 4}}
+        assert ends == set(itertools.product([False, True], repeat=2))
 
 
 def test_the_batch_inside_a_recurrent_state_is_the_batch_of_the_input() -> None:
