@@ -80,8 +80,9 @@ def _head(tree: WorkingTree) -> str:
     except NotImplementedError as error:
         raise OSError(0, str(error), str(tree.git)) from error
     except OSError as error:
+        place = Path(error.filename).relative_to(tree.workspace)
         raise ConfigurationError(
-            f"{error.filename}: {error.strerror}, so the commit that is checked out is unknown",
+            f"{place}: {error.strerror}, so the commit that is checked out is unknown",
             "check out a commit with actions/checkout",
         ) from error
 

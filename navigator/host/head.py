@@ -19,7 +19,7 @@ _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # No name has a component that leads out of refs/, or a character that git forbids.
 _REF = re.compile(r"refs(/(?!\.)[^/\x00-\x20\x7f~^:?*\[\\]+)+")
 _HEADER = re.compile(r'\s*\[\s*([^\]"\s]+)(?:\s+"([^"]*)")?\s*\]')
-_URL = re.compile(r'\s*url\s*=\s*"?([^"#;]*?)"?\s*(?:[#;].*)?$', re.IGNORECASE)
+_URL = re.compile(r"\s*url\s*=([^#;]*)", re.IGNORECASE)
 
 _SMALL_BYTES = 2**20
 # A ref takes about 100 bytes.
@@ -54,7 +54,7 @@ class WorkingTree:
                 inside = (header[1].lower(), header[2]) == ("remote", "origin")
             entry = _URL.match(line, header.end() if header else 0)
             if inside and entry:
-                urls.append(entry[1])
+                urls.append(entry[1].strip().strip('"'))
         return tuple(urls)
 
     def head(self) -> str:
@@ -82,7 +82,10 @@ class WorkingTree:
             # Packing may leave an empty directory of the same name.
             if os.path.lexists(path) and not path.is_dir():
                 return _read(path, self.workspace).strip()
-        packed = _read(self.common / "packed-refs", self.workspace, _PACKED_BYTES)
+        try:
+            packed = _read(self.common / "packed-refs", self.workspace, _PACKED_BYTES)
+        except FileNotFoundError:
+            return ""
         found = re.search(rf"^([0-9a-f]+) {re.escape(ref)}$", packed, re.MULTILINE)
         return found[1] if found else ""
 
@@ -126,4 +129,9 @@ def _working_tree(root: Path, workspace: Path, outside: Path | None) -> WorkingT
 
 
 def _read(path: Path, workspace: Path, limit_bytes: int = _SMALL_BYTES) -> str:
-    return os.fsdecode(safe_files.read_file(path, limit_bytes, workspace))
+    try:
+        return os.fsdecode(safe_files.read_file(path, limit_bytes, workspace))
+    except OSError as error:
+        # The name alone is what was opened in the directory above it.
+        error.filename = str(path)
+        raise

@@ -270,20 +270,44 @@ def pattern(root: Path, _: Path) -> None:
     (root / ".git/HEAD").write_text("ref: refs/heads/m.*n\n")
 
 
+@pytest.mark.fault(
+    "What is checked out isn't a commit, or the files of `.git` that name it are links, pipes or endless",
+    "Nothing is converted; the error names the file.",
+)
 @pytest.mark.parametrize(
-    "break_it",
-    [unborn, link_out, link_of_a_ref, out_of_refs, endless, large, pipe, pattern],
-    ids=lambda each: each.__name__,
+    ("break_it", "said"),
+    [
+        (unborn, ".git/HEAD: names no commit"),
+        (link_out, ".git/HEAD: a symbolic link or behind one"),
+        (link_of_a_ref, ".git/refs/heads/main: a symbolic link or behind one"),
+        (out_of_refs, ".git/HEAD: names no commit"),
+        (endless, ".git/HEAD: names no commit"),
+        (large, ".git/HEAD: larger than 1 MiB"),
+        (pipe, ".git/HEAD: not a regular file"),
+        (pattern, ".git/HEAD: names no commit"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
 )
 def test_a_checkout_of_no_commit_that_can_be_read_is_refused(
-    workspace: Path, tmp_path: Path, break_it: Callable[[Path, Path], None]
+    workspace: Path, tmp_path: Path, break_it: Callable[[Path, Path], None], said: str
 ) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "HEAD").write_text(f"{OTHER}\n")
     break_it(workspace, tmp_path / "outside")
 
-    with pytest.raises(ConfigurationError, match="so the commit that is checked out is unknown"):
+    with pytest.raises(ConfigurationError) as refused:
         found(workspace)
+    assert refused.value.message == f"{said}, so the commit that is checked out is unknown"
+
+
+def test_a_git_directory_without_a_configuration_isnt_known(workspace: Path) -> None:
+    (workspace / ".git/config").unlink()
+    with pytest.raises(OSError, match="No such file") as unknown:
+        found(workspace)
+    assert unknown.value.filename == str(workspace / ".git/config")
+    # A line that a pattern with several ways to match would take hours for.
+    (workspace / ".git/config").write_text(f'[remote "origin"]\nurl = {" " * 900_000}"x\n')
+    assert found(workspace) == ""
 
 
 def test_a_git_directory_that_leads_elsewhere_is_not_read(workspace: Path, tmp_path: Path) -> None:
