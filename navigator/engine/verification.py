@@ -202,6 +202,6 @@ def _disturbed(verified: Verified, what: str) -> Verified:
 
 def _unstable(outputs: tuple[str, ...]) -> str:
     return (
-        f"the source model returns different values for {', '.join(outputs)} when the same sample is run twice"
-        " (is dropout or sampling still active?): save it in inference mode"
+        f"the source model keeps a state: it returns other values for {', '.join(outputs)} when the same sample is run "
+        "again; make the state an input and an output"
     )

@@ -18,6 +18,7 @@ from navigator.frameworks.gpu import out_of_gpu_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
+from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.weights import Proto
 from navigator.records import Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
@@ -61,11 +62,12 @@ class Options(StepOptions):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnnxModel:
-    """An ONNX Runtime session (see `navigator.runners.protocol.LoadedModel`)."""
+    """An ONNX Runtime session (see `navigator.runners.protocol.SourceModel`)."""
 
     session: Any
     signature: Signature
     properties: Properties
+    random_operations: tuple[str, ...] = ()
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session once; ignores inputs that the file doesn't have (an exporter removed them as unused).
@@ -135,6 +137,7 @@ def load(
         session=session,
         signature=signature,
         properties=Properties(onnx_opset=onnx_file.opset_of(model, path), unused_inputs=unused),
+        random_operations=random_operations(model),
     )
 
 

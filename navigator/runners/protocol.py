@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -53,6 +53,15 @@ class LoadedModel(Protocol):
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the model once on inputs by name and return the outputs by name, in the model's order."""
+
+
+@runtime_checkable
+class SourceModel(LoadedModel, Protocol):
+    """A model in memory of a format that can be a source model's (`Runner.AS_SOURCE`)."""
+
+    @property
+    def random_operations(self) -> tuple[str, ...]:
+        """The operations that draw random numbers, by their names in the format; what never draws is left out."""
 
 
 class Runner(Protocol):

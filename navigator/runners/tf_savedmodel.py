@@ -11,6 +11,7 @@ import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import difference, written
+from navigator.frameworks.tensorflow.randomness import random_operations
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
 from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TENSORFLOW, Axis
@@ -27,7 +28,7 @@ Options = StepOptions
 
 @dataclass(frozen=True, slots=True)
 class _LoadedSavedModel:
-    """A signature of a SavedModel, see `navigator.runners.protocol.LoadedModel`."""
+    """A signature of a SavedModel, see `navigator.runners.protocol.SourceModel`."""
 
     opened: OpenedSignature
     signature: Signature
@@ -35,6 +36,10 @@ class _LoadedSavedModel:
     @property
     def properties(self) -> Properties:
         return Properties(signature_name=self.opened.name)
+
+    @property
+    def random_operations(self) -> tuple[str, ...]:
+        return random_operations(self.opened.function)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the signature once. Outputs are in alphabetical order, since a SavedModel has no other.

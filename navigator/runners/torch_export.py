@@ -15,6 +15,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
+from navigator.frameworks.torch import randomness
 from navigator.frameworks.torch import values as torch_values
 from navigator.records import Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
@@ -35,7 +36,7 @@ _Torch = Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TorchExportModel:
-    """A loaded program (see `navigator.runners.protocol.LoadedModel`).
+    """A loaded program (see `navigator.runners.protocol.SourceModel`).
 
     `slots` are the flat inputs of the program: (placeholder, None) for a tensor, ("", value) for a constant.
     """
@@ -45,6 +46,10 @@ class TorchExportModel:
     slots: tuple[tuple[str, Json], ...]
     signature: Signature
     properties: Properties = field(default_factory=Properties)
+
+    @property
+    def random_operations(self) -> tuple[str, ...]:
+        return randomness.of_program(self.program)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the program once, without gradients.

@@ -15,6 +15,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
+from navigator.frameworks.torch import randomness
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, call, describe, parameters, refuse_unfillable
 from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
@@ -35,7 +36,7 @@ _Torch = Any
 
 @dataclass(kw_only=True, slots=True)
 class TorchScriptModel:
-    """A loaded TorchScript module (see `navigator.runners.protocol.LoadedModel`).
+    """A loaded TorchScript module (see `navigator.runners.protocol.SourceModel`).
 
     If no outputs are declared, those of `signature` are empty until the first `infer`, which sets them: an axis whose
     size differs between calls is -1.
@@ -53,6 +54,10 @@ class TorchScriptModel:
     def signature(self) -> Signature:
         """Inputs in the order of `forward`'s arguments, outputs in the order in which it returns them."""
         return Signature(inputs=self.inputs, outputs=self.seen_outputs or self.declared_outputs)
+
+    @property
+    def random_operations(self) -> tuple[str, ...]:
+        return randomness.of_script(self.module)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run `forward` once, without gradients.

@@ -14,7 +14,7 @@ class ReferenceAnswer:
         properties: facts about it.
         samples: the samples that it was run on, or refused.
         notes: for the report.
-        unstable: the outputs that differ when the same sample is run twice, so that dropout left active is named.
+        unstable: the outputs that depend on earlier calls, since the model keeps a state.
     """
 
     signature: Signature

@@ -8,9 +8,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from navigator.converters import CONVERTERS
 from navigator.converters.protocol import conversion_of
@@ -33,6 +32,7 @@ from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.generate import EXTRA, Sample, generate
 from navigator.workers.answers import InferAnswer, ReferenceAnswer
+from navigator.workers.repeatability import require_repeatable
 
 _DRAWN = (
     "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
@@ -57,22 +57,22 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     config = from_data(ModelConfig, arguments["config"])
     assert config.model_format is not None
     declared = Signature(inputs=config.inputs, outputs=config.outputs)
-    model = RUNNERS[config.model_format].load(
-        config.model_path, declared=declared, signature_name=config.signature_name
+    load = partial(
+        RUNNERS[config.model_format].load, config.model_path, declared=declared, signature_name=config.signature_name
     )
+    model = load()
     inputs = agreed("inputs", declared.inputs, model.signature.inputs)
     samples, infos = generate(inputs, config, memory_bytes=int(arguments["memory_bytes"]))
     samples, outputs, told = _run(model, samples, infos, config)
     arrays.save(Path(arguments["samples"]), samples)
     arrays.save(Path(arguments["outputs"]), outputs)
-    again = model.infer(samples[0][1])
-    unstable = [name for name, value in outputs[0][1].items() if not _alike(value, again.get(name))]
+    unstable = require_repeatable(model, samples, outputs, load)
     answer = ReferenceAnswer(
         signature=Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs)),
         properties=model.properties,
         samples=tuple(told),
         notes=tuple(_drawn_from_default(inputs, config)),
-        unstable=tuple(unstable),
+        unstable=unstable,
     )
     return to_data(answer)
 
@@ -108,11 +108,6 @@ def _run(
         taken.append((name, inputs))
         told.append(info)
     return taken, outputs, told
-
-
-def _alike(one: np.ndarray, other: np.ndarray | None) -> bool:
-    """Return whether two runs of one sample gave an output the same shape and, but for rounding, the same values."""
-    return other is not None and one.shape == other.shape and bool(np.allclose(one, other, 1e-3, 1e-5, equal_nan=True))
 
 
 def convert(arguments: Mapping[str, Json]) -> Json:

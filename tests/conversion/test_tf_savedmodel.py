@@ -214,6 +214,12 @@ def test_updates_of_variables_are_named_and_mismatch(models: Path, tmp_path: Pat
     assert {each.output: each.passed for each in verdict.comparisons} == {"y": True, "z": False}
 
 
+def test_operations_that_draw_random_numbers_are_named(models: Path) -> None:
+    found = {name: tf_savedmodel.load(models / name, declared=NOTHING_DECLARED) for name in ("random", "lstm")}
+    assert found["random"].random_operations == ("RandomStandardNormal", "RandomUniform")
+    assert found["lstm"].random_operations == ()
+
+
 @pytest.mark.parametrize(
     ("model", "opset", "message"),
     [

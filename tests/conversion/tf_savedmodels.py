@@ -90,6 +90,7 @@ def functions(root: Path) -> None:
         return {"y": 2 * x, "z": x + counter}
 
     save(root / "counter", x, count)
+    save(root / "random", x, lambda x: {"y": x + tf.random.normal(tf.shape(x)), "z": tf.nn.dropout(x, 0.5)})
 
     tables = [
         tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant(keys), tf.constant(values)), missing)

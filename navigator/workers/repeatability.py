@@ -1,0 +1,119 @@
+"""Whether the source model is a function of its inputs: it's run again on a sample that it has been run on.
+
+A model that draws random numbers has no outputs to compare with, and its noise must never become a tolerance.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from navigator.errors import StepError, listed
+from navigator.runners.protocol import LoadedModel, SourceModel
+from navigator.samples.generate import Sample
+
+# The same inputs give other sums if threads add in another order. Of the architectures measured with random weights,
+# none lost more than 2e-4 of its outputs' range to that; a dropout of one value in a hundred changes more than this.
+RANDOM = 2.0**-10
+
+# An operation that draws numbers is there: any difference that isn't the rounding of the last operations is its.
+_STEPS = 16
+
+_TRAINING = "save it in inference mode: module.eval() in PyTorch, training=False in Keras"
+_NOISE = "make what it draws an input of the model, or remove that part from the model"
+
+
+def require_repeatable(
+    model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Sample], reload: Callable[[], LoadedModel]
+) -> tuple[str, ...]:
+    """Run the source model again and return the outputs that depend on earlier calls: it keeps a state.
+
+    Costs one inference of the smallest sample, and for models with random operations up to one of every sample.
+
+    Args:
+        model: the source model.
+        samples: its inputs.
+        outputs: what it returned for them, in the same order.
+        reload: loads it anew, to tell state from randomness.
+
+    Raises:
+        StepError: it draws random numbers, with the operations that do.
+    """
+    drawing = model.random_operations if isinstance(model, SourceModel) else ()
+    order = sorted(range(len(samples)), key=lambda index: _uninformative(samples[index]))
+    ranges = _ranges(outputs)
+    for index in order if drawing else order[:1]:
+        again = model.infer(samples[index][1])
+        changed = _changed(outputs[index][1], again, ranges, 0.0 if drawing else RANDOM)
+        if not changed:
+            continue
+        if not drawing:
+            first = reload().infer(samples[0][1])
+            if not _changed(outputs[0][1], first, ranges, RANDOM):
+                return tuple(changed)
+        raise _random(drawing, changed, samples[index][0])
+    return ()
+
+
+def _uninformative(sample: Sample) -> tuple[bool, int]:
+    """Sort samples: those whose values differ first, since noise may be multiplied by them; smaller ones first."""
+    arrays = list(sample[1].values())
+    same = all(array.size < 2 or bool((array == array.flat[0]).all()) for array in arrays)
+    return same, sum(array.nbytes for array in arrays)
+
+
+def _ranges(outputs: Sequence[Sample]) -> dict[str, tuple[float, float]]:
+    """Return the lowest and the highest finite value of each output, over all samples."""
+    found: dict[str, tuple[float, float]] = {}
+    for _, arrays in outputs:
+        for name, array in arrays.items():
+            values = _wide(array)
+            values = values[np.isfinite(values)]
+            low, high = found.get(name, (np.inf, -np.inf))
+            found[name] = min(low, values.min(initial=np.inf)), max(high, values.max(initial=-np.inf))
+    return found
+
+
+def _changed(
+    one: Mapping[str, np.ndarray],
+    other: Mapping[str, np.ndarray],
+    ranges: Mapping[str, tuple[float, float]],
+    share: float,
+) -> dict[str, str]:
+    """Return the outputs that differ by more than `share` of their spread and by more than rounding, and how."""
+    return {name: how for name, array in one.items() if (how := _how(array, other.get(name), ranges[name], share))}
+
+
+def _how(one: np.ndarray, other: np.ndarray | None, bounds: tuple[float, float], share: float) -> str:
+    if other is None or one.shape != other.shape:
+        shape = "missing" if other is None else list(other.shape)
+        return f"first {list(one.shape)}, then {shape}"
+    left, right = _wide(one), _wide(other)
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    if same.all():
+        return ""
+    low, high = bounds
+    distance = np.abs(right[~same] - left[~same])
+    largest = float(np.where(np.isfinite(distance), distance, np.inf).max())
+    step = float(np.finfo(one.dtype).eps) if one.dtype.kind in "fc" else 0.0
+    if largest <= max(share * (high - low), _STEPS * step * max(abs(low), abs(high))):
+        return ""
+    return f"by up to {largest:.3g}, for values from {low:.3g} to {high:.3g}"
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Return real numbers in which differences are exact enough."""
+    return array.view(array.real.dtype).astype(np.float64) if array.dtype.kind == "c" else array.astype(np.float64)
+
+
+def _random(drawing: Sequence[str], changed: Mapping[str, str], sample: str) -> StepError:
+    name, how = next(iter(changed.items()))
+    more = f" (and {listed([each for each in changed if each != name])})" if len(changed) > 1 else ""
+    source = f"it draws random numbers with {listed(drawing)}" if drawing else "it seems to draw random numbers"
+    training = any(word in each.lower() for each in drawing for word in ("dropout", "rrelu"))
+    hints = [_TRAINING] if training or not drawing else []
+    hints += [] if drawing and all("dropout" in each.lower() for each in drawing) else [_NOISE]
+    return StepError(
+        f"the source model is random, so that nothing can be compared with it: {source}. Run twice on sample "
+        f"{sample!r}, its output {name!r}{more} differs {how}",
+        "; ".join(hints),
+    )
