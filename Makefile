@@ -107,7 +107,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/engines.py
 
-# In .venv ONNX Runtime's CPU build makes way for the one with CUDA: they are one module under two names.
+# In .venv ONNX Runtime's CPU build makes way for the one with CUDA: they are one module under two names. The examples
+# have no real inputs, without which int8 is unverified at best; a mismatch fails all the same.
 FORMATS ?= tf-savedmodel torchscript torch-export onnx trt trt-rtx torch-trt tf-trt
 PRECISIONS ?= int8 fp16 fp32
 gpu-self-test: $(READY)
@@ -119,7 +120,8 @@ gpu-self-test: $(READY)
 	failed=0
 	$(BIN)/python -m pytest -m gpu -s || failed=1
 	$(BIN)/model-navigator convert --config-path examples/navigator.yaml --override-workspace \
-	    --target-formats $(FORMATS) --tensorrt-precisions $(PRECISIONS) --tensorrt-precisions-mode mixed || failed=1
+	    --target-formats $(FORMATS) --tensorrt-precisions $(PRECISIONS) --tensorrt-precisions-mode mixed \
+	    --no-fail-on-unverified || failed=1
 	touch --date=@0 $(READY)
 	exit $$failed
 

@@ -277,7 +277,7 @@ def _check_readable(run: RunConfig, identity: Identity, workspace: Path) -> None
 
 
 def _read(model: ModelConfig) -> Iterable[Path]:
-    return (model.model_path, *model.samples, *model.tensorrt_plugins)
+    return (model.model_path, *model.samples, *model.calibration_samples, *model.tensorrt_plugins)
 
 
 def _all_below(path: Path) -> Iterator[tuple[Path, int]]:

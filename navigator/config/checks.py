@@ -17,6 +17,8 @@ from navigator.config.values import WrittenPath
 from navigator.errors import listed, quote
 from navigator.models.files import FETCH_LFS, is_pointer, pointer_problem
 
+SAMPLES = ("samples", "calibration_samples")
+
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _OF_INPUTS = (*_SHAPES, "value_ranges", "dtypes")
 _OF_OUTPUTS = ("atol", "rtol", "fp16_atol", "fp16_rtol", "int8_atol", "int8_rtol")
@@ -62,7 +64,7 @@ def check_samples(value: Value, paths: Sequence[Path], inputs: Mapping[str, Any]
     """Report sample files that can't be used.
 
     Args:
-        value: the option `samples`, for places.
+        value: the option, for places.
         paths: its files, absolute.
         inputs: the declared inputs by name, None if they are not declared.
         problems: collects the problems.
@@ -140,7 +142,7 @@ def _check_cleaning(
 ) -> None:
     workspace = Path(run_data["workspace_path"])
     needed = [each[key] for each in data for key in ("model_path", "config_path") if each.get(key)]
-    needed += [sample for each in data for sample in each.get("samples", ())]
+    needed += [sample for each in data for key in SAMPLES for sample in each.get(key, ())]
     for path in sorted(set(needed)):
         if Path(path).is_relative_to(workspace):
             value = run["override_workspace"]

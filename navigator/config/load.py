@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from navigator.config import paths
-from navigator.config.checks import Value, check_model, check_plugins, check_run, check_samples, declared_inputs
+from navigator.config.checks import (
+    SAMPLES,
+    Value,
+    check_model,
+    check_plugins,
+    check_run,
+    check_samples,
+    declared_inputs,
+)
 from navigator.config.model_format import DeclaredFormatError, detect_format
 from navigator.config.problems import COMMAND_LINE, Place, Problems
 from navigator.config.schema import MODEL, RUN, flag, flow, options
@@ -175,9 +183,9 @@ def _resolve(context: _Context, place: Place, given: Section) -> dict[str, Any]:
     known = {**_annotation(context, values, data, source), **values}
     data.update({key: known[key].data for key in _SIGNATURE if key in known})
     check_model(known, context.problems)
-    if "samples" in values and len(data["samples"]) == len(values["samples"].data):
-        samples = [Path(each) for each in data["samples"]]
-        check_samples(values["samples"], samples, declared_inputs(known), context.problems)
+    for key in SAMPLES:
+        if key in values and len(data[key]) == len(values[key].data):
+            check_samples(values[key], [Path(each) for each in data[key]], declared_inputs(known), context.problems)
     if "tensorrt_plugins" in values:
         check_plugins(values["tensorrt_plugins"], [Path(each) for each in data["tensorrt_plugins"]], context.problems)
     config_path = None if place.path is None else str(context.config_path)

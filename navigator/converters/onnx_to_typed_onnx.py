@@ -72,7 +72,7 @@ def variant(model: ModelConfig, configuration: Configuration) -> Variant | None:
         precision=precision,
         precision_mode=mode,
         explicit_precision=model.tensorrt_explicit_precision,
-        random_samples=not model.samples,
+        random_samples=not (model.samples or model.calibration_samples),
     )
     return Variant(segment=f"onnx_{precision}_{mode}", options=options, precision=precision)
 
@@ -111,13 +111,14 @@ def convert(conversion: Conversion[Options]) -> Properties:
         if to_int8 and not quantized:
             warnings += _quantize(model, conversion)
             makers.append("quantized to int8 by navigator")
+        calibrated = (to_int8 and not quantized) or None
         if to_fp16:
             kept, more = _to_fp16(model, _samples(conversion), required=not to_int8)
             warnings += more
             makers.append("cast to fp16 by navigator")
         _write(model, Path(scratch) / "made" / destination.name, destination)
         found = _properties(model, conversion, ", ".join(makers))
-        return found.updated(Properties(kept_in_fp32=kept, warnings=tuple(warnings)))
+        return found.updated(Properties(calibrated=calibrated, kept_in_fp32=kept, warnings=tuple(warnings)))
 
 
 def _is_int8(options: Options) -> bool:

@@ -113,7 +113,8 @@ def convert(conversion: Conversion[Options]) -> Properties:
     """Compile the module for this machine's GPU.
 
     Returns:
-        `exporter`, and `trt_engines`: the number of engines in the module; `warnings` if there is none.
+        `exporter`; `trt_engines`: the number of engines in the module; `calibrated`, for int8: whether ranges come from
+        the samples; `warnings` if there is no engine.
 
     Raises:
         StepError: the conversion failed, with a message for the user.
@@ -129,7 +130,8 @@ def convert(conversion: Conversion[Options]) -> Properties:
     traits = _traits(module, conversion.signature)
     settings = compile_settings(conversion.options, front_end, traits)
     inputs = input_settings(names, conversion.signature, conversion.shapes)
-    if calibrates(conversion.options, traits):
+    calibrated = calibrates(conversion.options, traits)
+    if calibrated:
         settings["calibrator"] = _calibrator(conversion, names)
     compiled = _compiled(library, module, inputs, settings)
     with quiet():
@@ -140,6 +142,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
     return Properties(
         exporter=f"Torch-TensorRT {front_end.version}",
         trt_engines=engines,
+        calibrated=calibrated or None,
         warnings=() if engines else (nothing,),
     )
 
@@ -264,7 +267,7 @@ def _calibrator(conversion: Conversion[Options], names: Sequence[str]) -> _Torch
     if not fitting:
         raise StepError(
             f"int8 calibration needs a sample in the opt shapes, but none has {shapes(opt)}",
-            "set opt_shapes to the shapes of one of your samples",
+            "set opt_shapes to the shapes of one of your calibration samples",
         )
     device = torch.device(str(torch_trt.DEVICE), 0)
     # On the GPU as long as the calibrator exists: tensors that its get_batch moves there are freed before TensorRT

@@ -239,6 +239,7 @@ def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None, wat
         "shapes": to_data([model.min_shapes, model.opt_shapes, model.max_shapes, model.max_batch_size]),
         "values": to_data([model.value_ranges, model.dtypes, model.random_seed]),
         "files": [[path.stem, digest(path, watch)] for path in model.samples],
+        "calibration": [[path.stem, digest(path, watch)] for path in model.calibration_samples],
         "memory": [round(host.memory_bytes / 2**30), memory_limit_bytes],
     }
 

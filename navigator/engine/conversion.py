@@ -24,12 +24,18 @@ def run_convert(
     source: Path,
     reference: Reference | None,
     raise_from: Path | None,
+    calibrates: bool,
     context: StepContext,
 ) -> Artifact | Failure:
-    """Run a converter and move its output into place; a failure is returned, not raised."""
+    """Run a converter and move its output into place; a failure is returned, not raised.
+
+    One that `calibrates` gets the samples for that, which its model isn't compared on.
+    """
     name = model.model_name
     context.workspace.remove_stale(name, step.label)
     conversion = _prepared(model, step, source, reference, raise_from, context)
+    if calibrates and reference:
+        conversion = replace(conversion, samples=reference.calibration)
     task = _task(model, step, conversion, context)
     result = context.workers.run(task)
     final = context.workspace.artifact(name, step.label, step.target_format)

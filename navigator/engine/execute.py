@@ -23,7 +23,7 @@ from navigator.engine.verification import Subject, run_verify, unverified
 from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, exhausted
 from navigator.models.reading import Watch
-from navigator.records import CellResult, Host, Plan, RunConfig, State
+from navigator.records import CellResult, Host, Plan, Properties, RunConfig, State
 
 # The work of a unit returns a function that records its outcome, for the thread that changes the state.
 Noted = Callable[[], object]
@@ -233,8 +233,14 @@ class Execution:
             source=source,
             reference=model.reference if isinstance(model.reference, Reference) else None,
             raise_from=model.artifact(unit.raise_from) if unit.raise_from else None,
+            calibrates=model.calibrates(step),
             context=self._context(model, environments, step.image, unit.gpu),
         )
+        above = model.outcomes.get(step.parent or "")
+        if isinstance(outcome, Artifact) and isinstance(above, Verified) and not model.calibrates(step):
+            # An engine keeps the scales of its ONNX file, and with them what they were measured on.
+            calibrated = Properties(calibrated=above.output_model.properties.calibrated)
+            outcome = replace(outcome, properties=calibrated.updated(outcome.properties))
         return partial(model.decide, unit.label, outcome)
 
     def _verify(self, model: ModelState, unit: Unit, environments: Environments) -> Noted:

@@ -35,17 +35,22 @@ class Failure:
 class Reference:
     """The source model's signature and outputs; `samples` and `outputs` are `navigator.samples.storage` directories.
 
+    `calibration` is another one: samples that int8 scales are measured on, described by `calibration_infos`. `held_out`
+    are the names of the samples that aren't among them.
     `written` is the state of these directories when they were written, since later workers could modify them.
     """
 
     signature: Signature
     samples: Path
+    calibration: Path
     outputs: Path
     infos: tuple[SampleInfo, ...]
     written: Stamp
     shapes: ShapeProfile
     unstable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    calibration_infos: tuple[SampleInfo, ...] = ()
+    held_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +82,11 @@ class Verified:
     @property
     def passed(self) -> bool:
         return self.failure is None and self.verdict.passed
+
+    @property
+    def matched(self) -> bool:
+        """Whether all outputs match, if only on samples that don't prove it: enough to build on."""
+        return self.verdict.passed and (self.failure is None or self.failure.state is State.UNVERIFIED)
 
     def after(self, earlier: "Verified") -> "Verified":
         """Return both combined: this one, and `earlier`, which passed on another device."""

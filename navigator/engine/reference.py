@@ -14,21 +14,24 @@ from navigator.workers.answers import ReferenceAnswer
 def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Failure:
     """Run the source model on its samples; a failure is returned, not raised."""
     name = model.model_name
-    samples, outputs = (context.workspace.scratch(name, "source", what) for what in ("samples", "outputs"))
-    for path in (samples, outputs):
+    samples, calibration, outputs = written_to = tuple(
+        context.workspace.scratch(name, "source", what) for what in ("samples", "calibration", "outputs")
+    )
+    for path in written_to:
         path.mkdir()  # so that the worker may write nothing beside them
     arguments = {
         "config": to_data(model),
         "memory_bytes": context.memory_bytes // 2,
         "samples": str(samples),
+        "calibration": str(calibration),
         "outputs": str(outputs),
     }
-    reads = (*model_files(model.model_path), *model.samples)
-    task = context.task("reference", arguments, name, "source", reads=reads, writes=(samples, outputs))
+    reads = (*model_files(model.model_path), *model.samples, *model.calibration_samples)
+    task = context.task("reference", arguments, name, "source", reads=reads, writes=written_to)
     answer = answer_of(ReferenceAnswer, context.workers.run(task), task)
     if isinstance(answer, Failure):
         return answer
-    written = stamp(samples, outputs)
+    written = stamp(*written_to)
     found = outputs_in(outputs, context.memory_bytes)
     if isinstance(found, str):
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
@@ -39,10 +42,13 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
     return Reference(
         signature=answer.signature,
         samples=samples,
+        calibration=calibration,
         outputs=outputs,
         infos=answer.samples,
         written=written,
         shapes=shapes,
         unstable=answer.unstable,
         notes=answer.notes,
+        calibration_infos=answer.calibration,
+        held_out=answer.held_out,
     )

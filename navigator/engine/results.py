@@ -94,7 +94,7 @@ def _result(
 def _decided(empty: CellResult, cell: Cell, outcomes: Mapping[str, StepOutcome]) -> CellResult:
     for label in cell.steps:
         outcome = outcomes.get(label)
-        if isinstance(outcome, Verified) and label != cell.label and not outcome.passed:
+        if isinstance(outcome, Verified) and label != cell.label and not outcome.matched:
             earlier = _verified(empty, outcome).status
             message = f"blocked by {label}, which {word(earlier.state)}: {earlier.message}"
             return replace(empty, status=replace(earlier, state=State.BLOCKED, message=message))

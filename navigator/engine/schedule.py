@@ -11,7 +11,7 @@ from pathlib import Path
 from navigator.converters import CONVERTERS
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.results import StepOutcome
-from navigator.records import Device, ModelPlan, State, Step
+from navigator.records import Device, ModelPlan, Precision, State, Step
 
 
 class UnitKind(StrEnum):
@@ -74,6 +74,11 @@ class ModelState:
     def step(self, label: str) -> Step:
         return next(step for step in self.plan.steps if step.label == label)
 
+    def calibrates(self, step: Step) -> bool:
+        """Return whether `step` is the one that turns its source into int8: what is made from that keeps its scales."""
+        above = None if step.parent is None else self.step(step.parent).precision
+        return step.precision is Precision.INT8 and above is not Precision.INT8
+
     def artifact(self, label: str | None) -> Path | None:
         """Return the path of a step's artifact, verified or not, or None; the label None is for the source model."""
         if label is None:
@@ -96,7 +101,7 @@ class ModelState:
         if isinstance(outcome, Verified):
             earlier = self.passed_so_far.get(label)
             outcome = outcome.after(earlier) if earlier is not None else outcome
-            if outcome.passed and device is not step.devices[-1]:
+            if outcome.matched and device is not step.devices[-1]:
                 self.passed_so_far[label] = outcome
                 return
         self.decide(label, outcome)
@@ -111,7 +116,7 @@ class ModelState:
             return
         self.outcomes[label] = outcome
         conversion = self.started.get((label, UnitKind.CONVERT, Device.CPU))
-        if isinstance(outcome, Verified) and not outcome.passed and conversion is not None and conversion.raise_from:
+        if isinstance(outcome, Verified) and not outcome.matched and conversion is not None and conversion.raise_from:
             self.export_again.add(label)
             del self.outcomes[label]
             self.passed_so_far.pop(label, None)
@@ -127,7 +132,7 @@ class ModelState:
             parent = self.outcomes.get(step.parent or "")
             if isinstance(parent, Failure) and parent.state is State.NOT_APPLICABLE:
                 self.outcomes[step.label] = parent
-            elif isinstance(parent, Failure) or (isinstance(parent, Verified) and not parent.passed):
+            elif isinstance(parent, Failure) or (isinstance(parent, Verified) and not parent.matched):
                 # An error in an artifact is in everything that is made from it, and an engine takes minutes to show it.
                 self.outcomes[step.label] = Failure(state=State.BLOCKED, message=f"blocked by {step.parent}")
         if not isinstance(self.reference, Failure):
@@ -171,7 +176,7 @@ class ModelState:
 
     def _passed(self, label: str) -> bool:
         outcome = self.outcomes.get(label)
-        return isinstance(outcome, Verified) and outcome.passed
+        return isinstance(outcome, Verified) and outcome.matched
 
 
 def startable(models: Iterable[ModelState], *, room: int, busy: Collection[str]) -> list[Unit]:

@@ -59,7 +59,7 @@ class Sources:
         """
         model = plan.config
         # Taken before the keys, so that a change in between is noticed.
-        files = (*model_files(model.model_path), *model.samples)
+        files = (*model_files(model.model_path), *model.samples, *model.calibration_samples)
         before = stamp(*files)
         self._sources[model.model_name] = Source(
             keys=keys(plan, self._host, self._memory_limit_bytes, watch) if self._cache is not None else {},

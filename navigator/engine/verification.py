@@ -13,6 +13,7 @@ from navigator.records import (
     Device,
     ModelConfig,
     OutputModel,
+    SampleInfo,
     Seconds,
     State,
     Step,
@@ -43,6 +44,25 @@ class Subject:
     artifact: Artifact
     reference: Reference
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether scales were measured on samples."""
+        return bool(self.artifact.properties.calibrated)
+
+    @property
+    def infos(self) -> tuple[SampleInfo, ...]:
+        """The samples and what they were used for."""
+        reference = self.reference
+        if not self.calibrated:
+            return reference.infos
+        held_out = [each for each in reference.infos if each.name in reference.held_out or each.refused]
+        return (*reference.calibration_infos, *(held_out if reference.held_out else ()))
+
+    def compared(self, outputs: Outputs) -> Outputs:
+        """Return the outputs of the samples to compare: those that it wasn't calibrated on, if there are any."""
+        held_out = [each for each in outputs if each[0] in self.reference.held_out]
+        return held_out if self.calibrated and held_out else outputs
+
     def output_model(self, watch: Watch) -> OutputModel:
         """Return the artifact for the report."""
         directory = self.artifact.path.parent
@@ -60,7 +80,7 @@ class Subject:
         return Verified(
             output_model=self.output_model(watch),
             expected_outputs=tuple(spec.name for spec in self.reference.signature.outputs),
-            infos=self.reference.infos,
+            infos=self.infos,
             seconds=Seconds(convert=self.artifact.seconds),
             peak_memory_bytes=self.artifact.peak_memory_bytes,
         )
@@ -83,7 +103,8 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
     # Checked last, so that the comparison used unchanged files.
     if stamp(subject.artifact.path.parent) != before:
         return _disturbed(verified, "the converted model")
-    if stamp(subject.reference.samples, subject.reference.outputs) != subject.reference.written:
+    known = subject.reference
+    if stamp(known.samples, known.calibration, known.outputs) != known.written:
         return _disturbed(verified, "the reference")
     return judged
 
@@ -157,6 +178,7 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
     allowed = tolerances(model, step.precision, expected)
     limit = rounding_limit(step.precision)
+    expected, actual = subject.compared(expected), subject.compared(actual)
     verdict = verify(expected, actual, atol=allowed.atol, rtol=allowed.rtol, rounding_limit=limit)
     comparisons = tuple(replace(each, device=device) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))
@@ -164,7 +186,21 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
     if context.verbose or not verdict.passed:
         runs = {f"{model.model_format}-runner": expected, f"{step.target_format}-converted-{device}-runner": actual}
         verdict = _kept(verdict, subject, runs, context)
-    return replace(verified, verdict=verdict)
+    unproven = subject.calibrated and verdict.passed and not reference.held_out
+    failure = _unproven(model, verified) if unproven else None
+    return replace(verified, verdict=verdict, failure=failure)
+
+
+def _unproven(model: ModelConfig, verified: Verified) -> Failure:
+    """Return why a match on the samples that int8 scales were measured on isn't a proof."""
+    if model.samples:
+        same = "the same samples"
+        remedy = "add another file to samples, or set calibration_samples to other files"
+    else:
+        same = "the same random inputs"
+        remedy = "set samples to two or more files of real inputs, or set samples and calibration_samples"
+    message = f"converted, but its match proves little: it was calibrated and compared on {same}"
+    return Failure(state=State.UNVERIFIED, message=message, remedy=remedy, log_path=verified.log_path)
 
 
 def _notes(verified: Verified, reference: Reference) -> list[str]:
@@ -183,7 +219,7 @@ def _kept(verdict: Verdict, subject: Subject, runs: dict[str, Outputs], context:
     try:
         polygraphy_json.write(
             context.workspace.dump(subject.model.model_name, subject.step.label),
-            storage.load(subject.reference.samples, mapped=True),
+            subject.compared(storage.load(subject.reference.samples, mapped=True)),
             runs,
             limit_bytes=DUMP_LIMIT_BYTES,
         )

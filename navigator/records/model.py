@@ -131,6 +131,7 @@ class ModelConfig:
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
     samples: tuple[Path, ...] = ()
+    calibration_samples: tuple[Path, ...] = ()
     engine_count_per_device: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -12,12 +12,14 @@ class SampleInfo:
     """One set of inputs for verification; `reduced_from` are the configured shapes, if they did not fit into memory.
 
     `refused` is why the source model could not run it, for a skipped sample: only shapes that nobody asked for are.
+    `calibration` marks a sample that int8 scales were measured on.
     """
 
     name: str
     shapes: Mapping[str, tuple[Count, ...]]
     reduced_from: Mapping[str, tuple[Count, ...]] | None = None
     refused: str = ""
+    calibration: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

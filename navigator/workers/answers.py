@@ -15,6 +15,8 @@ class ReferenceAnswer:
         samples: the samples that it was run on, or refused.
         notes: for the report.
         unstable: the outputs that depend on earlier calls, since the model keeps a state.
+        calibration: the samples for int8 scales.
+        held_out: the names of the other samples.
     """
 
     signature: Signature
@@ -22,6 +24,8 @@ class ReferenceAnswer:
     samples: tuple[SampleInfo, ...]
     notes: tuple[str, ...] = ()
     unstable: tuple[str, ...] = ()
+    calibration: tuple[SampleInfo, ...] = ()
+    held_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

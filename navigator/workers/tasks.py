@@ -30,6 +30,7 @@ from navigator.records import (
 from navigator.runners import RUNNERS
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
+from navigator.samples.calibration import calibration
 from navigator.samples.generate import EXTRA, Sample, generate
 from navigator.workers.answers import InferAnswer, ReferenceAnswer
 from navigator.workers.repeatability import require_repeatable
@@ -48,8 +49,8 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     """Run the source model on its samples.
 
     Args:
-        arguments: `config` (a `ModelConfig`), `memory_bytes` that a sample may use, `samples` and `outputs`: the
-            directories to write.
+        arguments: `config` (a `ModelConfig`), `memory_bytes` that a sample may use, `samples`, `calibration` and
+            `outputs`: the directories to write.
 
     Returns:
         a `ReferenceAnswer`.
@@ -67,12 +68,19 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     arrays.save(Path(arguments["samples"]), samples)
     arrays.save(Path(arguments["outputs"]), outputs)
     unstable = require_repeatable(model, samples, outputs, load)
+    divided = calibration(inputs, config, samples, int(arguments["memory_bytes"]))
+    arrays.save(Path(arguments["calibration"]), divided.samples)
     answer = ReferenceAnswer(
         signature=Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs)),
         properties=model.properties,
         samples=tuple(told),
         notes=tuple(_drawn_from_default(inputs, config)),
         unstable=unstable,
+        calibration=tuple(
+            SampleInfo(name=name, shapes={key: array.shape for key, array in sample.items()}, calibration=True)
+            for name, sample in divided.samples
+        ),
+        held_out=divided.held_out,
     )
     return to_data(answer)
 

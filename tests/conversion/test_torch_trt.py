@@ -436,7 +436,7 @@ def test_calibration_without_a_fitting_sample_is_refused(tmp_path: Path, monkeyp
     with pytest.raises(StepError) as refusal:
         edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES, INT8, samples))
     assert refusal.value.message == "int8 calibration needs a sample in the opt shapes, but none has x [4, 4]"
-    assert refusal.value.hint == "set opt_shapes to the shapes of one of your samples"
+    assert refusal.value.hint == "set opt_shapes to the shapes of one of your calibration samples"
 
 
 def test_arguments_that_are_no_single_tensor_are_refused(tmp_path: Path, library: Library) -> None:

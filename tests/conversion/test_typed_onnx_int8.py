@@ -69,6 +69,7 @@ def test_a_hierarchy_is_fp16_around_int8(network: Path) -> None:
         exporter="raised from opset 17 by onnx.version_converter, quantized to int8 by navigator, "
         "cast to fp16 by navigator",
         precision=Precision.INT8,
+        calibrated=True,
         fp16_nodes=7,
         fp32_nodes=0,
         quantize_nodes=3,

@@ -14,6 +14,7 @@ import reference
 import yaml
 
 from navigator import config
+from navigator.config.checks import SAMPLES
 from navigator.config.schema import options
 from navigator.errors import ExitCode
 from navigator.plan.routes import reachable
@@ -77,7 +78,8 @@ def test_its_navigator_yaml_is_valid(page: Path, block: Block, tmp_path: Path) -
     # A part of a file is valid in one that says which model.
     text = block.text if {"model_path", "models"} & document.keys() else f"{_MODEL}{block.text}"
     models = document.get("models", [document])
-    for path in [*(model.get("model_path", "model.onnx") for model in models), *document.get("samples", ())]:
+    samples = [each for key in SAMPLES for each in document.get(key, ())]
+    for path in [*(model.get("model_path", "model.onnx") for model in models), *samples]:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         with (tmp_path / path).open("wb") as file:
             if path.endswith(".npz"):

@@ -77,14 +77,16 @@ def test_typed_onnx_passes_on_both(examples: Path, convert: Any, gpu: Gpu) -> No
     """The engines themselves are built for TensorRT for RTX where it is installed; their ONNX files run everywhere."""
     keys = {"target_formats": ["trt-rtx"], "tensorrt_precisions": ["int8", "fp16"], "onnx_opsets": [18]}
 
-    code, cells, printed = convert(the_examples(examples, **keys))
+    code, cells, printed = convert(the_examples(examples, **keys), "--no-fail-on-unverified")
 
     typed = [each for each in cells.values() if each["conversion"].endswith(("onnx_fp16", "onnx_int8_hierarchy"))]
     if not typed:
         pytest.skip("TensorRT for RTX is not installed here")
     assert code == 0, printed
     for each in typed:
-        assert each["status"]["state"] == "passed", each["status"]["message"]
+        # Random inputs don't prove that int8 scales fit real ones.
+        expected = "unverified" if "int8" in each["conversion"] else "passed"
+        assert each["status"]["state"] == expected, each["status"]["message"]
         assert {comparison["device"] for comparison in each["comparisons"]} == {"cpu", "cuda"}
         worst = max(comparison["max_abs_error"] for comparison in each["comparisons"] if comparison["device"] == "cuda")
         print(f"{gpu.name}: {each['model_name']} {each['conversion']}: max abs {worst:.2g}")

@@ -99,7 +99,9 @@ def test_the_examples_become_engines_in_every_precision(
         assert each["seconds"]["convert"] > 0
         # It was built from a file that matches the source model, in its precision.
         parent = cells[f"{each['model_name']} {each['steps'][-2]}"]
-        assert parent["status"]["state"] == "passed"
+        # Random inputs don't prove that int8 scales fit real ones.
+        assert parent["status"]["state"] == ("unverified" if engine["precision"] == "int8" else "passed")
+        assert all(each["passed"] for each in parent["comparisons"])
         assert parent["intermediate"]
         assert (parent["conversion_config"]["tensorrt_config"] or {"precision": "fp32"})["precision"] == engine[
             "precision"

@@ -11,6 +11,7 @@ import pytest
 
 from navigator import config
 from navigator.config import schema
+from navigator.config.checks import SAMPLES
 from navigator.records import Format, LaunchMode, ModelConfig, Precision, PrecisionMode, RunConfig, to_data
 
 # What the loader fills in, and no user writes.
@@ -65,7 +66,7 @@ def test_examples_are_what_the_loader_takes(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     config.add_options(parser)
     for option in schema.options().values():
-        if option.key in ("model_path", "samples", "config_path", "tensorrt_plugins"):
+        if option.key in ("model_path", *SAMPLES, "config_path", "tensorrt_plugins"):
             continue
         typed = parser.parse_args([option.flag, *option.argument.split()])
         common = {"model_name": "m", "model_path": "m.onnx"}

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator.errors import StepError
-from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
+from navigator.records import ModelConfig, Precision, SampleInfo, ShapeProfile, TensorSpec
+from navigator.samples.calibration import calibration
 from navigator.samples.generate import Sample, generate, resolve_shapes
 from navigator.samples.shapes import profile_of
 
@@ -489,6 +490,7 @@ def test_the_same_seed_gives_the_same_samples_in_any_process() -> None:
 import hashlib
 from pathlib import Path
 from navigator.records import ModelConfig, TensorSpec
+from navigator.samples.calibration import calibration
 from navigator.samples.generate import generate
 config = ModelConfig(model_name="m", model_path=Path("/m"), random_seed=7, max_batch_size=9)
 samples, _ = generate([TensorSpec(name="x", shape=(-1, 3), dtype="float32")], config, memory_bytes=2**30)
@@ -699,3 +701,43 @@ def test_an_engine_is_made_for_the_shapes_asked_for_or_for_the_user_s_own_sample
     assert profile([(2, 7), (4, 5)], **own) == ((2, 5), (4, 7), (4, 7))
     assert profile([(2, 7)], max_shapes={"ids": (8, 6)}, opt_shapes={"ids": (4, 7)}, **own) == ((2, 7), (4, 7), (8, 7))
     assert profile([(2, 7), (2, 7, 1)], **own) == ((2, 7), (2, 7), (2, 7))
+
+
+def divided(tmp_path: Path, samples: Sequence[int], calibrating: Sequence[int] = (), **options: Any) -> tuple[Any, ...]:
+    """Return the values of the samples that calibrate, and the names of the others; each sample is one number."""
+
+    def files(kind: str, values: Sequence[int]) -> tuple[Path, ...]:
+        paths = [tmp_path / f"{kind}{number}.npy" for number, _ in enumerate(values)]
+        for path, value in zip(paths, values, strict=True):
+            np.save(path, np.full((1, 1), value, "float32"))
+        return tuple(paths)
+
+    own = {"samples": files("s", samples), "calibration_samples": files("c", calibrating)}
+    of = config(**{"tensorrt_precisions": (Precision.INT8,), "max_batch_size": 2, **own, **options})
+    inputs = [spec("x", (-1, 1))]
+    found = calibration(inputs, of, generate(inputs, of, memory_bytes=GIB)[0], GIB)
+    return [int(arrays["x"].flat[0]) for _, arrays in found.samples], found.held_out
+
+
+@pytest.mark.parametrize(
+    ("samples", "calibrating", "chosen", "held_out"),
+    [
+        pytest.param([1, 2, 3, 4, 5], [], [1, 3, 5], ("s1", "s3"), id="every-other-one"),
+        pytest.param([1, 2], [], [1], ("s1",), id="two"),
+        pytest.param([1], [], [1], (), id="one-has-no-other-half"),
+        pytest.param([1, 1], [], [1], (), id="one-under-two-names"),
+        pytest.param([1, 2], [7, 8], [7, 8], ("s0", "s1"), id="files-for-calibration"),
+        pytest.param([1, 2], [7, 2], [7, 2], ("s0",), id="a-sample-that-calibrates-is-not-held-out"),
+        pytest.param([1, 2], [2, 1], [2, 1], (), id="the-same-files"),
+    ],
+)
+def test_no_sample_calibrates_and_is_held_out(
+    tmp_path: Path, samples: Sequence[int], calibrating: Sequence[int], chosen: Sequence[int], held_out: Sequence[str]
+) -> None:
+    assert divided(tmp_path, samples, calibrating) == (chosen, held_out)
+
+
+def test_random_samples_are_held_out_only_if_files_calibrate(tmp_path: Path) -> None:
+    assert divided(tmp_path, [])[1] == ()
+    assert divided(tmp_path, [], [7]) == ([7], ("min", "opt"))
+    assert divided(tmp_path, [1, 2], tensorrt_precisions=(Precision.FP16,)) == ([], ())

@@ -23,6 +23,7 @@ HOST = a_host(FRAMEWORKS)
 REFERENCE = Reference(
     signature=Signature(inputs=(), outputs=(TensorSpec(name="y", shape=(1,), dtype="float32"),)),
     samples=Path("/s"),
+    calibration=Path("/c"),
     outputs=Path("/o"),
     infos=(),
     written=(),

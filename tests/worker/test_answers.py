@@ -77,7 +77,9 @@ def units(server: ForkServer, tmp_path: Path) -> Iterator[dict[str, Callable[[],
             return run_reference(model, context=context)
 
         def convert() -> Artifact | Failure:
-            return run_convert(model, step, source=source, reference=None, raise_from=None, context=context)
+            return run_convert(
+                model, step, source=source, reference=None, raise_from=None, calibrates=False, context=context
+            )
 
         def infer() -> Failure | None:
             made = tmp_path / "made" / "model.onnx"
