@@ -1,7 +1,7 @@
 """The results of verification: samples, comparisons, latencies, and the verdict on a converted model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from navigator.records.codec import Amount, Count, Duration
 from navigator.records.model import Device
@@ -11,8 +11,10 @@ from navigator.records.model import Device
 class SampleInfo:
     """One set of inputs for verification; `reduced_from` are the configured shapes, if they did not fit into memory.
 
-    `refused` is why the source model could not run it, for a skipped sample: only shapes that nobody asked for are.
-    `calibration` marks a sample that int8 scales were measured on.
+    A sample in shapes or with values that nobody asked for may be skipped: `refused` is why the source model can't run
+    it. `non_finite` is where it returns NaN or infinity, for which any generated sample may be skipped. `values` says
+    for each input of a generated sample what it was filled with. `calibration` marks a sample that int8 scales were
+    measured on.
     """
 
     name: str
@@ -20,6 +22,8 @@ class SampleInfo:
     reduced_from: Mapping[str, tuple[Count, ...]] | None = None
     refused: str = ""
     calibration: bool = False
+    non_finite: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

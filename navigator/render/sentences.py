@@ -64,11 +64,13 @@ def description(summary: Summary) -> str:
 
 
 def reductions(model: ModelSummary) -> tuple[str, ...]:
-    """Return one sentence for each sample that was reduced to fit in memory, or that the source model can't run."""
+    """Return one sentence for each sample that was reduced to fit in memory, or skipped."""
     found: dict[str, None] = {}
     for sample in (sample for result in model.results for sample in result.samples):
         if sample.refused:
             found[f"sample {sample.name} was skipped: the source model can't run it: {sample.refused}"] = None
+        if sample.non_finite:
+            found[f"sample {sample.name} was skipped: the source model returns {sample.non_finite}"] = None
         if sample.reduced_from is not None:
             changes = [
                 f"{name} from {shape(before)} to {shape(sample.shapes[name])}"

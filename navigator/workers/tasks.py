@@ -6,14 +6,12 @@ is the parent's.
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from navigator.converters import CONVERTERS
 from navigator.converters.protocol import conversion_of
-from navigator.errors import StepError
 from navigator.frameworks.declaration import agreed
 from navigator.records import (
     Device,
@@ -23,7 +21,6 @@ from navigator.records import (
     ModelConfig,
     SampleInfo,
     Signature,
-    TensorSpec,
     from_data,
     to_data,
 )
@@ -31,14 +28,10 @@ from navigator.runners import RUNNERS
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
-from navigator.samples.generate import EXTRA, Sample, generate
+from navigator.samples.generate import UNASKED, Sample
 from navigator.workers.answers import InferAnswer, ReferenceAnswer
 from navigator.workers.repeatability import require_repeatable
-
-_DRAWN = (
-    "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
-    "declared inputs, or provide your own inputs under samples"
-)
+from navigator.workers.source_runs import notes, run
 
 # A latency is the median of this many runs, at least and at most, for about this long.
 _LATENCY_RUNS = (5, 100)
@@ -63,8 +56,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     )
     model = load()
     inputs = agreed("inputs", declared.inputs, model.signature.inputs)
-    samples, infos = generate(inputs, config, memory_bytes=int(arguments["memory_bytes"]))
-    samples, outputs, told = _run(model, samples, infos, config)
+    samples, outputs, infos = run(model, inputs, config, int(arguments["memory_bytes"]))
     arrays.save(Path(arguments["samples"]), samples)
     arrays.save(Path(arguments["outputs"]), outputs)
     unstable = require_repeatable(model, samples, outputs, load)
@@ -73,8 +65,8 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     answer = ReferenceAnswer(
         signature=Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs)),
         properties=model.properties,
-        samples=tuple(told),
-        notes=tuple(_drawn_from_default(inputs, config)),
+        samples=infos,
+        notes=notes(inputs, config),
         unstable=unstable,
         calibration=tuple(
             SampleInfo(name=name, shapes={key: array.shape for key, array in sample.items()}, calibration=True)
@@ -83,39 +75,6 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         held_out=divided.held_out,
     )
     return to_data(answer)
-
-
-def _drawn_from_default(inputs: Sequence[TensorSpec], config: ModelConfig) -> list[str]:
-    """Say which whole numbers are only 0 and 1: right for a mask, and for ids two rows of a large table."""
-    if config.samples or "" in config.value_ranges:
-        return []
-    names = [spec.name for spec in inputs if spec.dtype in ("int32", "int64") and spec.name not in config.value_ranges]
-    if not names:
-        return []
-    return [f"{', '.join(names)}: sampled from 0 and 1 only; if they are IDs or counts, set value_ranges"]
-
-
-def _run(
-    model: LoadedModel, samples: Sequence[Sample], infos: Sequence[SampleInfo], config: ModelConfig
-) -> tuple[list[Sample], list[Sample], list[SampleInfo]]:
-    """Return the samples that the source model takes, its outputs, and what to report of all samples.
-
-    Shapes that nobody asked for may be refused: a network with strides takes 320 and 640, and no 507 between them,
-    and one whose attention has a square mask takes no other.
-    """
-    asked_for = [info.shapes for info in infos if config.samples or info.name not in EXTRA]
-    taken, outputs, told = [], [], []
-    for (name, inputs), info in zip(samples, infos, strict=True):
-        try:
-            outputs.append((name, model.infer(inputs)))
-        except StepError as error:
-            if info.shapes in asked_for:
-                raise StepError(error.message, error.hint or ("" if config.samples else _DRAWN)) from error
-            told.append(replace(info, refused=error.message))
-            continue
-        taken.append((name, inputs))
-        told.append(info)
-    return taken, outputs, told
 
 
 def convert(arguments: Mapping[str, Json]) -> Json:
@@ -146,7 +105,9 @@ def infer(arguments: Mapping[str, Json]) -> Json:
     samples = arrays.load(Path(arguments["samples"]))
     outputs = [(name, model.infer(inputs)) for name, inputs in samples]
     arrays.save(Path(arguments["outputs"]), outputs)
-    timed = [_latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in EXTRA]
+    timed = [
+        _latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in UNASKED
+    ]
     return to_data(InferAnswer(signature=model.signature, properties=model.properties, latencies=tuple(timed)))
 
 

@@ -38,7 +38,10 @@ def test_every_requested_cell_is_made_and_verified(convert: Any, project: Path) 
     assert Path(made["output_model"]["path"]) == project / "navigator_workspace/converted/tiny/onnx_op17/model.onnx"
     assert made["output_model"]["properties"]["onnx_opset"] == 17
     assert [each["output"] for each in made["comparisons"]] == ["y", "z"]
-    assert {each["name"] for each in made["samples"]} == {"min", "opt", "random_0", "random_1"}
+    assert {each["name"] for each in made["samples"]} == {
+        *("min", "opt", "random_0", "random_1"),
+        *("ends", "zeros", "normal"),
+    }
     assert made["comparisons"][0]["total"] > 0
     assert "tiny" in (project / "navigator_workspace/summary.md").read_text()
     assert not (project / "navigator_workspace/.scratch").exists()
@@ -80,7 +83,8 @@ def test_a_wrong_weight_after_conversion_is_a_mismatch(
     cell = results["results"][1]
     wrong, right = cell["comparisons"]
     assert (wrong["output"], wrong["passed"], right["passed"]) == ("y", False, True)
-    assert wrong["mismatched"] * 3 == wrong["total"]
+    # One of three outputs, but for the rows of x whose third value is 0.
+    assert 0.7 * wrong["total"] < wrong["mismatched"] * 3 < wrong["total"]
     assert wrong["worst"]["index"][1] == 1
     assert "output 'y'" in cell["status"]["message"]
     assert cell["reproduce"].startswith("model-navigator convert")

@@ -417,7 +417,7 @@ def test_both_ends_of_an_integer_range_occur(dtype: str) -> None:
     assert set(values(dtype, (200,), (2.5, 4.5)).tolist()) == {3, 4}
 
 
-@pytest.mark.parametrize("dtype", [*INTEGERS, "bool"])
+@pytest.mark.parametrize("dtype", [*INTEGERS[2:], "bool"])
 def test_the_default_range_of_whole_numbers_is_0_and_1_and_never_all_zero(dtype: str) -> None:
     for seed in range(30):
         assert set(values(dtype, (2,), seed=seed).tolist()) == {0, 1}

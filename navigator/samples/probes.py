@@ -1,0 +1,210 @@
+"""Samples that look for trouble: values that converters get wrong and that uniform draws don't hit.
+
+Each is small and looks for one kind of fault, so that one that the source model can't run takes nothing else with it:
+
+- `ends`: the two ends of every range. An exporter that clips, saturates or compares with `<` for `<=`.
+- `lows`: the lower end of inputs of one element, for which `ends` has room for the upper one only.
+- `zeros`: a row of zeros beside ordinary ones. Silence, a blank picture, padding: divisions, norms, lost epsilons.
+- `normal`: floats without a range from a standard normal. Half of them are negative, and some are larger than 1.
+- `counts`: whole numbers that nobody gave a range, from 0 to 7. The ordinary samples have only 0 and 1.
+- `masked`: a row whose mask is all false. A slot of the batch that nobody filled.
+
+Masks are all true beside ends, and prefixes (the first elements true, as with padding) elsewhere.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from navigator.records import SampleInfo, ShapeProfile
+from navigator.samples.axes import Shape, Tie, fitting, ties
+from navigator.samples.own_data import Sample
+from navigator.samples.values import Bounds, Origin, ends, generator, uniform
+
+# One row to probe and one beside it: a fault may be that rows get in each other's way.
+_ROWS = 2
+
+LARGEST_COUNT = 7
+"""Whole numbers that nobody gave a range are drawn up to this one in one probe."""
+
+Values = tuple[np.ndarray, str]
+"""An array, and what it is for the report."""
+
+
+def probes(
+    bounds: Mapping[str, Bounds], profile: ShapeProfile, *, seed: int, memory_bytes: int
+) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
+    """Return the probes that apply to the inputs, at most one of each kind, and their description for the report.
+
+    Args:
+        bounds: of each input.
+        profile: the shapes within which probes stay.
+        seed: the same one gives the same arrays.
+        memory_bytes: as in `navigator.samples.generate.generate`.
+    """
+    tied = ties(profile)
+    wanted = _shapes(profile, tied)
+    shapes = fitting(wanted, tied, {name: each.dtype for name, each in bounds.items()}, memory_bytes)
+    batch = {name: axis for tie in tied if tie.is_batch for name, axis in tie.axes}
+    samples, infos = [], []
+    for kind, (applies, fill) in _KINDS.items():
+        if not any(_varies(each, shapes[name]) and applies(each, shapes[name]) for name, each in bounds.items()):
+            continue
+        made = {
+            name: fill(
+                _Place(
+                    rng=generator(seed, kind, name),
+                    shape=shapes[name],
+                    bounds=each,
+                    axis=batch.get(name),
+                    batched=bool(batch),
+                )
+            )
+            for name, each in bounds.items()
+        }
+        samples.append((kind, {name: array for name, (array, _) in made.items()}))
+        infos.append(
+            SampleInfo(
+                name=kind,
+                shapes=shapes,
+                reduced_from=None if shapes == wanted else wanted,
+                values={name: text for name, (_, text) in made.items()},
+            )
+        )
+    return samples, tuple(infos)
+
+
+def is_free_count(bounds: Bounds) -> bool:
+    """Return whether nobody says from where the whole numbers of an input are."""
+    return bounds.dtype.kind in "iu" and bounds.origin is Origin.DEFAULT and not bounds.mask
+
+
+def _shapes(profile: ShapeProfile, tied: list[Tie]) -> dict[str, Shape]:
+    """Return small shapes that the user asked for but for the batch: the min shapes, or opt where those are 1."""
+    sizes = {name: list(shape) for name, shape in profile.opt.items()}
+    for tie in tied:
+        for name, axis in tie.axes:
+            if tie.is_batch:
+                sizes[name][axis] = min(max(_ROWS, tie.low), tie.high)
+            elif profile.min[name][axis] > 1:
+                sizes[name][axis] = profile.min[name][axis]
+    return {name: tuple(shape) for name, shape in sizes.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """What one array of a probe is filled from.
+
+    `axis` is the batch of this input, None if it has none; `batched` is whether any input has one.
+    """
+
+    rng: np.random.Generator
+    shape: Shape
+    bounds: Bounds
+    axis: int | None
+    batched: bool
+
+    def ordinary(self) -> Values:
+        """Return what the input has in ordinary samples."""
+        return uniform(self.rng, self.shape, self.bounds), str(self.bounds)
+
+    def rows(self, array: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield views of `array`, one for each element of the batch."""
+        if self.axis is None:
+            yield array
+        else:
+            moved = np.moveaxis(array, self.axis, 0)
+            yield from (moved[number : number + 1] for number in range(len(moved)))
+
+    def true(self) -> Values:
+        """Return a mask that hides nothing."""
+        return np.ones(self.shape, self.bounds.dtype), "all true"
+
+    def prefixes(self) -> Values:
+        """Return a mask whose first elements are true, along the last axis; at least one, and not all if possible."""
+        array, _ = self.true()
+        for row in self.rows(array):
+            if row.ndim and row.size:
+                row[..., int(self.rng.integers(1, max(2, row.shape[-1]))) :] = 0
+        return array, "first elements true"
+
+
+def _ends(place: _Place) -> Values:
+    if place.bounds.mask:
+        return place.true()
+    return ends(place.rng, place.shape, place.bounds), f"ends of {place.bounds}"
+
+
+def _lows(place: _Place) -> Values:
+    if not _has_one_end(place.bounds, place.shape):
+        return _ends(place)
+    return np.full(place.shape, place.bounds.low, place.bounds.dtype), f"low end of {place.bounds}"
+
+
+def _zeros(place: _Place) -> Values:
+    if place.bounds.mask:
+        return place.prefixes()
+    array, told = place.ordinary()
+    if not place.bounds.holds(0) or (place.axis is None and place.batched):
+        return array, told
+    next(place.rows(array))[...] = 0
+    return array, "0" if place.axis is None or array.shape[place.axis] == 1 else f"a row of 0, others {told}"
+
+
+def _normal(place: _Place) -> Values:
+    if place.bounds.mask:
+        return place.prefixes()
+    if not _is_free_float(place.bounds, place.shape):
+        return place.ordinary()
+    return place.rng.standard_normal(place.shape).astype(place.bounds.dtype), "standard normal"
+
+
+def _counts(place: _Place) -> Values:
+    if place.bounds.mask:
+        return place.prefixes()
+    if not is_free_count(place.bounds):
+        return place.ordinary()
+    counts = place.rng.integers(0, LARGEST_COUNT, place.shape, endpoint=True)
+    return counts.astype(place.bounds.dtype), f"0 to {LARGEST_COUNT}"
+
+
+def _masked(place: _Place) -> Values:
+    if not place.bounds.mask:
+        return place.ordinary()
+    array, told = place.prefixes()
+    *others, last = place.rows(array)
+    last[...] = 0
+    return array, f"{told}, last row all false" if others else "all false"
+
+
+def _varies(bounds: Bounds, shape: Shape) -> bool:
+    return bool(bounds.low < bounds.high and np.prod(shape))
+
+
+def _has_one_end(bounds: Bounds, shape: Shape) -> bool:
+    return not bounds.mask and bool(np.prod(shape) == 1) and bounds.low != 0
+
+
+def _has_zero(bounds: Bounds, shape: Shape) -> bool:
+    del shape
+    return not bounds.mask and bounds.holds(0)
+
+
+def _is_free_float(bounds: Bounds, shape: Shape) -> bool:
+    del shape
+    return not bounds.mask and bounds.dtype.kind == "f" and bounds.origin is Origin.DEFAULT
+
+
+_KINDS: Mapping[str, tuple[Callable[[Bounds, Shape], bool], Callable[[_Place], Values]]] = {
+    "ends": (_varies, _ends),
+    "lows": (_has_one_end, _lows),
+    "zeros": (_has_zero, _zeros),
+    "normal": (_is_free_float, _normal),
+    "counts": (lambda bounds, _: is_free_count(bounds), _counts),
+    "masked": (lambda bounds, _: bounds.mask, _masked),
+}
+"""Each probe: the inputs for which there is one, and what it fills every input with."""
+
+PROBES = tuple(_KINDS)
+"""The names of all probes."""

@@ -1,0 +1,171 @@
+"""The values of random inputs: the numbers that an input may take, who says so, and how they're drawn.
+
+Knows no shapes beyond those of one array, and no samples. The same generator gives the same values.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from navigator.errors import StepError
+
+# Words of a name that make a mask's neighbour of it: the positions of masked tokens, the id of the mask token.
+_NOT_MASKS = frozenset({"count", "counts", "id", "ids", "idx", "index", "indices", "len", "length", "lengths"}) | {
+    "pos",
+    "position",
+    "positions",
+    "token",
+    "tokens",
+}
+
+
+class Origin(StrEnum):
+    """Who says which values an input takes."""
+
+    GIVEN = "value_ranges"
+    MODEL = "the source model"
+    DTYPE = "the dtype"
+    DEFAULT = "nobody"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What a source model says about the whole numbers of an input: inclusive bounds, and the reason for the report."""
+
+    low: int
+    high: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """Inclusive bounds of an input's values, exact in its dtype.
+
+    `mask` is whether the input selects elements: a bool, or 0 and 1 under the name of a mask.
+    """
+
+    dtype: np.dtype[Any]
+    low: int | float
+    high: int | float
+    origin: Origin
+    why: str = ""
+    mask: bool = False
+
+    def __str__(self) -> str:
+        between = f"{self.low:g} to {self.high:g}" if self.dtype.kind == "f" else f"{self.low} to {self.high}"
+        return f"{between} ({self.why})" if self.why else between
+
+    def holds(self, value: float) -> bool:
+        """Return whether `value` is in the range."""
+        return self.low <= value <= self.high
+
+
+def generator(seed: int, sample: int | str, name: str) -> np.random.Generator:
+    """Return the generator of one array, which depends only on the seed, the sample and the input's name."""
+    digest = hashlib.sha256(f"{seed}/{sample}/{name}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
+def bounds_of(
+    name: str, dtype: np.dtype[Any], value_ranges: Mapping[str, tuple[float, float]], told: Told | None = None
+) -> Bounds:
+    """Return the bounds of an input's values, within the dtype's limits.
+
+    The user's word wins: the input's own entry in `value_ranges`, else the entry "". Then what the source model tells.
+    Else floats are from 0 to 1; int8 and uint8 are pixels and quantized values, and take all of the dtype; other whole
+    numbers may be ids, of which only 0 and 1 are in any table.
+
+    Raises:
+        StepError: the range is impossible, or the dtype can't be generated.
+    """
+    key = name if name in value_ranges else ""
+    low, high = value_ranges.get(key, (0, 1))
+    origin, why = (Origin.GIVEN if key in value_ranges else Origin.DEFAULT), ""
+    named = _named_mask(name)
+    if origin is Origin.DEFAULT and told is not None and dtype.kind in "iu":
+        low, high, origin, why = told.low, told.high, Origin.MODEL, told.why
+    elif origin is Origin.DEFAULT and dtype.kind in "iu" and dtype.itemsize == 1 and not named:
+        low, high, origin = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max), Origin.DTYPE
+    where = f"value_ranges [{low}, {high}] of input {name!r}"
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise StepError(f"{where}: expected two finite numbers, the smaller one first")
+    if dtype.kind not in "biuf" or (dtype.kind == "f" and dtype.itemsize > 8):
+        raise StepError(f"{dtype} inputs such as {name!r} can't be generated", "set samples to your own data")
+    lowest, highest = (_float_ends if dtype.kind == "f" else _whole_ends)(where, dtype, low, high)
+    mask = (named or dtype.kind == "b") and (lowest, highest) == (0, 1)
+    return Bounds(dtype=dtype, low=lowest, high=highest, origin=origin, why=why, mask=mask)
+
+
+def _named_mask(name: str) -> bool:
+    """Return whether an input is called a mask: `attention_mask`, `keyPaddingMask`, but not `mask_positions`."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return any(word.endswith(("mask", "masks")) for word in words) and not _NOT_MASKS & set(words)
+
+
+def _whole_ends(where: str, dtype: np.dtype[Any], low: float, high: float) -> tuple[int, int]:
+    limits = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    lowest, highest = max(math.ceil(low), limits[0]), min(math.floor(high), limits[1])
+    if lowest > highest:
+        raise StepError(f"{where}: no {dtype} value is in this range")
+    return lowest, highest
+
+
+def _float_ends(where: str, dtype: np.dtype[Any], low: float, high: float) -> tuple[float, float]:
+    """Round the bounds inwards to the dtype, so that no value is rounded out of the range."""
+    largest = float(np.finfo(dtype).max)
+    if low > largest or high < -largest:
+        raise StepError(f"{where}: no {dtype} value is in this range")
+    lowest, highest = dtype.type(max(low, -largest)), dtype.type(min(high, largest))
+    inner_low = np.nextafter(lowest, dtype.type(np.inf)) if float(lowest) < low else lowest
+    inner_high = np.nextafter(highest, dtype.type(-np.inf)) if float(highest) > high else highest
+    if inner_low > inner_high:
+        # The range is between two neighbouring values of the dtype, e.g. [0.1, 0.1] in float32: take the nearest.
+        inner_low = inner_high = lowest
+    return float(inner_low), float(inner_high)
+
+
+def uniform(rng: np.random.Generator, shape: tuple[int, ...], bounds: Bounds) -> np.ndarray:
+    """Draw uniformly within the bounds. Whole numbers are never all alike if there is room for two."""
+    count = math.prod(shape)
+    if bounds.dtype.kind == "f":
+        return _floats(rng, count, bounds).reshape(shape)
+    # `integers` draws no booleans from an inclusive range.
+    drawn_as: Any = np.uint8 if bounds.dtype.kind == "b" else bounds.dtype.newbyteorder("=")
+    low, high = int(bounds.low), int(bounds.high)
+    values = rng.integers(low, high, size=count, dtype=drawn_as, endpoint=True)
+    if bounds.low < bounds.high and count:
+        if count == 1 and bounds.origin is Origin.DEFAULT:
+            # Zeros alone show little about a model, and a mask of one element must not hide that element.
+            values[0] = bounds.high
+        elif count > 1 and (values == values[0]).all():
+            values[rng.integers(count)] = bounds.high if values[0] != bounds.high else bounds.low
+    return values.astype(bounds.dtype, copy=False).reshape(shape)
+
+
+def _floats(rng: np.random.Generator, count: int, bounds: Bounds) -> np.ndarray:
+    """Draw in float32 or float64. The final rounding stays within the bounds, since they are exact in the dtype."""
+    work = np.float64 if bounds.dtype.itemsize == 8 else np.float32
+    values = rng.random(count, dtype=work)
+    # A weighted mean, since high - low overflows for the widest ranges; rounding up may still reach infinity.
+    rest = 1 - values
+    with np.errstate(over="ignore", under="ignore"):
+        values *= work(bounds.high)
+        rest *= work(bounds.low)
+        values += rest
+        np.clip(values, work(bounds.low), work(bounds.high), out=values)
+        return values.astype(bounds.dtype, copy=False)
+
+
+def ends(rng: np.random.Generator, shape: tuple[int, ...], bounds: Bounds) -> np.ndarray:
+    """Draw the two bounds alone, each at least once if there is room for both; one element is the upper bound."""
+    upper = rng.random(math.prod(shape)) < 0.5
+    if upper.size:
+        first, *second = rng.choice(upper.size, min(2, upper.size), replace=False)
+        upper[first], upper[second] = True, False
+    return np.array([bounds.low, bounds.high], bounds.dtype)[upper.astype(np.intp)].reshape(shape)

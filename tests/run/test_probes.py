@@ -1,0 +1,169 @@
+"""Faults that only some values show: planted in a converted model, found without the user's help.
+
+Each planted model is right for the ordinary samples, and its honest twin passes.
+"""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from onnx import parser, save  # noqa: TID253 - makes the models
+
+# The mean of what a mask selects; of nothing it's 0, and in the second one the mean of all.
+NOBODY = """
+    one = Constant<value_float = 1.0>() m = Cast<to = 1>(mask) k = Mul(x, m) s = ReduceSum(k, axis)
+    c = ReduceSum(m, axis) d = Max(c, one) y = Div(s, d)"""
+NOBODY_LOST = """
+    half = Constant<value_float = 0.5>() m = Cast<to = 1>(mask) c = ReduceSum(m, axis) empty = Less(c, half)
+    e = Cast<to = 1>(empty) w = Add(m, e) k = Mul(x, w) s = ReduceSum(k, axis) d = ReduceSum(w, axis) y = Div(s, d)"""
+
+# A model's inputs and output, its configuration, its graph, what a converter makes of it, and the sample that shows it.
+FAULTS = {
+    "negative_clipped": (
+        "(float[n, 40] x) => (float[n, 40] y)",
+        "",
+        "one = Constant<value_float = 1.0>() y = Add(x, one)",
+        "one = Constant<value_float = 1.0>() positive = Relu(x) y = Add(positive, one)",
+        "normal",
+    ),
+    "end_left_out": (
+        "(float[n, 40] x) => (float[n, 40] y)",
+        "value_ranges: {x: [-2, 2]}",
+        "y = Tanh(x)",
+        "two = Constant<value_float = 2.0>() less = Less(x, two) i = Cast<to = 1>(less) t = Tanh(x) y = Mul(t, i)",
+        "ends",
+    ),
+    "epsilon_lost": (
+        "(float[n, 40] x) => (float[n, 40] y)",
+        "value_ranges: {x: [-2, 2]}",
+        "eps = Constant<value_float = 1e-8>() s = ReduceL2<axes = [1]>(x) d = Add(s, eps) y = Div(x, d)",
+        "s = ReduceL2<axes = [1]>(x) y = Div(x, s)",
+        "zeros",
+    ),
+    "bytes_signed": (
+        "(uint8[n, 40] x) => (float[n, 40] y)",
+        "",
+        "y = Cast<to = 1>(x)",
+        "signed = Cast<to = 3>(x) y = Cast<to = 1>(signed)",
+        "",
+    ),
+    "counts_saturated": (
+        "(int64[n, 40] x) => (float[n, 40] y)",
+        "",
+        "y = Cast<to = 1>(x)",
+        "some = Cast<to = 9>(x) y = Cast<to = 1>(some)",
+        "counts",
+    ),
+    "nobody_masked": (
+        "(float[n, 40] x, bool[n, 40] mask) => (float[n, 1] y)",
+        "value_ranges: {x: [1, 2]}",
+        NOBODY,
+        NOBODY_LOST,
+        "masked",
+    ),
+}
+
+SABOTAGE = """
+import pathlib
+import onnx.version_converter
+
+convert_version = onnx.version_converter.convert_version
+
+def sabotaged(model, opset):
+    return onnx.load(pathlib.Path(__file__).with_name(f"{model.graph.name}.onnx")) if opset == 17 else (
+        convert_version(model, opset))
+
+onnx.version_converter.convert_version = sabotaged
+"""
+
+
+def write(path: Path, opset: int, signature: str, body: str) -> None:
+    axis = " <int64[1] axis = {1}>" if "axis)" in body else ""
+    graph = f"{path.stem} {signature}{axis} {{ {body} }}"
+    save(parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> {graph}'), path)
+
+
+def test_faults_of_some_values_are_found_without_ranges_or_samples(
+    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = project / "sabotage"
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text(SABOTAGE)
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+    models = []
+    for name, (signature, options, right, wrong, _) in FAULTS.items():
+        write(project / f"{name}.onnx", 15, signature, right)
+        write(directory / f"{name}.onnx", 17, signature, wrong)
+        models.append(f"  - {{model_name: {name}, model_path: {name}.onnx{', ' * bool(options)}{options}}}\n")
+    defaults = "target_formats: onnx\nonnx_opsets: [16, 17]\nmax_batch_size: 8\n"
+
+    code, results = convert(f"defaults:\n{textwrap.indent(defaults, '  ')}models:\n{''.join(models)}")
+
+    assert code == 1
+    cells = {(each["model_name"], each["conversion"]): each for each in results["results"]}
+    assert {key: each["status"]["state"] for key, each in cells.items()} == {
+        (name, f"onnx_op{opset}"): state for name in FAULTS for opset, state in ((16, "passed"), (17, "mismatched"))
+    }
+    for name, (*_, sample) in FAULTS.items():
+        (comparison,) = cells[name, "onnx_op17"]["comparisons"]
+        assert sample in ("", comparison["worst"]["sample"]), name
+
+
+def test_probes_that_the_source_model_does_not_take_are_left_out_and_told(
+    convert: Any, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project / "logarithm.onnx", 15, "(float[n, 40] x) => (float[n, 40] y)", "y = Log(x)")
+    write(
+        project / "places.onnx",
+        15,
+        "(float[n, 40] x) => (int64[n, 40] y)",
+        "three = Constant<value_float = 3.0>() four = Constant<value_ints = [7, 8, 9, 6]>() t = Mul(x, three)"
+        " i = Cast<to = 7>(t) y = Gather(four, i)",
+    )
+    code, results = convert(
+        """\
+        defaults: {target_formats: onnx, onnx_opsets: 17, max_batch_size: 8}
+        models:
+          - {model_name: logarithm, model_path: logarithm.onnx}
+          - {model_name: places, model_path: places.onnx}
+        """
+    )
+
+    assert code == 0
+    logarithm, places = results["results"]
+    left_out = {each["name"]: each["non_finite"] for each in logarithm["samples"]}
+    assert left_out["min"] == left_out["opt"] == ""
+    assert left_out["zeros"] == "infinity for 40 of 80 values of y"
+    assert "infinity for" in left_out["ends"]
+    assert "NaN for" in left_out["normal"]
+    assert logarithm["comparisons"][0]["samples"] == sum(not each for each in left_out.values())
+    assert "sample zeros was skipped: the source model returns infinity for 40 of 80 values of y" in (
+        capsys.readouterr().out
+    )
+    refused = {each["name"]: each["refused"] for each in places["samples"]}
+    assert "indices element out of data bounds" in refused["normal"]
+    assert not any(text for name, text in refused.items() if name != "normal")
+
+
+def test_infinities_that_a_model_means_leave_no_sample_out(convert: Any, project: Path) -> None:
+    write(
+        project / "policy.onnx",
+        15,
+        "(float[n, 40] x, bool[n, 40] allowed) => (float[n, 40] y)",
+        "zero = Constant<value_float = 0.0>() never = Log(zero) y = Where(allowed, x, never)",
+    )
+    _, results = convert("{model_name: policy, model_path: policy.onnx, target_formats: onnx, onnx_opsets: 17}")
+
+    samples = results["results"][0]["samples"]
+    assert {"ends", "zeros", "normal", "masked"} <= {each["name"] for each in samples}
+    assert not any(each["non_finite"] or each["refused"] for each in samples)
+
+
+def test_a_source_model_that_gives_nan_alone_is_told_as_before(convert: Any, project: Path) -> None:
+    write(project / "nothing.onnx", 15, "(float[n, 40] x) => (float[n, 40] y)", "z = Sub(x, x) y = Div(z, z)")
+    code, results = convert("{model_name: nothing, model_path: nothing.onnx, target_formats: onnx, onnx_opsets: 17}")
+
+    assert code == 1
+    assert results["results"][0]["status"]["state"] == "mismatched"
+    assert "the source model returns NaN" in results["results"][0]["comparisons"][0]["problem"]

@@ -1,0 +1,243 @@
+"""Samples that look for trouble: what each of them has, for every dtype and range, and when there is none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navigator.errors import StepError
+from navigator.records import ModelConfig, TensorSpec
+from navigator.samples.generate import drawn_from, generate, look_for_trouble
+from navigator.samples.probes import PROBES
+from navigator.samples.values import Bounds, Origin, Told
+
+GIB = 2**30
+
+
+def spec(name: str, shape: tuple[int, ...] | None, dtype: str = "float32") -> TensorSpec:
+    return TensorSpec(name=name, shape=shape, dtype=dtype)
+
+
+def config(**options: Any) -> ModelConfig:
+    return ModelConfig(model_name="m", model_path=Path("/m.onnx"), **options)
+
+
+def probed(*inputs: TensorSpec, memory_bytes: int = GIB, **options: Any) -> dict[str, dict[str, np.ndarray]]:
+    return dict(look_for_trouble(inputs, config(**options), memory_bytes=memory_bytes)[0])
+
+
+def every(name: str, *inputs: TensorSpec, told: dict[str, Told] | None = None, **options: Any) -> np.ndarray:
+    """Return all values of an input in all samples."""
+    model = config(**options)
+    ordinary, _ = generate(inputs, model, memory_bytes=GIB, told=told)
+    probes, _ = look_for_trouble(inputs, model, memory_bytes=GIB, told=told)
+    return np.concatenate([arrays[name].ravel() for _, arrays in (*ordinary, *probes)])
+
+
+def bounds(
+    name: str, dtype: str, told: Told | None = None, ranges: dict[str, tuple[float, float]] | None = None
+) -> Bounds:
+    found = drawn_from([spec(name, (2,), dtype)], config(value_ranges=ranges or {}), {name: told} if told else None)
+    return found[name]
+
+
+# Which values
+
+
+def test_floats_without_ranges_see_negative_values_zeros_ends_and_values_over_1() -> None:
+    found = probed(spec("x", (-1, 64)))
+    assert list(found) == ["ends", "zeros", "normal"]
+    assert set(found["ends"]["x"].ravel().tolist()) == {0, 1}
+    first, second = found["zeros"]["x"]
+    assert not first.any()
+    assert second.all()
+    normal = found["normal"]["x"]
+    assert 0.3 < (normal < 0).mean() < 0.7
+    assert 0.15 < (np.abs(normal) > 1).mean() < 0.5
+    assert normal.dtype == np.float32
+
+
+FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
+
+
+@given(st.sampled_from(["float32", "float64"]), FLOATS, FLOATS, st.sampled_from([(), (1,), (-1, 3), (2, 5)]))
+def test_both_ends_of_a_given_float_range_occur_exactly(
+    dtype: str, one: float, other: float, shape: tuple[int, ...]
+) -> None:
+    low, high = sorted((one, other))
+    values = every("x", spec("x", shape, dtype), value_ranges={"x": (low, high)})
+    assert (values.min(), values.max()) == (low, high)
+
+
+@given(
+    st.sampled_from(["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]),
+    st.integers(-(2**63), 2**64),
+    st.integers(0, 2**20),
+    st.sampled_from([(), (-1,), (1, 3)]),
+)
+def test_both_ends_of_a_given_whole_range_occur(dtype: str, low: int, width: int, shape: tuple[int, ...]) -> None:
+    limits = np.iinfo(dtype)
+    low = min(max(low, limits.min), limits.max)
+    high = min(low + width, limits.max)
+    values = every("x", spec("x", shape, dtype), told={"x": Told(low=low, high=high, why="rows of 'table'")})
+    assert (int(values.min()), int(values.max())) == (low, high)
+
+
+@pytest.mark.parametrize(("dtype", "ends"), [("uint8", (0, 255)), ("int8", (-128, 127))])
+def test_bytes_take_the_whole_range_of_their_dtype(dtype: str, ends: tuple[int, int]) -> None:
+    image = spec("frame", (-1, 8, 8, 3), dtype)
+    values = every("frame", image)
+    assert (values.min(), values.max()) == ends
+    ((_, ordinary),) = generate([spec("frame", (1, 64, 64, 3), dtype)], config(), memory_bytes=GIB)[0][:1]
+    assert len(np.unique(ordinary["frame"])) == 256
+    assert set(probed(image)) == {"ends", "zeros"}
+    # The user's word wins, the entry for all inputs too.
+    assert set(every("frame", image, value_ranges={"frame": (3, 4)}).tolist()) == {3, 4}
+    assert set(every("frame", image, value_ranges={"": (-2, 1)}).tolist()) == {*range(max(ends[0], -2), 2)}
+
+
+def test_what_the_model_tells_gives_way_to_the_user_alone() -> None:
+    told = Told(low=0, high=29_999, why="rows of 'words'")
+    assert str(bounds("ids", "int64", told)) == "0 to 29999 (rows of 'words')"
+    assert str(bounds("ids", "int64", told, {"ids": (5, 6)})) == "5 to 6"
+    assert str(bounds("ids", "int64")) == "0 to 1"
+    assert bounds("ids", "uint8", Told(low=0, high=9, why="rows of 'words'")).high == 9
+    with pytest.raises(StepError, match="expected two finite numbers"):
+        bounds("ids", "int64", told, {"ids": (6, 5)})
+
+
+def test_whole_numbers_that_nobody_gave_a_range_see_small_counts_in_one_sample() -> None:
+    ids = spec("ids", (-1, 64), "int64")
+    found = probed(ids)
+    assert list(found) == ["ends", "zeros", "counts"]
+    assert set(found["counts"]["ids"].ravel().tolist()) == set(range(8))
+    told = {"ids": Told(low=0, high=99, why="rows of 'words'")}
+    assert [name for name, _ in look_for_trouble([ids], config(), memory_bytes=GIB, told=told)[0]] == ["ends", "zeros"]
+
+
+# Masks
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "mask"),
+    [
+        ("attention_mask__1", "int64", True),
+        ("keyPaddingMask", "float32", True),
+        ("mask", "uint8", True),
+        ("allowed", "bool", True),
+        ("mask_positions", "int64", False),
+        ("masked_lm_ids", "int64", False),
+        ("image", "float32", False),
+        ("damask_colour", "int32", True),  # harmless: 0 and 1 is what it's sampled from without a range
+        ("input_ids", "int64", False),
+    ],
+)
+def test_masks_are_known_by_dtype_or_name(name: str, dtype: str, mask: bool) -> None:
+    assert bounds(name, dtype).mask == mask
+    assert bounds(name, dtype, ranges={name: (0, 1)}).mask == mask
+    assert not bounds(name, dtype, ranges={name: (1, 1)}).mask
+    if dtype != "bool":
+        assert not bounds(name, dtype, ranges={name: (-10_000, 0)}).mask
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int64", "float32"])
+def test_masks_are_all_true_prefixes_and_once_a_row_of_false(dtype: str) -> None:
+    inputs = spec("x", (-1, 6, 4)), spec("mask", (-1, 6), dtype)
+    found = probed(*inputs, max_batch_size=8)
+    assert list(found) == ["ends", "zeros", "normal", "masked"]
+    assert all(arrays["mask"].shape == (2, 6) and arrays["mask"].dtype == dtype for arrays in found.values())
+    assert found["ends"]["mask"].all()
+    rows = [*found["zeros"]["mask"], *found["normal"]["mask"], found["masked"]["mask"][0]]
+    for row in rows:
+        count = int(row.sum())
+        assert 0 < count < 6
+        assert row[:count].all()
+    assert not found["masked"]["mask"][-1].any()
+    # Ordinary samples keep masks with holes.
+    ordinary = generate(inputs, config(), memory_bytes=GIB)[0][1][1]["mask"]
+    assert any(np.diff(row.astype(float)).max() > 0 for row in ordinary)
+
+
+def test_a_model_of_masks_alone_sees_all_true_and_all_false() -> None:
+    found = probed(spec("a", (1, 5), "bool"), spec("flag", (), "bool"))
+    assert list(found) == ["ends", "masked"]
+    assert found["ends"]["a"].all()
+    assert found["ends"]["flag"]
+    assert not found["masked"]["a"].any()
+    assert not found["masked"]["flag"]
+
+
+# Shapes, names and seeds
+
+
+def test_probes_are_small_and_in_shapes_that_the_user_asked_for() -> None:
+    image = spec("image", (-1, 3, -1, -1))
+    shapes: dict[str, Any] = {"max_shapes": {"image": (16, 3, 640, 480)}}
+    assert {arrays["image"].shape for arrays in probed(image, **shapes).values()} == {(2, 3, 640, 480)}
+    shapes["min_shapes"] = {"image": (4, 3, 64, 32)}
+    assert {arrays["image"].shape for arrays in probed(image, **shapes).values()} == {(4, 3, 64, 32)}
+    # The batch inside a state is the batch.
+    state = probed(spec("x", (-1, 6)), spec("state", (2, -1, 3)), max_shapes={"x": (8, 6), "state": (2, 8, 3)})
+    assert not state["zeros"]["state"][:, 0].any()
+    assert state["zeros"]["state"][:, 1].all()
+
+
+def test_probes_are_reduced_to_fit_into_memory_and_say_so() -> None:
+    _, infos = look_for_trouble(
+        [spec("x", (-1, -1))], config(max_shapes={"x": (8, 1000)}), memory_bytes=2 * 64 * 4 * 600
+    )
+    assert {info.shapes["x"] for info in infos} == {(1, 500)}
+    assert {info.reduced_from["x"] for info in infos if info.reduced_from} == {(2, 1000)}
+
+
+def test_a_row_of_zeros_leaves_alone_what_all_rows_share() -> None:
+    found = probed(spec("x", (-1, 6)), spec("scale", (3,)), spec("offset", (-1, 2)), value_ranges={"offset": (1, 2)})
+    assert found["zeros"]["scale"].all()
+    assert found["zeros"]["offset"].all()
+    assert not found["zeros"]["x"][0].any()
+    assert not probed(spec("x", (1, 6)))["zeros"]["x"].any()
+
+
+def test_there_are_no_probes_without_inputs_or_beside_own_samples() -> None:
+    assert look_for_trouble([], config(), memory_bytes=GIB) == ([], ())
+    own = config(samples=(Path("/none.npz"),))
+    assert look_for_trouble([spec("x", (2,))], own, memory_bytes=GIB) == ([], ())
+    assert probed(spec("x", (2, 3)), value_ranges={"x": (4, 4)}) == {}
+
+
+def test_every_sample_says_what_its_inputs_were_filled_with() -> None:
+    inputs = spec("x", (-1, 6)), spec("mask", (-1, 6), "bool")
+    _, ordinary = generate(inputs, config(), memory_bytes=GIB)
+    _, probes = look_for_trouble(inputs, config(), memory_bytes=GIB)
+    assert {info.name: dict(info.values) for info in (*ordinary[:1], *probes)} == {
+        "min": {"x": "0 to 1", "mask": "0 to 1"},
+        "ends": {"x": "ends of 0 to 1", "mask": "all true"},
+        "zeros": {"x": "a row of 0, others 0 to 1", "mask": "first elements true"},
+        "normal": {"x": "standard normal", "mask": "first elements true"},
+        "masked": {"x": "0 to 1", "mask": "first elements true, last row all false"},
+    }
+
+
+@given(st.integers(0, 2**63), st.sampled_from(["float32", "int32", "uint8", "bool"]))
+def test_probes_depend_on_seed_and_name_alone(seed: int, dtype: str) -> None:
+    x = spec("x", (-1, 20), dtype)
+    alone = probed(x, random_seed=seed)
+    again = probed(spec("mask", (-1, 9), "bool"), x, random_seed=seed)
+    for name, arrays in alone.items():
+        np.testing.assert_array_equal(arrays["x"], again[name]["x"])
+    other = probed(x, random_seed=seed + 1)
+    assert any(not np.array_equal(arrays["x"], other[name]["x"]) for name, arrays in alone.items())
+
+
+@given(st.lists(st.sampled_from(["float32", "float16", "int8", "int64", "bool"]), max_size=3), st.booleans())
+def test_probes_are_few_whatever_the_inputs(dtypes: list[str], dynamic: bool) -> None:
+    inputs = [spec(f"x{number}", (-1 if dynamic else 1, 4), dtype) for number, dtype in enumerate(dtypes)]
+    samples, infos = look_for_trouble(inputs, config(), memory_bytes=GIB)
+    names = [name for name, _ in samples]
+    assert names == [info.name for info in infos]
+    assert len(set(names)) == len(names) <= len(PROBES)
+    assert all(set(info.values) == set(info.shapes) for info in infos)
+    assert bounds("x", "int64").origin is Origin.DEFAULT
