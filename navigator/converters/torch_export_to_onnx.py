@@ -13,6 +13,7 @@ from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.torch import values as torch_values
+from navigator.frameworks.torch.onnx_patches import forget_computed_sizes
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
 from navigator.runners.torch_export import load_program, quiet
 
@@ -72,6 +73,7 @@ def _export(conversion: Conversion[Options], opset: int) -> Properties:
     factor = _EXTERNAL_MEMORY_FACTOR if external else _MEMORY_FACTOR
     require_memory(int(size * factor), f"exporting {conversion.source.name} ({gigabytes(size)})")
     program = load_program(conversion.source)
+    forget_computed_sizes(program)
     torch_values.refuse_bfloat16([*program.named_parameters(), *program.named_buffers()])
     exporter = f"torch.onnx {str(torch.__version__).split('+', 1)[0]} torch.export"
     try:

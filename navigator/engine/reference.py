@@ -36,7 +36,7 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
     if isinstance(found, str):
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
     try:
-        shapes = profile_of(answer.signature.inputs, model, answer.samples)
+        shapes = profile_of(answer.signature.inputs, model, answer.samples, answer.axes)
     except (StepError, LookupError, ValueError) as error:
         return damaged(task, f"its samples don't fit its signature: {error}")
     return Reference(

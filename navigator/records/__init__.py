@@ -8,6 +8,7 @@ from navigator.records.codec import InvalidRecordError, Json, from_data, to_data
 from navigator.records.machine import Gpu, Host
 from navigator.records.model import (
     Auto,
+    AxisSpec,
     Device,
     Format,
     LaunchMode,
@@ -37,6 +38,7 @@ from navigator.records.verdict import Comparison, Latency, SampleInfo, Tolerance
 
 __all__ = [
     "Auto",
+    "AxisSpec",
     "Cell",
     "CellResult",
     "Comparison",

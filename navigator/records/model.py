@@ -6,6 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from navigator.records.codec import Count
+
 # The value of an option that leaves the choice to the program.
 Auto = Literal["auto"]
 
@@ -64,6 +66,20 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...] | None
     dtype: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AxisSpec:
+    """What a model's file says of the size of one axis of an input.
+
+    Args:
+        size: a name, an expression of names (`past + 1`), or "" if the file says nothing.
+        ranges: the smallest and the largest size of each name in it, as far as the file limits them; None has no limit.
+            They're only there where different names are known to be independent of each other.
+    """
+
+    size: str = ""
+    ranges: Mapping[str, tuple[Count, Count | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

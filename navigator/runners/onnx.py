@@ -5,7 +5,7 @@ Uses the names in the file unchanged: if they differ from the source model's, ve
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.weights import Proto
-from navigator.records import Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
+from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
 
 # Not onnx-ir: only fp16 and int8 files need it, whose converter says so; TensorFlow up to 2.17 excludes it.
@@ -68,6 +68,7 @@ class OnnxModel:
     signature: Signature
     properties: Properties
     random_operations: tuple[str, ...] = ()
+    axes: Mapping[str, tuple[AxisSpec, ...]] = field(default_factory=dict)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session once; ignores inputs that the file doesn't have (an exporter removed them as unused).
@@ -138,6 +139,10 @@ def load(
         signature=signature,
         properties=Properties(onnx_opset=onnx_file.opset_of(model, path), unused_inputs=unused),
         random_operations=random_operations(model),
+        axes={
+            value.name: tuple(AxisSpec(size=size if isinstance(size, str) else "") for size in value.shape)
+            for value in session.get_inputs()
+        },
     )
 
 

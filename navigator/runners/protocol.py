@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from navigator.records import Device, Host, Properties, Signature, StepOptions
+from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions
 
 
 class Axis(StrEnum):
@@ -62,6 +62,15 @@ class SourceModel(LoadedModel, Protocol):
     @property
     def random_operations(self) -> tuple[str, ...]:
         """The operations that draw random numbers, by their names in the format; what never draws is left out."""
+
+
+@runtime_checkable
+class NamesAxes(Protocol):
+    """A model in memory whose file says more of its inputs' axes than whether they're dynamic."""
+
+    @property
+    def axes(self) -> Mapping[str, tuple[AxisSpec, ...]]:
+        """What it says of the axes of each input, by the names that `infer` uses."""
 
 
 class Runner(Protocol):

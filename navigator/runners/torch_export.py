@@ -17,7 +17,7 @@ from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
 from navigator.frameworks.torch import randomness
 from navigator.frameworks.torch import values as torch_values
-from navigator.records import Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
+from navigator.records import AxisSpec, Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
 
 DISTRIBUTIONS = ("torch",)
@@ -50,6 +50,16 @@ class TorchExportModel:
     @property
     def random_operations(self) -> tuple[str, ...]:
         return randomness.of_program(self.program)
+
+    @property
+    def axes(self) -> dict[str, tuple[AxisSpec, ...]]:
+        """What the program says of its inputs' axes (see `navigator.runners.protocol.NamesAxes`)."""
+        values = _values(self.program)
+        placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
+        return {
+            spec.name: tuple(_axis(self.program, size) for size in values[placeholder].shape)
+            for spec, placeholder in zip(self.signature.inputs, placeholders, strict=True)
+        }
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the program once, without gradients.
@@ -212,6 +222,20 @@ def _sizes(shape: Sequence[_Torch]) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else -1 for size in shape)
 
 
+def _axis(program: _Torch, size: _Torch) -> AxisSpec:
+    """Return the size of an axis as an expression of the program's symbols, with their ranges."""
+    if isinstance(size, int):
+        return AxisSpec()
+    ranges: dict[str, tuple[int, int | None]] = {}
+    for symbol in size.node.expr.free_symbols:
+        bounds = program.range_constraints.get(symbol)
+        low, high = (0, float("inf")) if bounds is None else _limits(bounds)
+        # Without a maximum, a minimum of 2 is torch's own default, which isn't checked.
+        smallest = 1 if high == float("inf") and low <= 2 else max(low, 1)
+        ranges[str(symbol)] = (smallest, None if high == float("inf") else int(high))
+    return AxisSpec(size=str(size.node.expr), ranges=ranges)
+
+
 def _range(program: _Torch, size: _Torch) -> tuple[int, float]:
     """Return the range of an axis."""
     if isinstance(size, int):
@@ -219,5 +243,9 @@ def _range(program: _Torch, size: _Torch) -> tuple[int, float]:
     bounds = program.range_constraints.get(size.node.expr)
     if bounds is None:
         return 0, float("inf")
+    return _limits(bounds)
+
+
+def _limits(bounds: _Torch) -> tuple[int, float]:
     high = float(bounds.upper)
     return int(bounds.lower), (int(high) if high < 2**31 else float("inf"))

@@ -10,11 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from navigator.records import ShapeProfile
-
-Shape = tuple[int, ...]
-Place = tuple[str, int]
-"""An axis: the input's name, and the axis."""
+from navigator.samples.symbols import Layout, Place, Shape
 
 # How much memory a model needs in addition to its inputs is unknown before it has run. ResNet-50 has 11.1 million
 # activations for an input of 0.15 million values, a factor of 74, and a runtime frees most of them on the way. Half of
@@ -37,77 +33,118 @@ EXTRA = frozenset({*RANDOM, *COMBINED})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tie:
-    """Dynamic axes that have the same size in a sample, and the range of that size."""
+    """Dynamic axes that have the same size in a sample, and the range of that size.
+
+    Args:
+        axes: the axes. None for a name that only occurs in sizes that are computed from it.
+        low: the smallest size.
+        high: the largest size.
+        symbols: the names of the size in the model's file.
+        stated: whether the file says that the size depends on no other.
+    """
 
     axes: tuple[Place, ...]
     low: int
     high: int
+    symbols: tuple[str, ...] = ()
+    stated: bool = False
 
     @property
     def is_batch(self) -> bool:
-        return self.axes[0][1] == 0
+        return any(axis == 0 for _, axis in self.axes)
+
+    def meets(self, other: "Tie", *, apart: bool) -> bool:
+        """Return whether both have an axis of one input, under different names, or `apart`: under any.
+
+        A name without axes of its own meets all others, since nothing shows what it belongs to.
+        """
+        names = {name for name, _ in self.axes}
+        differ = apart or bool(self.symbols and other.symbols)
+        return not (self.axes and other.axes) or (differ and any(name in names for name, _ in other.axes))
 
 
-def ties(profile: ShapeProfile, *, apart: bool = False) -> list[Tie]:
-    """Return the axes that can vary, the batch first; axes with equal ranges have the same size in a sample.
+def ties(layout: Layout, *, apart: bool = False) -> list[Tie]:
+    """Return the sizes that can vary, the batch first; axes with equal ranges have the same size in a sample.
 
-    A model fails if its inputs differ in batch or sequence length, and only the ranges show which axes belong together.
+    A model fails if its inputs differ in batch or sequence length. What belongs together is what has one name in the
+    model's file; most have no names or several for one size, so that what has equal ranges belongs together too.
     Batches with different ranges vary within the range that they share. If axis 0 is static and another axis has the
     range of the batch, that axis is the batch: the state of a recurrent layer, [layers, batch, width].
 
     Args:
-        profile: the smallest and largest shapes.
+        layout: the smallest and largest shapes, and the names.
         apart: whether axes of one input have sizes of their own: the height and the width of an image have equal
-            ranges. The first of each input then belong together, and so do the second ones.
+            ranges. The first of each input then belong together, and so do the second ones. Axes of one input that the
+            file calls differently are always apart, and those that it calls the same never.
     """
-    batches: list[Tie] = []
-    others: dict[tuple[int, int], list[Place]] = {}
-    for name, shape in profile.min.items():
-        for axis, (low, high) in enumerate(zip(shape, profile.max[name], strict=True)):
-            if low < high and axis == 0:
-                batches.append(Tie(axes=((name, axis),), low=low, high=high))
-            elif low < high:
-                others.setdefault((low, high), []).append((name, axis))
-    if batches:
-        shared = Tie(
-            axes=tuple(axis for batch in batches for axis in batch.axes),
-            low=max(batch.low for batch in batches),
-            high=min(batch.high for batch in batches),
-        )
-        if shared.low <= shared.high:
-            alike = others.pop((shared.low, shared.high), [])
-            inner = [(name, axis) for name, axis in alike if profile.min[name][0] == profile.max[name][0]]
-            if len(inner) < len(alike):
-                others[shared.low, shared.high] = [axis for axis in alike if axis not in inner]
-            batches = [Tie(axes=(*shared.axes, *inner), low=shared.low, high=shared.high)]
-    return batches + [
-        Tie(axes=tuple(axes), low=low, high=high)
-        for (low, high), alike in others.items()
-        for axes in (_by_position(alike) if apart else [alike])
-    ]
+    sizes = list(_sizes(layout))
+    stated = [size for size in sizes if size.stated]
+    batches = [size for size in sizes if size.is_batch and not size.stated]
+    others = [size for size in sizes if not size.is_batch and not size.stated]
+    shared = _joined(batches) if batches else None
+    if shared is not None and shared.low <= shared.high:
+        static = {name for name, shape in layout.profile.min.items() if shape[:1] == layout.profile.max[name][:1]}
+        inner = [
+            size
+            for size in others
+            if (size.low, size.high) == (shared.low, shared.high)
+            and size.axes
+            and static.issuperset(name for name, _ in size.axes)
+        ]
+        batches = [_joined([shared, *inner])]
+        others = [size for size in others if size not in inner]
+    groups: list[list[Tie]] = []
+    for size in others:
+        for group in groups:
+            alike = (group[0].low, group[0].high) == (size.low, size.high)
+            if alike and not any(size.meets(other, apart=apart) for other in group):
+                group.append(size)
+                break
+        else:
+            groups.append([size])
+    found = [*stated, *batches, *map(_joined, groups)]
+    return sorted(found, key=lambda tie: not tie.is_batch)
 
 
-def _by_position(places: Sequence[Place]) -> list[list[Place]]:
-    """Return the first axis of each input, the second one of each, and so on."""
-    positions: list[list[Place]] = []
-    for place in places:
-        position = sum(place[0] == other[0] for places in positions for other in places)
-        if position == len(positions):
-            positions.append([])
-        positions[position].append(place)
-    return positions
+def _sizes(layout: Layout) -> Iterator[Tie]:
+    """Yield the axes with one name together, the others alone, and names that sizes are computed from."""
+    names, low, high = layout.names, layout.profile.min, layout.profile.max
+    plain = names.plain
+    whole: set[str] = set()
+    for symbol in names.symbols:
+        axes = tuple(plain.get(symbol, ()))
+        smallest = max((low[name][axis] for name, axis in axes), default=layout.symbols.get(symbol, (1, 1))[0])
+        largest = min((high[name][axis] for name, axis in axes), default=layout.symbols.get(symbol, (1, 1))[1])
+        if smallest <= largest:
+            whole.add(symbol)
+        if smallest < largest:
+            yield Tie(axes=axes, low=smallest, high=largest, symbols=(symbol,), stated=symbol in names.ranges)
+    named = names.computed.keys() | {place for symbol in whole for place in plain.get(symbol, ())}
+    for name, shape in low.items():
+        for axis, smallest in enumerate(shape):
+            if (name, axis) not in named and smallest < high[name][axis]:
+                yield Tie(axes=((name, axis),), low=smallest, high=high[name][axis])
+
+
+def _joined(sizes: Sequence[Tie]) -> Tie:
+    return Tie(
+        axes=tuple(place for size in sizes for place in size.axes),
+        low=max(size.low for size in sizes),
+        high=min(size.high for size in sizes),
+        symbols=tuple(symbol for size in sizes for symbol in size.symbols),
+    )
 
 
 def random_shapes(
-    profile: ShapeProfile, tied: Sequence[Tie], rng: np.random.Generator, seen: Sequence[Mapping[str, Shape]]
+    layout: Layout, tied: Sequence[Tie], rng: np.random.Generator, seen: Sequence[Mapping[str, Shape]]
 ) -> dict[str, Shape] | None:
     """Return random shapes between min and max that are not in `seen`, or None after a few attempts.
 
     The ends themselves are left to the other samples, except where nothing is between them.
     """
     for _ in range(_TRIES if tied else 0):
-        shapes = _sized(profile, tied, [_between(tie, rng) for tie in tied])
-        if shapes not in seen:
+        shapes = _sized(layout, tied, [_between(tie, rng) for tie in tied])
+        if shapes is not None and shapes not in seen:
             return shapes
     return None
 
@@ -117,38 +154,70 @@ def _between(tie: Tie, rng: np.random.Generator) -> int:
     return int(rng.integers(tie.low + inside, tie.high - inside, endpoint=True))
 
 
-def combinations(profile: ShapeProfile) -> Iterator[tuple[str, dict[str, Shape]]]:
-    """Yield names and shapes of samples that mix the smallest and the largest sizes.
+def combinations(layout: Layout) -> Iterator[tuple[str, dict[str, Shape] | None]]:
+    """Yield names and shapes of samples that mix the smallest and the largest sizes; None for those that don't exist.
 
     `batch_max` has the largest batch and the rest at min, `batch_min` the reverse. The others, `uneven_0` and so on,
     are a covering array of strength two: with min and max, every two sizes are sampled at all four combinations of
     their ends. The digits of a size's number are what it is in them, so that there are two for each binary digit:
     two for an image, and never more than six.
     """
-    tied = ties(profile, apart=True)
+    tied = ties(layout, apart=True)
     batches = [tie for tie in tied if tie.is_batch]
     if len(batches) == 1 and len(tied) > 1:
         for name, batch in (("batch_max", True), ("batch_min", False)):
-            yield name, _sized(profile, tied, [tie.high if tie.is_batch is batch else tie.low for tie in tied])
+            yield name, _sized(layout, tied, [tie.high if tie.is_batch is batch else tie.low for tie in tied])
     rest = tied if len(batches) > 1 else [tie for tie in tied if not tie.is_batch]
     number = 0
     for digit in range(min(_DIGITS, (len(rest) - 1).bit_length()) if rest else 0):
         for one in (1, 0):
             large = [tie for index, tie in enumerate(rest) if index >> digit & 1 == one]
-            yield f"uneven_{number}", _sized(profile, tied, [tie.high if tie in large else tie.low for tie in tied])
+            yield f"uneven_{number}", _sized(layout, tied, [tie.high if tie in large else tie.low for tie in tied])
             number += 1
 
 
-def _sized(profile: ShapeProfile, tied: Sequence[Tie], sizes: Sequence[int]) -> dict[str, Shape]:
+def _sized(layout: Layout, tied: Sequence[Tie], sizes: Sequence[int]) -> dict[str, Shape] | None:
+    """Return the shapes with these sizes, or None if a computed one is not between its smallest and largest."""
+    low, high = layout.profile.min, layout.profile.max
     drawn = {place: size for tie, size in zip(tied, sizes, strict=True) for place in tie.axes}
-    return {
-        name: tuple(drawn.get((name, axis), size) for axis, size in enumerate(shape))
-        for name, shape in profile.max.items()
-    }
+    symbols = _symbols(layout, tied, sizes)
+    for (name, axis), expression in layout.names.computed.items():
+        size = expression.value(symbols)
+        if size is None or not low[name][axis] <= size <= high[name][axis]:
+            return None
+        drawn[name, axis] = size
+    return {name: tuple(drawn.get((name, axis), size) for axis, size in enumerate(high[name])) for name in high}
+
+
+def _symbols(layout: Layout, tied: Sequence[Tie], sizes: Sequence[int]) -> dict[str, int]:
+    """Return the sizes of all names; those that can't vary have their largest."""
+    drawn = {symbol: size for tie, size in zip(tied, sizes, strict=True) for symbol in tie.symbols}
+    return {symbol: high for symbol, (_, high) in layout.symbols.items()} | drawn
+
+
+def following(layout: Layout, tied: Sequence[Tie], shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return `shapes` with the computed axes as the others say."""
+    sizes = {name: list(shape) for name, shape in shapes.items()}
+    for (name, axis), size in _computed(layout, tied, shapes).items():
+        sizes[name][axis] = size or sizes[name][axis]
+    return {name: tuple(shape) for name, shape in sizes.items()}
+
+
+def _computed(layout: Layout, tied: Sequence[Tie], shapes: Mapping[str, Sequence[int]]) -> dict[Place, int | None]:
+    symbols = _symbols(layout, tied, [_largest(tie, shapes) for tie in tied])
+    return {place: expression.value(symbols) for place, expression in layout.names.computed.items()}
+
+
+def _largest(tie: Tie, shapes: Mapping[str, Sequence[int]]) -> int:
+    return max((shapes[name][axis] for name, axis in tie.axes), default=tie.low)
 
 
 def fitting(
-    wanted: Mapping[str, Shape], tied: Sequence[Tie], dtypes: Mapping[str, np.dtype[Any]], memory_bytes: int
+    wanted: Mapping[str, Shape],
+    layout: Layout,
+    tied: Sequence[Tie],
+    dtypes: Mapping[str, np.dtype[Any]],
+    memory_bytes: int,
 ) -> dict[str, Shape]:
     """Return `wanted`, with the batch and then the largest other axes halved until the sample fits into memory.
 
@@ -156,17 +225,20 @@ def fitting(
     """
     sizes = {name: list(shape) for name, shape in wanted.items()}
 
-    def largest(tie: Tie) -> int:
-        return max(sizes[name][axis] for name, axis in tie.axes)
-
     def needed() -> int:
         return _ACTIVATIONS * sum(math.prod(shape) * dtypes[name].itemsize for name, shape in sizes.items())
 
+    computed = [
+        (name, axis) for (name, axis), size in _computed(layout, tied, sizes).items() if size == sizes[name][axis]
+    ]
     while needed() > memory_bytes * _USABLE_MEMORY:
-        reducible = [tie for tie in tied if largest(tie) > tie.low]
+        reducible = [tie for tie in tied if _largest(tie, sizes) > tie.low]
         if not reducible:
             break
-        tie = max(reducible, key=lambda tie: (tie.is_batch, largest(tie)))
+        tie = max(reducible, key=lambda tie: (tie.is_batch, _largest(tie, sizes)))
         for name, axis in tie.axes:
             sizes[name][axis] = min(sizes[name][axis], max(tie.low, sizes[name][axis] // 2))
+        now = _computed(layout, tied, sizes)
+        for name, axis in computed:
+            sizes[name][axis] = now[name, axis] or sizes[name][axis]
     return {name: tuple(shape) for name, shape in sizes.items()}

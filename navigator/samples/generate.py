@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
+from navigator.records import AxisSpec, ModelConfig, SampleInfo, TensorSpec
 from navigator.samples.axes import (
     ASKED_FOR,
     EXTRA,
     RANDOM,
-    Shape,
     Tie,
     combinations,
     fitting,
@@ -26,7 +25,8 @@ from navigator.samples.axes import (
 )
 from navigator.samples.own_data import Sample, read_samples
 from navigator.samples.probes import PROBES, probes
-from navigator.samples.shapes import refuse, refuse_unknown, resolve_shapes, yaml_key
+from navigator.samples.shapes import NOTHING, refuse, refuse_unknown, resolve, resolve_shapes, yaml_key
+from navigator.samples.symbols import Layout, Shape
 from navigator.samples.values import Bounds, Told, bounds_of, generator, uniform
 
 __all__ = ["EXTRA", "UNASKED", "Sample", "drawn_from", "generate", "look_for_trouble", "resolve_shapes"]
@@ -42,6 +42,7 @@ def generate(
     *,
     memory_bytes: int,
     told: Mapping[str, Told] | None = None,
+    axes: Mapping[str, Sequence[AxisSpec]] = NOTHING,
 ) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
     """Return the samples that a model is verified with, and their description for the report.
 
@@ -55,6 +56,7 @@ def generate(
         memory_bytes: memory of the machine. A generated sample that would need more than half of it is made smaller,
             batch first, but never smaller than the min shapes.
         told: what the source model says about the values of its inputs.
+        axes: what the source model's file says of its inputs' axes.
 
     Raises:
         StepError: the configuration or the user's files contradict the signature.
@@ -66,11 +68,11 @@ def generate(
             SampleInfo(name=name, shapes={key: array.shape for key, array in arrays.items()})
             for name, arrays in samples
         )
-    profile = resolve_shapes(inputs, config)
+    layout = resolve(inputs, config, axes)
     bounds = drawn_from(inputs, config, told)
     values = {name: str(each) for name, each in bounds.items()}
     samples, infos = [], []
-    for number, info in _planned(profile, dtypes, config.random_seed, memory_bytes):
+    for number, info in _planned(layout, dtypes, config.random_seed, memory_bytes):
         arrays = {
             name: uniform(generator(config.random_seed, number, name), shape, bounds[name])
             for name, shape in info.shapes.items()
@@ -86,12 +88,13 @@ def look_for_trouble(
     *,
     memory_bytes: int,
     told: Mapping[str, Told] | None = None,
+    axes: Mapping[str, Sequence[AxisSpec]] = NOTHING,
 ) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
     """Return the samples beside generated ones that look for trouble, none beside the user's own; see `generate`."""
     if config.samples:
         return [], ()
-    profile = resolve_shapes(inputs, config)
-    return probes(drawn_from(inputs, config, told), profile, seed=config.random_seed, memory_bytes=memory_bytes)
+    layout = resolve(inputs, config, axes)
+    return probes(drawn_from(inputs, config, told), layout, seed=config.random_seed, memory_bytes=memory_bytes)
 
 
 def drawn_from(
@@ -110,20 +113,20 @@ def drawn_from(
 
 
 def _planned(
-    profile: ShapeProfile, dtypes: Mapping[str, np.dtype[Any]], seed: int, memory_bytes: int
+    layout: Layout, dtypes: Mapping[str, np.dtype[Any]], seed: int, memory_bytes: int
 ) -> Iterator[tuple[int, SampleInfo]]:
     """Yield the number of each sample, which seeds it, and its shapes; no two have the same shapes.
 
     Except that a model with a single shape gets a second sample of it, to see whether it depends on its inputs.
     """
-    tied = ties(profile)
+    profile, tied = layout.profile, ties(layout)
     seen: list[Mapping[str, Shape]] = []
     # A sample's position seeds it.
-    for number, (name, wanted) in enumerate(_wanted(profile, tied, seed, seen)):
+    for number, (name, wanted) in enumerate(_wanted(layout, tied, seed, seen)):
         single = number == len(ASKED_FOR) and bool(profile.min) and profile.min == profile.max
         if wanted is None or (wanted in seen and not single):
             continue
-        fits = fitting(wanted, tied, dtypes, memory_bytes)
+        fits = fitting(wanted, layout, tied, dtypes, memory_bytes)
         if fits in seen and name in EXTRA and not single:
             continue
         seen += [wanted, fits]
@@ -131,13 +134,14 @@ def _planned(
 
 
 def _wanted(
-    profile: ShapeProfile, tied: Sequence[Tie], seed: int, seen: Sequence[Mapping[str, Shape]]
+    layout: Layout, tied: Sequence[Tie], seed: int, seen: Sequence[Mapping[str, Shape]]
 ) -> Iterator[tuple[str, Mapping[str, Shape] | None]]:
     """Yield the names and shapes of all samples, None for a random one that's not to be found."""
+    profile = layout.profile
     yield from zip(ASKED_FOR, (profile.min, profile.opt, profile.max), strict=True)
     for number, name in enumerate(RANDOM, start=len(ASKED_FOR)):
-        yield name, random_shapes(profile, tied, generator(seed, number, ""), seen) if tied else profile.min
-    yield from combinations(profile)
+        yield name, random_shapes(layout, tied, generator(seed, number, ""), seen) if tied else profile.min
+    yield from combinations(layout)
 
 
 def _dtypes(inputs: Sequence[TensorSpec], config: ModelConfig) -> dict[str, np.dtype[Any]]:

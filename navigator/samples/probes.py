@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from navigator.records import SampleInfo, ShapeProfile
-from navigator.samples.axes import Shape, Tie, fitting, ties
+from navigator.records import SampleInfo
+from navigator.samples.axes import Tie, fitting, following, ties
 from navigator.samples.own_data import Sample
+from navigator.samples.symbols import Layout, Shape
 from navigator.samples.values import Bounds, Origin, ends, generator, uniform
 
 # One row to probe and one beside it: a fault may be that rows get in each other's way.
@@ -33,19 +34,19 @@ Values = tuple[np.ndarray, str]
 
 
 def probes(
-    bounds: Mapping[str, Bounds], profile: ShapeProfile, *, seed: int, memory_bytes: int
+    bounds: Mapping[str, Bounds], layout: Layout, *, seed: int, memory_bytes: int
 ) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
     """Return the probes that apply to the inputs, at most one of each kind, and their description for the report.
 
     Args:
         bounds: of each input.
-        profile: the shapes within which probes stay.
+        layout: the shapes within which probes stay.
         seed: the same one gives the same arrays.
         memory_bytes: as in `navigator.samples.generate.generate`.
     """
-    tied = ties(profile)
-    wanted = _shapes(profile, tied)
-    shapes = fitting(wanted, tied, {name: each.dtype for name, each in bounds.items()}, memory_bytes)
+    tied = ties(layout)
+    wanted = _shapes(layout, tied)
+    shapes = fitting(wanted, layout, tied, {name: each.dtype for name, each in bounds.items()}, memory_bytes)
     batch = {name: axis for tie in tied if tie.is_batch for name, axis in tie.axes}
     samples, infos = [], []
     for kind, (applies, fill) in _KINDS.items():
@@ -80,8 +81,9 @@ def is_free_count(bounds: Bounds) -> bool:
     return bounds.dtype.kind in "iu" and bounds.origin is Origin.DEFAULT and not bounds.mask
 
 
-def _shapes(profile: ShapeProfile, tied: list[Tie]) -> dict[str, Shape]:
+def _shapes(layout: Layout, tied: list[Tie]) -> dict[str, Shape]:
     """Return small shapes that the user asked for but for the batch: the min shapes, or opt where those are 1."""
+    profile = layout.profile
     sizes = {name: list(shape) for name, shape in profile.opt.items()}
     for tie in tied:
         for name, axis in tie.axes:
@@ -89,7 +91,7 @@ def _shapes(profile: ShapeProfile, tied: list[Tie]) -> dict[str, Shape]:
                 sizes[name][axis] = min(max(_ROWS, tie.low), tie.high)
             elif profile.min[name][axis] > 1:
                 sizes[name][axis] = profile.min[name][axis]
-    return {name: tuple(shape) for name, shape in sizes.items()}
+    return following(layout, tied, {name: tuple(shape) for name, shape in sizes.items()})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

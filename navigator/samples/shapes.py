@@ -8,19 +8,35 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from navigator.errors import StepError, listed
-from navigator.records import ModelConfig, SampleInfo, ShapeProfile, TensorSpec
+from navigator.records import AxisSpec, ModelConfig, SampleInfo, ShapeProfile, TensorSpec
+from navigator.samples.symbols import Layout, Names, Shape, named, told
 
-Shape = tuple[int, ...]
+NOTHING: Mapping[str, Sequence[AxisSpec]] = {}
+"""What most files say of the sizes of axes."""
 
 
-def resolve_shapes(inputs: Sequence[TensorSpec], config: ModelConfig) -> ShapeProfile:
-    """Complete `min_shapes`, `opt_shapes` and `max_shapes` from the signature.
+def resolve_shapes(
+    inputs: Sequence[TensorSpec], config: ModelConfig, axes: Mapping[str, Sequence[AxisSpec]] = NOTHING
+) -> ShapeProfile:
+    """Return the shapes of `resolve`."""
+    return resolve(inputs, config, axes).profile
+
+
+def resolve(
+    inputs: Sequence[TensorSpec], config: ModelConfig, axes: Mapping[str, Sequence[AxisSpec]] = NOTHING
+) -> Layout:
+    """Complete `min_shapes`, `opt_shapes` and `max_shapes` from the signature and from what the file says of axes.
 
     Static axes are the signature's. Axis 0, if dynamic, is the batch: 1 to `max_batch_size`, or what is given for
     another input's batch. Every other dynamic axis needs a maximum, and its minimum defaults to 1. Opt defaults to max.
-    An axis without a given size takes the one given for another input's axis with the same maximum, since ids and mask
-    must have the same sequence length. If the rank is unknown, the given shapes decide: axis 0 is the batch, and axes
-    where they differ are dynamic.
+    An axis without a given size takes the one that follows from the file's names, or the one given for another input's
+    axis with the same maximum, since ids and mask must have the same sequence length; then the file's own range. If the
+    rank is unknown, the given shapes decide: axis 0 is the batch, and axes where they differ are dynamic.
+
+    Args:
+        inputs: the source model's inputs.
+        config: the user's shapes.
+        axes: what the source model's file says of its inputs' axes.
 
     Raises:
         StepError: the given shapes contradict the signature, or do not limit a dynamic axis.
@@ -30,30 +46,56 @@ def resolve_shapes(inputs: Sequence[TensorSpec], config: ModelConfig) -> ShapePr
         refuse_unknown(key, shapes, inputs)
     frames = {spec.name: _frame(spec, given) for spec in inputs}
     refuse([problem for name, frame in frames.items() for problem in _contradictions(name, frame, given)])
-    maxima = _maxima(frames, config)
-    minima = _complete(frames, maxima, config.min_shapes, {})
+    return _resolved(frames, config, named(frames, axes, given))
+
+
+def _resolved(frames: Mapping[str, Shape], config: ModelConfig, names: Names) -> Layout:
+    maxima, largest = _maxima(frames, config, names)
+    minima, smallest = _complete(frames, maxima, config.min_shapes, names, "min_shapes", largest)
     for name in minima.keys() & config.opt_shapes.keys() - config.min_shapes.keys():
         minima[name] = tuple(map(min, minima[name], config.opt_shapes[name]))
-    optima = _complete(frames, maxima, config.opt_shapes, maxima)
+    optima, _ = _complete(frames, maxima, config.opt_shapes, names, "opt_shapes", largest)
     for name in optima.keys() - config.opt_shapes.keys():
         optima[name] = tuple(map(max, optima[name], minima[name]))
+    shrinking = [
+        (name, axis)
+        for name, axis in names.computed
+        if not minima[name][axis] <= optima[name][axis] <= maxima[name][axis]
+    ]
+    if shrinking:  # `total - past`: the ends of what it's computed from aren't its own
+        return _resolved(frames, config, names.without(shrinking))
     refuse(list(_disorders(minima, optima, maxima, config)))
-    return ShapeProfile(min=minima, opt=optima, max=maxima)
+    symbols = {name: (smallest[name], size) for name, size in largest.items() if name in smallest}
+    return Layout(profile=ShapeProfile(min=minima, opt=optima, max=maxima), names=names, symbols=symbols)
 
 
-def profile_of(inputs: Sequence[TensorSpec], config: ModelConfig, samples: Sequence[SampleInfo]) -> ShapeProfile:
+def axis_notes(
+    inputs: Sequence[TensorSpec], config: ModelConfig, axes: Mapping[str, Sequence[AxisSpec]]
+) -> tuple[str, ...]:
+    """Return sentences on what the file ties, and on where the user's shapes contradict it."""
+    layout = resolve(inputs, config, axes)
+    return (*layout.names.notes, *filter(None, [told(layout)]))
+
+
+def profile_of(
+    inputs: Sequence[TensorSpec],
+    config: ModelConfig,
+    samples: Sequence[SampleInfo],
+    axes: Mapping[str, Sequence[AxisSpec]] = NOTHING,
+) -> ShapeProfile:
     """Return the shapes that an engine is built for: the configured ones, and those of the user's own samples.
 
     Args:
         inputs: the source model's inputs.
         config: shapes, and whether the samples are the user's own.
         samples: the samples that the model was run on; samples with another rank than the first are ignored.
+        axes: what the source model's file says of its inputs' axes.
 
     Raises:
         StepError: as `resolve_shapes`, but never with the user's own samples, which need no other shapes.
     """
     if not config.samples:
-        return resolve_shapes(inputs, config)
+        return resolve_shapes(inputs, config, axes)
 
     def covering(name: str, given: Mapping[str, Shape], choose: Callable[..., int]) -> Shape:
         rank = len(samples[0].shapes[name])
@@ -120,25 +162,40 @@ def _contradictions(name: str, frame: Shape, given: Mapping[str, Mapping[str, Sh
                 yield f"{key}: expected a size of at least 1 on axis {axis} of input {name!r}, got {size}"
 
 
-def _maxima(frames: Mapping[str, Shape], config: ModelConfig) -> dict[str, Shape]:
+def _maxima(frames: Mapping[str, Shape], config: ModelConfig, names: Names) -> tuple[dict[str, Shape], dict[str, int]]:
+    """Return the largest shapes, and the largest size of each name."""
     given = config.max_shapes
     batches = {given[name][0] for name, frame in frames.items() if name in given and frame[:1] == (-1,)}
     batch = min(batches, default=config.max_batch_size)
+    largest = _largest(names, batch if len(batches) < 2 else None)
     problems = []
     maxima = {}
     for name, frame in frames.items():
         if name in given:
             maxima[name] = given[name]
             continue
-        maxima[name] = tuple(size if size >= 0 else batch for size in frame)
-        unknown = [axis for axis, size in enumerate(frame) if size < 0 and axis > 0]
+        known = {axis: names.size((name, axis), largest) for axis, size in enumerate(frame) if size < 0}
+        maxima[name] = tuple(size if size >= 0 else known[axis] or batch for axis, size in enumerate(frame))
+        unknown = [axis for axis, size in known.items() if size is None and axis > 0]
         if unknown:
             axes = "axis " + " and ".join(map(str, unknown)) if len(unknown) < 3 else f"axes {unknown}"
             problems.append(f"input {name!r} {list(frame)} has no maximum size on {axes}")
-        elif frame[:1] == (-1,) and len(batches) > 1:
+        elif known.get(0, 0) is None and len(batches) > 1:
             problems.append(f"the maximum batch (axis 0) of input {name!r} is ambiguous: {sorted(batches)}")
     refuse(problems, f"set max_shapes, e.g. `max_shapes: {_example(frames, maxima, given)}`")
-    return maxima
+    return maxima, largest
+
+
+def _largest(names: Names, batch: int | None) -> dict[str, int]:
+    """Return the largest size of each name: the user's, the batch within the file's range, or the end of that range."""
+    largest = dict(names.given["max_shapes"])
+    batches = {name for name, places in names.plain.items() if any(axis == 0 for _, axis in places)}
+    for name in names.symbols:
+        _, high = names.ranges.get(name, (1, None))
+        limits = [limit for limit in (high, batch if name in batches else None) if limit is not None]
+        if limits:
+            largest.setdefault(name, min(limits))
+    return largest
 
 
 def _example(frames: Mapping[str, Shape], maxima: Mapping[str, Shape], given: Mapping[str, Shape]) -> str:
@@ -158,29 +215,48 @@ def _example(frames: Mapping[str, Shape], maxima: Mapping[str, Shape], given: Ma
 
 
 def _complete(
-    frames: Mapping[str, Shape], maxima: Mapping[str, Shape], given: Mapping[str, Shape], default: Mapping[str, Shape]
-) -> dict[str, Shape]:
-    """Return `given` completed from static sizes, from axes with the same maximum, and from `default` or 1."""
+    frames: Mapping[str, Shape],
+    maxima: Mapping[str, Shape],
+    given: Mapping[str, Shape],
+    names: Names,
+    key: str,
+    largest: Mapping[str, int],
+) -> tuple[dict[str, Shape], dict[str, int]]:
+    """Return `given`, the shapes of the option `key`, completed, and the size of each name.
+
+    Completed from static sizes, the file's names, axes with the same maximum, and the file's smallest sizes or 1 for
+    `min_shapes`, or else the maxima.
+    """
     known: dict[tuple[bool, int], set[int]] = {}
     for name in frames:
-        for axis, size in enumerate(given.get(name, ())):
+        for axis, own in enumerate(given.get(name, ())):
             if frames[name][axis] < 0:
-                known.setdefault((axis == 0, maxima[name][axis]), set()).add(size)
+                known.setdefault((axis == 0, maxima[name][axis]), set()).add(own)
+
+    def alike(name: str, axis: int) -> int | None:
+        sizes = known.get((axis == 0, maxima[name][axis]), set())
+        if not sizes and frames[name][0] >= 0:
+            sizes = known.get((True, maxima[name][axis]), set())  # the batch inside a state, see `axes.ties`
+        return next(iter(sizes)) if len(sizes) == 1 else None
+
+    symbols = dict(names.given[key])
+    for name, places in names.plain.items():
+        found = {size for place in places if (size := alike(*place)) is not None}
+        if len(found) == 1:
+            symbols.setdefault(name, found.pop())
+    symbols = (names.smallest(largest) if key == "min_shapes" else dict(largest)) | symbols
 
     def size_of(name: str, axis: int) -> int:
         if frames[name][axis] >= 0:
             return frames[name][axis]
-        sizes = known.get((axis == 0, maxima[name][axis]), set())
-        if not sizes and frames[name][0] >= 0:
-            sizes = known.get((True, maxima[name][axis]), set())  # the batch inside a state, see `axes.ties`
-        if len(sizes) == 1:
-            return next(iter(sizes))
-        return default[name][axis] if default else 1
+        size = names.size((name, axis), symbols) or alike(name, axis)
+        return size or (1 if key == "min_shapes" else maxima[name][axis])
 
-    return {
+    completed = {
         name: given[name] if name in given else tuple(size_of(name, axis) for axis in range(len(frame)))
         for name, frame in frames.items()
     }
+    return completed, symbols
 
 
 def _disorders(

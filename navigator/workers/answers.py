@@ -1,8 +1,9 @@
 """What the tasks return, as both sides know it. A model runs where it's made: the parent reads it as a stranger's."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from navigator.records import Latency, Properties, SampleInfo, Signature
+from navigator.records import AxisSpec, Latency, Properties, SampleInfo, Signature
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,6 +14,7 @@ class ReferenceAnswer:
         signature: its inputs and outputs.
         properties: facts about it.
         samples: the samples that it was run on, or refused.
+        axes: what its file says of the axes of its inputs.
         notes: for the report.
         unstable: the outputs that depend on earlier calls, since the model keeps a state.
         calibration: the samples for int8 scales.
@@ -22,6 +24,7 @@ class ReferenceAnswer:
     signature: Signature
     properties: Properties
     samples: tuple[SampleInfo, ...]
+    axes: Mapping[str, tuple[AxisSpec, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unstable: tuple[str, ...] = ()
     calibration: tuple[SampleInfo, ...] = ()

@@ -31,7 +31,7 @@ from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
 from navigator.workers.answers import InferAnswer, ReferenceAnswer
 from navigator.workers.repeatability import require_repeatable
-from navigator.workers.source_runs import notes, run
+from navigator.workers.source_runs import known_axes, notes, run
 
 # A latency is the median of this many runs, at least and at most, for about this long.
 _LATENCY_RUNS = (5, 100)
@@ -66,7 +66,8 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         signature=Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs)),
         properties=model.properties,
         samples=infos,
-        notes=notes(inputs, config),
+        axes=known_axes(model),
+        notes=notes(model, inputs, config),
         unstable=unstable,
         calibration=tuple(
             SampleInfo(name=name, shapes={key: array.shape for key, array in sample.items()}, calibration=True)

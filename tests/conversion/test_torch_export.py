@@ -15,9 +15,10 @@ from navigator.converters import CONVERTERS, torch_export_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Properties, Signature, StepOptions, TensorSpec
+from navigator.records import AxisSpec, ModelConfig, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export
+from navigator.samples.generate import generate
 from navigator.verify.compare import verify
 from tests.support.exports import Exports, Samples, change_a_weight, floats, require_opset
 
@@ -124,6 +125,37 @@ def test_the_signature_is_the_programs_own(tagger: Exports) -> None:
             TensorSpec(name="more__1", shape=(-1,), dtype="bool"),
         ),
     )
+
+
+def test_the_programs_sizes_and_their_ranges_are_told(tagger: Exports) -> None:
+    axes = torch_export.load(tagger.source, declared=NOTHING).axes
+    batch, length = axes["ids"]
+    assert axes == {"ids": (batch, length), "mask": (batch, length), "unused": (batch,)}
+    assert (batch.ranges, length.ranges) == ({batch.size: (2, 8)}, {length.size: (1, None)})
+
+
+class Past(torch.nn.Module):
+    def forward(self, mask: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
+        return torch.cat([past, past[:, :1]], 1) * mask
+
+
+def test_a_size_that_is_computed_from_another_is_told_and_converts(tmp_path: Path) -> None:
+    batch, past = torch.export.Dim("batch", max=8), torch.export.Dim("past", max=64)
+    shapes = ({0: batch, 1: past + 1}, {0: batch, 1: past})
+    source = saved(tmp_path / "past.pt2", Past(), (torch.ones(2, 6), torch.ones(2, 5)), dynamic_shapes=shapes)
+    model = torch_export.load(source, declared=NOTHING)
+    symbol = model.axes["past"][1].size
+    assert model.axes["mask"][1] == AxisSpec(size=f"{symbol} + 1", ranges={symbol: (1, 64)})
+    assert model.axes["mask"][0] == model.axes["past"][0]
+    samples, infos = generate(
+        model.signature.inputs, ModelConfig(model_name="m", model_path=source), memory_bytes=2**30, axes=model.axes
+    )
+    assert {info.shapes["mask"][1] - info.shapes["past"][1] for info in infos} == {1}
+    assert {info.shapes["past"][1] for info in infos} >= {1, 64}
+
+    run = exports(tmp_path, source, samples)
+    path, _ = run.convert(18)
+    assert run.verdict(path).passed
 
 
 @pytest.mark.parametrize("opset", [18, 23])

@@ -1,4 +1,4 @@
-"""Workarounds for torch's TorchScript exporter (2.13). Each one says what it fixes and when to remove it.
+"""Workarounds for torch's ONNX exporters (2.13). Each one says what it fixes and when to remove it.
 
 They apply within a `with` block.
 """
@@ -36,3 +36,16 @@ def known_ranks() -> Iterator[None]:
         yield
     finally:
         torch.onnx.unregister_custom_op_symbolic(_UNFLATTEN, _UNFLATTEN_OPSET)
+
+
+def forget_computed_sizes(program: _Torch) -> None:
+    """Remove the ranges of sizes that are computed from others, such as `past + 1`, from a loaded program.
+
+    The exporter expects symbols only ("expected sympy.Symbol"), but `torch.export.load` keeps expressions beside them.
+    Their symbols keep their ranges. Remove once a saved program with `Dim("past") + 1` can be exported.
+    """
+    for node in program.graph.nodes:
+        mode = getattr(node.meta.get("val"), "fake_mode", None)
+        ranges = getattr(getattr(mode, "shape_env", None), "var_to_range", {})
+        for size in [size for size in ranges if not size.is_Symbol]:
+            del ranges[size]
