@@ -143,9 +143,14 @@ def _applied(comparisons: tuple[Comparison, ...], configured: Tolerances) -> Tol
         return {**configured, **others}
 
     return Tolerances(
-        atol=entries(configured.atol, {each.output: each.atol for each in comparisons}),
+        # The slices of an output may have different ones, of which this is the widest.
+        atol=entries(configured.atol, {each.output: each.atol for each in sorted(comparisons, key=_atol)}),
         rtol=entries(configured.rtol, {each.output: each.rtol for each in comparisons}),
     )
+
+
+def _atol(comparison: Comparison) -> float:
+    return comparison.atol
 
 
 def _conversion_config(plan: ModelPlan, cell: Cell) -> ConversionConfig:

@@ -25,7 +25,7 @@ from navigator.runners.protocol import read_by
 from navigator.samples import storage
 from navigator.verify import polygraphy_json
 from navigator.verify.compare import verify
-from navigator.verify.tolerances import rounding_limit, tolerances
+from navigator.verify.tolerances import rounding_limit, tolerances, units_of
 from navigator.workers.answers import InferAnswer
 from navigator.workers.task import Task, TaskResult
 
@@ -177,9 +177,10 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
         message = f"converted, but {actual if isinstance(actual, str) else expected}"
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
     allowed = tolerances(model, step.precision, expected)
+    units = units_of(model, step.precision, expected)
     limit = rounding_limit(step.precision)
     expected, actual = subject.compared(expected), subject.compared(actual)
-    verdict = verify(expected, actual, atol=allowed.atol, rtol=allowed.rtol, rounding_limit=limit)
+    verdict = verify(expected, actual, atol=allowed.atol, rtol=allowed.rtol, units=units, rounding_limit=limit)
     comparisons = tuple(replace(each, device=device) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))
     verdict = replace(verdict, comparisons=comparisons, warnings=warnings)

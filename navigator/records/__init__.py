@@ -34,7 +34,7 @@ from navigator.records.results import (
     Status,
     TensorRTConfig,
 )
-from navigator.records.verdict import Comparison, Latency, SampleInfo, Tolerances, Verdict, WorstElement
+from navigator.records.verdict import Comparison, Latency, SampleInfo, Slices, Tolerances, Verdict, WorstElement
 
 __all__ = [
     "Auto",
@@ -68,6 +68,7 @@ __all__ = [
     "Selection",
     "ShapeProfile",
     "Signature",
+    "Slices",
     "SourceModel",
     "State",
     "Status",

@@ -37,8 +37,16 @@ class WorstElement:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Slices:
+    """The slices of an output's `axis` that a comparison is about, as ranges: the first and the last index of each."""
+
+    axis: Count
+    ranges: tuple[tuple[Count, Count], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """One output on one device, over all samples, against the source model's.
+    """One output on one device, over all samples, against the source model's; or its `slices` that have one unit.
 
     An element matches if `|value - reference| <= atol + rtol * |reference|` (numpy.isclose). Errors are None
     if nothing could be compared; `problem` is then the reason. `reference_min` and `reference_max` are those of the
@@ -60,6 +68,7 @@ class Comparison:
     reference_max: float | None = None
     problem: str = ""
     device: Device = Device.CPU
+    slices: Slices | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,8 @@ compared have failed; there is no third result.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from navigator.errors import ConfigurationError, listed
 from navigator.records import Comparison, Verdict, WorstElement
 from navigator.verify.differences import Tally, bounded, tally
 from navigator.verify.outputs import ComparedOutput, Outputs, tolerance_of
+from navigator.verify.slices import Unit
 from navigator.verify.suggestions import suggest
 from navigator.verify.weaknesses import unknown_names, weak_proof
 
@@ -33,6 +35,7 @@ def verify(
     *,
     atol: Mapping[str, float],
     rtol: Mapping[str, float],
+    units: Mapping[str, Sequence[Unit]] | None = None,
     rounding_limit: float = _ROUNDING_LIMIT,
 ) -> Verdict:
     """Compare the outputs of a converted model with its source model's, sample by sample, output by output.
@@ -47,6 +50,7 @@ def verify(
         outputs: the same of the converted model, for the same samples in the same order.
         atol: absolute tolerance by output name, "" for all others. Defaults to 1e-5.
         rtol: relative tolerance, likewise.
+        units: by output name, its slices that are compared apart, each with its own absolute tolerance.
         rounding_limit: errors of more than this fraction of an output's range get no suggested tolerances.
 
     Raises:
@@ -57,8 +61,12 @@ def verify(
     extra = [name for name in _names(outputs) if name not in names]
     unlike = _unlike_samples(reference, outputs)
     compared = [
-        _compare(name, reference, outputs, tolerance_of(atol, name), tolerance_of(rtol, name), unlike)
+        part
         for name in [*names, *extra]
+        for part in _parts(
+            _compare(name, reference, outputs, tolerance_of(atol, name), tolerance_of(rtol, name), unlike),
+            (units or {}).get(name, ()),
+        )
     ]
     warnings = list(unknown_names(names, atol, rtol))
     suggested, unexplained = suggest(compared, atol, rtol, rounding_limit)
@@ -121,6 +129,22 @@ def _compare(
     return ComparedOutput(name=name, atol=atol, rtol=rtol, pairs=tuple(pairs), totals=totals, problem=problem)
 
 
+def _parts(output: ComparedOutput, units: Sequence[Unit]) -> Iterator[ComparedOutput]:
+    """Yield an output that can be compared unit by unit, or as it is if it has one unit or a problem."""
+    if output.problem or not units:
+        yield output
+        return
+    for unit in units:
+        totals = Tally()
+        pairs = tuple(
+            (sample, np.take(left, unit.indexes, unit.axis), np.take(right, unit.indexes, unit.axis))
+            for sample, left, right in output.pairs
+        )
+        for number, (_, left, right) in enumerate(pairs):
+            tally(totals, number, left, right, unit.atol, output.rtol)
+        yield replace(output, atol=unit.atol, pairs=pairs, totals=totals, unit=unit)
+
+
 def _incomparable(
     name: str, sample: str, reference: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
 ) -> str:
@@ -167,7 +191,10 @@ def _comparison(output: ComparedOutput, samples: int) -> Comparison:
     if at is not None:
         sample, left, right = output.pairs[at[0]]
         worst = WorstElement(
-            sample=sample, index=at[1], reference=_plain(left[at[1]].item()), value=_plain(right[at[1]].item())
+            sample=sample,
+            index=output.position(at[1]),
+            reference=_plain(left[at[1]].item()),
+            value=_plain(right[at[1]].item()),
         )
     compared = totals.compared > 0
     finite = totals.compared > totals.infinite
@@ -187,6 +214,7 @@ def _comparison(output: ComparedOutput, samples: int) -> Comparison:
         reference_min=totals.low if finite else None,
         reference_max=totals.high if finite else None,
         problem=output.problem,
+        slices=output.slices,
     )
 
 

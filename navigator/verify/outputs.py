@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from navigator.records import Slices
 from navigator.verify.differences import Tally
+from navigator.verify.sentences import part
+from navigator.verify.slices import Unit
 
 Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 
@@ -14,7 +17,10 @@ _DEFAULT_TOLERANCE = 1e-5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComparedOutput:
-    """One output: its pairs of comparable arrays, their differences, and its tolerances."""
+    """One output: its pairs of comparable arrays, their differences, and its tolerances.
+
+    With a `unit`, the pairs are those slices only.
+    """
 
     name: str
     atol: float
@@ -22,6 +28,32 @@ class ComparedOutput:
     pairs: tuple[tuple[str, np.ndarray, np.ndarray], ...]
     totals: Tally
     problem: str
+    unit: Unit | None = None
+
+    @property
+    def title(self) -> str:
+        """The name for users, with the slices."""
+        return f"{self.name!r}{part(self.slices)}"
+
+    @property
+    def slices(self) -> Slices | None:
+        """The slices as ranges, None for all."""
+        if self.unit is None:
+            return None
+        ranges: list[tuple[int, int]] = []
+        for index in self.unit.indexes:
+            if ranges and ranges[-1][1] == index - 1:
+                ranges[-1] = (ranges[-1][0], index)
+            else:
+                ranges.append((index, index))
+        return Slices(axis=self.unit.axis, ranges=tuple(ranges))
+
+    def position(self, index: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the position in the output of an element of the pairs."""
+        if self.unit is None:
+            return index
+        axis = self.unit.axis
+        return (*index[:axis], self.unit.indexes[index[axis]], *index[axis + 1 :])
 
     @property
     def magnitude(self) -> float:

@@ -1,6 +1,9 @@
 """The result of comparisons in one sentence. Pure."""
 
-from navigator.records import Comparison, Device
+from navigator.records import Comparison, Device, Slices
+
+# Only the first of many ranges of slices are named.
+_RANGES = 3
 
 
 def sentence(comparisons: tuple[Comparison, ...]) -> str:
@@ -24,5 +27,15 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
 
 
 def where(comparison: Comparison) -> str:
-    """Return what to write after the name of an output: where it was computed, unless on the CPU."""
-    return " on the GPU" if comparison.device is Device.CUDA else ""
+    """Return what to write after the name of an output: which slices, and where it was computed, unless on the CPU."""
+    gpu = " on the GPU" if comparison.device is Device.CUDA else ""
+    return f"{part(comparison.slices)}{gpu}"
+
+
+def part(slices: Slices | None) -> str:
+    """Return what to write after the name of an output for its slices, "" for all of it."""
+    if slices is None:
+        return ""
+    named = [f"{first} to {last}" if first < last else str(first) for first, last in slices.ranges[:_RANGES]]
+    more = f" and {len(slices.ranges) - _RANGES} more ranges" if len(slices.ranges) > _RANGES else ""
+    return f" ({', '.join(named)}{more} of axis {slices.axis})"

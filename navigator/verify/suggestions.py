@@ -11,23 +11,28 @@ from navigator.verify.outputs import ComparedOutput, range_of, tolerance_of
 # Relative tolerances to suggest. Rounding to any supported precision is below one hundredth.
 _SUGGESTED_RTOL = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
+# If at least this part of an output differs, the converted model computes something else.
+_NEARLY_ALL = 0.9
+
 
 def suggest(
     outputs: Sequence[ComparedOutput], atol: Mapping[str, float], rtol: Mapping[str, float], rounding_limit: float
 ) -> tuple[Tolerances | None, list[str]]:
     """Return tolerances with which all outputs pass, or None and a warning for each output that has none."""
     failed = [output for output in outputs if output.problem or output.totals.mismatched]
-    tightest = {output.name: _tightest(output, rounding_limit) for output in failed if not output.problem}
-    warnings = [
-        f"{output.name!r}: errors of up to {output.totals.max_abs_error:.3g} are too large for its range "
-        f"{range_of(output)}; no tolerance would be meaningful, since the converted model computes something else"
-        for output in failed
-        if not output.problem and tightest[output.name] is None
+    tightest = [(output, _tightest(output, rounding_limit)) for output in failed if not output.problem]
+    warnings = [_unexplained(output) for output, pair in tightest if pair is None]
+    # One tolerance for slices of different units would let the narrow ones pass whatever they are.
+    warnings += [
+        f"{output.title}: no tolerance is suggested, since one for all of {output.name!r} would be too wide for its "
+        "narrowest slices"
+        for output, pair in tightest
+        if pair is not None and output.unit is not None
     ]
-    explained = {name: pair for name, pair in tightest.items() if pair is not None}
+    explained = {output.name: pair for output, pair in tightest if pair is not None and output.unit is None}
     if not failed or len(explained) < len(failed):
         return None, warnings
-    names = {output.name for output in outputs}
+    names = {output.name for output in outputs if output.unit is None}
     # The entry for all others, unless there are none.
     rest = [{} if "" not in each and names <= set(each) else {"": tolerance_of(each, "")} for each in (atol, rtol)]
     kept = [
@@ -38,6 +43,15 @@ def suggest(
         atol=kept[0] | {name: pair[0] for name, pair in explained.items()},
         rtol=kept[1] | {name: pair[1] for name, pair in explained.items()},
     ), warnings
+
+
+def _unexplained(output: ComparedOutput) -> str:
+    totals = output.totals
+    nothing = totals.mismatched >= _NEARLY_ALL * totals.total
+    return (
+        f"{output.title}: errors of up to {totals.max_abs_error:.3g} are too large for its range {range_of(output)}; "
+        f"no tolerance would be meaningful{', since the converted model computes something else' if nothing else ''}"
+    )
 
 
 def _tightest(output: ComparedOutput, rounding_limit: float) -> tuple[float, float] | None:

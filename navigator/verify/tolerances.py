@@ -5,10 +5,12 @@ would be too strict for one model and too loose for another.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from navigator.records import ModelConfig, Precision, Tolerances
+from navigator.verify.slices import Unit, spread, units
 
 Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 
@@ -47,12 +49,38 @@ def tolerances(model: ModelConfig, precision: Precision, reference: Outputs) -> 
         return given
     part, relative = _DEFAULTS[precision]
     atol, rtol = dict(given.atol), dict(given.rtol)
-    for name, spread in _spreads(reference).items():
+    for name, width in _spreads(reference).items():
         if "" not in atol:
-            atol.setdefault(name, max(_entry(model.atol, name), _rounded(part * spread)))
+            atol.setdefault(name, max(_entry(model.atol, name), _rounded(part * width)))
         if "" not in rtol:
-            rtol.setdefault(name, max(_entry(model.rtol, name), relative if spread else 0.0))
+            rtol.setdefault(name, max(_entry(model.rtol, name), relative if width else 0.0))
     return Tolerances(atol=atol, rtol=rtol)
+
+
+def units_of(model: ModelConfig, precision: Precision, reference: Outputs) -> Mapping[str, tuple[Unit, ...]]:
+    """Return the slices of each output that are judged apart, each with the default tolerance of its own range.
+
+    An output that has its own tolerance, and any output in fp32, is judged as one.
+    """
+    given = configured(model, precision)
+    if precision is Precision.FP32 or "" in given.atol:
+        return {}
+    part, _ = _DEFAULTS[precision]
+    found = {name: units(arrays) for name, arrays in _floats(reference).items() if name not in given.atol}
+    return {
+        name: tuple(
+            replace(unit, atol=max(_entry(model.atol, name), _rounded(part * unit.spread))) for unit in of_output
+        )
+        for name, of_output in found.items()
+        if of_output
+    }
+
+
+def _floats(reference: Outputs) -> dict[str, list[np.ndarray]]:
+    """Return the arrays of each output that has real numbers in every sample."""
+    names = dict.fromkeys(name for _, arrays in reference for name in arrays)
+    found = {name: [arrays[name] for _, arrays in reference if name in arrays] for name in names}
+    return {name: arrays for name, arrays in found.items() if all(each.dtype.kind == "f" for each in arrays)}
 
 
 def rounding_limit(precision: Precision) -> float:
@@ -70,17 +98,7 @@ def _rounded(value: float) -> float:
 
 
 def _spreads(reference: Outputs) -> dict[str, float]:
-    """Return the range of the finite values of each output; 0 for whole numbers and if there are none."""
-    low: dict[str, float] = {}
-    high: dict[str, float] = {}
-    for _, arrays in reference:
-        for name, array in arrays.items():
-            low.setdefault(name, np.inf)
-            high.setdefault(name, -np.inf)
-            if array.dtype.kind != "f" or not array.size:
-                continue
-            finite = array[np.isfinite(array)] if not np.isfinite(array).all() else array
-            if finite.size:
-                low[name] = min(low[name], float(finite.min()))
-                high[name] = max(high[name], float(finite.max()))
-    return {name: max(0.0, high[name] - low[name]) for name in low}
+    """Return the range of the finite values of each output, without masks; 0 for whole numbers and without values."""
+    real = _floats(reference)
+    names = dict.fromkeys(name for _, arrays in reference for name in arrays)
+    return {name: spread(real[name]) if name in real else 0.0 for name in names}

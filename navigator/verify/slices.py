@@ -1,0 +1,119 @@
+"""Slices of an output that have different units, such as boxes in pixels beside scores, each judged by its own range.
+
+A tolerance that is a fraction of the range of a whole output lets every score pass that stands beside a box.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Spreads that are this many times apart belong to different units.
+_GAP = 10.0
+# Slices below a gap are only a unit of their own if they're at least this part of all: rarely active features aren't.
+_SHARE = 1 / 20
+# Larger values may stand for infinity in masks: -1e4 and more, if they're alike, and all others smaller by this factor.
+_MASKS = (9_999.0, 1e6, 1e9, 1e30)
+_MASK_RANGE = 4.0
+_MASK_FACTOR = 100.0
+# What is converted at a time, in elements.
+_PIECE = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """Slices of `axis` that have one unit, by their `indexes`; the range of the widest of them, and their tolerance."""
+
+    axis: int
+    indexes: tuple[int, ...]
+    spread: float
+    atol: float = 0.0
+
+
+def spread(arrays: Sequence[np.ndarray]) -> float:
+    """Return the range of all finite values that aren't masks; 0 if there are none."""
+    filled = [array.reshape(1, -1) for array in arrays if array.size]
+    return float(_spreads(filled, 0)[0]) if filled else 0.0
+
+
+def units(arrays: Sequence[np.ndarray]) -> tuple[Unit, ...]:
+    """Return the units of an output, the widest first, or () if there is one.
+
+    The axis is axis 1 or the last: the one whose slices differ more. Axes of different sizes in different samples, and
+    neighbours of equal size, such as height and width, don't count. Slices are sorted by the range of their values,
+    without masks; a unit ends where the next range is 10 times smaller, if 5 % of the slices or more are below.
+    Constant slices belong to the narrowest unit.
+
+    Args:
+        arrays: one output in every sample.
+    """
+    found: tuple[Unit, ...] = ()
+    widest = 1.0
+    filled = [array for array in arrays if array.size]
+    for axis in _axes([array.shape for array in filled]):
+        spreads = _spreads(filled, axis)
+        groups = _groups(spreads)
+        ratio = float(spreads[groups[0]].max() / spreads[groups[-1]].max()) if len(groups) > 1 else 1.0
+        if ratio > widest:
+            widest = ratio
+            found = tuple(
+                Unit(axis=axis, indexes=tuple(sorted(map(int, group))), spread=float(spreads[group].max()))
+                for group in groups
+            )
+    return found
+
+
+def _axes(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    rank = len(shapes[0]) if shapes else 0
+    if rank < 2 or any(len(shape) != rank for shape in shapes):
+        return []
+    fixed = [axis for axis in {1: None, rank - 1: None} if len({shape[axis] for shape in shapes}) == 1]
+    shape = shapes[0]
+    beside = {axis: [each for each in (axis - 1, axis + 1) if 1 <= each < rank] for axis in fixed}
+    return [axis for axis in fixed if shape[axis] > 1 and all(shape[each] != shape[axis] for each in beside[axis])]
+
+
+def _groups(spreads: np.ndarray) -> list[np.ndarray]:
+    """Return the indexes of each unit, the widest first."""
+    live = np.flatnonzero(spreads > 0)
+    order = live[np.argsort(-spreads[live], kind="stable")]
+    sizes = spreads[order]
+    below = np.arange(len(order) - 1, 0, -1)
+    cuts = np.flatnonzero((sizes[:-1] >= _GAP * sizes[1:]) & (below >= _SHARE * len(order))) + 1
+    groups = np.split(order, cuts)
+    groups[-1] = np.concatenate([groups[-1], np.flatnonzero(spreads == 0)])
+    return groups
+
+
+def _spreads(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """Return the range of the finite values of each slice of `axis`, without masks; 0 if there are none."""
+    low, high = _bounds(arrays, axis, 0.0, np.inf)
+    for level in _MASKS:
+        if not (np.maximum(-low, high) >= level).any():
+            break
+        inner_low, inner_high = _bounds(arrays, axis, 0.0, level)
+        others = np.maximum(-inner_low, inner_high)
+        nearest, furthest = _bounds([np.abs(array) for array in arrays], axis, level, np.inf)
+        alike = furthest / _MASK_RANGE <= nearest
+        masked = np.isfinite(nearest) & alike & (others > 0) & (nearest >= _MASK_FACTOR * others)
+        low, high = np.where(masked, inner_low, low), np.where(masked, inner_high, high)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.minimum(np.fmax(high - low, 0.0), np.finfo(np.float64).max))
+
+
+def _bounds(arrays: Sequence[np.ndarray], axis: int, least: float, most: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest and the largest value of each slice whose magnitude is in [least, most)."""
+    size = arrays[0].shape[axis]
+    low, high = np.full(size, np.inf), np.full(size, -np.inf)
+    for array in arrays:
+        table = array.reshape(int(np.prod(array.shape[:axis])), size, -1)
+        inner = max(1, _PIECE // size)
+        outer = max(1, _PIECE // (size * max(1, min(inner, table.shape[2]))))
+        for row in range(0, table.shape[0], outer):
+            for column in range(0, table.shape[2], inner):
+                piece = table[row : row + outer, :, column : column + inner].astype(np.float64)
+                magnitude = np.abs(piece)
+                chosen = (magnitude >= least) & (magnitude < most)
+                np.minimum(low, piece.min(axis=(0, 2), where=chosen, initial=np.inf), out=low)
+                np.maximum(high, piece.max(axis=(0, 2), where=chosen, initial=-np.inf), out=high)
+    return low, high
