@@ -17,11 +17,13 @@ from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
+from navigator.frameworks.onnx import lookups
 from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.weights import Proto
 from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
+from navigator.samples.values import Told
 
 # Not onnx-ir: only fp16 and int8 files need it, whose converter says so; TensorFlow up to 2.17 excludes it.
 DISTRIBUTIONS = ("onnx", "onnxruntime")
@@ -69,6 +71,7 @@ class OnnxModel:
     properties: Properties
     random_operations: tuple[str, ...] = ()
     axes: Mapping[str, tuple[AxisSpec, ...]] = field(default_factory=dict)
+    told: Mapping[str, Told] = field(default_factory=dict)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session once; ignores inputs that the file doesn't have (an exporter removed them as unused).
@@ -143,6 +146,7 @@ def load(
             value.name: tuple(AxisSpec(size=size if isinstance(size, str) else "") for size in value.shape)
             for value in session.get_inputs()
         },
+        told=lookups.told(model) if options is None else {},
     )
 
 

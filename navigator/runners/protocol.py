@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions
+from navigator.samples.values import Told
 
 
 class Axis(StrEnum):
@@ -62,6 +63,10 @@ class SourceModel(LoadedModel, Protocol):
     @property
     def random_operations(self) -> tuple[str, ...]:
         """The operations that draw random numbers, by their names in the format; what never draws is left out."""
+
+    @property
+    def told(self) -> Mapping[str, Told]:
+        """What its graph tells about the values of its inputs, by name, those of which it tells nothing left out."""
 
 
 @runtime_checkable

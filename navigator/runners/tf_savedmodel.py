@@ -11,10 +11,12 @@ import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import difference, written
+from navigator.frameworks.tensorflow import lookups
 from navigator.frameworks.tensorflow.randomness import random_operations
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
 from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TENSORFLOW, Axis
+from navigator.samples.values import Told
 
 DISTRIBUTIONS = ("tensorflow",)
 PRELOAD = ("tensorflow",)
@@ -40,6 +42,10 @@ class _LoadedSavedModel:
     @property
     def random_operations(self) -> tuple[str, ...]:
         return random_operations(self.opened.function)
+
+    @property
+    def told(self) -> Mapping[str, Told]:
+        return lookups.told(self.opened.function, [spec.name for spec in self.signature.inputs])
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the signature once. Outputs are in alphabetical order, since a SavedModel has no other.

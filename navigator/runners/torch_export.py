@@ -15,10 +15,11 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
-from navigator.frameworks.torch import randomness
+from navigator.frameworks.torch import lookups, randomness
 from navigator.frameworks.torch import values as torch_values
 from navigator.records import AxisSpec, Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
+from navigator.samples.values import Told
 
 DISTRIBUTIONS = ("torch",)
 # Loading a program imports the last two, which takes longer than to load most programs.
@@ -60,6 +61,12 @@ class TorchExportModel:
             spec.name: tuple(_axis(self.program, size) for size in values[placeholder].shape)
             for spec, placeholder in zip(self.signature.inputs, placeholders, strict=True)
         }
+
+    @property
+    def told(self) -> Mapping[str, Told]:
+        placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
+        names = [spec.name for spec in self.signature.inputs]
+        return lookups.of_program(self.program, dict(zip(placeholders, names, strict=True)))
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the program once, without gradients.

@@ -15,11 +15,12 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
-from navigator.frameworks.torch import randomness
+from navigator.frameworks.torch import lookups, randomness
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, call, describe, parameters, refuse_unfillable
 from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
+from navigator.samples.values import Told
 
 DISTRIBUTIONS = ("torch",)
 PRELOAD = ("torch",)
@@ -58,6 +59,10 @@ class TorchScriptModel:
     @property
     def random_operations(self) -> tuple[str, ...]:
         return randomness.of_script(self.module)
+
+    @property
+    def told(self) -> Mapping[str, Told]:
+        return lookups.of_script(self.module, self.arguments)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run `forward` once, without gradients.

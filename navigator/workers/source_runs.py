@@ -7,10 +7,11 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.records import AxisSpec, ModelConfig, SampleInfo, TensorSpec
-from navigator.runners.protocol import LoadedModel, NamesAxes
+from navigator.runners.protocol import LoadedModel, NamesAxes, SourceModel
 from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look_for_trouble
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
+from navigator.samples.values import Bounds, Told
 
 _DRAWN = (
     "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
@@ -30,9 +31,9 @@ def run(
     Raises:
         StepError: the model refuses a sample that was asked for, or the configuration contradicts its signature.
     """
-    axes = known_axes(model)
-    samples, infos = generate(inputs, config, memory_bytes=memory_bytes, axes=axes)
-    probes, probed = look_for_trouble(inputs, config, memory_bytes=memory_bytes, axes=axes)
+    axes, says = known_axes(model), tells(model)
+    samples, infos = generate(inputs, config, memory_bytes=memory_bytes, told=says, axes=axes)
+    probes, probed = look_for_trouble(inputs, config, memory_bytes=memory_bytes, told=says, axes=axes)
     asked_for = [info.shapes for info in infos if config.samples or info.name not in EXTRA]
     outputs: list[Sample] = []
     told: list[SampleInfo] = []
@@ -57,16 +58,21 @@ def known_axes(model: LoadedModel) -> dict[str, tuple[AxisSpec, ...]]:
     return dict(model.axes) if isinstance(model, NamesAxes) else {}
 
 
+def tells(model: LoadedModel) -> Mapping[str, Told]:
+    """Return what the source model tells about the values of its inputs."""
+    return model.told if isinstance(model, SourceModel) else {}
+
+
 def notes(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> tuple[str, ...]:
     """Say which sizes follow the file, or contradict it, and which whole numbers nobody gave a range."""
     if config.samples:
         return ()
-    return (*axis_notes(inputs, config, known_axes(model)), *_free_counts(inputs, config))
+    free = _free_counts(drawn_from(inputs, config, tells(model)))
+    return (*axis_notes(inputs, config, known_axes(model)), *free)
 
 
-def _free_counts(inputs: Sequence[TensorSpec], config: ModelConfig) -> tuple[str, ...]:
+def _free_counts(bounds: Mapping[str, Bounds]) -> tuple[str, ...]:
     """Say which whole numbers nobody gave a range: for ids, the samples see a few rows of a large table."""
-    bounds = drawn_from(inputs, config)
     names = [name for name, each in bounds.items() if is_free_count(each)]
     if not names:
         return ()

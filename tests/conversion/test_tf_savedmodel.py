@@ -220,6 +220,20 @@ def test_operations_that_draw_random_numbers_are_named(models: Path) -> None:
     assert found["lstm"].random_operations == ()
 
 
+def test_tables_that_inputs_are_looked_up_in_are_told(models: Path) -> None:
+    told = tf_savedmodel.load(models / "looked_up", declared=NOTHING_DECLARED).told
+    assert {name: (each.low, each.high, each.why) for name, each in told.items()} == {
+        "ids": (0, 99, "rows of a table"),
+        "column": (0, 2, "rows of a table"),
+        "digit": (0, 9, "depth of OneHot"),
+        "n": (1, 8, "a size for Range"),
+    }
+    # Keras adds the rows to negative indices before it looks them up.
+    told = tf_savedmodel.load(models / "several", declared=NOTHING_DECLARED).told
+    assert {name: (each.low, each.high) for name, each in told.items()} == {"ids": (0, 49)}
+    assert tf_savedmodel.load(models / "lstm", declared=NOTHING_DECLARED).told == {}
+
+
 @pytest.mark.parametrize(
     ("model", "opset", "message"),
     [

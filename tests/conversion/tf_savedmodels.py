@@ -102,6 +102,17 @@ def functions(root: Path) -> None:
     to_text, to_number = tables
     save(root / "tables", {"x": ([None], "int64")}, lambda x: {"y": to_number.lookup(to_text.lookup(x))})
 
+    rows = tf.Variable(rng.standard_normal((100, 3)).astype(np.float32))
+    save(
+        root / "looked_up",
+        {"ids": ([None, 4], "int32"), "column": ([None], "int64"), "digit": ([None], "int64"), "n": ([], "int32")},
+        lambda ids, column, digit, n: {
+            "y": tf.nn.embedding_lookup(rows, ids),
+            "z": tf.gather(tf.convert_to_tensor(weight), column, axis=1),
+            "one": tf.one_hot(tf.maximum(digit, 0), 10),
+            "all": tf.range(n),
+        },
+    )
     save(root / "lgamma", x, lambda x: {"y": tf.math.lgamma(x)})
     save(root / "erfc", x, lambda x: {"y": tf.math.erfc(x)})
     save(root / "einsum", x, lambda x: {"y": tf.einsum("bi,bj,bk->bijk", x, x, x)})

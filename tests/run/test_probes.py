@@ -7,8 +7,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from onnx import parser, save  # noqa: TID253 - makes the models
+from onnx import numpy_helper, parser, save  # noqa: TID253 - makes the models
 
 # The mean of what a mask selects; of nothing it's 0, and in the second one the mean of all.
 NOBODY = """
@@ -55,6 +56,13 @@ FAULTS = {
         "some = Cast<to = 9>(x) y = Cast<to = 1>(some)",
         "counts",
     ),
+    "last_row_lost": (
+        "(int64[n, 4] ids) => (float[n, 4, 2] y)",
+        "",
+        "y = Gather(words, ids)",
+        "last = Constant<value_int = 997>() known = Min(ids, last) y = Gather(words, known)",
+        "ends",
+    ),
     "nobody_masked": (
         "(float[n, 40] x, bool[n, 40] mask) => (float[n, 1] y)",
         "value_ranges: {x: [1, 2]}",
@@ -81,7 +89,12 @@ onnx.version_converter.convert_version = sabotaged
 def write(path: Path, opset: int, signature: str, body: str) -> None:
     axis = " <int64[1] axis = {1}>" if "axis)" in body else ""
     graph = f"{path.stem} {signature}{axis} {{ {body} }}"
-    save(parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> {graph}'), path)
+    model = parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> {graph}')
+    if "words" in body:
+        model.graph.initializer.append(
+            numpy_helper.from_array(np.arange(1998, dtype=np.float32).reshape(999, 2), "words")
+        )
+    save(model, path)
 
 
 def test_faults_of_some_values_are_found_without_ranges_or_samples(
@@ -105,6 +118,9 @@ def test_faults_of_some_values_are_found_without_ranges_or_samples(
     assert {key: each["status"]["state"] for key, each in cells.items()} == {
         (name, f"onnx_op{opset}"): state for name in FAULTS for opset, state in ((16, "passed"), (17, "mismatched"))
     }
+    samples = {each["name"]: each["values"] for each in cells["last_row_lost", "onnx_op16"]["samples"]}
+    assert samples["opt"] == {"ids": "0 to 998 (rows of words)"}
+    assert "counts" not in samples
     for name, (*_, sample) in FAULTS.items():
         (comparison,) = cells[name, "onnx_op17"]["comparisons"]
         assert sample in ("", comparison["worst"]["sample"]), name

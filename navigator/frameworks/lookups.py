@@ -1,0 +1,56 @@
+"""What a graph tells about the whole numbers that it's given: the rows of the table that they're looked up in.
+
+Knows no framework: one module of each framework's folder goes through its graphs and says here what it meets.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from navigator.samples.values import Told
+
+# A size may be read from an input: small ones show as much as large ones.
+_SIZES = (1, 8)
+
+
+@dataclass(slots=True)
+class Lookups:
+    """Collects what is read from each input, in the order of the graph.
+
+    Values are known by anything hashable that the caller has for them. `origins` are the values that are an input, as
+    it is or in another type or shape.
+    """
+
+    origins: dict[Hashable, str]
+    found: dict[str, list[Told]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, inputs: Iterable[str]) -> "Lookups":
+        """Return one for inputs that are known by their names."""
+        return cls(origins={name: name for name in inputs})
+
+    def same(self, value: Hashable, result: Hashable) -> None:
+        """Note that `result` has the numbers of `value`, or some of them."""
+        if value in self.origins:
+            self.origins[result] = self.origins[value]
+
+    def chosen(self, values: Iterable[Hashable], result: Hashable) -> None:
+        """Note that `result` is one of `values`: Keras counts negative indices from the end of a table like this."""
+        for value in values:
+            self.same(value, result)
+
+    def row(self, value: Hashable, count: int, why: str) -> None:
+        """Note that `value` is the index of one of `count` rows; `why` is for the report."""
+        if count > 0:
+            self._tell(value, Told(low=0, high=count - 1, why=why))
+
+    def size(self, value: Hashable, reader: str) -> None:
+        """Note that `value` is a size that `reader` reads."""
+        self._tell(value, Told(low=_SIZES[0], high=_SIZES[1], why=f"a size for {reader}"))
+
+    def told(self) -> Mapping[str, Told]:
+        """Return what is known of each input: of several tables, the one with the fewest rows."""
+        return {name: min(each, key=lambda told: told.high) for name, each in self.found.items()}
+
+    def _tell(self, value: Hashable, told: Told) -> None:
+        if value in self.origins:
+            self.found.setdefault(self.origins[value], []).append(told)

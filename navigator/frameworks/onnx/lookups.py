@@ -1,0 +1,86 @@
+"""What an ONNX graph tells about the whole numbers that it's given (https://onnx.ai/onnx/operators)."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from navigator.frameworks.lookups import Lookups
+from navigator.frameworks.onnx.weights import Proto
+from navigator.samples.values import Told
+
+# The first output has the numbers of the first input, or some of them.
+_SAME = frozenset({"Clip", "Max", "Min"}) | frozenset(
+    {"Cast", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
+)
+
+# A table keeps its shape.
+_SAME_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
+
+# Inputs that are sizes, by position.
+_SIZES = {"Range": (1,), "ConstantOfShape": (0,), "Tile": (1,), "OneHot": (1,)}
+
+# com.microsoft's EmbedLayerNormalization: positions of indices, and of their tables.
+_EMBEDDINGS = ((0, 2), (1, 4), (8, 3))
+
+
+def told(model: Proto) -> Mapping[str, Told]:
+    """Return what the graph of `model` tells about its inputs, by name. Its weights need not be loaded."""
+    import onnx.inliner
+
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    lookups = Lookups.of(value.name for value in model.graph.input)
+    shapes: dict[str, Sequence[int]] = {}
+    constants: dict[str, Proto] = {}
+    for graph in _graphs(model.graph):
+        for tensor in graph.initializer:
+            shapes[tensor.name], constants[tensor.name] = tuple(tensor.dims), tensor
+        for node in graph.node:
+            _read(node, lookups, shapes, constants)
+    return lookups.told()
+
+
+def _graphs(graph: Proto) -> Iterator[Proto]:
+    """Yield a graph and then its branches and loop bodies, which read its values by name."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], constants: dict[str, Proto]) -> None:
+    kind, inputs = node.op_type, list(node.input)
+    if kind == "Constant":
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                shapes[node.output[0]], constants[node.output[0]] = tuple(attribute.t.dims), attribute.t
+            elif attribute.ints:
+                shapes[node.output[0]] = (len(attribute.ints),)
+    if kind in _SAME_SHAPE and inputs and inputs[0] in shapes:
+        shapes[node.output[0]] = shapes[inputs[0]]
+    if kind in _SAME and inputs:
+        for output in node.output:
+            lookups.same(inputs[0], output)
+    if kind == "Where":
+        lookups.chosen(inputs[1:], node.output[0])
+    if kind in ("Gather", "GatherElements") and inputs[0] in shapes:
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+        lookups.row(inputs[1], shapes[inputs[0]][axis], f"rows of {inputs[0]}")
+    if kind == "OneHot":
+        lookups.row(inputs[0], _number(constants.get(inputs[1])), "depth of OneHot")
+    if kind == "EmbedLayerNormalization":
+        for index, table in _EMBEDDINGS:
+            if index < len(inputs) and inputs[table] in shapes:
+                lookups.row(inputs[index], shapes[inputs[table]][0], f"rows of {inputs[table]}")
+    for position in _SIZES.get(kind, ()):
+        if position < len(inputs):
+            lookups.size(inputs[position], kind)
+
+
+def _number(tensor: Proto) -> int:
+    """Return a constant of one element that is in the file, 0 for any other."""
+    import onnx
+
+    if tensor is None or tensor.external_data or math.prod(tensor.dims) != 1:
+        return 0
+    return int(onnx.numpy_helper.to_array(tensor).item())

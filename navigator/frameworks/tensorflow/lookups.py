@@ -1,0 +1,111 @@
+"""What the graph of a SavedModel's signature tells about the whole numbers that it's given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from navigator.frameworks.lookups import Lookups
+from navigator.samples.values import Told
+
+# TensorFlow's objects; the package ships no types that hold for every version.
+_Tf = Any
+
+# The result has the numbers of the first input, or some of them.
+_SAME = frozenset({"ClipByValue", "Maximum", "Minimum"}) | frozenset(
+    {
+        "BroadcastTo",
+        "Cast",
+        "ExpandDims",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "Squeeze",
+        "StridedSlice",
+        "Tile",
+        "Transpose",
+    }
+)
+
+# A table keeps its shape.
+_SAME_TABLE = frozenset({"Cast", "Identity", "ReadVariableOp"})
+
+
+@dataclass(slots=True)
+class _Tables:
+    """What is known apart from the inputs: the shapes of tables, and constants, by the names of their tensors."""
+
+    functions: Mapping[str, _Tf]
+    lookups: Lookups
+    shapes: dict[str, Sequence[int]] = field(default_factory=dict)
+    constants: dict[str, _Tf] = field(default_factory=dict)
+
+
+def told(function: _Tf, inputs: Sequence[str]) -> Mapping[str, Told]:
+    """Return what a concrete function, and all that it calls, tells about its inputs.
+
+    Args:
+        function: the function of a signature.
+        inputs: the names of its inputs.
+    """
+    graph = function.graph.as_graph_def()
+    tables = _Tables({each.signature.name: each for each in graph.library.function}, Lookups(origins={}))
+    for tensor in function.inputs:
+        name = tensor.name.partition(":")[0]
+        own = next((each for each in inputs if name in (each, f"{function.graph.name}_{each}")), None)
+        if own is not None:
+            tables.lookups.origins[name] = own
+    for outside, inside in function.graph.captures:
+        handle = getattr(outside, "_handle_data", None)
+        shape = handle.shape_and_type[0].shape if handle is not None and handle.shape_and_type else None
+        if shape is not None and not shape.unknown_rank:
+            tables.shapes[inside.name.partition(":")[0]] = [axis.size for axis in shape.dim]
+    _read_all(graph.node, "", tables)
+    return tables.lookups.told()
+
+
+def _read_all(nodes: Sequence[_Tf], scope: str, tables: _Tables) -> None:
+    """Go through the nodes of a graph or, in a scope of its own, of a function that it calls."""
+    for node in nodes:
+        inputs = [f"{scope}{each.partition(':')[0]}" for each in node.input if not each.startswith("^")]
+        _read(node, inputs, f"{scope}{node.name}", tables)
+
+
+def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
+    lookups, shapes = tables.lookups, tables.shapes
+    called = tables.functions.get(node.attr["f"].func.name) if "PartitionedCall" in node.op else None
+    if called is not None:
+        scope = f"{name}/"
+        for argument, value in zip(called.signature.input_arg, inputs, strict=False):
+            lookups.same(value, f"{scope}{argument.name}")
+            if value in shapes:
+                shapes[f"{scope}{argument.name}"] = shapes[value]
+        _read_all(called.node_def, scope, tables)
+    if node.op == "Const":
+        tables.constants[name] = node.attr["value"].tensor
+        shapes[name] = [axis.size for axis in node.attr["value"].tensor.tensor_shape.dim]
+    if node.op in _SAME and inputs:
+        lookups.same(inputs[0], name)
+    if node.op in ("Select", "SelectV2"):
+        lookups.chosen(inputs[1:], name)
+    if node.op in _SAME_TABLE and inputs and inputs[0] in shapes:
+        shapes[name] = shapes[inputs[0]]
+    if node.op in ("Gather", "GatherV2", "ResourceGather") and inputs[0] in shapes:
+        axis = _number(tables, inputs[2]) if node.op == "GatherV2" else 0
+        shape = shapes[inputs[0]]
+        if axis is not None and -len(shape) <= axis < len(shape):
+            lookups.row(inputs[1], shape[axis], "rows of a table")
+    if node.op == "OneHot":
+        lookups.row(inputs[0], _number(tables, inputs[1]) or 0, "depth of OneHot")
+    if node.op == "Range" and len(inputs) > 1:
+        lookups.size(inputs[1], "Range")
+
+
+def _number(tables: _Tables, name: str) -> int | None:
+    """Return a constant of one element, None for any other."""
+    import tensorflow as tf
+
+    tensor = tables.constants.get(name)
+    if tensor is None:
+        return None
+    array = tf.make_ndarray(tensor)
+    return int(array.item()) if array.size == 1 else None

@@ -1,0 +1,145 @@
+"""What a torch graph tells about the whole numbers that it's given."""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from navigator.frameworks.lookups import Lookups
+from navigator.frameworks.torch.arguments import Argument
+from navigator.samples.values import Told
+
+# A torch object; the types of the package differ between supported versions.
+_Torch = Any
+
+# The result has the numbers of the first argument, or some of them.
+_SAME = frozenset(
+    f"aten::{name}"
+    for name in (
+        *(
+            "_to_copy",
+            "alias",
+            "clamp",
+            "clone",
+            "contiguous",
+            "detach",
+            "expand",
+            "expand_as",
+            "flatten",
+            "index_select",
+        ),
+        *("int", "long", "narrow", "permute", "repeat", "reshape", "select", "slice", "squeeze", "t", "to"),
+        *("transpose", "type_as", "unflatten", "unsqueeze", "view"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A tensor of a graph: what it's known by, its shape, () if that is unknown, and its name if it is a weight."""
+
+    key: Hashable
+    shape: Sequence[Any] = ()
+    name: str = ""
+
+
+def of_script(module: _Torch, arguments: Sequence[Argument]) -> Mapping[str, Told]:
+    """Return what a TorchScript module tells about its inputs, by name; tensors in lists are left out."""
+    graph = module.inlined_graph
+    own, *values = graph.inputs()
+    names = [each.name for each in module.forward.schema.arguments[1:]]
+    tensors = [each for each in arguments if each.parameter.kind == "tensor" and each.inputs]
+    taken = {each.parameter.name: each.inputs[0] for each in tensors}
+    origins: dict[Hashable, str] = {
+        value.debugName(): taken[name] for name, value in zip(names, values, strict=True) if name in taken
+    }
+    lookups = Lookups(origins=origins)
+
+    def argument(value: _Torch) -> Any:
+        if value.node().kind() == "prim::ListConstruct":
+            return [argument(each) for each in value.node().inputs()]
+        held = _attribute(value, own, module) if value.node().kind() == "prim::GetAttr" else value.toIValue()
+        if hasattr(held, "shape"):
+            return _Value(value.debugName(), tuple(held.shape), _path(value, own) or "a constant")
+        return held if isinstance(held, int | float | bool) else _Value(value.debugName())
+
+    for node in _nodes(graph):
+        outputs = [each.debugName() for each in node.outputs()]
+        _read(node.kind(), [argument(each) for each in node.inputs()], outputs[0] if outputs else "", lookups)
+    return lookups.told()
+
+
+def of_program(program: _Torch, inputs: Mapping[str, str]) -> Mapping[str, Told]:
+    """Return what a torch.export program tells about its inputs, by name.
+
+    Args:
+        program: the program.
+        inputs: the names of its inputs by those of their placeholders.
+    """
+    import torch
+
+    signature = program.graph_signature
+    weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    lookups = Lookups(origins=dict[Hashable, str](inputs.items()))
+
+    def argument(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [argument(each) for each in value]
+        if not isinstance(value, torch.fx.Node):
+            return value
+        shape = tuple(getattr(value.meta.get("val"), "shape", ()))
+        return _Value(value.name, shape, weights.get(value.name, value.name))
+
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if node.op == "call_function" and schema is not None:
+            _read(schema.name, [argument(each) for each in node.args], node.name, lookups)
+    return lookups.told()
+
+
+def _read(kind: str, arguments: Sequence[Any], result: Hashable, lookups: Lookups) -> None:
+    """Note one operation; `arguments` are values, lists of them, and constants, in the order of its schema."""
+    first, second, third = (*arguments, None, None, None)[:3]
+    if kind in _SAME and isinstance(first, _Value):
+        lookups.same(first.key, result)
+    if kind == "aten::where":
+        lookups.chosen([each.key for each in (second, third) if isinstance(each, _Value)], result)
+    if kind in ("aten::embedding", "aten::embedding_bag"):
+        _row(first, 0, second, lookups)
+    elif kind in ("aten::index_select", "aten::gather") and isinstance(second, int):
+        _row(first, second, third, lookups)
+    elif kind == "aten::index" and isinstance(second, list):
+        for axis, index in enumerate(second):
+            _row(first, axis, index, lookups)
+    elif kind == "aten::one_hot" and isinstance(first, _Value) and isinstance(second, int):
+        lookups.row(first.key, second, "depth of one_hot")
+    elif kind == "aten::arange" and isinstance(first, _Value):
+        lookups.size(first.key, "arange")
+
+
+def _row(table: Any, axis: int, index: Any, lookups: Lookups) -> None:
+    if isinstance(table, _Value) and isinstance(index, _Value) and -len(table.shape) <= axis < len(table.shape):
+        count = table.shape[axis]
+        lookups.row(index.key, count if isinstance(count, int) else 0, f"rows of {table.name}")
+
+
+def _nodes(block: _Torch) -> Iterator[_Torch]:
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)
+
+
+def _path(value: _Torch, own: _Torch) -> str:
+    """Return the name of a module's attribute, "" for what isn't one."""
+    names: list[str] = []
+    while value != own and value.node().kind() == "prim::GetAttr":
+        names.insert(0, value.node().s("name"))
+        value = next(iter(value.node().inputs()))
+    return ".".join(names)
+
+
+def _attribute(value: _Torch, own: _Torch, module: _Torch) -> Any:
+    held = module
+    for name in _path(value, own).split("."):
+        held = getattr(held, name, None)
+    return held

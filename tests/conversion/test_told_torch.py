@@ -1,0 +1,88 @@
+"""What TorchScript modules and torch.export programs tell about the whole numbers that they're given."""
+# ruff: noqa: TID253 - the framework is what is tested
+# mypy: allow-subclassing-any
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from navigator.records import Signature, TensorSpec
+from navigator.runners import torch_export, torchscript
+from navigator.samples.values import Told
+
+NAMES = ("ids", "kinds", "place", "digit", "scale")
+
+
+class Looking(torch.nn.Module):
+    """Looks up its inputs in an embedding, in one of another shape, in a buffer, and in what one_hot makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding(100, 8, padding_idx=0)
+        self.kinds = torch.nn.Sequential(torch.nn.Embedding(3, 8))
+        self.register_buffer("places", torch.randn(7, 8))
+
+    def forward(
+        self, ids: torch.Tensor, kinds: torch.Tensor, place: torch.Tensor, digit: torch.Tensor, scale: torch.Tensor
+    ) -> torch.Tensor:
+        found = self.words(ids.long()[:, :4]) + self.kinds(kinds.view(-1, 4))
+        return (found + self.places[place.unsqueeze(1)] + torch.nn.functional.one_hot(digit, 8)[:, None]) * scale
+
+
+TENSORS = (
+    torch.zeros(2, 5, dtype=torch.int32),
+    torch.zeros(2, 4, dtype=torch.int64),
+    torch.tensor([1, 2]),
+    torch.tensor([1, 2]),
+    torch.tensor([2]),
+)
+
+
+def told(found: Mapping[str, Told]) -> dict[str, tuple[int, int]]:
+    return {name: (each.low, each.high) for name, each in found.items()}
+
+
+EXPECTED = {"ids": (0, 99), "kinds": (0, 2), "place": (0, 6), "digit": (0, 7)}
+
+
+def script(model: torch.nn.Module, path: Path, names: tuple[str, ...]) -> Mapping[str, Told]:
+    model.save(str(path))
+    specs = [
+        TensorSpec(name=name, shape=(-1, *tensor.shape[1:]), dtype=str(tensor.dtype).removeprefix("torch."))
+        for name, tensor in zip(names, TENSORS, strict=True)
+    ]
+    return torchscript.load(path, declared=Signature(inputs=tuple(specs), outputs=())).told
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: torch.jit.trace(model, TENSORS),
+        torch.jit.script,
+        lambda model: torch.jit.freeze(torch.jit.script(model)),
+    ],
+    ids=["traced", "scripted", "frozen"],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript(tmp_path: Path, make: Callable[[Any], Any]) -> None:
+    with torchscript.quiet():
+        found = script(make(Looking().eval()), tmp_path / "m.pt", NAMES)
+    assert told(found) == EXPECTED
+    assert found["ids"].why in ("rows of words.weight", "rows of a constant")
+    # Declared names that aren't those of `forward` are by position.
+    with torchscript.quiet():
+        renamed = script(make(Looking().eval()), tmp_path / "m.pt", tuple(f"x__{index}" for index in range(5)))
+    assert list(told(renamed).values()) == list(EXPECTED.values())
+
+
+def test_torch_export(tmp_path: Path) -> None:
+    batch = torch.export.Dim("batch")
+    shapes = (*[{0: batch}] * 4, None)
+    program = torch.export.export(Looking().eval(), TENSORS, dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "m.pt2")
+    found = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=())).told
+    assert told(found) == EXPECTED
+    assert found["kinds"].why == "rows of kinds.0.weight"

@@ -1,0 +1,96 @@
+"""What an ONNX graph tells about the whole numbers that it's given."""
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper, parser  # noqa: TID253 - makes the models
+
+from navigator.frameworks.lookups import Lookups
+from navigator.frameworks.onnx.lookups import told
+
+ZERO = "zero = Constant<value = int64 {0}>()"
+
+
+def model(body: str, inputs: str = "int64[n, 4] ids, int64[n, 4] more", **tables: tuple[int, ...]) -> ModelProto:
+    made = parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> m ({inputs}) => (float[n] y) {{ {body} }}')
+    for name, shape in tables.items():
+        made.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    return made
+
+
+def found(made: ModelProto) -> dict[str, tuple[int, int, str]]:
+    return {name: (each.low, each.high, each.why) for name, each in told(made).items()}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("y = Gather(words, ids)", {"ids": (0, 99, "rows of words")}),
+        ("y = Gather<axis = 1>(words, ids)", {"ids": (0, 7, "rows of words")}),
+        ("y = Gather<axis = -1>(words, ids)", {"ids": (0, 7, "rows of words")}),
+        ("y = GatherElements(words, ids)", {"ids": (0, 99, "rows of words")}),
+        ("w = Cast<to = 10>(words) y = Gather(w, ids)", {"ids": (0, 99, "rows of w")}),
+        ("i = Cast<to = 6>(ids) j = Unsqueeze(i, axes) y = Gather(words, j)", {"ids": (0, 99, "rows of words")}),
+        # Negative indices are counted from the end.
+        (
+            f"{ZERO} less = Less(ids, zero) end = Add(ids, ids) i = Where(less, end, ids) y = Gather(words, i)",
+            {"ids": (0, 99, "rows of words")},
+        ),
+        ("a = Gather(words, ids) b = Gather(few, ids) y = Add(a, b)", {"ids": (0, 2, "rows of few")}),
+        (
+            "a = Gather(words, ids) b = Gather(few, more) y = Add(a, b)",
+            {"ids": (0, 99, "rows of words"), "more": (0, 2, "rows of few")},
+        ),
+        ("depth = Constant<value = int64 {10}>() y = OneHot(ids, depth, few)", {"ids": (0, 9, "depth of OneHot")}),
+        (
+            f"{ZERO} one = Constant<value = int64 {{1}}>() y = Range(zero, ids, one)",
+            {"ids": (1, 8, "a size for Range")},
+        ),
+        # An offset is not followed: RoBERTa's positions begin at 2.
+        ("two = Constant<value = int64 {2}>() i = Add(ids, two) y = Gather(words, i)", {}),
+        ("y = Gather(ids, more)", {}),
+        ("y = Cast<to = 1>(ids)", {}),
+    ],
+)
+def test_what_is_looked_up_is_told(body: str, expected: dict[str, tuple[int, int, str]]) -> None:
+    assert found(model(body, words=(100, 8), few=(3, 8))) == expected
+
+
+def test_tables_beside_the_file_constants_and_branches_are_read_by_their_shapes() -> None:
+    apart = model("y = Gather(words, ids)", words=(100, 8))
+    tensor = apart.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="nowhere")
+    assert found(apart)["ids"][1] == 99
+
+    branch = model("c = Constant<value = float[3, 2] {0, 0, 0, 0, 0, 0}>() y = Gather(c, ids)").graph
+    del branch.input[:]
+    chosen = model("y = If(flag)", inputs="int64[n, 4] ids, bool flag")
+    for name in ("then_branch", "else_branch"):
+        chosen.graph.node[0].attribute.append(helper.make_attribute(name, branch))
+    assert found(chosen) == {"ids": (0, 2, "rows of c")}
+
+
+def test_functions_are_followed() -> None:
+    made = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17, "own" : 1]> m (int64[n, 4] ids) => (float[n] y) {'
+        " table = Constant<value = float[3, 2] {0, 0, 0, 0, 0, 0}>() y = own.look(table, ids) }"
+        ' <domain: "own", opset_import: ["" : 17]> look (a, b) => (c) { c = Gather(a, b) }'
+    )
+    assert [(name, each.high) for name, each in told(made).items()] == [("ids", 2)]
+
+
+def test_the_embeddings_that_onnx_runtime_fuses() -> None:
+    fused = helper.make_node(
+        "EmbedLayerNormalization", ["ids", "more", "words", "places", "kinds", "g", "b"], ["y"], domain="com.microsoft"
+    )
+    made = model("y = Cast<to = 1>(ids)", words=(100, 8), places=(64, 8), kinds=(2, 8))
+    made.graph.node[0].CopyFrom(fused)
+    assert found(made) == {"ids": (0, 99, "rows of words"), "more": (0, 1, "rows of kinds")}
+
+
+def test_a_table_of_unknown_or_no_rows_tells_nothing() -> None:
+    lookups = Lookups.of(["ids"])
+    lookups.row("ids", 0, "rows of nothing")
+    lookups.row("others", 5, "rows of words")
+    assert lookups.told() == {}
