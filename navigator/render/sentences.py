@@ -28,7 +28,7 @@ _TOLD = (
 def verdict(summary: Summary) -> str:
     """Return the result of a run in one sentence, with what it covers if that isn't the whole configuration."""
     covered = str(summary.coverage)
-    return f"{_verdict(summary)} ({covered})" if covered else _verdict(summary)
+    return f"{_verdict(summary)} (covers only {covered})" if covered else _verdict(summary)
 
 
 def _verdict(summary: Summary) -> str:

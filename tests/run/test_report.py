@@ -122,7 +122,7 @@ def test_a_shard_that_left_nothing_is_named_and_fails_the_run(
     assert main(["report", "jobs/0/navigator_workspace/convert_results.yaml"]) == 1
     said = capsys.readouterr().out
     assert "shard 2/2 reported no results" in said
-    assert "2 of 4 conversions failed, and the run is incomplete: " in said
+    assert "2 of 4 conversions failed, and the run is incomplete (covers only 5 of 8 conversions): " in said
 
 
 def test_a_part_of_the_configuration_is_only_reported_if_that_is_allowed(

@@ -58,8 +58,8 @@ def test_jobs_that_convert_different_models_have_their_own_status(pair: "Job", o
     assert {name: each.code for name, each in ended.items()} == {"good": 0, "broken": 1}
     assert {each.outputs["coverage"] for each in ended.values()} == {"1 of 2 models"}
     assert {description.partition(";")[0] for state, description, _ in pair.statuses if state != "pending"} == {
-        "1 of 1 conversions passed (1 of 2 models)",
-        "1 of 1 conversions failed (1 of 2 models)",
+        "1 of 1 conversions passed (covers only 1 of 2 models)",
+        "1 of 1 conversions failed (covers only 1 of 2 models)",
     }
     assert _shown(pair) == {"model-navigator (models good)": "success", "model-navigator (models broken)": "failure"}
     assert sorted("❌" in each for each in pair.comments) == [False, True]
