@@ -1,7 +1,8 @@
 """Runs the source model on its samples, and leaves out the generated ones that say nothing about a conversion."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,27 +12,56 @@ from navigator.runners.protocol import LoadedModel, NamesAxes, SourceModel
 from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look_for_trouble
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
-from navigator.samples.values import Bounds, Told
+from navigator.samples.values import Bounds, Origin, Told
 
 _DRAWN = (
     "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
     "declared inputs, or provide your own inputs under samples"
 )
+_REFUSED = "the source model can't run"
 
 
-def run(
-    model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig, memory_bytes: int
-) -> tuple[list[Sample], list[Sample], tuple[SampleInfo, ...]]:
-    """Return the samples that the source model takes, its outputs, and what to report of all samples.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceRuns:
+    """The samples that the source model takes, its outputs, what to report of all samples, and what to note."""
+
+    samples: list[Sample]
+    outputs: list[Sample]
+    infos: tuple[SampleInfo, ...]
+    notes: tuple[str, ...] = ()
+
+
+def run(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig, memory_bytes: int) -> SourceRuns:
+    """Run the source model on its samples.
 
     Shapes that nobody asked for may be refused: a network with strides takes 320 and 640, and no 507 between them, and
-    one whose attention has a square mask takes no other. So may values that nobody asked for. The user's own samples
-    are all taken.
+    one whose attention has a square mask takes no other. So may values that nobody asked for; if it takes none of a
+    range that was guessed, it's run on 0 and 1. The user's own samples are all taken.
 
     Raises:
         StepError: the model refuses a sample that was asked for, or the configuration contradicts its signature.
     """
-    axes, says = known_axes(model), tells(model)
+    says = model.told if isinstance(model, SourceModel) else {}
+    try:
+        return _run(model, inputs, config, memory_bytes, says)
+    except StepError:
+        narrow = {} if config.samples else _narrowed(drawn_from(inputs, config, says))
+        if narrow:
+            with suppress(StepError):
+                return _run(model, inputs, config, memory_bytes, {**says, **narrow})
+        raise
+
+
+def _narrowed(bounds: Mapping[str, Bounds]) -> dict[str, Told]:
+    """Return 0 and 1 for the inputs whose range is a guess."""
+    guessed = {name: each for name, each in bounds.items() if each.origin in (Origin.DTYPE, Origin.MODEL)}
+    return {name: Told(low=0, high=1, why=f"not {each}, which {_REFUSED}") for name, each in guessed.items()}
+
+
+def _run(
+    model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig, memory_bytes: int, says: Mapping[str, Told]
+) -> SourceRuns:
+    axes = known_axes(model)
     samples, infos = generate(inputs, config, memory_bytes=memory_bytes, told=says, axes=axes)
     probes, probed = look_for_trouble(inputs, config, memory_bytes=memory_bytes, told=says, axes=axes)
     asked_for = [info.shapes for info in infos if config.samples or info.name not in EXTRA]
@@ -49,8 +79,12 @@ def run(
         found = _non_finite(outputs)
         told = [replace(info, non_finite=found.get(info.name, "")) for info in told]
     skipped = {info.name for info in told if info.refused or info.non_finite}
-    taken = [each for each in (*samples, *probes) if each[0] not in skipped]
-    return taken, [each for each in outputs if each[0] not in skipped], tuple(told)
+    return SourceRuns(
+        samples=[each for each in (*samples, *probes) if each[0] not in skipped],
+        outputs=[each for each in outputs if each[0] not in skipped],
+        infos=tuple(told),
+        notes=() if config.samples else (*axis_notes(inputs, config, axes), *_notes(drawn_from(inputs, config, says))),
+    )
 
 
 def known_axes(model: LoadedModel) -> dict[str, tuple[AxisSpec, ...]]:
@@ -58,26 +92,15 @@ def known_axes(model: LoadedModel) -> dict[str, tuple[AxisSpec, ...]]:
     return dict(model.axes) if isinstance(model, NamesAxes) else {}
 
 
-def tells(model: LoadedModel) -> Mapping[str, Told]:
-    """Return what the source model tells about the values of its inputs."""
-    return model.told if isinstance(model, SourceModel) else {}
-
-
-def notes(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> tuple[str, ...]:
-    """Say which sizes follow the file, or contradict it, and which whole numbers nobody gave a range."""
-    if config.samples:
-        return ()
-    free = _free_counts(drawn_from(inputs, config, tells(model)))
-    return (*axis_notes(inputs, config, known_axes(model)), *free)
-
-
-def _free_counts(bounds: Mapping[str, Bounds]) -> tuple[str, ...]:
-    """Say which whole numbers nobody gave a range: for ids, the samples see a few rows of a large table."""
+def _notes(bounds: Mapping[str, Bounds]) -> Iterator[str]:
+    """Say of which whole numbers the samples see few: of a large table for ids, say."""
     names = [name for name, each in bounds.items() if is_free_count(each)]
-    if not names:
-        return ()
-    drawn = f"sampled from 0 and 1, and once from 0 to {LARGEST_COUNT}"
-    return (f"{', '.join(names)}: {drawn}; if they are IDs or counts, set value_ranges",)
+    if names:
+        drawn = f"sampled from 0 and 1, and once from 0 to {LARGEST_COUNT}"
+        yield f"{', '.join(names)}: {drawn}; if they are IDs or counts, set value_ranges"
+    for name, each in bounds.items():
+        if _REFUSED in each.why:
+            yield f"{name}: sampled from {each}; set value_ranges"
 
 
 def _non_finite(outputs: Sequence[Sample]) -> dict[str, str]:

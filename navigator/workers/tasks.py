@@ -31,7 +31,7 @@ from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
 from navigator.workers.answers import InferAnswer, ReferenceAnswer
 from navigator.workers.repeatability import require_repeatable
-from navigator.workers.source_runs import known_axes, notes, run
+from navigator.workers.source_runs import known_axes, run
 
 # A latency is the median of this many runs, at least and at most, for about this long.
 _LATENCY_RUNS = (5, 100)
@@ -56,18 +56,18 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     )
     model = load()
     inputs = agreed("inputs", declared.inputs, model.signature.inputs)
-    samples, outputs, infos = run(model, inputs, config, int(arguments["memory_bytes"]))
-    arrays.save(Path(arguments["samples"]), samples)
-    arrays.save(Path(arguments["outputs"]), outputs)
-    unstable = require_repeatable(model, samples, outputs, load)
-    divided = calibration(inputs, config, samples, int(arguments["memory_bytes"]))
+    runs = run(model, inputs, config, int(arguments["memory_bytes"]))
+    arrays.save(Path(arguments["samples"]), runs.samples)
+    arrays.save(Path(arguments["outputs"]), runs.outputs)
+    unstable = require_repeatable(model, runs.samples, runs.outputs, load)
+    divided = calibration(inputs, config, runs.samples, int(arguments["memory_bytes"]))
     arrays.save(Path(arguments["calibration"]), divided.samples)
     answer = ReferenceAnswer(
         signature=Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs)),
         properties=model.properties,
-        samples=infos,
+        samples=runs.infos,
         axes=known_axes(model),
-        notes=notes(model, inputs, config),
+        notes=runs.notes,
         unstable=unstable,
         calibration=tuple(
             SampleInfo(name=name, shapes={key: array.shape for key, array in sample.items()}, calibration=True)

@@ -162,6 +162,23 @@ def test_probes_that_the_source_model_does_not_take_are_left_out_and_told(
     assert not any(text for name, text in refused.items() if name != "normal")
 
 
+def test_a_guessed_range_that_the_source_model_refuses_gives_way_to_0_and_1(
+    convert: Any, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Classes, ten of them; what adds 0 isn't followed, so that only the dtype says something of the input.
+    body = "zero = Constant<value = uint8 {0}>() c = Add(x, zero) i = Cast<to = 7>(c) y = Gather(digits, i)"
+    digits = "digits = Constant<value_ints = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]>()"
+    write(project / "classes.onnx", 15, "(uint8[n, 40] x) => (int64[n, 40] y)", f"{digits} {body}")
+    text = "{model_name: classes, model_path: classes.onnx, target_formats: onnx, onnx_opsets: 17}"
+
+    code, results = convert(text)
+
+    assert code == 0
+    told = "0 to 1 (not 0 to 255, which the source model can't run)"
+    assert results["results"][0]["samples"][0]["values"] == {"x": told}
+    assert f"classes: x: sampled from {told}; set value_ranges" in capsys.readouterr().out
+
+
 def test_infinities_that_a_model_means_leave_no_sample_out(convert: Any, project: Path) -> None:
     write(
         project / "policy.onnx",
