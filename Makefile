@@ -1,7 +1,7 @@
 # Sets up .venv when it is needed and runs the project's commands in it.
 #
 #   make demo    create the example models, convert and verify them, and print the summary
-#   make test    lint, types, layers, images for the tests, tests
+#   make test    lint, types, layers, images and npm packages for the tests, tests
 #   make nightly      the tests that take minutes, and new examples for those that draw them
 #   make coverage     the unit tests' coverage of branches, which is whole where conversions are judged
 #   make test-wheel   tests of the built wheel, without this tree's package
@@ -19,7 +19,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest images nightly coverage test-wheel test-lowest lint docs bench gpu-self-test clean
+.PHONY: help demo test pytest images peers nightly coverage test-wheel test-lowest lint docs bench gpu-self-test clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -37,7 +37,7 @@ demo: $(READY)
 
 # One after the other, also with `make -j`.
 TESTS ?=
-test: lint images
+test: lint images peers
 	@$(MAKE) --no-print-directory pytest
 
 pytest: $(READY)
@@ -51,6 +51,11 @@ images: $(READY)
 	$(BIN)/python tests/support/images.py $(IMAGES) 2>"$$log" || { code=$$?; cat "$$log"; [ $$code = 77 ] || exit 1; }
 	rm "$$log"
 	echo "images: $$SECONDS s"
+
+# The same for the counterparts of the action; without npm the tests that need them are skipped.
+peers: $(READY)
+	@$(BIN)/python tests/support/peers.py
+	echo "npm packages: $$SECONDS s"
 
 nightly: $(READY)
 	@$(BIN)/python -m pytest -n auto -m "nightly or hypothesis" --hypothesis-profile nightly --timeout 3600

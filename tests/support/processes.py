@@ -31,6 +31,9 @@ FRAMEWORKS = {
 # What takes long comes first, so that nobody waits for it at the end.
 ORDER = ("tests/conversion/test_t", "tests/action/", "tests/run/", "tests/worker/", "tests/conversion/", "tests/unit/")
 
+# Files of tests that take half a minute each and share nothing: one after the other they would be the last.
+APART = ("tests/run/test_sabotage.py", "tests/action/commands/test_faults.py", "tests/action/commands/test_voices.py")
+
 _LOADED = pytest.StashKey[frozenset[str]]()
 _TENSORFLOW = pytest.StashKey[list[WorkerController]]()
 _SESSION = pytest.StashKey[pytest.Session]()
@@ -115,7 +118,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config) -> "Scheduler":
 
 
 class Scheduler:
-    """Hands out one file after the other, to processes that collected it; xdist's own want all to collect the same."""
+    """Hands out files, or single tests, to processes that collected them; xdist wants all to collect the same."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -152,7 +155,8 @@ class Scheduler:
         if self._files is None:
             files: dict[str, list[str]] = {}
             for test in dict.fromkeys(test for tests in self._collected.values() for test in tests):
-                files.setdefault(test.partition("::")[0], []).append(test)
+                name = test.partition("::")[0]
+                files.setdefault(test if name in APART else name, []).append(test)
             self._files = deque(files[name] for name in sorted(files, key=_rank))
             # xdist takes what one process collected for all, and shows shares of that.
             self._config.stash[_SESSION].testscollected = sum(map(len, files.values()))
