@@ -135,6 +135,11 @@ def _joined(sizes: Sequence[Tie]) -> Tie:
     )
 
 
+def batch_axes(tied: Sequence[Tie]) -> dict[str, int]:
+    """Return the axis of each input that is the batch."""
+    return {name: axis for tie in tied if tie.is_batch for name, axis in tie.axes}
+
+
 def random_shapes(
     layout: Layout, tied: Sequence[Tie], rng: np.random.Generator, seen: Sequence[Mapping[str, Shape]]
 ) -> dict[str, Shape] | None:

@@ -18,6 +18,7 @@ from navigator.samples.axes import (
     EXTRA,
     RANDOM,
     Tie,
+    batch_axes,
     combinations,
     fitting,
     random_shapes,
@@ -27,7 +28,7 @@ from navigator.samples.own_data import Sample, read_samples
 from navigator.samples.probes import PROBES, probes
 from navigator.samples.shapes import NOTHING, refuse, refuse_unknown, resolve, resolve_shapes, yaml_key
 from navigator.samples.symbols import Layout, Shape
-from navigator.samples.values import Bounds, Told, bounds_of, generator, uniform
+from navigator.samples.values import Bounds, Told, bounds_of, generator, tell_rows_apart, uniform
 
 __all__ = ["EXTRA", "UNASKED", "Sample", "drawn_from", "generate", "look_for_trouble", "resolve_shapes"]
 
@@ -48,7 +49,8 @@ def generate(
 
     Returns the user's own `samples`. Defaults to one sample each in the min, opt and max shapes (equal shapes only
     once), in up to two random shapes in between, and in up to eight combinations of smallest and largest sizes. Values
-    are uniform within their bounds, see `navigator.samples.values.bounds_of`.
+    are uniform within their bounds, see `navigator.samples.values.bounds_of`; the first and the last row of a batch
+    differ.
 
     Args:
         inputs: the source model's inputs.
@@ -71,12 +73,15 @@ def generate(
     layout = resolve(inputs, config, axes)
     bounds = drawn_from(inputs, config, told)
     values = {name: str(each) for name, each in bounds.items()}
+    batch = batch_axes(ties(layout))
     samples, infos = [], []
     for number, info in _planned(layout, dtypes, config.random_seed, memory_bytes):
-        arrays = {
-            name: uniform(generator(config.random_seed, number, name), shape, bounds[name])
-            for name, shape in info.shapes.items()
-        }
+        arrays = {}
+        for name, shape in info.shapes.items():
+            rng = generator(config.random_seed, number, name)
+            arrays[name] = uniform(rng, shape, bounds[name])
+            if name in batch:
+                tell_rows_apart(rng, arrays[name], batch[name], bounds[name])
         samples.append((info.name, arrays))
         infos.append(replace(info, values=values))
     return samples, tuple(infos)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from navigator.records import SampleInfo
-from navigator.samples.axes import Tie, fitting, following, ties
+from navigator.samples.axes import Tie, batch_axes, fitting, following, ties
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
 from navigator.samples.values import Bounds, Origin, ends, generator, uniform
@@ -47,7 +47,7 @@ def probes(
     tied = ties(layout)
     wanted = _shapes(layout, tied)
     shapes = fitting(wanted, layout, tied, {name: each.dtype for name, each in bounds.items()}, memory_bytes)
-    batch = {name: axis for tie in tied if tie.is_batch for name, axis in tie.axes}
+    batch = batch_axes(tied)
     samples, infos = [], []
     for kind, (applies, fill) in _KINDS.items():
         if not any(_varies(each, shapes[name]) and applies(each, shapes[name]) for name, each in bounds.items()):

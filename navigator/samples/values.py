@@ -148,6 +148,14 @@ def uniform(rng: np.random.Generator, shape: tuple[int, ...], bounds: Bounds) ->
     return values.astype(bounds.dtype, copy=False).reshape(shape)
 
 
+def tell_rows_apart(rng: np.random.Generator, array: np.ndarray, axis: int, bounds: Bounds) -> None:
+    """Change one element of the last row along `axis` if the first row is the same, so that none can stand for both."""
+    rows = np.moveaxis(array, axis, 0)
+    if len(rows) > 1 and rows[0].size and bounds.low < bounds.high and np.array_equal(rows[0], rows[-1]):
+        element = (-1, *(int(rng.integers(size)) for size in rows.shape[1:]))
+        rows[element] = bounds.high if rows[element] != bounds.high else bounds.low
+
+
 def _floats(rng: np.random.Generator, count: int, bounds: Bounds) -> np.ndarray:
     """Draw in float32 or float64. The final rounding stays within the bounds, since they are exact in the dtype."""
     work = np.float64 if bounds.dtype.itemsize == 8 else np.float32

@@ -267,6 +267,24 @@ def test_every_sample_keeps_to_names_and_ranges(data: st.DataObject, seed: int) 
                 assert expression is None or size == expression.value(at), (info, text)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int64", "uint8", "float32"])
+def test_the_first_and_the_last_row_of_a_batch_differ(dtype: str) -> None:
+    specs = [
+        TensorSpec(name="ids", shape=(-1, 1), dtype=dtype),
+        TensorSpec(name="state", shape=(2, -1, 1), dtype=dtype),
+    ]
+    shapes = {"ids": (4, 1), "state": (2, 4, 1)}
+    for seed in range(20):
+        samples, _ = generate(specs, config(max_shapes=shapes, random_seed=seed), memory_bytes=2**30)
+        assert len(samples) == 4
+        for name, arrays in samples[1:]:
+            assert (arrays["ids"][0] != arrays["ids"][-1]).all(), (seed, name)
+            assert (arrays["state"][:, 0] != arrays["state"][:, -1]).any(), (seed, name)
+
+    fixed = config(max_shapes=shapes, value_ranges={"": (1, 1)})
+    assert all((arrays["ids"] == 1).all() for _, arrays in generate(specs, fixed, memory_bytes=2**30)[0])
+
+
 # Files
 
 
