@@ -191,6 +191,46 @@ def test_a_refused_operator_is_named(server: ForkServer, tmp_path: Path, name: s
     assert message in result.message
 
 
+ASYMMETRIC = """(float[2, 3] x) => (uint8[2, 3] y) {
+    s = Constant<value = float {1}>() z = Constant<value = uint8 {8}>() y = QuantizeLinear(x, s, z) }"""
+
+
+@pytest.mark.parametrize(
+    ("opsets", "graph", "advice"),
+    [
+        (
+            '"" : 17',
+            "(uint8[2, 3] x) => (float[3, 2] y) { t = Transpose<perm = [1, 0]>(x) y = Cast<to = 1>(t) }",
+            "a Cast",
+        ),
+        (
+            '"" : 9',
+            "(uint8[2, 3] x) => (float[1, 3] y) { t = Slice<starts = [0], ends = [1]>(x) y = Cast<to = 1>(t) }",
+            "a Cast",
+        ),
+        (
+            '"" : 17',
+            ASYMMETRIC,
+            "symmetrically",
+        ),
+        (
+            '"" : 17, "com.microsoft" : 1',
+            "(float[2, 3] x, float[3, 2] z) => (float[2, 2] y) { y = com.microsoft.FusedMatMul(x, z) }",
+            "as exported, not as ONNX Runtime optimized it",
+        ),
+    ],
+)
+def test_what_can_be_written_otherwise_is_advised(
+    server: ForkServer, tmp_path: Path, opsets: str, graph: str, advice: str
+) -> None:
+    source = written(tmp_path / "m.onnx", f"{opsets}\nm {graph}")
+
+    result, _ = build(server, source, ranged(x=((2, 3), (2, 3)), z=((3, 2), (3, 2))))
+
+    assert result.status is TaskStatus.FAILED
+    assert advice in result.remedy
+
+
 @pytest.mark.parametrize(
     ("shapes", "message", "hint"),
     [

@@ -34,6 +34,23 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|insufficient memory", re
 _NO_COLOURS = "'colored' module is not installed"
 _FEW_WORDS = ("false", "")
 
+# What to do, by what TensorRT 10 and 11 and TensorRT for RTX 1.7 say.
+_ADVICE = (
+    (re.compile(r"workspace limit"), "increase tensorrt_max_workspace_size"),
+    (
+        re.compile(r"QuantizeLinear.*type of UINT8|[Nn]on-zero zero point"),
+        "quantize the model symmetrically: int8 instead of uint8, with zero points of 0, also for activations",
+    ),
+    (
+        re.compile(r"type of UINT8|has type UInt8 but must"),
+        "TensorRT takes uint8 only into a Cast: write x.float().permute(...) instead of x.permute(...).float()",
+    ),
+    (
+        re.compile(r"Plugin not found"),
+        "use the file as exported, not as ONNX Runtime optimized it, or load a plugin for it with tensorrt_plugins",
+    ),
+)
+
 
 class Collected(logging.Handler):
     """Collects logged errors in order, and forwards everything to the log of this process."""
@@ -84,7 +101,12 @@ def explained(failure: str, log: Collected, error: BaseException) -> StepError:
     text = next((each for each in built if each), sentence(log.errors[-1]) if log.errors else str(error))
     if _OUT_OF_MEMORY.search(" ".join(log.errors)):
         return out_of_gpu_memory(f"{failure}: it")
-    return StepError(f"{failure}: {text}", "increase tensorrt_max_workspace_size" if "workspace limit" in text else "")
+    return StepError(f"{failure}: {text}", _advice(text))
+
+
+def _advice(text: str) -> str:
+    """Return what the user can do about a reason, or ""."""
+    return next((advice for pattern, advice in _ADVICE if pattern.search(text)), "")
 
 
 def sentence(text: str) -> str:
@@ -114,4 +136,6 @@ def _refused_node(failure: str, parsed: list[re.Match[str]]) -> StepError:
         )
     where = f"node {first['node']} ({first['operator']}{', ' + first['name'] if first['name'] else ''}): "
     more = f" (and {len(parsed) - 1} more)" if len(parsed) > 1 else ""
-    return StepError(f"{failure}: {where if first['operator'] else ''}{text}{more}")
+    return StepError(
+        f"{failure}: {where if first['operator'] else ''}{text}{more}", _advice(f"{first['operator']} {text}")
+    )
