@@ -13,6 +13,7 @@ from navigator.records import (
     Device,
     ModelConfig,
     OutputModel,
+    Precision,
     SampleInfo,
     Seconds,
     State,
@@ -180,7 +181,15 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
     units = units_of(model, step.precision, expected)
     limit = rounding_limit(step.precision)
     expected, actual = subject.compared(expected), subject.compared(actual)
-    verdict = verify(expected, actual, atol=allowed.atol, rtol=allowed.rtol, units=units, rounding_limit=limit)
+    verdict = verify(
+        expected,
+        actual,
+        atol=allowed.atol,
+        rtol=allowed.rtol,
+        units=units,
+        measured=step.precision is not Precision.FP32,
+        rounding_limit=limit,
+    )
     comparisons = tuple(replace(each, device=device) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))
     verdict = replace(verdict, comparisons=comparisons, warnings=warnings)

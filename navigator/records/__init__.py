@@ -34,9 +34,21 @@ from navigator.records.results import (
     Status,
     TensorRTConfig,
 )
-from navigator.records.verdict import Comparison, Latency, SampleInfo, Slices, Tolerances, Verdict, WorstElement
+from navigator.records.verdict import (
+    Agreement,
+    Comparison,
+    Decisions,
+    Latency,
+    SampleInfo,
+    Slices,
+    Tolerances,
+    Verdict,
+    WorstElement,
+    WorstSlice,
+)
 
 __all__ = [
+    "Agreement",
     "Auto",
     "AxisSpec",
     "Cell",
@@ -44,6 +56,7 @@ __all__ = [
     "Comparison",
     "Configuration",
     "ConversionConfig",
+    "Decisions",
     "Device",
     "EngineOptions",
     "Format",
@@ -79,6 +92,7 @@ __all__ = [
     "Tolerances",
     "Verdict",
     "WorstElement",
+    "WorstSlice",
     "from_data",
     "to_data",
 ]

@@ -45,6 +45,48 @@ class Slices:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WorstSlice:
+    """The slice of `axis` whose largest error is the largest part of the range of its own values, its `spread`."""
+
+    axis: Count
+    index: Count
+    spread: Amount
+    max_abs_error: Amount
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decisions:
+    """What probabilities decide: `flips` are the decisions for another class, of `count`.
+
+    Their rate is at most `flips_at_most`, with 95 % confidence (Clopper-Pearson). `divergence` is the mean
+    Kullback-Leibler divergence from the source model, in nats.
+    """
+
+    count: Count
+    flips: Count
+    flips_at_most: Amount
+    divergence: Amount
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """How much of an output a reduced precision keeps. Infinities and masks are left out; what doesn't apply is None.
+
+    `relative_l2` is |value - reference| / |reference| in the Euclidean norm, `sqnr_db` the ratio of signal to
+    quantization noise, `explained` the part of the variance of the reference that is explained (R^2), and `differing`
+    the part of whole numbers that differ.
+    """
+
+    relative_l2: Amount | None = None
+    cosine: float | None = None
+    sqnr_db: float | None = None
+    explained: float | None = None
+    worst_slice: WorstSlice | None = None
+    decisions: Decisions | None = None
+    differing: Amount | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """One output on one device, over all samples, against the source model's; or its `slices` that have one unit.
 
@@ -69,6 +111,7 @@ class Comparison:
     problem: str = ""
     device: Device = Device.CPU
     slices: Slices | None = None
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from navigator.records import CellResult, State
 from navigator.render.escape import code, row, text
 from navigator.render.markdown_failures import MARKS, names, unbroken
-from navigator.render.results import latency, opset, share, source_bytes, worst
+from navigator.render.results import agreement, latency, opset, share, source_bytes, worst
 from navigator.render.sentences import reductions
 from navigator.render.values import count, milliseconds, number, percent, seconds, size, word
 from navigator.report.summary import Group, ModelSummary
@@ -101,6 +101,7 @@ class _Column:
 _COLUMNS = (
     _Column("Worst output", "---", _worst_output),
     _Column("Max abs error (of tolerance)", "---", _error),
+    _Column("Agreement", "---", lambda result: text(agreement(result.comparisons))),
     _Column("Size", "--:", _size),
     _Column("Convert", "--:", lambda result: _duration(result.seconds.convert)),
     _Column("Verify", "--:", lambda result: _duration(result.seconds.verify)),

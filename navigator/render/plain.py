@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from navigator.records import CellResult, Comparison, State
 from navigator.render.columns import aligned, left, right
-from navigator.render.results import errors, latency, place, portion, share, suggestion_yaml, value, worst
+from navigator.render.results import agreement, errors, latency, place, portion, share, suggestion_yaml, value, worst
 from navigator.render.sentences import reductions, tally, verdict
 from navigator.render.text import clean, lines, shorten
 from navigator.render.values import count, milliseconds, number, seconds, size, word
@@ -148,6 +148,8 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
         relative = f"max rel {number(comparison.max_rel_error)} (rtol {number(comparison.rtol)})"
         absolute = f"max abs {number(comparison.max_abs_error)} (atol {number(comparison.atol)})"
         yield f"{name}: {absolute}, {relative}, {portion(comparison)} out of tolerance"
+    if kept := agreement([comparison]):
+        yield f"  {kept}"
     if comparison.worst is not None:
         element = comparison.worst
         source, converted = clean(value(element.reference)), clean(value(element.value))
@@ -155,12 +157,13 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def _table(summary: Summary) -> Iterator[Line]:
+    reduced = any(agreement(result.comparisons) for model in summary.models for result in model.results)
     timed = any(result.latencies for model in summary.models for result in model.results)
-    rows = [(*_HEAD, *(("latency",) if timed else ()))]
+    rows = [(*_HEAD, *(("latency",) if timed else ()), *(("agreement",) if reduced else ()))]
     styles = [_HEADING]
     for model in summary.models:
         for failed, results in ((True, model.failed), (False, model.others)):
-            rows += [_row(result, timed=timed) for result in results]
+            rows += [_row(result, timed=timed, reduced=reduced) for result in results]
             styles += [_style(result, failed=failed) for result in results]
     if len(rows) == 1:
         return
@@ -169,7 +172,7 @@ def _table(summary: Summary) -> Iterator[Line]:
     yield Line("")
 
 
-def _row(result: CellResult, *, timed: bool) -> tuple[str, ...]:
+def _row(result: CellResult, *, timed: bool, reduced: bool) -> tuple[str, ...]:
     furthest = worst(result.comparisons)
     made = result.output_model
     status = word(result.status.state)
@@ -182,6 +185,7 @@ def _row(result: CellResult, *, timed: bool) -> tuple[str, ...]:
         seconds(result.seconds.convert) if result.seconds.convert else "",
         seconds(result.seconds.verify) if result.seconds.verify else "",
         *((_latency(result),) if timed else ()),
+        *((agreement(result.comparisons),) if reduced else ()),
     )
 
 

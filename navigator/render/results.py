@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import yaml
 
-from navigator.records import CellResult, Comparison, Latency, Precision, WorstElement, to_data
+from navigator.records import Agreement, CellResult, Comparison, Latency, Precision, WorstElement, to_data
 from navigator.render.values import number, percent
 
 
@@ -36,6 +36,30 @@ def errors(comparison: Comparison) -> str:
     # An error above atol passes because of rtol.
     relative = f", rtol {number(comparison.rtol)}" if (comparison.max_abs_error or 0.0) > comparison.atol else ""
     return f"max abs {number(comparison.max_abs_error)} (atol {number(comparison.atol)}{relative})"
+
+
+def agreement(comparisons: Iterable[Comparison]) -> str:
+    """Return how well the output that a reduced precision keeps worst agrees with the source model's, or ""."""
+    measured = [each.agreement for each in comparisons if each.agreement is not None]
+    if not measured:
+        return ""
+    found = min(measured, key=_quality)
+    parts = [
+        f"SQNR {number(found.sqnr_db)} dB" if found.sqnr_db is not None else "",
+        f"cosine {found.cosine:.5f}" if found.cosine is not None else "",
+        f"{percent(found.differing)} differ" if found.differing is not None else "",
+    ]
+    decided = [each.decisions for each in measured if each.decisions is not None]
+    if decided:
+        most = max(decided, key=lambda each: each.flips / each.count)
+        limit = percent(most.flips_at_most)
+        parts.append(f"{most.flips:,} of {most.count:,} top-1 flipped (95 % sure: at most {limit})")
+    return ", ".join(filter(None, parts))
+
+
+def _quality(agreement: Agreement) -> tuple[float, float]:
+    decibels = math.inf if agreement.sqnr_db is None else agreement.sqnr_db
+    return decibels, -(agreement.differing or 0.0)
 
 
 def place(element: WorstElement) -> str:

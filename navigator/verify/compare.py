@@ -12,6 +12,7 @@ import numpy as np
 
 from navigator.errors import ConfigurationError, listed
 from navigator.records import Comparison, Verdict, WorstElement
+from navigator.verify.agreement import agreement
 from navigator.verify.differences import Tally, bounded, tally
 from navigator.verify.outputs import ComparedOutput, Outputs, tolerance_of
 from navigator.verify.slices import Unit
@@ -36,6 +37,7 @@ def verify(
     atol: Mapping[str, float],
     rtol: Mapping[str, float],
     units: Mapping[str, Sequence[Unit]] | None = None,
+    measured: bool = False,
     rounding_limit: float = _ROUNDING_LIMIT,
 ) -> Verdict:
     """Compare the outputs of a converted model with its source model's, sample by sample, output by output.
@@ -51,6 +53,7 @@ def verify(
         atol: absolute tolerance by output name, "" for all others. Defaults to 1e-5.
         rtol: relative tolerance, likewise.
         units: by output name, its slices that are compared apart, each with its own absolute tolerance.
+        measured: also measure how well each output agrees as a whole, for reduced precisions.
         rounding_limit: errors of more than this fraction of an output's range get no suggested tolerances.
 
     Raises:
@@ -77,7 +80,7 @@ def verify(
     if not names:
         warnings.append("the source model returned no outputs, so nothing was compared")
     return Verdict(
-        comparisons=tuple(_comparison(output, len(reference)) for output in compared),
+        comparisons=tuple(_comparison(output, len(reference), measured=measured) for output in compared),
         suggested=suggested,
         warnings=tuple(warnings),
     )
@@ -184,7 +187,7 @@ def _non_finite(totals: Tally, sample: str, reference: np.ndarray, value: np.nda
     return ""
 
 
-def _comparison(output: ComparedOutput, samples: int) -> Comparison:
+def _comparison(output: ComparedOutput, samples: int, *, measured: bool) -> Comparison:
     totals = output.totals
     at = totals.first_non_finite or (totals.worst if totals.max_abs_error else None)
     worst = None
@@ -215,6 +218,7 @@ def _comparison(output: ComparedOutput, samples: int) -> Comparison:
         reference_max=totals.high if finite else None,
         problem=output.problem,
         slices=output.slices,
+        agreement=agreement(output.arrays) if measured and not output.problem else None,
     )
 
 

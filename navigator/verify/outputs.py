@@ -36,6 +36,11 @@ class ComparedOutput:
         return f"{self.name!r}{part(self.slices)}"
 
     @property
+    def arrays(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The pairs without the names of their samples."""
+        return [(left, right) for _, left, right in self.pairs]
+
+    @property
     def slices(self) -> Slices | None:
         """The slices as ranges, None for all."""
         if self.unit is None:

@@ -3,7 +3,7 @@
 A tolerance that is a fraction of the range of a whole output lets every score pass that stands beside a box.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,29 @@ def spread(arrays: Sequence[np.ndarray]) -> float:
     """Return the range of all finite values that aren't masks; 0 if there are none."""
     filled = [array.reshape(1, -1) for array in arrays if array.size]
     return float(_spreads(filled, 0)[0]) if filled else 0.0
+
+
+def mask_level(arrays: Sequence[np.ndarray]) -> float:
+    """Return the magnitude from which the values of an output are masks, infinity if it has none; it isn't empty."""
+    filled = [array.reshape(1, -1) for array in arrays if array.size]
+    return next((level for level in _MASKS if _masked(filled, 0, level)[0].any()), np.inf)
+
+
+def channel_axis(arrays: Sequence[np.ndarray]) -> int | None:
+    """Return the axis of channels, classes or coordinates: axis 1 or the last, the first that `units` considers."""
+    return next(iter(_axes([array.shape for array in arrays if array.size])), None)
+
+
+def errors(pairs: Sequence[tuple[np.ndarray, np.ndarray]], axis: int, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the range of each slice of `axis`, and its largest error, without values of the magnitude `level`."""
+    size = pairs[0][0].shape[axis]
+    largest = np.zeros(size)
+    for reference, value in pairs:
+        for left, right in zip(_pieces(reference, axis), _pieces(value, axis), strict=True):
+            error = np.abs(right - left)
+            chosen = np.isfinite(error) & (np.abs(left) < level)
+            np.maximum(largest, error.max(axis=(0, 2), where=chosen, initial=0.0), out=largest)
+    return _spreads([left for left, _ in pairs if left.size], axis), largest
 
 
 def units(arrays: Sequence[np.ndarray]) -> tuple[Unit, ...]:
@@ -91,14 +114,19 @@ def _spreads(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
     for level in _MASKS:
         if not (np.maximum(-low, high) >= level).any():
             break
-        inner_low, inner_high = _bounds(arrays, axis, 0.0, level)
-        others = np.maximum(-inner_low, inner_high)
-        nearest, furthest = _bounds([np.abs(array) for array in arrays], axis, level, np.inf)
-        alike = furthest / _MASK_RANGE <= nearest
-        masked = np.isfinite(nearest) & alike & (others > 0) & (nearest >= _MASK_FACTOR * others)
+        masked, inner_low, inner_high = _masked(arrays, axis, level)
         low, high = np.where(masked, inner_low, low), np.where(masked, inner_high, high)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(np.minimum(np.fmax(high - low, 0.0), np.finfo(np.float64).max))
+
+
+def _masked(arrays: Sequence[np.ndarray], axis: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which slices have masks of at least `level`, and the bounds of each slice's smaller values."""
+    low, high = _bounds(arrays, axis, 0.0, level)
+    others = np.maximum(-low, high)
+    nearest, furthest = _bounds([np.abs(array) for array in arrays], axis, level, np.inf)
+    alike = furthest / _MASK_RANGE <= nearest
+    return np.isfinite(nearest) & alike & (others > 0) & (nearest >= _MASK_FACTOR * others), low, high
 
 
 def _bounds(arrays: Sequence[np.ndarray], axis: int, least: float, most: float) -> tuple[np.ndarray, np.ndarray]:
@@ -106,14 +134,22 @@ def _bounds(arrays: Sequence[np.ndarray], axis: int, least: float, most: float) 
     size = arrays[0].shape[axis]
     low, high = np.full(size, np.inf), np.full(size, -np.inf)
     for array in arrays:
-        table = array.reshape(int(np.prod(array.shape[:axis])), size, -1)
-        inner = max(1, _PIECE // size)
-        outer = max(1, _PIECE // (size * max(1, min(inner, table.shape[2]))))
-        for row in range(0, table.shape[0], outer):
-            for column in range(0, table.shape[2], inner):
-                piece = table[row : row + outer, :, column : column + inner].astype(np.float64)
-                magnitude = np.abs(piece)
-                chosen = (magnitude >= least) & (magnitude < most)
-                np.minimum(low, piece.min(axis=(0, 2), where=chosen, initial=np.inf), out=low)
-                np.maximum(high, piece.max(axis=(0, 2), where=chosen, initial=-np.inf), out=high)
+        for piece in _pieces(array, axis):
+            magnitude = np.abs(piece)
+            chosen = (magnitude >= least) & (magnitude < most)
+            np.minimum(low, piece.min(axis=(0, 2), where=chosen, initial=np.inf), out=low)
+            np.maximum(high, piece.max(axis=(0, 2), where=chosen, initial=-np.inf), out=high)
     return low, high
+
+
+def _pieces(array: np.ndarray, axis: int) -> Iterator[np.ndarray]:
+    """Yield parts of an array in float64, with `axis` between what is before and what is after it."""
+    if not array.size:
+        return
+    size = array.shape[axis]
+    table = array.reshape(int(np.prod(array.shape[:axis])), size, -1)
+    inner = max(1, _PIECE // size)
+    outer = max(1, _PIECE // (size * min(inner, table.shape[2])))
+    for row in range(0, table.shape[0], outer):
+        for column in range(0, table.shape[2], inner):
+            yield table[row : row + outer, :, column : column + inner].astype(np.float64)

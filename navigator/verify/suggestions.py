@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from navigator.records import Tolerances
+from navigator.verify.agreement import agreement
 from navigator.verify.differences import bounded, needed_atol
 from navigator.verify.outputs import ComparedOutput, range_of, tolerance_of
 
 # Relative tolerances to suggest. Rounding to any supported precision is below one hundredth.
 _SUGGESTED_RTOL = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
-# If at least this part of an output differs, the converted model computes something else.
+# If this part of an output's values differs, and of their variance, the converted model computes something else.
 _NEARLY_ALL = 0.9
 
 
@@ -47,7 +48,9 @@ def suggest(
 
 def _unexplained(output: ComparedOutput) -> str:
     totals = output.totals
-    nothing = totals.mismatched >= _NEARLY_ALL * totals.total
+    found = agreement(output.arrays)
+    explained = found.explained if found is not None else None
+    nothing = totals.mismatched >= _NEARLY_ALL * totals.total and (explained is None or explained < 1 - _NEARLY_ALL)
     return (
         f"{output.title}: errors of up to {totals.max_abs_error:.3g} are too large for its range {range_of(output)}; "
         f"no tolerance would be meaningful{', since the converted model computes something else' if nothing else ''}"
