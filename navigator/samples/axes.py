@@ -54,13 +54,12 @@ class Tie:
         return any(axis == 0 for _, axis in self.axes)
 
     def meets(self, other: "Tie", *, apart: bool) -> bool:
-        """Return whether both have an axis of one input, under different names, or `apart`: under any.
+        """Return whether they can't be one size: if `apart`, since both have an axis of one input.
 
         A name without axes of its own meets all others, since nothing shows what it belongs to.
         """
         names = {name for name, _ in self.axes}
-        differ = apart or bool(self.symbols and other.symbols)
-        return not (self.axes and other.axes) or (differ and any(name in names for name, _ in other.axes))
+        return not (self.axes and other.axes) or (apart and any(name in names for name, _ in other.axes))
 
 
 def ties(layout: Layout, *, apart: bool = False) -> list[Tie]:
@@ -75,7 +74,7 @@ def ties(layout: Layout, *, apart: bool = False) -> list[Tie]:
         layout: the smallest and largest shapes, and the names.
         apart: whether axes of one input have sizes of their own: the height and the width of an image have equal
             ranges. The first of each input then belong together, and so do the second ones. Axes of one input that the
-            file calls differently are always apart, and those that it calls the same never.
+            file calls the same are never apart.
     """
     sizes = list(_sizes(layout))
     stated = [size for size in sizes if size.stated]

@@ -141,11 +141,14 @@ def _planned(
 def _wanted(
     layout: Layout, tied: Sequence[Tie], seed: int, seen: Sequence[Mapping[str, Shape]]
 ) -> Iterator[tuple[str, Mapping[str, Shape] | None]]:
-    """Yield the names and shapes of all samples, None for a random one that's not to be found."""
+    """Yield the names and shapes of all samples, None for a random one that's not to be found.
+
+    The first random one has height and width apart, the second alike for models that take nothing but squares.
+    """
     profile = layout.profile
     yield from zip(ASKED_FOR, (profile.min, profile.opt, profile.max), strict=True)
-    for number, name in enumerate(RANDOM, start=len(ASKED_FOR)):
-        yield name, random_shapes(layout, tied, generator(seed, number, ""), seen) if tied else profile.min
+    for number, (name, sizes) in enumerate(zip(RANDOM, (ties(layout, apart=True), tied), strict=True), len(ASKED_FOR)):
+        yield name, random_shapes(layout, sizes, generator(seed, number, ""), seen) if sizes else profile.min
     yield from combinations(layout)
 
 

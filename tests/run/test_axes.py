@@ -97,3 +97,61 @@ def test_an_export_that_is_right_for_some_shapes_only_does_not_pass(
     }
     shapes = {each["name"]: each["shapes"]["x"] for each in results["results"][3]["samples"]}
     assert (shapes["uneven_0"], shapes["uneven_1"]) == ([1, 1, 4, 8], [1, 1, 8, 4])
+
+
+SQUARES = """
+<ir_version: 8, opset_import: ["" : 13]>
+squares (float[batch, height, width] x) => (float[batch, rows, columns] y)
+{
+    turned = Transpose<perm = [0, 2, 1]>(x)
+    y = Add(x, turned)
+}
+"""
+
+# The sizes of its inputs' axes are only right together. The parser takes no expressions: `total` becomes `past + seq`.
+STEP = """
+<ir_version: 8, opset_import: ["" : 13]>
+step (float[batch, seq] x, float[batch, total] mask, float[batch, past] state) => (float[batch, total] y)
+{
+    whole = Concat<axis = 1>(state, x)
+    y = Mul(whole, mask)
+}
+"""
+
+
+def test_sizes_follow_the_file_and_what_the_source_model_refuses_is_left_out(
+    convert: Any, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import onnx
+
+    onnx.save(onnx.parser.parse_model(SQUARES), project / "squares.onnx")
+    step = onnx.parser.parse_model(STEP)
+    for value in (step.graph.input[1], step.graph.output[0]):
+        value.type.tensor_type.shape.dim[1].dim_param = "past + seq"
+    onnx.save(step, project / "step.onnx")
+
+    code, results = convert(
+        """
+        defaults: {target_formats: onnx, onnx_opsets: 17}
+        models:
+          - model_name: squares
+            model_path: squares.onnx
+            max_shapes: {x: [4, 8, 8]}
+            min_shapes: {x: [1, 4, 4]}
+          - model_name: step
+            model_path: step.onnx
+            max_shapes: {x: [4, 8], state: [4, 32]}
+        """
+    )
+
+    assert code == 0
+    squares, step = results["results"]
+    refused = {each["name"] for each in squares["samples"] if each["refused"]}
+    assert refused == {"random_0", "uneven_0", "uneven_1"}
+    assert {"min", "opt", "random_1", "batch_max", "batch_min"} <= {each["name"] for each in squares["samples"]}
+    assert "sample uneven_0 was skipped: the source model can't run it" in capsys.readouterr().out
+    shapes = {each["name"]: each["shapes"] for each in step["samples"]}
+    assert not any(each["refused"] for each in step["samples"])
+    assert len({(each["x"][1], each["state"][1]) for each in shapes.values()} & {(1, 1), (1, 32), (8, 1), (8, 32)}) == 4
+    assert all(each["mask"][1] == each["x"][1] + each["state"][1] for each in shapes.values())
+    assert "step: sizes from the model's file: mask[1] = state[1] + x[1]" in results["notes"]
