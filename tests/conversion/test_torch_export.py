@@ -196,6 +196,24 @@ def test_an_opset_that_the_exporter_gets_wrong_is_refused(attention: Exports, op
     assert refusal.value.hint == f"set onnx_opsets between 18 and {onnx.defs.onnx_opset_version()}, e.g. [18]"
 
 
+class Normalised(torch.nn.Module):
+    """Silence is 0 / 1e-4; the second output is off by what float32 still tells apart from 1."""
+
+    def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return frames / (frames.pow(2).mean(-1, keepdim=True) + 1e-8).sqrt(), frames * 1.000008
+
+
+def test_an_epsilon_and_a_factor_near_1_are_kept(tmp_path: Path) -> None:
+    batch = {0: torch.export.Dim.DYNAMIC}
+    source = saved(tmp_path / "normalised.pt2", Normalised(), (torch.randn(2, 6),), dynamic_shapes=(batch,))
+    silence = np.zeros((2, 6), np.float32)
+    run = exports(tmp_path, source, [("drawn", {"frames": floats((3, 6), 1)}), ("silence", {"frames": silence})])
+    path, _ = run.convert(18)
+    model = onnx_runner.load(path, declared=run.signature)
+    outputs = [(name, model.infer(inputs)) for name, inputs in run.samples]
+    assert verify(run.expected, outputs, atol={"": 1e-7}, rtol={"": 5e-7}).passed
+
+
 def test_half_precision(tmp_path: Path) -> None:
     example = torch.ones(2, 4, dtype=torch.float16)
     source = saved(
