@@ -19,7 +19,7 @@ from xdist.workermanage import WorkerController, parse_tx_spec_config  # type: i
 FRAMEWORKS = {
     "tensorflow": ("tests/conversion/test_tf_*.py",),
     "torch": (
-        "tests/conversion/test_torch*.py",
+        "tests/conversion/test_*torch*.py",
         "tests/gpu/test_*.py",
         "tests/run/test_containers.py",
         "tests/unit/test_config_formats.py",

@@ -1,5 +1,6 @@
 """Tests are handed out so that no process has both frameworks; what breaks that is named. Two modules stand in."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+from tests.support.processes import FRAMEWORKS, framework_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,3 +104,14 @@ def test_a_process_that_dies_costs_its_test_alone(tree: Path) -> None:
     assert code == 1
     assert "1 failed, 7 passed" in said.splitlines()[-1]
     assert "test_tf_two.py::test_dies" in said
+
+
+def test_every_file_that_imports_a_framework_at_its_top_is_named(pytestconfig: pytest.Config) -> None:
+    """Collecting alone brings it into a process."""
+    strays = []
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        top = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = [node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in top]
+        found = {str(name).partition(".")[0] for name in names} & FRAMEWORKS.keys()
+        strays += [f"{file.name}: {name}" for name in found if framework_of(file, pytestconfig) != name]
+    assert strays == []
