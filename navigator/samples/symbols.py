@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from navigator.errors import listed, one_line, quote
 from navigator.records import AxisSpec, ShapeProfile
 from navigator.samples.expressions import Expression, as_name, parsed
 
@@ -16,6 +17,9 @@ Place = tuple[str, int]
 
 Given = Mapping[str, Mapping[str, Shape]]
 """Shapes by option (`min_shapes`, …) and input."""
+
+
+_TOLD = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,8 +136,10 @@ def _agreeing(names: Names, frames: Mapping[str, Shape], given: Given) -> tuple[
         for key, shapes in given.items():
             sizes = {place: size for place in places if (size := _size(place, frames, shapes)) is not None}
             if len(set(sizes.values())) > 1 and any(frames[name][axis] < 0 for name, axis in sizes):
-                has = " and ".join(f"{size} for {_written(place)}" for place, size in sizes.items())
-                dropped.setdefault(name, f"{key} has {has}, which are one size {name!r} in the model: yours are used")
+                has = _short([f"{size} for {_written(place)}" for place, size in sizes.items()], " and ")
+                dropped.setdefault(
+                    name, f"{key} has {has}, which are one size {quote(name)} in the model: yours are used"
+                )
             elif sizes:
                 sets[key][name] = next(iter(sizes.values()))
     left = names.without(place for place, size in names.sizes.items() if size.names & dropped.keys())
@@ -150,7 +156,7 @@ def _solved(names: Names, sets: dict[str, dict[str, int]], frames: Mapping[str, 
             if size is None or len(unknown) > 1 or place in notes:
                 continue
             found = expression.solved(unknown[0], size, sets[key]) if unknown else None
-            if found is not None:
+            if found:
                 sets[key][unknown[0]] = found
             elif unknown or expression.value(sets[key]) != size:
                 says = f"{_written(place)} is {_readable(expression, names)} in the model"
@@ -171,16 +177,22 @@ def told(layout: Layout) -> str:
         limited = free and names.ranges.get(name, (1, None))[1] and name not in names.given["max_shapes"]
         if tied or limited:
             low, high = layout.symbols[name]
-            parts.append(" = ".join(map(_written, free)) + (f" from {low} to {high}" if limited else ""))
+            parts.append(_short([*map(_written, free)], " = ") + (f" from {low} to {high}" if limited else ""))
     parts += [f"{_written(place)} = {_readable(size, names)}" for place, size in names.computed.items()]
-    return f"sizes from the model's file: {', '.join(parts)}" if parts else ""
+    return f"sizes from the model's file: {_short(parts, ', ')}" if parts else ""
+
+
+def _short(texts: Sequence[str], between: str) -> str:
+    """Join texts, all of a few: a language model's past has two axes for each layer."""
+    left_out = [f"{len(texts) - _TOLD} others"] if len(texts) > _TOLD + 1 else []
+    return between.join([*texts[: _TOLD if left_out else None], *left_out])
 
 
 def _written(place: Place) -> str:
-    return f"{place[0]}[{place[1]}]"
+    return f"{listed([place[0]])}[{place[1]}]"
 
 
 def _readable(expression: Expression, names: Names) -> str:
     """Return an expression with axes instead of names: those of torch.export are numbered."""
     first = {name: _written(places[0]) for name, places in names.plain.items()}
-    return re.sub(r"[^\W\d]\w*", lambda found: first.get(found[0], found[0]), expression.text)
+    return one_line(re.sub(r"[^\W\d]\w*", lambda found: first.get(found[0], found[0]), expression.text))

@@ -172,6 +172,22 @@ def test_the_user_is_right_where_the_file_ties_what_is_given_differently() -> No
     assert resolve(specs, config(**options), axes).profile.max == {"mask": (8, 64), "past": (8, 64)}
 
 
+def test_nothing_is_computed_from_an_axis_without_elements() -> None:
+    specs, axes = inputs(mask=["batch", "past + 1"], past=["batch", "past"])
+    given = config(max_shapes={"mask": (8, 65)}, min_shapes={"mask": (1, 1)})
+    with pytest.raises(StepError, match=r"input 'past' \[-1, -1\] has no maximum size on axis 1"):
+        resolve(specs, given, axes)
+    given = config(max_shapes={"mask": (8, 65)}, min_shapes={"mask": (1, 2)})
+    assert resolve(specs, given, axes).profile.min == {"mask": (1, 2), "past": (1, 1)}
+
+
+def test_notes_are_one_line() -> None:
+    sizes: dict[str, list[str | int]] = {"a\nb": ["batch", "n"], "c": ["batch", "(n\n+ 1)"]}
+    specs, axes = inputs(**sizes)
+    (note,) = axis_notes(specs, config(max_shapes={"a\nb": (2, 4)}), axes)
+    assert note == "sizes from the model's file: c[1] = ('a\\nb'[1]\\n+ 1)"
+
+
 def test_a_difference_whose_ends_are_not_its_own_needs_shapes_of_its_own() -> None:
     specs, axes = inputs(a=["total"], b=["batch", "past"], c=["batch", "total - past"])
     shapes = {"a": (9,), "b": (2, 9)}
@@ -234,6 +250,16 @@ def test_sizes_that_a_file_says_are_independent_are_drawn_apart() -> None:
     # ONNX's names alone say no such thing: exporters give each input names of its own.
     infos = drawn(specs, axes, max_batch_size=50)
     assert all(info.shapes["queries"] == info.shapes["keys"] for info in infos)
+
+
+def test_notes_stay_short() -> None:
+    past: dict[str, list[str | int]] = {f"past_{layer}": ["batch", "past"] for layer in range(64)}
+    specs, axes = inputs(ids=["batch", "seq"], **past)
+    shapes = {"ids": (4, 8), "past_0": (4, 32)}
+    (note,) = axis_notes(specs, config(max_shapes=shapes), axes)
+    tied = [f"past_{layer}[1]" for layer in range(6)]
+    assert note == f"sizes from the model's file: {' = '.join(tied)} = 58 others"
+    assert set(resolve(specs, config(max_shapes=shapes), axes).profile.max.values()) == {(4, 8), (4, 32)}
 
 
 @given(st.data(), st.integers(0, 2**63))
