@@ -47,9 +47,16 @@ class Lookups:
         """Note that `value` is a size that `reader` reads."""
         self._tell(value, Told(low=_SIZES[0], high=_SIZES[1], why=f"a size for {reader}"))
 
+    def truth(self, value: Hashable) -> None:
+        """Note that `value` is read as true and false."""
+        self._tell(value, Told(low=0, high=1, why="read as true and false", mask=True))
+
     def told(self) -> Mapping[str, Told]:
-        """Return what is known of each input: of several tables, the one with the fewest rows."""
-        return {name: min(each, key=lambda told: told.high) for name, each in self.found.items()}
+        """Return what is known of each input: of several tables, the one with the fewest rows.
+
+        Ids are read as true and false too, to find padding: a table says more.
+        """
+        return {name: min(each, key=lambda told: (told.mask, told.high)) for name, each in self.found.items()}
 
     def _tell(self, value: Hashable, told: Told) -> None:
         if value in self.origins:

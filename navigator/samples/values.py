@@ -36,18 +36,23 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """What a source model says about the whole numbers of an input: inclusive bounds, and the reason for the report."""
+    """What a source model says about the whole numbers of an input: inclusive bounds, and the reason for the report.
+
+    `mask` is whether it reads them as true and false.
+    """
 
     low: int
     high: int
     why: str
+    mask: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
     """Inclusive bounds of an input's values, exact in its dtype.
 
-    `mask` is whether the input selects elements: a bool, or 0 and 1 under the name of a mask.
+    `mask` is whether the input selects elements: a bool, or 0 and 1 that the model reads as one or that are called a
+    mask.
     """
 
     dtype: np.dtype[Any]
@@ -98,7 +103,8 @@ def bounds_of(
     if dtype.kind not in "biuf" or (dtype.kind == "f" and dtype.itemsize > 8):
         raise StepError(f"{dtype} inputs such as {name!r} can't be generated", "set samples to your own data")
     lowest, highest = (_float_ends if dtype.kind == "f" else _whole_ends)(where, dtype, low, high)
-    mask = (named or dtype.kind == "b") and (lowest, highest) == (0, 1)
+    read = told is not None and told.mask and dtype.kind in "iu"
+    mask = (named or read or dtype.kind == "b") and (lowest, highest) == (0, 1)
     return Bounds(dtype=dtype, low=lowest, high=highest, origin=origin, why=why, mask=mask)
 
 

@@ -227,6 +227,7 @@ def test_tables_that_inputs_are_looked_up_in_are_told(models: Path) -> None:
         "column": (0, 2, "rows of a table"),
         "digit": (0, 9, "depth of OneHot"),
         "n": (1, 8, "a size for Range"),
+        "valid": (0, 1, "read as true and false"),
     }
     # Keras adds the rows to negative indices before it looks them up.
     told = tf_savedmodel.load(models / "several", declared=NOTHING_DECLARED).told

@@ -13,7 +13,7 @@ from navigator.records import Signature, TensorSpec
 from navigator.runners import torch_export, torchscript
 from navigator.samples.values import Told
 
-NAMES = ("ids", "kinds", "place", "digit", "scale")
+NAMES = ("ids", "kinds", "place", "digit", "valid", "scale")
 
 
 class Looking(torch.nn.Module):
@@ -26,9 +26,16 @@ class Looking(torch.nn.Module):
         self.register_buffer("places", torch.randn(7, 8))
 
     def forward(
-        self, ids: torch.Tensor, kinds: torch.Tensor, place: torch.Tensor, digit: torch.Tensor, scale: torch.Tensor
+        self,
+        ids: torch.Tensor,
+        kinds: torch.Tensor,
+        place: torch.Tensor,
+        digit: torch.Tensor,
+        valid: torch.Tensor,
+        scale: torch.Tensor,
     ) -> torch.Tensor:
         found = self.words(ids.long()[:, :4]) + self.kinds(kinds.view(-1, 4))
+        found = found.masked_fill(~valid.to(torch.bool).unsqueeze(-1), 0.0)
         return (found + self.places[place.unsqueeze(1)] + torch.nn.functional.one_hot(digit, 8)[:, None]) * scale
 
 
@@ -37,6 +44,7 @@ TENSORS = (
     torch.zeros(2, 4, dtype=torch.int64),
     torch.tensor([1, 2]),
     torch.tensor([1, 2]),
+    torch.ones(2, 4, dtype=torch.int64),
     torch.tensor([2]),
 )
 
@@ -45,7 +53,7 @@ def told(found: Mapping[str, Told]) -> dict[str, tuple[int, int]]:
     return {name: (each.low, each.high) for name, each in found.items()}
 
 
-EXPECTED = {"ids": (0, 99), "kinds": (0, 2), "place": (0, 6), "digit": (0, 7)}
+EXPECTED = {"ids": (0, 99), "kinds": (0, 2), "place": (0, 6), "digit": (0, 7), "valid": (0, 1)}
 
 
 def script(model: torch.nn.Module, path: Path, names: tuple[str, ...]) -> Mapping[str, Told]:
@@ -71,18 +79,20 @@ def test_torchscript(tmp_path: Path, make: Callable[[Any], Any]) -> None:
     with torchscript.quiet():
         found = script(make(Looking().eval()), tmp_path / "m.pt", NAMES)
     assert told(found) == EXPECTED
+    assert found["valid"].mask
     assert found["ids"].why in ("rows of words.weight", "rows of a constant")
     # Declared names that aren't those of `forward` are by position.
     with torchscript.quiet():
-        renamed = script(make(Looking().eval()), tmp_path / "m.pt", tuple(f"x__{index}" for index in range(5)))
-    assert list(told(renamed).values()) == list(EXPECTED.values())
+        renamed = script(make(Looking().eval()), tmp_path / "m.pt", tuple(f"x__{index}" for index in range(6)))
+    assert told(renamed) == {f"x__{index}": EXPECTED[name] for index, name in enumerate(NAMES) if name in EXPECTED}
 
 
 def test_torch_export(tmp_path: Path) -> None:
     batch = torch.export.Dim("batch")
-    shapes = (*[{0: batch}] * 4, None)
+    shapes = (*[{0: batch}] * 5, None)
     program = torch.export.export(Looking().eval(), TENSORS, dynamic_shapes=shapes)
     torch.export.save(program, tmp_path / "m.pt2")
     found = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=())).told
     assert told(found) == EXPECTED
+    assert found["valid"].mask
     assert found["kinds"].why == "rows of kinds.0.weight"

@@ -105,8 +105,13 @@ def functions(root: Path) -> None:
     rows = tf.Variable(rng.standard_normal((100, 3)).astype(np.float32))
     save(
         root / "looked_up",
-        {"ids": ([None, 4], "int32"), "column": ([None], "int64"), "digit": ([None], "int64"), "n": ([], "int32")},
-        lambda ids, column, digit, n: {
+        {
+            "ids": ([None, 4], "int32"),
+            **dict.fromkeys(("column", "digit", "valid"), ([None], "int64")),
+            "n": ([], "int32"),
+        },
+        lambda ids, column, digit, n, valid: {
+            "hidden": tf.logical_not(tf.cast(valid, tf.bool)),
             "y": tf.nn.embedding_lookup(rows, ids),
             "z": tf.gather(tf.convert_to_tensor(weight), column, axis=1),
             "one": tf.one_hot(tf.maximum(digit, 0), 10),

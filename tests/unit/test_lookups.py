@@ -47,6 +47,9 @@ def found(made: ModelProto) -> dict[str, tuple[int, int, str]]:
         ),
         # An offset is not followed: RoBERTa's positions begin at 2.
         ("two = Constant<value = int64 {2}>() i = Add(ids, two) y = Gather(words, i)", {}),
+        ("b = Cast<to = 9>(ids) n = Not(b) y = Cast<to = 1>(n)", {"ids": (0, 1, "read as true and false")}),
+        # Padding is found by reading ids as true and false.
+        ("b = Cast<to = 9>(ids) y = Gather(words, ids)", {"ids": (0, 99, "rows of words")}),
         ("y = Gather(ids, more)", {}),
         ("y = Cast<to = 1>(ids)", {}),
     ],

@@ -170,6 +170,15 @@ def test_a_model_of_masks_alone_sees_all_true_and_all_false() -> None:
     assert not found["masked"]["flag"]
 
 
+def test_whole_numbers_that_the_model_reads_as_true_and_false_are_a_mask() -> None:
+    told = Told(low=0, high=1, why="read as true and false", mask=True)
+    assert bounds("valid", "int64", told).mask
+    assert bounds("valid", "uint8", told).mask
+    assert bounds("valid", "int64", told, {"valid": (0, 1)}).mask
+    assert not bounds("valid", "int64", told, {"valid": (0, 2)}).mask
+    assert not bounds("valid", "float32", told).mask
+
+
 # Shapes, names and seeds
 
 

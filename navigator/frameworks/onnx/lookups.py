@@ -15,6 +15,9 @@ _SAME = frozenset({"Clip", "Max", "Min"}) | frozenset(
 # A table keeps its shape.
 _SAME_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 
+# TensorProto.BOOL
+_BOOL = 9
+
 # Inputs that are sizes, by position.
 _SIZES = {"Range": (1,), "ConstantOfShape": (0,), "Tile": (1,), "OneHot": (1,)}
 
@@ -61,6 +64,8 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
     if kind in _SAME and inputs:
         for output in node.output:
             lookups.same(inputs[0], output)
+    if kind == "Cast" and any(attribute.i == _BOOL for attribute in node.attribute if attribute.name == "to"):
+        lookups.truth(inputs[0])
     if kind == "Where":
         lookups.chosen(inputs[1:], node.output[0])
     if kind in ("Gather", "GatherElements") and inputs[0] in shapes:

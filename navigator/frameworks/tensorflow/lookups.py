@@ -26,6 +26,9 @@ _SAME = frozenset({"ClipByValue", "Maximum", "Minimum"}) | frozenset(
     }
 )
 
+# DT_BOOL
+_BOOL = 10
+
 # A table keeps its shape.
 _SAME_TABLE = frozenset({"Cast", "Identity", "ReadVariableOp"})
 
@@ -85,6 +88,8 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
         shapes[name] = [axis.size for axis in node.attr["value"].tensor.tensor_shape.dim]
     if node.op in _SAME and inputs:
         lookups.same(inputs[0], name)
+    if node.op == "Cast" and node.attr["DstT"].type == _BOOL:
+        lookups.truth(inputs[0])
     if node.op in ("Select", "SelectV2"):
         lookups.chosen(inputs[1:], name)
     if node.op in _SAME_TABLE and inputs and inputs[0] in shapes:

@@ -33,6 +33,12 @@ _SAME = frozenset(
 )
 
 
+_CASTS = frozenset({"aten::to", "aten::_to_copy"})
+
+# torch.bool, as TorchScript writes it.
+_BOOL = 11
+
+
 @dataclass(frozen=True, slots=True)
 class _Value:
     """A tensor of a graph: what it's known by, its shape, () if that is unknown, and its name if it is a weight."""
@@ -85,24 +91,29 @@ def of_program(program: _Torch, inputs: Mapping[str, str]) -> Mapping[str, Told]
         if isinstance(value, list | tuple):
             return [argument(each) for each in value]
         if not isinstance(value, torch.fx.Node):
-            return value
+            return _BOOL if value is torch.bool else value
         shape = tuple(getattr(value.meta.get("val"), "shape", ()))
         return _Value(value.name, shape, weights.get(value.name, value.name))
 
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
         if node.op == "call_function" and schema is not None:
-            _read(schema.name, [argument(each) for each in node.args], node.name, lookups)
+            keywords = [argument(each) for each in node.kwargs.values()]
+            _read(schema.name, [argument(each) for each in node.args], node.name, lookups, keywords)
     return lookups.told()
 
 
-def _read(kind: str, arguments: Sequence[Any], result: Hashable, lookups: Lookups) -> None:
+def _read(
+    kind: str, arguments: Sequence[Any], result: Hashable, lookups: Lookups, keywords: Sequence[Any] = ()
+) -> None:
     """Note one operation; `arguments` are values, lists of them, and constants, in the order of its schema."""
     first, second, third = (*arguments, None, None, None)[:3]
     if kind in _SAME and isinstance(first, _Value):
         lookups.same(first.key, result)
     if kind == "aten::where":
         lookups.chosen([each.key for each in (second, third) if isinstance(each, _Value)], result)
+    if kind in _CASTS and isinstance(first, _Value) and _BOOL in (second, *keywords):
+        lookups.truth(first.key)
     if kind in ("aten::embedding", "aten::embedding_bag"):
         _row(first, 0, second, lookups)
     elif kind in ("aten::index_select", "aten::gather") and isinstance(second, int):
