@@ -18,6 +18,8 @@ import numpy as np
 
 from navigator.records import Format, ModelConfig, TensorSpec
 from navigator.samples.generate import generate
+from navigator.verify.outputs import tolerance_of
+from navigator.verify.tolerances import given
 
 # Nothing in the examples comes near it, so that no sample is made smaller.
 MEMORY_BYTES = 8 * 2**30
@@ -90,7 +92,7 @@ def compare(
         for name, one, other in zip(names, wanted, got, strict=True):
             if one.shape != other.shape or one.dtype != other.dtype:
                 return False, float("inf")
-            atol, rtol = (table.get(name, table.get("", 1e-5)) for table in (config.atol, config.rtol))
+            atol, rtol = (tolerance_of(given(table), name) for table in (config.atol, config.rtol))
             good = good and bool(np.isclose(other, one, rtol=rtol, atol=atol).all())
             worst = max(worst, float(np.abs(other.astype(np.float64) - one).max()))
     return good, worst

@@ -13,6 +13,7 @@ from navigator.config.problems import Place, about
 from navigator.config.values import NUMBER, Reading, is_null, kind, pieces, read_integer, read_number, shown
 from navigator.config.yaml_nodes import Entries, Entry, Items, Node, Scalar
 from navigator.errors import quote
+from navigator.records import DEFAULT_TOLERANCE
 
 _NAMED = re.compile(r"(?P<name>.+)[:=](?P<value>[^:=]*)", re.DOTALL)
 _TENSOR = re.compile(r"(?P<name>.+)[:=](?P<shape>[^:=]*):(?P<dtype>[^:]+)", re.DOTALL)
@@ -22,7 +23,7 @@ _QUOTE_IT = 'inside [...], quote values that contain commas, e.g. ["x:-1,3:float
 
 
 def read_tolerances(reading: Reading, node: Node) -> dict[str, float] | None:
-    """Return {output or "": tolerance}; the entry "" defaults to the schema's default."""
+    """Return {output or "": tolerance}; outputs that aren't listed have the usual one where the default is `auto`."""
     found: dict[str, float] = {}
     good = True
     for name, value in _named(reading, node, unnamed=True).items():
@@ -31,7 +32,8 @@ def read_tolerances(reading: Reading, node: Node) -> dict[str, float] | None:
             good = False
         else:
             found[name] = number
-    return {**reading.option.default, **found} if good else None
+    usual = {"": DEFAULT_TOLERANCE} if reading.option.auto else reading.option.default
+    return {**usual, **found} if good else None
 
 
 def read_shapes(reading: Reading, node: Node) -> dict[str, list[int]] | None:

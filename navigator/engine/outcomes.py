@@ -3,6 +3,7 @@
 They exist during a run; `navigator.engine.results` turns them into records for the report.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from navigator.records import (
     State,
     Verdict,
 )
+from navigator.verify.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +38,7 @@ class Reference:
     """The source model's signature and outputs; `samples` and `outputs` are `navigator.samples.storage` directories.
 
     `calibration` is another one: samples that int8 scales are measured on, described by `calibration_infos`. `held_out`
-    are the names of the samples that aren't among them.
+    are the names of the samples that aren't among them. `noise` is that of its outputs.
     `written` is the state of these directories when they were written, since later workers could modify them.
     """
 
@@ -47,6 +49,7 @@ class Reference:
     infos: tuple[SampleInfo, ...]
     written: Stamp
     shapes: ShapeProfile
+    noise: Mapping[str, Noise] = field(default_factory=dict)
     unstable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     calibration_infos: tuple[SampleInfo, ...] = ()

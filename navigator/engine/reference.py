@@ -5,8 +5,10 @@ from navigator.engine.outcomes import Failure, Reference
 from navigator.engine.step_context import StepContext, answer_of, damaged, failing_alone, outputs_in
 from navigator.errors import StepError
 from navigator.models.files import model_files
-from navigator.records import ModelConfig, State, to_data
+from navigator.records import ModelConfig, Precision, State, to_data
 from navigator.samples.shapes import profile_of
+from navigator.verify.noise import measured, notes
+from navigator.verify.tolerances import tolerances
 from navigator.workers.answers import ReferenceAnswer
 
 
@@ -14,8 +16,8 @@ from navigator.workers.answers import ReferenceAnswer
 def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Failure:
     """Run the source model on its samples; a failure is returned, not raised."""
     name = model.model_name
-    samples, calibration, outputs = written_to = tuple(
-        context.workspace.scratch(name, "source", what) for what in ("samples", "calibration", "outputs")
+    samples, calibration, outputs, noise = written_to = tuple(
+        context.workspace.scratch(name, "source", what) for what in ("samples", "calibration", "outputs", "noise")
     )
     for path in written_to:
         path.mkdir()  # so that the worker may write nothing beside them
@@ -25,16 +27,19 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
         "samples": str(samples),
         "calibration": str(calibration),
         "outputs": str(outputs),
+        "noise": str(noise),
     }
     reads = (*model_files(model.model_path), *model.samples, *model.calibration_samples)
     task = context.task("reference", arguments, name, "source", reads=reads, writes=written_to)
     answer = answer_of(ReferenceAnswer, context.workers.run(task), task)
     if isinstance(answer, Failure):
         return answer
-    written = stamp(*written_to)
-    found = outputs_in(outputs, context.memory_bytes)
+    written = stamp(samples, calibration, outputs)
+    found, probed = (outputs_in(each, context.memory_bytes) for each in (outputs, noise))
     if isinstance(found, str):
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
+    # Without the noise, outputs are compared strictly.
+    rounding = measured(found, [] if isinstance(probed, str) else probed, tolerances(model, Precision.FP32, found).rtol)
     try:
         shapes = profile_of(answer.signature.inputs, model, answer.samples, answer.axes)
     except (StepError, LookupError, ValueError) as error:
@@ -47,8 +52,9 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
         infos=answer.samples,
         written=written,
         shapes=shapes,
+        noise=rounding,
         unstable=answer.unstable,
-        notes=answer.notes,
+        notes=(*answer.notes, *notes(rounding)),
         calibration_infos=answer.calibration,
         held_out=answer.held_out,
     )

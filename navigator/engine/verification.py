@@ -26,6 +26,7 @@ from navigator.runners.protocol import read_by
 from navigator.samples import storage
 from navigator.verify import polygraphy_json
 from navigator.verify.compare import verify
+from navigator.verify.differences import bounded
 from navigator.verify.tolerances import rounding_limit, tolerances, units_of
 from navigator.workers.answers import InferAnswer
 from navigator.workers.task import Task, TaskResult
@@ -177,7 +178,7 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
     if isinstance(expected, str) or isinstance(actual, str):
         message = f"converted, but {actual if isinstance(actual, str) else expected}"
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
-    allowed = tolerances(model, step.precision, expected)
+    allowed = tolerances(model, step.precision, expected, reference.noise)
     units = units_of(model, step.precision, expected)
     limit = rounding_limit(step.precision)
     expected, actual = subject.compared(expected), subject.compared(actual)
@@ -190,7 +191,8 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
         measured=step.precision is not Precision.FP32,
         rounding_limit=limit,
     )
-    comparisons = tuple(replace(each, device=device) for each in verdict.comparisons)
+    noise = _applied_noise(model, step, reference)
+    comparisons = tuple(replace(each, device=device, noise=noise.get(each.output)) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))
     verdict = replace(verdict, comparisons=comparisons, warnings=warnings)
     if context.verbose or not verdict.passed:
@@ -211,6 +213,13 @@ def _unproven(model: ModelConfig, verified: Verified) -> Failure:
         remedy = "set samples to two or more files of real inputs, or set samples and calibration_samples"
     message = f"converted, but its match proves little: it was calibrated and compared on {same}"
     return Failure(state=State.UNVERIFIED, message=message, remedy=remedy, log_path=verified.log_path)
+
+
+def _applied_noise(model: ModelConfig, step: Step, reference: Reference) -> dict[str, float]:
+    """Return the measured noise of the outputs whose tolerance was made from it."""
+    if step.precision is not Precision.FP32 or model.atol != "auto":
+        return {}
+    return {name: bounded(each.largest) for name, each in reference.noise.items() if not each.rejected}
 
 
 def _notes(verified: Verified, reference: Reference) -> list[str]:

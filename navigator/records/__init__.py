@@ -35,6 +35,7 @@ from navigator.records.results import (
     TensorRTConfig,
 )
 from navigator.records.verdict import (
+    DEFAULT_TOLERANCE,
     Agreement,
     Comparison,
     Decisions,
@@ -48,6 +49,7 @@ from navigator.records.verdict import (
 )
 
 __all__ = [
+    "DEFAULT_TOLERANCE",
     "Agreement",
     "Auto",
     "AxisSpec",

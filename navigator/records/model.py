@@ -104,7 +104,8 @@ class ModelConfig:
     """One model of a navigator.yaml with every default applied. Fields are the keys of the schema.
 
     Paths are absolute. `atol`, `rtol`, `value_ranges` and `dtypes` map a tensor's name, or "" for the default
-    entry, to its value. `line` is where the model is in `config_path`. The plan resolves "auto".
+    entry, to its value. `line` is where the model is in `config_path`. The plan resolves "auto",
+    and verification that of `atol` and `rtol`.
     """
 
     model_name: str
@@ -134,8 +135,8 @@ class ModelConfig:
     tensorrt_max_workspace_size: int = 4294967296
     tensorrt_plugins: tuple[Path, ...] = ()
     tensorrt_rtx_compute_capabilities: tuple[str, ...] = ()
-    atol: Mapping[str, float] = field(default_factory=lambda: {"": 1e-5})
-    rtol: Mapping[str, float] = field(default_factory=lambda: {"": 1e-5})
+    atol: Mapping[str, float] | Auto = "auto"
+    rtol: Mapping[str, float] | Auto = "auto"
     fp16_atol: Mapping[str, float] = field(default_factory=dict)
     fp16_rtol: Mapping[str, float] = field(default_factory=dict)
     int8_atol: Mapping[str, float] = field(default_factory=dict)

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from navigator.records.codec import Amount, Count, Duration
 from navigator.records.model import Device
 
+DEFAULT_TOLERANCE = 1e-5
+"""Absolute and relative tolerance that `auto` is never below, and that outputs have whose entry is left out."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleInfo:
@@ -92,13 +95,15 @@ class Comparison:
 
     An element matches if `|value - reference| <= atol + rtol * |reference|` (numpy.isclose). Errors are None
     if nothing could be compared; `problem` is then the reason. `reference_min` and `reference_max` are those of the
-    finite reference values.
+    finite reference values. `noise` is how much the source model's own rounding changes the output, None unless `atol`
+    was made from it.
     """
 
     output: str
     passed: bool
     atol: Amount
     rtol: Amount
+    noise: Amount | None = None
     samples: Count
     total: Count = 0
     mismatched: Count = 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from navigator.records import CellResult, Comparison, State
 from navigator.render.escape import code, fence, link, row, text
-from navigator.render.results import place, portion, share, suggestion_yaml, value
+from navigator.render.results import allowed_atol, place, portion, share, suggestion_yaml, value
 from navigator.render.values import count, number, word
 from navigator.report.summary import Group
 from navigator.verify.sentences import where
@@ -90,7 +90,7 @@ def _comparisons(result: CellResult) -> list[str]:
 def _measured(comparison: Comparison) -> str:
     cells = [
         f"{code(comparison.output)}{where(comparison)}",
-        _against(comparison.max_abs_error, f"atol {number(comparison.atol)}"),
+        _against(comparison.max_abs_error, allowed_atol(comparison)),
         _against(comparison.max_rel_error, f"rtol {number(comparison.rtol)}"),
         unbroken(portion(comparison)).replace("\u00a0(", " ("),
     ]

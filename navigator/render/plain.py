@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from navigator.records import CellResult, Comparison, State
 from navigator.render.columns import aligned, left, right
-from navigator.render.results import agreement, errors, latency, place, portion, share, suggestion_yaml, value, worst
+from navigator.render.results import (
+    agreement,
+    allowed_atol,
+    errors,
+    latency,
+    place,
+    portion,
+    share,
+    suggestion_yaml,
+    value,
+    worst,
+)
 from navigator.render.sentences import reductions, tally, verdict
 from navigator.render.text import clean, lines, shorten
 from navigator.render.values import count, milliseconds, number, seconds, size, word
@@ -146,7 +157,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
         yield f"{name}: {clean(comparison.problem)}"
     if comparison.max_abs_error is not None:
         relative = f"max rel {number(comparison.max_rel_error)} (rtol {number(comparison.rtol)})"
-        absolute = f"max abs {number(comparison.max_abs_error)} (atol {number(comparison.atol)})"
+        absolute = f"max abs {number(comparison.max_abs_error)} ({allowed_atol(comparison)})"
         yield f"{name}: {absolute}, {relative}, {portion(comparison)} out of tolerance"
     if kept := agreement([comparison]):
         yield f"  {kept}"

@@ -5,7 +5,16 @@ from collections.abc import Iterable
 
 import yaml
 
-from navigator.records import Agreement, CellResult, Comparison, Latency, Precision, WorstElement, to_data
+from navigator.records import (
+    DEFAULT_TOLERANCE,
+    Agreement,
+    CellResult,
+    Comparison,
+    Latency,
+    Precision,
+    WorstElement,
+    to_data,
+)
 from navigator.render.values import number, percent
 
 
@@ -29,13 +38,20 @@ def share(comparison: Comparison) -> float:
     return error / allowed if allowed else math.inf
 
 
+def allowed_atol(comparison: Comparison) -> str:
+    """Return an output's absolute tolerance, and the rounding of the source model that it was made from."""
+    made = comparison.noise is not None and comparison.atol > DEFAULT_TOLERANCE
+    source = f", noise {number(comparison.noise)}" if made else ""
+    return f"atol {number(comparison.atol)}{source}"
+
+
 def errors(comparison: Comparison) -> str:
     """Return an output's largest absolute error with its tolerance, or why it couldn't be compared."""
     if comparison.problem:
         return comparison.problem
     # An error above atol passes because of rtol.
     relative = f", rtol {number(comparison.rtol)}" if (comparison.max_abs_error or 0.0) > comparison.atol else ""
-    return f"max abs {number(comparison.max_abs_error)} (atol {number(comparison.atol)}{relative})"
+    return f"max abs {number(comparison.max_abs_error)} ({allowed_atol(comparison)}{relative})"
 
 
 def agreement(comparisons: Iterable[Comparison]) -> str:

@@ -3,9 +3,11 @@
 Uses the names in the file unchanged: if they differ from the source model's, verification fails.
 """
 
+import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ from navigator.errors import StepError, listed
 from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
+from navigator.frameworks.memory import require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import lookups
 from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.weights import Proto
+from navigator.models.files import model_files
 from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
 from navigator.samples.values import Told
@@ -41,6 +45,9 @@ CONTAINER_LIMITS = {
 _OUT_OF_MEMORY = re.compile(
     r"Failed to allocate memory|CUDA.*out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC"
 )
+# Weights, and the copies of them that kernels lay out for themselves.
+_SESSION_FACTOR = 2.5
+
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 
 # For lower opsets, ONNX Runtime (1.32) lacks operators.
@@ -69,9 +76,27 @@ class OnnxModel:
     session: Any
     signature: Signature
     properties: Properties
+    path: Path
     random_operations: tuple[str, ...] = ()
     axes: Mapping[str, tuple[AxisSpec, ...]] = field(default_factory=dict)
     told: Mapping[str, Told] = field(default_factory=dict)
+
+    @contextmanager
+    def perturbed(self) -> Iterator["OnnxModel"]:
+        """Open a second session without optimization, on half of the threads; see `SourceModel.perturbed`."""
+        import onnxruntime
+
+        size = sum(file.stat().st_size for file in model_files(self.path))
+        require_memory(int(size * _SESSION_FACTOR), "a second session for the model's own rounding")
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        settings.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // 2)
+        try:
+            session = onnxruntime.InferenceSession(str(self.path), settings, providers=_providers(Device.CPU))
+        except Exception as error:
+            raise StepError(f"ONNX Runtime can't load {self.path.name}: {onnx_file.sentence(error)}") from error
+        yield replace(self, session=session)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session once; ignores inputs that the file doesn't have (an exporter removed them as unused).
@@ -141,6 +166,7 @@ def load(
         session=session,
         signature=signature,
         properties=Properties(onnx_opset=onnx_file.opset_of(model, path), unused_inputs=unused),
+        path=path,
         random_operations=random_operations(model),
         axes={
             value.name: tuple(AxisSpec(size=size if isinstance(size, str) else "") for size in value.shape)

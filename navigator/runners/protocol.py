@@ -1,6 +1,7 @@
 """The interfaces of runners and loaded models. `navigator.runners` lists the runners."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -67,6 +68,16 @@ class SourceModel(LoadedModel, Protocol):
     @property
     def told(self) -> Mapping[str, Told]:
         """What its graph tells about the values of its inputs, by name, those of which it tells nothing left out."""
+
+    def perturbed(self) -> AbstractContextManager[LoadedModel]:
+        """Return the model as it rounds otherwise, at no mathematical difference beyond the last bits of its weights.
+
+        Weights are one step of their dtype away, threads are fewer, or kernels are others: what the framework has. The
+        model itself is as before when the context ends.
+
+        Raises:
+            StepError: there's no memory for it.
+        """
 
 
 @runtime_checkable

@@ -3,7 +3,8 @@
 Runs a signature and checks it against a declared one. `navigator.frameworks.tensorflow.signatures` loads it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import difference, written
 from navigator.frameworks.tensorflow import lookups
 from navigator.frameworks.tensorflow.randomness import random_operations
+from navigator.frameworks.tensorflow.rounding import perturbed
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
 from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TENSORFLOW, Axis
@@ -46,6 +48,12 @@ class _LoadedSavedModel:
     @property
     def told(self) -> Mapping[str, Told]:
         return lookups.told(self.opened.function, [spec.name for spec in self.signature.inputs])
+
+    @contextmanager
+    def perturbed(self) -> Iterator["_LoadedSavedModel"]:
+        """See `navigator.runners.protocol.SourceModel.perturbed`."""
+        with perturbed(self.opened.function):
+            yield self
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the signature once. Outputs are in alphabetical order, since a SavedModel has no other.

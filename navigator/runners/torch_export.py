@@ -15,7 +15,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
-from navigator.frameworks.torch import lookups, randomness
+from navigator.frameworks.torch import lookups, randomness, rounding
 from navigator.frameworks.torch import values as torch_values
 from navigator.records import AxisSpec, Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
@@ -67,6 +67,12 @@ class TorchExportModel:
         placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         names = [spec.name for spec in self.signature.inputs]
         return lookups.of_program(self.program, dict(zip(placeholders, names, strict=True)))
+
+    @contextmanager
+    def perturbed(self) -> Iterator["TorchExportModel"]:
+        """See `navigator.runners.protocol.SourceModel.perturbed`."""
+        with rounding.perturbed(self.module):
+            yield self
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the program once, without gradients.

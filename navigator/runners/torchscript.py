@@ -15,7 +15,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
-from navigator.frameworks.torch import lookups, randomness
+from navigator.frameworks.torch import lookups, randomness, rounding
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, call, describe, parameters, refuse_unfillable
 from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
@@ -63,6 +63,12 @@ class TorchScriptModel:
     @property
     def told(self) -> Mapping[str, Told]:
         return lookups.of_script(self.module, self.arguments)
+
+    @contextmanager
+    def perturbed(self) -> Iterator["TorchScriptModel"]:
+        """See `navigator.runners.protocol.SourceModel.perturbed`."""
+        with rounding.perturbed(self.module):
+            yield self
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run `forward` once, without gradients.

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from navigator.records import Slices
+from navigator.records import DEFAULT_TOLERANCE, Slices
 from navigator.verify.differences import Tally
 from navigator.verify.sentences import part
 from navigator.verify.slices import Unit
 
 Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
-
-_DEFAULT_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +69,7 @@ class ComparedOutput:
 
 def tolerance_of(entries: Mapping[str, float], name: str) -> float:
     """Return the entry of an output, or else the one for all outputs (""), or else the default."""
-    return entries.get(name, entries.get("", _DEFAULT_TOLERANCE))
+    return entries.get(name, entries.get("", DEFAULT_TOLERANCE))
 
 
 def range_of(output: ComparedOutput) -> str:

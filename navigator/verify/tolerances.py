@@ -4,15 +4,15 @@ Errors of reduced precisions are proportional to the values of an output, so the
 would be too strict for one model and too loose for another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from navigator.records import ModelConfig, Precision, Tolerances
+from navigator.records import DEFAULT_TOLERANCE, Auto, ModelConfig, Precision, Tolerances
+from navigator.verify.noise import Noise
+from navigator.verify.outputs import Outputs, tolerance_of
 from navigator.verify.slices import Unit, spread, units
-
-Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 
 # Absolute tolerance as a fraction of an output's range, and relative tolerance. The errors of the example networks are
 # up to 0.9 % in fp16, and up to 6 % in int8, except for MobileNetV2, whose depthwise convolutions quantize badly.
@@ -23,37 +23,45 @@ _EXPLICABLE = {Precision.FP32: 0.05, Precision.FP16: 0.05, Precision.INT8: 0.25}
 
 
 def configured(model: ModelConfig, precision: Precision) -> Tolerances:
-    """Return what the configuration says for `precision`: for fp16 and int8, outputs may have no entry."""
+    """Return what the configuration says for `precision`: for `auto`, fp16 and int8, outputs may have no entry."""
     match precision:
         case Precision.FP32:
-            return Tolerances(atol=model.atol, rtol=model.rtol)
+            return Tolerances(atol=given(model.atol), rtol=given(model.rtol))
         case Precision.FP16:
             return Tolerances(atol=model.fp16_atol, rtol=model.fp16_rtol)
         case Precision.INT8:
             return Tolerances(atol=model.int8_atol, rtol=model.int8_rtol)
 
 
-def tolerances(model: ModelConfig, precision: Precision, reference: Outputs) -> Tolerances:
+def tolerances(
+    model: ModelConfig, precision: Precision, reference: Outputs, noise: Mapping[str, Noise] | None = None
+) -> Tolerances:
     """Return the tolerances of a converted model of `precision`.
 
-    For fp32, those of the configuration. For fp16 and int8, those of that precision; an output that has none gets the
-    wider of `atol` and `rtol` and the default of the precision. Whole numbers keep `atol` and `rtol`.
+    For fp32, those of the configuration, where `auto` is the source model's own rounding. For fp16 and int8, those of
+    that precision; an output that has none gets the wider of `atol` and `rtol` and the default of the precision. Whole
+    numbers keep `atol` and `rtol`.
 
     Args:
         model: its configuration.
         precision: the precision of the converted model.
         reference: the source model's outputs, which determine the defaults.
+        noise: what `navigator.verify.noise.measured` found; None if nothing was measured.
     """
-    given = configured(model, precision)
+    wanted = configured(model, precision)
+    atol, rtol = dict(wanted.atol), dict(wanted.rtol)
     if precision is Precision.FP32:
-        return given
+        if model.atol == "auto":
+            atol = {"": DEFAULT_TOLERANCE} | {name: each.atol for name, each in (noise or {}).items()}
+        if model.rtol == "auto":
+            rtol = {"": DEFAULT_TOLERANCE, **automatic_rtol(reference)}
+        return Tolerances(atol=atol, rtol=rtol)
     part, relative = _DEFAULTS[precision]
-    atol, rtol = dict(given.atol), dict(given.rtol)
     for name, width in _spreads(reference).items():
         if "" not in atol:
-            atol.setdefault(name, max(_entry(model.atol, name), _rounded(part * width)))
+            atol.setdefault(name, max(tolerance_of(given(model.atol), name), _rounded(part * width)))
         if "" not in rtol:
-            rtol.setdefault(name, max(_entry(model.rtol, name), relative if width else 0.0))
+            rtol.setdefault(name, max(tolerance_of(given(model.rtol), name), relative if width else 0.0))
     return Tolerances(atol=atol, rtol=rtol)
 
 
@@ -62,14 +70,15 @@ def units_of(model: ModelConfig, precision: Precision, reference: Outputs) -> Ma
 
     An output that has its own tolerance, and any output in fp32, is judged as one.
     """
-    given = configured(model, precision)
-    if precision is Precision.FP32 or "" in given.atol:
+    wanted = configured(model, precision)
+    if precision is Precision.FP32 or "" in wanted.atol:
         return {}
     part, _ = _DEFAULTS[precision]
-    found = {name: units(arrays) for name, arrays in _floats(reference).items() if name not in given.atol}
+    found = {name: units(arrays) for name, arrays in _floats(reference).items() if name not in wanted.atol}
+    least = given(model.atol)
     return {
         name: tuple(
-            replace(unit, atol=max(_entry(model.atol, name), _rounded(part * unit.spread))) for unit in of_output
+            replace(unit, atol=max(tolerance_of(least, name), _rounded(part * unit.spread))) for unit in of_output
         )
         for name, of_output in found.items()
         if of_output
@@ -88,8 +97,20 @@ def rounding_limit(precision: Precision) -> float:
     return _EXPLICABLE[precision]
 
 
-def _entry(entries: Mapping[str, float], name: str) -> float:
-    return entries.get(name, entries.get("", 1e-5))
+def given(entries: Mapping[str, float] | Auto) -> Mapping[str, float]:
+    """Return the tolerances that the user wrote, none for `auto`."""
+    return {} if entries == "auto" else entries
+
+
+def automatic_rtol(reference: Outputs) -> dict[str, float]:
+    """Return the relative tolerance of outputs whose dtype has larger steps than 1e-5: two steps of it."""
+    steps = {
+        name: float(np.finfo(array.dtype).eps)
+        for _, arrays in reference
+        for name, array in arrays.items()
+        if array.dtype.kind in "fc"
+    }
+    return {name: 2 * step for name, step in steps.items() if 2 * step > DEFAULT_TOLERANCE}
 
 
 def _rounded(value: float) -> float:

@@ -39,7 +39,7 @@ def require_repeatable(
         StepError: it draws random numbers, with the operations that do.
     """
     drawing = model.random_operations if isinstance(model, SourceModel) else ()
-    order = sorted(range(len(samples)), key=lambda index: _uninformative(samples[index]))
+    order = sorted(range(len(samples)), key=lambda index: uninformative(samples[index]))
     ranges = _ranges(outputs)
     for index in order if drawing else order[:1]:
         again = model.infer(samples[index][1])
@@ -54,7 +54,7 @@ def require_repeatable(
     return ()
 
 
-def _uninformative(sample: Sample) -> tuple[bool, int]:
+def uninformative(sample: Sample) -> tuple[bool, int]:
     """Sort samples: those whose values differ first, since noise may be multiplied by them; smaller ones first."""
     arrays = list(sample[1].values())
     same = all(array.size < 2 or bool((array == array.flat[0]).all()) for array in arrays)

@@ -30,6 +30,7 @@ from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
 from navigator.workers.answers import InferAnswer, ReferenceAnswer
+from navigator.workers.noise import probes
 from navigator.workers.repeatability import require_repeatable
 from navigator.workers.source_runs import known_axes, run
 
@@ -42,8 +43,8 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     """Run the source model on its samples.
 
     Args:
-        arguments: `config` (a `ModelConfig`), `memory_bytes` that a sample may use, `samples`, `calibration` and
-            `outputs`: the directories to write.
+        arguments: `config` (a `ModelConfig`), `memory_bytes` that a sample may use, `samples`, `calibration`, `outputs`
+            and `noise`: the directories to write.
 
     Returns:
         a `ReferenceAnswer`.
@@ -60,6 +61,9 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     arrays.save(Path(arguments["samples"]), runs.samples)
     arrays.save(Path(arguments["outputs"]), runs.outputs)
     unstable = require_repeatable(model, runs.samples, runs.outputs, load)
+    # A state would be taken for noise.
+    noise = probes(model, runs.samples, runs.outputs) if config.atol == "auto" and not unstable else []
+    arrays.save(Path(arguments["noise"]), noise)
     divided = calibration(inputs, config, runs.samples, int(arguments["memory_bytes"]))
     arrays.save(Path(arguments["calibration"]), divided.samples)
     answer = ReferenceAnswer(

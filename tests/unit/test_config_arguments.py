@@ -95,12 +95,13 @@ def test_profile(tmp_path: Path) -> None:
     ("line", "rtol", "atol"),
     [
         ("--rtol probabilities:1e-4 1e-5 --atol 1e-5", {"probabilities": 1e-4, "": 1e-5}, {"": 1e-5}),
-        ("--atol 1e-5 out0=1e-4 out1=1e-3", {"": 1e-5}, {"": 1e-5, "out0": 1e-4, "out1": 1e-3}),
-        ("--rtol 1e-5 out0=1e-4 out1=1e-3", {"": 1e-5, "out0": 1e-4, "out1": 1e-3}, {"": 1e-5}),
-        ("--rtol a=1 --rtol b=2", {"": 1e-5, "a": 1.0, "b": 2.0}, {"": 1e-5}),
+        ("--atol 1e-5 out0=1e-4 out1=1e-3", "auto", {"": 1e-5, "out0": 1e-4, "out1": 1e-3}),
+        ("--rtol 1e-5 out0=1e-4 out1=1e-3", {"": 1e-5, "out0": 1e-4, "out1": 1e-3}, "auto"),
+        ("--rtol a=1 --rtol b=2", {"": 1e-5, "a": 1.0, "b": 2.0}, "auto"),
+        ("--rtol auto --atol auto", "auto", "auto"),
     ],
 )
-def test_tolerances(line: str, rtol: dict[str, float], atol: dict[str, float], tmp_path: Path) -> None:
+def test_tolerances(line: str, rtol: dict[str, float] | str, atol: dict[str, float] | str, tmp_path: Path) -> None:
     model = load(line, tmp_path)
     assert (model.rtol, model.atol) == (rtol, atol)
 
@@ -147,7 +148,7 @@ def test_help_names_choices_defaults_and_examples(monkeypatch: pytest.MonkeyPatc
     assert "--target-precisions PRECISION [PRECISION ...]" in text
     assert "One of: int8, fp16, fp32. Default: fp16 fp32. Example: --tensorrt-precisions fp16 fp32" in text
     assert "--verbose, --no-verbose" in text
-    assert "Default: 1e-05. Example: --rtol output__0=0.1 1e-5" in text
+    assert "Default: auto. Example: --rtol output__0=0.1 1e-5" in text
 
 
 def test_help_breaks_no_name_in_two(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """A source model that draws random numbers is no reference, and is told what draws; rounding isn't randomness."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from navigator.errors import StepError
 from navigator.records import Signature
 from navigator.runners import onnx as runner
+from navigator.runners.protocol import LoadedModel
 from navigator.workers.repeatability import RANDOM, require_repeatable
 
 HEAD = '<ir_version: 8, opset_import: ["" : 13]> m (float[b, 40] x) => (float[b, 40] y) '
@@ -75,6 +77,10 @@ class Fake:
     def __init__(self, answers: list[np.ndarray], random_operations: tuple[str, ...] = ()) -> None:
         self.answers = list(answers)
         self.random_operations = random_operations
+        self.told: Mapping[str, Any] = {}
+
+    def perturbed(self) -> AbstractContextManager[LoadedModel]:
+        return nullcontext(self)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         del inputs

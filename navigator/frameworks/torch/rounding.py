@@ -1,0 +1,44 @@
+"""A torch module with other rounding: what its parameters' last bits and its threads change."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# A torch object; the types of the package differ between supported versions.
+_Torch = Any
+
+
+@contextmanager
+def perturbed(module: _Torch) -> Iterator[None]:
+    """Run with every floating-point parameter one step away, and with half of the threads.
+
+    Flips the last bits in place, and back afterwards: no copy is made, and nothing is lost.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    flipped = list(_bits(module))
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        for each in flipped:
+            each.bitwise_xor_(1)
+        yield
+    finally:
+        for each in flipped:
+            each.bitwise_xor_(1)
+        torch.set_num_threads(threads)
+
+
+def _bits(module: _Torch) -> Iterator[_Torch]:
+    """Yield the parameters as whole numbers, each memory once; an infinity one step away would be NaN."""
+    import torch
+
+    whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    seen = set()
+    for parameter in module.parameters():
+        data = parameter.detach()
+        if not data.is_floating_point() or data.element_size() not in whole or data.layout is not torch.strided:
+            continue
+        if data.data_ptr() not in seen and bool(torch.isfinite(data).all()):
+            seen.add(data.data_ptr())
+            yield data.view(whole[data.element_size()])

@@ -1,0 +1,90 @@
+"""The source model's own rounding: its outputs after changes that mean nothing mathematically.
+
+Only runs the model; `navigator.verify.noise` judges what comes out.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from navigator.errors import StepError
+from navigator.runners.protocol import LoadedModel, SourceModel
+from navigator.samples.generate import Sample
+from navigator.workers.repeatability import uninformative
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Sample]) -> list[tuple[str, Arrays]]:
+    """Run the source model with other rounding, on its smallest sample and on the opt one, or one of median size.
+
+    Each is run twice: in two batches instead of one; and with every input and weight one step of its dtype away, on
+    other threads and kernels where the framework has them. What the model refuses to run, or answers with other shapes,
+    is left out.
+
+    Args:
+        model: the source model.
+        samples: its inputs.
+        outputs: what it returned for them, in the same order.
+
+    Returns:
+        (sample's name, outputs of the same shapes as before) for each run.
+    """
+    known = dict(outputs)
+    ordered = sorted(samples, key=uninformative)
+    usual = next((each for each in samples if each[0] == "opt"), ordered[len(ordered) // 2])
+    chosen = [ordered[0], *([usual] if usual is not ordered[0] else [])]
+    return [
+        (name, alike)
+        for name, inputs in chosen
+        for after in _runs(model, inputs)
+        if (alike := {key: array for key, array in after.items() if array.shape == known[name][key].shape})
+    ]
+
+
+def _runs(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
+    size = _batch_size(model, inputs)
+    if size is not None:
+        with suppress(StepError):
+            yield _in_two_batches(model, inputs, size)
+    if isinstance(model, SourceModel):
+        stepped = {name: _stepped(array, number) for number, (name, array) in enumerate(inputs.items())}
+        with suppress(StepError), model.perturbed() as other:
+            yield other.infer(stepped)
+
+
+def _batch_size(model: LoadedModel, inputs: Arrays) -> int | None:
+    """Return the size of axis 0 if it's dynamic and of one size in all inputs, as a batch is."""
+    specs = model.signature.inputs
+    dynamic = all(spec.shape and spec.shape[0] == -1 for spec in specs)
+    sizes = {inputs[spec.name].shape[0] for spec in specs if spec.name in inputs and inputs[spec.name].ndim}
+    return sizes.pop() if dynamic and len(sizes) == 1 and 0 not in sizes else None
+
+
+def _in_two_batches(model: LoadedModel, inputs: Arrays, size: int) -> Arrays:
+    """Run the first row alone and the others after it; a single row is run in a batch of two like it."""
+    if size == 1:
+        twice = model.infer({name: np.repeat(array, 2, axis=0) for name, array in inputs.items()})
+        return {name: array[:1] for name, array in twice.items() if array.ndim and array.shape[0] == 2}
+    first = model.infer({name: array[:1] for name, array in inputs.items()})
+    rest = model.infer({name: array[1:] for name, array in inputs.items()})
+    return {
+        name: np.concatenate([array, rest[name]])
+        for name, array in first.items()
+        if array.ndim and array.shape[0] == 1 and rest[name].shape == (size - 1, *array.shape[1:])
+    }
+
+
+def _stepped(array: np.ndarray, seed: int) -> np.ndarray:
+    """Return floats one step of their dtype up or down, within their own range.
+
+    Whole numbers stay what they are: they may be masks, ids or the ends of a range.
+    """
+    if array.dtype.kind != "f" or not array.size:
+        return array
+    up = np.random.default_rng(seed).integers(0, 2, array.shape).astype(bool)
+    with np.errstate(all="ignore"):
+        away = np.nextafter(array, np.where(up, np.inf, -np.inf).astype(array.dtype))
+        away = np.clip(away, array.min(), array.max())
+        return np.where(np.rint(array) == array, array, away).astype(array.dtype)

@@ -1,0 +1,87 @@
+"""The source model under changes that mean nothing: each of its outputs again, and nearly the same."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx  # noqa: TID253 - makes the models
+import pytest
+
+from navigator.records import Signature
+from navigator.runners import onnx as runner
+from navigator.workers.noise import probes
+
+MATMUL = """<ir_version: 8, opset_import: ["" : 13]> m (float[b, 64] x) => (float[b, 64] y, float[] all) {
+    a = MatMul(x, weight)
+    c = Tanh(a)
+    y = MatMul(c, weight)
+    all = ReduceSum <keepdims = 0> (y)
+}"""
+FIXED = """<ir_version: 8, opset_import: ["" : 13]> m (float[2, 64] x) => (float[2, 64] y) { y = Tanh(x) }"""
+MIXING = """<ir_version: 8, opset_import: ["" : 13]> m (float[b, 64] x) => (float[b, 64] y) {
+    mean = ReduceMean <axes = [0]> (x)
+    y = Sub(x, mean)
+}"""
+
+
+def loaded(path: Path, text: str) -> runner.OnnxModel:
+    model = onnx.parser.parse_model(text)
+    weight = np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "weight"))
+    onnx.save(model, path)
+    return runner.load(path, declared=Signature(inputs=(), outputs=()))
+
+
+def samples(*batches: int) -> list[tuple[str, dict[str, np.ndarray]]]:
+    rng = np.random.default_rng(0)
+    names = ("min", "opt", "max")
+    return [(name, {"x": rng.random((batch, 64), np.float32)}) for name, batch in zip(names, batches, strict=False)]
+
+
+def run(model: Any, drawn: Any) -> list[tuple[str, Any]]:
+    return probes(model, drawn, [(name, model.infer(inputs)) for name, inputs in drawn])
+
+
+def test_the_smallest_and_the_opt_sample_in_other_batches_and_with_other_rounding(tmp_path: Path) -> None:
+    model, drawn = loaded(tmp_path / "m.onnx", MATMUL), samples(1, 4, 9)
+    found = run(model, drawn)
+    assert [(name, sorted(arrays)) for name, arrays in found] == [
+        ("min", ["y"]),  # `all` has no batch
+        ("min", ["all", "y"]),
+        ("opt", ["y"]),
+        ("opt", ["all", "y"]),
+    ]
+    for name, arrays in found:
+        y = model.infer(dict(drawn)[name])["y"]
+        np.testing.assert_allclose(arrays["y"], y, rtol=1e-4, atol=1e-4)
+    assert not np.array_equal(found[3][1]["y"], model.infer(drawn[1][1])["y"]), "inputs one step away change something"
+
+
+def test_no_batch_no_other_batches(tmp_path: Path) -> None:
+    assert [name for name, _ in run(loaded(tmp_path / "m.onnx", FIXED), samples(2))] == ["min"]
+
+
+def test_rows_that_depend_on_each_other_are_too_much_for_rounding(tmp_path: Path) -> None:
+    from navigator.verify.noise import measured
+
+    model, drawn = loaded(tmp_path / "m.onnx", MIXING), samples(1, 4, 9)
+    reference = [(name, model.infer(inputs)) for name, inputs in drawn]
+    noise = measured(reference, run(model, drawn), {"": 1e-5})["y"]
+    assert (noise.rejected, noise.atol) == (True, 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_floats_are_one_step_away_within_their_own_range_and_whole_numbers_stay(dtype: str) -> None:
+    from navigator.workers.noise import _stepped
+
+    array = np.concatenate([[0, 1, -1, 1, 0], np.linspace(-0.99, 0.99, 91)]).astype(dtype)
+    moved = _stepped(array, 0)
+    assert moved.dtype == array.dtype
+    assert np.array_equal(moved[:5], array[:5])
+    distance = np.abs(moved - array) / np.spacing(np.abs(array))
+    assert set(np.unique(distance[5:])) <= {0, 0.5, 1.0}
+    assert (distance[5:] > 0).mean() > 0.9
+    assert (moved.min(), moved.max()) == (array.min(), array.max())
+    for other in (np.arange(5), np.array([True, False]), np.zeros((0, 3), dtype)):
+        assert _stepped(other, 0) is other
+    assert np.isnan(_stepped(np.array([np.nan, 0.5, np.inf], dtype), 0)[0])
