@@ -110,7 +110,7 @@ def functions(root: Path) -> None:
             **dict.fromkeys(("column", "digit", "valid"), ([None], "int64")),
             "n": ([], "int32"),
         },
-        lambda ids, column, digit, n, valid: {
+        lambda ids, column, digit, valid, n: {
             "hidden": tf.logical_not(tf.cast(valid, tf.bool)),
             "y": tf.nn.embedding_lookup(rows, ids),
             "z": tf.gather(tf.convert_to_tensor(weight), column, axis=1),
