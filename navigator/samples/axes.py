@@ -53,13 +53,10 @@ class Tie:
     def is_batch(self) -> bool:
         return any(axis == 0 for _, axis in self.axes)
 
-    def meets(self, other: "Tie", *, apart: bool) -> bool:
-        """Return whether they can't be one size: if `apart`, since both have an axis of one input.
-
-        A name without axes of its own meets all others, since nothing shows what it belongs to.
-        """
+    def meets(self, other: "Tie") -> bool:
+        """Return whether both have an axis of one input."""
         names = {name for name, _ in self.axes}
-        return not (self.axes and other.axes) or (apart and any(name in names for name, _ in other.axes))
+        return any(name in names for name, _ in other.axes)
 
 
 def ties(layout: Layout, *, apart: bool = False) -> list[Tie]:
@@ -73,13 +70,19 @@ def ties(layout: Layout, *, apart: bool = False) -> list[Tie]:
     Args:
         layout: the smallest and largest shapes, and the names.
         apart: whether axes of one input have sizes of their own: the height and the width of an image have equal
-            ranges. The first of each input then belong together, and so do the second ones. Axes of one input that the
-            file calls the same are never apart.
+            ranges. The first of each input then belong together, and so do the second ones. Axes that the file calls
+            the same are never apart, and those that it calls differently always are, if it uses any name for several
+            inputs: exporters that make up names make one for each axis.
     """
     sizes = list(_sizes(layout))
     stated = [size for size in sizes if size.stated]
-    batches = [size for size in sizes if size.is_batch and not size.stated]
-    others = [size for size in sizes if not size.is_batch and not size.stated]
+    batches: list[Tie] = []
+    others: list[Tie] = []
+    for size in sizes:
+        if not size.stated:
+            # `ids` may be [seq, batch], and `mask` [batch, seq].
+            is_batch = size.is_batch and not any(size.meets(batch) for batch in batches)
+            (batches if is_batch else others).append(size)
     shared = _joined(batches) if batches else None
     if shared is not None and shared.low <= shared.high:
         static = {name for name, shape in layout.profile.min.items() if shape[:1] == layout.profile.max[name][:1]}
@@ -92,17 +95,31 @@ def ties(layout: Layout, *, apart: bool = False) -> list[Tie]:
         ]
         batches = [_joined([shared, *inner])]
         others = [size for size in others if size not in inner]
+    found = [*stated, *batches, *_grouped(others, apart=apart, named=apart and _shares_names(layout))]
+    return sorted(found, key=lambda tie: not tie.is_batch)
+
+
+def _grouped(sizes: Sequence[Tie], *, apart: bool, named: bool) -> list[Tie]:
+    """Join sizes with equal ranges, except those that meet if `apart`, and those with different names if `named`.
+
+    A name without axes of its own stays alone, since nothing shows what it belongs to.
+    """
     groups: list[list[Tie]] = []
-    for size in others:
+    for size in sizes:
         for group in groups:
-            alike = (group[0].low, group[0].high) == (size.low, size.high)
-            if alike and not any(size.meets(other, apart=apart) for other in group):
+            alike = (group[0].low, group[0].high) == (size.low, size.high) and size.axes and group[0].axes
+            differ = any((apart and size.meets(other)) or (named and size.symbols and other.symbols) for other in group)
+            if alike and not differ:
                 group.append(size)
                 break
         else:
             groups.append([size])
-    found = [*stated, *batches, *map(_joined, groups)]
-    return sorted(found, key=lambda tie: not tie.is_batch)
+    return [_joined(group) for group in groups]
+
+
+def _shares_names(layout: Layout) -> bool:
+    """Return whether the file calls axes of several inputs the same, so that its names mean something."""
+    return any(len({name for name, _ in places}) > 1 for places in layout.names.plain.values())
 
 
 def _sizes(layout: Layout) -> Iterator[Tie]:

@@ -252,6 +252,26 @@ def test_sizes_that_a_file_says_are_independent_are_drawn_apart() -> None:
     assert all(info.shapes["queries"] == info.shapes["keys"] for info in infos)
 
 
+def test_names_that_several_inputs_share_tell_other_names_apart() -> None:
+    shapes = {"ids": (4, 32), "memory": (4, 32, 8)}
+    specs, axes = inputs(ids=["batch", "seq"], memory=["batch", "source", 8])
+    infos = {info.name: info.shapes for info in drawn(specs, axes, max_shapes=shapes)}
+    pairs = {name: (each["ids"][1], each["memory"][1]) for name, each in infos.items()}
+    assert {(1, 32), (32, 1)} <= set(pairs.values())
+    assert pairs["random_1"][0] == pairs["random_1"][1]  # in case they're one size after all
+
+    # An exporter that makes up a name for each axis.
+    specs, axes = inputs(ids=["ids_0", "ids_1"], memory=["memory_0", "memory_1", 8])
+    assert all(info.shapes["ids"] == info.shapes["memory"][:2] for info in drawn(specs, axes, max_shapes=shapes))
+
+
+def test_the_first_axis_of_one_input_may_be_the_second_of_another() -> None:
+    specs, axes = inputs(ids=["seq", "batch"], mask=["batch", "seq"])
+    infos = drawn(specs, axes, max_shapes={"ids": (8, 8)})
+    assert all(info.shapes["ids"] == info.shapes["mask"][::-1] for info in infos)
+    assert {(1, 8), (8, 1)} <= {info.shapes["ids"] for info in infos}
+
+
 def test_notes_stay_short() -> None:
     past: dict[str, list[str | int]] = {f"past_{layer}": ["batch", "past"] for layer in range(64)}
     specs, axes = inputs(ids=["batch", "seq"], **past)
