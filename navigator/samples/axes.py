@@ -199,15 +199,26 @@ def combinations(layout: Layout) -> Iterator[tuple[str, dict[str, Shape] | None]
 
 def _sized(layout: Layout, tied: Sequence[Tie], sizes: Sequence[int]) -> dict[str, Shape] | None:
     """Return the shapes with these sizes, or None if a computed one is not between its smallest and largest."""
-    low, high = layout.profile.min, layout.profile.max
     drawn = {place: size for tie, size in zip(tied, sizes, strict=True) for place in tie.axes}
-    symbols = _symbols(layout, tied, sizes)
-    for (name, axis), expression in layout.names.computed.items():
-        size = expression.value(symbols)
-        if size is None or not low[name][axis] <= size <= high[name][axis]:
+    for place, size in _computed(layout, tied, sizes).items():
+        if size is None:
             return None
-        drawn[name, axis] = size
-    return {name: tuple(drawn.get((name, axis), size) for axis, size in enumerate(high[name])) for name in high}
+        drawn[place] = size
+    return {
+        name: tuple(drawn.get((name, axis), size) for axis, size in enumerate(shape))
+        for name, shape in layout.profile.max.items()
+    }
+
+
+def _computed(layout: Layout, tied: Sequence[Tie], sizes: Sequence[int]) -> dict[Place, int | None]:
+    """Return the sizes of computed axes, None for those that are not between their smallest and largest."""
+    low, high = layout.profile.min, layout.profile.max
+    symbols = _symbols(layout, tied, sizes)
+    found = {place: expression.value(symbols) for place, expression in layout.names.computed.items()}
+    return {
+        (name, axis): size if size is not None and low[name][axis] <= size <= high[name][axis] else None
+        for (name, axis), size in found.items()
+    }
 
 
 def _symbols(layout: Layout, tied: Sequence[Tie], sizes: Sequence[int]) -> dict[str, int]:
@@ -219,14 +230,14 @@ def _symbols(layout: Layout, tied: Sequence[Tie], sizes: Sequence[int]) -> dict[
 def following(layout: Layout, tied: Sequence[Tie], shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     """Return `shapes` with the computed axes as the others say."""
     sizes = {name: list(shape) for name, shape in shapes.items()}
-    for (name, axis), size in _computed(layout, tied, shapes).items():
+    for (name, axis), size in _follow(layout, tied, shapes).items():
         sizes[name][axis] = size or sizes[name][axis]
     return {name: tuple(shape) for name, shape in sizes.items()}
 
 
-def _computed(layout: Layout, tied: Sequence[Tie], shapes: Mapping[str, Sequence[int]]) -> dict[Place, int | None]:
-    symbols = _symbols(layout, tied, [_largest(tie, shapes) for tie in tied])
-    return {place: expression.value(symbols) for place, expression in layout.names.computed.items()}
+def _follow(layout: Layout, tied: Sequence[Tie], shapes: Mapping[str, Sequence[int]]) -> dict[Place, int | None]:
+    """Return the sizes of computed axes that follow from the other sizes in `shapes`."""
+    return _computed(layout, tied, [_largest(tie, shapes) for tie in tied])
 
 
 def _largest(tie: Tie, shapes: Mapping[str, Sequence[int]]) -> int:
@@ -250,7 +261,7 @@ def fitting(
         return _ACTIVATIONS * sum(math.prod(shape) * dtypes[name].itemsize for name, shape in sizes.items())
 
     computed = [
-        (name, axis) for (name, axis), size in _computed(layout, tied, sizes).items() if size == sizes[name][axis]
+        (name, axis) for (name, axis), size in _follow(layout, tied, sizes).items() if size == sizes[name][axis]
     ]
     while needed() > memory_bytes * _USABLE_MEMORY:
         reducible = [tie for tie in tied if _largest(tie, sizes) > tie.low]
@@ -259,7 +270,7 @@ def fitting(
         tie = max(reducible, key=lambda tie: (tie.is_batch, _largest(tie, sizes)))
         for name, axis in tie.axes:
             sizes[name][axis] = min(sizes[name][axis], max(tie.low, sizes[name][axis] // 2))
-        now = _computed(layout, tied, sizes)
+        now = _follow(layout, tied, sizes)
         for name, axis in computed:
             sizes[name][axis] = now[name, axis] or sizes[name][axis]
     return {name: tuple(shape) for name, shape in sizes.items()}

@@ -1,5 +1,6 @@
 """Sizes that a model's file names: one size for each name, others computed, and the user's shapes first."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,37 @@ def test_the_first_and_the_last_row_of_a_batch_differ(dtype: str) -> None:
 
     fixed = config(max_shapes=shapes, value_ranges={"": (1, 1)})
     assert all((arrays["ids"] == 1).all() for _, arrays in generate(specs, fixed, memory_bytes=2**30)[0])
+
+
+@given(st.data(), st.integers(0, 2**63))
+def test_what_the_user_gives_is_kept_whatever_the_file_says(data: st.DataObject, seed: int) -> None:
+    texts: st.SearchStrategy[str | int] = st.sampled_from(["a", "b", "a + b", "2*b", "a - 1", "c // 2", "?", 3])
+    written = data.draw(st.lists(st.lists(texts, max_size=4), min_size=1, max_size=4))
+    specs, axes = inputs(**{f"x{number}": sizes for number, sizes in enumerate(written)})
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+    for key, ends in {"min_shapes": (1, 3), "opt_shapes": (3, 6), "max_shapes": (6, 9)}.items():
+        some = [spec for spec in specs if data.draw(st.booleans())]
+        size = st.integers(*ends)
+        shapes[key] = {
+            spec.name: tuple(data.draw(size) if own < 0 else own for own in spec.shape or ()) for spec in some
+        }
+    options = config(random_seed=seed, **shapes)
+    memory_bytes = data.draw(st.sampled_from([2**12, 2**30]))
+    try:
+        profile = resolve(specs, options, axes).profile
+        _, infos = generate(specs, options, memory_bytes=memory_bytes, axes=axes)
+        _, probes = look_for_trouble(specs, options, memory_bytes=memory_bytes, axes=axes)
+    except StepError as refusal:
+        told = re.search(r"has no maximum size|is ambiguous|expected min <= opt <= max", str(refusal))
+        if told is None:
+            raise
+        return
+    for given_shapes, found in zip(shapes.values(), (profile.min, profile.opt, profile.max), strict=True):
+        assert found.items() >= given_shapes.items()
+    for info in (*infos, *probes):
+        for name, shape in info.shapes.items():
+            assert all(map(int.__le__, profile.min[name], shape)), info
+            assert all(map(int.__le__, shape, profile.max[name])), info
 
 
 # Files
