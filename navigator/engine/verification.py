@@ -27,7 +27,7 @@ from navigator.samples import storage
 from navigator.verify import polygraphy_json
 from navigator.verify.compare import verify
 from navigator.verify.differences import bounded
-from navigator.verify.tolerances import rounding_limit, tolerances, units_of
+from navigator.verify.tolerances import rounding_limit, scores_sqnr_db, tolerances, units_of
 from navigator.workers.answers import InferAnswer
 from navigator.workers.task import Task, TaskResult
 
@@ -188,6 +188,7 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
         atol=allowed.atol,
         rtol=allowed.rtol,
         units=units,
+        scores_sqnr_db=scores_sqnr_db(model, step.precision, expected),
         measured=step.precision is not Precision.FP32,
         rounding_limit=limit,
     )

@@ -1,6 +1,6 @@
 """How much of an output a reduced precision keeps: numbers that describe it as a whole, beside the largest error.
 
-Measured and shown; whether an output passes is decided by its tolerances alone.
+Measured and shown. Tolerances decide whether an output passes; see `navigator.verify.scores` for the one exception.
 """
 
 import math

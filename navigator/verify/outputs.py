@@ -17,7 +17,7 @@ Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 class ComparedOutput:
     """One output: its pairs of comparable arrays, their differences, and its tolerances.
 
-    With a `unit`, the pairs are those slices only.
+    With a `unit`, the pairs are those slices only. `few_exceptions` accepts the values that don't match.
     """
 
     name: str
@@ -27,6 +27,12 @@ class ComparedOutput:
     totals: Tally
     problem: str
     unit: Unit | None = None
+    few_exceptions: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether its values match, except few."""
+        return not self.problem and self.totals.compared > 0 and (self.few_exceptions or not self.totals.mismatched)
 
     @property
     def title(self) -> str:

@@ -14,7 +14,9 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
     if not failing:
         worst = max(comparisons, key=lambda each: each.max_abs_error or 0.0)
         largest = f"largest error {worst.max_abs_error or 0.0:.2g} in {worst.output!r}{where(worst)}"
-        return f"all outputs within tolerance; {largest}"
+        exceptions = sum(comparison.mismatched for comparison in comparisons)
+        but = f", except {exceptions:,} scores" if exceptions else ""
+        return f"all outputs within tolerance{but}; {largest}"
     first = failing[0]
     others = len(failing) - 1
     more = f"; {others} more output{'s differ' if others > 1 else ' differs'}" if others else ""

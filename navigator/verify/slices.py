@@ -65,7 +65,7 @@ def units(arrays: Sequence[np.ndarray]) -> tuple[Unit, ...]:
     The axis is axis 1 or the last: the one whose slices differ more. Axes of different sizes in different samples, and
     neighbours of equal size, such as height and width, don't count. Slices are sorted by the range of their values,
     without masks; a unit ends where the next range is 10 times smaller, if 5 % of the slices or more are below.
-    Constant slices belong to the narrowest unit.
+    Constant slices belong to the narrowest unit. Slices with values from 0 to 1 have one unit: they're scores.
 
     Args:
         arrays: one output in every sample.
@@ -75,7 +75,9 @@ def units(arrays: Sequence[np.ndarray]) -> tuple[Unit, ...]:
     filled = [array for array in arrays if array.size]
     for axis in _axes([array.shape for array in filled]):
         spreads = _spreads(filled, axis)
-        groups = _groups(spreads)
+        low, high = _bounds(filled, axis, 0.0, np.inf)
+        groups = _merged(_groups(spreads), (low >= 0) & (high <= 1))
+        groups.sort(key=lambda group: -float(spreads[group].max()))
         ratio = float(spreads[groups[0]].max() / spreads[groups[-1]].max()) if len(groups) > 1 else 1.0
         if ratio > widest:
             widest = ratio
@@ -106,6 +108,13 @@ def _groups(spreads: np.ndarray) -> list[np.ndarray]:
     groups = np.split(order, cuts)
     groups[-1] = np.concatenate([groups[-1], np.flatnonzero(spreads == 0)])
     return groups
+
+
+def _merged(groups: Sequence[np.ndarray], scores: np.ndarray) -> list[np.ndarray]:
+    """Return the groups, those of nothing but scores as one: rare classes have the same unit as frequent ones."""
+    mixed = [group for group in groups if not scores[group].all()]
+    alike = [group for group in groups if scores[group].all()]
+    return [*mixed, *([np.concatenate(alike)] if alike else [])]
 
 
 def _spreads(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:

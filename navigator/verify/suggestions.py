@@ -20,7 +20,7 @@ def suggest(
     outputs: Sequence[ComparedOutput], atol: Mapping[str, float], rtol: Mapping[str, float], rounding_limit: float
 ) -> tuple[Tolerances | None, list[str]]:
     """Return tolerances with which all outputs pass, or None and a warning for each output that has none."""
-    failed = [output for output in outputs if output.problem or output.totals.mismatched]
+    failed = [output for output in outputs if output.problem or (output.totals.mismatched and not output.passed)]
     tightest = [(output, _tightest(output, rounding_limit)) for output in failed if not output.problem]
     warnings = [_unexplained(output) for output, pair in tightest if pair is None]
     # One tolerance for slices of different units would let the narrow ones pass whatever they are.

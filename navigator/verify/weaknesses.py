@@ -26,8 +26,13 @@ def unknown_names(names: Sequence[str], atol: Mapping[str, float], rtol: Mapping
 
 
 def weak_proof(output: ComparedOutput) -> Iterator[str]:
-    """Yield warnings if the output has infinities, is constant, hardly varies, or its tolerance exceeds its range."""
+    """Yield warnings if the output has exceptions, infinities or a wide tolerance, is constant or hardly varies."""
     totals = output.totals
+    if output.passed and totals.mismatched:
+        yield (
+            f"{output.title}: {totals.mismatched:,} of {totals.total:,} scores exceed their tolerance, with errors of "
+            f"up to {totals.max_abs_error:.2g}; they're accepted, since they're few and the others are exact"
+        )
     if totals.infinite:
         yield (
             f"{output.title}: {totals.infinite:,} of {totals.total:,} values are infinite, and the same in both "

@@ -124,6 +124,7 @@ def test_an_fp32_output_is_judged_as_one() -> None:
         pytest.param([RNG.random((1, 1, 8, 8)) * 10.0 ** np.arange(8)], id="height-and-width"),
         pytest.param([RNG.random((2, 100)) * np.where(np.arange(100) < 96, 1.0, 1e-6)], id="few-rarely-active"),
         pytest.param([np.zeros((2, 4))], id="constant"),
+        pytest.param([np.tile([0.9, 0.09, 1e-3, 1e-6], (2, 1)) * [[1], [0.5]]], id="probabilities-of-rare-classes"),
         pytest.param([np.zeros((0, 4))], id="empty"),
         pytest.param([np.full((2, 4), np.inf)], id="infinite"),
         pytest.param([np.where(RNG.random((2, 9, 9)) < 0.5, -1e9, RNG.standard_normal((2, 9, 9)))], id="masked"),
@@ -131,6 +132,13 @@ def test_an_fp32_output_is_judged_as_one() -> None:
 )
 def test_outputs_of_one_unit(arrays: Sequence[np.ndarray]) -> None:
     assert units(arrays) == ()
+
+
+def test_scores_are_one_unit_whatever_is_narrower() -> None:
+    head = a_head()
+    head[:, 5] *= 1e-3
+    head[:, 1] = head[:, 1] / 20_000 - 0.5
+    assert indexes([head]) == [(1, (0, 2, 3)), (1, (4, 5, 6, 7, 8, 9)), (1, (1,))]
 
 
 def test_constant_slices_are_judged_with_the_narrowest() -> None:
