@@ -12,6 +12,14 @@ from navigator.samples.values import Told
 _SIZES = (1, 8)
 
 
+_SORTING = ("topk", "sort", "nms", "nonmaxsuppression", "kthvalue", "median", "aten::mode")
+
+
+def sorting(operations: Iterable[str]) -> tuple[str, ...]:
+    """Return the operations, by name, that choose among equal values as they like."""
+    return tuple(sorted({each for each in operations if any(word in each.lower() for word in _SORTING)}))
+
+
 @dataclass(slots=True)
 class Lookups:
     """Collects what is read from each input, in the order of the graph.

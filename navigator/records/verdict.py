@@ -15,9 +15,9 @@ class SampleInfo:
     """One set of inputs for verification; `reduced_from` are the configured shapes, if they did not fit into memory.
 
     A sample in shapes or with values that nobody asked for may be skipped: `refused` is why the source model can't run
-    it. `non_finite` is where it returns NaN or infinity, for which any generated sample may be skipped. `values` says
-    for each input of a generated sample what it was filled with. `calibration` marks a sample that int8 scales were
-    measured on.
+    it. `unusable` is what it returns that can't be compared, such as NaN, for which any generated sample may be
+    skipped. `values` says for each input of a generated sample what it was filled with. `calibration` marks a sample
+    that int8 scales were measured on.
     """
 
     name: str
@@ -25,7 +25,7 @@ class SampleInfo:
     reduced_from: Mapping[str, tuple[Count, ...]] | None = None
     refused: str = ""
     calibration: bool = False
-    non_finite: str = ""
+    unusable: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -69,8 +69,8 @@ def reductions(model: ModelSummary) -> tuple[str, ...]:
     for sample in (sample for result in model.results for sample in result.samples):
         if sample.refused:
             found[f"sample {sample.name} was skipped: the source model can't run it: {sample.refused}"] = None
-        if sample.non_finite:
-            found[f"sample {sample.name} was skipped: the source model returns {sample.non_finite}"] = None
+        if sample.unusable:
+            found[f"sample {sample.name} was skipped: the source model returns {sample.unusable}"] = None
         if sample.reduced_from is not None:
             changes = [
                 f"{name} from {shape(before)} to {shape(sample.shapes[name])}"

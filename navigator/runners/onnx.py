@@ -79,6 +79,7 @@ class OnnxModel:
     path: Path
     random_operations: tuple[str, ...] = ()
     axes: Mapping[str, tuple[AxisSpec, ...]] = field(default_factory=dict)
+    sorting_operations: tuple[str, ...] = ()
     told: Mapping[str, Told] = field(default_factory=dict)
 
     @contextmanager
@@ -172,6 +173,7 @@ def load(
             value.name: tuple(AxisSpec(size=size if isinstance(size, str) else "") for size in value.shape)
             for value in session.get_inputs()
         },
+        sorting_operations=lookups.sorting_operations(model),
         told=lookups.told(model) if options is None else {},
     )
 

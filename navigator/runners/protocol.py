@@ -66,6 +66,10 @@ class SourceModel(LoadedModel, Protocol):
         """The operations that draw random numbers, by their names in the format; what never draws is left out."""
 
     @property
+    def sorting_operations(self) -> tuple[str, ...]:
+        """The operations that choose among equal values as they like, by their names in the format."""
+
+    @property
     def told(self) -> Mapping[str, Told]:
         """What its graph tells about the values of its inputs, by name, those of which it tells nothing left out."""
 

@@ -46,6 +46,10 @@ class _LoadedSavedModel:
         return random_operations(self.opened.function)
 
     @property
+    def sorting_operations(self) -> tuple[str, ...]:
+        return lookups.sorting_operations(self.opened.function)
+
+    @property
     def told(self) -> Mapping[str, Told]:
         return lookups.told(self.opened.function, [spec.name for spec in self.signature.inputs])
 

@@ -63,6 +63,10 @@ class TorchExportModel:
         }
 
     @property
+    def sorting_operations(self) -> tuple[str, ...]:
+        return lookups.sorting_in_program(self.program)
+
+    @property
     def told(self) -> Mapping[str, Told]:
         placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         names = [spec.name for spec in self.signature.inputs]

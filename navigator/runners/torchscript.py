@@ -61,6 +61,10 @@ class TorchScriptModel:
         return randomness.of_script(self.module)
 
     @property
+    def sorting_operations(self) -> tuple[str, ...]:
+        return lookups.sorting_in_script(self.module)
+
+    @property
     def told(self) -> Mapping[str, Told]:
         return lookups.of_script(self.module, self.arguments)
 

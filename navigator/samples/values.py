@@ -176,6 +176,15 @@ def _floats(rng: np.random.Generator, count: int, bounds: Bounds) -> np.ndarray:
         return values.astype(bounds.dtype, copy=False)
 
 
+def nudged(array: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Return floats that differ a little, each from what it was and from all others; inside the bounds. Others stay."""
+    if array.dtype.kind != "f":
+        return array
+    step = max(2.0**-16, 4 * float(np.finfo(array.dtype).eps)) * max(1.0, float(np.abs(array).max(initial=0)))
+    noise = step * np.random.default_rng(0).uniform(0.5, 1, array.shape)
+    return np.where(array < (bounds.low / 2 + bounds.high / 2), array + noise, array - noise).astype(array.dtype)
+
+
 def ends(rng: np.random.Generator, shape: tuple[int, ...], bounds: Bounds) -> np.ndarray:
     """Draw the two bounds alone, each at least once if there is room for both; one element is the upper bound."""
     upper = rng.random(math.prod(shape)) < 0.5

@@ -6,19 +6,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import StepError, listed
 from navigator.records import AxisSpec, ModelConfig, SampleInfo, TensorSpec
 from navigator.runners.protocol import LoadedModel, NamesAxes, SourceModel
 from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look_for_trouble
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
-from navigator.samples.values import Bounds, Origin, Told
+from navigator.samples.values import Bounds, Origin, Told, nudged
 
 _DRAWN = (
     "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
     "declared inputs, or provide your own inputs under samples"
 )
 _REFUSED = "the source model can't run"
+
+# A nudge of 2 ** -16 of an input changes less of an output, unless it changes which values are chosen.
+_NUDGE_SHOWS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,9 +79,9 @@ def _run(
                 raise StepError(error.message, error.hint or ("" if config.samples else _DRAWN)) from error
             told.append(replace(info, refused=error.message))
     if not config.samples:
-        found = _non_finite(outputs)
-        told = [replace(info, non_finite=found.get(info.name, "")) for info in told]
-    skipped = {info.name for info in told if info.refused or info.non_finite}
+        found = _ambiguous(model, probes, outputs, drawn_from(inputs, config, says)) | _non_finite(outputs)
+        told = [replace(info, unusable=found.get(info.name, "")) for info in told]
+    skipped = {info.name for info in told if info.refused or info.unusable}
     return SourceRuns(
         samples=[each for each in (*samples, *probes) if each[0] not in skipped],
         outputs=[each for each in outputs if each[0] not in skipped],
@@ -117,8 +120,44 @@ def _non_finite(outputs: Sequence[Sample]) -> dict[str, str]:
     for name, arrays in outputs:
         if name in PROBES:
             unmeant = {key: array for key, array in arrays.items() if key not in meant}
-            found[name] = _first(arrays, np.isnan, "NaN") or _first(unmeant, np.isinf, "infinity")
+            text = _first(arrays, np.isnan, "NaN") or _first(unmeant, np.isinf, "infinity")
+            found |= {name: text} if text else {}
     return found
+
+
+def _ambiguous(
+    model: LoadedModel, probes: Sequence[Sample], outputs: Sequence[Sample], bounds: Mapping[str, Bounds]
+) -> dict[str, str]:
+    """Return the probes for which the answer hangs on the order of equal values, and how to say so, by sample.
+
+    Values that are alike are what probes are made of, and what topk and sort return for them isn't defined. They're run
+    again with inputs that differ a little from each other.
+    """
+    sorting = model.sorting_operations if isinstance(model, SourceModel) else ()
+    given = {name: arrays for name, arrays in outputs if name in PROBES} if sorting else {}
+    found = {}
+    for name, arrays in probes:
+        if name in given:
+            try:
+                again = model.infer({key: nudged(array, bounds[key]) for key, array in arrays.items()})
+            except StepError:
+                again = {}
+            changed = next((key for key, array in given[name].items() if _differs(key, array, again, outputs)), "")
+            if changed:
+                found[name] = f"a value of {changed} that hangs on the order of equal ones ({listed(sorting)})"
+    return found
+
+
+def _differs(key: str, one: np.ndarray, again: Mapping[str, np.ndarray], outputs: Sequence[Sample]) -> bool:
+    """Return whether a nudge changed an output by more than it explains: any whole number, or 1 % of the range."""
+    other = again.get(key)
+    if other is None or one.shape != other.shape:
+        return True
+    if one.dtype.kind != "f":
+        return not np.array_equal(one, other)
+    finite = [arrays[key][np.isfinite(arrays[key])] for _, arrays in outputs]
+    spread = max(each.max(initial=-np.inf) for each in finite) - min(each.min(initial=np.inf) for each in finite)
+    return not np.allclose(one, other, rtol=0, atol=_NUDGE_SHOWS * max(0.0, float(spread)), equal_nan=True)
 
 
 def _first(arrays: Mapping[str, np.ndarray], test: Callable[[np.ndarray], np.ndarray], word: str) -> str:

@@ -232,7 +232,9 @@ def test_tables_that_inputs_are_looked_up_in_are_told(models: Path) -> None:
     # Keras adds the rows to negative indices before it looks them up.
     told = tf_savedmodel.load(models / "several", declared=NOTHING_DECLARED).told
     assert {name: (each.low, each.high) for name, each in told.items()} == {"ids": (0, 49)}
-    assert tf_savedmodel.load(models / "lstm", declared=NOTHING_DECLARED).told == {}
+    lstm = tf_savedmodel.load(models / "lstm", declared=NOTHING_DECLARED)
+    assert lstm.told == {}
+    assert lstm.sorting_operations == ()
 
 
 @pytest.mark.parametrize("name", ["saved", "lstm", "float16"])

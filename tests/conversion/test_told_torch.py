@@ -87,6 +87,23 @@ def test_torchscript(tmp_path: Path, make: Callable[[Any], Any]) -> None:
     assert told(renamed) == {f"x__{index}": EXPECTED[name] for index, name in enumerate(NAMES) if name in EXPECTED}
 
 
+class Sorting(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return torch.topk(x, 2)[1], x.argsort(-1), x.argmax(-1)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_operations_that_choose_among_equal_values_are_named(tmp_path: Path) -> None:
+    x = torch.randn(2, 6)
+    with torchscript.quiet():
+        torch.jit.trace(Sorting(), x).save(str(tmp_path / "m.pt"))
+    declared = Signature(inputs=(TensorSpec(name="x", shape=(-1, 6), dtype="float32"),), outputs=())
+    assert torchscript.load(tmp_path / "m.pt", declared=declared).sorting_operations == ("aten::argsort", "aten::topk")
+    torch.export.save(torch.export.export(Sorting(), (x,)), tmp_path / "m.pt2")
+    found = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=())).sorting_operations
+    assert [each.split(".")[1] for each in found] == ["argsort", "topk"]
+
+
 def test_torch_export(tmp_path: Path) -> None:
     batch = torch.export.Dim("batch")
     shapes = (*[{0: batch}] * 5, None)

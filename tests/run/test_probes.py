@@ -148,7 +148,7 @@ def test_probes_that_the_source_model_does_not_take_are_left_out_and_told(
 
     assert code == 0
     logarithm, places = results["results"]
-    left_out = {each["name"]: each["non_finite"] for each in logarithm["samples"]}
+    left_out = {each["name"]: each["unusable"] for each in logarithm["samples"]}
     assert left_out["min"] == left_out["opt"] == ""
     assert left_out["zeros"] == "infinity for 40 of 80 values of y"
     assert "infinity for" in left_out["ends"]
@@ -160,6 +160,26 @@ def test_probes_that_the_source_model_does_not_take_are_left_out_and_told(
     refused = {each["name"]: each["refused"] for each in places["samples"]}
     assert "indices element out of data bounds" in refused["normal"]
     assert not any(text for name, text in refused.items() if name != "normal")
+
+
+def test_probes_that_hang_on_the_order_of_equal_values_are_left_out(convert: Any, project: Path) -> None:
+    """What topk returns for equal values isn't defined, and a row of zeros has nothing else."""
+    top = "k = Constant<value_ints = [3]>() v, y = TopK(x, k)"
+    write(project / "top.onnx", 15, "(float[n, 40] x) => (int64[n, 3] y)", top)
+    # Nothing hangs on it here, neither at the zeros nor at the ends.
+    write(project / "largest.onnx", 15, "(float[n, 40] x) => (float[n, 3] y)", top.replace("v, y", "y, i"))
+    defaults = "{target_formats: onnx, onnx_opsets: 17, max_batch_size: 8}"
+    models = "[{model_name: top, model_path: top.onnx}, {model_name: largest, model_path: largest.onnx}]"
+
+    code, results = convert(f"defaults: {defaults}\nmodels: {models}\n")
+
+    assert code == 0
+    top_samples, largest_samples = (
+        {each["name"]: each["unusable"] for each in result["samples"]} for result in results["results"]
+    )
+    said = "a value of y that hangs on the order of equal ones (TopK)"
+    assert {name: text for name, text in top_samples.items() if text} == {"ends": said, "zeros": said}
+    assert not any(largest_samples.values())
 
 
 def test_a_guessed_range_that_the_source_model_refuses_gives_way_to_0_and_1(
@@ -190,7 +210,7 @@ def test_infinities_that_a_model_means_leave_no_sample_out(convert: Any, project
 
     samples = results["results"][0]["samples"]
     assert {"ends", "zeros", "normal", "masked"} <= {each["name"] for each in samples}
-    assert not any(each["non_finite"] or each["refused"] for each in samples)
+    assert not any(each["unusable"] or each["refused"] for each in samples)
 
 
 def test_a_source_model_that_gives_nan_alone_is_told_as_before(convert: Any, project: Path) -> None:

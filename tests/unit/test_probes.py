@@ -12,7 +12,7 @@ from navigator.errors import StepError
 from navigator.records import ModelConfig, TensorSpec
 from navigator.samples.generate import drawn_from, generate, look_for_trouble
 from navigator.samples.probes import PROBES
-from navigator.samples.values import Bounds, Origin, Told
+from navigator.samples.values import Bounds, Origin, Told, nudged
 
 GIB = 2**30
 
@@ -177,6 +177,22 @@ def test_whole_numbers_that_the_model_reads_as_true_and_false_are_a_mask() -> No
     assert bounds("valid", "int64", told, {"valid": (0, 1)}).mask
     assert not bounds("valid", "int64", told, {"valid": (0, 2)}).mask
     assert not bounds("valid", "float32", told).mask
+
+
+@given(st.sampled_from(["float16", "float32", "float64"]), st.sampled_from([(0.0, 1.0), (-3.0, 2.0), (5.0, 6.0)]))
+def test_nudged_values_stay_inside_their_bounds_and_hardly_change(dtype: str, ends: tuple[float, float]) -> None:
+    within = bounds("x", dtype, None, {"x": ends})
+    for value in ends:
+        same = np.full((4, 50), value, dtype)
+        found = nudged(same, within)
+        assert found.dtype == same.dtype
+        assert within.low <= found.min() <= found.max() <= within.high
+        assert (found != same).all()
+        assert np.abs(found.astype(float) - value).max() <= 0.004 * max(1, abs(value))
+    if dtype != "float16":
+        assert len(np.unique(nudged(np.zeros(50, dtype), within))) > 40
+    ids = np.zeros(5, np.int64)
+    assert nudged(ids, bounds("x", "int64")) is ids
 
 
 # Shapes, names and seeds

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from navigator.frameworks.lookups import Lookups
-from navigator.frameworks.onnx.weights import Proto
+from navigator.frameworks.lookups import Lookups, sorting
+from navigator.frameworks.onnx.weights import Proto, graphs
 from navigator.samples.values import Told
 
 # The first output has the numbers of the first input, or some of them.
@@ -40,6 +40,11 @@ def told(model: Proto) -> Mapping[str, Told]:
         for node in graph.node:
             _read(node, lookups, shapes, constants)
     return lookups.told()
+
+
+def sorting_operations(model: Proto) -> tuple[str, ...]:
+    """Return the operators of `model` that choose among equal values as they like."""
+    return sorting(node.op_type for graph in graphs(model) for node in graph.node)
 
 
 def _graphs(graph: Proto) -> Iterator[Proto]:

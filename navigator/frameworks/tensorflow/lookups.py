@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from navigator.frameworks.lookups import Lookups
+from navigator.frameworks.lookups import Lookups, sorting
 from navigator.samples.values import Told
 
 # TensorFlow's objects; the package ships no types that hold for every version.
@@ -64,6 +64,14 @@ def told(function: _Tf, inputs: Sequence[str]) -> Mapping[str, Told]:
             tables.shapes[inside.name.partition(":")[0]] = [axis.size for axis in shape.dim]
     _read_all(graph.node, "", tables)
     return tables.lookups.told()
+
+
+def sorting_operations(function: _Tf) -> tuple[str, ...]:
+    """Return the operations of a concrete function, and of all that it calls, that choose among equal values."""
+    graph = function.graph.as_graph_def()
+    return sorting(
+        node.op for nodes in (graph.node, *(each.node_def for each in graph.library.function)) for node in nodes
+    )
 
 
 def _read_all(nodes: Sequence[_Tf], scope: str, tables: _Tables) -> None:

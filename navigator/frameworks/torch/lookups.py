@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from navigator.frameworks.lookups import Lookups
+from navigator.frameworks.lookups import Lookups, sorting
 from navigator.frameworks.torch.arguments import Argument
 from navigator.samples.values import Told
 
@@ -101,6 +101,16 @@ def of_program(program: _Torch, inputs: Mapping[str, str]) -> Mapping[str, Told]
             keywords = [argument(each) for each in node.kwargs.values()]
             _read(schema.name, [argument(each) for each in node.args], node.name, lookups, keywords)
     return lookups.told()
+
+
+def sorting_in_script(module: _Torch) -> tuple[str, ...]:
+    """Return the operations of a TorchScript module that choose among equal values as they like."""
+    return sorting(node.kind() for node in _nodes(module.inlined_graph))
+
+
+def sorting_in_program(program: _Torch) -> tuple[str, ...]:
+    """Return the operations of a torch.export program that choose among equal values as they like."""
+    return sorting(str(node.target) for node in program.graph.nodes if node.op == "call_function")
 
 
 def _read(
