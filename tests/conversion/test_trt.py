@@ -8,6 +8,7 @@ TensorRT for RTX stands in under its name: the two have one API, and one impleme
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from onnx import numpy_helper, parser
 from navigator.converters.onnx_to_trt import ONNX_TO_TRT, ONNX_TO_TRT_RTX
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
-from navigator.frameworks.tensorrt import engine_file
+from navigator.frameworks.tensorrt import engine_file, profile
 from navigator.frameworks.tensorrt.messages import Collected, explained, sentence
 from navigator.records import Gpu, Host, ShapeProfile, to_data
 from navigator.runners.trt import TrtOptions
@@ -273,6 +274,17 @@ def test_an_input_that_is_read_as_a_shape_gets_its_values_from_the_samples(serve
 
     assert without.message == "input shape is a shape, but the samples have no values for it"
     assert result.status is TaskStatus.FINISHED, result.message
+
+
+def test_the_optimum_of_a_shape_is_that_of_the_typical_sample(tmp_path: Path) -> None:
+    values = {"min": [1, 24], "opt": [4, 6], "max": [24, 1], "zeros": [2, 12]}
+    arrays.save(tmp_path, [(name, {"shape": np.array(each, "int64")}) for name, each in values.items()])
+    tensor = SimpleNamespace(name="shape", is_shape_tensor=True, shape=(2,))
+    network = SimpleNamespace(num_inputs=1, get_input=lambda _index: tensor)
+
+    made = profile.profile(network, ranged(), tmp_path)
+
+    assert made["shape"] == ((1, 1), (4, 6), (24, 24))
 
 
 def test_names_that_are_patterns_are_taken_literally(server: ForkServer, tmp_path: Path, mlp: Path) -> None:

@@ -69,11 +69,13 @@ def _ranges(name: str, own: tuple[int, ...], shapes: ShapeProfile) -> list[tuple
 
 def _values(name: str, samples: Path | None) -> list[tuple[int, ...]]:
     """Return minimum, optimum and maximum values of an input that TensorRT reads as a shape, from the samples."""
-    found = [sample[name] for _, sample in arrays.load(samples) if name in sample] if samples else []
-    if not found or len({array.shape for array in found}) > 1:
+    read = arrays.load(samples) if samples else []
+    found = {sample: np.atleast_1d(inputs[name]) for sample, inputs in read if name in inputs}
+    if len({array.shape for array in found.values()}) != 1:
         raise StepError(
             f"input {name} is a shape, but the samples have no values for it",
             "set samples or value_ranges for it, with one shape",
         )
-    stacked = np.stack([np.atleast_1d(array) for array in found])
-    return [tuple(int(each) for each in row) for row in (stacked.min(axis=0), stacked[-1], stacked.max(axis=0))]
+    stacked = np.stack(list(found.values()))
+    opt = found.get("opt", stacked[0])
+    return [tuple(int(each) for each in row) for row in (stacked.min(axis=0), opt, stacked.max(axis=0))]
