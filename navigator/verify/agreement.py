@@ -16,6 +16,9 @@ from navigator.verify.slices import channel_axis, errors, mask_level
 
 Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
 
+# Slices whose range is less than this part of the widest one's are constant, as unused features are.
+_CONSTANT = 1e-3
+
 # Probabilities of one decision add up to 1, but for the rounding of float16.
 _SUM_ERROR = 0.01
 
@@ -99,12 +102,12 @@ def _explained(sums: _Sums) -> float | None:
 
 
 def _worst_slice(pairs: Pairs, level: float) -> WorstSlice | None:
-    """Return the slice with the largest error relative to its own range."""
+    """Return the slice with the largest error relative to its own range, of those that aren't all but constant."""
     axis = channel_axis([left for left, _ in pairs])
     if axis is None:
         return None
     spreads, largest = errors(pairs, axis, level)
-    share = np.where(spreads > 0, largest / spreads, 0.0)
+    share = np.where(spreads > _CONSTANT * spreads.max(), largest / spreads, 0.0)
     index = int(np.argmax(share))
     if not share[index] > 0:
         return None

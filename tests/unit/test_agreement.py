@@ -92,8 +92,8 @@ def test_infinities_and_masks_are_left_out() -> None:
 
 
 def test_the_worst_slice_is_the_one_that_loses_most_of_its_own_range() -> None:
-    x = RNG.uniform(0, 1, (4, 3, 50)) * np.array([100.0, 1.0, 0.0]).reshape(1, 3, 1)
-    found = measured((x, x + np.array([5.0, 0.5, 0.1]).reshape(1, 3, 1))).worst_slice
+    x = RNG.uniform(0, 1, (4, 4, 50)) * np.array([100.0, 1.0, 1e-6, 0.0]).reshape(1, 4, 1)
+    found = measured((x, x + np.array([5.0, 0.5, 1e-3, 0.1]).reshape(1, 4, 1))).worst_slice
     assert found is not None
     assert (found.axis, found.index) == (1, 1)
     assert found.spread == pytest.approx(1, abs=0.1)
