@@ -57,6 +57,17 @@ def test_the_smallest_and_the_opt_sample_in_other_batches_and_with_other_roundin
     assert not np.array_equal(found[3][1]["y"], model.infer(drawn[1][1])["y"]), "inputs one step away change something"
 
 
+def test_a_framework_that_refuses_to_change_weights_costs_the_noise_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_model: runner.OnnxModel) -> None:
+        raise RuntimeError("a read-only weight")
+
+    model, drawn = loaded(tmp_path / "m.onnx", MATMUL), samples(1, 4, 9)
+    monkeypatch.setattr(runner.OnnxModel, "perturbed", refused)
+    assert [(name, sorted(arrays)) for name, arrays in run(model, drawn)] == [("min", ["y"]), ("opt", ["y"])]
+
+
 def test_no_batch_no_other_batches(tmp_path: Path) -> None:
     assert [name for name, _ in run(loaded(tmp_path / "m.onnx", FIXED), samples(2))] == ["min"]
 
