@@ -65,14 +65,6 @@ class SourceModel(LoadedModel, Protocol):
     def random_operations(self) -> tuple[str, ...]:
         """The operations that draw random numbers, by their names in the format; what never draws is left out."""
 
-    @property
-    def sorting_operations(self) -> tuple[str, ...]:
-        """The operations that choose among equal values as they like, by their names in the format."""
-
-    @property
-    def told(self) -> Mapping[str, Told]:
-        """What its graph tells about the values of its inputs, by name, those of which it tells nothing left out."""
-
     def perturbed(self) -> AbstractContextManager[LoadedModel]:
         """Return the model as it rounds otherwise, at no mathematical difference beyond the last bits of its weights.
 
@@ -82,6 +74,19 @@ class SourceModel(LoadedModel, Protocol):
         Raises:
             StepError: there's no memory for it.
         """
+
+
+@runtime_checkable
+class TellsValues(Protocol):
+    """A source model in memory whose graph shows what it does with the values of its inputs."""
+
+    @property
+    def sorting_operations(self) -> tuple[str, ...]:
+        """The operations that choose among equal values as they like, by their names in the format."""
+
+    @property
+    def told(self) -> Mapping[str, Told]:
+        """What its graph tells about the values of its inputs, by name, those of which it tells nothing left out."""
 
 
 @runtime_checkable

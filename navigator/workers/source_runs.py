@@ -8,7 +8,7 @@ import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.records import AxisSpec, ModelConfig, SampleInfo, TensorSpec
-from navigator.runners.protocol import LoadedModel, NamesAxes, SourceModel
+from navigator.runners.protocol import LoadedModel, NamesAxes, TellsValues
 from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look_for_trouble
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
@@ -44,7 +44,7 @@ def run(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig, m
     Raises:
         StepError: the model refuses a sample that was asked for, or the configuration contradicts its signature.
     """
-    says = model.told if isinstance(model, SourceModel) else {}
+    says = model.told if isinstance(model, TellsValues) else {}
     try:
         return _run(model, inputs, config, memory_bytes, says)
     except StepError:
@@ -133,7 +133,7 @@ def _ambiguous(
     Values that are alike are what probes are made of, and what topk and sort return for them isn't defined. They're run
     again with inputs that differ a little from each other.
     """
-    sorting = model.sorting_operations if isinstance(model, SourceModel) else ()
+    sorting = model.sorting_operations if isinstance(model, TellsValues) else ()
     given = {name: arrays for name, arrays in outputs if name in PROBES} if sorting else {}
     found = {}
     for name, arrays in probes:
