@@ -1,7 +1,6 @@
 """A source model that draws random numbers is no reference, and is told what draws; rounding isn't randomness."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import pytest
 
 from navigator.errors import StepError
 from navigator.records import Signature
+from navigator.runners import RUNNERS, tf_savedmodel, torch_export, torchscript
 from navigator.runners import onnx as runner
-from navigator.runners.protocol import LoadedModel
+from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.workers.repeatability import RANDOM, require_repeatable
 
 HEAD = '<ir_version: 8, opset_import: ["" : 13]> m (float[b, 40] x) => (float[b, 40] y) '
@@ -68,32 +68,48 @@ def test_an_operator_that_draws_where_nobody_looks_is_no_reason(tmp_path: Path) 
     assert states(tmp_path / "m.onnx", loaded(tmp_path / "m.onnx", dropout)) == ()
 
 
-class Fake:
+class Fake(SourceModel):
     """A source model whose calls answer one after the other, since no CPU gives threads' noise on demand."""
 
     signature = Signature(inputs=(), outputs=())
     properties: Any = None
+    random_operations: tuple[str, ...] = ()
 
     def __init__(self, answers: list[np.ndarray], random_operations: tuple[str, ...] = ()) -> None:
         self.answers = list(answers)
         self.random_operations = random_operations
-        self.told: Mapping[str, Any] = {}
-
-    def perturbed(self) -> AbstractContextManager[LoadedModel]:
-        return nullcontext(self)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         del inputs
         return {"y": self.answers.pop(0)}
 
 
+def test_every_format_that_can_be_a_source_has_what_is_asked_of_its_models() -> None:
+    """A model that lacks a member isn't taken for a source model, and would be judged without being asked."""
+    wanted = {name for each in (SourceModel, LoadedModel) for name in vars(each) if not name.startswith("_")}
+    classes = (
+        runner.OnnxModel,
+        torchscript.TorchScriptModel,
+        torch_export.TorchExportModel,
+        tf_savedmodel._LoadedSavedModel,
+    )
+    assert len(classes) == sum(each.AS_SOURCE is not None for each in RUNNERS.values())
+    assert "random_operations" in wanted
+    for each in classes:
+        assert wanted <= set(dir(each))
+
+
 VALUES = np.linspace(-1500, 1500, 50, dtype=np.float32)
 
 
+def faked(answers: list[np.ndarray], drawing: tuple[str, ...]) -> Fake:
+    return Fake(answers, drawing)  # type: ignore[abstract] # what isn't asked here does nothing
+
+
 def run(first: np.ndarray, again: np.ndarray, fresh: np.ndarray, *drawing: str) -> tuple[str, ...]:
-    model = Fake([first, again], drawing)
+    model = faked([first, again], drawing)
     samples = [("min", {"x": np.arange(3.0)})]
-    return require_repeatable(model, samples, [("min", model.infer({}))], lambda: Fake([fresh], drawing))
+    return require_repeatable(model, samples, [("min", model.infer({}))], lambda: faked([fresh], drawing))
 
 
 def test_noise_of_threads_is_no_randomness() -> None:
