@@ -123,10 +123,12 @@ def test_a_bug_that_speaks_of_memory_is_one(error: Exception) -> None:
 )
 def test_a_limit_of_the_shell_is_a_sentence(tmp_path: Path, limit: int, most: int, said: str) -> None:
     (tmp_path / "m.onnx").write_bytes(b"\x08\x08\x3a\x00")
-    command = [sys.executable, "-m", "navigator", "convert", "--model-path", "m.onnx", "--model-name", "m"]
+    # What a virtual environment starts by itself, such as setuptools' .pth file, needs open files before we do.
+    command = [sys.executable, "-S", "-m", "navigator", "convert", "--model-path", "m.onnx", "--model-name", "m"]
     done = subprocess.run(
         command,
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=60,

@@ -176,7 +176,9 @@ def test_torchscript_to_onnx_and_verified(
     module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
     with pytest.warns(Warning, match="deprecated"):
         torch.jit.save(torch.jit.trace(module, torch.rand(2, 4)), model)
-    samples, outputs, artifact = (tmp_path / "work" / name for name in ("samples", "outputs", "artifact"))
+    work = tmp_path / "work"
+    samples, outputs, artifact = work / "samples", work / "outputs", work / "artifact"
+    aside = {name: work / name for name in ("calibration", "noise")}
     artifact.mkdir(parents=True)
     declared = (TensorSpec(name="x", shape=(-1, 4), dtype="float32"),)
     config = ModelConfig(
@@ -198,7 +200,8 @@ def test_torchscript_to_onnx_and_verified(
                 samples=str(samples),
                 outputs=str(outputs),
                 reads=(model,),
-                writes=(samples, outputs),
+                writes=(samples, outputs, *aside.values()),
+                **{name: str(path) for name, path in aside.items()},
             )
         )
         assert reference.status is TaskStatus.FINISHED, reference
