@@ -6,6 +6,7 @@ would be too strict for one model and too loose for another.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 
@@ -34,6 +35,8 @@ def configured(model: ModelConfig, precision: Precision) -> Tolerances:
             return Tolerances(atol=model.fp16_atol, rtol=model.fp16_rtol)
         case Precision.INT8:
             return Tolerances(atol=model.int8_atol, rtol=model.int8_rtol)
+        case other:
+            assert_never(other)
 
 
 def tolerances(

@@ -127,3 +127,19 @@ def test_what_the_user_gives_is_strict(given: dict[str, Any], atol: object, rtol
     noise = measured(outputs(source), outputs(probe), RTOL)
     found = tolerances(model, Precision.FP32, outputs(source), noise)
     assert (found.atol, found.rtol) == (atol, rtol)
+
+
+def test_an_output_without_finite_values_or_without_a_probe_has_no_noise() -> None:
+    endless = np.full((4, 3), np.inf, np.float32)
+    (noise,) = measured(outputs(endless), outputs(endless), RTOL).values()
+    assert (noise.largest, noise.atol, noise.rejected) == (0.0, 1e-5, False)
+    source = [("0", {"y": values(), "z": values()})]
+    assert measured(source, [("0", {"z": values()})], RTOL).keys() == {"z"}
+    assert list(notes({"z": noise})) == []
+
+
+def test_noise_of_an_output_that_is_all_infinite_elsewhere_is_too_large() -> None:
+    endless = np.full((4, 3), np.inf, np.float32)
+    reference = [("0", {"y": endless}), ("1", {"y": np.zeros((4, 3), np.float32)})]
+    found = measured(reference, [("1", {"y": np.ones((4, 3), np.float32)})], RTOL)
+    assert (found["y"].largest, found["y"].rejected) == (1.0, True)

@@ -38,6 +38,7 @@ from navigator.records import (
     to_data,
 )
 from navigator.report import storage
+from navigator.report.report import broken_off
 from navigator.report.summary import summarize
 from tests.support.builders import a_report, a_result
 
@@ -354,3 +355,27 @@ def test_the_schema_knows_every_state_and_format_and_describes_every_key() -> No
         for name, key in place.get("properties", {}).items():
             target = definitions[key["$ref"].rpartition("/")[2]] if "$ref" in key else {}
             assert key.get("description") or target.get("description") or name == "version", name
+
+
+def test_what_a_broken_off_run_did_not_finish_crashed() -> None:
+    passed, cancelled = a_result(), a_result(State.CANCELLED)
+    report = broken_off(a_report(passed, cancelled, complete=False), "killed by signal 9", "add memory")
+    assert report.results[0] == passed
+    assert (report.results[1].status.state, report.results[1].remedy) == (State.CRASHED, "add memory")
+    assert report.results[1].status.message == "not finished: killed by signal 9"
+    assert (report.summary[State.PASSED], report.summary[State.CRASHED]) == (1, 1)
+    assert report.notes == ("Unfinished: killed by signal 9",)
+
+
+def test_results_are_found_below_a_directory_but_not_through_links(tmp_path: Path) -> None:
+    for name in ("a", "b/c", "report"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / storage.RESULTS).write_text("version: 1")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / storage.RESULTS).symlink_to(tmp_path / "a" / storage.RESULTS)
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "a")
+
+    found = {str(path.relative_to(tmp_path)) for path in storage.found_below(tmp_path, skip=tmp_path / "report")}
+
+    assert found == {f"a/{storage.RESULTS}", f"b/c/{storage.RESULTS}"}
+    assert [*storage.found_below(tmp_path / "a" / storage.RESULTS, skip=tmp_path)] == [tmp_path / "a" / storage.RESULTS]

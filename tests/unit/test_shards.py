@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navigator.errors import ConfigurationError
+from navigator.errors import ConfigurationError, NothingToDoError
 from navigator.plan.planner import plan
 from navigator.plan.select import select
-from navigator.plan.shards import choose, matrix, parse, read_matrix, shards
+from navigator.plan.shards import choose, matrix, parse, part_of, read_matrix, shards
 from navigator.records import (
     Format,
     ModelConfig,
@@ -170,6 +170,13 @@ def test_a_chosen_shard_has_the_steps_that_it_needs_and_no_other() -> None:
     assert {step.raise_from for each in parts for step in each.models[0].steps} == {()}, "nothing there to raise from"
     assert choose(whole, "4/4").models == ()
     assert choose(whole, "1/1") == whole
+
+
+def test_an_empty_shard_is_nothing_to_do() -> None:
+    whole = Plan(models=(branching("m", [1]),))
+    assert keys(part_of(whole, "1/2")) == keys(whole)
+    with pytest.raises(NothingToDoError, match="shard 2/2 is empty"):
+        part_of(whole, "2/2")
 
 
 def test_a_shard_is_written_as_part_of_parts() -> None:

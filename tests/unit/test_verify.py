@@ -383,6 +383,15 @@ def test_a_mismatch_beside_infinities_has_a_suggestion_that_passes() -> None:
     assert check(reference, value, atol=dict(suggested.atol), rtol=dict(suggested.rtol)).passed
 
 
+def test_a_sample_of_infinities_alone_adds_nothing_to_a_suggestion() -> None:
+    reference, endless = np.linspace(0, 1, 50), np.full(50, np.inf)
+    samples = [("a", {"y": reference}), ("b", {"y": endless})]
+    converted = [("a", {"y": reference + 1e-3}), ("b", {"y": endless})]
+    alone = check(reference, reference + 1e-3).suggested
+    assert alone is not None
+    assert verify(samples, converted, atol={"": 1e-5}, rtol={"": 1e-5}).suggested == alone
+
+
 def test_an_infinity_that_never_moves_does_not_hide_an_output_without_effect() -> None:
     row = np.array([[-np.inf, 1.0, 2.0, 3.0]])
     warnings = check(np.repeat(row, 3, axis=0), np.repeat(row, 3, axis=0)).warnings
