@@ -46,7 +46,7 @@ def tolerances(
 
     For fp32, those of the configuration, where `auto` is the source model's own rounding. For fp16 and int8, those of
     that precision; an output that has none gets the wider of `atol` and `rtol` and the default of the precision. Whole
-    numbers keep `atol` and `rtol`.
+    numbers keep `atol` and `rtol`, and must be equal where these are `auto`.
 
     Args:
         model: its configuration.
@@ -56,18 +56,19 @@ def tolerances(
     """
     wanted = configured(model, precision)
     atol, rtol = dict(wanted.atol), dict(wanted.rtol)
+    least_rtol = automatic_rtol(reference) if model.rtol == "auto" else model.rtol
     if precision is Precision.FP32:
         if model.atol == "auto":
             atol = {"": DEFAULT_TOLERANCE} | {name: each.atol for name, each in (noise or {}).items()}
         if model.rtol == "auto":
-            rtol = {"": DEFAULT_TOLERANCE, **automatic_rtol(reference)}
+            rtol = {"": DEFAULT_TOLERANCE, **least_rtol}
         return Tolerances(atol=atol, rtol=rtol)
     part, relative = _DEFAULTS[precision]
     for name, width in _spreads(reference).items():
         if "" not in atol:
             atol.setdefault(name, max(tolerance_of(given(model.atol), name), _rounded(part * width)))
         if "" not in rtol:
-            rtol.setdefault(name, max(tolerance_of(given(model.rtol), name), relative if width else 0.0))
+            rtol.setdefault(name, max(tolerance_of(least_rtol, name), relative if width else 0.0))
     return Tolerances(atol=atol, rtol=rtol)
 
 
@@ -118,14 +119,15 @@ def given(entries: Mapping[str, float] | Auto) -> Mapping[str, float]:
 
 
 def automatic_rtol(reference: Outputs) -> dict[str, float]:
-    """Return the relative tolerance of outputs whose dtype has larger steps than 1e-5: two steps of it."""
-    steps = {
-        name: float(np.finfo(array.dtype).eps)
-        for _, arrays in reference
-        for name, array in arrays.items()
-        if array.dtype.kind in "fc"
-    }
-    return {name: 2 * step for name, step in steps.items() if 2 * step > DEFAULT_TOLERANCE}
+    """Return the relative tolerance of outputs for which it isn't 1e-5.
+
+    It's two steps of a dtype whose steps are larger, and 0 for whole numbers: from 100,000 on, 1e-5 of a token id or of
+    an index would let others match.
+    """
+    dtypes = {name: array.dtype for _, arrays in reference for name, array in arrays.items()}
+    steps = {name: 2 * float(np.finfo(dtype).eps) for name, dtype in dtypes.items() if dtype.kind in "fc"}
+    coarse = {name: step for name, step in steps.items() if step > DEFAULT_TOLERANCE}
+    return coarse | {name: 0.0 for name, dtype in dtypes.items() if dtype.kind in "iu"}
 
 
 def _rounded(value: float) -> float:

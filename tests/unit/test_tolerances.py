@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from navigator.records import ModelConfig, Precision, Tolerances
+from navigator.verify.compare import verify
 from navigator.verify.tolerances import rounding_limit, tolerances
 
 REFERENCE = [
@@ -27,7 +28,7 @@ def test_a_reduced_precision_is_measured_by_the_range_of_the_output(precision: s
     found = tolerances(model(), Precision(precision), REFERENCE)
 
     assert found.atol == {"logits": atol, "best": 1e-5}
-    assert found.rtol == {"logits": rtol, "best": 1e-5}
+    assert found.rtol == {"logits": rtol, "best": 0.0}
 
 
 def test_a_wider_tolerance_of_the_user_s_is_not_narrowed() -> None:
@@ -42,6 +43,17 @@ def test_what_is_given_for_the_precision_holds_also_where_it_is_narrow() -> None
 
     assert one.atol == {"logits": 1e-9, "best": 1e-5}
     assert every == Tolerances(atol={"": 1e-9}, rtol={"": 0.0})
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_a_large_whole_number_that_is_one_off_is_another_one(precision: Precision) -> None:
+    reference, converted = ([("opt", {"token": np.array([token, 7], "int64")})] for token in (120_000, 120_001))
+    found = tolerances(model(), precision, reference)
+    given = tolerances(model(rtol={"": 1e-5}), precision, reference)
+
+    assert not verify(reference, converted, atol=found.atol, rtol=found.rtol).passed
+    assert verify(reference, reference, atol=found.atol, rtol=found.rtol).passed
+    assert verify(reference, converted, atol=given.atol, rtol=given.rtol).passed
 
 
 def test_an_output_without_a_finite_value_has_no_range() -> None:
