@@ -124,6 +124,7 @@ class Model(NamedTuple):
     options: str = "max_batch_size: 8"
     heads: tuple[str, ...] = ()
     whole_numbers: bool = False
+    small: float = 0.02  # what's added to y
     lengths: tuple[int, int, int] | None = None  # the axis of the first input whose size varies, and its ends
 
 
@@ -378,6 +379,7 @@ def integers() -> Model:
         1,
         "max_batch_size: 8, value_ranges: {x: [-1000000, 1000000], other: [-1000, 1000]}",
         whole_numbers=True,
+        small=1,
     )
 
 
@@ -516,7 +518,47 @@ def counters() -> Model:
     )
 
 
-MAKERS = (mlp, image, words, state, classifier, integers, detector, attention, counters)
+def deep() -> Model:
+    """Return twelve residual blocks, whose outputs grow to thousands and whose rounding adds up."""
+    blocks, split, gemm, later, rough = [], [], [], [], []
+    constants: dict[str, Any] = {"halves": np.array([8, 8])}
+    for k in range(12):
+        w, v = normal(16, 16, scale=0.3), normal(16, 16, scale=0.5)
+        constants |= {f"w{k}": w, f"wt{k}": w.T.copy(), f"v{k}": v, f"vt{k}": v.T.copy()}
+        constants |= {f"top{k}": w[:8], f"bottom{k}": w[8:], f"b{k}": normal(16)}
+        first, act = f"a{k} = MatMul(x{k}, w{k}) c{k} = Add(a{k}, b{k})", f"t{k} = Relu(c{k})"
+        second = f"d{k} = MatMul(t{k}, v{k}) x{k + 1} = Add(x{k}, d{k})"
+        blocks.append(f"{first} {act} {second}")
+        parts = f"l{k}, r{k} = Split<axis = 1>(x{k}, halves) e{k} = MatMul(l{k}, top{k}) f{k} = MatMul(r{k}, bottom{k})"
+        split.append(f"{parts} a{k} = Add(e{k}, f{k}) c{k} = Add(a{k}, b{k}) {act} {second}")
+        gemm.append(f"c{k} = Gemm<transB = 1>(x{k}, wt{k}, b{k}) {act} x{k + 1} = Gemm<transB = 1>(t{k}, vt{k}, x{k})")
+        later.append(f"{parts} g{k} = Add(f{k}, b{k}) c{k} = Add(e{k}, g{k}) {act} {second}")
+        rough.append(f"{parts} a{k} = Add(f{k}, e{k}) c{k} = Add(b{k}, a{k}) {act} x{k + 1} = Gemm(t{k}, v{k}, x{k})")
+    constants |= {"w5_off": changed(constants["w5"], (3, 4), 1e-2), "off": changed(np.zeros(16, np.float32), 2, 1.0)}
+    whole = " ".join(blocks)
+    return Model(
+        "(float[n, 16] x) => (float[n, 16] y)",
+        f"h = Identity(x) x0 = Identity(h) {whole} y0 = Identity(x12)",
+        constants,
+        {
+            name: (whole, " ".join(each))
+            for name, each in {"split MatMul": split, "Gemm": gemm, "bias first": later, "other order": rough}.items()
+        },
+        {
+            "one weight": ("MatMul(x5, w5)", "MatMul(x5, w5_off)"),
+            "bias of one channel": ("y0 = Identity(x12)", "y0 = Add(x12, off)"),
+            "square weight transposed": ("MatMul(x7, w7)", "MatMul(x7, wt7)"),
+            "residual dropped": ("x9 = Add(x8, d8)", "x9 = Identity(d8)"),
+            "clipped at 6": ("t3 = Relu(c3)", "z3 = Relu(c3) t3 = Min(z3, six)"),
+        },
+        (1, 16),
+        1,
+        heads=("negative values", "values above 1", "exact zeros", "rounded to float16"),
+        small=2,
+    )
+
+
+MAKERS = (mlp, image, words, state, classifier, integers, detector, attention, counters, deep)
 MODELS = {make.__name__: make() for make in MAKERS}
 MODELS["state_of_known_steps"] = MODELS["state"]._replace(options="max_batch_size: 8, value_ranges: {step: [0, 1000]}")
 
@@ -555,7 +597,7 @@ def write(path: Path, opset: int, name: str, model: Model, body: str) -> None:
     row = np.eye(1, int(np.prod(model.output))).reshape(model.output)
     dtype = np.int64 if model.whole_numbers else np.float32
     constants = CONSTANTS | model.constants
-    constants |= {"small": np.array(1 if model.whole_numbers else 0.02, dtype), "corner": row.astype(bool)}
+    constants |= {"small": np.array(model.small, dtype), "corner": row.astype(bool)}
     constants |= {"channel": (1 + one * (1 if model.whole_numbers else 0.01)).astype(dtype)}
     if model.lengths:
         names = ("last_axis", "shortest", "longest")
@@ -654,6 +696,7 @@ QUICK = {
         "first row",
         "max batch of the shortest",
     ],
+    "deep": ["Gemm", "bias first", "bias of one channel"],
     "counters": ["other order", "last counter", "rounded to float16"],
 }
 
