@@ -44,7 +44,8 @@ def from_data(cls: type[T], data: Json) -> T:
     """
     try:
         return msgspec.convert(data, type=cls, dec_hook=_decode)
-    except ValueError as error:  # msgspec.ValidationError, or a lone surrogate where no text belongs
+    # The first is a ValueError in newer versions. The other comes from a lone surrogate where no text belongs.
+    except (msgspec.ValidationError, ValueError) as error:
         raise InvalidRecordError(str(error)) from error
 
 

@@ -306,7 +306,8 @@ SPECIAL = st.sampled_from([0.0, 1.0, 1.00001, -2.5, np.inf, -np.inf, np.nan])
 
 
 @given(
-    st.sampled_from(["f2", "f4", "f8", "c8"]),
+    # NumPy 1 multiplies complex infinities, which makes them NaN.
+    st.sampled_from(["f2", "f4", "f8"] if np.__version__.startswith("1.") else ["f2", "f4", "f8", "c8"]),
     hnp.arrays("f8", (3, 4), elements=SPECIAL),
     hnp.arrays("f8", (3, 4), elements=SPECIAL),
     st.lists(st.booleans(), min_size=12, max_size=12),
