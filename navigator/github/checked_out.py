@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from navigator.errors import ConfigurationError
 from navigator.github.event import Event
-from navigator.host.head import WorkingTree, working_trees
+from navigator.host.head import ReftableError, WorkingTree, working_trees
 
 _WITHOUT_REF = "for actions/checkout, set no `ref`, or"
 _HEAD = "`ref: ${{ github.event.pull_request.head.sha }}`"
@@ -77,8 +77,8 @@ def is_events(commit: str, event: Event) -> bool:
 def _head(tree: WorkingTree) -> str:
     try:
         return tree.head()
-    except NotImplementedError as error:
-        raise OSError(0, str(error), str(tree.git)) from error
+    except ReftableError:
+        raise
     except OSError as error:
         place = Path(error.filename).relative_to(tree.workspace)
         raise ConfigurationError(

@@ -31,6 +31,10 @@ _MOST_REFS = 5
 _IN_REFTABLE = "refs/heads/.invalid"
 
 
+class ReftableError(OSError):
+    """The refs of a repository are in a reftable, which nothing here reads."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkingTree:
     """A directory with a `.git`.
@@ -62,7 +66,7 @@ class WorkingTree:
 
         Raises:
             OSError: it can't be read, or a branch without a commit is checked out.
-            NotImplementedError: the refs are in a reftable.
+            ReftableError: the refs are in a reftable.
         """
         value = _read(self.git / "HEAD", self.workspace).strip()
         for _ in range(_MOST_REFS):
@@ -70,7 +74,7 @@ class WorkingTree:
                 return value
             ref = value.removeprefix("ref:").strip()
             if ref == _IN_REFTABLE:
-                raise NotImplementedError("its refs are in a reftable")
+                raise ReftableError(errno.EOPNOTSUPP, "its refs are in a reftable", str(self.git))
             if not value.startswith("ref:") or not _REF.fullmatch(ref):
                 break
             value = self._value(ref)
