@@ -128,7 +128,7 @@ def _non_finite(outputs: Sequence[Sample]) -> dict[str, str]:
 def _ambiguous(
     model: LoadedModel, probes: Sequence[Sample], outputs: Sequence[Sample], bounds: Mapping[str, Bounds]
 ) -> dict[str, str]:
-    """Return the probes for which the answer hangs on the order of equal values, and how to say so, by sample.
+    """Return the probes for which the answer depends on the order of equal values, and how to say so, by sample.
 
     Values that are alike are what probes are made of, and what topk and sort return for them isn't defined. They're run
     again with inputs that differ a little from each other.
@@ -144,7 +144,7 @@ def _ambiguous(
                 again = {}
             changed = next((key for key, array in given[name].items() if _differs(key, array, again, outputs)), "")
             if changed:
-                found[name] = f"a value of {changed} that hangs on the order of equal ones ({listed(sorting)})"
+                found[name] = f"a value of {changed} that depends on the order of equal ones ({listed(sorting)})"
     return found
 
 

@@ -177,7 +177,7 @@ def test_probes_that_hang_on_the_order_of_equal_values_are_left_out(convert: Any
     top_samples, largest_samples = (
         {each["name"]: each["unusable"] for each in result["samples"]} for result in results["results"]
     )
-    said = "a value of y that hangs on the order of equal ones (TopK)"
+    said = "a value of y that depends on the order of equal ones (TopK)"
     assert {name: text for name, text in top_samples.items() if text} == {"ends": said, "zeros": said}
     assert not any(largest_samples.values())
 
