@@ -78,15 +78,18 @@ def _run(
             if len(told) < len(infos) and info.shapes in asked_for:
                 raise StepError(error.message, error.hint or ("" if config.samples else _DRAWN)) from error
             told.append(replace(info, refused=error.message))
+    notes: tuple[str, ...] = ()
     if not config.samples:
-        found = _ambiguous(model, probes, outputs, drawn_from(inputs, config, says)) | _non_finite(outputs)
+        bounds = drawn_from(inputs, config, says)
+        notes = (*axis_notes(inputs, config, axes), *_notes(bounds))
+        found = _ambiguous(model, probes, outputs, bounds) | _non_finite(outputs)
         told = [replace(info, unusable=found.get(info.name, "")) for info in told]
     skipped = {info.name for info in told if info.refused or info.unusable}
     return SourceRuns(
         samples=[each for each in (*samples, *probes) if each[0] not in skipped],
         outputs=[each for each in outputs if each[0] not in skipped],
         infos=tuple(told),
-        notes=() if config.samples else (*axis_notes(inputs, config, axes), *_notes(drawn_from(inputs, config, says))),
+        notes=notes,
     )
 
 
