@@ -22,7 +22,8 @@ from fault_reference import faults
 from results_reference import results
 from tables import code, codes, escaped, sentence, table
 
-from navigator import cli, errors
+from navigator import errors
+from navigator.commands.parsers import parsers
 from navigator.config.schema import COMMAND_LINE_ONLY, Option, flag, flow, options
 from navigator.converters import CONVERTERS
 from navigator.converters.protocol import Container
@@ -149,7 +150,7 @@ def _text(value: Any) -> str:
 
 def command_line() -> str:
     """Return every command with its arguments, but for the options of navigator.yaml."""
-    _, commands = cli.parsers()
+    _, commands = parsers()
     lines: list[str] = []
     for name, parser in commands.items():
         # argparse has no public list of what a parser takes.

@@ -5,10 +5,9 @@ Returns frozen records, or reports all problems at once. Imports no numpy and no
 
 from navigator.config.arguments import (
     HelpFormatter,
-    add_allow_outside,
-    add_file,
     add_filters,
     add_options,
+    add_subject,
     overrides,
     reproducing,
 )
@@ -16,16 +15,19 @@ from navigator.config.load import load
 from navigator.config.model_format import detect_format
 from navigator.config.problems import InvalidConfigurationError, Problem
 from navigator.config.schema import schema_path
+from navigator.config.subject import has_model_suffix, is_configuration, is_model
 
 __all__ = [
     "HelpFormatter",
     "InvalidConfigurationError",
     "Problem",
-    "add_allow_outside",
-    "add_file",
     "add_filters",
     "add_options",
+    "add_subject",
     "detect_format",
+    "has_model_suffix",
+    "is_configuration",
+    "is_model",
     "load",
     "overrides",
     "reproducing",

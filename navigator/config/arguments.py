@@ -51,20 +51,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         _add(groups[option.group], option)
 
 
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    """Add what a command works on, a configuration or a model, with every option and the filters."""
+    what = "a configuration, such as navigator.yaml, or a model (default: ./navigator.yaml); write it first"
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help=what)
+    add_options(parser)
+    add_filters(parser)
+
+
 def add_filters(parser: argparse.ArgumentParser) -> None:
-    """Add what chooses models and conversions."""
+    """Add what chooses models and conversions, and what lets a file name more."""
     for name, what in (("--models", "models whose name"), ("--conversions", "conversions whose label")):
         parser.add_argument(name, nargs="+", default=[], metavar="GLOB", help=f"only {what} matches a pattern")
-    add_allow_outside(parser)
-
-
-def add_file(parser: argparse.ArgumentParser) -> None:
-    """Add the configuration file that a command reads."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="configuration file, e.g. navigator.yaml")
-
-
-def add_allow_outside(parser: argparse.ArgumentParser) -> None:
-    """Add the option that lets a file name paths outside its repository."""
     parser.add_argument("--allow-outside", action="store_true", help="let the file name paths outside its repository")
 
 

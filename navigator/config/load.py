@@ -3,6 +3,9 @@
 Decides which value takes precedence and what relative paths are relative to. Imports no framework and no numpy.
 """
 
+import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,7 @@ from navigator.config.checks import (
     check_samples,
     declared_inputs,
 )
-from navigator.config.model_format import DeclaredFormatError, detect_format
+from navigator.config.model_format import DeclaredFormatError, detect_format, is_saved_model
 from navigator.config.problems import COMMAND_LINE, Place, Problems
 from navigator.config.schema import MODEL, RUN, flag, flow, options
 from navigator.config.sections import (
@@ -30,6 +33,7 @@ from navigator.config.sections import (
     read_overrides,
     read_section,
 )
+from navigator.config.subject import is_model
 from navigator.config.values import is_null, kind
 from navigator.config.yaml_nodes import Entries, Entry, Items, Node, read_yaml
 from navigator.errors import ConfigurationError, quote
@@ -40,6 +44,9 @@ from navigator.records import Format, RunConfig, from_data
 _ONE_MODEL_ONLY = ("model_name", "model_path", "output_path", "inputs", "outputs")
 _WRITTEN = ("workspace_path", "cache_path", "output_path", "output_package")
 _SIGNATURE = ("inputs", "outputs")
+# What the schema allows in a model's name.
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_NAME = 100
 _WITHOUT_SIGNATURE = (Format.TORCHSCRIPT, Format.TORCH_TRT)
 
 
@@ -107,7 +114,9 @@ def load(
     run = typed.over(written.run).only(RUN)
     run_data = _with_paths(context, run.values)
     run_data.setdefault("workspace_path", str(working_directory / options()["workspace_path"].default))
-    models = [(values.only(MODEL), place) for place, values in ((p, typed.over(s)) for p, s in written.models)]
+    models = [
+        (_named(values.only(MODEL), place), place) for place, values in ((p, typed.over(s)) for p, s in written.models)
+    ]
     model_data = [_resolve(context, place, given) for given, place in models]
     if not allow_outside:
         repository = paths.repository_of(path or working_directory / "navigator.yaml")
@@ -134,7 +143,12 @@ def _read_file(context: _Context) -> _Written:
     path, problems = context.config_path, context.problems
     if path is None:
         return _Written(run=Section(), models=[(COMMAND_LINE, Section())])
-    node = read_yaml(path, paths.shown(path, context.working_directory), problems)
+    shown = paths.shown(path, context.working_directory)
+    if is_model(path) and (path.is_file() or is_saved_model(path)):
+        hint = f"run `model-navigator convert {shlex.quote(str(shown))}`, or name a navigator.yaml that describes it"
+        problems.add(Place(path=shown), "this is a model, not a configuration", hint)
+        return _Written(run=Section())
+    node = read_yaml(path, shown, problems)
     if node is None:
         return _Written(run=Section())
     entries = entries_of(node, "the file", problems)
@@ -190,6 +204,16 @@ def _resolve(context: _Context, place: Place, given: Section) -> dict[str, Any]:
         check_plugins(values["tensorrt_plugins"], [Path(each) for each in data["tensorrt_plugins"]], context.problems)
     config_path = None if place.path is None else str(context.config_path)
     return {**data, "line": place.line, "config_path": config_path}
+
+
+def _named(given: Section, place: Place) -> Section:
+    """Return the options of a model, with a name after its file if no configuration has to name it."""
+    if place.path is not None or "model_name" in given.values or "model_path" not in given.values:
+        return given
+    stem = Path(os.path.abspath(given.values["model_path"].data)).stem  # noqa: PTH100 - links stay as they are
+    name = _UNNAMEABLE.sub("_", stem).lstrip("._-")[:_LONGEST_NAME] or "model"
+    value = Value(key="model_name", data=name, place=COMMAND_LINE, places={})
+    return Section(values={"model_name": value, **given.values}, wrong=given.wrong)
 
 
 def _note_absent(context: _Context, place: Place, key: str) -> None:

@@ -3,6 +3,7 @@
 Reads the names in archives and a few bytes, never a pickle.
 """
 
+import shlex
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +12,7 @@ from navigator.errors import ConfigurationError, quote
 from navigator.models.files import FETCH_LFS, is_pointer
 from navigator.records import Format
 
-_SUFFIXES = {
+SUFFIXES = {
     ".savedmodel": Format.TF_SAVEDMODEL,
     ".pt": Format.TORCHSCRIPT,
     ".pth": Format.TORCHSCRIPT,
@@ -95,12 +96,17 @@ def _look_inside(path: Path, declared: Format | None) -> Format | None:
     return _onnx(path, declared)
 
 
+def is_saved_model(path: Path) -> bool:
+    """Return whether a path is the directory of a SavedModel."""
+    return any((path / name).is_file() for name in _SAVED_MODEL_FILES)
+
+
 def _directory(path: Path) -> Format | None:
-    if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
+    if is_saved_model(path):
         return Format.TF_SAVEDMODEL
     children = sorted(path.iterdir())[:1000]
     nested = [each for each in children if each.is_dir() and (each / _SAVED_MODEL_FILES[0]).is_file()]
-    models = nested or [each for each in children if each.suffix in _SUFFIXES]
+    models = nested or [each for each in children if each.suffix in SUFFIXES]
     hint = f"did you mean {models[0]}?" if models else "set model_path to the directory that contains saved_model.pb"
     raise ConfigurationError(f"{path} is a directory without saved_model.pb", hint)
 
@@ -161,7 +167,7 @@ def _onnx(path: Path, declared: Format | None) -> Format | None:
                 return None
             is_message = tag & 7 == 2
             if is_message and file.tell() + value > size:
-                named = Format.ONNX in (declared, _SUFFIXES.get(path.suffix.lower()))
+                named = Format.ONNX in (declared, SUFFIXES.get(path.suffix.lower()))
                 if version and (named or tag >> 3 == _GRAPH):
                     text = f"{path} is truncated: expected at least {file.tell() + value} bytes, got {size}"
                     raise ConfigurationError(text, _FETCH)
@@ -189,11 +195,16 @@ def _varint(file: BinaryIO) -> int | None:
 def _by_suffix(path: Path) -> Format:
     """Return the format of a file with unrecognized content: only engines are identified by their name."""
     suffix = path.suffix.lower()
-    found = _SUFFIXES.get(suffix)
+    found = SUFFIXES.get(suffix)
     if found is Format.TRT:
         return found
     if found is not None:
         text = f"{path} has the suffix {suffix}, but its content is not {found}"
         raise ConfigurationError(text, f"{_FETCH}, or {_NAME_IT}")
+    if suffix in (".yaml", ".yml"):
+        raise ConfigurationError(
+            f"{path} is a configuration or an annotation, not a model",
+            f"to use it as the configuration, run `model-navigator convert {shlex.quote(path.name)}`",
+        )
     name = f"suffix {quote(suffix)}" if suffix else "name, which has no suffix"
     raise ConfigurationError(f"can't infer the format of {path} from its content or its {name}", _NAME_IT)

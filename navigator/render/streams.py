@@ -3,7 +3,6 @@
 Imports nothing that is slow to import, since every command needs it.
 """
 
-import argparse
 import errno
 import os
 import stat
@@ -30,13 +29,6 @@ def open_missing() -> None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the program ends
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the program ends
-
-
-class Parser(argparse.ArgumentParser):
-    """Writes its messages, which quote arguments, as `write` does."""
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        write(message, file or sys.stderr)
 
 
 def write(text: str, stream: TextIO) -> None:

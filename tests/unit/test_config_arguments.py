@@ -135,7 +135,6 @@ def test_all_problems_at_once_in_the_words_of_the_command_line(tmp_path: Path) -
         f"--target-formats: expected {formats}, got 'onxx'; did you mean 'onnx'?",
         "--onnx-opsets: expected an integer, got 'abc'; write e.g. --onnx-opsets 13 17",
         "--jobs: must be at least 0, got -2; write e.g. --jobs 2",
-        "--model-name is required; write e.g. --model-name ResNet50, or name a file with --config-path",
     ]
     assert all(problem.path is None for problem in raised.value.problems)
 

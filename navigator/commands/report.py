@@ -1,0 +1,59 @@
+"""`model-navigator report`: merges the results of shards into one report."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from navigator.errors import ConfigurationError, ExitCode
+from navigator.plain_data import parse_json
+from navigator.records import Json
+from navigator.render.streams import write
+from navigator.report.storage import RESULTS, SUMMARY
+
+# GitHub's limit for the outputs of a job, of which a matrix is one.
+_MATRIX_BYTES = 2**20
+
+
+def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
+    """Write and show the merged report."""
+    from navigator.render.console import show_summary, shown
+    from navigator.render.files import write_files
+    from navigator.report.merge import merge
+    from navigator.report.origin import lacking
+    from navigator.report.ownership import check_report_directory
+    from navigator.report.storage import found_below, read
+    from navigator.report.summary import summarize
+
+    check_report_directory(namespace.output)
+    matrix = _matrix(namespace.matrix) if namespace.matrix else None
+    files = dict.fromkeys(
+        file.resolve() for path in namespace.paths for file in found_below(path, skip=namespace.output)
+    )
+    if not files and matrix is None:
+        where = ", ".join(str(path) for path in namespace.paths)
+        hint = "pass the directories where `convert` wrote its results"
+        raise ConfigurationError(f"{where}: no {RESULTS} found", hint)
+    partial = namespace.allow_partial
+    summary = summarize(merge([read(file) for file in files], matrix, allow_partial=partial))
+    if summary.report.complete and not partial and (missing := lacking(summary)):
+        raise ConfigurationError(f"nothing was reported: {missing}", "convert the others too, or pass --allow-partial")
+    namespace.output.mkdir(parents=True, exist_ok=True)
+    write_files(summary, namespace.output)
+    show_summary(summary)
+    results, page = shown(namespace.output / RESULTS), shown(namespace.output / SUMMARY)
+    write(f"results: {results}\nsummary: {page}\n", sys.stdout)
+    return summary.exit_code
+
+
+def _matrix(given: str) -> Json:
+    """Return the job matrix that is given as JSON or as the name of a file."""
+    what = "--matrix" if given.lstrip().startswith("{") else given
+    try:
+        if what == given:
+            with Path(given).open("rb") as file:
+                given = file.read(_MATRIX_BYTES).decode()
+        return parse_json(given)
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        hint = "pass the output of `model-navigator plan --matrix`, or a file that contains it"
+        raise ConfigurationError(f"{what}: not a job matrix: {why}", hint) from error

@@ -1,0 +1,44 @@
+"""Tells configurations and models apart, where either may be given. Reads a few kilobytes."""
+
+import re
+from pathlib import Path
+
+from navigator.config.model_format import SUFFIXES
+
+_CONFIGURATIONS = (".yaml", ".yml", ".json")
+_HEAD_BYTES = 4096
+_ARCHIVES = (b"PK\x03\x04", b"ftrt")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a]")
+
+
+def is_model(path: Path) -> bool:
+    """Return whether a path is, or by its name would be, a model rather than a configuration.
+
+    A directory is a model. A file's suffix decides where it has one of either; otherwise its content does: text is a
+    configuration. A model remains one under the suffix of a configuration.
+    """
+    try:
+        if path.is_dir() or has_model_suffix(path):
+            return True
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except (OSError, ValueError):
+        return False
+    if path.suffix.lower() in _CONFIGURATIONS:
+        return head.startswith(_ARCHIVES)
+    return head.startswith(_ARCHIVES) or _BINARY.search(head) is not None
+
+
+def is_configuration(path: Path) -> bool:
+    """Return whether an existing path is a text file with the suffix of a configuration."""
+    try:
+        return path.suffix.lower() in _CONFIGURATIONS and path.is_file() and not is_model(path)
+    except (OSError, ValueError):
+        return False
+
+
+def has_model_suffix(path: Path) -> bool:
+    """Return whether a path has the suffix of a model's format."""
+    return path.suffix.lower() in SUFFIXES

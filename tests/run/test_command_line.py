@@ -1,0 +1,137 @@
+"""The command line as a new user types it, in processes of its own: one command until a model is converted."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ENVIRONMENT = {**os.environ, "COLUMNS": "80"}
+"""A narrow terminal, on which long usage would be worst."""
+
+
+def navigator(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "navigator", *arguments],
+        cwd=directory,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_model_alone_is_converted(project: Path) -> None:
+    done = navigator(project, "convert", "tiny.onnx")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    results = yaml.safe_load((project / "navigator_workspace/convert_results.yaml").read_text())
+    passed = [each["model_name"] for each in results["results"] if each["status"]["state"] == "passed"]
+    assert passed == ["tiny"]
+
+
+def test_commands_take_the_same_arguments(project: Path) -> None:
+    (project / "navigator.yaml").write_text("model_name: named\nmodel_path: tiny.onnx\ntarget_formats: [onnx]\n")
+    options = ["--onnx-opsets", "13", "--max-batch-size", "2"]
+
+    for subject in ([], ["navigator.yaml"], ["tiny.onnx"], ["--model-path", "tiny.onnx"]):
+        assert navigator(project, "validate", *subject, *options).returncode == 0
+        planned = navigator(project, "plan", *subject, *options, "--json")
+        assert '"onnx_op13"' in planned.stdout, planned.stderr
+        assert ('"named"' if subject in ([], ["navigator.yaml"]) else '"tiny"') in planned.stdout
+
+
+def test_a_model_may_follow_a_list(project: Path) -> None:
+    done = navigator(project, "plan", "--target-formats", "onnx", "tiny.onnx")
+
+    assert done.stdout.startswith("tiny: onnx,"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("tiny.onnx", "tiny"), ("my model (v2).onnx", "my_model_v2_"), ("_.onnx", "model"), ("v1.2.onnx", "v1.2")],
+)
+def test_a_model_without_a_name_is_named_after_its_file(project: Path, path: str, name: str) -> None:
+    if path != "tiny.onnx":
+        (project / "tiny.onnx").rename(project / path)
+
+    done = navigator(project, "plan", path)
+
+    assert done.stdout.startswith(f"{name}: onnx,"), done.stderr
+
+
+WRONG = """\
+$ model-navigator
+model-navigator: error: no command is given
+  for example: model-navigator convert FILE
+  see `model-navigator --help`
+$ model-navigator cnvert tiny.onnx
+model-navigator: error: unknown command cnvert
+  did you mean `model-navigator convert`?
+  see `model-navigator --help`
+$ model-navigator tiny.onnx
+model-navigator: error: unknown command tiny.onnx
+  did you mean `model-navigator convert tiny.onnx`?
+  see `model-navigator --help`
+$ model-navigator plan tiny.onnx --tagret-formats=onnx
+model-navigator plan: error: unrecognized arguments: --tagret-formats=onnx
+  did you mean --target-formats?
+  see `model-navigator plan --help`
+$ model-navigator convert tiny.onnx --onnx-opsets
+model-navigator convert: error: argument --onnx-opsets: expected at least one argument
+  for example: --onnx-opsets 13 17
+  see `model-navigator convert --help`
+$ model-navigator validate tiny.onnx other.onnx
+model-navigator validate: error: unrecognized arguments: other.onnx
+  several models need a configuration: `model-navigator init FILE...` writes one
+  see `model-navigator validate --help`
+$ model-navigator plan tiny.onnx --json --matrix
+model-navigator plan: error: argument --matrix: not allowed with argument --json
+  leave out --matrix or --json
+  see `model-navigator plan --help`
+$ model-navigator plan tiny.onnx --max-shards x
+model-navigator plan: error: argument --max-shards: invalid int value: 'x'
+  for example: --max-shards 16
+  see `model-navigator plan --help`
+$ model-navigator report
+model-navigator report: error: the following arguments are required: PATH
+  for example: model-navigator report PATH
+  see `model-navigator report --help`
+$ model-navigator convert
+no model is given, and there's no navigator.yaml in this directory
+  did you mean `model-navigator convert tiny.onnx`?
+$ model-navigator validate tinny.onnx
+tinny.onnx does not exist
+  did you mean tiny.onnx?
+$ model-navigator convert --config-path tiny.onnx
+tiny.onnx: this is a model, not a configuration; run `model-navigator convert tiny.onnx`, or name a navigator.yaml that\
+ describes it
+$ model-navigator convert tiny.onnx --model-path tiny.onnx
+tiny.onnx is a model, and --model-path names another one
+  leave out --model-path
+$ model-navigator plan some.yaml --config-path some.yaml
+two configurations: some.yaml and --config-path some.yaml
+  leave out one of them
+"""
+
+
+@pytest.mark.parametrize("case", WRONG.removeprefix("$ ").split("\n$ "), ids=lambda case: case.partition("\n")[0])
+def test_a_wrong_command_line_is_told_with_what_was_meant(project: Path, case: str) -> None:
+    (project / "some.yaml").write_text("model_name: tiny\nmodel_path: tiny.onnx\n")
+    command, _, said = case.partition("\n")
+
+    done = navigator(project, *command.split()[1:])
+
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (2, "", said.strip())
+
+
+def test_a_configuration_given_as_the_model_is_told(project: Path) -> None:
+    (project / "some.yaml").write_text("model_name: tiny\nmodel_path: tiny.onnx\n")
+
+    done = navigator(project, "plan", "--model-path", "some.yaml")
+
+    assert done.returncode == 2
+    assert "is a configuration or an annotation, not a model" in done.stderr
+    assert "run `model-navigator convert some.yaml`" in done.stderr
