@@ -12,6 +12,7 @@ import numpy as np
 from navigator.records import DEFAULT_TOLERANCE
 from navigator.verify.differences import differences, pieces
 from navigator.verify.outputs import Outputs, tolerance_of
+from navigator.verify.slices import spread
 
 FACTOR = 5.0
 """How many times the measured noise is allowed. Right conversions were off by up to 3.1 times as much."""
@@ -19,10 +20,6 @@ FACTOR = 5.0
 # A tolerance of more than this part of an output's range isn't made: 1 %, which is what fp16 is allowed. For outputs
 # in float16, 5 %, beyond which no tolerance is suggested either.
 _LIMITS = {2: 0.05, 4: 0.01, 8: 0.01}
-
-# Values so many times larger than the median are masks (-1e9), and not part of the range.
-_OUTLIER = 1000.0
-_SAMPLED = 2**16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,21 +92,9 @@ def _noise(
                 distance, magnitude = differences(left[finite], right[finite])
                 largest = max(largest, float(distance.max(initial=0.0)))
                 needed = max(needed, float((FACTOR * distance - allowed * magnitude).max(initial=0.0)))
-    limit = _LIMITS.get(pairs[0][0].real.dtype.itemsize, 0.0) * _spread(reference)
     if needed <= DEFAULT_TOLERANCE:
         return Noise(largest=largest, atol=DEFAULT_TOLERANCE)
+    limit = _LIMITS.get(pairs[0][0].real.dtype.itemsize, 0.0) * spread(reference)
     if not needed <= limit:
         return Noise(largest=largest, atol=DEFAULT_TOLERANCE, rejected=True)
     return Noise(largest=largest, atol=float(f"{needed:.1e}"))
-
-
-def _spread(arrays: Sequence[np.ndarray]) -> float:
-    """Return the range of the finite values without masks; from some of them if there are many."""
-    parts = [np.asarray(array.reshape(-1)[:: 1 + array.size // _SAMPLED]) for array in arrays]
-    values = np.unique(np.concatenate([part.view(part.real.dtype) for part in parts]).astype(np.float64))
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return 0.0
-    magnitudes = np.abs(values)
-    kept = values[magnitudes <= _OUTLIER * np.median(magnitudes)]
-    return float(kept.max() - kept.min()) if kept.size else 0.0

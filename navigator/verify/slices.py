@@ -32,8 +32,31 @@ class Unit:
 
 def spread(arrays: Sequence[np.ndarray]) -> float:
     """Return the range of all finite values that aren't masks; 0 if there are none."""
-    filled = [array.reshape(1, -1) for array in arrays if array.size]
-    return float(_spreads(filled, 0)[0]) if filled else 0.0
+    low, high = bounds(arrays)
+    with np.errstate(over="ignore"):
+        return float(np.minimum(np.float64(high) - low, np.finfo(np.float64).max))
+
+
+def bounds(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the lowest and the highest finite value that isn't a mask, (0, 0) if there are none.
+
+    Complex numbers count as their real and imaginary parts.
+    """
+    filled = [array.reshape(1, -1).view(array.real.dtype) for array in arrays if array.size]
+    if not filled:
+        return 0.0, 0.0
+    low, high = (float(each[0]) for each in _unmasked(filled, 0))
+    return (low, high) if low <= high else (0.0, 0.0)
+
+
+def slice_bounds(arrays: Sequence[np.ndarray], axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest value of each slice of `axis`, likewise; an infinity where it has none."""
+    return _unmasked([array for array in arrays if array.size], axis)
+
+
+def slice_axes(arrays: Sequence[np.ndarray]) -> list[int]:
+    """Return the axes whose slices may have units of their own, the first of them `channel_axis`."""
+    return _axes([array.shape for array in arrays if array.size])
 
 
 def mask_level(arrays: Sequence[np.ndarray]) -> float:
@@ -44,7 +67,7 @@ def mask_level(arrays: Sequence[np.ndarray]) -> float:
 
 def channel_axis(arrays: Sequence[np.ndarray]) -> int | None:
     """Return the axis of channels, classes or coordinates: axis 1 or the last, the first that `units` considers."""
-    return next(iter(_axes([array.shape for array in arrays if array.size])), None)
+    return next(iter(slice_axes(arrays)), None)
 
 
 def errors(pairs: Sequence[tuple[np.ndarray, np.ndarray]], axis: int, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +96,7 @@ def units(arrays: Sequence[np.ndarray]) -> tuple[Unit, ...]:
     found: tuple[Unit, ...] = ()
     widest = 1.0
     filled = [array for array in arrays if array.size]
-    for axis in _axes([array.shape for array in filled]):
+    for axis in slice_axes(filled):
         spreads = _spreads(filled, axis)
         low, high = _bounds(filled, axis, 0.0, np.inf)
         groups = _merged(_groups(spreads), (low >= 0) & (high <= 1))
@@ -119,14 +142,20 @@ def _merged(groups: Sequence[np.ndarray], scores: np.ndarray) -> list[np.ndarray
 
 def _spreads(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
     """Return the range of the finite values of each slice of `axis`, without masks; 0 if there are none."""
+    low, high = _unmasked(arrays, axis)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.minimum(np.fmax(high - low, 0.0), np.finfo(np.float64).max))
+
+
+def _unmasked(arrays: Sequence[np.ndarray], axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bounds of the finite values of each slice of `axis`, without masks."""
     low, high = _bounds(arrays, axis, 0.0, np.inf)
     for level in _MASKS:
         if not (np.maximum(-low, high) >= level).any():
             break
         masked, inner_low, inner_high = _masked(arrays, axis, level)
         low, high = np.where(masked, inner_low, low), np.where(masked, inner_high, high)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(np.minimum(np.fmax(high - low, 0.0), np.finfo(np.float64).max))
+    return low, high
 
 
 def _masked(arrays: Sequence[np.ndarray], axis: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,6 +172,12 @@ def _bounds(arrays: Sequence[np.ndarray], axis: int, least: float, most: float) 
     size = arrays[0].shape[axis]
     low, high = np.full(size, np.inf), np.full(size, -np.inf)
     for array in arrays:
+        others = tuple(each for each in range(array.ndim) if each != axis)
+        lowest, highest = (array.min(others), array.max(others)) if least == 0 and most == np.inf else (np.nan, np.nan)
+        if np.isfinite(lowest).all() and np.isfinite(highest).all():
+            np.minimum(low, lowest, out=low)
+            np.maximum(high, highest, out=high)
+            continue
         for piece in _pieces(array, axis):
             magnitude = np.abs(piece)
             chosen = (magnitude >= least) & (magnitude < most)

@@ -12,8 +12,9 @@ from navigator.verify.outputs import ComparedOutput, range_of, tolerance_of
 # Relative tolerances to suggest. Rounding to any supported precision is below one hundredth.
 _SUGGESTED_RTOL = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
-# If this part of an output's values differs, and of their variance, the converted model computes something else.
+# If this part of an output's values differs, and of their variance, nearly nothing agrees; nor if their directions do.
 _NEARLY_ALL = 0.9
+_SAME_DIRECTION = 0.5
 
 
 def suggest(
@@ -47,14 +48,21 @@ def suggest(
 
 
 def _unexplained(output: ComparedOutput) -> str:
-    totals = output.totals
+    nothing = ", since the converted model computes something else" if _nothing_agrees(output) else ""
+    return (
+        f"{output.title}: errors of up to {output.totals.max_abs_error:.3g} are too large for its range "
+        f"{range_of(output)}; no tolerance would be meaningful{nothing}"
+    )
+
+
+def _nothing_agrees(output: ComparedOutput) -> bool:
+    """Return whether all but few values differ, and aren't off by little, by a factor or by what is small for them."""
+    if output.totals.mismatched < _NEARLY_ALL * output.totals.total:
+        return False
     found = agreement(output.arrays)
     explained = found.explained if found is not None else None
-    nothing = totals.mismatched >= _NEARLY_ALL * totals.total and (explained is None or explained < 1 - _NEARLY_ALL)
-    return (
-        f"{output.title}: errors of up to {totals.max_abs_error:.3g} are too large for its range {range_of(output)}; "
-        f"no tolerance would be meaningful{', since the converted model computes something else' if nothing else ''}"
-    )
+    cosine = found.cosine if found is not None else None
+    return (explained is None or explained < 1 - _NEARLY_ALL) and (cosine is None or cosine < _SAME_DIRECTION)
 
 
 def _tightest(output: ComparedOutput, rounding_limit: float) -> tuple[float, float] | None:

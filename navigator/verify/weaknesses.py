@@ -3,16 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from navigator.errors import listed
 from navigator.verify.differences import variation
 from navigator.verify.outputs import ComparedOutput, range_of
-from navigator.verify.slices import units
+from navigator.verify.slices import Unit, slice_axes, slice_bounds
 
 # Outputs that vary by less than this fraction of their magnitude count as constant.
 _CONSTANT = 1e-6
-
-# A tolerance of less than this fraction of an output's range is narrower than any of its slices that matter.
-_WIDE = 1e-3
 
 _REMEDY = "set samples or value_ranges that make it vary"
 
@@ -50,7 +49,7 @@ def weak_proof(output: ComparedOutput) -> Iterator[str]:
             f"{output.title}: the tolerance (atol {output.atol:g}, rtol {output.rtol:g}) is wider than its "
             f"range {range_of(output)}, so that any model with outputs in that range passes"
         )
-    if not wide and output.unit is None and tolerance >= _WIDE * output.spread:
+    if not wide:
         yield from _narrow(output)
     constant = _CONSTANT * output.magnitude
     enough = constant if wide else max(constant, tolerance)
@@ -61,13 +60,32 @@ def weak_proof(output: ComparedOutput) -> Iterator[str]:
 
 
 def _narrow(output: ComparedOutput) -> Iterator[str]:
-    """Yield a warning for slices of a unit of their own whose whole range is within the tolerance."""
-    if any(left.dtype.kind != "f" for _, left, _ in output.pairs):
+    """Yield a warning for slices whose whole range is within their tolerance.
+
+    Not for constant ones, such as features that are never active, and not if all are narrow: then the output hardly
+    depends on the inputs.
+    """
+    arrays = [left for _, left, _ in output.pairs]
+    if any(array.dtype.kind != "f" for array in arrays):
         return
-    for unit in units([left for _, left, _ in output.pairs]):
-        if unit.spread <= output.atol:
-            slices = replace(output, unit=unit)
-            yield (
-                f"{slices.title} varies by {unit.spread:.2g}, less than its tolerance of {output.atol:g}, so that "
-                "nothing in it can fail; give it an output of its own, or leave out the tolerance of its precision"
-            )
+    for axis in [output.unit.axis] if output.unit else slice_axes(arrays):
+        low, high = slice_bounds(arrays, axis)
+        with np.errstate(over="ignore", invalid="ignore"):
+            spreads = high - low
+            tolerance = output.atol + output.rtol * np.maximum(np.abs(low), np.abs(high))
+            narrow = np.flatnonzero((spreads > 0) & (spreads <= tolerance))
+        if 0 < narrow.size < spreads.size:
+            known = output.unit.indexes if output.unit else range(spreads.size)
+            unit = Unit(axis=axis, indexes=tuple(known[index] for index in narrow), spread=float(spreads[narrow].max()))
+            title, widest = replace(output, unit=unit).title, f"{tolerance[narrow].max():.2g}"
+            if narrow.size == 1:
+                yield (
+                    f"{title} varies by {unit.spread:.2g}, less than its tolerance of {widest}, so that nothing in it "
+                    "can fail; give it an output of its own or a narrower tolerance"
+                )
+            else:
+                yield (
+                    f"{title} vary by at most {unit.spread:.2g} each, less than their tolerance of {widest}, so that "
+                    "nothing in them can fail; give them an output of their own or a narrower tolerance"
+                )
+            return

@@ -10,6 +10,7 @@ import numpy as np
 from navigator.errors import StepError, listed
 from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
+from navigator.verify.slices import bounds
 
 # The same inputs give other sums if threads add in another order. Of the architectures measured with random weights,
 # none lost more than 2e-4 of its outputs' range to that; a dropout of one value in a hundred changes more than this.
@@ -40,15 +41,14 @@ def require_repeatable(
     """
     drawing = model.random_operations if isinstance(model, SourceModel) else ()
     order = sorted(range(len(samples)), key=lambda index: uninformative(samples[index]))
-    ranges = _ranges(outputs)
     for index in order if drawing else order[:1]:
         again = model.infer(samples[index][1])
-        changed = _changed(outputs[index][1], again, ranges, 0.0 if drawing else RANDOM)
+        changed = _changed(outputs[index][1], again, outputs, 0.0 if drawing else RANDOM)
         if not changed:
             continue
         if not drawing:
             first = reload().infer(samples[0][1])
-            if not _changed(outputs[0][1], first, ranges, RANDOM):
+            if not _changed(outputs[0][1], first, outputs, RANDOM):
                 return tuple(changed)
         raise _random(drawing, changed, samples[index][0])
     return ()
@@ -61,29 +61,14 @@ def uninformative(sample: Sample) -> tuple[bool, int]:
     return same, sum(array.nbytes for array in arrays)
 
 
-def _ranges(outputs: Sequence[Sample]) -> dict[str, tuple[float, float]]:
-    """Return the lowest and the highest finite value of each output, over all samples."""
-    found: dict[str, tuple[float, float]] = {}
-    for _, arrays in outputs:
-        for name, array in arrays.items():
-            values = _wide(array)
-            values = values[np.isfinite(values)]
-            low, high = found.get(name, (np.inf, -np.inf))
-            found[name] = min(low, values.min(initial=np.inf)), max(high, values.max(initial=-np.inf))
-    return found
-
-
 def _changed(
-    one: Mapping[str, np.ndarray],
-    other: Mapping[str, np.ndarray],
-    ranges: Mapping[str, tuple[float, float]],
-    share: float,
+    one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], outputs: Sequence[Sample], share: float
 ) -> dict[str, str]:
-    """Return the outputs that differ by more than `share` of their spread and by more than rounding, and how."""
-    return {name: how for name, array in one.items() if (how := _how(array, other.get(name), ranges[name], share))}
+    """Return the outputs that differ by more than `share` of their range and by more than rounding, and how."""
+    return {name: how for name, array in one.items() if (how := _how(name, array, other.get(name), outputs, share))}
 
 
-def _how(one: np.ndarray, other: np.ndarray | None, bounds: tuple[float, float], share: float) -> str:
+def _how(name: str, one: np.ndarray, other: np.ndarray | None, outputs: Sequence[Sample], share: float) -> str:
     if other is None or one.shape != other.shape:
         shape = "missing" if other is None else list(other.shape)
         return f"first {list(one.shape)}, then {shape}"
@@ -91,13 +76,15 @@ def _how(one: np.ndarray, other: np.ndarray | None, bounds: tuple[float, float],
     same = (left == right) | (np.isnan(left) & np.isnan(right))
     if same.all():
         return ""
-    low, high = bounds
-    distance = np.abs(right[~same] - left[~same])
-    largest = float(np.where(np.isfinite(distance), distance, np.inf).max())
+    low, high = bounds([arrays[name] for _, arrays in outputs if name in arrays])
     step = float(np.finfo(one.dtype).eps) if one.dtype.kind in "fc" else 0.0
-    if largest <= max(share * (high - low), _STEPS * step * max(abs(low), abs(high))):
+    # Masks (-1e9) are no part of the range, and have their own steps.
+    rounding = _STEPS * step * np.maximum(max(abs(low), abs(high)), np.abs(left[~same]))
+    distance = np.abs(right[~same] - left[~same])
+    distance = np.where(np.isfinite(distance), distance, np.inf)
+    if (distance <= np.maximum(share * (high - low), np.nan_to_num(rounding, posinf=0.0))).all():
         return ""
-    return f"by up to {largest:.3g}, for values from {low:.3g} to {high:.3g}"
+    return f"by up to {distance.max():.3g}, for values from {low:.3g} to {high:.3g}"
 
 
 def _wide(array: np.ndarray) -> np.ndarray:

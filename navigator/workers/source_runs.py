@@ -13,6 +13,7 @@ from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
 from navigator.samples.values import Bounds, Origin, Told, nudged
+from navigator.verify.slices import spread
 
 _DRAWN = (
     "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
@@ -158,9 +159,8 @@ def _differs(key: str, one: np.ndarray, again: Mapping[str, np.ndarray], outputs
         return True
     if one.dtype.kind != "f":
         return not np.array_equal(one, other)
-    finite = [arrays[key][np.isfinite(arrays[key])] for _, arrays in outputs]
-    spread = max(each.max(initial=-np.inf) for each in finite) - min(each.min(initial=np.inf) for each in finite)
-    return not np.allclose(one, other, rtol=0, atol=_NUDGE_SHOWS * max(0.0, float(spread)), equal_nan=True)
+    allowed = _NUDGE_SHOWS * spread([arrays[key] for _, arrays in outputs])
+    return not np.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)
 
 
 def _first(arrays: Mapping[str, np.ndarray], test: Callable[[np.ndarray], np.ndarray], word: str) -> str:

@@ -131,14 +131,19 @@ def test_other_numbers_decide_nothing(scores: np.ndarray) -> None:
 
 def test_only_a_model_that_agrees_nearly_nowhere_computes_something_else() -> None:
     x = RNG.standard_normal((2, 100))
-    noisy, other = x + 0.3 * RNG.standard_normal(x.shape), RNG.standard_normal(x.shape)
-    told = {
-        name: verify([("s", {"y": x})], [("s", {"y": value})], atol={}, rtol={}).warnings
-        for name, value in (("noisy", noisy), ("other", other))
+    constant = np.full((2, 100), 5.0)
+    close = {
+        "noisy": (x, x + 0.3 * RNG.standard_normal(x.shape)),
+        "a factor": (x, 3 * x),
+        "an offset": (x + 9, x + 12),
+        "constant": (constant, constant + RNG.uniform(1, 2, x.shape)),
+        "a part": (x, np.where(np.arange(100) < 80, RNG.standard_normal(x.shape), x)),
     }
-    assert "something else" not in told["noisy"][0]
-    assert told["noisy"][0].endswith("no tolerance would be meaningful")
-    assert told["other"][0].endswith("since the converted model computes something else")
+    apart = {"other": (x, RNG.standard_normal(x.shape)), "sign": (x, -x), "zeros": (x, np.zeros_like(x))}
+    for name, (reference, value) in (close | apart).items():
+        (warning, *_) = verify([("s", {"y": reference})], [("s", {"y": value})], atol={}, rtol={}).warnings
+        end = ", since the converted model computes something else" if name in apart else ""
+        assert warning.endswith(f"no tolerance would be meaningful{end}"), name
 
 
 def test_agreement_is_part_of_a_comparison_where_it_is_wanted() -> None:

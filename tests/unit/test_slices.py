@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from navigator.records import Comparison, Precision, Slices, Tolerances, Verdict
 from navigator.verify.compare import verify
-from navigator.verify.slices import spread, units
+from navigator.verify.slices import bounds, slice_bounds, spread, units
 from navigator.verify.tolerances import tolerances, units_of
 from tests.support.builders import a_model
 
@@ -103,7 +103,55 @@ def test_the_user_s_tolerance_is_for_the_whole_output_and_says_what_it_hides(giv
     assert [each.slices for each in verdict.comparisons] == [None]
     assert verdict.passed
     (warning,) = verdict.warnings
-    assert warning.startswith("'y' (4 to 9 of axis 1) varies by 0.99, less than its tolerance of 40, so that nothing")
+    assert warning == (
+        "'y' (4 to 9 of axis 1) vary by at most 0.99 each, less than their tolerance of 40, so that nothing in them "
+        "can fail; give them an output of their own or a narrower tolerance"
+    )
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("precision", Precision)
+def test_slices_that_no_error_can_leave_are_named_in_any_precision(axis: int, precision: Precision) -> None:
+    sizes = np.full(200, 1e3)
+    sizes[[7, 40]] = 1e-3  # too few to be a unit of their own
+    sizes[50] = 0  # never active
+    reference = (np.moveaxis(RNG.standard_normal((3, 9, 200)) * sizes, 2, axis)).astype("float32")
+    source = [("s", {"y": reference})]
+    atol = {"": 0.1} if precision is Precision.FP32 else tolerances(a_model(), precision, source).atol
+    (warning,) = verify(source, source, atol=atol, rtol={"": 1e-5}).warnings
+    assert warning.startswith(f"'y' (7, 40 of axis {axis % 3}) vary by at most 0.00")
+    assert warning.endswith(
+        "so that nothing in them can fail; give them an output of their own or a narrower tolerance"
+    )
+    assert verify(source, source, atol={"": 0.0}, rtol={"": 1e-5}).warnings == ()
+
+
+def test_only_the_first_of_many_narrow_slices_are_named() -> None:
+    reference = RNG.standard_normal((5, 1000)) * np.where(np.arange(1000) % 3, 1.0, 1e-9)
+    (warning,) = verify([("s", {"y": reference})], [("s", {"y": reference})], atol={}, rtol={}).warnings
+    assert warning.startswith("'y' (0, 3, 6 and 331 more ranges of axis 1) vary by at most ")
+    (one,) = verify(*[[("s", {"y": reference[:, 1:5]})]] * 2, atol={}, rtol={}).warnings
+    assert one.startswith("'y' (2 of axis 1) varies by ")
+    assert one.endswith("so that nothing in it can fail; give it an output of its own or a narrower tolerance")
+
+
+def test_narrow_slices_of_a_unit_are_named_by_their_own_numbers() -> None:
+    sizes = np.array([640.0] * 4 + [1e-4] + [640.0] * 26 + [1.0] * 169)
+    reference = (RNG.standard_normal((3, 9, 200)) * sizes).astype("float32")
+    (warning,) = judged(reference, reference, Precision.INT8).warnings
+    assert warning.startswith("'y' (4 of axis 2) varies by ")
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf, -1e9])
+def test_the_range_of_a_slice_leaves_out_masks_and_what_is_not_finite(fill: float) -> None:
+    values = RNG.uniform(-1, 1, (4, 6)).astype("float32")
+    values[0] = fill
+    low, high = slice_bounds([values, values[:0]], 1)
+    assert np.array_equal(low, values[1:].min(0))
+    assert np.array_equal(high, values[1:].max(0))
+    assert bounds([values]) == (values[1:].min(), values[1:].max())
+    assert bounds([np.full(3, fill, "float32"), values[:0]]) == ((-1e9, -1e9) if fill == -1e9 else (0.0, 0.0))
+    assert bounds([values[1:, 1:3].reshape(6) * 1j + 3]) == (values[1:, 1:3].min(), 3.0)
 
 
 def test_an_fp32_output_is_judged_as_one() -> None:
