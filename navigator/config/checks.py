@@ -130,7 +130,8 @@ def _check_overwriting(
     written = {converted / each["model_name"] for each in data if each.get("model_name")}
     for values, each in zip(models, data, strict=True):
         path = Path(each.get("model_path", ""))
-        place = next((ours for ours in (path, *path.parents) if ours in written), None)
+        within = (path, *path.parents) if path.is_relative_to(converted) else ()
+        place = next((ours for ours in within if ours in written), None)
         if place is not None:
             value = values["model_path"]
             text = f"{value.subject}: the source model is in {place}, which this run overwrites"

@@ -33,7 +33,7 @@ def outside(text: str, start: Path, repository: Path, *, written: bool) -> tuple
         written: the run writes there. If so, git's own directory is refused too, since hooks are programs.
     """
     # Both are checked, since programs disagree about `link/..`: it may be the directory above the link, or its target.
-    for path in (start / text, absolute(text, start)):
+    for path in dict.fromkeys((start / text, absolute(text, start))):
         why = _outside(Path(os.path.realpath(path)), repository, written=written)
         if why is not None:
             return why

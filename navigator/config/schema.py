@@ -16,6 +16,7 @@ from navigator.errors import quote
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
+    from jsonschema.validators import Draft202012Validator
 
 RUN = "run"
 MODEL = "model"
@@ -148,13 +149,22 @@ def broken_limits(section: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int,
     Yields:
         (path from the section's key to the value, the problem).
     """
+    # The loader checks which keys are allowed and required, since the command line may set them too.
+    validator, rules = _limits()
+    for key, value in section.items():
+        for error in validator.descend(value, rules[key], path=key):
+            for leaf in _leaves(error):
+                yield tuple(leaf.absolute_path), _wording(leaf)
+
+
+@cache
+def _limits() -> tuple["Draft202012Validator", Mapping[str, Any]]:
+    """Return a validator that knows the definitions, and the rule of each option."""
     from jsonschema import Draft202012Validator
 
-    # The loader checks which keys are allowed and required, since the command line may set them too.
-    rules = {"allOf": schema()["$defs"]["flat_file"]["allOf"], "$defs": schema()["$defs"]}
-    for error in Draft202012Validator(rules).iter_errors(section):
-        for leaf in _leaves(error):
-            yield tuple(leaf.absolute_path), _wording(leaf)
+    definitions = schema()["$defs"]
+    rules = {**definitions["run_options"]["properties"], **definitions["model_options"]["properties"]}
+    return Draft202012Validator({"$defs": definitions}), rules
 
 
 def _option(key: str, scope: str, described: Mapping[str, Any], aliases: tuple[str, ...]) -> Option:

@@ -16,8 +16,9 @@ from navigator.config.problems import Place, Problems
 from navigator.errors import quote
 from navigator.models.files import FETCH_LFS, begins_pointer
 
-MAX_BYTES = 2**20
-_MAX_VALUES = 50_000
+# Enough for some 10,000 models.
+MAX_BYTES = 4 * 2**20
+_MAX_VALUES = 200_000
 _MAX_DEPTH = 32
 _CORE = "tag:yaml.org,2002:"
 _CORE_SCALARS = frozenset(_CORE + name for name in ("str", "int", "float", "bool", "null"))
@@ -69,7 +70,7 @@ class _StopError(Exception):
 
 
 def read_yaml(path: Path, shown: Path, problems: Problems) -> Node | None:
-    """Read a YAML file of at most 1 MiB; return None if it holds no usable document.
+    """Read a YAML file of at most 4 MiB; return None if it holds no usable document.
 
     Args:
         path: the file.
@@ -84,7 +85,7 @@ def read_yaml(path: Path, shown: Path, problems: Problems) -> Node | None:
         problems.add(whole, f"can't read the file: {error.strerror or error}", "check the path")
         return None
     if len(data) > MAX_BYTES:
-        problems.add(whole, "the file is larger than 1 MiB", "check the path: configuration files are small")
+        problems.add(whole, "the file is larger than 4 MiB", "check the path: configuration files are small")
         return None
     if begins_pointer(data):
         problems.add(whole, "the file is a Git LFS pointer", FETCH_LFS)
@@ -198,7 +199,7 @@ class _Builder:
     def count(self, values: int, event: Any) -> None:
         self.values += values
         if self.values > _MAX_VALUES:
-            text = f"the file expands to more than {_MAX_VALUES} values"
+            text = f"the file expands to more than {_MAX_VALUES:,} values"
             raise self.stop(event, text, "remove values, or aliases that refer to other aliases")
 
     def node(self, depth: int) -> tuple[Node, int]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 from navigator.cache.layers import Layers
 from navigator.engine.conversion import run_convert
@@ -76,20 +77,23 @@ class Execution:
         self._listener = listener or Listener()
         self._jobs = run.jobs or max(1, min(4, host.cpu_count))
         self._models = {model.config.model_name: ModelState(plan=model) for model in plan.models}
+        self._unfinished = dict(self._models)
         self._sources = Sources(host, cache=cache, memory_limit_bytes=run.memory_limit_bytes)
         self._stopped = threading.Event()
         self._errors: list[Exception] = []
         self._machine_notes: tuple[str, ...] = ()
+        self._results = {name: self._current(model) for name, model in self._models.items()}
 
     def results(self) -> tuple[CellResult, ...]:
-        """Return the current result of every planned cell; also during the run."""
-        return tuple(
-            obliged(result, self._run.fail_on_unverified)
-            for name, model in self._models.items()
-            for result in cell_results(
-                model.plan, model.outcomes, source_bytes=self._sources.size_bytes(name), command=self._command
-            )
-        )
+        """Return the current result of every planned cell; also during the run.
+
+        A result that hasn't changed is the same object as before.
+        """
+        return tuple(chain.from_iterable(self._results.values()))
+
+    def results_of(self, model: str) -> tuple[CellResult, ...]:
+        """Return those of one model."""
+        return self._results[model]
 
     def notes(self) -> tuple[str, ...]:
         """Return notes about this machine and source models for the report."""
@@ -127,12 +131,23 @@ class Execution:
         if self._errors:
             raise self._errors[0]
 
+    def _current(self, model: ModelState) -> tuple[CellResult, ...]:
+        size, command = self._sources.size_bytes(model.name), self._command
+        results = cell_results(model.plan, model.outcomes, source_bytes=size, command=command)
+        return tuple(obliged(each, self._run.fail_on_unverified) for each in results)
+
+    def _changed(self, model: ModelState) -> None:
+        """Update the results of a model after one of its outcomes has changed."""
+        self._results[model.name] = self._current(model)
+        if not model.pending:
+            self._unfinished.pop(model.name, None)
+
     def _loop(self, threads: ThreadPoolExecutor, environments: Environments) -> None:
         """Start units that can start and record those that end, until none is running."""
         running: dict[Future[Noted], Unit] = {}
         while True:
             room, busy = self._jobs - len(running), {unit.gpu for unit in running.values()}
-            for unit in startable(self._models.values(), room=room, busy=busy):
+            for unit in startable(self._unfinished.values(), room=room, busy=busy):
                 self._models[unit.model].started[unit.key] = unit
                 self._listener.on_start(unit)
                 running[threads.submit(self._work, unit, environments)] = unit
@@ -143,6 +158,7 @@ class Execution:
                 unit = running.pop(future)
                 self._note(unit, future)
                 self._models[unit.model].block()
+                self._changed(self._models[unit.model])
                 self._clean_up(self._models[unit.model])
                 self._listener.on_end(unit)
 
@@ -157,13 +173,16 @@ class Execution:
         except (NavigatorError, OSError) as error:
             model.reference = failure_from(error, self._workspace.path)
             model.block()
+            self._changed(model)
             self._listener.on_end(Unit(model=model.name, label="source", kind=UnitKind.REFERENCE))
 
     def _recall(self, model: ModelState) -> None:
         """Restore the cached steps of a model."""
+        self._changed(model)  # its size is known now
         for label, found in self._sources.recall(model.plan, self._workspace):
             model.outcomes[label] = found
             if isinstance(found, Verified):
+                self._changed(model)
                 self._listener.on_end(Unit(model=model.name, label=label, kind=UnitKind.VERIFY))
 
     def _note(self, unit: Unit, future: Future[Noted]) -> None:

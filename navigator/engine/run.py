@@ -16,12 +16,12 @@ from navigator.engine.schedule import Unit
 from navigator.engine.workspace import Workspace
 from navigator.errors import ExitCode
 from navigator.host.limits import available_memory_bytes
-from navigator.records import Host, Origin, Plan, RunConfig, Selection, State
+from navigator.records import Host, Origin, Plan, Report, RunConfig, Selection, State
 from navigator.render.console import Progress, show_log, show_summary, shown
 from navigator.render.files import UnwrittenError, write_files
 from navigator.render.streams import write
 from navigator.report import report, storage
-from navigator.report.summary import Summary, summarize
+from navigator.report.summary import Summary, fails_run, summarize
 
 
 class _Record:
@@ -47,6 +47,7 @@ class _Record:
         self._shard = shard
         self._origin = origin
         self._selection = selection
+        self._file = storage.ResultsFile(workspace.results)
         self.unwritten = ""
 
     def begin(self, execution: Execution) -> None:
@@ -57,29 +58,27 @@ class _Record:
         with suppress(OSError):
             self._workspace.summary.unlink(missing_ok=True)
         try:
-            storage.write(self._summary(execution).report, self._workspace.results)
+            self._file.write(self._report(execution))
         except OSError:
             with suppress(OSError):
                 self._workspace.results.unlink(missing_ok=True)
 
-    def write(self, execution: Execution) -> Summary:
+    def write(self, execution: Execution) -> None:
         """Write the results so far. If that fails, the run continues and `end` tries again."""
-        summary = self._summary(execution)
         with suppress(OSError):
-            storage.write(summary.report, self._workspace.results)
-        return summary
+            self._file.write(self._report(execution))
 
     def end(self, execution: Execution, *, complete: bool, more: tuple[str, ...]) -> Summary:
         """Write the final results and the summary."""
-        summary = self._summary(execution, complete=complete, more=more)
+        summary = summarize(self._report(execution, complete=complete, more=more))
         try:
             write_files(summary, self._workspace.path)
         except UnwrittenError as error:
             self.unwritten = str(error)
         return summary
 
-    def _summary(self, execution: Execution, *, complete: bool = False, more: tuple[str, ...] = ()) -> Summary:
-        built = report.build(
+    def _report(self, execution: Execution, *, complete: bool = False, more: tuple[str, ...] = ()) -> Report:
+        return report.build(
             self._host,
             execution.results(),
             notes=(*self._notes, *execution.notes(), *(self._cache.notes if self._cache else ()), *more),
@@ -89,7 +88,6 @@ class _Record:
             origin=self._origin,
             selection=self._selection,
         )
-        return summarize(built)
 
 
 def convert(
@@ -138,7 +136,7 @@ def convert(
         listener=Listener(
             on_progress=progress.say,
             on_start=lambda unit: progress.started(unit.model, unit.label, unit.kind),
-            on_end=lambda unit: _ended(unit, record.write(execution), progress, workspace if run.verbose else None),
+            on_end=lambda unit: _ended(unit, execution, record, progress, workspace if run.verbose else None),
         ),
     )
     record.begin(execution)
@@ -177,21 +175,18 @@ def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, 
     return [deliver(model, execution.results()) for model in wanted]
 
 
-def _ended(unit: Unit, summary: Summary, progress: Progress, logs: Workspace | None) -> None:
-    """Show the conversions that a unit decided: its own, and those that depend on it."""
+def _ended(unit: Unit, execution: Execution, record: _Record, progress: Progress, logs: Workspace | None) -> None:
+    """Record and show the conversions that a unit decided: its own, and those that depend on it."""
+    record.write(execution)
     if logs is not None:
         show_log(logs.log(unit.model, unit.label, unit.kind))
     progress.finished(unit.model, unit.label, unit.kind)
-    inapplicable = {
-        each.status
-        for each in summary.others
-        if (each.model_name, each.conversion) == (unit.model, unit.label) and each.status.state is State.NOT_APPLICABLE
-    }
-    for failed, results in ((True, summary.failed), (False, summary.others)):
-        for each in results:
-            own = (each.model_name, each.conversion) == (unit.model, unit.label)
-            if own or each.status.state is State.BLOCKED or each.status in inapplicable:
-                progress.decided(each, failed=failed)
+    results = execution.results_of(unit.model)
+    own = next((each.status for each in results if each.conversion == unit.label), None)
+    for each in sorted(results, key=fails_run, reverse=True):
+        same = own is not None and own.state is State.NOT_APPLICABLE and each.status == own
+        if each.conversion == unit.label or each.status.state is State.BLOCKED or same:
+            progress.decided(each, failed=fails_run(each))
 
 
 def _show(final: Summary, record: _Record, workspace: Workspace) -> None:

@@ -180,27 +180,28 @@ class ModelState:
 
 
 def startable(models: Iterable[ModelState], *, room: int, busy: Collection[str]) -> list[Unit]:
-    """Return up to `room` units that can start now, references first.
+    """Return up to `room` units that can start now: of the first model what can start, then of the next.
 
-    A unit that needs a GPU gets one of its model's for itself: two engines that are built on one GPU at the same time
-    would disturb each other's measurements. Other units run in parallel.
+    So a run of many models has the samples and outputs of a few of them on disk at a time. A unit that needs a GPU gets
+    one of its model's for itself: two engines that are built on one GPU at the same time would disturb each other's
+    measurements. Other units run in parallel.
 
     Args:
-        models: their states.
+        models: the states of those that aren't finished.
         room: how many can start.
         busy: UUIDs of the GPUs of running units.
     """
-    units = [(unit, model) for model in models for unit in model.ready()]
     chosen: list[Unit] = []
-    for unit, model in sorted(units, key=lambda pair: pair[0].kind is not UnitKind.REFERENCE):
-        if len(chosen) == room:
-            break
-        if not unit.needs_gpu:
-            chosen.append(unit)
-            continue
-        gpus = [gpu.uuid for gpu in model.plan.gpus]
-        taken = {*busy, *(each.gpu for each in chosen)}
-        free = next((gpu for gpu in ([unit.gpu] if unit.gpu in gpus else gpus) if gpu not in taken), None)
-        if free is not None:
-            chosen.append(replace(unit, gpu=free))
+    for model in models:
+        for unit in model.ready():
+            if len(chosen) == room:
+                return chosen
+            if not unit.needs_gpu:
+                chosen.append(unit)
+                continue
+            gpus = [gpu.uuid for gpu in model.plan.gpus]
+            taken = {*busy, *(each.gpu for each in chosen)}
+            free = next((gpu for gpu in ([unit.gpu] if unit.gpu in gpus else gpus) if gpu not in taken), None)
+            if free is not None:
+                chosen.append(replace(unit, gpu=free))
     return chosen

@@ -1,17 +1,16 @@
 """Writes convert_results.yaml atomically, and reads it as untrusted input."""
 
-import json
 import os
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from navigator.errors import ConfigurationError, quote
 from navigator.plain_data import PlainDataError, line_of, parse_yaml
-from navigator.records import InvalidRecordError, Json, Report, from_data, to_data
+from navigator.records import CellResult, InvalidRecordError, Json, Report, from_data, to_data
 from navigator.safe_files import half_of, read_file, replace_file
 
 RESULTS = "convert_results.yaml"
@@ -35,17 +34,41 @@ _MOST_BYTES = 64 * 2**20
 _NUMBER_ELSEWHERE = re.compile(r"[-+]?(\.?\d[\d_]*(\.\d*)?([eE][-+]?\d+)?|0o[0-7]+|0x[0-9a-fA-F]+)")
 
 
+class ResultsFile:
+    """A convert_results.yaml that a run writes after each step, with mostly the same results."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._texts: dict[tuple[str, str], tuple[CellResult, str]] = {}
+
+    def write(self, report: Report) -> None:
+        """Write the file atomically: readers see the earlier report or this one.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        results = "".join(map(self._text_of, report.results))
+        data = to_data(replace(report, results=()))
+        del data["results"]
+        last = {key: data.pop(key) for key in ("notes", "seconds", "complete", "shard")}
+        replace_file(self._path, f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}".encode())
+
+    def _text_of(self, result: CellResult) -> str:
+        key = (result.model_name, result.conversion)
+        known, text = self._texts.get(key, (None, ""))
+        if known is not result:
+            text = "\n" + _dump([to_data(result)]).rstrip("\n")
+            self._texts[key] = result, text
+        return text
+
+
 def write(report: Report, path: Path) -> None:
-    """Write convert_results.yaml atomically: readers see the earlier report or this one.
+    """Write convert_results.yaml atomically.
 
     Raises:
         OSError: it can't be written.
     """
-    data = to_data(report)
-    # A run writes the file after each step, with mostly the same content.
-    results = "".join(_result_text(json.dumps(result)) for result in data.pop("results"))
-    last = {key: data.pop(key) for key in ("notes", "seconds", "complete", "shard")}
-    replace_file(path, f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}".encode())
+    ResultsFile(path).write(report)
 
 
 def read(path: Path) -> Report:
@@ -93,12 +116,6 @@ def found_below(path: Path, *, skip: Path) -> Iterator[Path]:
             yield file
 
 
-# As many results as a large run has, of some 4 KiB each.
-@lru_cache(maxsize=10_000)
-def _result_text(result: str) -> str:
-    return "\n" + _dump([json.loads(result)]).rstrip("\n")
-
-
 def _dump(data: Json) -> str:
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
 
@@ -122,10 +139,11 @@ def _text(dumper: yaml.CSafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
-def _list(dumper: yaml.CSafeDumper, value: list[Json]) -> yaml.SequenceNode:
+def _list(dumper: yaml.CSafeDumper, value: Sequence[Json]) -> yaml.SequenceNode:
     shape = bool(value) and all(type(each) is int for each in value)
     return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=shape or None)
 
 
 _Dumper.add_representer(str, _text)
 _Dumper.add_representer(list, _list)
+_Dumper.add_representer(tuple, _list)

@@ -35,8 +35,8 @@ def problems(root: Path, text: str | bytes) -> list[str]:
         ("model_name: a".encode("utf-16"), "navigator.yaml:1:1: byte 0xff is not valid UTF-8; save the file as UTF-8"),
         (b"a: \x01\n", "navigator.yaml:1:4: the character '\\x01' is not allowed in YAML; remove it"),
         (
-            b"#" * 2**20 + b"#",
-            "navigator.yaml: the file is larger than 1 MiB; check the path: configuration files are small",
+            b"#" * 2**22 + b"#",
+            "navigator.yaml: the file is larger than 4 MiB; check the path: configuration files are small",
         ),
     ],
 )
