@@ -47,6 +47,7 @@ NAMES: Mapping[Format, str] = {
 _TYPES: Mapping[str, str] = {
     "text": "text",
     "path": "path",
+    "function": "path:function",
     "paths": "list of paths",
     "flag": "`true` or `false`",
     "integer": "integer",

@@ -277,7 +277,8 @@ def _check_readable(run: RunConfig, identity: Identity, workspace: Path) -> None
 
 
 def _read(model: ModelConfig) -> Iterable[Path]:
-    return (model.model_path, *model.samples, *model.calibration_samples, *model.tensorrt_plugins)
+    metric = () if model.metric is None else (model.metric.path,)
+    return (model.model_path, *model.samples, *model.calibration_samples, *metric, *model.tensorrt_plugins)
 
 
 def _all_below(path: Path) -> Iterator[tuple[Path, int]]:

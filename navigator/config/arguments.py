@@ -15,6 +15,7 @@ _LISTS = frozenset(
 _METAVARS: Mapping[str, str] = {
     "text": "TEXT",
     "path": "PATH",
+    "function": "PATH:FUNCTION",
     "paths": "PATH",
     "integer": "N",
     "integers": "N",

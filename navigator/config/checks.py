@@ -60,7 +60,14 @@ def check_model(values: Values, problems: Problems) -> None:
     _check_gpus(values, problems)
 
 
-def check_samples(value: Value, paths: Sequence[Path], inputs: Mapping[str, Any] | None, problems: Problems) -> None:
+def check_samples(
+    value: Value,
+    paths: Sequence[Path],
+    inputs: Mapping[str, Any] | None,
+    problems: Problems,
+    *,
+    labelled: bool = False,
+) -> None:
     """Report sample files that can't be used.
 
     Args:
@@ -68,9 +75,10 @@ def check_samples(value: Value, paths: Sequence[Path], inputs: Mapping[str, Any]
         paths: its files, absolute.
         inputs: the declared inputs by name, None if they are not declared.
         problems: collects the problems.
+        labelled: whether they may hold arrays that aren't inputs, for a metric.
     """
     for position, path in enumerate(paths):
-        for message, hint in _sample_problems(path, inputs):
+        for message, hint in _sample_problems(path, inputs, labelled=labelled):
             problems.add(value.at(position), f"{value.subject}: {path} {message}", hint)
 
 
@@ -236,7 +244,7 @@ def _check_gpus(values: Values, problems: Problems) -> None:
             problems.add(value.place, text, "use only one kind")
 
 
-def _sample_problems(path: Path, inputs: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+def _sample_problems(path: Path, inputs: Mapping[str, Any] | None, *, labelled: bool) -> Iterator[tuple[str, str]]:
     if path.suffix not in (".npz", ".npy"):
         yield "is neither an .npz nor an .npy file", "save it with numpy.savez(path, **{input name: array})"
         return
@@ -273,8 +281,9 @@ def _sample_problems(path: Path, inputs: Mapping[str, Any] | None) -> Iterator[t
     if inputs is None:
         return
     for name in arrays:
-        if name not in inputs:
-            yield f"has an array {quote(name)} that is not an input", f"the model's inputs are {listed(inputs)}"
+        if name not in inputs and not labelled:
+            hint = f"the model's inputs are {listed(inputs)}; labels need a metric"
+            yield f"has an array {quote(name)} that is not an input", hint
     for name in inputs:
         if name not in arrays:
             yield f"has no array for input {quote(name)}", "a sample needs one array per input"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from navigator.cache.digests import identity
 from navigator.config.paths import repository_of
-from navigator.records import Json, RunConfig, to_data
+from navigator.records import Json, MetricFunction, RunConfig, to_data
 
 # Where things are said to be, and where copies go.
 _INDIFFERENT = frozenset({"config_path", "line", "output_path", "output_package"})
@@ -39,4 +39,6 @@ def _plain(value: object, base: Path, root: Path) -> Json:
         return os.path.relpath(value, base) if value.is_relative_to(root) else str(value)
     if isinstance(value, tuple):
         return [_plain(each, base, root) for each in value]
+    if isinstance(value, MetricFunction):
+        return [_plain(value.path, base, root), value.function]
     return to_data(value)

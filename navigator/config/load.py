@@ -21,6 +21,7 @@ from navigator.config.checks import (
     check_samples,
     declared_inputs,
 )
+from navigator.config.metric import check_metric, split
 from navigator.config.model_format import DeclaredFormatError, detect_format, is_saved_model
 from navigator.config.problems import COMMAND_LINE, Place, Problems
 from navigator.config.schema import MODEL, RUN, flag, flow, options
@@ -32,6 +33,7 @@ from navigator.config.sections import (
     misplaced_in_model,
     read_overrides,
     read_section,
+    unused,
 )
 from navigator.config.subject import is_model
 from navigator.config.values import is_null, kind
@@ -125,7 +127,7 @@ def load(
             _check_links(section, data, repository, problems)
     check_run(run.values, run_data, [given.values for given, _ in models], model_data, problems)
     problems.check()
-    notes = _unused([given.values for given, _ in models])
+    notes = unused([given.values for given, _ in models])
     return from_data(RunConfig, {**run_data, "config_path": path and str(path), "models": model_data, "notes": notes})
 
 
@@ -199,9 +201,11 @@ def _resolve(context: _Context, place: Place, given: Section) -> dict[str, Any]:
     check_model(known, context.problems)
     for key in SAMPLES:
         if key in values and len(data[key]) == len(values[key].data):
-            check_samples(values[key], [Path(each) for each in data[key]], declared_inputs(known), context.problems)
+            inputs, labelled = declared_inputs(known), "metric" in data
+            check_samples(values[key], [Path(each) for each in data[key]], inputs, context.problems, labelled=labelled)
     if "tensorrt_plugins" in values:
         check_plugins(values["tensorrt_plugins"], [Path(each) for each in data["tensorrt_plugins"]], context.problems)
+    check_metric(values, data, context.problems)
     config_path = None if place.path is None else str(context.config_path)
     return {**data, "line": place.line, "config_path": config_path}
 
@@ -234,6 +238,10 @@ def _with_paths(context: _Context, values: Mapping[str, Value]) -> dict[str, Any
         notation = options()[key].notation
         if notation == "path" and value.data is not None:
             data[key] = _absolute(context, value, value.data, value.place)
+        elif notation == "function" and value.data is not None:
+            text, function = split(value.data)
+            path = _absolute(context, value, text, value.place)
+            data[key] = {"path": path, "function": function} if path is not None else None
         elif notation == "paths":
             found = [_absolute(context, value, text, value.at(i)) for i, text in enumerate(value.data)]
             data[key] = [each for each in found if each is not None]
@@ -289,9 +297,3 @@ def _annotation(
     }
     entries = entries_of(read_yaml(path, shown, problems), "an annotation file", problems)
     return read_section(entries, problems, forbidden=others).values
-
-
-def _unused(models: Sequence[Mapping[str, Value]]) -> list[str]:
-    """Return a sentence for each option that somebody gave although `convert` does nothing with it."""
-    unused = [option.key for option in options().values() if option.unused]
-    return [f"{key} has no effect on `convert`" for key in unused if any(key in values for values in models)]

@@ -30,6 +30,7 @@ from navigator.errors import quote
 _READERS: dict[str, Callable[[Reading, Node], Any]] = {
     "text": values.read_text,
     "path": values.read_text,
+    "function": values.read_text,
     "flag": values.read_flag,
     "integer": values.read_integer,
     "number": values.read_number,
@@ -136,6 +137,12 @@ def entries_of(node: Node | None, subject: str, problems: Problems) -> Sequence[
         return node.entries
     problems.add(node.place, f"{subject} must be a mapping, not {values.kind(node)}", "write it as 'key: value' lines")
     return ()
+
+
+def unused(models: Sequence[Mapping[str, Value]]) -> list[str]:
+    """Return a sentence for each option that somebody gave although `convert` does nothing with it."""
+    unused = [option.key for option in options().values() if option.unused]
+    return [f"{key} has no effect on `convert`" for key in unused if any(key in values for values in models)]
 
 
 def _misplaced_in_file() -> dict[str, tuple[str, str]]:

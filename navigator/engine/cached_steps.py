@@ -118,6 +118,7 @@ class _Basis:
                 "judge": _code(_JUDGING),
                 "samples": self.samples,
                 "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
+                "metric": _metric(model, self.watch),
                 "devices": step.devices,
                 "images": [_image(self.plan.image), _image(step.image)],
             }
@@ -231,6 +232,14 @@ def _image(name: str | None) -> str | None:
 
 def _reduced(model: ModelConfig) -> list[Json]:
     return [model.fp16_atol, model.fp16_rtol, model.int8_atol, model.int8_rtol]
+
+
+def _metric(model: ModelConfig, watch: Watch) -> Json:
+    """Return what the verdict of the user's metric depends on beside the samples, None without one."""
+    if model.metric is None:
+        return None
+    where = model.metric
+    return [digest(where.path, watch), where.function, model.metric_lower_is_better, model.quality]
 
 
 def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None, watch: Watch) -> Json:

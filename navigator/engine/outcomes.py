@@ -24,13 +24,17 @@ from navigator.verify.noise import Noise
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why a unit has no result; `full_disk` if it isn't about the model at all."""
+    """Why a unit has no result; `full_disk` if it isn't about the model at all.
+
+    `blocking` is what blocks all conversions, if it isn't that the source model can't be run.
+    """
 
     state: State
     message: str
     remedy: str = ""
     log_path: Path | None = None
     full_disk: bool = False
+    blocking: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +43,7 @@ class Reference:
 
     `calibration` is another one: samples that int8 scales are measured on, described by `calibration_infos`. `held_out`
     are the names of the samples that aren't among them. `noise` is that of its outputs.
+    `metric` is what the user's metric returned for each sample, None without one.
     `written` is the state of these directories when they were written, since later workers could modify them.
     """
 
@@ -54,6 +59,7 @@ class Reference:
     notes: tuple[str, ...] = ()
     calibration_infos: tuple[SampleInfo, ...] = ()
     held_out: tuple[str, ...] = ()
+    metric: Mapping[str, tuple[float, ...]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +107,7 @@ class Verified:
             verdict=replace(
                 self.verdict,
                 comparisons=(*earlier.verdict.comparisons, *self.verdict.comparisons),
+                metrics=(*earlier.verdict.metrics, *self.verdict.metrics),
                 warnings=tuple(dict.fromkeys((*earlier.verdict.warnings, *self.verdict.warnings))),
             ),
             latencies=(*earlier.latencies, *self.latencies),

@@ -1,6 +1,7 @@
 """The unit of work that runs the source model, whose outputs are the reference."""
 
 from navigator.cache.digests import stamp
+from navigator.engine.metric import source_items
 from navigator.engine.outcomes import Failure, Reference
 from navigator.engine.step_context import StepContext, answer_of, damaged, failing_alone, outputs_in
 from navigator.errors import StepError
@@ -40,6 +41,10 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
     # Without the noise, outputs are compared strictly.
     rounding = measured(found, [] if isinstance(probed, str) else probed, tolerances(model, Precision.FP32, found).rtol)
+    names = [each for each, _ in found]
+    items = source_items(model, names, samples, outputs, context) if model.metric is not None else None
+    if isinstance(items, Failure):
+        return items
     try:
         shapes = profile_of(answer.signature.inputs, model, answer.samples, answer.axes)
     except (StepError, LookupError, ValueError) as error:
@@ -57,4 +62,5 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
         notes=(*answer.notes, *notes(rounding)),
         calibration_infos=answer.calibration,
         held_out=answer.held_out,
+        metric=items,
     )

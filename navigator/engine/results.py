@@ -24,7 +24,7 @@ from navigator.records import (
     Tolerances,
 )
 from navigator.render.values import word
-from navigator.verify.sentences import sentence
+from navigator.verify.metric_sentences import verdict_sentence
 from navigator.verify.tolerances import configured
 
 StepOutcome = Artifact | Failure | Verified
@@ -116,13 +116,14 @@ def _verified(empty: CellResult, verified: Verified) -> CellResult:
         status = Status(state=failure.state, message=failure.message, log_path=failure.log_path)
     else:
         state = State.PASSED if verdict.passed else State.MISMATCHED
-        status = Status(state=state, message=sentence(verdict.comparisons), log_path=verified.log_path)
+        status = Status(state=state, message=verdict_sentence(verdict), log_path=verified.log_path)
     return replace(
         empty,
         status=status,
         expected_outputs=verified.expected_outputs,
         samples=verified.infos,
         comparisons=verdict.comparisons,
+        metrics=verdict.metrics,
         suggested_tolerances=verdict.suggested,
         warnings=verdict.warnings,
         output_model=verified.output_model,

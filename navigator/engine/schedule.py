@@ -22,6 +22,8 @@ class UnitKind(StrEnum):
     VERIFY = "verify"
 
 
+_NOT_RUN = "the source model, which can't be run"
+
 UnitKey = tuple[str, UnitKind, Device]
 
 
@@ -137,11 +139,11 @@ class ModelState:
                 self.outcomes[step.label] = Failure(state=State.BLOCKED, message=f"blocked by {step.parent}")
         if not isinstance(self.reference, Failure):
             return
-        what = "wasn't run" if self.reference.full_disk else "can't be run"
+        what = "the source model, which wasn't run" if self.reference.full_disk else _NOT_RUN
         for step in self.pending:
             self.outcomes[step.label] = Failure(
                 state=State.BLOCKED,
-                message=f"blocked by the source model, which {what}: {self.reference.message}",
+                message=f"blocked by {self.reference.blocking or what}: {self.reference.message}",
                 remedy=self.reference.remedy,
                 log_path=self.reference.log_path,
             )

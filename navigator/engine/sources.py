@@ -25,7 +25,7 @@ class Source:
 
     @property
     def is_unchanged(self) -> bool:
-        """Return whether it and its samples are unchanged since the keys were computed."""
+        """Return whether it, its samples and its metric are unchanged since the keys were computed."""
         return stamp(*self.files) == self.stamp
 
 
@@ -59,7 +59,8 @@ class Sources:
         """
         model = plan.config
         # Taken before the keys, so that a change in between is noticed.
-        files = (*model_files(model.model_path), *model.samples, *model.calibration_samples)
+        metric = () if model.metric is None else (model.metric.path,)
+        files = (*model_files(model.model_path), *model.samples, *model.calibration_samples, *metric)
         before = stamp(*files)
         self._sources[model.model_name] = Source(
             keys=keys(plan, self._host, self._memory_limit_bytes, watch) if self._cache is not None else {},

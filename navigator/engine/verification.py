@@ -6,11 +6,13 @@ import numpy as np
 
 from navigator import disks
 from navigator.cache.digests import artifact_digest, size_bytes, stamp
+from navigator.engine.metric import metric_of, unproven_by
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
 from navigator.models.reading import Watch
 from navigator.records import (
     Device,
+    MetricResult,
     ModelConfig,
     OutputModel,
     Precision,
@@ -27,7 +29,8 @@ from navigator.samples import storage
 from navigator.verify import polygraphy_json
 from navigator.verify.compare import verify
 from navigator.verify.differences import bounded
-from navigator.verify.tolerances import rounding_limit, scores_sqnr_db, tolerances, units_of
+from navigator.verify.metric import overrules
+from navigator.verify.tolerances import configured, rounding_limit, scores_sqnr_db, tolerances, units_of
 from navigator.workers.answers import InferAnswer
 from navigator.workers.task import Task, TaskResult
 
@@ -178,6 +181,8 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
     if isinstance(expected, str) or isinstance(actual, str):
         message = f"converted, but {actual if isinstance(actual, str) else expected}"
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
+    names = [name for name, _ in subject.compared(expected)]
+    metric = metric_of(model, reference, names, outputs, (step.label, device), context)
     allowed = tolerances(model, step.precision, expected, reference.noise)
     units = units_of(model, step.precision, expected)
     limit = rounding_limit(step.precision)
@@ -190,18 +195,34 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
         units=units,
         scores_sqnr_db=scores_sqnr_db(model, step.precision, expected),
         measured=step.precision is not Precision.FP32,
+        overruled=_overruled(metric, model, step, expected),
         rounding_limit=limit,
     )
     noise = _applied_noise(model, step, reference)
     comparisons = tuple(replace(each, device=device, noise=noise.get(each.output)) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))
-    verdict = replace(verdict, comparisons=comparisons, warnings=warnings)
+    metrics = (metric,) if isinstance(metric, MetricResult) else ()
+    verdict = replace(verdict, comparisons=comparisons, warnings=warnings, metrics=metrics)
     if context.verbose or not verdict.passed:
         runs = {f"{model.model_format}-runner": expected, f"{step.target_format}-converted-{device}-runner": actual}
         verdict = _kept(verdict, subject, runs, context)
     unproven = subject.calibrated and verdict.passed and not reference.held_out
     failure = _unproven(model, verified) if unproven else None
+    if isinstance(metric, Failure) and not any(each.problem for each in comparisons):
+        failure = metric
+    elif isinstance(metric, MetricResult) and verdict.passed and failure is None:
+        failure = unproven_by(metric, step.precision)
     return replace(verified, verdict=verdict, failure=failure)
+
+
+def _overruled(
+    metric: MetricResult | Failure | None, model: ModelConfig, step: Step, expected: Outputs
+) -> frozenset[str]:
+    """Return the outputs whose default tolerances the user's metric overrules."""
+    if not isinstance(metric, MetricResult):
+        return frozenset()
+    outputs = [name for _, arrays in expected for name in arrays]
+    return overrules(metric, step.precision, configured(model, step.precision), outputs)
 
 
 def _unproven(model: ModelConfig, verified: Verified) -> Failure:

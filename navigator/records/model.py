@@ -100,6 +100,14 @@ class ShapeProfile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MetricFunction:
+    """The user's own metric: a function in a Python file, whose path is absolute."""
+
+    path: Path
+    function: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """One model of a navigator.yaml with every default applied. Fields are the keys of the schema.
 
@@ -149,6 +157,9 @@ class ModelConfig:
     dtypes: Mapping[str, str] = field(default_factory=dict)
     samples: tuple[Path, ...] = ()
     calibration_samples: tuple[Path, ...] = ()
+    metric: MetricFunction | None = None
+    metric_lower_is_better: bool = False
+    quality: str = "99%"
     engine_count_per_device: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from navigator.records.machine import Host
 from navigator.records.model import Device, Format, Precision, PrecisionMode, Signature
 from navigator.records.origin import Origin, Selection
 from navigator.records.plan import State
-from navigator.records.verdict import Comparison, Latency, SampleInfo, Tolerances
+from navigator.records.verdict import Comparison, Latency, MetricOutcome, MetricResult, SampleInfo, Tolerances
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +134,8 @@ class CellResult:
     applied: also the defaults of fp16 and int8, which depend on the reference.
 
     A result can't be constructed as `passed` without an artifact and, for each device that it was compared on, a
-    passing comparison of every output in `expected_outputs`, the outputs of the source model.
+    passing comparison of every output in `expected_outputs`, the outputs of the source model. Where a metric overrules
+    a comparison, it must have kept its target on that device.
 
     Raises:
         ValueError: `passed` without that evidence.
@@ -154,6 +155,7 @@ class CellResult:
     expected_outputs: tuple[str, ...] = ()
     samples: tuple[SampleInfo, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    metrics: tuple[MetricResult, ...] = ()
     suggested_tolerances: Tolerances | None = None
     warnings: tuple[str, ...] = ()
     output_model: OutputModel | None = None
@@ -178,6 +180,10 @@ class CellResult:
             raise ValueError(f"{self.model_name} {self.conversion}: passed without a passing comparison per output")
         if not all(comparison.passed for comparison in self.comparisons):
             raise ValueError(f"{self.model_name} {self.conversion}: passed with a failing comparison")
+        kept = {each.device for each in self.metrics if each.outcome is MetricOutcome.KEPT}
+        lost = any(each.outcome is MetricOutcome.LOST for each in self.metrics)
+        if lost or any(each.overruled and each.device not in kept for each in self.comparisons):
+            raise ValueError(f"{self.model_name} {self.conversion}: passed with a metric that doesn't keep its target")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from navigator.records.codec import Amount, Count, Duration
 from navigator.records.model import Device
@@ -96,7 +97,7 @@ class Comparison:
     An element matches if `|value - reference| <= atol + rtol * |reference|` (numpy.isclose). Errors are None
     if nothing could be compared; `problem` is then the reason. `reference_min` and `reference_max` are those of the
     finite reference values. `noise` is how much the source model's own rounding changes the output, None unless `atol`
-    was made from it.
+    was made from it. `overruled` is whether elements don't match, but the user's metric accepts the output.
     """
 
     output: str
@@ -117,6 +118,42 @@ class Comparison:
     device: Device = Device.CPU
     slices: Slices | None = None
     agreement: Agreement | None = None
+    overruled: bool = False
+
+
+class MetricOutcome(StrEnum):
+    """What the user's metric says of a converted model."""
+
+    KEPT = "kept"
+    """At least the target is kept, with 95 % confidence."""
+    LOST = "lost"
+    """Less than the target is kept, and what's lost isn't chance."""
+    UNPROVEN = "unproven"
+    """There are too few items to say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricResult:
+    """The user's metric on one device: how much of the source model's quality a converted model keeps.
+
+    `source` and `converted` are the means over all items. `fraction` of the source model's quality is kept; it's more
+    than `at_least` and less than `at_most`, each with 95 % confidence. If the values are hits, `lost` and `won` are
+    those of the converted model, and `p_value` is McNemar's.
+    """
+
+    name: str
+    outcome: MetricOutcome
+    target: Amount
+    items: Count
+    source: float
+    converted: float
+    fraction: Amount
+    at_least: Amount
+    at_most: Amount
+    lost: Count | None = None
+    won: Count | None = None
+    p_value: Amount | None = None
+    device: Device = Device.CPU
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,13 +179,16 @@ class Verdict:
     """The result of the verification of a converted model.
 
     `suggested` are the tightest tolerances that would pass, after a mismatch that tolerances can explain.
-    `warnings` are about comparisons that prove little.
+    `warnings` are about comparisons that prove little. `metrics` is the user's metric, if there is one.
     """
 
     comparisons: tuple[Comparison, ...]
     suggested: Tolerances | None = None
     warnings: tuple[str, ...] = ()
+    metrics: tuple[MetricResult, ...] = ()
 
     @property
     def passed(self) -> bool:
-        return bool(self.comparisons) and all(comparison.passed for comparison in self.comparisons)
+        """Whether all outputs match and no metric has lost too much."""
+        lost = any(metric.outcome is MetricOutcome.LOST for metric in self.metrics)
+        return bool(self.comparisons) and all(comparison.passed for comparison in self.comparisons) and not lost

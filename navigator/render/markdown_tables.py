@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from navigator.records import CellResult, State
 from navigator.render.escape import code, row, text
 from navigator.render.markdown_failures import MARKS, names, unbroken
-from navigator.render.results import agreement, latency, opset, share, source_bytes, worst
+from navigator.render.results import agreement, latency, metric, opset, share, source_bytes, worst
 from navigator.render.sentences import reductions
 from navigator.render.values import count, milliseconds, number, percent, seconds, size, word
 from navigator.report.summary import Group, ModelSummary
@@ -99,6 +99,7 @@ class _Column:
 
 
 _COLUMNS = (
+    _Column("Metric", "---", lambda result: text(metric(result.metrics))),
     _Column("Worst output", "---", _worst_output),
     _Column("Max abs error (of tolerance)", "---", _error),
     _Column("Agreement", "---", lambda result: text(agreement(result.comparisons))),

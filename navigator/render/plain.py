@@ -13,6 +13,7 @@ from navigator.render.results import (
     allowed_atol,
     errors,
     latency,
+    metric,
     place,
     portion,
     share,
@@ -54,7 +55,7 @@ def result_line(result: CellResult, *, failed: bool, widths: tuple[int, int] = (
     spent = result.seconds.convert + result.seconds.verify
     furthest = worst(result.comparisons)
     if furthest is not None and (result.status.state is State.PASSED or furthest.max_abs_error is not None):
-        what = errors(furthest)
+        what = ", ".join(filter(None, (metric(result.metrics), errors(furthest))))
     else:
         what = shorten(clean(result.status.message), 200)
     parts = [
@@ -170,11 +171,13 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
 def _table(summary: Summary) -> Iterator[Line]:
     reduced = any(agreement(result.comparisons) for model in summary.models for result in model.results)
     timed = any(result.latencies for model in summary.models for result in model.results)
-    rows = [(*_HEAD, *(("latency",) if timed else ()), *(("agreement",) if reduced else ()))]
+    judged = any(result.metrics for model in summary.models for result in model.results)
+    optional = (("latency", timed), ("agreement", reduced), ("metric", judged))
+    rows = [(*_HEAD, *(name for name, shown in optional if shown))]
     styles = [_HEADING]
     for model in summary.models:
         for failed, results in ((True, model.failed), (False, model.others)):
-            rows += [_row(result, timed=timed, reduced=reduced) for result in results]
+            rows += [_row(result, timed=timed, reduced=reduced, judged=judged) for result in results]
             styles += [_style(result, failed=failed) for result in results]
     if len(rows) == 1:
         return
@@ -183,7 +186,7 @@ def _table(summary: Summary) -> Iterator[Line]:
     yield Line("")
 
 
-def _row(result: CellResult, *, timed: bool, reduced: bool) -> tuple[str, ...]:
+def _row(result: CellResult, *, timed: bool, reduced: bool, judged: bool) -> tuple[str, ...]:
     furthest = worst(result.comparisons)
     made = result.output_model
     status = word(result.status.state)
@@ -197,6 +200,7 @@ def _row(result: CellResult, *, timed: bool, reduced: bool) -> tuple[str, ...]:
         seconds(result.seconds.verify) if result.seconds.verify else "",
         *((_latency(result),) if timed else ()),
         *((agreement(result.comparisons),) if reduced else ()),
+        *((clean(metric(result.metrics)),) if judged else ()),
     )
 
 

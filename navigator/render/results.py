@@ -11,11 +11,13 @@ from navigator.records import (
     CellResult,
     Comparison,
     Latency,
+    MetricResult,
     Precision,
     WorstElement,
     to_data,
 )
 from navigator.render.values import number, percent
+from navigator.verify.metric_sentences import percentage, short
 
 
 def worst(comparisons: Iterable[Comparison]) -> Comparison | None:
@@ -76,6 +78,12 @@ def agreement(comparisons: Iterable[Comparison]) -> str:
 def _quality(agreement: Agreement) -> tuple[float, float]:
     decibels = math.inf if agreement.sqnr_db is None else agreement.sqnr_db
     return decibels, -(agreement.differing or 0.0)
+
+
+def metric(metrics: Iterable[MetricResult]) -> str:
+    """Return the converted model's value of the user's metric that keeps least, with what it keeps, or ""."""
+    least = min(metrics, key=lambda each: each.fraction, default=None)
+    return f"{short(least)} ({percentage(least.fraction)} of source)" if least is not None else ""
 
 
 def place(element: WorstElement) -> str:

@@ -41,7 +41,8 @@ def calibration(
         return Calibration(samples=(), held_out=())
     if config.calibration_samples:
         dtypes = {name: array.dtype for name, array in samples[0][1].items()}
-        chosen = read_samples(inputs, dtypes, config.calibration_samples, memory_bytes)
+        labelled = config.metric is not None
+        chosen = read_samples(inputs, dtypes, config.calibration_samples, memory_bytes, labelled=labelled)
     else:
         chosen = list(samples[::2] if config.samples else samples)
     held_out = tuple(name for name, arrays in samples if not any(_equal(arrays, each) for _, each in chosen))

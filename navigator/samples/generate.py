@@ -65,7 +65,8 @@ def generate(
     """
     dtypes = _dtypes(inputs, config)
     if config.samples:
-        samples = read_samples(inputs, dtypes, config.samples, memory_bytes)
+        labelled = config.metric is not None
+        samples = read_samples(inputs, dtypes, config.samples, memory_bytes, labelled=labelled)
         return samples, tuple(
             SampleInfo(name=name, shapes={key: array.shape for key, array in arrays.items()})
             for name, arrays in samples

@@ -1,7 +1,7 @@
 """The user's own data: which files are accepted as samples, and how they are read."""
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ import numpy as np
 from navigator.errors import StepError, listed
 from navigator.records import TensorSpec
 
+# Ends the hint about an array that isn't an input.
+LABELS = "; labels need a metric"
+
 Sample = tuple[str, dict[str, np.ndarray]]
 
 # The user's own data is read completely; if it takes more than this fraction of memory, none is left for the model.
@@ -17,14 +20,26 @@ _USABLE_FOR_DATA = 0.25
 
 
 def read_samples(
-    inputs: Sequence[TensorSpec], dtypes: Mapping[str, np.dtype[Any]], paths: Sequence[Path], memory_bytes: int
+    inputs: Sequence[TensorSpec],
+    dtypes: Mapping[str, np.dtype[Any]],
+    paths: Sequence[Path],
+    memory_bytes: int,
+    *,
+    labelled: bool = False,
 ) -> list[Sample]:
     """Return one sample a file, named after it, in the model's dtypes.
+
+    Args:
+        inputs: the model's inputs.
+        dtypes: their dtypes.
+        paths: the files.
+        memory_bytes: what they may take a quarter of.
+        labelled: whether a file may hold arrays that aren't inputs, which are left out: labels for a metric.
 
     Raises:
         StepError: a file isn't a sample, contradicts the signature, or all of them take too much of `memory_bytes`.
     """
-    samples: list[Sample] = []
+    samples: list[dict[str, np.ndarray]] = []
     taken = 0
     for path in paths:
         try:
@@ -35,17 +50,40 @@ def read_samples(
                     "quarter of this machine's memory",
                     "use fewer or smaller samples; one or two batches are enough to find an error",
                 )
-            arrays = _read(path, inputs)
+            arrays = _read(path, inputs, labelled=labelled)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise StepError(
                 f"{path} can't be read as a sample: {error}",
                 "save it with numpy.savez(path, **{input name: array}), without objects or strings",
             ) from error
         sample = {spec.name: _checked(path, spec, dtypes[spec.name], arrays[spec.name]) for spec in inputs}
-        names = [name for name, _ in samples]
-        name = path.stem if path.stem not in names else f"{path.stem}_{len(names)}"
-        samples.append((name, sample))
-    return samples
+        samples.append(sample)
+    return list(zip(sample_names(paths), samples, strict=True))
+
+
+def sample_names(paths: Sequence[Path]) -> list[str]:
+    """Return the name of each sample: its file's, numbered if another one has it."""
+    names: list[str] = []
+    for path in paths:
+        names.append(path.stem if path.stem not in names else f"{path.stem}_{len(names)}")
+    return names
+
+
+def labels(path: Path, inputs: Collection[str]) -> dict[str, np.ndarray]:
+    """Return the arrays of a sample's file that aren't inputs, of numbers or of text.
+
+    Raises:
+        StepError: the file can't be read.
+    """
+    if path.suffix == ".npy":
+        return {}
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name]) for name in archive.files if name not in inputs}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise StepError(
+            f"the labels in {path} can't be read: {error}", "save them as arrays of numbers or text, without objects"
+        ) from error
 
 
 def _size(path: Path) -> int:
@@ -56,7 +94,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def _read(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+def _read(path: Path, inputs: Sequence[TensorSpec], *, labelled: bool) -> dict[str, np.ndarray]:
     names = [spec.name for spec in inputs]
     # Opened here, since numpy.load (2.4) doesn't close an invalid archive.
     with path.open("rb") as file:
@@ -70,12 +108,13 @@ def _read(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
             return {names[0]: loaded}
         with loaded as archive:
             missing = [name for name in names if name not in archive.files]
-            extra = [name for name in archive.files if name not in names]
+            extra = [name for name in archive.files if name not in names and not labelled]
             if missing or extra:
                 lacks = f"has no array for {listed(missing)}" if missing else ""
                 has = f"has an array {listed(extra)} that is not an input" if extra else ""
                 raise StepError(
-                    f"{path} {' and '.join(filter(None, (lacks, has)))}", f"the model's inputs are {listed(names)}"
+                    f"{path} {' and '.join(filter(None, (lacks, has)))}",
+                    f"the model's inputs are {listed(names)}{'' if missing else LABELS}",
                 )
             return {name: np.asarray(archive[name]) for name in names}
 

@@ -1,4 +1,4 @@
-"""The exact upper confidence bound on a rate, from a number of trials and of hits."""
+"""Exact facts about a number of hits among trials: how probable it is, and the upper confidence bound on its rate."""
 
 import math
 
@@ -26,6 +26,17 @@ def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:
         at_most = _beta(1 - middle, trials - hits, hits + 1)
         low, high = (middle, high) if at_most > 1 - confidence else (low, middle)
     return high
+
+
+def at_least(hits: int, trials: int, rate: float) -> float:
+    """Return the probability of `hits` or more among `trials` (https://dlmf.nist.gov/8.17#E5).
+
+    Args:
+        hits: at least 0, at most `trials`.
+        trials: at least 0.
+        rate: the probability of each hit, between 0 and 1.
+    """
+    return _beta(rate, hits, trials - hits + 1) if hits else 1.0
 
 
 def _beta(x: float, a: int, b: int) -> float:

@@ -5,7 +5,7 @@ compared have failed; there is no third result.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +40,7 @@ def verify(
     units: Mapping[str, Sequence[Unit]] | None = None,
     measured: bool = False,
     scores_sqnr_db: Mapping[str, float] | None = None,
+    overruled: Collection[str] = (),
     rounding_limit: float = _ROUNDING_LIMIT,
 ) -> Verdict:
     """Compare the outputs of a converted model with its source model's, sample by sample, output by output.
@@ -58,6 +59,7 @@ def verify(
         measured: also measure how well each output agrees as a whole, for reduced precisions.
         scores_sqnr_db: by output name, the ratio of signal to noise from which few exceptions are accepted, if its
             values are scores. See `navigator.verify.scores`.
+        overruled: the outputs that the user's metric accepts although values don't match.
         rounding_limit: errors of more than this fraction of an output's range get no suggested tolerances.
 
     Raises:
@@ -69,7 +71,7 @@ def verify(
     unlike = _unlike_samples(reference, outputs)
     limits = scores_sqnr_db or {}
     compared = [
-        replace(part, few_exceptions=name in limits and few_exceptions(part, limits[name]))
+        _accepting(part, limits.get(name), overruled=name in overruled)
         for name in [*names, *extra]
         for part in _parts(
             _compare(name, reference, outputs, tolerance_of(atol, name), tolerance_of(rtol, name), unlike),
@@ -80,7 +82,7 @@ def verify(
     suggested, unexplained = suggest(compared, atol, rtol, rounding_limit)
     warnings += unexplained
     for output in compared:
-        if not output.problem:
+        if not (output.problem or output.overruled):
             warnings += weak_proof(output)
     if not names:
         warnings.append("the source model returned no outputs, so nothing was compared")
@@ -89,6 +91,13 @@ def verify(
         suggested=suggested,
         warnings=tuple(warnings),
     )
+
+
+def _accepting(output: ComparedOutput, scores_sqnr_db: float | None, *, overruled: bool) -> ComparedOutput:
+    """Return an output with why values that don't match are accepted, if they are."""
+    if overruled:
+        return replace(output, overruled=output.totals.mismatched > 0)
+    return replace(output, few_exceptions=scores_sqnr_db is not None and few_exceptions(output, scores_sqnr_db))
 
 
 # What can be compared
@@ -224,6 +233,7 @@ def _comparison(output: ComparedOutput, samples: int, *, measured: bool) -> Comp
         problem=output.problem,
         slices=output.slices,
         agreement=agreement(output.arrays) if measured and not output.problem else None,
+        overruled=output.overruled and not output.problem,
     )
 
 

@@ -17,7 +17,8 @@ Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 class ComparedOutput:
     """One output: its pairs of comparable arrays, their differences, and its tolerances.
 
-    With a `unit`, the pairs are those slices only. `few_exceptions` accepts the values that don't match.
+    With a `unit`, the pairs are those slices only. `few_exceptions` and `overruled`, which the user's metric decides,
+    accept the values that don't match.
     """
 
     name: str
@@ -28,11 +29,13 @@ class ComparedOutput:
     problem: str
     unit: Unit | None = None
     few_exceptions: bool = False
+    overruled: bool = False
 
     @property
     def passed(self) -> bool:
-        """Whether its values match, except few."""
-        return not self.problem and self.totals.compared > 0 and (self.few_exceptions or not self.totals.mismatched)
+        """Whether its values match, except accepted ones."""
+        accepted = self.few_exceptions or self.overruled
+        return not self.problem and self.totals.compared > 0 and (accepted or not self.totals.mismatched)
 
     @property
     def title(self) -> str:

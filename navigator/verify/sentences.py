@@ -14,7 +14,9 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
     if not failing:
         worst = max(comparisons, key=lambda each: each.max_abs_error or 0.0)
         largest = f"largest error {worst.max_abs_error or 0.0:.2g} in {worst.output!r}{where(worst)}"
-        exceptions = sum(comparison.mismatched for comparison in comparisons)
+        exceptions = sum(comparison.mismatched for comparison in comparisons if not comparison.overruled)
+        if any(comparison.overruled for comparison in comparisons):
+            return f"the metric overrules the default tolerances; {largest}"
         but = f", except {exceptions:,} scores" if exceptions else ""
         return f"all outputs within tolerance{but}; {largest}"
     first = failing[0]

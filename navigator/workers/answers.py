@@ -44,3 +44,10 @@ class InferAnswer:
     signature: Signature
     properties: Properties
     latencies: tuple[Latency, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricAnswer:
+    """What the user's metric returned: a value for each item of each sample."""
+
+    values: Mapping[str, tuple[float, ...]]

@@ -1,4 +1,4 @@
-"""What a forked child does: run the source model, convert, run an artifact. One function a task.
+"""What a forked child does: run the source model, convert, run an artifact, call a metric. One function a task.
 
 Arguments and values are plain JSON; arrays travel as `navigator.samples.storage` directories. Judges nothing: comparing
 is the parent's.
@@ -30,6 +30,7 @@ from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
 from navigator.workers.answers import InferAnswer, ReferenceAnswer
+from navigator.workers.metric import metric
 from navigator.workers.noise import probes
 from navigator.workers.repeatability import require_repeatable
 from navigator.workers.source_runs import known_axes, run
@@ -132,4 +133,5 @@ TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {
     "reference": reference,
     "convert": convert,
     "infer": infer,
+    "metric": metric,
 }

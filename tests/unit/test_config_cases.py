@@ -19,6 +19,18 @@ CASES = Path(__file__).resolve().parents[1] / "cases" / "navigator"
 POSITIVE = sorted(CASES.glob("positive/*.yaml"))
 NEGATIVE = sorted(CASES.glob("negative/*.yaml"))
 
+METRIC = """
+def accuracy(outputs, sample):
+    return True
+
+class Accuracy:
+    def __call__(self, outputs, sample):
+        return True
+
+def of_outputs(outputs):
+    return True
+"""
+
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
@@ -40,6 +52,8 @@ def repository(tmp_path: Path) -> Path:
                 archive.writestr(f"{name}.npy", "")
     (root / "not_numpy.npy").write_text("text")
     (root / "not_numpy.npz").write_text("text")
+    (root / "metric.py").write_text(METRIC)
+    (root / "broken.py").write_text("def accuracy(")
     (root / "link").symlink_to(root.parent)
     return root
 

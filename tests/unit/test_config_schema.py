@@ -63,13 +63,14 @@ def test_the_schema_is_a_schema_and_its_examples_and_defaults_fit() -> None:
 
 def test_examples_are_what_the_loader_takes(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"\x08\x08\x3a\x00")
+    (tmp_path / "metric.py").write_text("def accuracy(outputs, sample): ...")
     parser = argparse.ArgumentParser()
     config.add_options(parser)
     for option in schema.options().values():
         if option.key in ("model_path", *SAMPLES, "config_path", "tensorrt_plugins"):
             continue
         typed = parser.parse_args([option.flag, *option.argument.split()])
-        common = {"model_name": "m", "model_path": "m.onnx"}
+        common = {"model_name": "m", "model_path": "m.onnx", "metric": "metric.py:accuracy"}
         config.load(None, {**common, **config.overrides(typed)}, working_directory=tmp_path)
         config.load(None, {**common, option.key: option.example}, working_directory=tmp_path)
 
