@@ -58,6 +58,7 @@ _TYPES: Mapping[str, str] = {
     "shapes": "input → shape",
     "ranges": "input → [lowest, highest]",
     "dtypes": "NumPy dtype, or input → dtype",
+    "names": "output → input",
     "tensors": "name → shape, dtype",
     "counts": "`cpu` or `gpu` → integer",
 }

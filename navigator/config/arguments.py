@@ -10,7 +10,7 @@ from typing import Any
 from navigator.config.schema import Option, flag, flow, options
 
 _LISTS = frozenset(
-    {"choices", "integers", "texts", "paths", "tolerances", "shapes", "ranges", "dtypes", "tensors", "counts"}
+    {"choices", "integers", "texts", "paths", "tolerances", "shapes", "ranges", "dtypes", "names", "tensors", "counts"}
 )
 _METAVARS: Mapping[str, str] = {
     "text": "TEXT",
@@ -25,6 +25,7 @@ _METAVARS: Mapping[str, str] = {
     "shapes": "INPUT=D0,D1,...",
     "ranges": "INPUT=LOW,HIGH",
     "dtypes": "INPUT=DTYPE",
+    "names": "OUTPUT=INPUT",
     "tensors": "NAME:SHAPE:DTYPE",
     "counts": "KIND=N",
 }

@@ -44,6 +44,7 @@ _READERS: dict[str, Callable[[Reading, Node], Any]] = {
     "ranges": tensors.read_ranges,
     "dtypes": tensors.read_dtypes,
     "tensors": tensors.read_tensors,
+    "names": tensors.read_names,
     "counts": tensors.read_counts,
 }
 

@@ -1,7 +1,7 @@
 """Turns every accepted notation of values for named inputs and outputs into their canonical form.
 
-Signatures, shapes, ranges, dtypes and tolerances can each be a mapping, a list of `name=value` or `name:value`, or
-one string with spaces. A name ends at the last separator, since TensorFlow's names contain colons.
+Signatures, states, shapes, ranges, dtypes and tolerances can each be a mapping, a list of `name=value` or
+`name:value`, or one string with spaces. A name ends at the last separator, since TensorFlow's names contain colons.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from navigator.config.dtypes import canonical_dtype, dtype_problem
 from navigator.config.problems import Place, about
-from navigator.config.values import NUMBER, Reading, is_null, kind, pieces, read_integer, read_number, shown
+from navigator.config.values import NUMBER, Reading, is_null, kind, pieces, read_integer, read_number, read_text, shown
 from navigator.config.yaml_nodes import Entries, Entry, Items, Node, Scalar
 from navigator.errors import quote
 from navigator.records import DEFAULT_TOLERANCE
@@ -71,6 +71,16 @@ def read_dtypes(reading: Reading, node: Node) -> dict[str, str] | None:
         dtype = _dtype(reading, value, name)
         if dtype is not None:
             found[name] = dtype
+    return found
+
+
+def read_names(reading: Reading, node: Node) -> dict[str, str] | None:
+    """Return {output: input}."""
+    found = {}
+    for name, value in _named(reading, node, unnamed=False).items():
+        text = read_text(reading, value)
+        if text is not None:
+            found[name] = text
     return found
 
 

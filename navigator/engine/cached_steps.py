@@ -117,6 +117,7 @@ class _Basis:
                 "artifact": artifact,
                 "judge": _code(_JUDGING),
                 "samples": self.samples,
+                "states": to_data([model.states, model.state_steps]),
                 "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
                 "metric": _metric(model, self.watch),
                 "devices": step.devices,

@@ -20,6 +20,8 @@ from navigator.records import (
     Verdict,
 )
 from navigator.verify.noise import Noise
+from navigator.verify.rolled import Rolled
+from navigator.workers.answers import Roll
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +44,8 @@ class Reference:
     """The source model's signature and outputs; `samples` and `outputs` are `navigator.samples.storage` directories.
 
     `calibration` is another one: samples that int8 scales are measured on, described by `calibration_infos`. `held_out`
-    are the names of the samples that aren't among them. `noise` is that of its outputs.
+    are the names of the samples that aren't among them. `noise` is that of its outputs. `roll` is how its state is
+    rolled forward, and `rolled` its rounding there.
     `metric` is what the user's metric returned for each sample, None without one.
     `written` is the state of these directories when they were written, since later workers could modify them.
     """
@@ -60,6 +63,8 @@ class Reference:
     calibration_infos: tuple[SampleInfo, ...] = ()
     held_out: tuple[str, ...] = ()
     metric: Mapping[str, tuple[float, ...]] | None = None
+    roll: Roll | None = None
+    rolled: Rolled | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

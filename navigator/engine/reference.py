@@ -3,6 +3,7 @@
 from navigator.cache.digests import stamp
 from navigator.engine.metric import source_items
 from navigator.engine.outcomes import Failure, Reference
+from navigator.engine.rolled import source_rolled
 from navigator.engine.step_context import StepContext, answer_of, damaged, failing_alone, outputs_in
 from navigator.errors import StepError
 from navigator.models.files import model_files
@@ -45,6 +46,9 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
     items = source_items(model, names, samples, outputs, context) if model.metric is not None else None
     if isinstance(items, Failure):
         return items
+    rolled = source_rolled(model, found, answer.roll, outputs, noise, context.memory_bytes)
+    if isinstance(rolled, str):
+        return Failure(state=State.FAILED, message=rolled, log_path=task.log_path)
     try:
         shapes = profile_of(answer.signature.inputs, model, answer.samples, answer.axes)
     except (StepError, LookupError, ValueError) as error:
@@ -59,8 +63,10 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
         shapes=shapes,
         noise=rounding,
         unstable=answer.unstable,
-        notes=(*answer.notes, *notes(rounding)),
+        notes=(*answer.notes, *notes(rounding), *([rolled.note] if rolled and rolled.note else [])),
         calibration_infos=answer.calibration,
         held_out=answer.held_out,
         metric=items,
+        roll=answer.roll,
+        rolled=rolled,
     )

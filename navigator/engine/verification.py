@@ -8,6 +8,7 @@ from navigator import disks
 from navigator.cache.digests import artifact_digest, size_bytes, stamp
 from navigator.engine.metric import metric_of, unproven_by
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
+from navigator.engine.rolled import with_rolled
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
 from navigator.models.reading import Watch
 from navigator.records import (
@@ -61,7 +62,8 @@ class Subject:
         if not self.calibrated:
             return reference.infos
         held_out = [each for each in reference.infos if each.name in reference.held_out or each.refused]
-        return (*reference.calibration_infos, *(held_out if reference.held_out else ()))
+        rolled = [each for each in reference.infos if reference.rolled and each.name in reference.rolled.noise]
+        return (*reference.calibration_infos, *(held_out if reference.held_out else ()), *rolled)
 
     def compared(self, outputs: Outputs) -> Outputs:
         """Return the outputs of the samples to compare: those that it wasn't calibrated on, if there are any."""
@@ -104,7 +106,7 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
         what = "wasn't verified" if answer.full_disk else "can't be run"
         message = f"converted, but {what}{where}: {answer.message}"
         return replace(verified, failure=replace(answer, message=message))
-    judged = _judged(verified, subject, device, context)
+    judged = _judged(verified, subject, device, answer.stopped, context)
     # Checked last, so that the comparison used unchanged files.
     if stamp(subject.artifact.path.parent) != before:
         return _disturbed(verified, "the converted model")
@@ -140,6 +142,7 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
         "options": to_data(read_by(RUNNERS[step.target_format], step.options)),
         "samples": str(reference.samples),
         "outputs": str(outputs),
+        "roll": to_data(reference.roll),
     }
     return context.task(
         "infer",
@@ -173,7 +176,7 @@ def _ran(verified: Verified, answer: InferAnswer | Failure, result: TaskResult, 
     )
 
 
-def _judged(verified: Verified, subject: Subject, device: Device, context: StepContext) -> Verified:
+def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, context: StepContext) -> Verified:
     """Compare an artifact's outputs with the reference; keep both after a mismatch and in verbose runs."""
     model, step, reference = subject.model, subject.step, subject.reference
     outputs = context.workspace.scratch(model.model_name, step.label, f"outputs-{device}")
@@ -199,10 +202,17 @@ def _judged(verified: Verified, subject: Subject, device: Device, context: StepC
         rounding_limit=limit,
     )
     noise = _applied_noise(model, step, reference)
-    comparisons = tuple(replace(each, device=device, noise=noise.get(each.output)) for each in verdict.comparisons)
+    comparisons = tuple(replace(each, noise=noise.get(each.output)) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))
     metrics = (metric,) if isinstance(metric, MetricResult) else ()
     verdict = replace(verdict, comparisons=comparisons, warnings=warnings, metrics=metrics)
+    rolled = with_rolled(
+        verdict, model, step.precision, reference, outputs, stopped=stopped, memory_bytes=context.memory_bytes
+    )
+    if isinstance(rolled, str):
+        message = f"converted, but {rolled}"
+        return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
+    verdict = replace(rolled, comparisons=tuple(replace(each, device=device) for each in rolled.comparisons))
     if context.verbose or not verdict.passed:
         runs = {f"{model.model_format}-runner": expected, f"{step.target_format}-converted-{device}-runner": actual}
         verdict = _kept(verdict, subject, runs, context)

@@ -160,6 +160,8 @@ class ModelConfig:
     metric: MetricFunction | None = None
     metric_lower_is_better: bool = False
     quality: str = "99%"
+    states: Mapping[str, str] | Auto = "auto"
+    state_steps: Count | Auto = "auto"
     engine_count_per_device: Mapping[str, int] = field(default_factory=dict)
 
 

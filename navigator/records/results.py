@@ -134,8 +134,8 @@ class CellResult:
     applied: also the defaults of fp16 and int8, which depend on the reference.
 
     A result can't be constructed as `passed` without an artifact and, for each device that it was compared on, a
-    passing comparison of every output in `expected_outputs`, the outputs of the source model. Where a metric overrules
-    a comparison, it must have kept its target on that device.
+    passing comparison of every output in `expected_outputs`, the outputs of the source model, in single steps. Where a
+    metric overrules a comparison, it must have kept its target on that device.
 
     Raises:
         ValueError: `passed` without that evidence.
@@ -171,7 +171,7 @@ class CellResult:
             return
         compared: dict[Device, set[str]] = {each.device: set() for each in self.comparisons}
         for each in self.comparisons:
-            if each.passed:
+            if each.passed and not each.steps:
                 compared[each.device].add(each.output)
         if self.output_model is None:
             raise ValueError(f"{self.model_name} {self.conversion}: passed without an artifact")

@@ -97,7 +97,8 @@ class Comparison:
     An element matches if `|value - reference| <= atol + rtol * |reference|` (numpy.isclose). Errors are None
     if nothing could be compared; `problem` is then the reason. `reference_min` and `reference_max` are those of the
     finite reference values. `noise` is how much the source model's own rounding changes the output, None unless `atol`
-    was made from it. `overruled` is whether elements don't match, but the user's metric accepts the output.
+    was made from it. `overruled` is whether elements don't match, but the user's metric accepts the output. `steps` are
+    the numbers of steps after which it was compared, with its state fed back; none for single steps.
     """
 
     output: str
@@ -119,6 +120,7 @@ class Comparison:
     slices: Slices | None = None
     agreement: Agreement | None = None
     overruled: bool = False
+    steps: tuple[Count, ...] = ()
 
 
 class MetricOutcome(StrEnum):

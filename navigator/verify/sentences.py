@@ -31,9 +31,11 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
 
 
 def where(comparison: Comparison) -> str:
-    """Return what to write after the name of an output: which slices, and where it was computed, unless on the CPU."""
+    """Return what to write after the name of an output: which slices, after which steps, and where, if on a GPU."""
     gpu = " on the GPU" if comparison.device is Device.CUDA else ""
-    return f"{part(comparison.slices)}{gpu}"
+    ends = sorted({comparison.steps[0], comparison.steps[-1]}) if comparison.steps else []
+    steps = f" after {' to '.join(map(str, ends))} steps" if ends else ""
+    return f"{part(comparison.slices)}{steps}{gpu}"
 
 
 def part(slices: Slices | None) -> str:

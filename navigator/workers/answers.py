@@ -7,6 +7,19 @@ from navigator.records import AxisSpec, Latency, Properties, SampleInfo, Signatu
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Roll:
+    """How the state of a model is rolled forward.
+
+    Args:
+        feeds: the input that each fed-back output feeds in the next step.
+        kept: after how many steps outputs are compared, in order; the last is the number of all steps.
+    """
+
+    feeds: Mapping[str, str]
+    kept: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReferenceAnswer:
     """What running the source model told.
 
@@ -19,6 +32,7 @@ class ReferenceAnswer:
         unstable: the outputs that depend on earlier calls, since the model keeps a state.
         calibration: the samples for int8 scales.
         held_out: the names of the other samples.
+        roll: how its state is rolled forward, None if it has none.
     """
 
     signature: Signature
@@ -29,6 +43,7 @@ class ReferenceAnswer:
     unstable: tuple[str, ...] = ()
     calibration: tuple[SampleInfo, ...] = ()
     held_out: tuple[str, ...] = ()
+    roll: Roll | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,11 +54,13 @@ class InferAnswer:
         signature: its inputs and outputs.
         properties: facts about it.
         latencies: of each sample, on a GPU. A CPU is shared with other steps, so that they'd say nothing there.
+        stopped: why it can't be rolled forward as far as the source model.
     """
 
     signature: Signature
     properties: Properties
     latencies: tuple[Latency, ...] = ()
+    stopped: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -49,10 +49,10 @@ def _runs(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
         with suppress(StepError):
             yield _in_two_batches(model, inputs, size)
     if isinstance(model, SourceModel):
-        stepped = {name: _stepped(array, number) for number, (name, array) in enumerate(inputs.items())}
+        away = {name: stepped(array, number) for number, (name, array) in enumerate(inputs.items())}
         # A framework may refuse to write to weights, with errors of its own. No model fails for want of its noise.
         with suppress(Exception), model.perturbed() as other:
-            yield other.infer(stepped)
+            yield other.infer(away)
 
 
 def _batch_size(model: LoadedModel, inputs: Arrays) -> int | None:
@@ -77,7 +77,7 @@ def _in_two_batches(model: LoadedModel, inputs: Arrays, size: int) -> Arrays:
     }
 
 
-def _stepped(array: np.ndarray, seed: int) -> np.ndarray:
+def stepped(array: np.ndarray, seed: int) -> np.ndarray:
     """Return floats one step of their dtype up or down, within their own range.
 
     Whole numbers stay what they are: they may be masks, ids or the ends of a range.

@@ -27,11 +27,15 @@ _NUDGE_SHOWS = 0.01
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceRuns:
-    """The samples that the source model takes, its outputs, what to report of all samples, and what to note."""
+    """The samples that the source model takes, its outputs, what to report of all samples, and what to note.
+
+    `bounds` are those of generated values, none of the user's own.
+    """
 
     samples: list[Sample]
     outputs: list[Sample]
     infos: tuple[SampleInfo, ...]
+    bounds: Mapping[str, Bounds]
     notes: tuple[str, ...] = ()
 
 
@@ -80,6 +84,7 @@ def _run(
                 raise StepError(error.message, error.hint or ("" if config.samples else _DRAWN)) from error
             told.append(replace(info, refused=error.message))
     notes: tuple[str, ...] = ()
+    bounds: Mapping[str, Bounds] = {}
     if not config.samples:
         bounds = drawn_from(inputs, config, says)
         notes = (*axis_notes(inputs, config, axes), *_notes(bounds))
@@ -90,6 +95,7 @@ def _run(
         samples=[each for each in (*samples, *probes) if each[0] not in skipped],
         outputs=[each for each in outputs if each[0] not in skipped],
         infos=tuple(told),
+        bounds=bounds,
         notes=notes,
     )
 

@@ -29,10 +29,12 @@ from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
-from navigator.workers.answers import InferAnswer, ReferenceAnswer
+from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll
 from navigator.workers.metric import metric
 from navigator.workers.noise import probes
 from navigator.workers.repeatability import require_repeatable
+from navigator.workers.rolled import DIRECTORY as ROLLED
+from navigator.workers.rolled import RolledSource, roll_converted, roll_source
 from navigator.workers.source_runs import known_axes, run
 
 # A latency is the median of this many runs, at least and at most, for about this long.
@@ -62,23 +64,28 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     arrays.save(Path(arguments["samples"]), runs.samples)
     arrays.save(Path(arguments["outputs"]), runs.outputs)
     unstable = require_repeatable(model, runs.samples, runs.outputs, load)
-    # A state would be taken for noise.
+    signature = Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs))
+    # A state of its own would be taken for noise.
     noise = probes(model, runs.samples, runs.outputs) if config.atol == "auto" and not unstable else []
     arrays.save(Path(arguments["noise"]), noise)
+    rolled = RolledSource() if unstable else roll_source(model, signature, config, runs)
+    for name, sets in (("samples", rolled.steps), ("outputs", rolled.outputs), ("noise", rolled.noise)):
+        arrays.save(Path(arguments[name]) / ROLLED, sets)
     divided = calibration(inputs, config, runs.samples, int(arguments["memory_bytes"]))
     arrays.save(Path(arguments["calibration"]), divided.samples)
     answer = ReferenceAnswer(
-        signature=Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs)),
+        signature=signature,
         properties=model.properties,
-        samples=runs.infos,
+        samples=(*runs.infos, *rolled.infos),
         axes=known_axes(model),
-        notes=runs.notes,
+        notes=(*runs.notes, *rolled.notes),
         unstable=unstable,
         calibration=tuple(
             SampleInfo(name=name, shapes={key: array.shape for key, array in sample.items()}, calibration=True)
             for name, sample in divided.samples
         ),
         held_out=divided.held_out,
+        roll=rolled.roll,
     )
     return to_data(answer)
 
@@ -94,7 +101,8 @@ def infer(arguments: Mapping[str, Json]) -> Json:
 
     Args:
         arguments: `format`, `path`, `declared` (the source model's `Signature`), `signature_name`, `device`, the step's
-            `options` as the runner reads them, `samples`: the directory to read, `outputs`: the directory to write.
+            `options` as the runner reads them, `samples`: the directory to read, `outputs`: the directory to write, and
+            `roll`: how the source model was rolled forward, or None.
 
     Returns:
         an `InferAnswer`.
@@ -114,7 +122,14 @@ def infer(arguments: Mapping[str, Json]) -> Json:
     timed = [
         _latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in UNASKED
     ]
-    return to_data(InferAnswer(signature=model.signature, properties=model.properties, latencies=tuple(timed)))
+    stopped = ""
+    if arguments["roll"] is not None:
+        steps = arrays.load(Path(arguments["samples"]) / ROLLED)
+        rolled, stopped = roll_converted(model, from_data(Roll, arguments["roll"]), steps)
+        arrays.save(Path(arguments["outputs"]) / ROLLED, rolled)
+    return to_data(
+        InferAnswer(signature=model.signature, properties=model.properties, latencies=tuple(timed), stopped=stopped)
+    )
 
 
 def _latency(model: LoadedModel, sample: Sample, device: Device) -> Latency:

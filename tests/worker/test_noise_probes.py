@@ -83,10 +83,10 @@ def test_rows_that_depend_on_each_other_are_too_much_for_rounding(tmp_path: Path
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_floats_are_one_step_away_within_their_own_range_and_whole_numbers_stay(dtype: str) -> None:
-    from navigator.workers.noise import _stepped
+    from navigator.workers.noise import stepped
 
     array = np.concatenate([[0, 1, -1, 1, 0], np.linspace(-0.99, 0.99, 91)]).astype(dtype)
-    moved = _stepped(array, 0)
+    moved = stepped(array, 0)
     assert moved.dtype == array.dtype
     assert np.array_equal(moved[:5], array[:5])
     distance = np.abs(moved - array) / np.spacing(np.abs(array))
@@ -94,5 +94,5 @@ def test_floats_are_one_step_away_within_their_own_range_and_whole_numbers_stay(
     assert (distance[5:] > 0).mean() > 0.9
     assert (moved.min(), moved.max()) == (array.min(), array.max())
     for other in (np.arange(5), np.array([True, False]), np.zeros((0, 3), dtype)):
-        assert _stepped(other, 0) is other
-    assert np.isnan(_stepped(np.array([np.nan, 0.5, np.inf], dtype), 0)[0])
+        assert stepped(other, 0) is other
+    assert np.isnan(stepped(np.array([np.nan, 0.5, np.inf], dtype), 0)[0])

@@ -1,0 +1,199 @@
+"""Judges a model whose state was rolled forward, by the same arithmetic as single steps.
+
+Rounding adds up over steps, in the source model too. So its own is measured over the same steps, and a model is
+compared for as many of them as rounding leaves its outputs alone: those of a chaotic one soon depend on the last digit.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from navigator.records import ModelConfig, Precision, Tolerances, Verdict
+from navigator.verify.compare import verify
+from navigator.verify.differences import bounded, differences, pieces
+from navigator.verify.noise import FACTOR, Noise, measured
+from navigator.verify.outputs import Outputs, tolerance_of
+from navigator.verify.tolerances import rounding_limit, scores_sqnr_db, tolerances, units_of
+
+# The distance between neighbouring numbers from 1 on: float16, and int8 of a range of 2.
+_STEPS = {Precision.FP16: 2.0**-10, Precision.INT8: 2.0**-7}
+
+# How many times its estimated rounding a reduced precision needs: it has more operations that round than weights.
+_ROOM = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rolled:
+    """The rounding of the source model over the steps of a roll.
+
+    Args:
+        noise: of each output, by the name of the sample: only those where it's no more than rounding.
+        numbers: after how many steps each sample is, by its name.
+        ended: why the samples after these aren't compared, or "".
+    """
+
+    noise: Mapping[str, Mapping[str, Noise]]
+    numbers: Mapping[str, int]
+    ended: str = ""
+
+    @property
+    def note(self) -> str:
+        """What to tell of samples that aren't compared, "" if all are."""
+        steps = [self.numbers[name] for name in self.noise]
+        compared = f"after up to {steps[-1]} steps" if steps else "only in single steps"
+        return f"states: compared {compared}, since {self.ended}" if self.ended else ""
+
+
+def over_steps(
+    reference: Outputs, rolled: Outputs, probes: Outputs, numbers: Mapping[str, int], rtol: Mapping[str, float]
+) -> Rolled:
+    """Return the source model's own rounding over the steps of a roll, up to where it's too much to be compared.
+
+    Args:
+        reference: the source model's outputs for single steps.
+        rolled: its outputs after several steps, in order.
+        probes: the same with other rounding in every step.
+        numbers: after how many steps each sample of `rolled` is.
+        rtol: relative tolerance by output name, "" for all others.
+    """
+    found: dict[str, dict[str, Noise]] = {}
+    other = dict(probes)
+    for sample, arrays in rolled:
+        ended = _unlike(arrays, other.get(sample))
+        if not ended:
+            noise = measured([*reference, *rolled], [(sample, other[sample])], rtol)
+            ended = next((f"rounding alone changes {name}" for name, each in noise.items() if each.rejected), "")
+        if ended:
+            return Rolled(noise=found, numbers=numbers, ended=f"{ended} too much in step {numbers[sample]}")
+        found[sample] = noise
+    return Rolled(noise=found, numbers=numbers)
+
+
+def judge(
+    model: ModelConfig,
+    precision: Precision,
+    reference: Outputs,
+    rolled: Outputs,
+    outputs: Outputs,
+    *,
+    known: Rolled,
+    stopped: str = "",
+) -> Verdict | None:
+    """Compare the outputs of a converted model after several steps with the source model's, None if there are none.
+
+    The tolerances are those of single steps, with the noise of several: for fp16 and int8, a part of the range. A
+    reduced precision rounds more, and that grows like the noise: it's compared as long as that leaves room.
+
+    Args:
+        model: its configuration.
+        precision: the precision of the converted model.
+        reference: the source model's outputs for single steps.
+        rolled: its outputs after several steps.
+        outputs: the same of the converted model, as far as it got.
+        known: the source model's own rounding.
+        stopped: why it got no further.
+    """
+    everything = [*reference, *rolled]
+    samples: list[str] = []
+    for sample in known.noise:
+        if not _has_room(model, precision, everything, known.noise[sample]):
+            break
+        samples.append(sample)
+    if not samples:
+        return None
+    noise = _largest([known.noise[sample] for sample in samples])
+    allowed = tolerances(model, precision, everything, noise)
+    expected, actual = ([each for each in some if each[0] in samples] for some in (rolled, outputs))
+    verdict = verify(
+        expected,
+        actual,
+        atol=allowed.atol,
+        rtol=allowed.rtol,
+        units=units_of(model, precision, everything),
+        scores_sqnr_db=scores_sqnr_db(model, precision, everything),
+        measured=precision is not Precision.FP32,
+        rounding_limit=rounding_limit(precision),
+    )
+    applied = noise if precision is Precision.FP32 and model.atol == "auto" else {}
+    comparisons = tuple(
+        replace(
+            each,
+            steps=tuple(known.numbers[sample] for sample in samples),
+            noise=bounded(applied[each.output].largest) if each.output in applied else None,
+            problem=f"the state can't be fed back: {stopped}" if each.problem and stopped else each.problem,
+        )
+        for each in verdict.comparisons
+    )
+    failing = next((each.output for each in comparisons if not each.passed and not each.problem), None)
+    warnings = [] if failing is None else [_growth(failing, expected, actual, known)]
+    return replace(verdict, comparisons=comparisons, warnings=tuple(warnings))
+
+
+def joined(single: Verdict, rolled: Verdict | None) -> Verdict:
+    """Return the verdict on single steps and on several; with tolerances that pass both, if there are any."""
+    if rolled is None:
+        return single
+    failed = [each.suggested for each in (single, rolled) if not each.passed]
+    suggested = [each for each in failed if each is not None]
+    return replace(
+        single,
+        comparisons=(*single.comparisons, *rolled.comparisons),
+        suggested=_wider(suggested) if suggested and suggested == failed else None,
+        warnings=(*single.warnings, *rolled.warnings),
+    )
+
+
+def _growth(name: str, rolled: Outputs, outputs: Outputs, known: Rolled) -> str:
+    """Say how the error of an output grows with the steps."""
+    errors = []
+    for (sample, left), (_, right) in zip(rolled, outputs, strict=True):
+        pairs = pieces(left[name], right[name])
+        largest = max((float(differences(*pair)[0].max(initial=0.0)) for _, *pair in pairs), default=0.0)
+        errors.append(f"{largest:.2g} after {known.numbers[sample]}")
+    return f"{name!r}: the error when the state is fed back is {', '.join(errors)} steps"
+
+
+def _unlike(arrays: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray] | None) -> str:
+    """Return how rounding changes what it shouldn't, or ""."""
+    for name, array in arrays.items():
+        again = None if other is None else other.get(name)
+        if again is None or again.shape != array.shape:
+            return f"rounding changes the shape of {name}"
+        if array.dtype.kind in "biu" and not np.array_equal(array, again):
+            return f"rounding alone changes {name}"
+    return ""
+
+
+def _has_room(model: ModelConfig, precision: Precision, reference: Outputs, noise: Mapping[str, Noise]) -> bool:
+    """Return whether the tolerances of `precision` have room for its own rounding."""
+    allowed = tolerances(model, precision, reference, noise)
+    dtypes = {name: array.dtype for _, arrays in reference for name, array in arrays.items()}
+    for name, each in noise.items():
+        atol = tolerance_of(allowed.atol, name)
+        if precision is Precision.FP32:
+            if each.largest * FACTOR > atol and each.atol > atol:
+                return False
+        elif _ROOM * each.largest * max(1.0, _STEPS[precision] / float(np.finfo(dtypes[name]).eps)) > atol:
+            return False
+    return True
+
+
+def _largest(steps: Sequence[Mapping[str, Noise]]) -> dict[str, Noise]:
+    """Return the largest noise of each output."""
+    names = dict.fromkeys(name for each in steps for name in each)
+    found = {name: [each[name] for each in steps if name in each] for name in names}
+    return {
+        name: Noise(largest=max(each.largest for each in some), atol=max(each.atol for each in some))
+        for name, some in found.items()
+    }
+
+
+def _wider(suggested: Sequence[Tolerances]) -> Tolerances:
+    def widest(entries: Iterable[Mapping[str, float]]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for each in entries:
+            found |= {name: max(value, found.get(name, 0.0)) for name, value in each.items()}
+        return found
+
+    return Tolerances(atol=widest(each.atol for each in suggested), rtol=widest(each.rtol for each in suggested))
