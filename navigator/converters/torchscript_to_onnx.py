@@ -20,6 +20,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, call, parameters
 from navigator.frameworks.torch.onnx_patches import known_ranks
+from navigator.frameworks.torch.symbolics import right_operators
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.torchscript import load_module, quiet
 from navigator.samples import storage as arrays
@@ -151,7 +152,7 @@ def _run_exporter(
     names = [name for argument in arguments for name in argument.inputs]
     sample = _example(samples, signature.inputs)
     tensors = {name: torch_values.to_tensor(sample[name]) for name in names}
-    with quiet(), known_ranks(), torch.no_grad():
+    with quiet(), known_ranks(), right_operators(opset), torch.no_grad():
         for message in _KNOWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         torch.onnx.export(

@@ -1,0 +1,52 @@
+"""Operators as torch's TorchScript exporter should write them, which gets them wrong (2.13).
+
+Each function says what is wrong with the exporter's own. Remove it once a module of its operator is exported right
+without it.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from navigator.frameworks.torch.symbolics import arithmetic, images
+from navigator.frameworks.torch.symbolics.values import Symbolic
+
+# The lowest opset with all operators that a function writes; below, the exporter's own stay.
+_ANY, _POOL, _RANGE = 0, 10, 11
+
+
+@contextlib.contextmanager
+def right_operators(opset: int) -> Iterator[None]:
+    """Let the exporter write the operators of this package at `opset`."""
+    import torch
+
+    chosen = [(name, symbolic) for name, (lowest, symbolic) in _symbolics().items() if opset >= lowest]
+    for name, symbolic in chosen:
+        torch.onnx.register_custom_op_symbolic(name, symbolic, opset)
+    try:
+        yield
+    finally:
+        for name, _ in chosen:
+            torch.onnx.unregister_custom_op_symbolic(name, opset)
+
+
+def _symbolics() -> dict[str, tuple[int, Symbolic]]:
+    return {
+        "aten::floor_divide": (_ANY, arithmetic.floor_divide),
+        "aten::floordiv": (_ANY, arithmetic.floor_divide),
+        # A name that ends with "_" is taken for that of an operation in place, and loses it.
+        "aten::__rshift_": (_ANY, arithmetic.right_shift),
+        "aten::bitwise_right_shift": (_ANY, arithmetic.right_shift),
+        "aten::atan2": (_ANY, arithmetic.atan2),
+        "aten::log_sigmoid": (_ANY, arithmetic.log_sigmoid),
+        "aten::log10": (_ANY, arithmetic.log10),
+        "aten::pairwise_distance": (_ANY, arithmetic.pairwise_distance),
+        "aten::cosine_similarity": (_ANY, arithmetic.cosine_similarity),
+        "aten::cdist": (_ANY, arithmetic.cdist),
+        "aten::batch_norm": (_ANY, images.batch_norm),
+        "aten::avg_pool1d": (_POOL, images.average_pool(1)),
+        "aten::avg_pool2d": (_POOL, images.average_pool(2)),
+        "aten::avg_pool3d": (_POOL, images.average_pool(3)),
+        "aten::upsample_bilinear2d": (_RANGE, images.resize("upsample_bilinear2d", "linear")),
+        "aten::upsample_bicubic2d": (_RANGE, images.resize("upsample_bicubic2d", "cubic")),
+        "aten::diagonal": (_RANGE, images.diagonal),
+    }

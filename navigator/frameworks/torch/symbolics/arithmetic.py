@@ -1,0 +1,113 @@
+"""Operators of elements, and of distances between rows."""
+
+import math
+
+from navigator.frameworks.torch.symbolics.values import (
+    Dtype,
+    Graph,
+    Value,
+    as_float,
+    cast,
+    constant,
+    known,
+    promoted,
+    rank_of,
+    reduced,
+)
+
+
+def floor_divide(graph: Graph, dividend: Value, divisor: Value) -> Value:
+    """Round down, in the type that torch takes. The exporter rounds towards zero, as torch 1.12 did."""
+    dtype = promoted(graph, dividend, divisor)
+    if dtype is None:
+        return graph.op("Floor", graph.op("Div", dividend, divisor))  # invalid for whole numbers, never wrong
+    dividend, divisor = (cast(graph, each, dtype) for each in (dividend, divisor))
+    if dtype.is_floating_point:
+        return graph.op("Floor", graph.op("Div", dividend, divisor))
+    return _floored(graph, dividend, divisor, dtype)
+
+
+def right_shift(graph: Graph, value: Value, places: Value) -> Value:
+    """Divide by a power of two and round down. The exporter rounds towards zero."""
+    import torch
+
+    dtype = promoted(graph, value, places) or torch.int64
+    power = graph.op("Pow", constant(graph, 2.0, torch.float64), cast(graph, places, torch.float64))
+    return _floored(graph, cast(graph, value, dtype), cast(graph, power, dtype), dtype)
+
+
+def atan2(graph: Graph, y: Value, x: Value) -> Value:
+    """Return 0 where both are 0, and pi where only `y` is and `x` is negative: the exporter returns NaN and -pi."""
+    y, x = as_float(graph, y), as_float(graph, x)
+    zero, one, pi = (constant(graph, each) for each in (0.0, 1.0, math.pi))
+    has_y, has_x = (graph.op("Greater", graph.op("Abs", each), zero) for each in (y, x))
+    # Not a negative zero either, which would turn the angle around.
+    divisor = graph.op("Where", has_x, x, graph.op("Where", has_y, zero, one))
+    angle = graph.op("Atan", graph.op("Div", y, divisor))
+    turned = graph.op("Where", graph.op("Less", y, zero), graph.op("Sub", angle, pi), graph.op("Add", angle, pi))
+    return graph.op("Where", graph.op("Less", x, zero), turned, angle)
+
+
+def log_sigmoid(graph: Graph, value: Value) -> Value:
+    """Return -log(1 + exp(-x)). The exporter takes the logarithm of a sigmoid, which is 0 from about -104 on."""
+    return graph.op("Neg", graph.op("Softplus", graph.op("Neg", value)))
+
+
+def log10(graph: Graph, value: Value) -> Value:
+    """Keep a scalar a scalar. The exporter makes it a vector."""
+    return graph.op("Div", graph.op("Log", as_float(graph, value)), constant(graph, math.log(10)))
+
+
+def pairwise_distance(graph: Graph, one: Value, other: Value, power: Value, epsilon: Value, keep: Value) -> Value:
+    """Add epsilon to the differences and take their norm. The exporter adds signed powers, and epsilon to the power."""
+    difference = graph.op("Add", graph.op("Sub", one, other), constant(graph, known(epsilon, "f")))
+    return _norm(graph, difference, known(power, "f"), keep=bool(known(keep, "i")))
+
+
+def cosine_similarity(graph: Graph, one: Value, other: Value, axis: Value, epsilon: Value) -> Value:
+    """Divide by lengths that are at least epsilon each. With the exporter, their product is."""
+    axes, least = [known(axis, "i")], constant(graph, known(epsilon, "f") ** 2)
+    product = reduced(graph, "ReduceSum", graph.op("Mul", one, other), axes, keep=False)
+    squares = (reduced(graph, "ReduceSum", graph.op("Mul", each, each), axes, keep=False) for each in (one, other))
+    first, second = (graph.op("Sqrt", graph.op("Max", each, least)) for each in squares)
+    return graph.op("Div", product, graph.op("Mul", first, second))
+
+
+def cdist(graph: Graph, one: Value, other: Value, power: Value, mode: Value) -> Value:
+    """Take the norm of the differences. The exporter adds signed powers, which is right for even ones."""
+    from torch.onnx import symbolic_helper, symbolic_opset9
+
+    number = known(power, "f")
+    if number == 2:
+        return symbolic_opset9.cdist(graph, one, other, power, mode)
+    rank = rank_of(one)
+    one = symbolic_helper._unsqueeze_helper(graph, one, [rank - 1])
+    other = symbolic_helper._unsqueeze_helper(graph, other, [rank - 2])
+    return _norm(graph, graph.op("Sub", one, other), number, keep=False)
+
+
+def _norm(graph: Graph, difference: Value, power: float, *, keep: bool) -> Value:
+    """Return the norm of the last axis."""
+    size = graph.op("Abs", difference)
+    if math.isinf(power):
+        return reduced(graph, "ReduceMax", size, [-1], keep=keep)
+    if power == 0:
+        return reduced(graph, "ReduceSum", graph.op("Sign", size), [-1], keep=keep)
+    if power == 1:
+        return reduced(graph, "ReduceSum", size, [-1], keep=keep)
+    total = reduced(graph, "ReduceSum", graph.op("Pow", size, constant(graph, power)), [-1], keep=keep)
+    return graph.op("Pow", total, constant(graph, 1 / power))
+
+
+def _floored(graph: Graph, dividend: Value, divisor: Value, dtype: Dtype) -> Value:
+    """Divide whole numbers and round down; ONNX's Div rounds towards zero."""
+    import torch
+
+    quotient = graph.op("Div", dividend, divisor)
+    if dtype is torch.uint8:
+        return quotient
+    zero = constant(graph, 0, dtype)
+    rest = graph.op("Sub", dividend, graph.op("Mul", quotient, divisor))
+    signs = graph.op("Xor", graph.op("Less", rest, zero), graph.op("Less", divisor, zero))
+    below = graph.op("And", signs, graph.op("Not", graph.op("Equal", rest, zero)))
+    return graph.op("Sub", quotient, cast(graph, below, dtype))

@@ -1,0 +1,158 @@
+"""Operators of images and of matrices: resizes, pooling, normalization, diagonals."""
+
+import math
+from collections.abc import Sequence
+
+from navigator.frameworks.torch.symbolics.values import (
+    Graph,
+    Symbolic,
+    Value,
+    cast,
+    constant,
+    dtype_of,
+    is_none,
+    known,
+    part,
+    rank_of,
+    reduced,
+)
+
+
+def resize(name: str, mode: str) -> Symbolic:
+    """Resize uint8 images as torch does: the width first, then the height, each rounded to whole numbers.
+
+    ONNX Runtime's Resize cuts uint8 off, and takes none with mode cubic. What is left is at most one off, in up to 3 %
+    of the pixels: torch rounds its weights to 14 bits.
+    """
+    import torch
+    from torch.onnx import symbolic_helper
+
+    resized = symbolic_helper._interpolate_helper(name, 4, mode)
+
+    def symbolic(graph: Graph, image: Value, size: Value, *arguments: Value) -> Value:
+        if dtype_of(image) is not torch.uint8:
+            return resized(graph, image, size, *arguments)
+        scales, align_corners = symbolic_helper._get_interpolate_attributes(graph, mode, arguments)
+        if scales is None:
+            own = graph.op("Shape", image)
+            wanted = graph.op("Concat", part(graph, own, 0, 2), cast(graph, size, torch.int64), axis_i=0)
+            height = wanted
+        else:
+            own, wanted = constant(graph, [1.0] * 4), scales
+            height = graph.op("Concat", part(graph, wanted, 0, 3), part(graph, own, 3, 4), axis_i=0)
+        width = graph.op("Concat", part(graph, own, 0, 3), part(graph, wanted, 3, 4), axis_i=0)
+        pixels = cast(graph, image, torch.float32)
+        for target in (width, height):
+            pixels = graph.op(
+                "Resize",
+                pixels,
+                constant(graph, []),
+                *([constant(graph, []), target] if scales is None else [target]),
+                coordinate_transformation_mode_s="align_corners" if known(align_corners, "b") else "half_pixel",
+                cubic_coeff_a_f=-0.75,
+                mode_s=mode,
+            )
+            pixels = graph.op("Floor", graph.op("Add", pixels, constant(graph, 0.5)))
+            pixels = graph.op("Min", graph.op("Max", pixels, constant(graph, 0.0)), constant(graph, 255.0))
+        return cast(graph, pixels, torch.uint8)
+
+    return symbolic
+
+
+def average_pool(axes: int) -> Symbolic:
+    """Divide by `divisor_override`, which the exporter ignores."""
+    from torch.onnx import symbolic_helper
+
+    def symbolic(
+        graph: Graph,
+        image: Value,
+        kernel: Value,
+        stride: Value,
+        padding: Value,
+        ceil: Value,
+        padded: Value,
+        divisor: Value = None,
+    ) -> Value:
+        from torch.onnx import errors
+
+        sizes = _each(known(kernel, "is"), axes)
+        divided = not is_none(divisor)
+        if divided and known(ceil, "i"):
+            raise errors.SymbolicValueError(
+                "avg_pool with divisor_override and ceil_mode has no operator in ONNX", image
+            )
+        pooled = graph.op(
+            "AveragePool",
+            image,
+            ceil_mode_i=known(ceil, "i"),
+            count_include_pad_i=1 if divided else known(padded, "i"),
+            kernel_shape_i=sizes,
+            pads_i=_each(known(padding, "is"), axes) * 2,
+            strides_i=_each(known(stride, "is") or sizes, axes),
+        )
+        if not divided:
+            return pooled
+        return graph.op("Mul", pooled, constant(graph, math.prod(sizes) / known(divisor, "i")))
+
+    quantized: Symbolic = symbolic_helper.quantized_args(True)(symbolic)
+    return quantized
+
+
+def batch_norm(
+    graph: Graph,
+    image: Value,
+    weight: Value,
+    bias: Value,
+    mean: Value,
+    variance: Value,
+    training: Value,
+    momentum: Value,
+    epsilon: Value,
+    cudnn: Value,
+) -> Value:
+    """Normalize by the batch's own mean and variance in training mode, which ONNX Runtime's operator doesn't have."""
+    import torch
+    from torch.onnx import symbolic_opset9, symbolic_opset14
+
+    if not known(training, "i"):
+        own = symbolic_opset14.batch_norm if graph.opset >= 14 else symbolic_opset9.batch_norm
+        return own(graph, image, weight, bias, mean, variance, training, momentum, epsilon, cudnn)
+    rank = rank_of(image)
+    others = [axis for axis in range(rank) if axis != 1]
+    centred = graph.op("Sub", image, reduced(graph, "ReduceMean", image, others, keep=True))
+    spread = reduced(graph, "ReduceMean", graph.op("Mul", centred, centred), others, keep=True)
+    dtype = dtype_of(image) or torch.float32
+    deviation = graph.op("Sqrt", graph.op("Add", spread, constant(graph, known(epsilon, "f"), dtype)))
+    result = graph.op("Div", centred, deviation)
+    shape = constant(graph, [-1, *[1] * (rank - 2)], torch.int64)
+    for operator, factor in (("Mul", weight), ("Add", bias)):
+        if not is_none(factor):
+            result = graph.op(operator, result, graph.op("Reshape", factor, shape))
+    return result
+
+
+def diagonal(graph: Graph, matrix: Value, offset: Value, row_axis: Value, column_axis: Value) -> Value:
+    """Take the elements. The exporter multiplies by a float mask: no whole numbers, and NaN beside an infinity."""
+    import torch
+
+    rank, start = rank_of(matrix), known(offset, "i")
+    last = [known(axis, "i") % rank for axis in (row_axis, column_axis)]
+    order = [axis for axis in range(rank) if axis not in last] + last
+    shape = graph.op("Shape", graph.op("Transpose", matrix, perm_i=order))
+    rows, columns = (
+        graph.op("Gather", shape, constant(graph, rank + index, torch.int64), axis_i=0) for index in (-2, -1)
+    )
+    down, right = (constant(graph, max(0, each), torch.int64) for each in (-start, start))
+    zero, one = constant(graph, 0, torch.int64), constant(graph, 1, torch.int64)
+    count = graph.op("Min", graph.op("Sub", rows, down), graph.op("Sub", columns, right))
+    places = graph.op("Range", zero, graph.op("Max", count, zero), one)
+    first = graph.op("Add", graph.op("Mul", down, columns), right)
+    places = graph.op("Add", first, graph.op("Mul", places, graph.op("Add", columns, one)))
+    flat = graph.op("Concat", part(graph, shape, 0, rank - 2), constant(graph, [-1], torch.int64), axis_i=0)
+    elements = graph.op("Reshape", graph.op("Transpose", matrix, perm_i=order), flat)
+    return graph.op("Gather", elements, places, axis_i=rank - 2)
+
+
+def _each(sizes: Sequence[int], axes: int) -> list[int]:
+    """Return a size for each axis; torch takes one for all."""
+    return list(sizes) * axes if len(sizes) == 1 else list(sizes)

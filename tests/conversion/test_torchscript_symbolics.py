@@ -1,0 +1,172 @@
+"""Operators that torch's TorchScript exporter writes wrongly by itself: what they compute after a conversion."""
+# ruff: noqa: TID253 - the framework is what is tested
+# mypy: allow-subclassing-any
+
+import math
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from navigator.converters import torchscript_to_onnx
+from navigator.errors import StepError
+from navigator.records import Signature, TensorSpec
+from navigator.runners import onnx as onnx_runner
+from navigator.runners import torchscript
+from tests.support.exports import Exports
+
+F = torch.nn.functional
+OPSETS = (9, 17)
+
+
+class Function(torch.nn.Module):
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.function(*inputs)
+
+
+def converted(
+    tmp_path: Path, function: Callable[..., torch.Tensor], *inputs: Any, opset: int, dtype: str = "", off: float = 0
+) -> np.ndarray:
+    """Return what a traced function gives after a conversion; the source gives the same, up to rounding.
+
+    A share `off` of whole numbers may be off by one.
+    """
+    example = [torch.from_numpy(np.asarray(each, dtype or None)) for each in inputs]
+    example = [each.float() if each.dtype == torch.float64 else each for each in example]
+    source = tmp_path / "function.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(Function(function), example, check_trace=False), str(source))
+    declared = Signature(
+        inputs=tuple(
+            TensorSpec(name=f"x{index}", shape=tuple(-1 for _ in each.shape), dtype=str(each.dtype).split(".")[1])
+            for index, each in enumerate(example)
+        ),
+        outputs=(),
+    )
+    run = Exports(
+        tmp_path,
+        source,
+        torchscript.load(source, declared=declared),
+        [("own", {f"x{index}": each.numpy() for index, each in enumerate(example)})],
+        converter="torchscript_to_onnx",
+        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
+    )
+    path, _ = run.convert(opset)
+    (output,) = onnx_runner.load(path, declared=run.signature).infer(run.samples[0][1]).values()
+    (expected,) = run.expected[0][1].values()
+    assert (output.dtype, output.shape) == (expected.dtype, expected.shape)
+    if off:
+        difference = np.abs(output.astype(int) - expected.astype(int))
+        assert difference.max() <= 1
+        assert difference.mean() <= off
+    else:
+        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
+    return output
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize(
+    ("function", "inputs", "dtype", "expected"),
+    [
+        (lambda x: torch.floor_divide(x, 0.25), [[-1.1, -0.25, 0.3]], "", [-5, -1, 1]),
+        (lambda x: x // 4, [[-9, -8, -1, 7]], "int64", [-3, -2, -1, 1]),
+        (lambda x: x // -4, [[-9, -8, -1, 7]], "int32", [2, 2, 0, -2]),
+        (lambda x, y: x // y, [[-9, 9], [[2], [-2]]], "int64", [[-5, 4], [4, -5]]),
+        (lambda x: x // 4, [[7, 255]], "uint8", [1, 63]),
+        (lambda x: x >> 2, [[-9, -8, -1, 7]], "int32", [-3, -2, -1, 1]),
+        (lambda x: (x >> 2) // 2**51, [[-(2**60) - 3]], "int64", [-129]),
+        (lambda x: torch.tensor(-7) // x, [[2, -2]], "int64", [-4, 3]),
+    ],
+)
+def test_division_rounds_down(
+    tmp_path: Path, opset: int, function: Any, inputs: list[Any], dtype: str, expected: list[Any]
+) -> None:
+    assert converted(tmp_path, function, *inputs, opset=opset, dtype=dtype).tolist() == expected
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_angles_are_right_on_the_axes(tmp_path: Path, opset: int) -> None:
+    y, x = [0.0, 0.0, 0.0, 1.0, -1.0, -1.0, 1.0], [0.0, 1.0, -1.0, 0.0, 0.0, -1.0, -1.0]
+    quarters = converted(tmp_path, torch.atan2, y, x, opset=opset) / (math.pi / 4)
+    np.testing.assert_allclose(quarters, [0, 0, 4, 2, -2, -3, 3], atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_a_log_sigmoid_does_not_overflow(tmp_path: Path, opset: int) -> None:
+    values = converted(tmp_path, F.logsigmoid, [-300.0, 0.0, 300.0], opset=opset)
+    np.testing.assert_allclose(values, [-300, -math.log(2), 0], rtol=1e-6)
+
+
+def test_the_logarithm_of_a_scalar_is_a_scalar(tmp_path: Path) -> None:
+    assert converted(tmp_path, torch.log10, 1000.0, opset=17).shape == ()
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize(("power", "expected"), [(0.0, 2), (1.0, 7), (2.0, 5), (3.0, 91 ** (1 / 3)), (math.inf, 4)])
+def test_distances_are_norms(tmp_path: Path, opset: int, power: float, expected: float) -> None:
+    one, other = [[[1.0, 2.0]]], [[[4.0, -2.0]]]
+    assert converted(tmp_path, lambda x, y: torch.cdist(x, y, power), one, other, opset=opset) == pytest.approx(
+        expected
+    )
+    if power:
+        (tmp_path / "pairs").mkdir()
+        pairs = converted(
+            tmp_path / "pairs", lambda x, y: F.pairwise_distance(x, y, power, 1e-6), one[0], other[0], opset=opset
+        )
+        assert pairs == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_similarity_of_short_vectors_is_their_angle(tmp_path: Path) -> None:
+    one, other = [[3e-6, 0.0], [0.0, 0.0]], [[3e-6, 4e-6], [1.0, 0.0]]
+    assert converted(tmp_path, F.cosine_similarity, one, other, opset=17).tolist() == pytest.approx([0.6, 0])
+
+
+@pytest.mark.parametrize("opset", [11, 20])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [{"size": (14, 6)}, {"scale_factor": 2}])
+def test_bytes_are_rounded_when_they_are_resized(tmp_path: Path, opset: int, mode: str, size: Any) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 1, 7, 9))
+    converted(tmp_path, lambda x: F.interpolate(x, mode=mode, **size), image, opset=opset, dtype="uint8", off=0.03)
+
+
+def test_a_divisor_of_a_mean_is_kept(tmp_path: Path) -> None:
+    mean = converted(tmp_path, lambda x: F.avg_pool2d(x, 2, divisor_override=3), [[[[1.0, 2.0], [3.0, 6.0]]]], opset=17)
+    assert mean.tolist() == [[[[4.0]]]]
+
+
+def test_a_divisor_without_whole_windows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="avg_pool with divisor_override and ceil_mode has no operator in ONNX"):
+        converted(
+            tmp_path,
+            lambda x: F.avg_pool2d(x, 2, ceil_mode=True, divisor_override=3),
+            np.ones((1, 1, 3, 3)),
+            opset=17,
+        )
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_a_batch_is_normalized_by_itself(tmp_path: Path, opset: int) -> None:
+    def normalized(x: torch.Tensor) -> torch.Tensor:
+        return F.batch_norm(x, torch.zeros(2), torch.ones(2), training=True, eps=1e-8)
+
+    normal = converted(tmp_path, normalized, [[1.0, 10.0], [3.0, 30.0]], opset=opset)
+    np.testing.assert_allclose(normal, [[-1, -1], [1, 1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0, 2, -1, 5])
+def test_a_diagonal_is_taken_as_it_is(tmp_path: Path, offset: int) -> None:
+    matrix = np.arange(12).reshape(3, 4) + 2**40
+    taken = converted(tmp_path, lambda x: torch.diagonal(x, offset), matrix, opset=17)
+    assert taken.tolist() == np.diagonal(matrix, offset).tolist()
+    (tmp_path / "infinite").mkdir()
+    infinite = np.where(np.eye(3), 1, -np.inf)
+    assert converted(tmp_path / "infinite", torch.diagonal, infinite, opset=17).tolist() == [1, 1, 1]
