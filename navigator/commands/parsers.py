@@ -58,6 +58,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     verbs = parser.add_subparsers(required=True, metavar=_COMMAND, dest="command")
+    _add_inspect(verbs)
     _add_convert(verbs)
     _add_validate(verbs)
     _add_plan(verbs)
@@ -81,6 +82,17 @@ def _add_convert(verbs: "argparse._SubParsersAction[Parser]") -> None:
     config.add_subject(convert)
     what = "run only one shard, e.g. 3/7, after applying the filters; `plan --matrix` lists the shards"
     convert.add_argument("--shard", default="", metavar="I/N", help=what)
+
+
+def _add_inspect(verbs: "argparse._SubParsersAction[Parser]") -> None:
+    what = "show what is known of a model without running it: inputs, outputs, shapes, operators"
+    inspect = _verb(verbs, "inspect", what=what, description=f"{what[0].upper()}{what[1:]}.")
+    inspect.add_argument("model", type=Path, metavar="FILE", help="a model: a file, or the directory of a SavedModel")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+    what = "the signature of a SavedModel (default: serving_default, or the only one)"
+    inspect.add_argument("--signature-name", metavar="NAME", help=what)
+    what = "how long loading the model may take (default: 60)"
+    inspect.add_argument("--timeout-seconds", type=float, default=60.0, metavar="SECONDS", help=what)
 
 
 def _add_validate(verbs: "argparse._SubParsersAction[Parser]") -> None:

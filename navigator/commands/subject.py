@@ -32,8 +32,8 @@ def load(namespace: argparse.Namespace) -> RunConfig:
     """
     overrides = config.overrides(namespace)
     path, file = overrides.pop("config_path", None), namespace.file
-    if file is not None and not os.path.lexists(file):
-        raise _no_file(file)
+    if file is not None:
+        require_file(file)
     if file is not None and config.is_model(file):
         if path is not None or "model_path" in overrides:
             other = "--config-path" if path is not None else "--model-path"
@@ -61,6 +61,16 @@ def named(namespace: argparse.Namespace) -> str:
     return str(namespace.file or typed.get("config_path") or typed.get("model_path") or DEFAULT_CONFIG)
 
 
+def require_file(file: Path) -> None:
+    """Raise `ConfigurationError` if nothing has this name, with what has nearly the same."""
+    if os.path.lexists(file):
+        return
+    names = [path.name for path in _entries(file.parent)] if file.parent.is_dir() else []
+    near = difflib.get_close_matches(file.name, names, n=1)
+    hint = f"did you mean {file.parent / near[0]}?" if near else "check the path, or download the file first"
+    raise ConfigurationError(f"{file} does not exist", hint)
+
+
 def host_of(run: RunConfig) -> "Host":
     """Describe this machine, and its Docker daemon if a conversion may need it."""
     from navigator.host.describe import describe
@@ -81,13 +91,6 @@ def chosen(plan: Plan, namespace: argparse.Namespace) -> Plan:
     from navigator.plan.select import chosen
 
     return chosen(plan, models=namespace.models, conversions=namespace.conversions)
-
-
-def _no_file(file: Path) -> ConfigurationError:
-    names = [path.name for path in _entries(file.parent)] if file.parent.is_dir() else []
-    near = difflib.get_close_matches(file.name, names, n=1)
-    hint = f"did you mean {file.parent / near[0]}?" if near else "check the path, or download the file first"
-    return ConfigurationError(f"{file} does not exist", hint)
 
 
 def _nothing_given() -> ConfigurationError:

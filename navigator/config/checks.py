@@ -1,28 +1,22 @@
-"""Checks canonical values against each other: everything that a schema can't express.
+"""Checks canonical values against each other and the model: everything that a schema can't express. Pure."""
 
-Pure, except that it looks at the user's sample files and plugins.
-"""
-
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from navigator.config.paths import is_file
 from navigator.config.problems import Place, Problems, about
 from navigator.config.schema import flag, nearest
 from navigator.config.values import WrittenPath
 from navigator.errors import listed, quote
-from navigator.models.files import FETCH_LFS, is_pointer, pointer_problem
+from navigator.records import Description, TensorSpec
 
 SAMPLES = ("samples", "calibration_samples")
 
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _OF_INPUTS = (*_SHAPES, "value_ranges", "dtypes")
 _OF_OUTPUTS = ("atol", "rtol", "fp16_atol", "fp16_rtol", "int8_atol", "int8_rtol")
-_NPY = b"\x93NUMPY"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,48 +42,21 @@ class Value:
 Values = Mapping[str, Value]
 
 
-def check_model(values: Values, problems: Problems) -> None:
-    """Report values of one model that contradict each other."""
+def check_model(values: Values, problems: Problems, stored: Description | None = None) -> None:
+    """Report values of one model that contradict each other, or what its file stores, as far as that was read."""
     inputs, outputs = _declared(values, "inputs"), _declared(values, "outputs")
+    source = "declared in 'inputs'"
+    if inputs is None and stored is not None:
+        inputs, source = _by_name(stored.inputs), "stored in the model"
+    if outputs is None and stored is not None:
+        outputs = _by_name(stored.outputs)
     _check_names(values, inputs, _OF_INPUTS, "input", problems)
     _check_names(values, outputs, _OF_OUTPUTS, "output", problems)
     _check_order(values, problems)
     for key in _SHAPES:
-        _check_against_inputs(values, key, inputs, problems)
+        _check_against_inputs(values, key, inputs, source, problems)
     _check_ranges(values, problems)
     _check_gpus(values, problems)
-
-
-def check_samples(
-    value: Value,
-    paths: Sequence[Path],
-    inputs: Mapping[str, Any] | None,
-    problems: Problems,
-    *,
-    labelled: bool = False,
-) -> None:
-    """Report sample files that can't be used.
-
-    Args:
-        value: the option, for places.
-        paths: its files, absolute.
-        inputs: the declared inputs by name, None if they are not declared.
-        problems: collects the problems.
-        labelled: whether they may hold arrays that aren't inputs, for a metric.
-    """
-    for position, path in enumerate(paths):
-        for message, hint in _sample_problems(path, inputs, labelled=labelled):
-            problems.add(value.at(position), f"{value.subject}: {path} {message}", hint)
-
-
-def check_plugins(value: Value, paths: Sequence[Path], problems: Problems) -> None:
-    """Report plugin libraries that don't exist or weren't fetched; `value` is the option, for places."""
-    for position, path in enumerate(paths):
-        if not is_file(path):
-            hint = "check the path, or build the plugin first"
-            problems.add(value.at(position), f"{value.subject}: {path} does not exist", hint)
-        for message, hint in pointer_problem(path):
-            problems.add(value.at(position), f"{value.subject}: {message}", hint)
 
 
 def check_run(
@@ -159,6 +126,11 @@ def _check_cleaning(
             problems.add(value.place, text, "move it, or choose another workspace_path")
 
 
+def says_of_tensors(values: Values) -> bool:
+    """Return whether any value is about inputs or outputs by name."""
+    return any(value.data for value in _present(values, (*_OF_INPUTS, *_OF_OUTPUTS)))
+
+
 def declared_inputs(values: Values) -> Mapping[str, Any] | None:
     """Return the declared inputs by name, None if they are not declared."""
     return _declared(values, "inputs")
@@ -168,6 +140,11 @@ def _declared(values: Values, key: str) -> Mapping[str, Any] | None:
     if key not in values or not values[key].data:
         return None
     return {tensor["name"]: tensor for tensor in values[key].data}
+
+
+def _by_name(specs: Sequence[TensorSpec] | None) -> Mapping[str, Any] | None:
+    """Return what was read; None also if that's nothing, which no model has that can be converted."""
+    return {spec.name: {"name": spec.name, "shape": spec.shape} for spec in specs or ()} or None
 
 
 def _check_names(
@@ -208,22 +185,25 @@ def _check_order(values: Values, problems: Problems) -> None:
                 problems.add(large.at(name), f"{large.subject}: {about(name)}{text}", hint)
 
 
-def _check_against_inputs(values: Values, key: str, inputs: Mapping[str, Any] | None, problems: Problems) -> None:
+def _check_against_inputs(
+    values: Values, key: str, inputs: Mapping[str, Any] | None, source: str, problems: Problems
+) -> None:
     if inputs is None or key not in values:
         return
     value = values[key]
     for name, shape in value.data.items():
-        if name not in inputs:
+        known = inputs[name]["shape"] if name in inputs else None
+        if known is None:
             continue
-        declared = inputs[name]["shape"]
-        if len(declared) != len(shape):
-            text = f"expected {_axes(len(declared))} as declared in 'inputs' ({declared}), got {len(shape)}"
+        if len(known) != len(shape):
+            text = f"expected {_axes(len(known))} as {source} ({list(known)}), got {len(shape)}"
             problems.add(value.at(name), f"{value.subject}: {about(name)}{text}", "include the batch axis in both")
             continue
-        for axis, (fixed, size) in enumerate(zip(declared, shape, strict=True)):
+        for axis, (fixed, size) in enumerate(zip(known, shape, strict=True)):
             if fixed not in (-1, size):
-                text = f"expected size {fixed} on axis {axis} as declared in 'inputs', got {size}"
-                hint = f"write {fixed}, or -1 in 'inputs' if the axis is dynamic"
+                text = f"expected size {fixed} on axis {axis} as {source}, got {size}"
+                is_declared = "inputs" in values and values["inputs"].data
+                hint = f"write {fixed}, or -1 in 'inputs' if the axis is dynamic" if is_declared else f"write {fixed}"
                 problems.add(value.at(name), f"{value.subject}: {about(name)}{text}", hint)
 
 
@@ -242,51 +222,6 @@ def _check_gpus(values: Values, problems: Problems) -> None:
         if len(kinds) > 1:
             text = f"{value.subject}: 'all', device ids and UUIDs can't be mixed"
             problems.add(value.place, text, "use only one kind")
-
-
-def _sample_problems(path: Path, inputs: Mapping[str, Any] | None, *, labelled: bool) -> Iterator[tuple[str, str]]:
-    if path.suffix not in (".npz", ".npy"):
-        yield "is neither an .npz nor an .npy file", "save it with numpy.savez(path, **{input name: array})"
-        return
-    try:
-        if path.exists() and not path.is_file():
-            # Opening a pipe would wait for somebody to write to it.
-            yield "isn't a file", "save it with numpy.savez(path, **{input name: array})"
-            return
-        if is_pointer(path):
-            yield "is a Git LFS pointer, not the file itself", FETCH_LFS
-            return
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                arrays = [name.removesuffix(".npy") for name in archive.namelist()]
-        else:
-            with path.open("rb") as file:
-                if file.read(len(_NPY)) != _NPY:
-                    yield "is not a NumPy file", "save it with numpy.save"
-                elif inputs is not None and len(inputs) > 1:
-                    yield (
-                        f"contains one array, but the model has {len(inputs)} inputs: {listed(inputs)}",
-                        "save each sample as an .npz file with one array per input",
-                    )
-                return
-    except FileNotFoundError:
-        yield "does not exist", "check the path"
-        return
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        yield "is not a NumPy archive", "save it with numpy.savez(path, **{input name: array})"
-        return
-    except OSError as error:
-        yield f"can't be read: {error.strerror or error}", "check the path"
-        return
-    if inputs is None:
-        return
-    for name in arrays:
-        if name not in inputs and not labelled:
-            hint = f"the model's inputs are {listed(inputs)}; labels need a metric"
-            yield f"has an array {quote(name)} that is not an input", hint
-    for name in inputs:
-        if name not in arrays:
-            yield f"has no array for input {quote(name)}", "a sample needs one array per input"
 
 
 def _axes(number: int) -> str:

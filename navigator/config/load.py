@@ -5,42 +5,24 @@ Decides which value takes precedence and what relative paths are relative to. Im
 
 import os
 import re
-import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from navigator.config import paths
-from navigator.config.checks import (
-    SAMPLES,
-    Value,
-    check_model,
-    check_plugins,
-    check_run,
-    check_samples,
-    declared_inputs,
-)
+from navigator.config.checks import SAMPLES, Value, check_model, check_run, declared_inputs, says_of_tensors
+from navigator.config.given_files import check_plugins, check_samples
 from navigator.config.metric import check_metric, split
-from navigator.config.model_format import DeclaredFormatError, detect_format, is_saved_model
+from navigator.config.model_format import DeclaredFormatError, detect_format
 from navigator.config.problems import COMMAND_LINE, Place, Problems
 from navigator.config.schema import MODEL, RUN, flag, flow, options
-from navigator.config.sections import (
-    FORMS,
-    Section,
-    beside_models,
-    entries_of,
-    misplaced_in_model,
-    read_overrides,
-    read_section,
-    unused,
-)
-from navigator.config.subject import is_model
-from navigator.config.values import is_null, kind
-from navigator.config.yaml_nodes import Entries, Entry, Items, Node, read_yaml
+from navigator.config.sections import Section, entries_of, read_overrides, read_section, unused
+from navigator.config.written import Context, read_file
+from navigator.config.yaml_nodes import read_yaml
 from navigator.errors import ConfigurationError, quote
+from navigator.models import structure
 from navigator.models.files import problems as model_problems
-from navigator.records import Format, RunConfig, from_data
+from navigator.records import Description, Format, RunConfig, from_data
 
 # Options that can't apply to several models.
 _ONE_MODEL_ONLY = ("model_name", "model_path", "output_path", "inputs", "outputs")
@@ -50,33 +32,6 @@ _SIGNATURE = ("inputs", "outputs")
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME = 100
 _WITHOUT_SIGNATURE = (Format.TORCHSCRIPT, Format.TORCH_TRT)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Context:
-    """Where a configuration is.
-
-    `config_path` is None if there is no file; `repository` is None then too, and if the file may name paths outside.
-    """
-
-    working_directory: Path
-    config_path: Path | None
-    repository: Path | None
-    problems: Problems
-
-    def start(self, place: Place) -> Path:
-        """Return the directory that a relative path written at `place` starts from."""
-        if place.path is None or self.config_path is None:
-            return self.working_directory
-        return self.config_path.parent
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Written:
-    """The content of a file: the options of the run, and those of each model with the place where it starts."""
-
-    run: Section
-    models: Sequence[tuple[Place, Section]] = ()
 
 
 def load(
@@ -100,14 +55,14 @@ def load(
     working_directory = working_directory.absolute()
     problems = Problems()
     path = None if config_path is None else paths.absolute(str(config_path), working_directory)
-    context = _Context(
+    context = Context(
         working_directory=working_directory,
         config_path=path,
         repository=None if path is None or allow_outside else paths.repository_of(path),
         problems=problems,
     )
     typed = read_overrides(overrides, problems)
-    written = _read_file(context)
+    written = read_file(context)
     if len(written.models) > 1:
         for key in typed.values:
             if key in _ONE_MODEL_ONLY:
@@ -140,55 +95,7 @@ def _check_links(given: Section, data: Mapping[str, Any], repository: Path, prob
             problems.add(place, f"{key}: {why[0]}", why[1])
 
 
-def _read_file(context: _Context) -> _Written:
-    """Read the file. No file is the same as a file with one model without options."""
-    path, problems = context.config_path, context.problems
-    if path is None:
-        return _Written(run=Section(), models=[(COMMAND_LINE, Section())])
-    shown = paths.shown(path, context.working_directory)
-    if is_model(path) and (path.is_file() or is_saved_model(path)):
-        hint = f"run `model-navigator convert {shlex.quote(str(shown))}`, or name a navigator.yaml that describes it"
-        problems.add(Place(path=shown), "this is a model, not a configuration", hint)
-        return _Written(run=Section())
-    node = read_yaml(path, shown, problems)
-    if node is None:
-        return _Written(run=Section())
-    entries = entries_of(node, "the file", problems)
-    if any(entry.key in FORMS for entry in entries):
-        return _several(node, {entry.key: entry for entry in entries}, problems)
-    if not isinstance(node, Entries):
-        return _Written(run=Section())
-    section = read_section(entries, problems)
-    return _Written(run=section, models=[(node.place, section)])
-
-
-def _several(node: Node, entries: Mapping[str, Entry], problems: Problems) -> _Written:
-    """Read the form with `models` and `defaults`."""
-    for key, entry in entries.items():
-        if key not in FORMS:
-            beside_models(entry, problems)
-    defaults = Section()
-    if "defaults" in entries and not is_null(entries["defaults"].value):
-        defaults = read_section(entries_of(entries["defaults"].value, "'defaults'", problems), problems)
-    if "models" not in entries:
-        problems.add(node.place, "'models' is required with 'defaults'", "list the models under 'models'")
-        return _Written(run=defaults)
-    models = entries["models"].value
-    if not isinstance(models, Items) or not models.nodes:
-        got = "nothing" if is_null(models) or isinstance(models, Items) else kind(models)
-        text = f"'models': expected a list of models, got {got}"
-        problems.add(entries["models"].place, text, "start each model with '- model_name: ...'")
-        return _Written(run=defaults)
-    forbidden = misplaced_in_model()
-    found = []
-    for each in models.nodes:
-        own = read_section(entries_of(each, "a model", problems), problems, forbidden=forbidden)
-        if isinstance(each, Entries):
-            found.append((each.place, own.over(defaults)))
-    return _Written(run=defaults, models=found)
-
-
-def _resolve(context: _Context, place: Place, given: Section) -> dict[str, Any]:
+def _resolve(context: Context, place: Place, given: Section) -> dict[str, Any]:
     """Find the model's format and signature, check its values, and return its record's data."""
     values = given.values
     for key in ("model_name", "model_path"):
@@ -198,7 +105,7 @@ def _resolve(context: _Context, place: Place, given: Section) -> dict[str, Any]:
     data["model_format"] = source = _detect(context, values, data)
     known = {**_annotation(context, values, data, source), **values}
     data.update({key: known[key].data for key in _SIGNATURE if key in known})
-    check_model(known, context.problems)
+    check_model(known, context.problems, _stored(context, values, data))
     for key in SAMPLES:
         if key in values and len(data[key]) == len(values[key].data):
             inputs, labelled = declared_inputs(known), "metric" in data
@@ -220,7 +127,7 @@ def _named(given: Section, place: Place) -> Section:
     return Section(values={"model_name": value, **given.values}, wrong=given.wrong)
 
 
-def _note_absent(context: _Context, place: Place, key: str) -> None:
+def _note_absent(context: Context, place: Place, key: str) -> None:
     example = flow(options()[key].example)
     if place.path is None:
         hint = f"write e.g. {flag(key)} {example}, or name a file with --config-path"
@@ -230,7 +137,7 @@ def _note_absent(context: _Context, place: Place, key: str) -> None:
         context.problems.add(place, f"{key} is required", hint)
 
 
-def _with_paths(context: _Context, values: Mapping[str, Value]) -> dict[str, Any]:
+def _with_paths(context: Context, values: Mapping[str, Value]) -> dict[str, Any]:
     """Return the values as plain data with absolute paths; report and leave out those that a file may not name."""
     data = {}
     for key, value in values.items():
@@ -248,7 +155,7 @@ def _with_paths(context: _Context, values: Mapping[str, Value]) -> dict[str, Any
     return {key: each for key, each in data.items() if each is not None}
 
 
-def _absolute(context: _Context, value: Value, text: str, place: Place) -> str | None:
+def _absolute(context: Context, value: Value, text: str, place: Place) -> str | None:
     start = context.start(place)
     if place.path is not None and context.repository is not None:
         why = paths.outside(text, start, context.repository, written=value.key in _WRITTEN)
@@ -258,7 +165,7 @@ def _absolute(context: _Context, value: Value, text: str, place: Place) -> str |
     return str(paths.absolute(text, start))
 
 
-def _detect(context: _Context, values: Mapping[str, Value], data: Mapping[str, Any]) -> Format | None:
+def _detect(context: Context, values: Mapping[str, Value], data: Mapping[str, Any]) -> Format | None:
     """Return the source format, or report why it can't be inferred."""
     if "model_path" not in data:
         return None
@@ -275,8 +182,23 @@ def _detect(context: _Context, values: Mapping[str, Value], data: Mapping[str, A
     return found
 
 
+def _stored(context: Context, values: Mapping[str, Value], data: Mapping[str, Any]) -> Description | None:
+    """Return what the file says of its inputs and outputs, if anybody asks; report a signature that isn't there."""
+    source = data["model_format"]
+    if source is None or not (source is Format.TF_SAVEDMODEL or says_of_tensors(values)):
+        return None
+    try:
+        return structure.read(Path(data["model_path"]), source, data.get("signature_name"), operators=False)
+    except ConfigurationError as error:
+        value = values["signature_name" if data.get("signature_name") else "model_path"]
+        context.problems.add(value.place, f"{value.subject}: {error.message}", error.hint)
+    except OSError:  # the run tells which
+        pass
+    return None
+
+
 def _annotation(
-    context: _Context, values: Mapping[str, Value], data: Mapping[str, Any], source: Format | None
+    context: Context, values: Mapping[str, Value], data: Mapping[str, Any], source: Format | None
 ) -> Mapping[str, Value]:
     """Return the signature in `{model_path}.yaml`, for formats that do not store it."""
     if source not in _WITHOUT_SIGNATURE or all(key in values for key in _SIGNATURE):

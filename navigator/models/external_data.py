@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from navigator.errors import ConfigurationError
 from navigator.models.reading import open_regular
+from navigator.models.wire import Cursor
 
 _ZIP = b"PK\x03\x04"
 _TEXT_MAX = 4096
-_BLOCK_BYTES = 2**18
 # The key of the entry that names a file: what is without it is skipped unread, as most nodes are.
 _LOCATION = b"location"
 # Tensors in other files have a dozen fields each, and most others are skipped at once.
@@ -104,10 +103,10 @@ def externals(path: Path) -> Iterator[External]:
         if not start or start == _ZIP:
             return
         file.seek(0)
-        yield from _walk(_Cursor(file), path, os.fstat(file.fileno()).st_size)
+        yield from _walk(Cursor(file), path, os.fstat(file.fileno()).st_size)
 
 
-def _walk(cursor: "_Cursor", path: Path, size: int) -> Iterator[External]:
+def _walk(cursor: Cursor, path: Path, size: int) -> Iterator[External]:
     """Yield what a file of `size` bytes holds: one pass, with the messages that are open at the time on a stack."""
     opened = [(size, _Message.MODEL)]
     tensor = _Tensor()
@@ -190,62 +189,6 @@ class _Tensor:
         yield External(
             tensor=self._name, location=location, offset=offset, end=offset + length, is_used=self._is_external
         )
-
-
-class _Cursor:
-    """Reads a file forwards, a block at a time, and knows where it is."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._block = b""
-        self._used = 0
-        self.at = 0
-
-    def read(self, count: int) -> bytes:
-        """Return the next bytes, at most a block; fewer at the end."""
-        self._hold(count)
-        found = self._block[self._used : self._used + count]
-        self._used += len(found)
-        self.at += len(found)
-        return found
-
-    def skip(self, count: int) -> None:
-        beyond = self._used + count - len(self._block)
-        if beyond > 0:
-            self._file.seek(beyond, os.SEEK_CUR)
-            self._block, self._used = b"", 0
-        else:
-            self._used += count
-        self.at += count
-
-    def lacks(self, text: bytes, count: int) -> bool:
-        """Return whether the next bytes lack `text`; False, too, if they're more than a block."""
-        if count > _BLOCK_BYTES:
-            return False
-        self._hold(count)
-        return self._block.find(text, self._used, self._used + count) < 0
-
-    def varint(self) -> int:
-        """Return a number of at most 64 bits, -1 where there's none."""
-        value = 0
-        for shift in range(0, 70, 7):
-            if self._used == len(self._block):
-                self._hold(1)
-                if self._used == len(self._block):
-                    return -1
-            byte = self._block[self._used]
-            self._used += 1
-            self.at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        return -1
-
-    def _hold(self, count: int) -> None:
-        """Read on unless the next bytes are held already."""
-        if len(self._block) - self._used < count:
-            self._block = self._block[self._used :] + self._file.read(_BLOCK_BYTES)
-            self._used = 0
 
 
 def _packed(content: bytes) -> Iterator[int]:

@@ -5,6 +5,7 @@ users. One module per stage: the configuration, the machine, the plan, the resul
 """
 
 from navigator.records.codec import InvalidRecordError, Json, from_data, to_data
+from navigator.records.description import Description, ValueRange
 from navigator.records.machine import Gpu, Host
 from navigator.records.model import (
     Auto,
@@ -62,6 +63,7 @@ __all__ = [
     "Configuration",
     "ConversionConfig",
     "Decisions",
+    "Description",
     "Device",
     "EngineOptions",
     "Format",
@@ -98,6 +100,7 @@ __all__ = [
     "TensorRTConfig",
     "TensorSpec",
     "Tolerances",
+    "ValueRange",
     "Verdict",
     "WorstElement",
     "WorstSlice",

@@ -150,7 +150,17 @@ def load(
 
 
 def load_module(path: Path, device: Device = Device.CPU) -> _Torch:
-    """Return the module at `path` on `device`, in evaluation mode and without gradients.
+    """Return the module at `path` on `device`, in evaluation mode and without gradients; see `open_module`."""
+    module = open_module(path, device)
+    module.eval()
+    # The exporter enables gradients in the module that it exported (torch 2.13).
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module
+
+
+def open_module(path: Path, device: Device = Device.CPU) -> _Torch:
+    """Return the module at `path` on `device`, as it was saved.
 
     Raises:
         StepError: it is not a TorchScript file, it needs a package that isn't installed, or torch has no such device.
@@ -170,10 +180,6 @@ def load_module(path: Path, device: Device = Device.CPU) -> _Torch:
         ) from error
     if not hasattr(module, "forward"):
         raise StepError(f"{path} has no forward method", "script or trace a module with a forward method")
-    module.eval()
-    # The exporter enables gradients in the module that it exported (torch 2.13).
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
     return module
 
 

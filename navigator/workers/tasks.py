@@ -14,6 +14,7 @@ from navigator.converters import CONVERTERS
 from navigator.converters.protocol import conversion_of
 from navigator.frameworks.declaration import agreed
 from navigator.records import (
+    Description,
     Device,
     Format,
     Json,
@@ -25,6 +26,7 @@ from navigator.records import (
     to_data,
 )
 from navigator.runners import RUNNERS
+from navigator.runners.inspection import completed
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
@@ -132,6 +134,11 @@ def infer(arguments: Mapping[str, Json]) -> Json:
     )
 
 
+def describe(arguments: Mapping[str, Json]) -> Json:
+    """Complete a `Description` with what the model at `path` says once it's loaded. Runs nothing."""
+    return to_data(completed(from_data(Description, arguments["description"]), Path(arguments["path"])))
+
+
 def _latency(model: LoadedModel, sample: Sample, device: Device) -> Latency:
     """Time a sample that has run before, which was the warm-up."""
     name, inputs = sample
@@ -149,4 +156,5 @@ TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {
     "convert": convert,
     "infer": infer,
     "metric": metric,
+    "describe": describe,
 }

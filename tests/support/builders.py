@@ -32,6 +32,9 @@ PATHS = {
     Format.ONNX: Path("/r/m.onnx"),
 }
 
+SAVED_MODEL = b"\x12\x1e\x0a\x07\x22\x05serve\x2a\x13\x0a\x0fserving_default\x12\x00"
+"""The saved_model.pb of a SavedModel with a signature for serving, which has neither inputs nor outputs."""
+
 FRAMEWORKS = ("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "numpy")
 """The packages of a machine without a GPU that makes everything but engines."""
 

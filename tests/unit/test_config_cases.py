@@ -14,6 +14,7 @@ import yaml
 
 from navigator import config
 from navigator.records import to_data
+from tests.support.builders import SAVED_MODEL
 
 CASES = Path(__file__).resolve().parents[1] / "cases" / "navigator"
 POSITIVE = sorted(CASES.glob("positive/*.yaml"))
@@ -45,7 +46,7 @@ def repository(tmp_path: Path) -> Path:
         for name in ("model/archive_format", "model/models/model.json"):
             archive.writestr(name, "")
     (root / "saved_model").mkdir()
-    (root / "saved_model" / "saved_model.pb").write_bytes(b"\x08\x01")
+    (root / "saved_model" / "saved_model.pb").write_bytes(SAVED_MODEL)
     for sample, names in (("one.npz", ["x"]), ("two.npz", ["serving_default_x:0", "y", "z"])):
         with zipfile.ZipFile(root / sample, "w") as archive:
             for name in names:

@@ -21,6 +21,7 @@ from navigator.frameworks.onnx import weights
 from navigator.models.external_data import External, externals
 from navigator.models.files import external_data, model_files, problems
 from navigator.models.reading import DeadlineError, StoppedError, Watch, blocks, copy_content
+from tests.support.builders import SAVED_MODEL
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 64\n"
 FETCH = "run `git lfs pull`, or set `lfs: true` for actions/checkout"
@@ -101,7 +102,7 @@ def test_all_tensors_in_other_files_are_found_as_onnx_finds_them(
         {entry.key: entry.value for entry in each.external_data} for each in weights.tensors(made) if each.external_data
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("navigator.models.external_data._BLOCK_BYTES", block_bytes)
+        patch.setattr("navigator.models.wire._BLOCK_BYTES", block_bytes)
         found = list(externals(path))
     assert sorted((each.location, each.offset, each.end, each.is_used) for each in found) == sorted(
         (each["location"], int(each.get("offset", 0)), int(each.get("offset", 0)) + 64, True) for each in expected
@@ -239,7 +240,7 @@ def test_pointers_anywhere_are_named_at_once(
     monkeypatch.chdir(tmp_path)
     write(tmp_path, tensor("w.bin"))
     (tmp_path / "saved" / "variables").mkdir(parents=True)
-    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\x08\x01")
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(SAVED_MODEL)
     for name in ("w.bin", "saved/variables/variables.data-00000-of-00001", "s.npz", "p.so", "m.pt", "n.pt.yaml"):
         (tmp_path / name).write_text(POINTER)
     with zipfile.ZipFile(tmp_path / "n.pt", "w") as archive:

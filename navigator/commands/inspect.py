@@ -1,0 +1,50 @@
+"""`model-navigator inspect`: shows what is known of a model without running it."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from navigator import config
+from navigator.commands.subject import require_file
+from navigator.errors import ConfigurationError, ExitCode
+from navigator.models.files import problems
+from navigator.records import Description
+from navigator.render.streams import write
+
+
+def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
+    """Print the description as text or JSON."""
+    from navigator.render.description import as_json, as_text
+
+    described = inspected(namespace.model, namespace.signature_name, timeout_seconds=namespace.timeout_seconds)
+    if namespace.json:
+        text = json.dumps(as_json(described, namespace.model), indent=2) + "\n"
+    else:
+        text = as_text(described, namespace.model)
+    write(text, sys.stdout)
+    return ExitCode.OK
+
+
+def inspected(path: Path, signature_name: str | None, *, timeout_seconds: float) -> Description:
+    """Return what is known of the model at `path`.
+
+    Raises:
+        ConfigurationError: it isn't a model, or files of it are missing or broken.
+        StepError: only its framework can read it, and it can't.
+        OSError: it can't be read.
+    """
+    from navigator.host.limits import available_memory_bytes
+    from navigator.workers.inspection import describe
+
+    require_file(path)
+    model_format = config.detect_format(path, None)
+    for message, hint in problems(path):
+        raise ConfigurationError(message, hint)
+    return describe(
+        path.absolute(),
+        model_format,
+        signature_name,
+        timeout_seconds=timeout_seconds,
+        memory_bytes=int(available_memory_bytes() * 0.9),
+    )
