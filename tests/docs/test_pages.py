@@ -84,6 +84,8 @@ def test_its_navigator_yaml_is_valid(page: Path, block: Block, tmp_path: Path) -
         with (tmp_path / path).open("wb") as file:
             if path.endswith(".npz"):
                 np.savez(file, x=np.zeros(1))
+    for program in (each for each in blocks(page) if each.language == "python" and each.title):
+        (tmp_path / program.title).write_text(program.text)
     (tmp_path / "navigator.yaml").write_text(text)
 
     # The models are empty here; that must be all that is wrong.
