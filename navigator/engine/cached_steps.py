@@ -89,6 +89,12 @@ class _Basis:
     tools: Mapping[str, Json]
     watch: Watch
 
+    @property
+    def found(self) -> str:
+        """Return the key of what running the source model told of its inputs."""
+        tools = {**self.tools, **_versions(RUNNERS[self.plan.source_format].DISTRIBUTIONS, self.host)}
+        return identity({"found": tools, "source": self.source, "samples": self.samples})
+
     def artifact(self, step: Step, parent: str | None) -> str:
         """Return the key of a step's artifact, made from the artifact with the key `parent`."""
         converter = CONVERTERS[step.converter]
@@ -128,8 +134,10 @@ class _Basis:
 
 def keys(
     plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None, watch: Watch | None = None
-) -> dict[str, Keys]:
+) -> tuple[dict[str, Keys], str]:
     """Return the cache keys of every step: everything that an artifact or a verdict depends on.
+
+    And the key of what running the source model told of its inputs.
 
     Args:
         plan: the model's plan.
@@ -163,7 +171,7 @@ def keys(
     for step in plan.steps:
         artifact = basis.artifact(step, found[step.parent].artifact if step.parent is not None else None)
         found[step.label] = Keys(artifact=artifact, verdict=basis.verdict(step, artifact))
-    return found
+    return found, basis.found
 
 
 def recall(
@@ -247,6 +255,7 @@ def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None, wat
     """Return what a model's samples depend on, including memory, since they are made to fit."""
     return {
         "shapes": to_data([model.min_shapes, model.opt_shapes, model.max_shapes, model.max_batch_size]),
+        "probe": model.probe,
         "values": to_data([model.value_ranges, model.dtypes, model.random_seed]),
         "files": [[path.stem, digest(path, watch)] for path in model.samples],
         "calibration": [[path.stem, digest(path, watch)] for path in model.calibration_samples],

@@ -24,7 +24,7 @@ from navigator.engine.verification import Subject, run_verify, unverified
 from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, exhausted
 from navigator.models.reading import Watch
-from navigator.records import CellResult, Host, Plan, Properties, RunConfig, State
+from navigator.records import CellResult, FoundShapes, Host, Plan, Properties, RunConfig, State
 
 # The work of a unit returns a function that records its outcome, for the thread that changes the state.
 Noted = Callable[[], object]
@@ -107,6 +107,13 @@ class Execution:
             ),
         )
 
+    def found(self) -> tuple[FoundShapes, ...]:
+        """Return what running the source models told of their inputs, in this run or in the one that cached it."""
+        references = (each.reference for each in self._models.values())
+        models = zip(references, self._models.values(), strict=True)
+        found = (each.found if isinstance(each, Reference) else model.found for each, model in models)
+        return tuple(each for each in found if each is not None)
+
     def run(self) -> None:
         """Run until every cell has a result. An interrupt kills the workers and leaves the others without one.
 
@@ -169,6 +176,7 @@ class Execution:
             for label in ("source", *(step.label for step in model.plan.steps)):
                 self._workspace.remove_stale(model.name, label)
             self._sources.read(model.plan, watch)
+            model.found = self._sources.found(model.name)
             self._recall(model)
         except (NavigatorError, OSError) as error:
             model.reference = failure_from(error, self._workspace.path)
@@ -222,11 +230,16 @@ class Execution:
         match unit.kind:
             case UnitKind.REFERENCE:
                 context = self._context(model, environments, model.plan.image)
-                return partial(setattr, model, "reference", run_reference(model.plan.config, context=context))
+                return partial(self._refer, model, run_reference(model.plan.config, model.found, context=context))
             case UnitKind.CONVERT:
                 return self._convert(model, unit, environments)
             case UnitKind.VERIFY:
                 return self._verify(model, unit, environments)
+
+    def _refer(self, model: ModelState, reference: Reference | Failure) -> None:
+        model.reference = reference
+        if isinstance(reference, Reference) and reference.found is not None:
+            self._sources.remember_found(model.name, reference.found)
 
     def _context(self, model: ModelState, environments: Environments, image: str | None, gpu: str = "") -> StepContext:
         return StepContext(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from navigator.cache.digests import Stamp
 from navigator.records import (
+    FoundShapes,
     Latency,
     OutputModel,
     Properties,
@@ -48,6 +49,7 @@ class Reference:
     rolled forward, and `rolled` its rounding there.
     `metric` is what the user's metric returned for each sample, None without one.
     `written` is the state of these directories when they were written, since later workers could modify them.
+    `found` is what running it told of its inputs.
     """
 
     signature: Signature
@@ -65,6 +67,7 @@ class Reference:
     metric: Mapping[str, tuple[float, ...]] | None = None
     roll: Roll | None = None
     rolled: Rolled | None = None
+    found: FoundShapes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

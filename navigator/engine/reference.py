@@ -1,5 +1,8 @@
 """The unit of work that runs the source model, whose outputs are the reference."""
 
+import shutil
+from dataclasses import replace
+
 from navigator.cache.digests import stamp
 from navigator.engine.metric import source_items
 from navigator.engine.outcomes import Failure, Reference
@@ -7,21 +10,40 @@ from navigator.engine.rolled import source_rolled
 from navigator.engine.step_context import StepContext, answer_of, damaged, failing_alone, outputs_in
 from navigator.errors import StepError
 from navigator.models.files import model_files
-from navigator.records import ModelConfig, Precision, State, to_data
+from navigator.records import FoundShapes, ModelConfig, Precision, State, to_data
+from navigator.samples.found import with_found
 from navigator.samples.shapes import profile_of
 from navigator.verify.noise import measured, notes
 from navigator.verify.tolerances import tolerances
 from navigator.workers.answers import ReferenceAnswer
 
+_CRASHED = (
+    "the source model crashed when it was asked which shapes it takes: set min_shapes and max_shapes, or probe: false"
+)
+
 
 @failing_alone
-def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Failure:
-    """Run the source model on its samples; a failure is returned, not raised."""
+def run_reference(model: ModelConfig, found: FoundShapes | None = None, *, context: StepContext) -> Reference | Failure:
+    """Run the source model on its samples; a failure is returned, not raised.
+
+    Where nobody says which shapes it takes, it's asked first, unless an earlier run `found` them. If it crashes on one
+    of them, it's run without being asked.
+    """
+    config = replace(with_found(model, found), probe=model.probe and found is None)
+    outcome = _run(config, context)
+    if isinstance(outcome, Failure) and outcome.state is State.CRASHED and config.probe and not model.samples:
+        without = _run(replace(config, probe=False), context)
+        return outcome if isinstance(without, Failure) else replace(without, notes=(*without.notes, _CRASHED))
+    return outcome if isinstance(outcome, Failure) or found is None else replace(outcome, found=found)
+
+
+def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
     name = model.model_name
     samples, calibration, outputs, noise = written_to = tuple(
         context.workspace.scratch(name, "source", what) for what in ("samples", "calibration", "outputs", "noise")
     )
     for path in written_to:
+        shutil.rmtree(path, ignore_errors=True)
         path.mkdir()  # so that the worker may write nothing beside them
     arguments = {
         "config": to_data(model),
@@ -50,7 +72,8 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
     if isinstance(rolled, str):
         return Failure(state=State.FAILED, message=rolled, log_path=task.log_path)
     try:
-        shapes = profile_of(answer.signature.inputs, model, answer.samples, answer.axes)
+        completed = with_found(model, answer.found)
+        shapes = profile_of(answer.signature.inputs, completed, answer.samples, answer.axes)
     except (StepError, LookupError, ValueError) as error:
         return damaged(task, f"its samples don't fit its signature: {error}")
     return Reference(
@@ -69,4 +92,5 @@ def run_reference(model: ModelConfig, *, context: StepContext) -> Reference | Fa
         metric=items,
         roll=answer.roll,
         rolled=rolled,
+        found=answer.found and replace(answer.found, model_name=name),
     )

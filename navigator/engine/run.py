@@ -82,6 +82,7 @@ class _Record:
             self._host,
             execution.results(),
             notes=(*self._notes, *execution.notes(), *(self._cache.notes if self._cache else ()), *more),
+            found=execution.found(),
             seconds=time.monotonic() - self._started,
             complete=complete,
             shard=self._shard,

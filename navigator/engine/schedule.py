@@ -11,7 +11,7 @@ from pathlib import Path
 from navigator.converters import CONVERTERS
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.results import StepOutcome
-from navigator.records import Device, ModelPlan, Precision, State, Step
+from navigator.records import Device, FoundShapes, ModelPlan, Precision, State, Step
 
 
 class UnitKind(StrEnum):
@@ -53,11 +53,13 @@ class Unit:
 class ModelState:
     """The state of one model during a run.
 
+    `found` is what running the source model told of its inputs in an earlier run, as long as it's cached.
     `outcomes` has an `Artifact` until it is verified on all devices; `passed_so_far` has the devices that it passed on.
     `export_again` has the steps that are exported again, since raising failed.
     """
 
     plan: ModelPlan
+    found: FoundShapes | None = None
     reference: Reference | Failure | None = None
     outcomes: dict[str, StepOutcome] = field(default_factory=dict)
     passed_so_far: dict[str, Verified] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The source models at the start of the run, and their cached steps."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from navigator.cache.digests import Stamp, size_bytes, stamp
@@ -11,14 +11,15 @@ from navigator.engine.outcomes import Artifact, Verified
 from navigator.engine.workspace import Workspace
 from navigator.models.files import model_files
 from navigator.models.reading import Watch
-from navigator.records import Host, ModelPlan
+from navigator.records import FoundShapes, Host, InvalidRecordError, ModelPlan, from_data, to_data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A source model: the cache keys of its steps, its size, and the state of its files."""
+    """A source model: the cache keys of its steps and of what running it told, its size, and the state of its files."""
 
     keys: dict[str, Keys]
+    found_key: str
     size_bytes: int
     files: tuple[Path, ...]
     stamp: Stamp
@@ -62,8 +63,10 @@ class Sources:
         metric = () if model.metric is None else (model.metric.path,)
         files = (*model_files(model.model_path), *model.samples, *model.calibration_samples, *metric)
         before = stamp(*files)
+        made, found_key = ({}, "") if self._cache is None else keys(plan, self._host, self._memory_limit_bytes, watch)
         self._sources[model.model_name] = Source(
-            keys=keys(plan, self._host, self._memory_limit_bytes, watch) if self._cache is not None else {},
+            keys=made,
+            found_key=found_key,
             size_bytes=size_bytes(model.model_path),
             files=files,
             stamp=before,
@@ -78,6 +81,20 @@ class Sources:
             found = recall(plan, step, key, cache=self._cache, workspace=workspace)
             if found is not None:
                 yield step.label, found
+
+    def found(self, model: str) -> FoundShapes | None:
+        """Return what running a model told in an earlier run: cached engines are made for these shapes."""
+        kept = self._cache.get(self[model].found_key, None) if self._cache is not None else None
+        try:
+            return None if kept is None else replace(from_data(FoundShapes, kept), model_name=model)
+        except InvalidRecordError:
+            return None
+
+    def remember_found(self, model: str, found: FoundShapes) -> None:
+        """Cache what running a model told, unless it has changed since its keys were computed."""
+        source = self[model]
+        if self._cache is not None and source.is_unchanged:
+            self._cache.put(source.found_key, to_data(found), None)
 
     def remember(self, model: str, label: str, verified: Verified, artifact: Artifact) -> None:
         """Cache an artifact that passed, unless the source model has changed since its keys were computed."""

@@ -108,6 +108,27 @@ class MetricFunction:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FoundShapes:
+    """What running a source model told of its inputs, and why, where neither its file nor the user says it.
+
+    Args:
+        model_name: the model.
+        inputs: all inputs if its file doesn't store them, else none.
+        min_shapes: of the inputs with dynamic axes. Like the others with the user's own sizes, so that it is complete.
+        opt_shapes: empty if these are the largest.
+        max_shapes: see `min_shapes`.
+        why: a sentence for each size.
+    """
+
+    model_name: str
+    inputs: tuple[TensorSpec, ...] = ()
+    min_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    opt_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    max_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """One model of a navigator.yaml with every default applied. Fields are the keys of the schema.
 
@@ -149,7 +170,8 @@ class ModelConfig:
     fp16_rtol: Mapping[str, float] = field(default_factory=dict)
     int8_atol: Mapping[str, float] = field(default_factory=dict)
     int8_rtol: Mapping[str, float] = field(default_factory=dict)
-    max_batch_size: int = 128
+    max_batch_size: int | Auto = "auto"
+    probe: bool = True
     min_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     opt_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     max_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -11,7 +11,7 @@ import msgspec
 
 from navigator.records.codec import Count, Duration, from_data, to_data
 from navigator.records.machine import Host
-from navigator.records.model import Device, Format, Precision, PrecisionMode, Signature
+from navigator.records.model import Device, Format, FoundShapes, Precision, PrecisionMode, Signature
 from navigator.records.origin import Origin, Selection
 from navigator.records.plan import State
 from navigator.records.verdict import Comparison, Latency, MetricOutcome, MetricResult, SampleInfo, Tolerances
@@ -201,6 +201,7 @@ class Report:
     selection: Selection = field(default_factory=Selection)
     results: tuple[CellResult, ...]
     notes: tuple[str, ...] = ()
+    found: tuple[FoundShapes, ...] = ()
     seconds: Duration = 0.0
     complete: bool = False
     """False during the run, and indefinitely if it was killed."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
-from navigator.records import Cell, CellResult, ModelPlan, Plan, State
+from navigator.records import Cell, CellResult, Format, ModelPlan, Plan, State
 from navigator.render.columns import left, width
 from navigator.render.plain import result_line, summary_lines
 from navigator.render.streams import Steady, write
@@ -180,9 +180,20 @@ def _is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
+def _asked(model: ModelPlan) -> Iterator[str]:
+    """Say what `convert` finds out by running the model, as far as it's known without reading it."""
+    config = model.config
+    if not config.probe or config.samples:
+        return
+    if model.source_format is Format.TORCHSCRIPT and not config.inputs:
+        yield "inputs and sizes of axes are found by running the model, since its file doesn't store them (probe)"
+    elif not config.max_shapes:
+        yield "sizes of axes that its file leaves open are found by running the model (probe)"
+
+
 def _plan_lines(model: ModelPlan) -> Iterator[str]:
     yield f"{clean(model.config.model_name)}: {model.source_format}, {clean(str(model.config.model_path))}"
-    for note in model.notes:
+    for note in (*model.notes, *_asked(model)):
         yield f"  note: {clean(note)}"
     todo = [cell for cell in model.conversions if cell.state is None]
     columns = max((width(clean(cell.label)) for cell in model.conversions), default=0)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from navigator.errors import ExitCode
 from navigator.records import State
-from navigator.render.escape import code, text
+from navigator.render.escape import code, fence, text
 from navigator.render.markdown_failures import MARKS, failure, log_line, names, title
 from navigator.render.markdown_tables import model_table, skipped_table
 from navigator.render.sentences import environment, tally, verdict
 from navigator.render.values import count, word
 from navigator.report.summary import Group, Summary
+from navigator.samples.found import KEEP, block, finding
 
 _VERDICT_MARKS: Mapping[ExitCode, str] = {ExitCode.OK: "✅", ExitCode.FAILURE: "❌"}
 
@@ -50,6 +51,7 @@ def summary_markdown(summary: Summary, *, limit_chars: int | None = None, log_ur
         *_warnings(summary),
         *_unverified(summary),
         *_notes(summary),
+        *_found(summary),
         *(_Section(kind="model tables", text=model_table(each)) for each in summary.models),
         *_skipped(summary),
         _Section(kind="environment", text=f"<sub>{text(environment(summary.report.environment))}</sub>"),
@@ -151,6 +153,18 @@ def _unverified(summary: Summary) -> list[_Section]:
 def _notes(summary: Summary) -> list[_Section]:
     notes = [f"- {text(note)}" for note in (*summary.report.notes, *summary.report.environment.notes)]
     return [_Section(kind="notes", text="\n".join(["### Notes", "", *notes]))] if notes else []
+
+
+def _found(summary: Summary) -> list[_Section]:
+    """Return what running the models told of their inputs, each with the lines to paste."""
+    return [
+        _Section(
+            kind="found shapes",
+            text=f"{code(found.model_name)}: {text(finding(found), limit=2000)}; {KEEP}:\n\n"
+            + fence("\n".join(block(found)), "yaml"),
+        )
+        for found in summary.report.found
+    ]
 
 
 def _skipped(summary: Summary) -> list[_Section]:

@@ -6,7 +6,7 @@ Pure. Removes control characters from untrusted text.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from navigator.records import CellResult, Comparison, State
+from navigator.records import CellResult, Comparison, FoundShapes, State
 from navigator.render.columns import aligned, left, right
 from navigator.render.results import (
     agreement,
@@ -25,6 +25,7 @@ from navigator.render.sentences import reductions, tally, verdict
 from navigator.render.text import clean, lines, shorten
 from navigator.render.values import count, milliseconds, number, seconds, size, word
 from navigator.report.summary import Group, Summary
+from navigator.samples.found import KEEP, block, finding
 from navigator.verify.sentences import where
 
 _FAILED, _PASSED, _WARNED, _HEADING, _QUIET = "bold red", "green", "yellow", "bold", "dim"
@@ -89,8 +90,17 @@ def summary_lines(summary: Summary) -> Iterator[Line]:
             yield Line(f"{clean(model.name)}: {clean(sentence)}", _WARNED)
     for note in (*summary.report.notes, *summary.report.environment.notes):
         yield Line(clean(note))
+    for found in summary.report.found:
+        yield from _found(found)
     shard = f"; shard {clean(summary.report.shard)}" if summary.report.shard else ""
     yield Line(f"{verdict(summary)}: {tally(summary)}{shard}", _FAILED if summary.failed else _HEADING)
+
+
+def _found(found: FoundShapes) -> Iterator[Line]:
+    yield Line(f"{clean(found.model_name)}: {clean(finding(found))}")
+    yield Line(f"  {KEEP}:")
+    for line in block(found):
+        yield Line(f"    {clean(line)}")
 
 
 def _style(result: CellResult, *, failed: bool) -> str:

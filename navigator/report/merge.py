@@ -63,6 +63,7 @@ def merge(reports: Sequence[Report], matrix: Json = None, *, allow_partial: bool
         first,
         results,
         notes=tuple(dict.fromkeys((*notes, *elsewhere))),
+        found=tuple({each.model_name: each for report_ in reversed(ordered) for each in report_.found}.values()),
         seconds=max((each.seconds for each in ordered), default=0.0),
         complete=(not missing or (allow_partial and matrix is None)) and all(each.complete for each in ordered),
         origin=origin,

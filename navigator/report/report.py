@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.records import CellResult, Host, Origin, Report, Selection, State
+from navigator.records import CellResult, FoundShapes, Host, Origin, Report, Selection, State
 from navigator.report.storage import VERSION
 from navigator.report.summary import counts
 
@@ -14,6 +14,7 @@ def build(
     results: Sequence[CellResult],
     *,
     notes: Sequence[str] = (),
+    found: Sequence[FoundShapes] = (),
     seconds: float = 0.0,
     complete: bool = False,
     shard: str = "",
@@ -26,6 +27,7 @@ def build(
         host: the machine.
         results: every planned conversion once, in the order of the plan.
         notes: messages about the whole run.
+        found: what running the source models told, at most once for each.
         seconds: wall time so far.
         complete: whether the run ended normally.
         shard: the shard of the run, see `Report`.
@@ -38,6 +40,7 @@ def build(
         summary=counts(results),
         results=tuple(results),
         notes=tuple(notes),
+        found=tuple(found),
         seconds=seconds,
         complete=complete,
         shard=shard,

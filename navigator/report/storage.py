@@ -50,7 +50,7 @@ class ResultsFile:
         results = "".join(map(self._text_of, report.results))
         data = to_data(replace(report, results=()))
         del data["results"]
-        last = {key: data.pop(key) for key in ("notes", "seconds", "complete", "shard")}
+        last = {key: data.pop(key) for key in ("notes", "found", "seconds", "complete", "shard")}
         replace_file(self._path, f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}".encode())
 
     def _text_of(self, result: CellResult) -> str:

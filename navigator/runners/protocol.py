@@ -1,6 +1,6 @@
 """The interfaces of runners and loaded models. `navigator.runners` lists the runners."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions
+from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.samples.values import Told
 
 
@@ -96,6 +96,20 @@ class NamesAxes(Protocol):
     @property
     def axes(self) -> Mapping[str, tuple[AxisSpec, ...]]:
         """What it says of the axes of each input, by the names that `infer` uses."""
+
+
+@runtime_checkable
+class Undeclared(Protocol):
+    """A runner of a format that doesn't store a model's inputs."""
+
+    def undeclared(self, path: Path, outputs: tuple[TensorSpec, ...]) -> Iterator[LoadedModel]:
+        """Yield the model at `path` with each signature that it may have, the likeliest first.
+
+        The declared `outputs` may be empty.
+
+        Raises:
+            StepError: it can't be loaded, or no signature would do.
+        """
 
 
 class Runner(Protocol):

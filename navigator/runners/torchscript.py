@@ -5,7 +5,7 @@ declared, outputs may be. The ONNX export uses this module to load files.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,17 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
-from navigator.frameworks.torch import lookups, randomness, rounding
+from navigator.frameworks.torch import lookups, randomness, rounding, script_inputs
 from navigator.frameworks.torch import values as torch_values
-from navigator.frameworks.torch.arguments import Argument, bind, call, describe, parameters, refuse_unfillable
+from navigator.frameworks.torch.arguments import (
+    Argument,
+    Parameter,
+    bind,
+    call,
+    describe,
+    parameters,
+    refuse_unfillable,
+)
 from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
 from navigator.samples.values import Told
@@ -137,6 +145,19 @@ def load(
             f"set inputs in navigator.yaml or {path.name}.yaml, each as name:shape:dtype with -1 for a dynamic axis, "
             f"e.g. `inputs: {written(example)}` with your shapes",
         )
+    return _bound(module, takes, declared, device)
+
+
+def undeclared(path: Path, outputs: tuple[TensorSpec, ...]) -> Iterator[TorchScriptModel]:
+    """Yield the model with each signature that it may have, see `navigator.runners.protocol.Undeclared`."""
+    module = load_module(path)
+    takes = parameters(module)
+    refuse_unfillable(takes)
+    for inputs in script_inputs.guesses(module, takes):
+        yield _bound(module, takes, Signature(inputs=inputs, outputs=outputs), Device.CPU)
+
+
+def _bound(module: _Torch, takes: Sequence[Parameter], declared: Signature, device: Device) -> TorchScriptModel:
     arguments = bind(takes, declared.inputs)
     by_name = {spec.name: spec for spec in declared.inputs}
     return TorchScriptModel(

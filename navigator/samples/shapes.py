@@ -11,6 +11,9 @@ from navigator.errors import StepError, listed
 from navigator.records import AxisSpec, ModelConfig, SampleInfo, ShapeProfile, TensorSpec
 from navigator.samples.symbols import Layout, Names, Shape, named, told
 
+DEFAULT_BATCH = 128
+"""The largest batch if nobody gives one."""
+
 NOTHING: Mapping[str, Sequence[AxisSpec]] = {}
 """What most files say of the sizes of axes."""
 
@@ -41,12 +44,27 @@ def resolve(
     Raises:
         StepError: the given shapes contradict the signature, or do not limit a dynamic axis.
     """
-    given = {"min_shapes": config.min_shapes, "opt_shapes": config.opt_shapes, "max_shapes": config.max_shapes}
+    frames = frames_of(inputs, config)
+    return _resolved(frames, config, named(frames, axes, given_shapes(config)))
+
+
+def given_shapes(config: ModelConfig) -> Mapping[str, Mapping[str, Shape]]:
+    """Return the user's shapes by option."""
+    return {"min_shapes": config.min_shapes, "opt_shapes": config.opt_shapes, "max_shapes": config.max_shapes}
+
+
+def frames_of(inputs: Sequence[TensorSpec], config: ModelConfig) -> dict[str, Shape]:
+    """Return the shape of each input in the signature, -1 for dynamic axes; if its rank is unknown, the user's.
+
+    Raises:
+        StepError: the user's shapes contradict the signature, or a rank is unknown.
+    """
+    given = given_shapes(config)
     for key, shapes in given.items():
         refuse_unknown(key, shapes, inputs)
     frames = {spec.name: _frame(spec, given) for spec in inputs}
     refuse([problem for name, frame in frames.items() for problem in _contradictions(name, frame, given)])
-    return _resolved(frames, config, named(frames, axes, given))
+    return frames
 
 
 def _resolved(frames: Mapping[str, Shape], config: ModelConfig, names: Names) -> Layout:
@@ -166,7 +184,7 @@ def _maxima(frames: Mapping[str, Shape], config: ModelConfig, names: Names) -> t
     """Return the largest shapes, and the largest size of each name."""
     given = config.max_shapes
     batches = {given[name][0] for name, frame in frames.items() if name in given and frame[:1] == (-1,)}
-    batch = min(batches, default=config.max_batch_size)
+    batch = min(batches, default=DEFAULT_BATCH if config.max_batch_size == "auto" else config.max_batch_size)
     largest = _largest(names, batch if len(batches) < 2 else None)
     problems = []
     maxima = {}
@@ -182,7 +200,8 @@ def _maxima(frames: Mapping[str, Shape], config: ModelConfig, names: Names) -> t
             problems.append(f"input {name!r} {list(frame)} has no maximum size on {axes}")
         elif known.get(0, 0) is None and len(batches) > 1:
             problems.append(f"the maximum batch (axis 0) of input {name!r} is ambiguous: {sorted(batches)}")
-    refuse(problems, f"set max_shapes, e.g. `max_shapes: {_example(frames, maxima, given)}`")
+    found = "" if config.probe else "set probe: true to find them by running the model, or "
+    refuse(problems, f"{found}set max_shapes, e.g. `max_shapes: {_example(frames, maxima, given)}`")
     return maxima, largest
 
 

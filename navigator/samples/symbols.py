@@ -136,7 +136,7 @@ def _agreeing(names: Names, frames: Mapping[str, Shape], given: Given) -> tuple[
         for key, shapes in given.items():
             sizes = {place: size for place in places if (size := _size(place, frames, shapes)) is not None}
             if len(set(sizes.values())) > 1 and any(frames[name][axis] < 0 for name, axis in sizes):
-                has = _short([f"{size} for {_written(place)}" for place, size in sizes.items()], " and ")
+                has = short([f"{size} for {_written(place)}" for place, size in sizes.items()], " and ")
                 dropped.setdefault(
                     name, f"{key} has {has}, which are one size {quote(name)} in the model: yours are used"
                 )
@@ -177,12 +177,12 @@ def told(layout: Layout) -> str:
         limited = free and names.ranges.get(name, (1, None))[1] and name not in names.given["max_shapes"]
         if tied or limited:
             low, high = layout.symbols[name]
-            parts.append(_short([*map(_written, free)], " = ") + (f" from {low} to {high}" if limited else ""))
+            parts.append(short([*map(_written, free)], " = ") + (f" from {low} to {high}" if limited else ""))
     parts += [f"{_written(place)} = {_readable(size, names)}" for place, size in names.computed.items()]
-    return f"sizes from the model's file: {_short(parts, ', ')}" if parts else ""
+    return f"sizes from the model's file: {short(parts, ', ')}" if parts else ""
 
 
-def _short(texts: Sequence[str], between: str) -> str:
+def short(texts: Sequence[str], between: str) -> str:
     """Join texts, all of a few: a language model's past has two axes for each layer."""
     left_out = [f"{len(texts) - _TOLD} others"] if len(texts) > _TOLD + 1 else []
     return between.join([*texts[: _TOLD if left_out else None], *left_out])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from navigator.records import AxisSpec, Latency, Properties, SampleInfo, Signature
+from navigator.records import AxisSpec, FoundShapes, Latency, Properties, SampleInfo, Signature
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +33,7 @@ class ReferenceAnswer:
         calibration: the samples for int8 scales.
         held_out: the names of the other samples.
         roll: how its state is rolled forward, None if it has none.
+        found: the signature and shapes that running it showed; None if the file or the user says it all.
     """
 
     signature: Signature
@@ -44,6 +45,7 @@ class ReferenceAnswer:
     calibration: tuple[SampleInfo, ...] = ()
     held_out: tuple[str, ...] = ()
     roll: Roll | None = None
+    found: FoundShapes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

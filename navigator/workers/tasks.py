@@ -34,6 +34,7 @@ from navigator.samples.generate import UNASKED, Sample
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll
 from navigator.workers.metric import metric
 from navigator.workers.noise import probes
+from navigator.workers.probing import asked
 from navigator.workers.repeatability import require_repeatable
 from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import RolledSource, roll_converted, roll_source
@@ -60,8 +61,9 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     load = partial(
         RUNNERS[config.model_format].load, config.model_path, declared=declared, signature_name=config.signature_name
     )
-    model = load()
-    inputs = agreed("inputs", declared.inputs, model.signature.inputs)
+    model, config, found = asked(config, load, RUNNERS[config.model_format])
+    inputs = agreed("inputs", config.inputs, model.signature.inputs)
+    load = partial(load, declared=Signature(inputs=inputs, outputs=config.outputs))
     runs = run(model, inputs, config, int(arguments["memory_bytes"]))
     arrays.save(Path(arguments["samples"]), runs.samples)
     arrays.save(Path(arguments["outputs"]), runs.outputs)
@@ -88,6 +90,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         ),
         held_out=divided.held_out,
         roll=rolled.roll,
+        found=found,
     )
     return to_data(answer)
 

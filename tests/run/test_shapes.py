@@ -42,7 +42,7 @@ def test_random_shapes_that_the_source_model_refuses_are_left_out_and_named(
 def test_shapes_that_were_asked_for_and_refused_block_the_cells_with_what_to_do(
     convert: Any, fours: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, results = convert(f"{fours}max_shapes: {{x: [1, 64]}}\n")
+    code, results = convert(f"{fours}min_shapes: {{x: [1, 1]}}\nmax_shapes: {{x: [1, 64]}}\n")
 
     assert code == 1
     result = results["results"][0]

@@ -1,0 +1,131 @@
+"""What a TorchScript graph shows of one input: its type, its number of axes, and their sizes. Pure."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from navigator.records import TensorSpec
+
+_RANKS_FLOAT = (2, 4, 3, 1, 5, 0)
+_RANKS_ROWS = (2, 3, 1, 4)
+_RANKS_WHOLE = (2, 1, 3, 0)
+
+# Pictures whose channels no layer tells have three of them, or one.
+_CHANNELS = (3, 1)
+
+_IDS = re.compile(r"(^|_)(ids?|tokens?|idx|index|indices|positions?|labels?|lengths?|lens?)(_|$)", re.IGNORECASE)
+_MASK = re.compile(r"mask", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of axes between an input and what reads it: `kind` is the operator, `axes` its arguments."""
+
+    kind: str
+    axes: tuple[int, ...]
+
+    def rank_after(self, rank: int) -> int:
+        return rank + {"unsqueeze": 1, "squeeze": -1, "select": -1}.get(self.kind, 0)
+
+    def before(self, sizes: Mapping[int, int], rank: int) -> dict[int, int]:
+        """Return the known sizes by axis before the move from those after it; `rank` is that before it."""
+        after = self.rank_after(rank)
+        axes = [axis % max(1, after if self.kind == "unsqueeze" else rank) for axis in self.axes]
+        match self.kind:
+            case "permute":
+                return {axes[axis]: size for axis, size in sizes.items() if axis < len(axes)}
+            case "transpose":
+                swap = {axes[0]: axes[1], axes[1]: axes[0]}
+                return {swap.get(axis, axis): size for axis, size in sizes.items()}
+            case "unsqueeze":
+                return {axis - (axis > axes[0]): size for axis, size in sizes.items() if axis != axes[0]}
+            case "squeeze" | "select":
+                moved = {axis + (axis >= axes[0]): size for axis, size in sizes.items()}
+                return {**moved, axes[0]: 1} if self.kind == "squeeze" else moved
+            case _:  # part of an axis
+                return {axis: size for axis, size in sizes.items() if axis not in axes}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A value of the graph that has the axes of an input, but for `moves`."""
+
+    name: str
+    moves: tuple[Move, ...] = ()
+    converted: bool = False
+    compared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """What an operator requires of a value: its number of axes, None for any, and sizes by axis, from either end."""
+
+    moves: tuple[Move, ...]
+    rank: int | None
+    sizes: Mapping[int, int]
+
+    def sizes_at(self, rank: int) -> dict[int, int] | None:
+        """Return the known sizes of an input with `rank` axes, None if it can't have so many."""
+        ranks = [rank]
+        for move in self.moves:
+            if move.kind == "permute" and len(move.axes) != ranks[-1]:
+                return None
+            ranks.append(move.rank_after(ranks[-1]))
+        if min(ranks) < 0 or (self.rank is not None and ranks[-1] != self.rank):
+            return None
+        sizes = {axis + ranks[-1] if axis < 0 else axis: size for axis, size in self.sizes.items()}
+        if any(not 0 <= axis < ranks[-1] for axis in sizes):
+            return None
+        for move, before in zip(reversed(self.moves), reversed(ranks[:-1]), strict=True):
+            sizes = move.before(sizes, before)
+        return sizes
+
+
+@dataclass(slots=True)
+class Known:
+    """What the graph shows of one input."""
+
+    clues: list[Clue] = field(default_factory=list)
+    dtypes: list[str] = field(default_factory=list)
+
+    def guesses(self, name: str) -> list[TensorSpec]:
+        """Return specs of the input, the likeliest first."""
+        dtypes = [*dict.fromkeys((*self.dtypes, *_named_dtypes(name)))]
+        whole = dtypes[0].startswith("int")
+        found = []
+        for rank in _RANKS_WHOLE if whole else _RANKS_ROWS if self.clues else _RANKS_FLOAT:
+            sizes = self._sizes(rank)
+            if sizes is not None:
+                found += [tuple(each.get(axis, -1) for axis in range(rank)) for each in _with_channels(sizes, rank)]
+        shapes = [*dict.fromkeys(found)] or [(-1,) * rank for rank in _RANKS_FLOAT]
+        ordered = sorted(itertools.product(range(len(shapes)), range(len(dtypes))), key=lambda pair: (sum(pair), pair))
+        return [TensorSpec(name=name, shape=shapes[shape], dtype=dtypes[dtype]) for shape, dtype in ordered]
+
+    def _sizes(self, rank: int) -> dict[int, int] | None:
+        """Return the sizes that the clues give for so many axes; the first clue, next to the input, wins."""
+        sizes: dict[int, int] = {}
+        for number, clue in enumerate(self.clues):
+            known = clue.sizes_at(rank)
+            if known is None and number == 0:
+                return None
+            sizes = {**(known or {}), **sizes}
+        return sizes
+
+
+def moved(source: Source, kind: str, axes: tuple[int, ...]) -> Source:
+    """Return a value after one more change of its axes."""
+    return replace(source, moves=(*source.moves, Move(kind, axes)))
+
+
+def _with_channels(sizes: dict[int, int], rank: int) -> Iterator[dict[int, int]]:
+    if rank < 4 or 1 in sizes or rank - 1 in sizes:
+        yield sizes
+    else:
+        yield from ({**sizes, 1: channels} for channels in _CHANNELS)
+
+
+def _named_dtypes(name: str) -> tuple[str, ...]:
+    if _MASK.search(name):
+        return "int64", "bool", "float32"
+    return ("int64", "float32", "bool") if _IDS.search(name) else ("float32", "int64", "bool")

@@ -1,0 +1,269 @@
+"""Guesses the inputs of a TorchScript module, whose file stores neither shapes nor dtypes, from what its graph reads.
+
+Each guess still has to run. `navigator.workers.probing` tries them.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from navigator.frameworks.torch.arguments import Parameter
+from navigator.frameworks.torch.lookups import nodes
+from navigator.frameworks.torch.script_clues import Clue, Known, Source, moved
+from navigator.records import TensorSpec
+
+# A torch object; the types of the package differ between supported versions.
+_Torch = Any
+
+# More are not worth their time: the likeliest come first.
+_MOST_GUESSES = 96
+
+_CONVERSIONS = frozenset({"to", "_to_copy", "type_as", "float", "half", "double", "long", "int"})
+_UNARY = _CONVERSIONS | {
+    *("contiguous", "clone", "detach", "alias", "dropout", "neg", "abs", "log", "log1p", "exp", "sqrt", "clamp"),
+    *("relu", "relu_", "sigmoid", "tanh", "leaky_relu", "leaky_relu_", "elu", "gelu", "silu", "silu_", "hardtanh"),
+    *("hardswish", "softmax", "log_softmax"),
+}
+_BINARY = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "minimum", "maximum"})
+_COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "logical_not"})
+
+
+def guesses(module: _Torch, takes: Sequence[Parameter]) -> Iterator[tuple[TensorSpec, ...]]:
+    """Yield the inputs that a module may take, the likeliest first; arguments that may be left out are.
+
+    Args:
+        module: the TorchScript module.
+        takes: the parameters of its `forward`.
+    """
+    graph = module.inlined_graph
+    own, *values = graph.inputs()
+    reading = _Reading(module=module, own=own)
+    several = False
+    for parameter, value in zip(takes, values, strict=True):
+        several |= reading.begin(parameter, value)
+    for node in nodes(graph):
+        reading.read(node)
+    for count in range(1, 4) if several else (1,):
+        names = [name for each in takes for name in reading.names(each, count)]
+        if not names:
+            continue
+        options = [reading.known.get(name, Known()).guesses(name) for name in names]
+        ordered = sorted(_places([len(each) for each in options]), key=lambda places: (sum(places), places))
+        for places in ordered[:_MOST_GUESSES]:
+            yield tuple(each[place] for each, place in zip(options, places, strict=True))
+
+
+def _places(counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield combinations, leaving out most of those that few would be tried of."""
+    most = 8 if len(counts) < 4 else 2
+    alike = [tuple(min(place, count - 1) for count in counts) for place in range(max(counts))]
+    few = [range(min(count, most)) for count in counts[:6]]
+    return iter({*alike, *itertools.product(*few, *((0,),) * len(counts[6:]))})
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Goes through a graph, and notes what reads the inputs."""
+
+    module: _Torch
+    own: _Torch
+    sources: dict[str, list[Source]] = field(default_factory=dict)
+    known: dict[str, Known] = field(default_factory=dict)
+    keys: dict[str, list[str]] = field(default_factory=dict)
+    containers: dict[str, str] = field(default_factory=dict)
+
+    def begin(self, parameter: Parameter, value: _Torch) -> bool:
+        """Note an argument, and return whether it's a list of unknown length."""
+        if parameter.kind == "tensor":
+            self.sources[value.debugName()] = [Source(parameter.name)]
+        elif parameter.kind != "other":
+            self.containers[value.debugName()] = parameter.name
+        return parameter.kind == "list" and not (parameter.default or parameter.nullable)
+
+    def names(self, parameter: Parameter, count: int) -> list[str]:
+        """Return the names of the inputs of a parameter, none if it's left out; a list has `count`."""
+        if parameter.kind == "other" or parameter.default or parameter.nullable:
+            return []
+        if parameter.kind == "tensor":
+            return [parameter.name]
+        if parameter.kind == "dict":
+            return self.keys.get(parameter.name, [])
+        count = parameter.count if parameter.kind == "tuple" else count
+        return [f"{parameter.name}__{index}" for index in range(count)]
+
+    def read(self, node: _Torch) -> None:
+        """Note one operation."""
+        kind = node.kind().removeprefix("aten::")
+        inputs, outputs = list(node.inputs()), [each.debugName() for each in node.outputs()]
+        if self._opens(node, inputs, outputs) or not outputs:
+            return
+        lists = [value.node() for value in inputs if value.node().kind() == "prim::ListConstruct"]
+        listed = [each for built in lists for each in built.inputs()]
+        first = self._sources(inputs[0]) if inputs else []
+        second = self._sources(inputs[1]) if len(inputs) > 1 else []
+        self._types(kind, inputs, listed)
+        self._layer(kind, inputs, first, second)
+        if kind in _UNARY:
+            changed = kind in _CONVERSIONS
+            self.sources[outputs[0]] = [replace(each, converted=each.converted or changed) for each in first]
+        elif kind in _BINARY:
+            self._broadcast(inputs, first, second)
+            self.sources[outputs[0]] = [*first, *second]
+        elif kind in _COMPARISONS:
+            self.sources[outputs[0]] = [replace(each, converted=True, compared=True) for each in first]
+        elif kind == "cat" and listed:
+            axis = self._number(inputs[1])
+            tracked = [each for value in listed for each in self._sources(value)]
+            self.sources[outputs[0]] = [moved(each, "part", (axis,)) for each in tracked]
+        else:
+            self._move(kind, inputs, outputs[0], first)
+
+    def _opens(self, node: _Torch, inputs: Sequence[_Torch], outputs: Sequence[str]) -> bool:
+        """Note the items of an argument that is a list, a tuple or a dictionary."""
+        name = self.containers.get(inputs[0].debugName()) if inputs else None
+        if name is None:
+            return False
+        if node.kind() in ("prim::TupleUnpack", "prim::ListUnpack"):
+            for index, output in enumerate(outputs):
+                self.sources[output] = [Source(f"{name}__{index}")]
+        elif node.kind() in ("aten::__getitem__", "prim::TupleIndex"):
+            key = inputs[1].toIValue()
+            if isinstance(key, str):
+                self.keys.setdefault(name, [])
+                if key not in self.keys[name]:
+                    self.keys[name].append(key)
+            self.sources[outputs[0]] = [Source(key if isinstance(key, str) else f"{name}__{key}")]
+        return True
+
+    def _types(self, kind: str, inputs: Sequence[_Torch], listed: Sequence[_Torch]) -> None:
+        """Note what is an index, and what is a mask."""
+        indices: list[_Torch] = []
+        if kind in ("embedding", "embedding_bag"):
+            indices = list(inputs[1:2])
+        elif kind in ("gather", "index_select", "scatter"):
+            indices = list(inputs[2:3])
+        elif kind == "index":
+            indices = list(listed)
+        elif kind == "one_hot":
+            indices = list(inputs[:1])
+        elif kind == "_pack_padded_sequence":
+            self._tell(self._sources(inputs[1]), 1, {}, "int64")
+        for value in indices:
+            self._tell([each for each in self._sources(value) if not each.compared], None, {}, "int64")
+        masks = {"masked_fill": 1, "masked_fill_": 1, "where": 0, "bitwise_not": 0}
+        if kind in masks:
+            plain = [each for each in self._sources(inputs[masks[kind]]) if not each.converted]
+            self._tell(plain, None, {}, "bool")
+
+    def _layer(self, kind: str, inputs: Sequence[_Torch], first: list[Source], second: list[Source]) -> None:
+        """Note how many axes a layer wants, and which sizes its weights give."""
+        if not inputs:
+            return
+        weight = self._held(inputs[1]) if len(inputs) > 1 else None
+        shape = tuple(getattr(weight, "shape", ()))
+        dtype = str(getattr(weight, "dtype", "")).removeprefix("torch.")
+        if re.fullmatch(r"conv\dd|_convolution|conv_transpose\dd", kind) and len(shape) > 2:
+            transposed = "transpose" in kind or (kind == "_convolution" and bool(inputs[6].toIValue()))
+            groups = self._number(inputs[{"_convolution": 8}.get(kind, 7 if transposed else 6)], 1)
+            channels = shape[0] if transposed else shape[1] * groups
+            self._tell(first, len(shape), {1: channels}, dtype)
+        elif kind == "linear" and len(shape) == 2:
+            self._tell(first, None, {-1: shape[1]}, dtype)
+        elif kind == "matmul" and len(shape) == 2:
+            self._tell(first, None, {-1: shape[0]}, dtype)
+        elif kind == "addmm" and len(inputs) > 2 and (factor := self._held(inputs[2])) is not None:
+            self._tell(second, 2, {-1: factor.shape[0]}, dtype)
+        elif kind in ("batch_norm", "instance_norm") and len(inputs) > 3:
+            held = next((each for each in map(self._held, inputs[1:4]) if each is not None), None)
+            self._tell(first, None, {1: held.shape[0]} if held is not None else {}, "")
+        elif kind == "layer_norm":
+            sizes = self._numbers(inputs[1])
+            self._tell(first, None, {index - len(sizes): size for index, size in enumerate(sizes)}, "")
+        elif kind in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+            self._recurrent(kind, inputs, first)
+        elif kind == "stft":
+            self._tell(first, 2, {}, "")
+        elif kind == "pixel_shuffle":
+            self._tell(first, 4, {}, "")
+        elif found := re.search(r"(?:pool|upsample_\w*|pad)([123])d", kind):
+            self._tell(first, int(found[1]) + 2, {}, "")
+
+    def _recurrent(self, kind: str, inputs: Sequence[_Torch], first: list[Source]) -> None:
+        weights = [self._held(each) for each in inputs[2].node().inputs()]
+        if not weights or weights[0] is None or weights[1] is None:
+            return
+        dtype = str(weights[0].dtype).removeprefix("torch.")
+        self._tell(first, 3, {2: weights[0].shape[1]}, dtype)
+        states = list(inputs[1].node().inputs()) if kind == "lstm" else [inputs[1]]
+        layers = self._number(inputs[4], 1) * (2 if inputs[7].toIValue() else 1)
+        for state in states:
+            self._tell(self._sources(state), 3, {0: layers, 2: weights[1].shape[1]}, dtype)
+
+    def _broadcast(self, inputs: Sequence[_Torch], first: list[Source], second: list[Source]) -> None:
+        """Note the sizes of a constant that a value is combined with: the mean of each channel."""
+        for tracked, other in ((first, inputs[1]), (second, inputs[0])):
+            shape = tuple(getattr(self._held(other), "shape", ()))
+            if tracked and len(shape) > 1:
+                sizes = {index - len(shape): size for index, size in enumerate(shape) if size > 1}
+                self._tell(tracked, len(shape) if len(shape) > 2 else None, sizes, "")
+
+    def _move(self, kind: str, inputs: Sequence[_Torch], output: str, first: list[Source]) -> None:
+        if kind in ("unsqueeze", "squeeze", "select", "slice") and len(inputs) > 1:
+            axis = self._number(inputs[1], None)
+            if axis is not None:
+                self.sources[output] = [moved(each, "part" if kind == "slice" else kind, (axis,)) for each in first]
+        elif kind == "permute":
+            self.sources[output] = [moved(each, kind, self._numbers(inputs[1])) for each in first]
+        elif kind == "transpose":
+            axes = (self._number(inputs[1]), self._number(inputs[2]))
+            self.sources[output] = [moved(each, kind, axes) for each in first]
+        elif kind in ("flatten", "reshape", "view"):
+            # Of two axes, the second is what comes out; of more, the ladder finds sizes that fit.
+            self.sources[output] = [each for each in first if not each.moves]
+
+    def _tell(self, sources: Sequence[Source], rank: int | None, sizes: Mapping[int, int], dtype: str) -> None:
+        for each in sources:
+            known = self.known.setdefault(each.name, Known())
+            if rank is not None or sizes:
+                known.clues.append(Clue(each.moves, rank, sizes))
+            if dtype in ("int64", "bool") or (dtype and not each.converted):
+                known.dtypes.append(dtype)
+
+    def _sources(self, value: _Torch) -> list[Source]:
+        return self.sources.get(value.debugName(), [])
+
+    def _number(self, value: _Torch, default: Any = 0) -> Any:
+        held = value.toIValue()
+        return held if isinstance(held, int) else default
+
+    def _numbers(self, value: _Torch) -> tuple[int, ...]:
+        held = value.toIValue()
+        if held is None and value.node().kind() == "prim::ListConstruct":
+            held = [each.toIValue() for each in value.node().inputs()]
+        return tuple(each for each in held or () if isinstance(each, int))
+
+    def _held(self, value: _Torch) -> _Torch | None:
+        """Return a weight or a constant tensor, also a transposed one; None for what is computed."""
+        import torch
+
+        node = value.node()
+        if node.kind() in ("aten::t", "aten::transpose"):
+            held = self._held(next(iter(node.inputs())))
+            return held.t() if held is not None and held.dim() == 2 else None
+        if node.kind() == "prim::GetAttr":
+            parent = next(iter(node.inputs()))
+            held = self.module if parent == self.own else self._held_module(parent)
+            found = getattr(held, node.s("name"), None)
+        else:
+            found = value.toIValue() if node.kind() == "prim::Constant" else None
+        return found if isinstance(found, torch.Tensor) else None
+
+    def _held_module(self, value: _Torch) -> _Torch | None:
+        if value == self.own:
+            return self.module
+        node = value.node()
+        if node.kind() != "prim::GetAttr":
+            return None
+        return getattr(self._held_module(next(iter(node.inputs()))), node.s("name"), None)

@@ -1,0 +1,148 @@
+"""A model that is asked which shapes it takes, and what it costs to run in them."""
+
+import math
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from navigator.errors import StepError
+from navigator.frameworks.declaration import shapes as written_shapes
+from navigator.runners.protocol import LoadedModel
+from navigator.samples.symbols import Shape
+from navigator.samples.values import Bounds, generator, uniform
+
+# What the largest sample may cost. A model is run on a dozen samples, and so is each of its conversions.
+_SECONDS = 1.0
+_MEMORY_BYTES = 512 * 2**20
+_ARRAYS_BYTES = 64 * 2**20
+
+_MOST_QUESTIONS = 1000
+
+# Time grows with the elements of the inputs, and faster where all of them look at each other.
+_GROWTH = 1.3
+
+# The first run prepares others.
+_REPEATS = 3
+
+
+@dataclass(kw_only=True, slots=True)
+class Cost:
+    """What one run took: the least of its runs, and by how many bytes the process grew."""
+
+    inputs: Mapping[str, np.ndarray]
+    seconds: float = math.inf
+    grown: int = 0
+    runs: int = 0
+
+    def again(self, model: LoadedModel) -> dict[str, np.ndarray]:
+        """Run the model, and return its outputs."""
+        started, used = time.perf_counter(), time.process_time()
+        outputs = model.infer(self.inputs)
+        # Waiting for a processor that others use isn't the model's.
+        self.seconds = min(self.seconds, time.perf_counter() - started, time.process_time() - used)
+        self.runs += 1
+        return outputs
+
+
+@dataclass(kw_only=True, slots=True)
+class Questions:
+    """A model that is asked, with what it answered. `at` is the deadline of `time.monotonic`."""
+
+    model: LoadedModel
+    bounds: Mapping[str, Bounds]
+    at: float
+    refusals: dict[str, str] = field(default_factory=dict)
+    costs: dict[int, Cost] = field(default_factory=dict)
+    held: int = field(default_factory=lambda: _peak())
+    first: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] | None = None
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() > self.at or len(self.refusals) >= _MOST_QUESTIONS
+
+    def refusal(self, shapes: Mapping[str, Shape]) -> str:
+        """Return why the model doesn't run in these shapes, "" if it does."""
+        key = written_shapes(shapes)
+        if key not in self.refusals:
+            self.refusals[key] = self._ask(shapes)
+        return self.refusals[key]
+
+    def takes(self, shapes: Mapping[str, Shape]) -> bool:
+        """Return whether the model runs in these shapes."""
+        return not self.refusal(shapes)
+
+    def cost(self, shapes: Mapping[str, Shape], share: float = 1.0) -> str:
+        """Return what running in these shapes would take too much of, as far as smaller ones tell; "" if it's cheap.
+
+        Args:
+            shapes: of all inputs.
+            share: the part of the budget that it may take.
+        """
+        size = _elements(shapes)
+        smaller = max((each for each in self.costs if each <= size), default=None)
+        if sum(math.prod(shape) * self.bounds[name].dtype.itemsize for name, shape in shapes.items()) > _ARRAYS_BYTES:
+            return f"samples of more than {_ARRAYS_BYTES // 2**20} MiB"
+        if smaller is None:
+            return ""
+        known = self.costs[smaller]
+        ratio = size / max(1, smaller)
+        while known.seconds * ratio**_GROWTH > share * _SECONDS:
+            if known.runs >= _REPEATS or known.seconds > _SECONDS:
+                return f"more than {_SECONDS:g} s"
+            known.again(self.model)  # others use this machine too
+        return f"more than {_MEMORY_BYTES // 2**20} MiB" if known.grown * ratio > share * _MEMORY_BYTES else ""
+
+    def changed(self) -> bool:
+        """Return whether the model now answers its first question otherwise: it keeps a state between calls."""
+        if self.first is None:
+            return False
+        inputs, before = self.first
+        after = self.model.infer(inputs)
+        return before.keys() != after.keys() or not all(
+            np.array_equal(before[name], after[name], equal_nan=after[name].dtype.kind in "fc") for name in before
+        )
+
+    def _nothing(self, outputs: Mapping[str, np.ndarray]) -> str:
+        """Return which output says nothing, since the input was too small for the model, or ""."""
+        known = self.first[1] if self.first else {}
+        for name, array in outputs.items():
+            if not array.size:
+                return f"output {name} is empty"
+            # The mean of nothing is NaN, and its maximum the lowest number of its type, or 0 in TensorFlow (2.21).
+            if array.dtype.kind == "f" and not (np.abs(array) < np.finfo(array.dtype).max).any():
+                return f"output {name} has no finite value"
+            if not array.any() and name in known and known[name].any():
+                return f"output {name} is 0 everywhere"
+        return ""
+
+    def _ask(self, shapes: Mapping[str, Shape]) -> str:
+        arrays = {
+            name: uniform(generator(0, "probe", name), shape, self.bounds[name]) for name, shape in shapes.items()
+        }
+        cost = Cost(inputs=arrays)
+        try:
+            outputs = cost.again(self.model)
+        except StepError as error:
+            return error.message
+        except MemoryError:
+            return "not enough memory"
+        if found := self._nothing(outputs):
+            return found
+        self.first = self.first or (arrays, outputs)
+        size = _elements(shapes)
+        made = sum(array.nbytes for array in (*arrays.values(), *outputs.values()))
+        cost.grown = max(made, _peak() - self.held if size >= max(self.costs, default=0) else 0)
+        self.costs[size] = cost
+        return ""
+
+
+def _elements(shapes: Mapping[str, Shape]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _peak() -> int:
+    """Return the most memory that this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
