@@ -1,4 +1,4 @@
-"""Converts ONNX to ONNX: copies it, or changes its opset with `onnx.version_converter`."""
+"""Converts ONNX to ONNX: copies it, or changes its opset."""
 
 import logging
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
 
 SOURCE = Format.ONNX
@@ -45,12 +46,9 @@ def unavailable(host: Host) -> Unavailable | None:
 def convert(conversion: Conversion[Options]) -> Properties:
     """Copy the file with its external data, or change its opset; see `navigator.converters.protocol`."""
     source, destination = conversion.source, conversion.destination
-    before = onnx_file.opset(source)
     opset = conversion.options.opset
-    if opset is not None and opset != before:
-        onnx_file.raise_opset(source, destination, opset)
-        verb = "raised" if opset > before else "lowered"
-        return onnx_file.properties(destination, f"{verb} from opset {before} by onnx.version_converter")
+    if opset is not None and opset != onnx_file.opset(source):
+        return onnx_file.properties(destination, onnx_opsets.change(source, destination, opset))
     onnx_file.copy(source, destination)
     try:
         onnx_file.check(destination)

@@ -19,6 +19,7 @@ from navigator.frameworks.gpu import no_gpu
 from navigator.frameworks.tensorrt import engine_file, library
 from navigator.frameworks.tensorrt.library import NAMES
 from navigator.frameworks.tensorrt.messages import Collected, collected, explained
+from navigator.frameworks.tensorrt.onnx_source import parseable
 from navigator.frameworks.tensorrt.profile import profile
 from navigator.records import Configuration, Format, Host, ModelConfig, Precision, Properties, StepOptions
 from navigator.runners.trt import TrtOptions
@@ -99,9 +100,10 @@ def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> Properties:
     trt = library.load(rtx)
     options = conversion.options
     name = f"{NAMES[rtx]} {trt.__version__}"
-    with collected() as log:
+    directory = conversion.destination.parent
+    with collected() as log, parseable(conversion.source, directory, conversion.shapes) as source:
         library.load_plugins(options.plugins)
-        network = _parsed(conversion.source, name, log)
+        network = _parsed(source, name, log)
         shapes = profile(network[1], conversion.shapes, conversion.samples)
         configure = _configuration(trt, shapes, conversion, rtx=rtx)
         engine = _built(network, configure, _timing_cache(trt, conversion, rtx=rtx), name, log)

@@ -20,6 +20,7 @@ from navigator.frameworks.onnx import fp16 as onnx_fp16
 from navigator.frameworks.onnx import graph as onnx_graph
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
+from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.records import Configuration, Format, Host, ModelConfig, Precision, PrecisionMode, Properties
 from navigator.runners import onnx as onnx_runner
 
@@ -98,7 +99,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
         raise nothing_became(Precision.INT8, "the model is quantized already, to another type")
     if quantized and not to_fp16:
         onnx_file.copy(source, destination)
-        onnx_file.check(destination)
+        onnx_file.check(destination, made_of=source)
         return _properties(onnx_graph.read(source), conversion, "copied with its own Q/DQ nodes")
     warnings: list[str] = []
     makers: list[str] = []
@@ -116,7 +117,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
             kept, more = _to_fp16(model, _samples(conversion), required=not to_int8)
             warnings += more
             makers.append("cast to fp16 by navigator")
-        _write(model, Path(scratch) / "made" / destination.name, destination)
+        _write(model, Path(scratch) / "made" / destination.name, destination, source)
         found = _properties(model, conversion, ", ".join(makers))
         return found.updated(Properties(calibrated=calibrated, kept_in_fp32=kept, warnings=tuple(warnings)))
 
@@ -137,18 +138,17 @@ def _samples(conversion: Conversion[Options]) -> Path:
 def _raised(source: Path, directory: Path, lowest: int, precision: str) -> tuple[Path, str]:
     """Return the model at opset `lowest` or higher, and how it was changed, or ""."""
     before = onnx_file.opset(source)
-    if before >= lowest:
+    if before is not None and before >= lowest:
         return source, ""
     directory.mkdir()
     raised = directory / source.name
     try:
-        onnx_file.raise_opset(source, raised, lowest)
+        return raised, onnx_opsets.change(source, raised, lowest)
     except StepError as error:
         raise StepError(
             f"{precision} needs opset {lowest} or higher: {error.message}",
             f"export the model at opset {lowest} or higher, or set onnx_opsets to it",
         ) from error
-    return raised, f"raised from opset {before} by onnx.version_converter"
 
 
 def _quantize(model: "ir.Model", conversion: Conversion[Options]) -> list[str]:
@@ -209,11 +209,11 @@ def _reached(graph: "ir.Graph", plan: onnx_fp16.Plan) -> str:
     return ", ".join(named[:_NAMED]) + more
 
 
-def _write(model: "ir.Model", made: Path, destination: Path) -> None:
+def _write(model: "ir.Model", made: Path, destination: Path, source: Path) -> None:
     """Save `model` with all of its weights, check it and move it into place."""
     made.parent.mkdir()
     onnx_graph.save(model, made)
-    onnx_file.check(made)
+    onnx_file.check(made, made_of=source)
     for path in made.parent.iterdir():
         shutil.move(path, destination.parent / path.name)
 

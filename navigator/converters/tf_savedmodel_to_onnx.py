@@ -22,6 +22,7 @@ from navigator.errors import StepError, listed
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.frameworks.tensorflow.freeze import FrozenGraph, freeze, weight_bytes
 from navigator.frameworks.tensorflow.signatures import choose_signature, open_signature, reason
 from navigator.frameworks.tensorflow.tf2onnx_patches import (
@@ -96,7 +97,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
         )
     name = choose_signature(conversion.source, conversion.options.signature_name)
     export = partial(_export, conversion, name, opset)
-    properties = onnx_file.raised_or_exported(conversion.raise_from, conversion.destination, opset, export)
+    properties = onnx_opsets.raised_or_exported(conversion.raise_from, conversion.destination, opset, export)
     return properties.updated(Properties(signature_name=name))
 
 
@@ -110,8 +111,7 @@ def _export(conversion: Conversion[Options], name: str, opset: int) -> Propertie
     with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
         lower = Path(scratch) / destination.name
         properties = _export_directly(conversion.source, name, lower, highest)
-        onnx_file.raise_opset(lower, destination, opset)
-        exporter = f"{properties.exporter}, {onnx_file.raised_from(lower)}"
+        exporter = f"{properties.exporter}, {onnx_opsets.change(lower, destination, opset)}"
     return properties.updated(onnx_file.properties(destination, exporter))
 
 

@@ -12,6 +12,7 @@ from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.onnx_patches import exact_constants, forget_computed_sizes
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
@@ -57,7 +58,7 @@ def unavailable(host: Host) -> Unavailable | None:
 def convert(conversion: Conversion[Options]) -> Properties:
     """Export the program, or raise a lower opset's export; see `navigator.converters.protocol`."""
     opset = conversion.options.opset
-    return onnx_file.raised_or_exported(
+    return onnx_opsets.raised_or_exported(
         conversion.raise_from, conversion.destination, opset, lambda: _export(conversion, opset)
     )
 

@@ -17,6 +17,7 @@ from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, call, parameters
 from navigator.frameworks.torch.onnx_patches import known_ranks
@@ -93,7 +94,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
             f"the TorchScript exporter can't write opset {opset}: it supports {_LOWEST_OPSET} and higher",
             "set onnx_opsets: [14]",
         )
-    return onnx_file.raised_or_exported(
+    return onnx_opsets.raised_or_exported(
         conversion.raise_from, conversion.destination, opset, lambda: _exported(conversion, opset)
     )
 
@@ -107,8 +108,8 @@ def _exported(conversion: Conversion[Options], opset: int) -> Properties:
     with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
         lower = Path(scratch) / destination.name
         _export(conversion, lower, _HIGHEST_OPSET)
-        onnx_file.raise_opset(lower, destination, opset)
-        return onnx_file.properties(destination, f"{_exporter()}, {onnx_file.raised_from(lower)}")
+        how = onnx_opsets.change(lower, destination, opset)
+        return onnx_file.properties(destination, f"{_exporter()}, {how}")
 
 
 def _export(conversion: Conversion[Options], destination: Path, opset: int) -> None:

@@ -150,7 +150,7 @@ def load(
     del signature_name  # only SavedModels have several
     model = onnx_file.load(path)
     _refuse_text(model)
-    session = _session(path, model, device, typed=options is not None and options.precision is not None)
+    session, warning = _session(path, model, device, typed=options is not None and options.precision is not None)
     # The session returns [] for a scalar and for an unknown rank; only the file distinguishes them.
     unranked = {
         value.name
@@ -166,7 +166,9 @@ def load(
     return OnnxModel(
         session=session,
         signature=signature,
-        properties=Properties(onnx_opset=onnx_file.opset_of(model, path), unused_inputs=unused),
+        properties=Properties(
+            onnx_opset=onnx_file.opset_of(model), unused_inputs=unused, warnings=(warning,) if warning else ()
+        ),
         path=path,
         random_operations=random_operations(model),
         axes={
@@ -178,8 +180,8 @@ def load(
     )
 
 
-def _session(path: Path, model: Proto, device: Device, *, typed: bool) -> Any:
-    """Open a session that computes exactly what the file specifies.
+def _session(path: Path, model: Proto, device: Device, *, typed: bool) -> tuple[Any, str]:
+    """Open a session that computes exactly what the file specifies; return it with a warning, or "".
 
     Args:
         path: the file.
@@ -207,28 +209,55 @@ def _session(path: Path, model: Proto, device: Device, *, typed: bool) -> Any:
             settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
             source = rounded
     try:
-        session = onnxruntime.InferenceSession(source, settings, providers=_providers(device))
+        session, warning = _opened(source, settings, device)
     except Exception as error:
         text = onnx_file.sentence(error)
-        raise StepError(f"ONNX Runtime can't load {path.name}: {text}", _advice(text, model, path)) from error
+        raise StepError(f"ONNX Runtime can't load {path.name}: {text}", _advice(text, model)) from error
     if device is Device.CUDA and session.get_providers()[0] != _CUDA_PROVIDER:
         # It falls back to the CPU silently.
         raise StepError(
             f"ONNX Runtime {onnxruntime.__version__} can't use the GPU: its CUDA provider did not load",
             f"it lacks the CUDA and cuDNN libraries it was built for: {how_to_get('onnxruntime-gpu[cuda,cudnn]')}",
         )
-    return session
+    return session, warning
 
 
-def _advice(text: str, model: Proto, path: Path) -> str:
+def _opened(source: str | bytes, settings: Any, device: Device) -> tuple[Any, str]:
+    """Open a session with as many optimizations as ONNX Runtime can apply, and return it with a warning, or "".
+
+    Its optimizer may change nodes into some that it has no kernel for, such as a Resize with mode cubic (1.32).
+    """
+    import onnxruntime
+
+    levels = onnxruntime.GraphOptimizationLevel
+    refused: Exception | None = None
+    for level, allows in (
+        (levels.ORT_ENABLE_ALL, ""),
+        (levels.ORT_ENABLE_BASIC, "with basic optimizations (ORT_ENABLE_BASIC)"),
+        (levels.ORT_DISABLE_ALL, "without optimizations (ORT_DISABLE_ALL)"),
+    ):
+        settings.graph_optimization_level = level
+        try:
+            session = onnxruntime.InferenceSession(source, settings, providers=_providers(device))
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime has a dozen exception types without a common one
+            refused = refused or error
+            continue
+        why = f"ONNX Runtime loads the file only {allows}: {onnx_file.sentence(refused)}" if refused else ""
+        return session, why
+    assert refused is not None
+    raise refused
+
+
+def _advice(text: str, model: Proto) -> str:
     """Return what the user can do if ONNX Runtime lacks an operator, or ""."""
     if "Could not find an implementation" not in text:
         return ""
-    opset = onnx_file.opset_of(model, path)
-    if opset < _LOWEST_OPSET:
+    opset = onnx_file.opset_of(model)
+    if opset is not None and opset < _LOWEST_OPSET:
         has = f"ONNX Runtime supports opset {_LOWEST_OPSET} and higher"
         return f"{has}: export the model at such an opset, or convert it with onnx.version_converter"
-    return f"ONNX Runtime doesn't support it at opset {opset} or for these types: use another opset or other types"
+    at = f"at opset {opset} or " if opset is not None else ""
+    return f"ONNX Runtime doesn't support it {at}for these types: use another opset or other types"
 
 
 def _providers(device: Device) -> list[str | tuple[str, dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """Runs engines of TensorRT and TensorRT for RTX with Polygraphy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ import numpy as np
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.tensorrt import library, messages
+from navigator.frameworks.tensorrt.onnx_source import name_in_engine, name_in_file
 from navigator.records import Device, EngineOptions, Format, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ENGINE_AXES, Axis, Source
 
@@ -112,7 +113,8 @@ class LoadedEngine:
         absent = [name for name in names if name not in inputs]
         if absent:
             raise StepError(f"the engine has the inputs {listed(absent)}, but the samples only have {listed(inputs)}")
-        feed = {name: np.ascontiguousarray(inputs[name]) for name in names}
+        outputs = [spec.name for spec in self.signature.outputs]
+        feed = {name_in_engine(name, outputs): np.ascontiguousarray(inputs[name]) for name in names}
         with messages.collected() as log:
             try:
                 values = self.runner.infer(feed)
@@ -132,7 +134,7 @@ def _runs(compute_capability: str, built_for: tuple[str, ...]) -> bool:
 
 
 def _signature(trt: Any, engine: Any) -> Signature:
-    """Return the inputs and outputs of the engine."""
+    """Return the inputs and outputs of the engine, with their names in the ONNX file."""
     found: dict[bool, list[TensorSpec]] = {True: [], False: []}
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
@@ -142,7 +144,9 @@ def _signature(trt: Any, engine: Any) -> Signature:
             dtype=np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name,
         )
         found[engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT].append(spec)
-    return Signature(inputs=tuple(found[True]), outputs=tuple(found[False]))
+    outputs = [spec.name for spec in found[False]]
+    inputs = (replace(spec, name=name_in_file(spec.name, outputs)) for spec in found[True])
+    return Signature(inputs=tuple(inputs), outputs=tuple(found[False]))
 
 
 TRT = Engine(FORMAT=Format.TRT, DISTRIBUTIONS=("tensorrt", "polygraphy"))

@@ -305,20 +305,6 @@ def test_external_data_that_is_missing_or_collides_is_refused(external: Path, tm
         onnx_to_onnx(external, tmp_path / "two", Options())
 
 
-def test_lowering_is_tried_and_its_failure_says_what_to_do(classifier: Path, tmp_path: Path) -> None:
-    path = written(tmp_path / "source" / "m.onnx", '"" : 18\nm (float[n] x) => (float[n] y) { y = Relu(x) }')
-    lowered, properties = convert(path, tmp_path, Options(opset=17))
-    assert properties == {"onnx_opset": 17, "exporter": "lowered from opset 18 by onnx.version_converter"}
-    assert same(path, lowered, {"x": floats((3,))})
-    with pytest.raises(StepError) as refusal:
-        onnx_to_onnx(classifier, tmp_path / "lower", Options(opset=8))
-    assert refusal.value.message.startswith("onnx.version_converter can't change opset 11 to 8: ")
-    assert refusal.value.hint == (
-        "lowering an opset rarely works: export the model at opset 8, or set onnx_opsets: [11]"
-    )
-    assert list((tmp_path / "lower").iterdir()) == []
-
-
 def test_functions_of_the_model_itself_survive_raising(tmp_path: Path) -> None:
     text = """
     "" : 13, "mine" : 1

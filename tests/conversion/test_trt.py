@@ -19,7 +19,7 @@ from onnx import numpy_helper, parser
 from navigator.converters.onnx_to_trt import ONNX_TO_TRT, ONNX_TO_TRT_RTX
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
-from navigator.frameworks.tensorrt import engine_file, profile
+from navigator.frameworks.tensorrt import engine_file, onnx_source, profile
 from navigator.frameworks.tensorrt.messages import Collected, explained, sentence
 from navigator.records import Gpu, Host, ShapeProfile, to_data
 from navigator.runners.trt import TrtOptions
@@ -219,6 +219,18 @@ ASYMMETRIC = """(float[2, 3] x) => (uint8[2, 3] y) {
             "(float[2, 3] x, float[3, 2] z) => (float[2, 2] y) { y = com.microsoft.FusedMatMul(x, z) }",
             "as exported, not as ONNX Runtime optimized it",
         ),
+        (
+            '"" : 17',
+            """(uint8[2, 2] x) => (uint8[2, 2] y) {
+                s = Constant<value = float {1}>() z = Constant<value = uint8 {8}>()
+                y = QLinearMatMul(x, s, z, x, s, z, s, z) }""",
+            "QuantizeLinear and DequantizeLinear nodes",
+        ),
+        (
+            '"ai.onnx.ml" : 1',
+            '(float[2, 3] x) => (float[2, 3] y) { y = ai.onnx.ml.Normalizer<norm = "L2">(x) }',
+            "classical machine learning",
+        ),
     ],
 )
 def test_what_can_be_written_otherwise_is_advised(
@@ -280,12 +292,41 @@ def test_the_optimum_of_a_shape_is_that_of_the_typical_sample(tmp_path: Path) ->
     values = {"min": [1, 24], "opt": [4, 6], "max": [24, 1], "zeros": [2, 12]}
     arrays.save(tmp_path, [(name, {"shape": np.array(each, "int64")}) for name, each in values.items()])
     tensor = SimpleNamespace(name="shape", is_shape_tensor=True, shape=(2,))
-    network = SimpleNamespace(num_inputs=1, get_input=lambda _index: tensor)
+    network = SimpleNamespace(num_inputs=1, num_outputs=0, get_input=lambda _index: tensor)
 
     made = profile.profile(network, ranged(), tmp_path)
 
     ranges = made["shape"]
     assert [*map(tuple, (ranges.min, ranges.opt, ranges.max))] == [(1, 1), (4, 6), (24, 24)]
+
+
+def test_an_input_that_is_an_output_too_is_built(server: ForkServer, tmp_path: Path) -> None:
+    text = '"" : 17\nm (float[n, 8] x) => (float[n, 8] y, float[n, 8] x) { y = Relu(x) }'
+    source = written(tmp_path / "m.onnx", text)
+
+    result, plan = build(server, source, ranged(x=((1, 8), (4, 8))))
+
+    assert result.status is TaskStatus.FINISHED, result.message
+    # The engine has the names that the runner maps back.
+    inputs, outputs = ("x",), ("y", "x")
+    assert [onnx_source.name_in_engine(name, outputs) for name in inputs] == ["__x"]
+    assert b"__x" in plan.read_bytes()
+    assert [onnx_source.name_in_file(name, outputs) for name in ("__x", "__z", "y")] == ["x", "__z", "y"]
+
+
+@pytest.mark.parametrize(("batch", "side"), [("?", "?"), ("n", "n"), ("", "?")])
+def test_axes_of_one_name_may_have_different_sizes(server: ForkServer, tmp_path: Path, batch: str, side: str) -> None:
+    text = '"" : 17\nm (float[n, 3, h, w] x) => (float[n, 3] y) { p = GlobalAveragePool(x) y = Flatten(p) }'
+    source = written(tmp_path / "m.onnx", text)
+    model = onnx.load(source)
+    for axis, name in ((0, batch), (2, side), (3, side)):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    onnx.save(model, source)
+
+    result, _ = build(server, source, ranged(x=((1, 3, 8, 16), (4, 3, 32, 64))))
+
+    assert result.status is TaskStatus.FINISHED, result.message
+    assert onnx.load(source) == model
 
 
 def test_names_that_are_patterns_are_taken_literally(server: ForkServer, tmp_path: Path, mlp: Path) -> None:

@@ -1,14 +1,10 @@
-"""Checks, copies and saves ONNX files, and reads or changes their opset.
+"""Checks, copies and saves ONNX files, and reads their opset.
 
-The only module that calls `onnx.version_converter`. Knows nothing about the framework that a file came from;
-`navigator.verify.compare` checks its numbers.
+Knows nothing about the framework that a file came from; `navigator.verify.compare` checks its numbers.
 """
 
 import logging
 import re
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from navigator.errors import StepError
@@ -20,7 +16,7 @@ from navigator.records import Properties
 # protobuf rejects messages of 2 GiB; the graph and what converters add to it need space in addition to the weights.
 INLINE_LIMIT_BYTES = 1_800_000_000
 
-_DEFAULT_DOMAINS = ("", "ai.onnx")
+DEFAULT_DOMAINS = ("", "ai.onnx")
 
 # The text of onnx 1.23 and ONNX Runtime 1.32 around a reason; the innermost node is the one that failed.
 _NOISE = (
@@ -32,7 +28,13 @@ _NOISE = (
     ),
     (re.compile(r"\S+\.(?:h|cc|cpp):\d+ (?:[^()]*\([^()]*\)(?: const)? |\S+ )"), ""),
     (re.compile(r"(No Adapter \w+ Version )\$"), r"\1"),
+    (re.compile(r"\[with \w+ = [\w:]+\] "), ""),
+    (re.compile(r".*Assertion `false` failed: "), ""),
 )
+
+# What onnx's checker and Python's libraries say where it happened, after the reason.
+_AFTER_REASON = re.compile(r"\n\s*(?:==> Context:|Traceback |Stack ?trace|C\+\+ |At: |at )")
+_LONGEST = 800
 
 log = logging.getLogger(__name__)
 
@@ -51,21 +53,18 @@ def load(path: Path) -> Proto:
         raise StepError(f"{path} isn't a readable ONNX file: {sentence(error)}") from error
 
 
-def opset(path: Path) -> int:
-    """Return the opset of the default domain that the file at `path` declares.
+def opset(path: Path) -> int | None:
+    """Return the opset of the default domain that the file at `path` declares; None if it has operators of others only.
 
     Raises:
-        StepError: it is not an ONNX file, or it declares none.
+        StepError: it is not an ONNX file.
     """
-    return opset_of(load(path), path)
+    return opset_of(load(path))
 
 
-def opset_of(model: Proto, path: Path) -> int:
-    """Return the opset of the default domain that `model`, which was read from `path`, declares; see `opset`."""
-    for entry in model.opset_import:
-        if entry.domain in _DEFAULT_DOMAINS:
-            return int(entry.version)
-    raise StepError(f"{path} declares no opset for the default ONNX domain")
+def opset_of(model: Proto) -> int | None:
+    """Return the opset of the default domain that `model` declares; see `opset`."""
+    return next((int(entry.version) for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), None)
 
 
 def require_opset(path: Path, asked: int, exporter: str) -> None:
@@ -76,11 +75,15 @@ def require_opset(path: Path, asked: int, exporter: str) -> None:
         asked: the opset of the default domain that it should have.
         exporter: what wrote it, for the message.
     """
-    _require_opset(opset(path), asked, exporter)
+    written = opset(path)
+    if written != asked:
+        raise StepError(f"{exporter} wrote opset {written} instead of {asked}", f"set onnx_opsets: [{written}]")
 
 
-def check(path: Path) -> None:
+def check(path: Path, *, made_of: Path | None = None) -> None:
     """Raise `StepError` unless the file at `path` is a valid model whose every operator is known.
+
+    What's wrong with the file that it was made of, as outputs without a shape, doesn't count: ONNX Runtime ran it.
 
     Reads the file by path, so that external data and models over 2 GiB work. If only the checker's strict shape
     inference or an operator of another domain is a problem, ONNX Runtime decides: shape inference has false positives
@@ -95,7 +98,8 @@ def check(path: Path) -> None:
         try:
             onnx.checker.check_model(str(path))
         except Exception as invalid:
-            raise StepError(f"the ONNX file is invalid: {sentence(invalid)}") from invalid
+            if made_of is None or _complaint(made_of) != sentence(invalid):
+                raise StepError(f"the ONNX file is invalid: {sentence(invalid)}") from invalid
         doubt = doubt or f"shape inference: {sentence(error)}"
     if doubt:
         refusal = _refusal(path)
@@ -104,93 +108,9 @@ def check(path: Path) -> None:
         log.warning("ONNX Runtime accepts the file, but the ONNX checker reports: %s", doubt)
 
 
-def raise_opset(source: Path, destination: Path, opset: int) -> int:
-    """Write the model at `source` to `destination` with another opset of the default domain, checked and read back.
-
-    Keeps the names of inputs, outputs and axes, metadata and the opsets of other domains. Copies external data without
-    loading it, so that models over 2 GiB work. Lowering is attempted too, but usually fails.
-
-    Args:
-        source: an ONNX file.
-        destination: the file to write, in another directory, with external data next to it.
-        opset: the opset to reach.
-
-    Returns:
-        The opset of `source`.
-
-    Raises:
-        StepError: `onnx.version_converter` failed, or its result is invalid. Then no file is left.
-    """
-    import onnx
-    import onnx.inliner
-    import onnx.version_converter
-
-    known = onnx.defs.onnx_opset_version()
-    if not 1 <= opset <= known:
-        raise StepError(
-            f"onnx {onnx.__version__} doesn't support opset {opset}", f"set onnx_opsets to {known} or lower"
-        )
-    model = load(source)
-    before = opset_of(model, source)
-    change = f"onnx.version_converter can't change opset {before} to {opset}"
-    try:
-        # The converter silently drops model-local functions (onnx 1.23).
-        inlined = onnx.inliner.inline_local_functions(model) if model.functions else model
-        values = onnx_weights.take(inlined)
-        converted = onnx.version_converter.convert_version(inlined, opset)
-        onnx_weights.put_back(converted, values)
-    except Exception as error:
-        raise StepError(f"{change}: {sentence(error)}", _direction_hint(before, opset)) from error
-    converted.ir_version = max(
-        converted.ir_version, onnx.helper.find_min_ir_version_for(converted.opset_import, ignore_unknown=True)
-    )
-    try:
-        _require_same_interface(model, converted)
-        _require_opset(opset_of(converted, destination), opset, "onnx.version_converter")
-        with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
-            made = Path(scratch) / destination.name
-            onnx_weights.copy_external(converted, source, made)
-            save(converted, made)
-            check(made)
-            for path in made.parent.iterdir():
-                shutil.move(path, destination.parent / path.name)
-    except StepError as error:
-        raise StepError(f"{change}: {error.message}", _direction_hint(before, opset)) from error
-    return before
-
-
-def raised_or_exported(
-    raise_from: Path | None, destination: Path, opset: int, export: Callable[[], Properties]
-) -> Properties:
-    """Raise the opset of a file if there is one, which is cheaper than exporting again, or else export.
-
-    Args:
-        raise_from: an ONNX file of the same model at a lower opset, or None.
-        destination: the file to write.
-        opset: the opset to reach.
-        export: exports to `destination` and returns its properties.
-
-    Returns:
-        The properties of the file.
-    """
-    if raise_from is None:
-        return export()
-    try:
-        before = raise_opset(raise_from, destination, opset)
-    except StepError as error:
-        log.warning("%s; exporting instead", error.message)
-        return export()
-    return Properties(onnx_opset=opset, exporter=_raised_from(before))
-
-
 def properties(path: Path, exporter: str) -> Properties:
     """Return the properties of the ONNX file at `path`, read back from it, and who wrote it."""
     return Properties(onnx_opset=opset(path), exporter=exporter)
-
-
-def raised_from(source: Path) -> str:
-    """Return the exporter of a file whose opset was raised from the one at `source`."""
-    return _raised_from(opset(source))
 
 
 def save(model: Proto, destination: Path) -> None:
@@ -230,22 +150,12 @@ def copy(source: Path, destination: Path) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """Return the line of an exception's text with the reason, without positions in C++ sources."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    text = text.rsplit("Assertion `false` failed: ", 1)[-1]
+    """Return the reason in an exception's text as one line, without positions in C++ sources."""
+    lines = _AFTER_REASON.split(str(error).strip())[0].splitlines()
     for noise, instead in _NOISE:
-        text = noise.sub(instead, text)
-    return text[:400]
-
-
-def _raised_from(before: int) -> str:
-    return f"raised from opset {before} by onnx.version_converter"
-
-
-def _require_opset(written: int, asked: int, exporter: str) -> None:
-    if written != asked:
-        raise StepError(f"{exporter} wrote opset {written} instead of {asked}", f"set onnx_opsets: [{written}]")
+        lines = [noise.sub(instead, line) for line in lines]
+    text = " ".join(" ".join(lines).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _foreign_operators(path: Path) -> str:
@@ -259,9 +169,20 @@ def _foreign_operators(path: Path) -> str:
         for graph in onnx_weights.graphs(model)
         for node in graph.node
         if (node.domain, node.op_type) not in own
-        and not onnx.defs.has(node.op_type, "" if node.domain in _DEFAULT_DOMAINS else node.domain)
+        and not onnx.defs.has(node.op_type, "" if node.domain in DEFAULT_DOMAINS else node.domain)
     }
     return f"operators unknown to onnx {onnx.__version__}: {', '.join(sorted(foreign))}" if foreign else ""
+
+
+def _complaint(path: Path) -> str:
+    """Return what the checker says of a file, or ""."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path))
+    except Exception as error:  # noqa: BLE001 - the checker raises RuntimeError and others for the same finding
+        return sentence(error)
+    return ""
 
 
 def _refusal(path: Path) -> str:
@@ -276,18 +197,3 @@ def _refusal(path: Path) -> str:
     except Exception as error:  # noqa: BLE001 - ONNX Runtime has a dozen exception types without a common one
         return sentence(error)
     return ""
-
-
-def _require_same_interface(before: Proto, after: Proto) -> None:
-    """Raise `StepError` if the converter renamed or lost an input or output."""
-    for kind in ("input", "output"):
-        expected = [value.name for value in getattr(before.graph, kind)]
-        actual = [value.name for value in getattr(after.graph, kind)]
-        if expected != actual:
-            raise StepError(f"it changed the {kind}s from {expected} to {actual}")
-
-
-def _direction_hint(before: int, after: int) -> str:
-    if after < before:
-        return f"lowering an opset rarely works: export the model at opset {after}, or set onnx_opsets: [{before}]"
-    return f"set onnx_opsets: [{before}]"

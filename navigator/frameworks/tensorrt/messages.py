@@ -52,6 +52,23 @@ _ADVICE = (
 )
 
 
+# What to do about an operator that isn't supported, by its name.
+_INSTEAD = (
+    (
+        re.compile(r"QLinear\w+|(Conv|MatMul)Integer|DynamicQuantizeLinear"),
+        "quantize the model with QuantizeLinear and DequantizeLinear nodes (QuantFormat.QDQ in onnxruntime)",
+    ),
+    (
+        re.compile(r"STFT|DFT|MelWeightMatrix"),
+        "compute spectra outside of the model, or in a Conv whose weights are sines and cosines",
+    ),
+    (
+        re.compile(r"TreeEnsemble\w*|SVM\w+|Linear(Classifier|Regressor)|Scaler|Normalizer|ZipMap|\w+Encoder|Imputer"),
+        "TensorRT has no operators of classical machine learning: run this model with ONNX Runtime (target onnx)",
+    ),
+)
+
+
 class Collected(logging.Handler):
     """Collects logged errors in order, and forwards everything to the log of this process."""
 
@@ -125,6 +142,7 @@ def _refused_node(failure: str, parsed: list[re.Match[str]]) -> StepError:
     """Return which node the parser refused and why, and how many others."""
     first = next((found for found in parsed if found["operator"]), parsed[0])
     text = sentence(first["text"])
+    instead = next((advice for name, advice in _INSTEAD if name.fullmatch(first["operator"])), "")
     operators = sorted(
         {found["operator"] for found in parsed if found["text"].strip() == "false" and found["operator"]}
     )
@@ -132,10 +150,12 @@ def _refused_node(failure: str, parsed: list[re.Match[str]]) -> StepError:
         have = "operator" if len(operators) == 1 else "operators"
         return StepError(
             f"{failure}: it doesn't support the {have} {', '.join(operators)}",
-            "replace it in the model, use another opset, or load a plugin that supports it with tensorrt_plugins",
+            instead
+            or "replace it in the model, use another opset, or load a plugin that supports it with tensorrt_plugins",
         )
     where = f"node {first['node']} ({first['operator']}{', ' + first['name'] if first['name'] else ''}): "
     more = f" (and {len(parsed) - 1} more)" if len(parsed) > 1 else ""
     return StepError(
-        f"{failure}: {where if first['operator'] else ''}{text}{more}", _advice(f"{first['operator']} {text}")
+        f"{failure}: {where if first['operator'] else ''}{text}{more}",
+        instead or _advice(f"{first['operator']} {text}"),
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
+from navigator.frameworks.tensorrt.onnx_source import name_in_file
 from navigator.records import ShapeProfile
 from navigator.samples import storage as arrays
 
@@ -28,14 +29,16 @@ def profile(network: _Trt, shapes: ShapeProfile, samples: Path | None) -> _Trt:
     from polygraphy.backend.trt import Profile
 
     made = Profile()
+    outputs = [network.get_output(index).name for index in range(network.num_outputs)]
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
+        name = name_in_file(tensor.name, outputs)
         # Polygraphy treats names as patterns.
         key = glob.escape(tensor.name)
         if tensor.is_shape_tensor:
-            made.add(key, *_values(tensor.name, samples))
+            made.add(key, *_values(name, samples))
             continue
-        ranges = _ranges(tensor.name, tuple(tensor.shape), shapes)
+        ranges = _ranges(name, tuple(tensor.shape), shapes)
         made.add(key, *ranges)
     return made
 
