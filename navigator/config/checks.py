@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from navigator.config.problems import Place, Problems, about
-from navigator.config.schema import flag, nearest
+from navigator.config.schema import AUTO, flag, nearest
 from navigator.config.values import WrittenPath
 from navigator.errors import listed, quote
 from navigator.records import Description, TensorSpec
@@ -16,7 +16,7 @@ SAMPLES = ("samples", "calibration_samples")
 
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _OF_INPUTS = (*_SHAPES, "value_ranges", "dtypes")
-_OF_OUTPUTS = ("atol", "rtol", "fp16_atol", "fp16_rtol", "int8_atol", "int8_rtol")
+_OF_OUTPUTS = ("atol", "rtol", "fp16_atol", "fp16_rtol", "int8_atol", "int8_rtol", "states")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +128,7 @@ def _check_cleaning(
 
 def says_of_tensors(values: Values) -> bool:
     """Return whether any value is about inputs or outputs by name."""
-    return any(value.data for value in _present(values, (*_OF_INPUTS, *_OF_OUTPUTS)))
+    return any(value.data not in ({}, AUTO) for value in _present(values, (*_OF_INPUTS, *_OF_OUTPUTS)))
 
 
 def declared_inputs(values: Values) -> Mapping[str, Any] | None:
@@ -154,7 +154,7 @@ def _check_names(
         return
     known = list(declared)
     for value in _present(values, keys):
-        for name in value.data:
+        for name in value.data if value.data != AUTO else ():
             if not name or name in declared:
                 continue
             meant = nearest(name, known)

@@ -33,8 +33,9 @@ _AT_LEAST = 16
 # How many steps a key-value cache grows if nobody says how far it may.
 _GROWN = 16
 
-# Outputs are compared after 2, 4, 8, … steps, and after the last one.
-_EVERY = 2
+# Outputs are compared after 2, 4, 8, … steps, after every so many, or ten times in long rolls, and after the last one.
+_EVERY = 32
+_TIMES = 10
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -188,7 +189,7 @@ def _outputs(
             if text := _unusable(outputs):
                 return found | last, f"step {number} returns {text}"
             last = {number: outputs}
-            if number == _EVERY ** (len(found) + 1):
+            if number > 1 and (number.bit_count() == 1 or number % max(_EVERY, count // _TIMES) == 0):
                 found |= last
             if number >= _AT_LEAST and time.monotonic() > end:
                 # Not the last one, so that machines of about the same speed compare the same steps.
