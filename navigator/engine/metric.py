@@ -12,22 +12,20 @@ from navigator.verify.metric import fraction_of, judge, paired, refuse_useless
 from navigator.verify.metric_sentences import remedy, unproven
 from navigator.workers.answers import MetricAnswer
 
-ItemsOf = Mapping[str, tuple[float, ...]]
-
 
 def source_items(
     model: ModelConfig, names: Sequence[str], samples: Path, outputs: Path, context: StepContext
-) -> ItemsOf | Failure:
+) -> Mapping[str, tuple[float, ...]] | Failure:
     """Return the metric's values for the source model by sample, or why it has none that can be used."""
     found = _items(model, names, (samples, outputs, outputs), ("source", Device.CPU), context)
     if isinstance(found, Failure):
         return replace(found, blocking="the metric, which fails for the source model")
     try:
-        refuse_useless(paired(found, found)[0], lower_is_better=model.metric_lower_is_better)
+        refuse_useless(paired(found.values, found.values)[0], lower_is_better=model.metric_lower_is_better)
     except StepError as error:
         blocking = "the metric, which says nothing of the source model"
         return Failure(state=State.FAILED, message=error.message, remedy=error.hint, blocking=blocking)
-    return found
+    return found.values
 
 
 def metric_of(
@@ -55,7 +53,7 @@ def metric_of(
         return replace(found, message=f"converted, but {found.message}")
     try:
         result = judge(
-            *paired(reference.metric, found),
+            *paired(reference.metric, found.values),
             name=model.metric.function,
             target=fraction_of(model.quality),
             lower_is_better=model.metric_lower_is_better,
@@ -63,7 +61,7 @@ def metric_of(
         )
     except StepError as error:
         return Failure(state=State.FAILED, message=f"converted, but {error.message}", remedy=error.hint)
-    return replace(result, device=step[1])
+    return replace(result, device=step[1], outputs=found.outputs)
 
 
 def unproven_by(result: MetricResult, precision: Precision) -> Failure | None:
@@ -82,7 +80,7 @@ def _items(
     directories: tuple[Path, Path, Path],
     step: tuple[str, Device],
     context: StepContext,
-) -> ItemsOf | Failure:
+) -> MetricAnswer | Failure:
     """Call the metric for some samples, given their inputs, the source model's outputs and those to judge."""
     assert model.metric is not None
     samples, source, outputs = directories
@@ -108,4 +106,4 @@ def _items(
         return answer
     if list(answer.values) != list(names):
         return Failure(state=State.CRASHED, message="the metric left a damaged result", log_path=task.log_path)
-    return answer.values
+    return answer

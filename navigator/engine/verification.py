@@ -198,7 +198,7 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
         units=units,
         scores_sqnr_db=scores_sqnr_db(model, step.precision, expected),
         measured=step.precision is not Precision.FP32,
-        overruled=_overruled(metric, model, step, expected),
+        overruled=_overruled(metric, model, step),
         rounding_limit=limit,
     )
     noise = _applied_noise(model, step, reference)
@@ -225,14 +225,11 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
     return replace(verified, verdict=verdict, failure=failure)
 
 
-def _overruled(
-    metric: MetricResult | Failure | None, model: ModelConfig, step: Step, expected: Outputs
-) -> frozenset[str]:
+def _overruled(metric: MetricResult | Failure | None, model: ModelConfig, step: Step) -> frozenset[str]:
     """Return the outputs whose default tolerances the user's metric overrules."""
     if not isinstance(metric, MetricResult):
         return frozenset()
-    outputs = [name for _, arrays in expected for name in arrays]
-    return overrules(metric, step.precision, configured(model, step.precision), outputs)
+    return overrules(metric, step.precision, configured(model, step.precision))
 
 
 def _unproven(model: ModelConfig, verified: Verified) -> Failure:

@@ -140,10 +140,11 @@ class MetricResult:
 
     `source` and `converted` are the means over all items. `fraction` of the source model's quality is kept; it's more
     than `at_least` and less than `at_most`, each with 95 % confidence. If the values are hits, `lost` and `won` are
-    those of the converted model, and `p_value` is McNemar's.
+    those of the converted model, and `p_value` is McNemar's. `outputs` are those that it looks at.
     """
 
     name: str
+    outputs: tuple[str, ...] = ()
     outcome: MetricOutcome
     target: Amount
     items: Count

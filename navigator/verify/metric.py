@@ -243,17 +243,18 @@ def items_needed(result: MetricResult) -> int | None:
     return int(math.ceil(needed / unit - _ROUNDING) * unit)
 
 
-def overrules(result: MetricResult, precision: Precision, given: Tolerances, outputs: Sequence[str]) -> frozenset[str]:
+def overrules(result: MetricResult, precision: Precision, given: Tolerances) -> frozenset[str]:
     """Return the outputs whose default tolerances a metric overrules: in a reduced precision, unless its value is low.
+
+    They're those that it looks at: it knows nothing of the others.
 
     Args:
         result: the metric's.
         precision: of the converted model. In fp32, tolerances hold beside the metric.
         given: the user's own tolerances of that precision, which always hold.
-        outputs: the outputs by name.
     """
     low = result.outcome is not MetricOutcome.KEPT and result.fraction < result.target
     if precision is Precision.FP32 or low:
         return frozenset()
     own = {*given.atol, *given.rtol}
-    return frozenset() if "" in own else frozenset(outputs) - own
+    return frozenset() if "" in own else frozenset(result.outputs) - own

@@ -67,6 +67,7 @@ class InferAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricAnswer:
-    """What the user's metric returned: a value for each item of each sample."""
+    """What the user's metric returned: a value for each item of each sample, and which outputs it read for them."""
 
     values: Mapping[str, tuple[float, ...]]
+    outputs: tuple[str, ...]

@@ -5,7 +5,7 @@ The function is anyone's code: it's run where models are, and gets copies of the
 
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
@@ -56,11 +56,51 @@ def metric(arguments: Mapping[str, Json]) -> Json:
                 f"{config.metric.function} returns more than {_MOST_ITEMS:,} values",
                 "return one value for each item that is independent of the others: an image, not a pixel",
             )
-    return to_data(MetricAnswer(values=values))
+    if values and not call.read:
+        raise StepError(
+            f"{config.metric.function} looks at no output, so that it says the same of any model",
+            f"read what it judges from its first argument, which has {listed(next(iter(outputs.values())))}",
+        )
+    return to_data(MetricAnswer(values=values, outputs=tuple(call.read)))
+
+
+class _Outputs(dict[str, np.ndarray]):
+    """The outputs of a model, which notes the names of those that are read."""
+
+    def __init__(self, arrays: Arrays, read: dict[str, None]) -> None:
+        super().__init__({name: np.array(array) for name, array in arrays.items()})
+        self._read = read
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        array = super().__getitem__(name)
+        self._read[name] = None
+        return array
+
+    def __iter__(self) -> Iterator[str]:  # so that `dict(outputs)` and `**outputs` get their items here
+        return super().__iter__()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            return default
+        return self[name]
+
+    def values(self) -> Any:
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
+
+    def copy(self) -> "_Outputs":
+        return _Outputs(dict(super().items()), self._read)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        if name in self:
+            self._read[name] = None
+        return super().pop(name, *default)
 
 
 class _Metric:
-    """The user's function, with where it is and what's wrong with it in words.
+    """The user's function, with where it is and what's wrong with it in words. `read` has the outputs that it read.
 
     Raises:
         StepError: its file can't be run, or has no such function.
@@ -68,6 +108,7 @@ class _Metric:
 
     def __init__(self, where: MetricFunction) -> None:
         self._where = where
+        self.read: dict[str, None] = {}
         module = ModuleType("metric")
         module.__file__ = str(where.path)
         sys.modules["metric"] = module  # dataclasses look for their module there
@@ -91,9 +132,10 @@ class _Metric:
         Raises:
             StepError: the function fails, or returns what isn't a finite number for each item.
         """
-        given = [{key: np.array(array) for key, array in each.items()} for each in (outputs, sample, source)]
+        inputs, theirs = ({key: np.array(array) for key, array in each.items()} for each in (sample, source))
+        keywords = {"source": theirs} if self._takes_source else {}
         try:
-            returned = self._function(*given[:2], **({"source": given[2]} if self._takes_source else {}))
+            returned = self._function(_Outputs(outputs, self.read), inputs, **keywords)
         except (Exception, SystemExit) as error:
             has = f"outputs has {listed(outputs)}; sample has {listed(sample)}"
             raise self._failed(error, f"for sample {name!r}", has) from error

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,7 +200,9 @@ def test_the_items_must_be_the_same() -> None:
 def test_a_metric_overrules_default_tolerances_unless_its_value_is_low(
     precision: Precision, result: MetricResult, given: dict[str, float], names: set[str]
 ) -> None:
-    assert overrules(result, precision, Tolerances(atol=given, rtol={}), ["y", "z"]) == names
+    looking = replace(result, outputs=("y", "z"))
+    assert overrules(looking, precision, Tolerances(atol=given, rtol={})) == names
+    assert overrules(result, precision, Tolerances(atol=given, rtol={})) == set()
 
 
 def test_a_lost_metric_is_no_pass() -> None:

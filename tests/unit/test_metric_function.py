@@ -14,27 +14,34 @@ from navigator.workers.metric import metric
 
 
 @pytest.fixture
-def call(tmp_path: Path) -> Any:
-    """Return a function that calls `f` of a file on two samples, and returns its values."""
+def answer(tmp_path: Path) -> Any:
+    """Return a function that calls `f` of a file on two samples, and returns the worker's answer."""
     rng = np.random.default_rng(0)
     inputs = {name: {"x": rng.random((2, 3))} for name in ("one", "two")}
     source = {name: {"y": 2 * each["x"]} for name, each in inputs.items()}
-    outputs = {name: {"y": 3 * each["x"]} for name, each in inputs.items()}
+    outputs = {name: {"y": 3 * each["x"], "z": each["x"]} for name, each in inputs.items()}
     for directory, sets in (("samples", inputs), ("source", source), ("outputs", outputs)):
         storage.save(tmp_path / directory, list(sets.items()))
     np.savez(tmp_path / "one.npz", x=inputs["one"]["x"], label=[0, 1], text=["a", "b"])
     np.save(tmp_path / "two.npy", inputs["two"]["x"])
 
-    def run(text: str, *, names: tuple[str, ...] = ("one",), own: bool = True) -> dict[str, list[float]]:
+    def answer(text: str, *, names: tuple[str, ...] = ("one",), own: bool = True) -> Any:
         (tmp_path / "metric.py").write_text(textwrap.dedent(text))
         files = (tmp_path / "one.npz", tmp_path / "two.npy") if own else ()
         function = MetricFunction(path=tmp_path / "metric.py", function="f")
         config = ModelConfig(model_name="m", model_path=tmp_path / "m.onnx", samples=files, metric=function)
         directories = {name: str(tmp_path / name) for name in ("samples", "source", "outputs")}
-        found: dict[str, list[float]] = metric({"config": to_data(config), **directories, "names": list(names)})[
-            "values"
-        ]
-        return {name: list(values) for name, values in found.items()}
+        return metric({"config": to_data(config), **directories, "names": list(names)})
+
+    return answer
+
+
+@pytest.fixture
+def call(answer: Any) -> Any:
+    """Return a function that calls `f` of a file on two samples, and returns its values."""
+
+    def run(text: str, **how: Any) -> dict[str, list[float]]:
+        return {name: list(values) for name, values in answer(text, **how)["values"].items()}
 
     return run
 
@@ -67,7 +74,7 @@ class Tensor:
     ],
 )
 def test_what_it_returns_is_a_value_per_item(call: Any, returns: str, values: list[float] | None) -> None:
-    found = call(f"{TENSOR}\ndef f(outputs, sample):\n    return {returns}\n")["one"]
+    found = call(f"{TENSOR}\ndef f(outputs, sample):\n    outputs['y']\n    return {returns}\n")["one"]
 
     assert found == values if values is not None else set(found) <= {0.0, 1.0}
     assert values is not None or len(found) == 2
@@ -105,18 +112,38 @@ def test_a_class_may_be_defined_beside_it(call: Any) -> None:
         class Pair:
             hit: bool
         def f(outputs, sample):
-            return Pair(True).hit
+            return Pair(outputs["y"].size > 0).hit
         """
     assert call(text)["one"] == [1.0]
 
 
 @pytest.mark.parametrize(
+    ("reads", "outputs"),
+    [
+        ("outputs['y']", ["y"]),
+        ("outputs.get('z')", ["z"]),
+        ("outputs.pop('y')", ["y"]),
+        ("outputs.copy()['z']", ["z"]),
+        ("list(outputs.values())", ["y", "z"]),
+        ("[array for _, array in outputs.items()]", ["y", "z"]),
+        ("dict(outputs)", ["y", "z"]),
+        ("dict(**outputs)", ["y", "z"]),
+        ("{**outputs}", ["y", "z"]),
+        ("[len(name) for name in outputs], outputs.get('x'), 'z' in outputs, outputs['y']", ["y"]),
+    ],
+)
+def test_the_outputs_that_it_looks_at_are_known(answer: Any, reads: str, outputs: list[str]) -> None:
+    assert answer(f"def f(outputs, sample):\n    {reads}\n    return True")["outputs"] == tuple(outputs)
+
+
+@pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
+        ("def f(outputs, sample): return 'y' in outputs", "f looks at no output", "its first argument, which has y, z"),
         (
             "def f(outputs, sample):\n    return sample['lable']",
             "the metric f fails for sample 'one': metric.py, line 2: KeyError: 'lable'",
-            "fix the metric; outputs has y; sample has x, label, text",
+            "fix the metric; outputs has y, z; sample has x, label, text",
         ),
         ("import numpy\n1 / 0", "the metric f fails while it was loaded: metric.py, line 2: ZeroDivisionError", ""),
         ("def f(", "the metric f fails while it was loaded: metric.py, line 1: SyntaxError", ""),

@@ -18,7 +18,7 @@ from navigator.host.checkout import checkout
 from navigator.plan.select import left_out, select
 from navigator.plan.shards import matrix as shard_matrix
 from navigator.plan.shards import shards
-from navigator.records import Format, ModelConfig, Origin, Plan, Report, RunConfig, Selection
+from navigator.records import Format, MetricFunction, ModelConfig, Origin, Plan, Report, RunConfig, Selection
 from navigator.render.sentences import verdict
 from navigator.report.merge import merge
 from navigator.report.origin import difference, lacking
@@ -63,6 +63,9 @@ CHANGES: dict[str, Any] = {
     "fp16_rtol": {"y": 0.5},
     "random_seed": 1,
     "samples": (Path("/r/samples"),),
+    "metric": MetricFunction(path=Path("/r/metric.py"), function="accuracy"),
+    "metric_lower_is_better": True,
+    "quality": "99.9%",
     "max_shapes": {"x": (8, 3)},
     "value_ranges": {"x": (0.0, 2.0)},
     "tensorrt_plugins": (Path("/r/plugin.so"),),
@@ -111,7 +114,8 @@ def test_a_path_outside_the_repository_is_the_same_at_any_depth(tmp_path: Path) 
         (root / ".git").mkdir(parents=True)
         (root / "configs").mkdir()
         for place, path in (("inside", root / "models" / "m.onnx"), ("outside", Path("/data/m.onnx"))):
-            models = (a_model(model_path=path),)
+            metric = MetricFunction(path=path.with_suffix(".py"), function="accuracy")
+            models = (a_model(model_path=path, metric=metric),)
             digests[place].add(digest(RunConfig(models=models, config_path=root / "configs" / "navigator.yaml")))
 
     assert [len(each) for each in digests.values()] == [1, 1]

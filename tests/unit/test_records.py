@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -7,7 +8,10 @@ from hypothesis import strategies as st
 from navigator.records import (
     CellResult,
     Comparison,
+    Device,
     Format,
+    MetricOutcome,
+    MetricResult,
     ModelConfig,
     OutputModel,
     State,
@@ -26,8 +30,9 @@ def passed(
     output_model: OutputModel | None = MADE,
     expected: tuple[str, ...] = ("y",),
     comparisons: tuple[Comparison, ...] = (GOOD,),
+    metrics: tuple[MetricResult, ...] = (),
 ) -> CellResult:
-    return a_result(expected_outputs=expected, comparisons=comparisons, output_model=output_model)
+    return a_result(expected_outputs=expected, comparisons=comparisons, output_model=output_model, metrics=metrics)
 
 
 def test_passed_with_an_artifact_and_a_comparison_per_output_can_be_constructed() -> None:
@@ -54,6 +59,29 @@ def test_passed_needs_a_passing_comparison_for_every_output_of_the_source(
 ) -> None:
     with pytest.raises(ValueError, match="passed without a passing comparison per output"):
         passed(expected=expected, comparisons=comparisons)
+
+
+def a_metric(outcome: MetricOutcome, device: Device = Device.CPU) -> MetricResult:
+    values: dict[str, Any] = {"source": 1, "converted": 1, "fraction": 1, "at_least": 1, "at_most": 1}
+    return MetricResult(name="accuracy", outcome=outcome, target=0.99, items=300, device=device, **values)
+
+
+def test_passed_needs_a_metric_that_keeps_its_target_where_it_overrules() -> None:
+    overruled = a_comparison(overruled=True)
+    kept = a_metric(MetricOutcome.KEPT)
+
+    assert passed(comparisons=(overruled,), metrics=(kept,)).comparisons == (overruled,)
+    # Where comparisons match by themselves, they're the proof.
+    assert passed(metrics=(a_metric(MetricOutcome.UNPROVEN),)).comparisons == (GOOD,)
+    for comparison, metrics in (
+        (GOOD, (a_metric(MetricOutcome.LOST),)),
+        (GOOD, (kept, a_metric(MetricOutcome.LOST, Device.CUDA))),
+        (overruled, ()),
+        (overruled, (a_metric(MetricOutcome.UNPROVEN),)),
+        (overruled, (a_metric(MetricOutcome.KEPT, Device.CUDA),)),
+    ):
+        with pytest.raises(ValueError, match="passed with a metric that doesn't keep its target"):
+            passed(comparisons=(comparison,), metrics=metrics)
 
 
 def test_passed_cannot_hold_a_failing_comparison() -> None:

@@ -659,3 +659,22 @@ def test_mapped_files_are_compared_in_bounded_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert only(verdict).mismatched > 0.9 * count
     assert peak < 16 * 2**20
+
+
+# The user's metric
+
+
+def test_an_overruled_output_passes_and_says_so_unless_it_cannot_be_compared() -> None:
+    source, value = np.arange(6.0), np.arange(6.0) + 3
+    for wrong, passed in ((value, True), (value[:5], False), (np.full(6, np.nan), False)):
+        verdict = verify(
+            [("s", {"y": source, "z": source})],
+            [("s", {"y": wrong, "z": source})],
+            atol=DEFAULT,
+            rtol=DEFAULT,
+            overruled={"y", "z"},
+        )
+        y, z = verdict.comparisons
+        assert (y.passed, y.overruled) == (passed, passed)
+        assert (z.passed, z.overruled) == (True, False)
+        assert verdict.suggested is None
