@@ -1,12 +1,13 @@
 """Writes the generated parts of the documentation: `python tools/reference.py`, or `make docs`.
 
-A page of docs/ says where a part goes and what it is, and keeps its own text around it:
+The README or a page of docs/ says where a part goes and what it is, and keeps its own text around it:
 
     <!-- generated: options -->
     <!-- end -->
 
-Sources are the schemas, action.yml, the command line's parsers, the exit codes, the registries of converters and
-runners, tests marked as those of a fault, and the README's table of what was run on which hardware. A test compares.
+Sources are the schemas, action.yml, the command line's parsers, the workflow of `init`, the exit codes, the registries
+of converters and runners, tests marked as those of a fault, and the README's table of what was run on which hardware.
+A test compares.
 """
 
 import argparse
@@ -227,6 +228,12 @@ def support() -> str:
     return re.sub(r"\]\((?!http|#)", f"]({REPOSITORY}/blob/main/", found[1])
 
 
+def workflow() -> str:
+    """Return the workflow that `model-navigator init --workflow` writes."""
+    text = (ROOT / "navigator/commands/models.yml").read_text(encoding="utf-8")
+    return f'```yaml title=".github/workflows/models.yml"\n{text}```'
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "options": options_reference,
     "inputs": inputs,
@@ -240,6 +247,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "formats": formats,
     "conversions": conversions,
     "support": support,
+    "workflow": workflow,
 }
 _PART = re.compile(r"(<!-- generated: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -251,7 +259,7 @@ def written(text: str) -> str:
 
 def main() -> None:
     """Write the parts of every page."""
-    for page in sorted((ROOT / "docs").rglob("*.md")):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         text = page.read_text(encoding="utf-8")
         page.write_text(written(text), encoding="utf-8")
 

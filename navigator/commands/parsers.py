@@ -16,6 +16,7 @@ from navigator.render.streams import write
 from navigator.report.storage import RESULTS
 
 PROGRAM = "model-navigator"
+DEFAULT_CONFIG = "navigator.yaml"
 
 _COMMAND = "COMMAND"
 _MAIN = "convert"
@@ -58,6 +59,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     verbs = parser.add_subparsers(required=True, metavar=_COMMAND, dest="command")
+    _add_init(verbs)
     _add_inspect(verbs)
     _add_convert(verbs)
     _add_validate(verbs)
@@ -82,6 +84,17 @@ def _add_convert(verbs: "argparse._SubParsersAction[Parser]") -> None:
     config.add_subject(convert)
     what = "run only one shard, e.g. 3/7, after applying the filters; `plan --matrix` lists the shards"
     convert.add_argument("--shard", default="", metavar="I/N", help=what)
+
+
+def _add_init(verbs: "argparse._SubParsersAction[Parser]") -> None:
+    what = "write a navigator.yaml for models"
+    description = f"{what[0].upper()}{what[1:]}, with comments and what is known of them. Never overwrites a file."
+    init = _verb(verbs, "init", what=what, description=description)
+    init.add_argument("models", type=Path, nargs="*", metavar="FILE", help="models, each a file or a SavedModel")
+    what = f"the file to write (default: {DEFAULT_CONFIG})"
+    init.add_argument("--output", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help=what)
+    what = "also write .github/workflows/models.yml, which converts the models on every pull request"
+    init.add_argument("--workflow", action="store_true", help=what)
 
 
 def _add_inspect(verbs: "argparse._SubParsersAction[Parser]") -> None:

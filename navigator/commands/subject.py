@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from navigator import config
+from navigator.commands.parsers import DEFAULT_CONFIG
 from navigator.errors import ConfigurationError
 from navigator.records import Plan, RunConfig
 
 if TYPE_CHECKING:
     from navigator.records import Host
-
-DEFAULT_CONFIG = "navigator.yaml"
 
 # Of a directory that somebody may have filled with anything.
 _MOST_LOOKED_AT = 1000

@@ -15,7 +15,7 @@ from navigator.config.load import load
 from navigator.config.model_format import detect_format
 from navigator.config.problems import InvalidConfigurationError, Problem
 from navigator.config.schema import schema_path
-from navigator.config.subject import has_model_suffix, is_configuration, is_model
+from navigator.config.subject import has_model_suffix, is_configuration, is_model, model_name
 
 __all__ = [
     "HelpFormatter",
@@ -29,6 +29,7 @@ __all__ = [
     "is_configuration",
     "is_model",
     "load",
+    "model_name",
     "overrides",
     "reproducing",
     "schema_path",

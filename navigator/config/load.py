@@ -3,8 +3,6 @@
 Decides which value takes precedence and what relative paths are relative to. Imports no framework and no numpy.
 """
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from navigator.config.model_format import DeclaredFormatError, detect_format
 from navigator.config.problems import COMMAND_LINE, Place, Problems
 from navigator.config.schema import MODEL, RUN, flag, flow, options
 from navigator.config.sections import Section, entries_of, read_overrides, read_section, unused
+from navigator.config.subject import model_name
 from navigator.config.written import Context, read_file
 from navigator.config.yaml_nodes import read_yaml
 from navigator.errors import ConfigurationError, quote
@@ -28,9 +27,6 @@ from navigator.records import Description, Format, RunConfig, from_data
 _ONE_MODEL_ONLY = ("model_name", "model_path", "output_path", "inputs", "outputs")
 _WRITTEN = ("workspace_path", "cache_path", "output_path", "output_package")
 _SIGNATURE = ("inputs", "outputs")
-# What the schema allows in a model's name.
-_UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
-_LONGEST_NAME = 100
 _WITHOUT_SIGNATURE = (Format.TORCHSCRIPT, Format.TORCH_TRT)
 
 
@@ -121,8 +117,7 @@ def _named(given: Section, place: Place) -> Section:
     """Return the options of a model, with a name after its file if no configuration has to name it."""
     if place.path is not None or "model_name" in given.values or "model_path" not in given.values:
         return given
-    stem = Path(os.path.abspath(given.values["model_path"].data)).stem  # noqa: PTH100 - links stay as they are
-    name = _UNNAMEABLE.sub("_", stem).lstrip("._-")[:_LONGEST_NAME] or "model"
+    name = model_name(Path(given.values["model_path"].data))
     value = Value(key="model_name", data=name, place=COMMAND_LINE, places={})
     return Section(values={"model_name": value, **given.values}, wrong=given.wrong)
 

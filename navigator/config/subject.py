@@ -1,11 +1,15 @@
-"""Tells configurations and models apart, where either may be given. Reads a few kilobytes."""
+"""Tells configurations and models apart, where either may be given, and names models. Reads a few kilobytes."""
 
+import os
 import re
 from pathlib import Path
 
 from navigator.config.model_format import SUFFIXES
 
 _CONFIGURATIONS = (".yaml", ".yml", ".json")
+# What the schema allows in a model's name.
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_NAME = 100
 _HEAD_BYTES = 4096
 _ARCHIVES = (b"PK\x03\x04", b"ftrt")
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a]")
@@ -42,3 +46,9 @@ def is_configuration(path: Path) -> bool:
 def has_model_suffix(path: Path) -> bool:
     """Return whether a path has the suffix of a model's format."""
     return path.suffix.lower() in SUFFIXES
+
+
+def model_name(path: Path) -> str:
+    """Return the name of a model that nobody named: that of its file, as far as it's allowed."""
+    stem = Path(os.path.abspath(path)).stem  # noqa: PTH100 - links stay as they are
+    return _UNNAMEABLE.sub("_", stem).lstrip("._-")[:_LONGEST_NAME] or "model"

@@ -37,6 +37,14 @@ def shape(spec: TensorSpec, axes: Mapping[str, Sequence[AxisSpec]]) -> list[int 
     return [name if length == -1 and name else length for length, name in zip(spec.shape or (), names, strict=True)]
 
 
+def limits(described: Description) -> dict[str, str]:
+    """Return the range of each name that sizes are written with, as words."""
+    ranges = {name: each for axes in described.axes.values() for axis in axes for name, each in axis.ranges.items()}
+    return {
+        clean(name): f"from {low:,}" if high is None else f"{low:,} to {high:,}" for name, (low, high) in ranges.items()
+    }
+
+
 def _lines(described: Description, path: Path) -> Iterator[str]:
     facts = [str(described.model_format), size(described.size_bytes)]
     facts += [f"opset {version} of {clean(domain)}" for domain, version in described.opsets.items()]
@@ -48,9 +56,8 @@ def _lines(described: Description, path: Path) -> Iterator[str]:
         yield f"signature: {clean(described.signature_name)}{more}"
     yield from _tensors("inputs", described.inputs, described)
     yield from _tensors("outputs", described.outputs, described)
-    limits = {name: text for axes in described.axes.values() for name, text in _limits(axes)}
-    if limits:
-        yield f"ranges: {'; '.join(f'{clean(name)} {text}' for name, text in limits.items())}"
+    if ranges := limits(described):
+        yield f"ranges: {'; '.join(f'{name} {text}' for name, text in ranges.items())}"
     for name, each in described.values.items():
         yield f"values of {clean(name)}: {each.low:g} to {each.high:g} ({clean(each.why)})"
     yield from _operators(described)
@@ -87,12 +94,6 @@ def _operators(described: Description) -> Iterator[str]:
         yield f"quantized: {'yes' if described.quantized else 'no'}"
     if described.training is not None:
         yield f"training mode: {'yes' if described.training else 'no'}"
-
-
-def _limits(axes: Sequence[AxisSpec]) -> Iterator[tuple[str, str]]:
-    for axis in axes:
-        for name, (low, high) in axis.ranges.items():
-            yield name, f"from {low:,}" if high is None else f"{low:,} to {high:,}"
 
 
 def _ranges(axes: Sequence[Json]) -> Json:

@@ -1,6 +1,10 @@
-"""Describes a model: what its file says, and what its framework adds in a worker, since files may hold programs."""
+"""Describes a model: what its file says, and what its framework adds in a worker, since files may hold programs.
+
+Runs the model only where that is asked for.
+"""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +13,20 @@ from navigator.frameworks.availability import missing
 from navigator.host.describe import describe as describe_host
 from navigator.models import structure
 from navigator.models.files import model_files
-from navigator.records import Description, Format, InvalidRecordError, from_data, to_data
+from navigator.records import (
+    Description,
+    Format,
+    FoundShapes,
+    InvalidRecordError,
+    Json,
+    ModelConfig,
+    from_data,
+    to_data,
+)
 from navigator.runners import RUNNERS
 from navigator.runners.inspection import preload
 from navigator.workers.local.pool import ForkServer
-from navigator.workers.task import Task, TaskStatus
+from navigator.workers.task import Task, TaskResult, TaskStatus
 
 _VALUES = "the values that its inputs may have"
 
@@ -43,27 +56,67 @@ def describe(
     absent = missing(distributions, source.extra, describe_host(docker=False))
     if absent is not None:
         return _without(said, absent.reason, absent.remedy)
-    with tempfile.TemporaryDirectory(prefix="navigator-") as scratch:
-        place = Path(scratch).resolve()
-        task = Task(
-            name="describe",
-            arguments={"description": to_data(said), "path": str(path)},
-            directory=place / "task",
-            log_path=place / "log",
-            timeout_seconds=timeout_seconds,
-            memory_limit_bytes=memory_bytes,
-            reads=model_files(path),
-        )
-        with ForkServer(preload=preload(model_format), directory=place / "server") as server:
-            result = server.run(task)
+    arguments = {"description": to_data(said), "path": str(path)}
+    result = _run("describe", arguments, path, preload(model_format), timeout_seconds, memory_bytes)
     if result.status is not TaskStatus.FINISHED:
-        # The log is gone with its directory.
-        return _without(said, result.message, result.remedy.replace(f"see {task.log_path}", "").strip(" ;,"))
+        return _without(said, result.message, result.remedy)
     try:
         answered = from_data(Description, result.value)
     except InvalidRecordError as error:
         raise StepError(f"{path} left a damaged answer in its worker: {error}") from error
     return answered if said.inputs is None else replace(said, outputs=answered.outputs, values=answered.values)
+
+
+def found(model: ModelConfig, *, timeout_seconds: float, memory_bytes: int) -> FoundShapes | None:
+    """Return what running a model shows of its inputs, None if its file says it all.
+
+    Raises:
+        StepError: it doesn't run in any shape that was tried, or can't be run here.
+        OSError: a file can't be read.
+    """
+    assert model.model_format is not None
+    runner = RUNNERS[model.model_format]
+    if runner.AS_SOURCE is None:
+        return None
+    absent = missing(runner.DISTRIBUTIONS, runner.AS_SOURCE.extra, describe_host(docker=False))
+    if absent is not None:
+        raise StepError(absent.reason, absent.remedy)
+    arguments = {"config": to_data(model)}
+    result = _run("probe", arguments, model.model_path, runner.PRELOAD, timeout_seconds, memory_bytes)
+    if result.status is not TaskStatus.FINISHED:
+        raise StepError(result.message, result.remedy)
+    try:
+        return None if result.value is None else from_data(FoundShapes, result.value)
+    except InvalidRecordError as error:
+        raise StepError(f"{model.model_path} left a damaged answer in its worker: {error}") from error
+
+
+def _run(
+    name: str,
+    arguments: Mapping[str, Json],
+    path: Path,
+    modules: tuple[str, ...],
+    timeout_seconds: float,
+    memory_bytes: int,
+) -> TaskResult:
+    """Run one task on a model in a worker of its own."""
+    with tempfile.TemporaryDirectory(prefix="navigator-") as scratch:
+        place = Path(scratch).resolve()
+        task = Task(
+            name=name,
+            arguments=arguments,
+            directory=place / "task",
+            log_path=place / "log",
+            timeout_seconds=timeout_seconds,
+            memory_limit_bytes=memory_bytes,
+            # No GPU: the CPU shows it too, and may be all that there is.
+            variables={"CUDA_VISIBLE_DEVICES": ""},
+            reads=model_files(path),
+        )
+        with ForkServer(preload=modules, directory=place / "server") as server:
+            result = server.run(task)
+    # The log is gone with its directory.
+    return replace(result, remedy=result.remedy.replace(f"see {task.log_path}", "").strip(" ;,"))
 
 
 def _without(said: Description, reason: str, remedy: str) -> Description:

@@ -137,6 +137,15 @@ def infer(arguments: Mapping[str, Json]) -> Json:
     )
 
 
+def probe(arguments: Mapping[str, Json]) -> Json:
+    """Return what running the source model of `config`, a `ModelConfig`, tells of its inputs; None if nothing."""
+    config = from_data(ModelConfig, arguments["config"])
+    assert config.model_format is not None
+    runner, declared = RUNNERS[config.model_format], Signature(inputs=config.inputs, outputs=config.outputs)
+    load = partial(runner.load, config.model_path, declared=declared, signature_name=config.signature_name)
+    return to_data(asked(config, load, runner)[2])
+
+
 def describe(arguments: Mapping[str, Json]) -> Json:
     """Complete a `Description` with what the model at `path` says once it's loaded. Runs nothing."""
     return to_data(completed(from_data(Description, arguments["description"]), Path(arguments["path"])))
@@ -160,4 +169,5 @@ TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {
     "infer": infer,
     "metric": metric,
     "describe": describe,
+    "probe": probe,
 }

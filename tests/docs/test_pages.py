@@ -37,10 +37,10 @@ def test_its_generated_parts_are_those_of_the_sources(page: Path) -> None:
     assert reference.written(text) == text, "run: make docs"
 
 
-def test_every_generated_part_is_on_one_page() -> None:
+def test_every_generated_part_is_on_a_page() -> None:
     found = re.findall(r"<!-- generated: (.*?) -->", "".join(page.read_text() for page in PAGES))
 
-    assert sorted(found) == sorted(reference.PARTS)
+    assert set(found) == set(reference.PARTS)
 
 
 def test_every_option_has_a_heading() -> None:

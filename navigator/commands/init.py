@@ -1,0 +1,116 @@
+"""`model-navigator init`: writes a navigator.yaml for models, and a workflow. Overwrites nothing."""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from navigator import config
+from navigator.commands.inspect import inspected
+from navigator.commands.parsers import DEFAULT_CONFIG, PROGRAM
+from navigator.config.paths import repository_of
+from navigator.errors import ConfigurationError, ExitCode, FileError, StepError
+from navigator.records import Description
+from navigator.render.streams import write
+
+if TYPE_CHECKING:
+    from navigator.render.configuration import Starter
+
+_WORKFLOW = Path(".github/workflows/models.yml")
+_TEMPLATE = Path(__file__).parent / "models.yml"
+_LOOK_SECONDS = 60.0
+
+
+def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
+    """Write what is asked for, or nothing, and say what to run next."""
+    output: Path = namespace.output
+    if not namespace.models and not (namespace.workflow and output.is_file()):
+        raise ConfigurationError("no model is given", f"for example: {PROGRAM} init model.onnx")
+    workflow = _workflow_path(output) if namespace.workflow else None
+    for path in filter(None, (output if namespace.models else None, workflow)):
+        if os.path.lexists(path):
+            hint = "edit it, or name another file with --output" if path == output else "edit it, or remove it first"
+            raise ConfigurationError(f"{path} exists already, and nothing was written", hint)
+    texts = {output: _configuration(namespace.models, output)} if namespace.models else {}
+    if workflow is not None:
+        texts[workflow] = _workflow(output)
+    _write(texts)
+    try:
+        config.load(output, {}, working_directory=Path.cwd())
+    except ConfigurationError:
+        for path in texts:
+            path.unlink(missing_ok=True)
+        raise
+    option = "" if output == Path(DEFAULT_CONFIG) else f" {shlex.quote(str(output))}"
+    written = "".join(f"{path}: written\n" for path in texts)
+    steps = ((f"{PROGRAM} plan{option}", "show what will be converted"), (f"{PROGRAM} convert{option}", "do it"))
+    width = max(len(command) for command, _ in steps)
+    write(written + "next:\n" + "".join(f"  {each:{width}}   # {what}\n" for each, what in steps), sys.stdout)
+    return ExitCode.OK
+
+
+def _workflow_path(output: Path) -> Path:
+    """Return where GitHub looks for workflows, as a user in this directory would write it."""
+    path = repository_of(output.absolute()) / _WORKFLOW
+    here = Path(os.path.realpath(Path.cwd()))
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _workflow(output: Path) -> str:
+    """Return the README's workflow for a configuration, whose place is relative to the repository."""
+    place = os.path.relpath(os.path.realpath(output), repository_of(output.absolute()))
+    return _TEMPLATE.read_text(encoding="utf-8").replace(f"config: {DEFAULT_CONFIG}", f"config: {place}")
+
+
+def _configuration(models: list[Path], output: Path) -> str:
+    from navigator.render.configuration import starter
+
+    names: set[str] = set()
+    found = []
+    for path in models:
+        described = inspected(path, None, timeout_seconds=_LOOK_SECONDS)
+        name = config.model_name(path)
+        number = 2
+        while name.casefold() in names:
+            name, number = f"{config.model_name(path)}_{number}", number + 1
+        names.add(name.casefold())
+        relative = os.path.relpath(path, output.parent)
+        if relative.encode(errors="replace").decode() != relative:
+            raise ConfigurationError(f"{path} has a name that isn't UTF-8, as YAML is", "rename it")
+        found.append(_starter(name, relative, described, path))
+    return starter(found, schema=str(config.schema_path("navigator.schema.json")))
+
+
+def _starter(name: str, relative: str, described: Description, path: Path) -> "Starter":
+    """Return what a configuration begins with: what the file says, and what running the model shows beside it."""
+    from navigator.host.limits import available_memory_bytes
+    from navigator.render.configuration import Starter
+    from navigator.samples.found import block
+    from navigator.workers.inspection import found
+
+    model = config.load(None, {"model_path": str(path)}, working_directory=Path.cwd()).models[0]
+    lines: tuple[str, ...] = ()
+    try:
+        shapes = found(model, timeout_seconds=_LOOK_SECONDS, memory_bytes=int(available_memory_bytes() * 0.9))
+    except StepError as error:
+        why = tuple(filter(None, (f"not found by running it: {error.message}", error.hint)))
+    else:
+        lines, why = (tuple(block(shapes)), shapes.why) if shapes is not None else ((), ())
+    return Starter(name=name, path=relative, description=described, found=lines, why=why)
+
+
+def _write(texts: dict[Path, str]) -> None:
+    """Write files that aren't there yet, or none of them."""
+    made: list[Path] = []
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                made.append(path)
+                file.write(text)
+    except OSError as error:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise FileError(f"{path} can't be written: {error.strerror or error}", "check the directory") from error

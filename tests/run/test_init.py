@@ -1,0 +1,137 @@
+"""`init`: what it writes is valid, converts, and overwrites nothing."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navigator.records import Description, Format, TensorSpec
+from navigator.render.configuration import Starter, starter
+from tests.docs.pages import README, blocks
+from tests.run.test_command_line import navigator
+
+
+def test_a_first_run_from_nothing_but_a_model(project: Path) -> None:
+    import onnx
+
+    model = onnx.load(project / "tiny.onnx")
+    del model.graph.node[:2], model.graph.output[0], model.graph.initializer[:]
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "width"
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "width"
+    onnx.save(model, project / "wide.onnx")
+
+    done = navigator(project, "init", "wide.onnx")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "navigator.yaml: written\n"
+        "next:\n"
+        "  model-navigator plan      # show what will be converted\n"
+        "  model-navigator convert   # do it\n"
+    )
+    text = (project / "navigator.yaml").read_text()
+    first = re.match(r"# yaml-language-server: \$schema=(.*)\n", text)
+    assert first is not None
+    assert Path(first[1]).is_file()
+    assert "\n# input x: float32 [batch, width]\n" in text
+    found = yaml.safe_load(text)
+    assert (found["model_name"], found["model_path"], found["target_formats"]) == ("wide", "wide.onnx", ["onnx"])
+    assert found["max_shapes"]["x"][1] > found["min_shapes"]["x"][1] > 0
+    assert navigator(project, "convert").returncode == 0
+
+
+def test_several_models_have_names_of_their_own(project: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
+    (project / "more").mkdir()
+    for name in ("more/tiny.onnx", "more/Tiny.onnx"):
+        (project / name).write_bytes((project / "tiny.onnx").read_bytes())
+
+    done = navigator(project, "init", "tiny.onnx", "more/tiny.onnx", "more/Tiny.onnx", "--output", "more/all.yaml")
+
+    assert done.returncode == 0, done.stderr
+    assert "  model-navigator convert more/all.yaml " in done.stdout
+    models = yaml.safe_load((project / "more/all.yaml").read_text())["models"]
+    assert [each["model_name"] for each in models] == ["tiny", "tiny_2", "Tiny_3"]
+    assert [each["model_path"] for each in models] == ["../tiny.onnx", "tiny.onnx", "Tiny.onnx"]
+    assert navigator(project, "validate", "more/all.yaml").returncode == 0
+
+
+def test_the_workflow_is_the_readmes(project: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
+    (project / "ml").mkdir()
+    (project / "tiny.onnx").rename(project / "ml/tiny.onnx")
+
+    done = navigator(project / "ml", "init", "tiny.onnx", "--workflow")
+
+    assert done.returncode == 0, done.stderr
+    written = (project / ".github/workflows/models.yml").read_text()
+    (shown,) = (each.text for each in blocks(README) if each.is_workflow)
+    assert written == shown.replace("config: navigator.yaml", "config: ml/navigator.yaml")
+
+
+@pytest.mark.parametrize("there", ["navigator.yaml", ".github/workflows/models.yml"])
+def test_nothing_is_overwritten_and_then_nothing_is_written(project: Path, there: str) -> None:
+    (project / there).parent.mkdir(parents=True, exist_ok=True)
+    (project / there).write_text("mine\n")
+    before = sorted(project.rglob("*"))
+
+    done = navigator(project, "init", "tiny.onnx", "--workflow")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{there} exists already, and nothing was written\n  edit it, or ")
+    assert (project / there).read_text() == "mine\n"
+    assert sorted(project.rglob("*")) == before
+
+
+def test_a_link_that_leads_nowhere_is_no_file_to_write(project: Path) -> None:
+    (project / "navigator.yaml").symlink_to("elsewhere")
+
+    assert navigator(project, "init", "tiny.onnx").returncode == 2
+    assert not (project / "elsewhere").exists()
+
+
+def test_a_workflow_can_follow_later(project: Path) -> None:
+    (project / "navigator.yaml").write_text("model_name: tiny\nmodel_path: tiny.onnx\n")
+
+    done = navigator(project, "init", "--workflow")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (project / ".github/workflows/models.yml").is_file()
+
+
+def test_what_cannot_be_described_leaves_nothing(project: Path) -> None:
+    outside = project.parent / f"{project.name}.onnx"
+    outside.write_bytes((project / "tiny.onnx").read_bytes())
+    (project / ".github/workflows").mkdir(parents=True)
+    before = sorted(project.rglob("*"))
+
+    for arguments, said in (
+        ([], "no model is given\n  for example: model-navigator init model.onnx\n"),
+        (["none.onnx"], "none.onnx does not exist\n"),
+        ([str(outside), "--workflow"], "is outside the repository"),
+        (["tiny.onnx", "--output", "tiny.onnx/x.yaml"], "tiny.onnx/x.yaml can't be written"),
+    ):
+        done = navigator(project, "init", *arguments)
+        assert done.returncode in (2, 74)
+        assert said in done.stderr
+        assert [each for each in sorted(project.rglob("*")) if each.is_file()] == [
+            each for each in before if each.is_file()
+        ]
+
+
+@given(path=st.text(min_size=1), name=st.text(min_size=1))
+def test_any_name_is_read_as_it_was(path: str, name: str) -> None:
+    described = Description(
+        model_format=Format.ONNX, inputs=(TensorSpec(name=name, shape=(-1, 3), dtype="float32"),), producer=path
+    )
+    for count in (1, 2):
+        text = starter([Starter(name="m", path=path, description=described)] * count, schema=path)
+        loaded = yaml.safe_load(text)
+        models = loaded["models"] if count == 2 else [loaded]
+        assert [each["model_path"] for each in models] == [path] * count
+        shown = re.findall(r"^ *# (value_ranges: .*)$", text, re.MULTILINE)
+        assert [yaml.safe_load(each) for each in shown] == [{"value_ranges": {name: [-2, 2]}}] * count
