@@ -30,6 +30,7 @@ _AT_ONCE = 50
 _LEAST_PAIRS = 5
 
 _ROUNDING = 1e-9
+_LARGEST = 1e150
 
 
 def fraction_of(quality: str) -> float:
@@ -50,7 +51,7 @@ def paired(source: Values, converted: Values) -> tuple[np.ndarray, np.ndarray]:
     """Return the items of both models, in float64, for the samples of `converted`.
 
     Raises:
-        StepError: a sample has another number of items than before, or there are none at all.
+        StepError: a sample has another number of items than before, there are none at all, or they're too large.
     """
     for name, values in converted.items():
         expected = source.get(name, ())
@@ -63,6 +64,8 @@ def paired(source: Values, converted: Values) -> tuple[np.ndarray, np.ndarray]:
     one, other = ([value for name in converted for value in of[name]] for of in (source, converted))
     if not one:
         raise StepError("the metric returns no values", "return one value for each item of a sample")
+    if max(map(abs, (*one, *other))) > _LARGEST:
+        raise StepError(f"the metric returns values beyond {_LARGEST:g}", "return numbers that can be added up")
     return np.array(one, dtype=np.float64), np.array(other, dtype=np.float64)
 
 

@@ -6,7 +6,10 @@ from navigator.records import Device, MetricOutcome, MetricResult, Verdict
 from navigator.verify.metric import fraction_of, items_needed
 from navigator.verify.sentences import sentence
 
-# Without a loss, this many items bound what was missed: no percentage above says anything.
+# An error may shrink to nothing.
+_MOST = 100
+
+# What to suggest instead of a percentage that isn't shown.
 _QUALITIES = ("99.9%", "99%", "98%", "95%", "90%")
 
 
@@ -53,6 +56,8 @@ def remedy(result: MetricResult) -> str:
 
 def percentage(part: float) -> str:
     """Return a fraction as a percentage with up to two decimals, never rounded up to one that isn't reached."""
+    if part > _MOST:
+        return f"> {100 * _MOST:,} %"
     return f"{math.floor(10_000 * part + 1e-6) / 100:.10g} %"
 
 

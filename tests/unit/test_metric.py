@@ -177,6 +177,8 @@ def test_the_items_must_be_the_same() -> None:
     assert [each.tolist() for each in paired(source, {"b": (0.0,)})] == [[1.0], [0.0]]
     with pytest.raises(StepError, match="2 values for the source model and 1 for the converted one in sample 'a'"):
         paired(source, {"a": (1.0,), "b": (1.0,)})
+    with pytest.raises(StepError, match=r"values beyond 1e\+150"):
+        paired(source, {"b": (1e200,)})
     with pytest.raises(StepError, match="no values"):
         paired({"a": ()}, {"a": ()})
 
@@ -255,3 +257,7 @@ def test_percentages(text: str, part: float) -> None:
 
 def test_a_percentage_is_not_rounded_up_to_its_target() -> None:
     assert percentage(0.98999) == "98.99 %"
+
+
+def test_an_error_may_shrink_to_nothing() -> None:
+    assert "score 0 (source 0.5), > 10,000 % of it" in metric_sentence(numbers([0.5] * 300, [0.0] * 300, lower=True))
