@@ -57,8 +57,8 @@ def paired(source: Values, converted: Values) -> tuple[np.ndarray, np.ndarray]:
         expected = source.get(name, ())
         if len(values) != len(expected):
             raise StepError(
-                f"the metric returns {len(expected):,} values for the source model and {len(values):,} for the "
-                f"converted one in sample {name!r}",
+                f"the metric's number of values differs in sample {name!r}: {len(expected):,} for the source model, "
+                f"{len(values):,} for the converted one",
                 "return one value for each item of the sample, such as each row of its labels, with any outputs",
             )
     one, other = ([value for name in converted for value in of[name]] for of in (source, converted))

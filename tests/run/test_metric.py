@@ -139,6 +139,7 @@ def test_tolerances_of_the_user_hold_beside_a_metric(digits: Path, convert: Any)
         pytest.param("few.npz", "dark.npz", "accuracy", "mismatched", "of 20 items", id="broken-few"),
         pytest.param("few.npz", "bright.npz", "accuracy", "unverified", "too few items to say 99 %", id="few"),
         pytest.param("many.npz", "bright.npz", "margin", "passed", "(95 % sure: at least 99", id="numbers"),
+        pytest.param("many.npz", "bright.npz", "jumpy", "failed", "differs in sample 'many': 1 for", id="jumpy"),
         pytest.param("many.npz", "dark.npz", "margin", "mismatched", "less than 99 %", id="numbers-broken"),
     ],
 )

@@ -175,7 +175,7 @@ def test_the_items_must_be_the_same() -> None:
     source = {"a": (1.0, 0.0), "b": (1.0,)}
 
     assert [each.tolist() for each in paired(source, {"b": (0.0,)})] == [[1.0], [0.0]]
-    with pytest.raises(StepError, match="2 values for the source model and 1 for the converted one in sample 'a'"):
+    with pytest.raises(StepError, match="differs in sample 'a': 2 for the source model, 1 for the converted one"):
         paired(source, {"a": (1.0,), "b": (1.0,)})
     with pytest.raises(StepError, match=r"values beyond 1e\+150"):
         paired(source, {"b": (1e200,)})
