@@ -60,6 +60,8 @@ _TYPES: Mapping[str, str] = {
     "ranges": "input → [lowest, highest]",
     "dtypes": "NumPy dtype, or input → dtype",
     "names": "output → input",
+    "gates": "measure → number",
+    "scores": "outputs, or output → axis",
     "tensors": "name → shape, dtype",
     "counts": "`cpu` or `gpu` → integer",
 }

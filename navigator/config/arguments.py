@@ -10,7 +10,8 @@ from typing import Any
 from navigator.config.schema import Option, flag, flow, options
 
 _LISTS = frozenset(
-    {"choices", "integers", "texts", "paths", "tolerances", "shapes", "ranges", "dtypes", "names", "tensors", "counts"}
+    {"choices", "integers", "texts", "paths", "tolerances", "shapes", "ranges", "dtypes", "tensors", "counts"}
+    | {"names", "gates", "scores"}
 )
 _METAVARS: Mapping[str, str] = {
     "text": "TEXT",
@@ -26,6 +27,8 @@ _METAVARS: Mapping[str, str] = {
     "ranges": "INPUT=LOW,HIGH",
     "dtypes": "INPUT=DTYPE",
     "names": "OUTPUT=INPUT",
+    "gates": "MEASURE=LIMIT",
+    "scores": "OUTPUT[=AXIS]",
     "tensors": "NAME:SHAPE:DTYPE",
     "counts": "KIND=N",
 }

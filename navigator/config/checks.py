@@ -16,7 +16,7 @@ SAMPLES = ("samples", "calibration_samples")
 
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _OF_INPUTS = (*_SHAPES, "value_ranges", "dtypes")
-_OF_OUTPUTS = ("atol", "rtol", "fp16_atol", "fp16_rtol", "int8_atol", "int8_rtol", "states")
+_OF_OUTPUTS = ("atol", "rtol", "fp16_atol", "fp16_rtol", "int8_atol", "int8_rtol", "states", "scores")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from navigator.config import tensors, values
+from navigator.config import scores, tensors, values
 from navigator.config.checks import Value
 from navigator.config.problems import COMMAND_LINE, Problems, about
 from navigator.config.schema import (
@@ -45,6 +45,8 @@ _READERS: dict[str, Callable[[Reading, Node], Any]] = {
     "dtypes": tensors.read_dtypes,
     "tensors": tensors.read_tensors,
     "names": tensors.read_names,
+    "gates": scores.read_gates,
+    "scores": scores.read_scores,
     "counts": tensors.read_counts,
 }
 

@@ -26,7 +26,7 @@ def read_tolerances(reading: Reading, node: Node) -> dict[str, float] | None:
     """Return {output or "": tolerance}; outputs that aren't listed have the usual one where the default is `auto`."""
     found: dict[str, float] = {}
     good = True
-    for name, value in _named(reading, node, unnamed=True).items():
+    for name, value in named(reading, node, unnamed=True).items():
         number = read_number(reading, value, name)
         if number is None:
             good = False
@@ -39,7 +39,7 @@ def read_tolerances(reading: Reading, node: Node) -> dict[str, float] | None:
 def read_shapes(reading: Reading, node: Node) -> dict[str, list[int]] | None:
     """Return {input: shape}; every axis has a size."""
     found = {}
-    for name, value in _named(reading, node, unnamed=False).items():
+    for name, value in named(reading, node, unnamed=False).items():
         shape = _shape(reading, value, name, dynamic=False)
         if shape is not None:
             found[name] = shape
@@ -52,7 +52,7 @@ def read_ranges(reading: Reading, node: Node) -> dict[str, list[float]] | None:
         low, high = (read_number(reading, each) for each in node.nodes)
         return None if low is None or high is None else {"": [low, high]}
     found = {}
-    for name, value in _named(reading, node, unnamed=True).items():
+    for name, value in named(reading, node, unnamed=True).items():
         ends = _split(value)
         start = about(name)
         if len(ends) != 2:
@@ -67,7 +67,7 @@ def read_ranges(reading: Reading, node: Node) -> dict[str, list[float]] | None:
 def read_dtypes(reading: Reading, node: Node) -> dict[str, str] | None:
     """Return {input or "": NumPy dtype name}."""
     found = {}
-    for name, value in _named(reading, node, unnamed=True).items():
+    for name, value in named(reading, node, unnamed=True).items():
         dtype = _dtype(reading, value, name)
         if dtype is not None:
             found[name] = dtype
@@ -77,7 +77,7 @@ def read_dtypes(reading: Reading, node: Node) -> dict[str, str] | None:
 def read_names(reading: Reading, node: Node) -> dict[str, str] | None:
     """Return {output: input}."""
     found = {}
-    for name, value in _named(reading, node, unnamed=False).items():
+    for name, value in named(reading, node, unnamed=False).items():
         text = read_text(reading, value)
         if text is not None:
             found[name] = text
@@ -87,7 +87,7 @@ def read_names(reading: Reading, node: Node) -> dict[str, str] | None:
 def read_counts(reading: Reading, node: Node) -> dict[str, int] | None:
     """Return {cpu or gpu: count}."""
     found = {}
-    for name, value in _named(reading, node, unnamed=False).items():
+    for name, value in named(reading, node, unnamed=False).items():
         if name not in ("cpu", "gpu"):
             reading.wrong(reading.places[name,], f"expected cpu or gpu, got {quote(name)}")
             continue
@@ -180,7 +180,7 @@ def _tensor_of_entries(reading: Reading, key: str, node: Entries) -> dict[str, A
     return None if shape is None or dtype is None else {"name": name, "shape": shape, "dtype": dtype}
 
 
-def _named(reading: Reading, node: Node, *, unnamed: bool) -> dict[str, Node]:
+def named(reading: Reading, node: Node, *, unnamed: bool) -> dict[str, Node]:
     """Return the value of each name; "" for one without a name, which is a problem unless `unnamed`."""
     found: dict[str, Node] = {}
     for entry in _entries(node):

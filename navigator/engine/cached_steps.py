@@ -240,7 +240,8 @@ def _image(name: str | None) -> str | None:
 
 
 def _reduced(model: ModelConfig) -> list[Json]:
-    return [model.fp16_atol, model.fp16_rtol, model.int8_atol, model.int8_rtol]
+    tolerated = [model.fp16_atol, model.fp16_rtol, model.int8_atol, model.int8_rtol]
+    return [*tolerated, model.fp16_gates, model.int8_gates, model.scores, model.top_k]
 
 
 def _metric(model: ModelConfig, watch: Watch) -> Json:

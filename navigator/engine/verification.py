@@ -29,7 +29,9 @@ from navigator.runners.protocol import read_by
 from navigator.samples import storage
 from navigator.verify import polygraphy_json
 from navigator.verify.compare import verify
+from navigator.verify.decisions import Scores
 from navigator.verify.differences import bounded
+from navigator.verify.gates import gates_of
 from navigator.verify.metric import overrules
 from navigator.verify.tolerances import configured, rounding_limit, scores_sqnr_db, tolerances, units_of
 from navigator.workers.answers import InferAnswer
@@ -198,6 +200,8 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
         units=units,
         scores_sqnr_db=scores_sqnr_db(model, step.precision, expected),
         measured=step.precision is not Precision.FP32,
+        scores=Scores(axes=model.scores, top_k=model.top_k),
+        gates=gates_of(model, step.precision),
         overruled=_overruled(metric, model, step),
         rounding_limit=limit,
     )

@@ -170,6 +170,10 @@ class ModelConfig:
     fp16_rtol: Mapping[str, float] = field(default_factory=dict)
     int8_atol: Mapping[str, float] = field(default_factory=dict)
     int8_rtol: Mapping[str, float] = field(default_factory=dict)
+    fp16_gates: Mapping[str, float] = field(default_factory=dict)
+    int8_gates: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, int] = field(default_factory=dict)
+    top_k: Count = 5
     max_batch_size: int | Auto = "auto"
     probe: bool = True
     min_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -60,16 +60,20 @@ class WorstSlice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decisions:
-    """What probabilities decide: `flips` are the decisions for another class, of `count`.
+    """What scores decide: `flips` are the decisions for another class, of `count`.
 
-    Their rate is at most `flips_at_most`, with 95 % confidence (Clopper-Pearson). `divergence` is the mean
-    Kullback-Leibler divergence from the source model, in nats.
+    Their rate is at most `flips_at_most`, with 95 % confidence (Clopper-Pearson). `top_k_kept` is the part of the
+    source model's best `top_k` classes that are among the converted model's, None if there are no more classes.
+    `divergence` is the mean Kullback-Leibler divergence from the source model, in nats, None unless the scores are
+    probabilities.
     """
 
     count: Count
     flips: Count
     flips_at_most: Amount
-    divergence: Amount
+    top_k: Count | None = None
+    top_k_kept: Amount | None = None
+    divergence: Amount | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +95,16 @@ class Agreement:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """A limit of the user's for how much of an output is kept: the `value` of a `measure`, and whether it's `kept`."""
+
+    measure: str
+    limit: float
+    value: float
+    kept: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """One output on one device, over all samples, against the source model's; or its `slices` that have one unit.
 
@@ -98,7 +112,8 @@ class Comparison:
     if nothing could be compared; `problem` is then the reason. `reference_min` and `reference_max` are those of the
     finite reference values. `noise` is how much the source model's own rounding changes the output, None unless `atol`
     was made from it. `overruled` is whether elements don't match, but the user's metric accepts the output. `steps` are
-    the numbers of steps after which it was compared, with its state fed back; none for single steps.
+    the numbers of steps after which it was compared, with its state fed back; none for single steps. `gates` are the
+    user's own limits for what a reduced precision keeps.
     """
 
     output: str
@@ -121,6 +136,7 @@ class Comparison:
     agreement: Agreement | None = None
     overruled: bool = False
     steps: tuple[Count, ...] = ()
+    gates: tuple[Gate, ...] = ()
 
 
 class MetricOutcome(StrEnum):

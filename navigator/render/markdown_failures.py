@@ -8,7 +8,7 @@ from navigator.render.escape import code, fence, link, row, text
 from navigator.render.results import allowed_atol, place, portion, share, suggestion_yaml, value
 from navigator.render.values import count, number, word
 from navigator.report.summary import Group
-from navigator.verify.sentences import where
+from navigator.verify.sentences import broken_gates, where
 
 MARKS: Mapping[State, str] = {
     State.PASSED: "✅",
@@ -74,7 +74,8 @@ def _comparisons(result: CellResult) -> list[str]:
     parts = []
     if measured:
         parts.append("\n".join([row(_HEAD), "|---|---|---|---|---|---|---|", *(_measured(each) for each in measured)]))
-    problems = [f"- {code(each.output)}{where(each)}: {text(each.problem)}" for each in shown if each.problem]
+    reasons = [(each, each.problem or broken_gates(each)) for each in shown]
+    problems = [f"- {code(each.output)}{where(each)}: {text(reason)}" for each, reason in reasons if reason]
     if problems:
         parts.append("\n".join(problems))
     more, within = len(failing) - len(shown), len(result.comparisons) - len(failing)

@@ -26,7 +26,7 @@ from navigator.render.text import clean, lines, shorten
 from navigator.render.values import count, milliseconds, number, seconds, size, word
 from navigator.report.summary import Group, Summary
 from navigator.samples.found import KEEP, block, finding
-from navigator.verify.sentences import where
+from navigator.verify.sentences import broken_gates, where
 
 _FAILED, _PASSED, _WARNED, _HEADING, _QUIET = "bold red", "green", "yellow", "bold", "dim"
 
@@ -172,6 +172,8 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
         yield f"{name}: {absolute}, {relative}, {portion(comparison)} out of tolerance"
     if kept := agreement([comparison]):
         yield f"  {kept}"
+    if gates := broken_gates(comparison):
+        yield f"  {gates}"
     if comparison.worst is not None:
         element = comparison.worst
         source, converted = clean(value(element.reference)), clean(value(element.value))

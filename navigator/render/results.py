@@ -72,6 +72,10 @@ def agreement(comparisons: Iterable[Comparison]) -> str:
         most = max(decided, key=lambda each: each.flips / each.count)
         limit = percent(most.flips_at_most)
         parts.append(f"{most.flips:,} of {most.count:,} top-1 flipped (95 % sure: at most {limit})")
+    several = [each for each in decided if each.top_k_kept is not None]
+    if several:
+        least = min(several, key=lambda each: each.top_k_kept or 0.0)
+        parts.append(f"{percent(least.top_k_kept or 0.0)} of top-{least.top_k} kept")
     return ", ".join(filter(None, parts))
 
 

@@ -1,16 +1,16 @@
 """How much of an output a reduced precision keeps: numbers that describe it as a whole, beside the largest error.
 
-Measured and shown. Tolerances decide whether an output passes; see `navigator.verify.scores` for the one exception.
+Measured and shown. Tolerances decide whether an output passes; see `navigator.verify.scores` for the one exception, and
+`navigator.verify.gates` for the user's own limits.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from navigator.records import Agreement, Decisions, WorstSlice
-from navigator.verify.binomial import upper_bound
 from navigator.verify.differences import pieces
 from navigator.verify.slices import channel_axis, errors, mask_level
 
@@ -18,9 +18,6 @@ Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
 
 # Slices whose range is less than this part of the widest one's are constant, as unused features are.
 _CONSTANT = 1e-3
-
-# Probabilities of one decision add up to 1, but for the rounding of float16.
-_SUM_ERROR = 0.01
 
 
 @dataclass(kw_only=True, slots=True)
@@ -36,11 +33,12 @@ class _Sums:
     differing: int = 0
 
 
-def agreement(pairs: Pairs) -> Agreement | None:
+def agreement(pairs: Pairs, decided: Decisions | None = None) -> Agreement | None:
     """Return how well the values of an output agree with the source model's, None if there are none.
 
     Args:
         pairs: (reference, value) of each sample, of the same shape and dtype.
+        decided: what it decides, see `navigator.verify.decisions`.
     """
     kind = pairs[0][0].dtype.kind if pairs else ""
     if kind not in "biuf" or not any(left.size for left, _ in pairs):
@@ -59,7 +57,7 @@ def agreement(pairs: Pairs) -> Agreement | None:
             sqnr_db=_decibels(sums.signal, sums.noise),
             explained=_explained(sums),
             worst_slice=_worst_slice(pairs, level),
-            decisions=_decisions(pairs),
+            decisions=decided,
         )
 
 
@@ -118,42 +116,3 @@ def _worst_slice(pairs: Pairs, level: float) -> WorstSlice | None:
     if not share[index] > 0:
         return None
     return WorstSlice(axis=axis, index=index, spread=float(spreads[index]), max_abs_error=float(largest[index]))
-
-
-def _decisions(pairs: Pairs) -> Decisions | None:
-    """Return how often the most probable class changes, and by how much the probabilities differ, if they are any."""
-    rows = list(_probabilities(pairs))
-    if not rows:
-        return None
-    count = sum(len(left) for left, _ in rows)
-    flips = sum(int(np.count_nonzero(left.argmax(axis=1) != right.argmax(axis=1))) for left, right in rows)
-    least = np.finfo(np.float32).tiny
-    divergence = sum(
-        float((left * (np.log(np.maximum(left, least)) - np.log(np.maximum(right, least)))).sum())
-        for left, right in rows
-    )
-    return Decisions(
-        count=count, flips=flips, flips_at_most=upper_bound(flips, count), divergence=max(0.0, divergence / count)
-    )
-
-
-def _probabilities(pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield tables of one decision a row if all rows are probabilities: along the last axis, or else along axis 1."""
-    lefts = [left for left, _ in pairs]
-    rank = lefts[0].ndim
-    axes = [axis for axis in {rank - 1: None, 1: None} if 1 <= axis < rank]
-    axis = next((axis for axis in axes if all(_add_up(left, axis) for left in lefts)), None)
-    if axis is None:
-        return
-    for left, right in pairs:
-        tables = (np.moveaxis(each, axis, -1).reshape(-1, each.shape[axis]) for each in (left, right))
-        first, second = (table.astype(np.float64) for table in tables)
-        yield first, second
-
-
-def _add_up(array: np.ndarray, axis: int) -> bool:
-    """Return whether slices of two classes or more are in [0, 1] and add up to 1."""
-    if array.shape[axis] < 2 or not array.size:
-        return False
-    in_range = bool((array >= 0).all() and (array <= 1).all())
-    return in_range and bool((np.abs(array.sum(axis=axis, dtype=np.float64) - 1) <= _SUM_ERROR).all())

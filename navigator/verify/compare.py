@@ -11,14 +11,16 @@ from dataclasses import replace
 import numpy as np
 
 from navigator.errors import ConfigurationError, listed
-from navigator.records import Comparison, Verdict, WorstElement
+from navigator.records import Agreement, Comparison, Gate, Verdict, WorstElement
 from navigator.verify.agreement import agreement
+from navigator.verify.decisions import Scores, decisions
 from navigator.verify.differences import Tally, bounded, tally
+from navigator.verify.gates import applied
 from navigator.verify.outputs import ComparedOutput, Outputs, tolerance_of
 from navigator.verify.scores import few_exceptions
 from navigator.verify.slices import Unit
 from navigator.verify.suggestions import suggest
-from navigator.verify.weaknesses import unknown_names, weak_proof
+from navigator.verify.weaknesses import unknown_names, unusable_scores, weak_proof
 
 Plain = float | int | bool | str
 
@@ -41,6 +43,8 @@ def verify(
     measured: bool = False,
     scores_sqnr_db: Mapping[str, float] | None = None,
     overruled: Collection[str] = (),
+    scores: Scores | None = None,
+    gates: Mapping[str, float] | None = None,
     rounding_limit: float = _ROUNDING_LIMIT,
 ) -> Verdict:
     """Compare the outputs of a converted model with its source model's, sample by sample, output by output.
@@ -60,6 +64,8 @@ def verify(
         scores_sqnr_db: by output name, the ratio of signal to noise from which few exceptions are accepted, if its
             values are scores. See `navigator.verify.scores`.
         overruled: the outputs that the user's metric accepts although values don't match.
+        scores: which outputs are scores, for those that are measured.
+        gates: the user's limits for those that are measured, by the name of the measure.
         rounding_limit: errors of more than this fraction of an output's range get no suggested tolerances.
 
     Raises:
@@ -86,11 +92,23 @@ def verify(
             warnings += weak_proof(output)
     if not names:
         warnings.append("the source model returned no outputs, so nothing was compared")
-    return Verdict(
-        comparisons=tuple(_comparison(output, len(reference), measured=measured) for output in compared),
-        suggested=suggested,
-        warnings=tuple(warnings),
+    scores = scores or Scores()
+    warnings += unusable_scores(reference, scores) if measured else []
+    agreements = [_agreement(output, scores) if measured and not output.problem else None for output in compared]
+    comparisons = tuple(
+        _comparison(output, len(reference), found, applied(gates or {}, found))
+        for output, found in zip(compared, agreements, strict=True)
     )
+    # No tolerance passes a gate.
+    within = all(gate.kept for each in comparisons for gate in each.gates)
+    return Verdict(comparisons=comparisons, suggested=suggested if within else None, warnings=tuple(warnings))
+
+
+def _agreement(output: ComparedOutput, scores: Scores) -> Agreement | None:
+    axis = scores.axis(output.name, output.arrays)
+    apart = output.unit is not None and output.unit.axis == axis  # some classes only
+    decided = None if axis is None or apart else decisions(output.arrays, axis, scores.top_k)
+    return agreement(output.arrays, decided)
 
 
 def _accepting(output: ComparedOutput, scores_sqnr_db: float | None, *, overruled: bool) -> ComparedOutput:
@@ -201,7 +219,7 @@ def _non_finite(totals: Tally, sample: str, reference: np.ndarray, value: np.nda
     return ""
 
 
-def _comparison(output: ComparedOutput, samples: int, *, measured: bool) -> Comparison:
+def _comparison(output: ComparedOutput, samples: int, found: Agreement | None, gates: tuple[Gate, ...]) -> Comparison:
     totals = output.totals
     at = totals.first_non_finite or (totals.worst if totals.max_abs_error else None)
     worst = None
@@ -218,7 +236,7 @@ def _comparison(output: ComparedOutput, samples: int, *, measured: bool) -> Comp
     relative = totals.max_rel_error
     return Comparison(
         output=output.name,
-        passed=output.passed,
+        passed=output.passed and all(gate.kept for gate in gates),
         atol=output.atol,
         rtol=output.rtol,
         samples=samples,
@@ -232,7 +250,8 @@ def _comparison(output: ComparedOutput, samples: int, *, measured: bool) -> Comp
         reference_max=totals.high if finite else None,
         problem=output.problem,
         slices=output.slices,
-        agreement=agreement(output.arrays) if measured and not output.problem else None,
+        agreement=found,
+        gates=gates,
         overruled=output.overruled and not output.problem,
     )
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from navigator.records import ModelConfig, Precision, Tolerances, Verdict
 from navigator.verify.compare import verify
+from navigator.verify.decisions import Scores
 from navigator.verify.differences import bounded, differences, pieces
+from navigator.verify.gates import gates_of
 from navigator.verify.noise import FACTOR, Noise, measured
 from navigator.verify.outputs import Outputs, tolerance_of
 from navigator.verify.tolerances import rounding_limit, scores_sqnr_db, tolerances, units_of
@@ -113,6 +115,8 @@ def judge(
         units=units_of(model, precision, everything),
         scores_sqnr_db=scores_sqnr_db(model, precision, everything),
         measured=precision is not Precision.FP32,
+        scores=Scores(axes=model.scores, top_k=model.top_k),
+        gates=gates_of(model, precision),
         rounding_limit=rounding_limit(precision),
     )
     applied = noise if precision is Precision.FP32 and model.atol == "auto" else {}

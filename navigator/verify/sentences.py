@@ -24,9 +24,20 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
     more = f"; {others} more output{'s differ' if others > 1 else ' differs'}" if others else ""
     if first.problem:
         return f"output {first.output!r}{where(first)}: {first.problem}{more}"
+    if gates := broken_gates(first):
+        return f"output {first.output!r}{where(first)}: {gates}{more}"
     return (
         f"output {first.output!r}{where(first)}: {first.mismatched} of {first.total} elements differ, "
         f"largest error {first.max_abs_error or 0.0:.2g} (atol {first.atol:g}, rtol {first.rtol:g}){more}"
+    )
+
+
+def broken_gates(comparison: Comparison) -> str:
+    """Return the user's limits that an output doesn't keep, with its values; "" if it keeps all."""
+    return ", ".join(
+        f"{gate.measure} is {gate.value:.4g}, beyond your limit of {gate.limit:g}"
+        for gate in comparison.gates
+        if not gate.kept
     )
 
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from navigator.errors import listed
+from navigator.verify.decisions import Scores
 from navigator.verify.differences import variation
-from navigator.verify.outputs import ComparedOutput, range_of
+from navigator.verify.outputs import ComparedOutput, Outputs, range_of
 from navigator.verify.slices import Unit, slice_axes, slice_bounds
 
 # Outputs that vary by less than this fraction of their magnitude count as constant.
@@ -22,6 +23,18 @@ def unknown_names(names: Sequence[str], atol: Mapping[str, float], rtol: Mapping
         unknown = [repr(name) for name in entries if name and name not in names]
         if unknown and names:
             yield f"{key}: the model has no output {', '.join(unknown)}; the model's outputs are {listed(names)}"
+
+
+def unusable_scores(reference: Outputs, scores: Scores) -> Iterator[str]:
+    """Yield a warning for each output that the user declares to be scores, and that isn't there or has no classes."""
+    names = list(dict.fromkeys(name for _, arrays in reference for name in arrays))
+    for name, axis in scores.axes.items():
+        arrays = [outputs[name] for _, outputs in reference if name in outputs]
+        if not arrays:
+            yield f"scores: the model has no output {name!r}; the model's outputs are {listed(names)}"
+        elif scores.axis(name, [(array, array) for array in arrays]) is None:
+            shape = list(arrays[0].shape)
+            yield f"scores: {name!r} of shape {shape} and dtype {arrays[0].dtype} has no classes on axis {axis}"
 
 
 def weak_proof(output: ComparedOutput) -> Iterator[str]:

@@ -128,7 +128,7 @@ def infer(arguments: Mapping[str, Json]) -> Json:
         _latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in UNASKED
     ]
     stopped = ""
-    if arguments["roll"] is not None:
+    if arguments.get("roll") is not None:
         steps = arrays.load(Path(arguments["samples"]) / ROLLED)
         rolled, stopped = roll_converted(model, from_data(Roll, arguments["roll"]), steps)
         arrays.save(Path(arguments["outputs"]) / ROLLED, rolled)

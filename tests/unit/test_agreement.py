@@ -108,27 +108,6 @@ def test_whole_numbers_agree_or_differ(value: list[int], differing: float) -> No
     assert measured((reference, np.array(value))) == Agreement(differing=differing)
 
 
-@pytest.mark.parametrize("axis", [1, 2])
-def test_probabilities_decide_and_flips_are_bounded(axis: int) -> None:
-    left = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], "float32")
-    right = np.array([[0.8, 0.2], [0.4, 0.6], [0.2, 0.8]], "float32")
-    shaped = [each[np.newaxis] if axis == 2 else each.T[np.newaxis] for each in (left, right)]
-
-    found = measured((shaped[0], shaped[1])).decisions
-
-    assert found is not None
-    assert (found.count, found.flips, found.flips_at_most) == (3, 1, upper_bound(1, 3))
-    first, second = 0.9 * math.log(9 / 8) + 0.1 * math.log(1 / 2), 0.6 * math.log(6 / 4) + 0.4 * math.log(4 / 6)
-    assert found.divergence == pytest.approx((first + second) / 3, rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    "scores", [RNG.standard_normal((3, 4)), RNG.uniform(0, 0.9, (3, 4)), np.ones((3, 1)), np.ones(1), np.array(1.0)]
-)
-def test_other_numbers_decide_nothing(scores: np.ndarray) -> None:
-    assert measured((scores, scores)).decisions is None
-
-
 def test_only_a_model_that_agrees_nearly_nowhere_computes_something_else() -> None:
     x = RNG.standard_normal((2, 100))
     constant = np.full((2, 100), 5.0)
