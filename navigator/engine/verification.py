@@ -33,6 +33,7 @@ from navigator.verify.decisions import Scores
 from navigator.verify.differences import bounded
 from navigator.verify.gates import gates_of
 from navigator.verify.metric import overrules
+from navigator.verify.noise import Noise
 from navigator.verify.tolerances import configured, rounding_limit, scores_sqnr_db, tolerances, units_of
 from navigator.workers.answers import InferAnswer
 from navigator.workers.task import Task, TaskResult
@@ -192,6 +193,7 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
     units = units_of(model, step.precision, expected)
     limit = rounding_limit(step.precision)
     expected, actual = subject.compared(expected), subject.compared(actual)
+    noise = _applied_noise(model, step, reference)
     verdict = verify(
         expected,
         actual,
@@ -203,10 +205,11 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
         scores=Scores(axes=model.scores, top_k=model.top_k),
         gates=gates_of(model, step.precision),
         overruled=_overruled(metric, model, step),
+        noise=noise if device is Device.CPU else {},  # where it was measured
         rounding_limit=limit,
     )
-    noise = _applied_noise(model, step, reference)
-    comparisons = tuple(replace(each, noise=noise.get(each.output)) for each in verdict.comparisons)
+    largest = {name: bounded(each.largest) for name, each in noise.items()}
+    comparisons = tuple(replace(each, noise=largest.get(each.output)) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))
     metrics = (metric,) if isinstance(metric, MetricResult) else ()
     verdict = replace(verdict, comparisons=comparisons, warnings=warnings, metrics=metrics)
@@ -248,11 +251,11 @@ def _unproven(model: ModelConfig, verified: Verified) -> Failure:
     return Failure(state=State.UNVERIFIED, message=message, remedy=remedy, log_path=verified.log_path)
 
 
-def _applied_noise(model: ModelConfig, step: Step, reference: Reference) -> dict[str, float]:
+def _applied_noise(model: ModelConfig, step: Step, reference: Reference) -> dict[str, Noise]:
     """Return the measured noise of the outputs whose tolerance was made from it."""
     if step.precision is not Precision.FP32 or model.atol != "auto":
         return {}
-    return {name: bounded(each.largest) for name, each in reference.noise.items() if not each.rejected}
+    return {name: each for name, each in reference.noise.items() if not each.rejected}
 
 
 def _notes(verified: Verified, reference: Reference) -> list[str]:

@@ -6,7 +6,7 @@ Uses the names in the file unchanged: if they differ from the source model's, ve
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import lookups
 from navigator.frameworks.onnx import rounding as onnx_rounding
+from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.weights import Proto
 from navigator.models.files import model_files
@@ -84,7 +85,10 @@ class OnnxModel:
 
     @contextmanager
     def perturbed(self) -> Iterator["OnnxModel"]:
-        """Open a second session without optimization, on half of the threads; see `SourceModel.perturbed`."""
+        """Open a second session without optimization, on half of the threads, and with weights one step away.
+
+        See `SourceModel.perturbed`. Weights stay if there's no memory for others.
+        """
         import onnxruntime
 
         size = sum(file.stat().st_size for file in model_files(self.path))
@@ -93,6 +97,12 @@ class OnnxModel:
         settings.log_severity_level = 3
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // 2)
+        weights: list[Any] = []  # the session uses them, but doesn't keep them
+        with suppress(StepError):
+            require_memory(int(size * (_SESSION_FACTOR + 2)), "weights one step away")
+            for name, values in onnx_weights.stepped(onnx_file.load(self.path), self.path.parent):
+                weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
+                settings.add_initializer(name, weights[-1])
         try:
             session = onnxruntime.InferenceSession(str(self.path), settings, providers=_providers(Device.CPU))
         except Exception as error:

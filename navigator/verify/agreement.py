@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from navigator.ranges import mask_level
 from navigator.records import Agreement, Decisions, WorstSlice
 from navigator.verify.differences import pieces
-from navigator.verify.slices import channel_axis, errors, mask_level
+from navigator.verify.slices import channel_axis, errors
 
 Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
 

@@ -11,15 +11,17 @@ from dataclasses import replace
 import numpy as np
 
 from navigator.errors import ConfigurationError, listed
-from navigator.records import Agreement, Comparison, Gate, Verdict, WorstElement
+from navigator.records import DEFAULT_TOLERANCE, Agreement, Comparison, Gate, Verdict, WorstElement
 from navigator.verify.agreement import agreement
 from navigator.verify.decisions import Scores, decisions
-from navigator.verify.differences import Tally, bounded, tally
+from navigator.verify.differences import Tally, bounded, needed_atol, tally
 from navigator.verify.gates import applied
+from navigator.verify.noise import Noise
 from navigator.verify.outputs import ComparedOutput, Outputs, tolerance_of
 from navigator.verify.scores import few_exceptions
 from navigator.verify.slices import Unit
 from navigator.verify.suggestions import suggest
+from navigator.verify.systematic import systematic
 from navigator.verify.weaknesses import unknown_names, unusable_scores, weak_proof
 
 Plain = float | int | bool | str
@@ -45,6 +47,7 @@ def verify(
     overruled: Collection[str] = (),
     scores: Scores | None = None,
     gates: Mapping[str, float] | None = None,
+    noise: Mapping[str, Noise] | None = None,
     rounding_limit: float = _ROUNDING_LIMIT,
 ) -> Verdict:
     """Compare the outputs of a converted model with its source model's, sample by sample, output by output.
@@ -66,6 +69,8 @@ def verify(
         overruled: the outputs that the user's metric accepts although values don't match.
         scores: which outputs are scores, for those that are measured.
         gates: the user's limits for those that are measured, by the name of the measure.
+        noise: by output name, the source model's own rounding that `atol` was made of: errors beyond 1e-5 must be like
+            it as a whole, too.
         rounding_limit: errors of more than this fraction of an output's range get no suggested tolerances.
 
     Raises:
@@ -77,7 +82,7 @@ def verify(
     unlike = _unlike_samples(reference, outputs)
     limits = scores_sqnr_db or {}
     compared = [
-        _accepting(part, limits.get(name), overruled=name in overruled)
+        _accepting(part, limits.get(name), (noise or {}).get(name), overruled=name in overruled)
         for name in [*names, *extra]
         for part in _parts(
             _compare(name, reference, outputs, tolerance_of(atol, name), tolerance_of(rtol, name), unlike),
@@ -111,11 +116,17 @@ def _agreement(output: ComparedOutput, scores: Scores) -> Agreement | None:
     return agreement(output.arrays, decided)
 
 
-def _accepting(output: ComparedOutput, scores_sqnr_db: float | None, *, overruled: bool) -> ComparedOutput:
-    """Return an output with why values that don't match are accepted, if they are."""
+def _accepting(
+    output: ComparedOutput, scores_sqnr_db: float | None, noise: Noise | None, *, overruled: bool
+) -> ComparedOutput:
+    """Return an output with why values that don't match are accepted, or ones that do are not."""
     if overruled:
         return replace(output, overruled=output.totals.mismatched > 0)
-    return replace(output, few_exceptions=scores_sqnr_db is not None and few_exceptions(output, scores_sqnr_db))
+    return replace(
+        output,
+        few_exceptions=scores_sqnr_db is not None and few_exceptions(output, scores_sqnr_db),
+        problem=output.problem or _unlike_rounding(output, noise),
+    )
 
 
 # What can be compared
@@ -196,6 +207,18 @@ def _incomparable(
     if left.shape != right.shape:
         return f"expected shape {list(left.shape)} in sample {sample!r}, got {list(right.shape)}"
     return ""
+
+
+def _unlike_rounding(output: ComparedOutput, noise: Noise | None) -> str:
+    """Return what makes errors that are within a tolerance made of noise no noise, or ""."""
+    if noise is None or noise.size is None or not output.passed:
+        return ""
+    needed = (needed_atol(left, right, [output.rtol]) for left, right in output.arrays)
+    what = systematic(output.arrays, noise.size) if any(atol > DEFAULT_TOLERANCE for (atol,) in needed) else ""
+    return what and (
+        f"its errors aren't rounding: {what}, as with a wrong weight, though every element is within the tolerance "
+        f"made for rounding (atol {output.atol:g}, rtol {output.rtol:g}); set atol to accept them"
+    )
 
 
 def _non_finite(totals: Tally, sample: str, reference: np.ndarray, value: np.ndarray) -> str:

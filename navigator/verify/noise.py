@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from navigator.ranges import mask_level, spread
 from navigator.records import DEFAULT_TOLERANCE
 from navigator.verify.differences import differences, pieces
 from navigator.verify.outputs import Outputs, tolerance_of
-from navigator.verify.slices import spread
+from navigator.verify.systematic import Size, size
 
 FACTOR = 5.0
 """How many times the measured noise is allowed. Right conversions were off by up to 3.1 times as much."""
@@ -21,24 +22,29 @@ FACTOR = 5.0
 # in float16, 5 %, beyond which no tolerance is suggested either.
 _LIMITS = {2: 0.05, 4: 0.01, 8: 0.01}
 
+# What is looked at to tell small values from large ones, at most, in elements of a sample.
+_SAMPLED = 2**16
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Noise:
-    """The noise of one output: its largest difference, and the absolute tolerance made of it.
+    """The noise of one output: its largest difference, the absolute tolerance made of it, and its size as a whole.
 
-    `rejected` if the noise is too large to be rounding; the tolerance is then the strict one.
+    `rejected` if the noise is too large to be rounding; the tolerance is then the strict one. `size` is None unless
+    the tolerance is wider than that, and for float16, where most errors are 0 or one step.
     """
 
     largest: float
     atol: float
     rejected: bool = False
+    size: Size | None = None
 
 
 def measured(reference: Outputs, probes: Outputs, rtol: Mapping[str, float]) -> dict[str, Noise]:
     """Return the noise of each output of floats.
 
-    The tolerance is the smallest with which differences `FACTOR` times as large as the measured ones match, so that
-    what `rtol` allows anyway doesn't widen it, and at least 1e-5.
+    The tolerance is `FACTOR` times the largest difference, and at least 1e-5. What `rtol` allows anyway doesn't widen
+    it: differences of masks, and those of large values if they're in proportion to the values.
 
     Args:
         reference: (sample name, {output name: array}) of the source model.
@@ -83,18 +89,47 @@ def _noise(
     rtol: Mapping[str, float],
     name: str,
 ) -> Noise:
-    largest = needed = 0.0
+    largest = unmasked = needed = 0.0
     allowed = tolerance_of(rtol, name)
+    real = all(one.dtype.kind == "f" for one, _ in pairs)
+    level = mask_level([one for one, _ in pairs]) if real else np.inf
     with np.errstate(all="ignore"):
         for one, other in pairs:
             for _, left, right in pieces(one, other):
                 finite = np.isfinite(left) & np.isfinite(right)
                 distance, magnitude = differences(left[finite], right[finite])
                 largest = max(largest, float(distance.max(initial=0.0)))
+                unmasked = max(unmasked, float(distance.max(initial=0.0, where=magnitude < level)))
                 needed = max(needed, float((FACTOR * distance - allowed * magnitude).max(initial=0.0)))
+        if FACTOR * unmasked > max(needed, DEFAULT_TOLERANCE):
+            needed = max(needed, FACTOR * unmasked * _share_of_small_values(pairs, level))
     if needed <= DEFAULT_TOLERANCE:
         return Noise(largest=largest, atol=DEFAULT_TOLERANCE)
-    limit = _LIMITS.get(pairs[0][0].real.dtype.itemsize, 0.0) * spread(reference)
+    # A run that changed nothing measured nothing: two batches often give the same sums as one.
+    told = [pair for pair in pairs if not np.array_equal(*pair, equal_nan=True)]
+    itemsize = pairs[0][0].real.dtype.itemsize
+    limit = _LIMITS.get(itemsize, 0.0) * spread(reference)
     if not needed <= limit:
         return Noise(largest=largest, atol=DEFAULT_TOLERANCE, rejected=True)
-    return Noise(largest=largest, atol=float(f"{needed:.1e}"))
+    return Noise(largest=largest, atol=float(f"{needed:.1e}"), size=size(told) if real and itemsize > 2 else None)
+
+
+def _share_of_small_values(pairs: Sequence[tuple[np.ndarray, np.ndarray]], level: float) -> float:
+    """Return which part of the noise small values may have too: 1 if it's as large for them as for large ones.
+
+    Sums of large terms may cancel: a value near 0 has as much noise as the others then, although it may be none of
+    those that were measured. Exponentials have little where they're small.
+    """
+    parts = []
+    for pair in pairs:
+        one, other = (array.reshape(-1)[:: 1 + array.size // _SAMPLED] for array in pair)
+        distance, magnitude = differences(one, other)
+        # Zeros that stay are what a ReLU cut off.
+        kept = np.isfinite(distance) & (magnitude < level) & ((magnitude > 0) | (distance > 0))
+        parts.append((distance[kept], magnitude[kept]))
+    distance, magnitude = (np.concatenate(each) for each in zip(*parts, strict=True))
+    if not distance.any():
+        return 1.0
+    small = distance[magnitude <= np.median(magnitude)]
+    # Half of a few values is a rough measure.
+    return min(1.0, 2 * float(np.sqrt(np.mean(small**2) / np.mean(distance**2))))

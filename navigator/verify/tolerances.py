@@ -10,10 +10,11 @@ from typing import assert_never
 
 import numpy as np
 
+from navigator.ranges import spread
 from navigator.records import DEFAULT_TOLERANCE, Auto, ModelConfig, Precision, Tolerances
 from navigator.verify.noise import Noise
 from navigator.verify.outputs import Outputs, tolerance_of
-from navigator.verify.slices import Unit, spread, units
+from navigator.verify.slices import Unit, units
 
 # Absolute tolerance as a fraction of an output's range, and relative tolerance. The errors of the example networks are
 # up to 0.9 % in fp16, and up to 6 % in int8, except for MobileNetV2, whose depthwise convolutions quantize badly.

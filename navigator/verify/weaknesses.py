@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from navigator.errors import listed
+from navigator.ranges import slice_bounds
 from navigator.verify.decisions import Scores
 from navigator.verify.differences import variation
 from navigator.verify.outputs import ComparedOutput, Outputs, range_of
-from navigator.verify.slices import Unit, slice_axes, slice_bounds
+from navigator.verify.slices import Unit, slice_axes
 
 # Outputs that vary by less than this fraction of their magnitude count as constant.
 _CONSTANT = 1e-6
@@ -75,11 +76,11 @@ def weak_proof(output: ComparedOutput) -> Iterator[str]:
 def _narrow(output: ComparedOutput) -> Iterator[str]:
     """Yield a warning for slices whose whole range is within their tolerance.
 
-    Not for constant ones, such as features that are never active, and not if all are narrow: then the output hardly
-    depends on the inputs.
+    Not for constant ones, such as features that are never active, and not for scores, since rare classes have the same
+    unit as frequent ones. If all are narrow, the output hardly depends on the inputs.
     """
     arrays = [left for _, left, _ in output.pairs]
-    if any(array.dtype.kind != "f" for array in arrays):
+    if any(array.dtype.kind != "f" for array in arrays) or 0 <= output.totals.low <= output.totals.high <= 1:
         return
     for axis in [output.unit.axis] if output.unit else slice_axes(arrays):
         low, high = slice_bounds(arrays, axis)
@@ -93,12 +94,12 @@ def _narrow(output: ComparedOutput) -> Iterator[str]:
             title, widest = replace(output, unit=unit).title, f"{tolerance[narrow].max():.2g}"
             if narrow.size == 1:
                 yield (
-                    f"{title} varies by {unit.spread:.2g}, less than its tolerance of {widest}, so that nothing in it "
-                    "can fail; give it an output of its own or a narrower tolerance"
+                    f"{title} varies by {unit.spread:.2g}, less than its tolerance of {widest}, so that any value "
+                    "in that range passes; give it an output of its own or a narrower tolerance"
                 )
             else:
                 yield (
                     f"{title} vary by at most {unit.spread:.2g} each, less than their tolerance of {widest}, so that "
-                    "nothing in them can fail; give them an output of their own or a narrower tolerance"
+                    "any value in that range passes; give them an output of their own or a narrower tolerance"
                 )
             return

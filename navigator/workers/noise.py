@@ -9,6 +9,7 @@ from contextlib import suppress
 import numpy as np
 
 from navigator.errors import StepError
+from navigator.ranges import bounds
 from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
 from navigator.workers.repeatability import uninformative
@@ -17,11 +18,12 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Sample]) -> list[tuple[str, Arrays]]:
-    """Run the source model with other rounding, on its smallest sample and on the opt one, or one of median size.
+    """Run the source model with other rounding, on the opt sample or one of median size, and on a small one.
 
-    Each is run twice: in two batches instead of one; and with every input and weight one step of its dtype away, on
-    other threads and kernels where the framework has them. What the model refuses to run, or answers with other shapes,
-    is left out.
+    Rounding grows with the values that are rounded, so of the samples of at most half its size, it's the one with the
+    largest outputs. Each is run twice: in two batches instead of one; and with every input and weight one step of its
+    dtype away, on other threads and kernels where the framework has them. What the model refuses to run, or answers
+    with other shapes, is left out.
 
     Args:
         model: the source model.
@@ -34,13 +36,30 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
     known = dict(outputs)
     ordered = sorted(samples, key=uninformative)
     usual = next((each for each in samples if each[0] == "opt"), ordered[len(ordered) // 2])
-    chosen = [ordered[0], *([usual] if usual is not ordered[0] else [])]
+    varied = [each for each in ordered if not uninformative(each)[0] and 2 * _size(each) <= _size(usual)]
+    small = _loudest(varied or ordered[:1], known)
+    chosen = [small, *([usual] if usual is not small else [])]
     return [
         (name, alike)
         for name, inputs in chosen
         for after in _runs(model, inputs)
         if (alike := {key: array for key, array in after.items() if array.shape == known[name][key].shape})
     ]
+
+
+def _size(sample: Sample) -> int:
+    return sum(array.nbytes for array in sample[1].values())
+
+
+def _loudest(samples: Sequence[Sample], outputs: Mapping[str, Arrays]) -> Sample:
+    """Return the first sample of those with the largest outputs, each measured by its largest in any of them."""
+    magnitudes = [
+        [max(map(abs, bounds([array]))) if array.dtype.kind in "fc" else 0.0 for array in outputs[name].values()]
+        for name, _ in samples
+    ]
+    largest = [max(*column, np.finfo(np.float64).tiny) for column in zip(*magnitudes, strict=False)]
+    loudness = [sum(part / whole for part, whole in zip(each, largest, strict=False)) for each in magnitudes]
+    return samples[loudness.index(max(loudness))]
 
 
 def _runs(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:

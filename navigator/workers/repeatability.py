@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from navigator.errors import StepError, listed
+from navigator.ranges import bounds
 from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
-from navigator.verify.slices import bounds
 
 # The same inputs give other sums if threads add in another order. Of the architectures measured with random weights,
 # none lost more than 2e-4 of its outputs' range to that; a dropout of one value in a hundred changes more than this.

@@ -12,6 +12,7 @@ COMPUTING = (
     "disks.py",
     "errors.py",
     "plain_data.py",
+    "ranges.py",
     "safe_files.py",
     "models",
     "records",

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from navigator.errors import StepError, listed
+from navigator.ranges import spread
 from navigator.records import AxisSpec, ModelConfig, SampleInfo, TensorSpec
 from navigator.runners.protocol import LoadedModel, NamesAxes, TellsValues
 from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look_for_trouble
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
 from navigator.samples.values import Bounds, Origin, Told, nudged
-from navigator.verify.slices import spread
 
 _DRAWN = (
     "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "

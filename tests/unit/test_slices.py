@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from navigator.ranges import bounds, slice_bounds, spread
 from navigator.records import Comparison, Precision, Slices, Tolerances, Verdict
 from navigator.verify.compare import verify
-from navigator.verify.slices import bounds, slice_bounds, spread, units
+from navigator.verify.slices import units
 from navigator.verify.tolerances import tolerances, units_of
 from tests.support.builders import a_model
 
@@ -104,8 +105,8 @@ def test_the_user_s_tolerance_is_for_the_whole_output_and_says_what_it_hides(giv
     assert verdict.passed
     (warning,) = verdict.warnings
     assert warning == (
-        "'y' (4 to 9 of axis 1) vary by at most 0.99 each, less than their tolerance of 40, so that nothing in them "
-        "can fail; give them an output of their own or a narrower tolerance"
+        "'y' (4 to 9 of axis 1) vary by at most 0.99 each, less than their tolerance of 40, so that any value in "
+        "that range passes; give them an output of their own or a narrower tolerance"
     )
 
 
@@ -121,7 +122,7 @@ def test_slices_that_no_error_can_leave_are_named_in_any_precision(axis: int, pr
     (warning,) = verify(source, source, atol=atol, rtol={"": 1e-5}).warnings
     assert warning.startswith(f"'y' (7, 40 of axis {axis % 3}) vary by at most 0.00")
     assert warning.endswith(
-        "so that nothing in them can fail; give them an output of their own or a narrower tolerance"
+        "so that any value in that range passes; give them an output of their own or a narrower tolerance"
     )
     assert verify(source, source, atol={"": 0.0}, rtol={"": 1e-5}).warnings == ()
 
@@ -132,7 +133,7 @@ def test_only_the_first_of_many_narrow_slices_are_named() -> None:
     assert warning.startswith("'y' (0, 3, 6 and 331 more ranges of axis 1) vary by at most ")
     (one,) = verify(*[[("s", {"y": reference[:, 1:5]})]] * 2, atol={}, rtol={}).warnings
     assert one.startswith("'y' (2 of axis 1) varies by ")
-    assert one.endswith("so that nothing in it can fail; give it an output of its own or a narrower tolerance")
+    assert one.endswith("so that any value in that range passes; give it an output of its own or a narrower tolerance")
 
 
 def test_narrow_slices_of_a_unit_are_named_by_their_own_numbers() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from navigator.errors import StepError
 from navigator.models.reading import copy_content
 
@@ -22,6 +24,9 @@ _ALIGNMENT_BYTES = 65536
 # Weights over this are kept from the version converter; the values it reads (axes, shapes) are far smaller.
 _LARGE_TENSOR_BYTES = 65536
 _TAKEN = "taken by navigator"
+
+# Fewer numbers aren't learned.
+_FEWEST_WEIGHTS = 2
 
 
 def graphs(model: Proto) -> Iterator[Proto]:
@@ -58,6 +63,28 @@ def size_bytes(tensor: Proto) -> int:
         return 0
     itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     return int(math.prod(tensor.dims) * itemsize)
+
+
+def stepped(model: Proto, directory: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name and the values of each weight with its last bits flipped: one step of its dtype away.
+
+    Single numbers stay, such as exponents and epsilons, and so do zeros, since arithmetic with the smallest numbers is
+    slow, and weights with infinities.
+
+    Args:
+        model: was read without its external data.
+        directory: where that is.
+    """
+    from onnx import numpy_helper
+
+    whole = {2: np.int16, 4: np.int32, 8: np.int64}
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) < _FEWEST_WEIGHTS:
+            continue
+        values = np.array(numpy_helper.to_array(tensor, str(directory)))
+        if values.dtype.kind == "f" and np.isfinite(values).all():
+            values.view(whole[values.dtype.itemsize])[...] ^= values != 0
+            yield tensor.name, values
 
 
 def gather(model: Proto, path: Path) -> bool:

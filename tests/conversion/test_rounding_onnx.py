@@ -1,0 +1,158 @@
+"""A deep ONNX model's own rounding: rewrites that mean the same pass, a wrong weight doesn't."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx  # noqa: TID253 - makes the models
+import pytest
+
+from navigator.records import Precision, Signature, Verdict
+from navigator.runners import onnx as runner
+from navigator.verify.compare import verify
+from navigator.verify.noise import Noise, measured
+from navigator.verify.outputs import Outputs
+from navigator.verify.tolerances import tolerances
+from navigator.workers.noise import probes
+from tests.support.builders import a_model
+
+WIDTH = 16
+SCALES = {"w": 0.3, "v": 0.5}
+
+# How a residual block may add the same numbers in other orders.
+_SPLIT = "l{k}, r{k} = Split<axis = 1>(x{k}, halves) e{k} = MatMul(l{k}, top{k}) f{k} = MatMul(r{k}, bottom{k})"
+_SECOND = "t{k} = Relu(c{k}) d{k} = MatMul(t{k}, v{k}) x{n} = Add(x{k}, d{k})"
+_GEMM = "t{k} = Relu(c{k}) x{n} = Gemm<transB = 1>(t{k}, vt{k}, x{k})"
+SOURCE = f"a{{k}} = MatMul(x{{k}}, w{{k}}) c{{k}} = Add(a{{k}}, b{{k}}) {_SECOND}"
+REWRITES = {
+    "split": f"{_SPLIT} a{{k}} = Add(e{{k}}, f{{k}}) c{{k}} = Add(a{{k}}, b{{k}}) {_SECOND}",
+    "Gemm": f"c{{k}} = Gemm<transB = 1>(x{{k}}, wt{{k}}, b{{k}}) {_GEMM}",
+    "bias first": f"{_SPLIT} g{{k}} = Add(f{{k}}, b{{k}}) c{{k}} = Add(e{{k}}, g{{k}}) {_SECOND}",
+    "other order": f"{_SPLIT} a{{k}} = Add(f{{k}}, e{{k}}) c{{k}} = Add(b{{k}}, a{{k}}) {_GEMM}",
+}
+
+
+class Residual:
+    """Residual blocks with random weights, whose outputs grow to thousands, run on some samples."""
+
+    def __init__(self, directory: Path, seed: int, blocks: int = 12) -> None:
+        rng = np.random.default_rng(seed)
+        self.directory, self.blocks = directory, blocks
+
+        def normal(*shape: int, scale: float = 1.0) -> np.ndarray:
+            return (rng.normal(size=shape) * scale).astype(np.float32)
+
+        self.weights = {
+            f"{name}{k}": normal(WIDTH, WIDTH, scale=s) for k in range(blocks) for name, s in SCALES.items()
+        }
+        self.weights |= {f"b{k}": normal(WIDTH) for k in range(blocks)}
+        # The last one has larger values than the others, and so more noise.
+        self.samples = [
+            (name, {"x": normal(rows, WIDTH, scale=scale)})
+            for name, rows, scale in (("min", 1, 1.0), ("opt", 4, 1.0), ("max", 9, 1.0), ("loud", 2, 3.0))
+        ]
+        source = self.load(SOURCE)
+        self.expected = self.run(source)
+        self.noise: Mapping[str, Noise] = measured(self.expected, probes(source, self.samples, self.expected), {})
+
+    def load(self, block: str, changes: Mapping[str, Any] | None = None) -> runner.OnnxModel:
+        weights = self.weights | dict(changes or {})
+        constants: dict[str, Any] = {"halves": np.array([WIDTH // 2] * 2), **weights}
+        for k in range(self.blocks):
+            w, v = weights[f"w{k}"], weights[f"v{k}"]
+            constants |= {f"wt{k}": w.T.copy(), f"vt{k}": v.T.copy()}
+            constants |= {f"top{k}": w[: WIDTH // 2], f"bottom{k}": w[WIDTH // 2 :]}
+        body = " ".join(block.format(k=k, n=k + 1) for k in range(self.blocks))
+        head = '<ir_version: 8, opset_import: ["" : 13]>'
+        signature = f"(float[n, {WIDTH}] x) => (float[n, {WIDTH}] y)"
+        text = f"{head} m {signature} {{ x0 = Identity(x) {body} y = Identity(x{self.blocks}) }}"
+        model = onnx.parser.parse_model(text)
+        for name in sorted({each for node in model.graph.node for each in node.input} & constants.keys()):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(constants[name]), name))
+        onnx.save(model, self.directory / "m.onnx")
+        return runner.load(self.directory / "m.onnx", declared=Signature(inputs=(), outputs=()))
+
+    def run(self, model: runner.OnnxModel) -> list[tuple[str, dict[str, np.ndarray]]]:
+        return [(name, model.infer(inputs)) for name, inputs in self.samples]
+
+    def verdict(self, model: runner.OnnxModel) -> Verdict:
+        allowed = tolerances(a_model(), Precision.FP32, self.expected, self.noise)
+        return verify(self.expected, self.run(model), atol=allowed.atol, rtol=allowed.rtol, noise=self.noise)
+
+
+def alarms(directory: Path, seeds: range, blocks: int) -> list[tuple[int, str, str]]:
+    """Return the rewrites that don't pass."""
+    found = []
+    for seed in seeds:
+        model = Residual(directory, seed, blocks)
+        for name, block in REWRITES.items():
+            verdict = model.verdict(model.load(block))
+            found += [(seed, name, str(verdict.comparisons))] if not verdict.passed else []
+    return found
+
+
+def test_rewrites_of_a_deep_network_pass(tmp_path: Path) -> None:
+    assert not alarms(tmp_path, range(28, 32), 12)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("blocks", [4, 12, 20])
+def test_rewrites_of_many_deep_networks_pass(tmp_path: Path, blocks: int) -> None:
+    assert not alarms(tmp_path, range(60), blocks)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_one_wrong_weight_of_a_deep_network_does_not_pass(tmp_path: Path, seed: int) -> None:
+    model = Residual(tmp_path, seed)
+    planted = [(f"{name}{k}", by) for k in range(model.blocks) for name, by in (("w", 1e-2), ("v", 1e-2), ("b", 0.3))]
+    changes = [{name: changed(model.weights[name], by)} for name, by in planted]
+    missed = [each for each in changes if model.verdict(model.load(REWRITES["other order"], each)).passed]
+    # What ReLU cuts off in every sample can't be seen.
+    seen = [each for each in missed if not same(model.expected, model.run(model.load(SOURCE, each)))]
+    assert not [list(each) for each in seen]
+    assert len(missed) < model.blocks
+
+
+def changed(weight: np.ndarray, by: float) -> np.ndarray:
+    weight = weight.copy()
+    weight.flat[3] += by
+    return weight
+
+
+def same(one: Outputs, other: Outputs) -> bool:
+    return all(np.array_equal(left["y"], right["y"]) for (_, left), (_, right) in zip(one, other, strict=True))
+
+
+def test_weights_one_step_away_are_part_of_the_noise(tmp_path: Path) -> None:
+    model = Residual(tmp_path, 0)
+    source = model.load(SOURCE)
+    before = source.infer(model.samples[1][1])["y"]
+    with source.perturbed() as other:
+        after = other.infer(model.samples[1][1])["y"]
+    assert 1e-5 < np.abs(after - before).max() < 1
+    assert np.array_equal(source.infer(model.samples[1][1])["y"], before)
+
+
+def test_only_weights_are_stepped(tmp_path: Path) -> None:
+    from navigator.frameworks.onnx.weights import stepped
+
+    values: dict[str, np.ndarray] = {
+        "weight": np.array([[0.0, -1.5, 2.0]], np.float32),
+        "half": np.array([1.0, 2.0], np.float16),
+        "exponent": np.array(2.0, np.float32),
+        "mask": np.array([0, -np.inf], np.float32),
+        "index": np.array([1, 2]),
+    }
+    graph = onnx.helper.make_graph(
+        [], "g", [], [], [onnx.numpy_helper.from_array(value, name) for name, value in values.items()]
+    )
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0)
+    model = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    found = dict(stepped(model, tmp_path))
+    assert found.keys() == {"weight", "half"}
+    for name, value in found.items():
+        steps = np.abs(value - values[name]) / np.spacing(np.abs(values[name]))
+        assert value.dtype == values[name].dtype
+        assert set(steps[values[name] != 0].tolist()) <= {0.5, 1.0}
+        assert np.array_equal(value == 0, values[name] == 0)
