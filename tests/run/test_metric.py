@@ -125,6 +125,7 @@ def test_int8_that_decides_as_the_source_does_passes_whatever_its_scores_are(dig
     assert "accuracy" in (digits / "navigator_workspace" / "summary.md").read_text()
 
 
+@pytest.mark.nightly
 def test_tolerances_of_the_user_hold_beside_a_metric(digits: Path, convert: Any) -> None:
     result = in_int8(convert, "many.npz", "dim.npz", more="int8_atol: 0.1\n")
 
