@@ -34,9 +34,6 @@ _METAVARS: Mapping[str, str] = {
 }
 
 
-_NOT_REPRODUCED = ("--override-workspace", "--last-failed", "--json")
-
-
 class HelpFormatter(argparse.HelpFormatter):
     """Breaks lines only at spaces, so that names such as `tf-savedmodel` stay whole and can be copied."""
 
@@ -81,12 +78,12 @@ def overrides(namespace: argparse.Namespace) -> dict[str, Any]:
 
 
 def reproducing(arguments: list[str]) -> Iterator[str]:
-    """Yield the arguments for reproducing a result, without a shard and what depends on or changes the workspace."""
+    """Yield the arguments for reproducing a result: without cleaning the workspace, and without a shard."""
     words = iter(arguments)
     for word in words:
         if word == "--shard":
             next(words, None)
-        elif word not in _NOT_REPRODUCED and not word.startswith("--shard="):
+        elif word != "--override-workspace" and not word.startswith("--shard="):
             yield word
 
 

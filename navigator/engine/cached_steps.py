@@ -126,6 +126,7 @@ class _Basis:
                 "states": to_data([model.states, model.state_steps]),
                 "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
                 "metric": _metric(model, self.watch),
+                "search": model.search_seconds,
                 "devices": step.devices,
                 "images": [_image(self.plan.image), _image(step.image)],
             }

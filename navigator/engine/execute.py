@@ -18,6 +18,7 @@ from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.reference import run_reference
 from navigator.engine.results import cell_results, obliged
 from navigator.engine.schedule import ModelState, Unit, UnitKind, startable
+from navigator.engine.search import searched
 from navigator.engine.sources import Sources
 from navigator.engine.step_context import StepContext, failure_from
 from navigator.engine.verification import Subject, run_verify, unverified
@@ -279,11 +280,15 @@ class Execution:
         artifact, step = model.outcomes[unit.label], model.step(unit.label)
         assert isinstance(artifact, Artifact)
         assert isinstance(model.reference, Reference)
-        subject = Subject(model=model.plan.config, step=step, artifact=artifact, reference=model.reference)
+        together = step.image == model.plan.image
+        subject = Subject(
+            model=model.plan.config, step=step, artifact=artifact, reference=model.reference, together=together
+        )
         context = self._context(model, environments, step.image, unit.gpu)
         if not step.devices:
             return partial(self._check, model, unit, unverified(subject, context=context), artifact)
         verified = run_verify(subject, unit.device, context=context)
+        verified = searched(verified, subject, unit.device, context=context)
         if isinstance(verified, Verified) and not self._sources[model.name].is_unchanged:
             # The model may have changed since its key was computed.
             note = f"{model.plan.config.model_path.name} or its samples changed during the run: run again"

@@ -68,6 +68,7 @@ class Reference:
     roll: Roll | None = None
     rolled: Rolled | None = None
     found: FoundShapes | None = None
+    load_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +92,7 @@ class Verified:
     verdict: Verdict = field(default_factory=lambda: Verdict(comparisons=()))
     failure: Failure | None = None
     seconds: Seconds = field(default_factory=Seconds)
+    load_seconds: float = 0.0
     latencies: tuple[Latency, ...] = ()
     peak_memory_bytes: int = 0
     log_path: Path | None = None
@@ -116,6 +118,7 @@ class Verified:
                 self.verdict,
                 comparisons=(*earlier.verdict.comparisons, *self.verdict.comparisons),
                 metrics=(*earlier.verdict.metrics, *self.verdict.metrics),
+                searched=earlier.verdict.searched,
                 warnings=tuple(dict.fromkeys((*earlier.verdict.warnings, *self.verdict.warnings))),
             ),
             latencies=(*earlier.latencies, *self.latencies),

@@ -93,4 +93,5 @@ def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
         roll=answer.roll,
         rolled=rolled,
         found=answer.found and replace(answer.found, model_name=name),
+        load_seconds=answer.load_seconds,
     )

@@ -128,6 +128,7 @@ def _verified(empty: CellResult, verified: Verified) -> CellResult:
         warnings=verdict.warnings,
         output_model=verified.output_model,
         latencies=verified.latencies,
+        searched=verdict.searched,
         comparator_config=_applied(verdict.comparisons, empty.comparator_config),
         seconds=verified.seconds,
         peak_memory_bytes=verified.peak_memory_bytes or None,

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from navigator import disks
 from navigator.cache.digests import artifact_digest, size_bytes, stamp
+from navigator.engine.dumps import kept
 from navigator.engine.metric import metric_of, unproven_by
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.rolled import with_rolled
@@ -13,6 +13,7 @@ from navigator.engine.step_context import StepContext, answer_of, failing_alone,
 from navigator.models.reading import Watch
 from navigator.records import (
     Device,
+    Json,
     MetricResult,
     ModelConfig,
     OutputModel,
@@ -21,13 +22,11 @@ from navigator.records import (
     Seconds,
     State,
     Step,
-    Verdict,
     to_data,
 )
 from navigator.runners import RUNNERS
 from navigator.runners.protocol import read_by
 from navigator.samples import storage
-from navigator.verify import polygraphy_json
 from navigator.verify.compare import verify
 from navigator.verify.decisions import Scores
 from navigator.verify.differences import bounded
@@ -38,20 +37,21 @@ from navigator.verify.tolerances import configured, rounding_limit, scores_sqnr_
 from navigator.workers.answers import InferAnswer
 from navigator.workers.task import Task, TaskResult
 
-# 64 MiB of arrays are about 90 MB of Base64 per file: enough to examine a mismatch, small enough to upload.
-DUMP_LIMIT_BYTES = 64 * 2**20
-
 Outputs = list[tuple[str, dict[str, np.ndarray]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """What is verified: the artifact of a step of a model, against the model's reference."""
+    """What is verified: the artifact of a step of a model, against the model's reference.
+
+    `together` is whether the source model runs in the same environment.
+    """
 
     model: ModelConfig
     step: Step
     artifact: Artifact
     reference: Reference
+    together: bool = False
 
     @property
     def calibrated(self) -> bool:
@@ -112,10 +112,10 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
     judged = _judged(verified, subject, device, answer.stopped, context)
     # Checked last, so that the comparison used unchanged files.
     if stamp(subject.artifact.path.parent) != before:
-        return _disturbed(verified, "the converted model")
+        return disturbed(verified, "the converted model")
     known = subject.reference
     if stamp(known.samples, known.calibration, known.outputs) != known.written:
-        return _disturbed(verified, "the reference")
+        return disturbed(verified, "the reference")
     return judged
 
 
@@ -132,17 +132,25 @@ def unverified(subject: Subject, *, context: StepContext) -> Verified:
     return replace(subject.verified(context.watch()), failure=failure, cached=subject.artifact.cached)
 
 
+def loading(subject: Subject, device: Device) -> dict[str, Json]:
+    """Return how a worker loads the artifact."""
+    step = subject.step
+    return {
+        "format": step.target_format,
+        "path": str(subject.artifact.path),
+        "declared": to_data(subject.reference.signature),
+        "signature_name": subject.model.signature_name,
+        "device": device,
+        "options": to_data(read_by(RUNNERS[step.target_format], step.options)),
+    }
+
+
 def _task(subject: Subject, device: Device, context: StepContext) -> Task:
     model, step, reference = subject.model, subject.step, subject.reference
     outputs = context.workspace.scratch(model.model_name, step.label, f"outputs-{device}")
     outputs.mkdir()  # so that the worker may write nothing beside it
     arguments = {
-        "format": step.target_format,
-        "path": str(subject.artifact.path),
-        "declared": to_data(reference.signature),
-        "signature_name": model.signature_name,
-        "device": device,
-        "options": to_data(read_by(RUNNERS[step.target_format], step.options)),
+        **loading(subject, device),
         "samples": str(reference.samples),
         "outputs": str(outputs),
         "roll": to_data(reference.roll),
@@ -172,6 +180,7 @@ def _ran(verified: Verified, answer: InferAnswer | Failure, result: TaskResult, 
             signature=told.signature if told else None,
             properties=artifact.properties.updated(told.properties) if told else artifact.properties,
         ),
+        load_seconds=told.load_seconds if told else 0.0,
         latencies=told.latencies if told else (),
         seconds=replace(verified.seconds, verify=result.seconds),
         peak_memory_bytes=max(verified.peak_memory_bytes, result.peak_memory_bytes),
@@ -222,7 +231,8 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
     verdict = replace(rolled, comparisons=tuple(replace(each, device=device) for each in rolled.comparisons))
     if context.verbose or not verdict.passed:
         runs = {f"{model.model_format}-runner": expected, f"{step.target_format}-converted-{device}-runner": actual}
-        verdict = _kept(verdict, subject, runs, context)
+        samples = subject.compared(storage.load(reference.samples, mapped=True))
+        verdict = kept(verdict, samples, runs, model, step, context)
     unproven = subject.calibrated and verdict.passed and not reference.held_out
     failure = _unproven(model, verified) if unproven else None
     if isinstance(metric, Failure) and not any(each.problem for each in comparisons):
@@ -269,24 +279,8 @@ def _notes(verified: Verified, reference: Reference) -> list[str]:
     return [*notes, *properties.warnings]
 
 
-def _kept(verdict: Verdict, subject: Subject, runs: dict[str, Outputs], context: StepContext) -> Verdict:
-    """Write the inputs and outputs next to the logs; return the verdict, with a warning if the disk is full."""
-    try:
-        polygraphy_json.write(
-            context.workspace.dump(subject.model.model_name, subject.step.label),
-            subject.compared(storage.load(subject.reference.samples, mapped=True)),
-            runs,
-            limit_bytes=DUMP_LIMIT_BYTES,
-        )
-    except OSError as error:
-        # The verdict matters more than a full disk.
-        why = disks.reason(error, context.workspace.path)
-        note = f"can't save the inputs and outputs of this verification: {why}"
-        return replace(verdict, warnings=(*verdict.warnings, note))
-    return verdict
-
-
-def _disturbed(verified: Verified, what: str) -> Verified:
+def disturbed(verified: Verified, what: str) -> Verified:
+    """Return the result for files that changed meanwhile."""
     message = f"{what} was modified during the run (by another program, a converter or the model itself)"
     return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
 

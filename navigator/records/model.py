@@ -153,6 +153,7 @@ class ModelConfig:
     launch_mode: LaunchMode = LaunchMode.AUTO
     gpus: tuple[str, ...] = ("all",)
     random_seed: int = 0
+    search_seconds: float | Auto = "auto"
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     target_formats: tuple[Format, ...] | Auto = "auto"

@@ -14,7 +14,15 @@ from navigator.records.machine import Host
 from navigator.records.model import Device, Format, FoundShapes, Precision, PrecisionMode, Signature
 from navigator.records.origin import Origin, Selection
 from navigator.records.plan import State
-from navigator.records.verdict import Comparison, Latency, MetricOutcome, MetricResult, SampleInfo, Tolerances
+from navigator.records.verdict import (
+    Comparison,
+    Latency,
+    MetricOutcome,
+    MetricResult,
+    SampleInfo,
+    Searched,
+    Tolerances,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,6 +168,7 @@ class CellResult:
     warnings: tuple[str, ...] = ()
     output_model: OutputModel | None = None
     latencies: tuple[Latency, ...] = ()
+    searched: Searched | None = None
     seconds: Seconds = field(default_factory=Seconds)
     peak_memory_bytes: Count | None = None
     cached: bool = False

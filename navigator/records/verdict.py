@@ -186,6 +186,20 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Searched:
+    """A search for inputs with another result, beside the samples: how long it took, and how many `inputs` it ran.
+
+    `largest_error` is in tolerances: more than 1 is a disagreement, of which the inputs are in the sample `sample`, ""
+    if there's none.
+    """
+
+    seconds: Duration
+    inputs: Count
+    largest_error: Amount
+    sample: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Tolerances:
     """Absolute and relative tolerance for each output, ready to paste under `atol:` and `rtol:`."""
 
@@ -198,13 +212,15 @@ class Verdict:
     """The result of the verification of a converted model.
 
     `suggested` are the tightest tolerances that would pass, after a mismatch that tolerances can explain.
-    `warnings` are about comparisons that prove little. `metrics` is the user's metric, if there is one.
+    `warnings` are about comparisons that prove little. `metrics` is the user's metric, if there is one. `searched` is
+    None if nothing was searched.
     """
 
     comparisons: tuple[Comparison, ...]
     suggested: Tolerances | None = None
     warnings: tuple[str, ...] = ()
     metrics: tuple[MetricResult, ...] = ()
+    searched: Searched | None = None
 
     @property
     def passed(self) -> bool:

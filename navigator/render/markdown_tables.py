@@ -7,7 +7,7 @@ from navigator.records import CellResult, State
 from navigator.render.escape import code, row, text
 from navigator.render.markdown_failures import MARKS, names, unbroken
 from navigator.render.results import agreement, latency, metric, opset, share, source_bytes, worst
-from navigator.render.sentences import reductions
+from navigator.render.sentences import reductions, searches
 from navigator.render.values import count, milliseconds, number, percent, seconds, size, word
 from navigator.report.summary import Group, ModelSummary
 from navigator.verify.sentences import where
@@ -19,8 +19,8 @@ def model_table(model: ModelSummary) -> str:
     source = str(first.model_format) if first is not None else ""
     passed = sum(result.status.state is State.PASSED for result in model.results)
     title = " · ".join(part for part in (code(model.name), source, f"{passed} of {len(model.results)} passed") if part)
-    reduced = [f"- {text(sentence)}" for sentence in reductions(model)]
-    return "\n".join([f"### {title}", "", *_table(model), *([""] if reduced else []), *reduced])
+    told = [f"- {text(sentence)}" for sentence in (*reductions(model), *searches(model))]
+    return "\n".join([f"### {title}", "", *_table(model), *([""] if told else []), *told])
 
 
 def skipped_table(skipped: Sequence[Group]) -> str:

@@ -3,7 +3,7 @@
 from navigator.errors import ExitCode
 from navigator.records import Host, State
 from navigator.render.text import shorten
-from navigator.render.values import count, seconds, shape, size, word
+from navigator.render.values import count, number, seconds, shape, size, word
 from navigator.report.summary import ModelSummary, Summary
 
 # The versions that matter for a result; the report has all of them.
@@ -79,6 +79,19 @@ def reductions(model: ModelSummary) -> tuple[str, ...]:
             ]
             found[f"sample {sample.name} was reduced to fit in memory: {', '.join(changes)}"] = None
     return tuple(found)
+
+
+def searches(model: ModelSummary) -> tuple[str, ...]:
+    """Return one sentence on the searches for inputs with another result, if there were any."""
+    found = [result.searched for result in model.results if result.searched is not None]
+    if not found:
+        return ()
+    tried = count(sum(each.inputs for each in found), "more set")
+    took = seconds(sum(each.seconds for each in found))
+    mismatches = sum(bool(each.sample) for each in found)
+    largest = f"largest error {number(max(each.largest_error for each in found))} of the tolerance"
+    what = f"{mismatches:,} of {count(len(found), 'conversion')} differ" if mismatches else largest
+    return (f"searched {tried} of inputs in {took}: {what}",)
 
 
 def environment(host: Host) -> str:

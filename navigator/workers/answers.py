@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from navigator.records import AxisSpec, FoundShapes, Latency, Properties, SampleInfo, Signature
+from navigator.records.codec import Amount, Count, Duration
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,7 @@ class ReferenceAnswer:
         held_out: the names of the other samples.
         roll: how its state is rolled forward, None if it has none.
         found: the signature and shapes that running it showed; None if the file or the user says it all.
+        load_seconds: how long loading it took.
     """
 
     signature: Signature
@@ -46,6 +48,7 @@ class ReferenceAnswer:
     held_out: tuple[str, ...] = ()
     roll: Roll | None = None
     found: FoundShapes | None = None
+    load_seconds: Duration = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +60,14 @@ class InferAnswer:
         properties: facts about it.
         latencies: of each sample, on a GPU. A CPU is shared with other steps, so that they'd say nothing there.
         stopped: why it can't be rolled forward as far as the source model.
+        load_seconds: how long loading it took.
     """
 
     signature: Signature
     properties: Properties
     latencies: tuple[Latency, ...] = ()
     stopped: str = ""
+    load_seconds: Duration = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,3 +76,20 @@ class MetricAnswer:
 
     values: Mapping[str, tuple[float, ...]]
     outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchAnswer:
+    """What a search told.
+
+    Args:
+        seconds: how long it searched.
+        inputs: how many sets of inputs both models ran.
+        largest: the largest error, in tolerances.
+        found: whether it wrote a disagreement.
+    """
+
+    seconds: Duration
+    inputs: Count
+    largest: Amount
+    found: bool = False

@@ -42,7 +42,7 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
     return [
         (name, alike)
         for name, inputs in chosen
-        for after in _runs(model, inputs)
+        for after in changed(model, inputs)
         if (alike := {key: array for key, array in after.items() if array.shape == known[name][key].shape})
     ]
 
@@ -62,8 +62,9 @@ def _loudest(samples: Sequence[Sample], outputs: Mapping[str, Arrays]) -> Sample
     return samples[loudness.index(max(loudness))]
 
 
-def _runs(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
-    size = _batch_size(model, inputs)
+def changed(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
+    """Yield what the model returns after each change that it takes."""
+    size = batch_size(model, inputs)
     if size is not None:
         with suppress(StepError):
             yield _in_two_batches(model, inputs, size)
@@ -74,7 +75,7 @@ def _runs(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
             yield other.infer(away)
 
 
-def _batch_size(model: LoadedModel, inputs: Arrays) -> int | None:
+def batch_size(model: LoadedModel, inputs: Arrays) -> int | None:
     """Return the size of axis 0 if it's dynamic and of one size in all inputs, as a batch is."""
     specs = model.signature.inputs
     dynamic = all(spec.shape and spec.shape[0] == -1 for spec in specs)

@@ -1,6 +1,6 @@
 """This program's own files that decide what a worker computes.
 
-They're what a conversion image holds, and part of every artifact's identity in the cache: a comment changed in
+They're in a conversion image, and part of every artifact's identity in the cache: a comment changed in
 `render/` or `action/` neither rebuilds an image nor costs a conversion. Nor does a new version number alone: it's in
 `navigator/__init__.py`, which isn't among them.
 """
@@ -23,7 +23,10 @@ COMPUTING = (
     "runners",
     "workers",
 )
-"""What a worker imports: modules and packages of `navigator`."""
+"""What a worker imports to make something: modules and packages of `navigator`."""
+
+IMPORTED = (*COMPUTING, "verify")
+"""All that a worker imports: a search for disagreements also compares."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

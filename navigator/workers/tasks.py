@@ -1,4 +1,4 @@
-"""What a forked child does: run the source model, convert, run an artifact, call a metric. One function a task.
+"""What a forked child does: run the source model, convert, run an artifact, call a metric, search. One function a task.
 
 Arguments and values are plain JSON; arrays travel as `navigator.samples.storage` directories. Judges nothing: comparing
 is the parent's.
@@ -16,7 +16,6 @@ from navigator.frameworks.declaration import agreed
 from navigator.records import (
     Description,
     Device,
-    Format,
     Json,
     Latency,
     ModelConfig,
@@ -32,12 +31,14 @@ from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll
+from navigator.workers.loading import converted_loader, source_loader
 from navigator.workers.metric import metric
 from navigator.workers.noise import probes
 from navigator.workers.probing import asked
 from navigator.workers.repeatability import require_repeatable
 from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import RolledSource, roll_converted, roll_source
+from navigator.workers.search import search
 from navigator.workers.source_runs import known_axes, run
 
 # A latency is the median of this many runs, at least and at most, for about this long.
@@ -57,18 +58,16 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     """
     config = from_data(ModelConfig, arguments["config"])
     assert config.model_format is not None
-    declared = Signature(inputs=config.inputs, outputs=config.outputs)
-    load = partial(
-        RUNNERS[config.model_format].load, config.model_path, declared=declared, signature_name=config.signature_name
-    )
+    load = source_loader(config)
     model, config, found = asked(config, load, RUNNERS[config.model_format])
+    load_seconds = load.seconds
     inputs = agreed("inputs", config.inputs, model.signature.inputs)
-    load = partial(load, declared=Signature(inputs=inputs, outputs=config.outputs))
+    reload = partial(load, declared=Signature(inputs=inputs, outputs=config.outputs))
     runs = run(model, inputs, config, int(arguments["memory_bytes"]))
     arrays.save(Path(arguments["samples"]), runs.samples)
     arrays.save(Path(arguments["outputs"]), runs.outputs)
-    unstable = require_repeatable(model, runs.samples, runs.outputs, load)
-    signature = Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, model.signature.outputs))
+    unstable = require_repeatable(model, runs.samples, runs.outputs, reload)
+    signature = Signature(inputs=inputs, outputs=agreed("outputs", config.outputs, model.signature.outputs))
     # A state of its own would be taken for noise.
     noise = probes(model, runs.samples, runs.outputs) if config.atol == "auto" and not unstable else []
     arrays.save(Path(arguments["noise"]), noise)
@@ -91,6 +90,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         held_out=divided.held_out,
         roll=rolled.roll,
         found=found,
+        load_seconds=load_seconds,
     )
     return to_data(answer)
 
@@ -105,26 +105,19 @@ def infer(arguments: Mapping[str, Json]) -> Json:
     """Run an artifact on samples.
 
     Args:
-        arguments: `format`, `path`, `declared` (the source model's `Signature`), `signature_name`, `device`, the step's
-            `options` as the runner reads them, `samples`: the directory to read, `outputs`: the directory to write, and
-            `roll`: how the source model was rolled forward, or None.
+        arguments: those of `navigator.workers.loading.converted_loader`, `samples`: the directory to read, `outputs`:
+            the directory to write, and `roll`: how the source model was rolled forward, or None.
 
     Returns:
         an `InferAnswer`.
     """
     device = Device(arguments["device"])
-    runner = RUNNERS[Format(arguments["format"])]
-    model = runner.load(
-        Path(arguments["path"]),
-        declared=from_data(Signature, arguments["declared"]),
-        signature_name=arguments["signature_name"],
-        device=device,
-        options=from_data(runner.Options, arguments["options"]),
-    )
+    load = converted_loader(arguments)
+    model = load()
     samples = arrays.load(Path(arguments["samples"]))
     outputs = [(name, model.infer(inputs)) for name, inputs in samples]
     arrays.save(Path(arguments["outputs"]), outputs)
-    timed = [
+    latencies = [
         _latency(model, sample, device) for sample in samples if device is Device.CUDA and sample[0] not in UNASKED
     ]
     stopped = ""
@@ -133,7 +126,13 @@ def infer(arguments: Mapping[str, Json]) -> Json:
         rolled, stopped = roll_converted(model, from_data(Roll, arguments["roll"]), steps)
         arrays.save(Path(arguments["outputs"]) / ROLLED, rolled)
     return to_data(
-        InferAnswer(signature=model.signature, properties=model.properties, latencies=tuple(timed), stopped=stopped)
+        InferAnswer(
+            signature=model.signature,
+            properties=model.properties,
+            latencies=tuple(latencies),
+            stopped=stopped,
+            load_seconds=load.seconds,
+        )
     )
 
 
@@ -141,9 +140,7 @@ def probe(arguments: Mapping[str, Json]) -> Json:
     """Return what running the source model of `config`, a `ModelConfig`, tells of its inputs; None if nothing."""
     config = from_data(ModelConfig, arguments["config"])
     assert config.model_format is not None
-    runner, declared = RUNNERS[config.model_format], Signature(inputs=config.inputs, outputs=config.outputs)
-    load = partial(runner.load, config.model_path, declared=declared, signature_name=config.signature_name)
-    return to_data(asked(config, load, runner)[2])
+    return to_data(asked(config, source_loader(config), RUNNERS[config.model_format])[2])
 
 
 def describe(arguments: Mapping[str, Json]) -> Json:
@@ -170,4 +167,5 @@ TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {
     "metric": metric,
     "describe": describe,
     "probe": probe,
+    "search": search,
 }

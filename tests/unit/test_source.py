@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import navigator
-from navigator.workers.source import COMPUTING, source_files
+from navigator.workers.source import IMPORTED, source_files
 
 PACKAGE = Path(navigator.__file__).parent
 
@@ -25,7 +25,7 @@ VERSIONS = dict.fromkeys(("onnx", "onnx-ir", "onnxruntime"), "1")
 host = Host(python="", system="", cpu="", cpu_count=1, memory_bytes=2**30, versions=VERSIONS)
 model = ModelConfig(model_name="m", model_path=Path("model.onnx").absolute(), model_format=Format.ONNX)
 run = RunConfig(models=(model,))
-print(json.dumps([[each.artifact, each.verdict] for each in keys(plan(run, host).models[0], host).values()]))
+print(json.dumps([[each.artifact, each.verdict] for each in keys(plan(run, host).models[0], host)[0].values()]))
 """
 
 
@@ -71,7 +71,7 @@ def test_a_comment_costs_a_conversion_only_where_something_is_computed(copy: Pat
 
 
 def test_what_workers_import_stands_alone(tmp_path: Path) -> None:
-    files = source_files(("__init__.py", *COMPUTING))
+    files = source_files(("__init__.py", *IMPORTED))
     for name, path in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / name)

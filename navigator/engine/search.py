@@ -1,0 +1,201 @@
+"""The search for a disagreement after a verification that passed: inputs beside the samples, in a worker.
+
+A worker's word isn't a verdict: what it found is compared here, with the source model's own rounding at those inputs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from navigator.cache.digests import stamp
+from navigator.engine.dumps import kept
+from navigator.engine.outcomes import Failure, Verified
+from navigator.engine.step_context import StepContext, answer_of, outputs_in
+from navigator.engine.verification import Subject, disturbed, loading
+from navigator.errors import NavigatorError
+from navigator.models.files import model_files
+from navigator.records import Device, Precision, SampleInfo, Searched, to_data
+from navigator.render.values import count
+from navigator.samples import storage
+from navigator.samples.found import with_found
+from navigator.verify.compare import verify
+from navigator.verify.differences import bounded
+from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, excess, explained, widened
+from navigator.verify.tolerances import rounding_limit, tolerances
+from navigator.workers.answers import SearchAnswer
+from navigator.workers.task import Task
+
+Arrays = Mapping[str, np.ndarray]
+
+# Without `search_seconds`: so much of the time that converting and verifying took, and at least a little. Loading the
+# models is part of it.
+_SHARE = 0.05
+_LEAST_SECONDS = 0.1
+
+# In seconds, for loading both models, and for the last inputs if a model takes forever for them.
+_PATIENCE = 120.0
+
+
+def searched(
+    verified: Verified | Failure, subject: Subject, device: Device, *, context: StepContext
+) -> Verified | Failure:
+    """Return a verification after a search for a disagreement, unless there's none to make; it's made on the CPU.
+
+    A search that fails says nothing about the conversion: its verdict stays, with a warning.
+    """
+    if isinstance(verified, Failure) or not verified.passed or device is not Device.CPU:
+        return verified
+    why, seconds = _hindrance(subject), _seconds(verified, subject)
+    if not seconds:
+        return verified
+    if why:
+        asked = subject.model.search_seconds != "auto"
+        return _warned(verified, f"not searched for a disagreement: {why}") if asked else verified
+    try:
+        return _searched(verified, subject, seconds, context)
+    except (NavigatorError, OSError, ValueError) as error:
+        return _warned(verified, f"the search for a disagreement ended: {error}")
+
+
+def _searched(verified: Verified, subject: Subject, seconds: float, context: StepContext) -> Verified:
+    task = _task(subject, min(seconds, context.timeout_seconds / 2), context)
+    before = stamp(subject.artifact.path.parent)
+    result = context.workers.run(task)
+    answer = answer_of(SearchAnswer, result, task)
+    verified = replace(
+        verified,
+        seconds=replace(verified.seconds, verify=verified.seconds.verify + result.seconds),
+        peak_memory_bytes=max(verified.peak_memory_bytes, result.peak_memory_bytes),
+    )
+    if isinstance(answer, Failure):
+        return _warned(verified, f"the search for a disagreement ended: {answer.message}")
+    if stamp(subject.artifact.path.parent) != before:
+        return disturbed(verified, "the converted model")
+    told = Searched(seconds=answer.seconds, inputs=answer.inputs, largest_error=answer.largest)
+    verified = replace(verified, verdict=replace(verified.verdict, searched=told))
+    return _judged(verified, told, subject, context) if answer.found else verified
+
+
+def _hindrance(subject: Subject) -> str:
+    """Return why nothing can be searched, or ""."""
+    if subject.step.precision is not Precision.FP32:
+        return "the error of a reduced precision depends on the inputs"
+    if subject.artifact.properties.exporter == "copied":
+        return "it's a copy"
+    if subject.reference.unstable:
+        return "the source model keeps a state"
+    if not subject.together:
+        return "the source model runs in another environment"
+    return ""
+
+
+def _seconds(verified: Verified, subject: Subject) -> float:
+    """Return how long to search, 0 for not at all."""
+    wanted = subject.model.search_seconds
+    if wanted != "auto":
+        return wanted
+    loading = verified.load_seconds + subject.reference.load_seconds
+    allowed = max(_LEAST_SECONDS, _SHARE * (subject.artifact.seconds + verified.seconds.verify))
+    return allowed - loading if loading <= allowed / 2 else 0.0
+
+
+def _task(subject: Subject, seconds: float, context: StepContext) -> Task:
+    model, step, reference = subject.model, subject.step, subject.reference
+    found = context.workspace.scratch(model.model_name, step.label, "found")
+    found.mkdir()  # so that the worker may write nothing beside it
+    expected = outputs_in(reference.outputs, context.memory_bytes)
+    allowed = tolerances(model, step.precision, [] if isinstance(expected, str) else expected, reference.noise)
+    arguments = {
+        **loading(subject, Device.CPU),
+        "config": to_data(replace(with_found(model, reference.found), inputs=reference.signature.inputs)),
+        "samples": str(reference.samples),
+        "seconds": seconds,
+        "atol": dict(allowed.atol),
+        "rtol": dict(allowed.rtol),
+        "found": str(found),
+    }
+    reads = (*model_files(model.model_path), subject.artifact.path.parent, reference.samples, *step.options.files)
+    task = context.task(
+        "search",
+        arguments,
+        model.model_name,
+        step.label,
+        reads=reads,
+        writes=(found,),
+        tf32=Device.CPU not in step.devices,
+    )
+    return replace(task, timeout_seconds=min(task.timeout_seconds, _PATIENCE + 2 * seconds))
+
+
+def _judged(verified: Verified, told: Searched, subject: Subject, context: StepContext) -> Verified:
+    """Compare what a search found, and keep it if it's a disagreement."""
+    model, step, reference = subject.model, subject.step, subject.reference
+    scratch = context.workspace.scratch
+    found, expected, actual = (
+        outputs_in(each, context.memory_bytes)
+        for each in (
+            scratch(model.model_name, step.label, "found"),
+            reference.outputs,
+            scratch(model.model_name, step.label, f"outputs-{Device.CPU}"),
+        )
+    )
+    if isinstance(found, str) or isinstance(expected, str) or isinstance(actual, str):
+        return _warned(verified, "what the search for a disagreement found can't be read")
+    sets: dict[str, list[Arrays]] = {}
+    for name, arrays in found:
+        sets.setdefault(name, []).append(arrays)
+    inputs, source, converted = (sets.get(each, [{}])[0] for each in (INPUTS, SOURCE, CONVERTED))
+    allowed = tolerances(model, step.precision, expected, reference.noise)
+    rounding = explained(source, sets.get(STEP, []), sets.get(NUDGE, []), allowed.rtol)
+    if rounding is None:
+        return verified
+    atol = widened(allowed.atol, rounding)
+    error = excess(source, converted, atol, allowed.rtol)
+    if error <= 1:
+        return verified
+    name = _unused([name for name, _ in expected])
+    runs = {
+        f"{model.model_format}-runner": [(name, source), *expected],
+        f"{step.target_format}-converted-{Device.CPU}-runner": [(name, converted), *actual],
+    }
+    verdict = verify(*runs.values(), atol=atol, rtol=allowed.rtol, rounding_limit=rounding_limit(step.precision))
+    known = verified.verdict
+    noise = {each.output: each.noise for each in known.comparisons if not each.steps}
+    comparisons = [replace(each, noise=noise.get(each.output)) for each in verdict.comparisons]
+    told = replace(told, largest_error=bounded(error), sample=name)
+    verdict = replace(
+        known,
+        comparisons=(*comparisons, *(each for each in known.comparisons if each.steps)),
+        suggested=verdict.suggested,
+        warnings=tuple(dict.fromkeys((*known.warnings, *verdict.warnings, _found(told)))),
+        searched=told,
+    )
+    samples = [(name, inputs), *storage.load(reference.samples, mapped=True)]
+    shapes = {key: array.shape for key, array in inputs.items()}
+    return replace(
+        verified,
+        infos=(*verified.infos, SampleInfo(name=name, shapes=shapes)),
+        verdict=kept(verdict, samples, runs, model, step, context),
+    )
+
+
+def _unused(names: Sequence[str]) -> str:
+    """Return a name for the sample that a search found: the user's own may be called so too."""
+    name = "found"
+    while name in names:
+        name += "_"
+    return name
+
+
+def _found(told: Searched) -> str:
+    tried = f"{count(told.inputs, 'set')} of inputs in {told.seconds:.2g} s"
+    return (
+        f"no other sample shows this: a search found sample {told.sample} after {tried}; if the model never gets such "
+        "inputs, narrow value_ranges"
+    )
+
+
+def _warned(verified: Verified, warning: str) -> Verified:
+    verdict = verified.verdict
+    return replace(verified, verdict=replace(verdict, warnings=(*verdict.warnings, warning)))

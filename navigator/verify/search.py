@@ -1,0 +1,106 @@
+"""The arithmetic of a search for disagreements: how far outputs are off, and what the source model's rounding explains.
+
+`navigator.verify.compare` makes the verdict; this decides which inputs are worth one.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from navigator.verify.differences import differences, pieces
+from navigator.verify.noise import FACTOR
+from navigator.verify.outputs import tolerance_of
+
+Arrays = Mapping[str, np.ndarray]
+
+INPUTS, SOURCE, CONVERTED, STEP, NUDGE = "inputs", "source", "converted", "step", "nudge"
+"""The names of the sets of arrays that describe a disagreement; there are several steps and nudges."""
+
+
+def excess(reference: Arrays, outputs: Arrays, atol: Mapping[str, float], rtol: Mapping[str, float]) -> float:
+    """Return the largest error in tolerances: more than 1 is a disagreement, and infinity one that has no number.
+
+    0 for inputs that the source model answers with NaN, or with infinities that the converted model doesn't have.
+
+    Args:
+        reference: the source model's outputs for one set of inputs.
+        outputs: the converted model's; none if it refused the inputs.
+        atol: absolute tolerance by output name, "" for all others.
+        rtol: relative tolerance, likewise.
+    """
+    largest = 0.0
+    for name, left in reference.items():
+        right = outputs.get(name)
+        alike = right is not None and right.shape == left.shape and right.dtype == left.dtype
+        found = _ratio(left, right if alike else None, tolerance_of(atol, name), tolerance_of(rtol, name))
+        if math.isnan(found):
+            return 0.0
+        largest = max(largest, found)
+    return largest
+
+
+def _ratio(reference: np.ndarray, value: np.ndarray | None, atol: float, rtol: float) -> float:
+    """Return the largest error in tolerances, NaN if the reference says nothing."""
+    floats = reference.dtype.kind in "fc"
+    if floats and np.isnan(reference).any():
+        return math.nan
+    if value is None:
+        return math.inf
+    if floats and (infinite := np.isinf(reference)).any():
+        if not np.array_equal(reference[infinite], value[infinite]):
+            return math.nan
+        reference, value = reference[~infinite], value[~infinite]
+    largest = 0.0
+    with np.errstate(all="ignore"):
+        for _, left, right in pieces(reference, value):
+            distance, magnitude = differences(left, right)
+            ratio = np.where(distance > 0, distance / (atol + rtol * magnitude), np.where(distance == 0, 0, np.inf))
+            largest = max(largest, float(ratio.max(initial=0.0)))
+    return largest
+
+
+def explained(
+    reference: Arrays, steps: Sequence[Arrays], nudges: Sequence[Arrays], rtol: Mapping[str, float]
+) -> dict[str, float] | None:
+    """Return the absolute tolerance that the source model's own rounding needs at these inputs, by output.
+
+    None if it decides otherwise after a change that rounding could make: another whole number, another shape, or a
+    value that isn't finite. Nothing can be said there.
+
+    Args:
+        reference: its outputs.
+        steps: its outputs after changes that mean nothing mathematically, of which `FACTOR` times as much is allowed.
+        nudges: its outputs for inputs that are several steps of their dtype away, of which as much is allowed.
+        rtol: relative tolerance by output name, "" for all others.
+    """
+    found: dict[str, float] = {}
+    for factor, changed in [*((FACTOR, each) for each in steps), *((1.0, each) for each in nudges)]:
+        for name, left in reference.items():
+            right = changed.get(name)
+            if right is None:
+                continue
+            needed = _needed(left, right, factor, tolerance_of(rtol, name))
+            if not math.isfinite(needed):
+                return None
+            found[name] = max(found.get(name, 0.0), needed)
+    return found
+
+
+def widened(atol: Mapping[str, float], by: Mapping[str, float]) -> dict[str, float]:
+    """Return tolerances with more for some outputs."""
+    return {**atol, **{name: tolerance_of(atol, name) + more for name, more in by.items()}}
+
+
+def _needed(one: np.ndarray, other: np.ndarray, factor: float, rtol: float) -> float:
+    if one.shape != other.shape:
+        return math.inf
+    if one.dtype.kind not in "fc":
+        return 0.0 if np.array_equal(one, other) else math.inf
+    needed = 0.0
+    with np.errstate(all="ignore"):
+        for _, left, right in pieces(one, other):
+            same = left == right
+            distance, magnitude = differences(left[~same], right[~same])
+            needed = float(np.maximum(needed, (factor * distance - rtol * magnitude).max(initial=0.0)))
+    return math.inf if math.isnan(needed) else needed

@@ -1,0 +1,52 @@
+"""Loads the models that tasks name, and tells how long that took."""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from navigator.records import Device, Format, Json, ModelConfig, Signature, from_data
+from navigator.runners import RUNNERS
+from navigator.runners.protocol import LoadedModel
+
+
+class Loader:
+    """Loads a model, as often as it's called; `seconds` is how long the last time took, 0 before."""
+
+    def __init__(self, load: Callable[..., LoadedModel]) -> None:
+        self._load = load
+        self.seconds = 0.0
+
+    def __call__(self, **other: Signature) -> LoadedModel:
+        """Return the model, loaded with `other` arguments if there are any."""
+        started = time.monotonic()
+        model = self._load(**other)
+        self.seconds = time.monotonic() - started
+        return model
+
+
+def source_loader(config: ModelConfig) -> Loader:
+    """Return what loads the source model."""
+    assert config.model_format is not None
+    declared = Signature(inputs=config.inputs, outputs=config.outputs)
+    runner = RUNNERS[config.model_format]
+    return Loader(partial(runner.load, config.model_path, declared=declared, signature_name=config.signature_name))
+
+
+def converted_loader(arguments: Mapping[str, Json]) -> Loader:
+    """Return what loads an artifact.
+
+    Args:
+        arguments: `format`, `path`, `declared` (the source model's `Signature`), `signature_name`, `device`, and the
+            step's `options` as the runner reads them.
+    """
+    runner = RUNNERS[Format(arguments["format"])]
+    load = partial(
+        runner.load,
+        Path(arguments["path"]),
+        declared=from_data(Signature, arguments["declared"]),
+        signature_name=arguments["signature_name"],
+        device=Device(arguments["device"]),
+        options=from_data(runner.Options, arguments["options"]),
+    )
+    return Loader(load)

@@ -1,0 +1,279 @@
+"""The search for a disagreement: what is proposed, what counts as one, and what the source's own rounding explains."""
+
+from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navigator.errors import StepError
+from navigator.records import ModelConfig, Properties, Signature, TensorSpec
+from navigator.samples.generate import generate, look_for_trouble
+from navigator.samples.own_data import Sample
+from navigator.samples.search import STYLES, Drawn, Recombined, spanned
+from navigator.samples.shapes import resolve
+from navigator.verify.search import excess, explained, widened
+from navigator.workers.search import Search
+
+Arrays = Mapping[str, np.ndarray]
+
+INPUTS = (
+    TensorSpec(name="x", shape=(-1, 3, -1), dtype="float32"),
+    TensorSpec(name="mask", shape=(-1, -1), dtype="bool"),
+    TensorSpec(name="ids", shape=(-1, -1), dtype="int64"),
+    TensorSpec(name="pixels", shape=(2, 5), dtype="uint8"),
+)
+CONFIG = ModelConfig(
+    model_name="m",
+    model_path=Path("/m.onnx"),
+    max_batch_size=6,
+    max_shapes={"x": (6, 3, 9), "mask": (6, 9), "ids": (6, 9)},
+    value_ranges={"x": (-2, 5), "ids": (-3, 70)},
+)
+
+
+def drawn(inputs: tuple[TensorSpec, ...] = INPUTS, config: ModelConfig = CONFIG, **options: Any) -> Drawn:
+    samples, _ = generate(inputs, config, memory_bytes=2**30)
+    probes, _ = look_for_trouble(inputs, config, memory_bytes=2**30)
+    return Drawn(samples=[*samples, *probes], layout=resolve(inputs, config), seed=config.random_seed, **options)
+
+
+# What is proposed
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_proposals_stay_in_the_ranges_and_shapes(style: Any) -> None:
+    proposals = drawn(styles=(style,))
+    sizes = set()
+    for _ in range(300):
+        inputs = proposals.propose(1e9)
+        proposals.learn(inputs, {"y": inputs["x"].sum(axis=(1, 2))}, 0.0)
+        (batch, channels, length) = inputs["x"].shape
+        sizes.add((batch, length))
+        assert 1 <= batch <= 6
+        assert channels == 3
+        assert 1 <= length <= 9
+        assert inputs["mask"].shape == inputs["ids"].shape == (batch, length)
+        assert {name: str(array.dtype) for name, array in inputs.items()} == {each.name: each.dtype for each in INPUTS}
+        assert inputs["x"].min() >= -2
+        assert inputs["x"].max() <= 5
+        assert inputs["ids"].min() >= -3
+        assert inputs["ids"].max() <= 70
+    assert style is Drawn.climb or len(sizes) > 4
+
+
+def test_every_whole_number_and_every_end_alone_come_up() -> None:
+    proposals = drawn()
+    seen: set[int] = set()
+    alone = set()
+    for _ in range(400):
+        inputs = proposals.propose(1e9)
+        seen |= set(inputs["ids"].ravel().tolist())
+        for row in inputs["x"]:
+            alone |= {end for end in (-2, 5) if (row == end).sum() == 1}
+    assert seen == set(range(-3, 71))
+    assert alone == {-2, 5}
+
+
+def test_a_seed_repeats_the_proposals() -> None:
+    def proposed(seed: int) -> list[bytes]:
+        config = ModelConfig(model_name="m", model_path=Path("/m"), random_seed=seed, max_shapes=CONFIG.max_shapes)
+        proposals = drawn(config=config)
+        return [array.tobytes() for _ in range(20) for array in proposals.propose(1e9).values()]
+
+    assert proposed(3) == proposed(3)
+    assert proposed(3) != proposed(4)
+
+
+def test_large_inputs_wait_until_there_is_time_for_them() -> None:
+    proposals = drawn()
+    smallest = min(sum(array.size for array in arrays.values()) for _, arrays in proposals.samples)
+    assert all(sum(each.size for each in proposals.propose(0).values()) == smallest for _ in range(50))
+    assert all(sum(each.size for each in proposals.propose(100).values()) <= 100 for _ in range(50))
+
+
+@given(dtype=st.sampled_from(["int8", "uint8", "int64", "uint64", "float16", "float64", "bool"]), data=st.data())
+def test_ranges_of_every_dtype_are_kept(dtype: str, data: st.DataObject) -> None:
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        ends = st.floats(-1e4, 1e4, width=16)
+    else:
+        limits = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        ends = st.integers(int(limits[0]), int(limits[1]))
+    low, high = sorted([data.draw(ends), data.draw(ends)])
+    spec = TensorSpec(name="x", shape=(2, 3), dtype=dtype)
+    samples = [("a", {"x": np.full((2, 3), low, kind)}), ("b", {"x": np.full((2, 3), high, kind)})]
+    config = ModelConfig(model_name="m", model_path=Path("/m"))
+    proposals = Drawn(samples=samples, layout=resolve((spec,), config), seed=0)
+    for _ in range(30):
+        array = proposals.propose(1e9)["x"]
+        assert array.dtype == kind
+        assert array.min() >= kind.type(low)
+        assert array.max() <= kind.type(high)
+
+
+def test_own_samples_are_only_recombined() -> None:
+    rng = np.random.default_rng(0)
+    samples: list[Sample] = [
+        (str(number), {"x": rng.normal(size=(4, 3)).astype(np.float32), "ids": rng.integers(0, 99, (4, 3))})
+        for number in range(3)
+    ]
+    rows = {tuple(row) for _, arrays in samples for row in arrays["ids"].tolist()}
+    bounds = spanned(samples)
+    proposals = Recombined(samples=samples, batched=True, seed=0)
+    mixed = 0
+    for _ in range(100):
+        inputs = proposals.propose(1e9)
+        proposals.learn(inputs, {}, 0.1)
+        assert {tuple(row) for row in inputs["ids"].tolist()} <= rows
+        assert inputs["x"].min() >= bounds["x"].low
+        assert inputs["x"].max() <= bounds["x"].high
+        mixed += not np.isin(inputs["x"], np.concatenate([arrays["x"] for _, arrays in samples])).all()
+    assert 20 < mixed < 90
+
+
+# What counts
+
+
+Y = np.array([1.0, -2.0, 0.0], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Y, 0),
+        (Y + np.array([0, 0, 0.2], np.float32), 2),
+        (Y + np.array([0, 0.15, 0], np.float32), 0.5),
+        (np.array([1, np.nan, 0], np.float32), np.inf),
+        (np.array([1, np.inf, 0], np.float32), np.inf),
+        (Y[:2], np.inf),
+        (Y.astype(np.float64), np.inf),
+    ],
+)
+def test_the_largest_error_in_tolerances(value: np.ndarray, expected: float) -> None:
+    assert excess({"y": Y}, {"y": value}, {"": 0.1}, {"": 0.1}) == pytest.approx(expected, rel=1e-4)
+    assert excess({"y": Y}, {}, {}, {}) == np.inf
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf])
+def test_what_the_source_answers_with_non_finite_values_is_no_disagreement(special: float) -> None:
+    reference = np.array([special, 0], np.float32)
+    assert excess({"y": reference}, {"y": np.array([0, 1], np.float32)}, {}, {}) == 0
+
+
+def test_equal_infinities_leave_the_other_values_to_compare() -> None:
+    reference = np.array([-np.inf, 0], np.float32)
+    assert excess({"y": reference}, {"y": np.array([-np.inf, 1], np.float32)}, {"": 0.5}, {"": 0}) == 2
+
+
+def test_rounding_explains_five_times_its_steps_and_as_much_as_its_nudges() -> None:
+    step, nudge = {"y": Y + np.float32(0.01)}, {"y": Y - np.float32(0.03)}
+    assert explained({"y": Y}, [step], [], {"": 0})["y"] == pytest.approx(0.05, rel=1e-3)  # type: ignore[index]
+    assert explained({"y": Y}, [step], [nudge], {"": 0})["y"] == pytest.approx(0.05, rel=1e-3)  # type: ignore[index]
+    assert explained({"y": Y}, [], [nudge], {"": 0})["y"] == pytest.approx(0.03, rel=1e-3)  # type: ignore[index]
+    assert widened({"": 0.1}, {"y": 0.2}) == {"": 0.1, "y": pytest.approx(0.3)}
+
+
+@pytest.mark.parametrize(
+    ("reference", "after"),
+    [
+        (np.array([3, 4]), np.array([3, 5])),
+        (Y, np.array([1, -2, np.nan], np.float32)),
+        (Y, Y[:2]),
+    ],
+)
+def test_nothing_can_be_said_where_rounding_decides(reference: np.ndarray, after: np.ndarray) -> None:
+    assert explained({"y": reference}, [{"y": after}], [], {}) is None
+
+
+# A whole search, without a framework
+
+
+class Model:
+    """A function of x as a model."""
+
+    properties = Properties()
+    random_operations = ()
+
+    def __init__(self, function: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.signature = Signature(inputs=(TensorSpec(name="x", shape=(-1, 8), dtype="float32"),), outputs=())
+        self._function = function
+
+    def infer(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        return {"y": self._function(inputs["x"])}
+
+
+def refusing(x: np.ndarray) -> np.ndarray:
+    raise StepError("no")
+
+
+def searched(source: Callable[..., Any], converted: Callable[..., Any], runs: int = 600) -> Search:
+    spec = TensorSpec(name="x", shape=(-1, 8), dtype="float32")
+    config = ModelConfig(model_name="m", model_path=Path("/m"), max_batch_size=4, value_ranges={"x": (-1, 1)})
+    search = Search(
+        source=Model(source),
+        converted=Model(converted),
+        proposals=drawn((spec,), config),
+        scales={"x": 1},
+        atol={"": 1e-5},
+        rtol={},
+    )
+    ticks = count()
+    search.run(2 * runs, lambda: float(next(ticks)))
+    return search
+
+
+def weighted(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x @ np.linspace(0.5, 2, 8, dtype=np.float32))
+
+
+def argmax(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.argmax(x * np.linspace(0.5, 2, 8, dtype=np.float32), axis=1))
+
+
+def test_an_error_at_an_end_is_found() -> None:
+    def alone(x: np.ndarray) -> np.ndarray:
+        ends = x == 1
+        return weighted(np.where(ends & (ends.sum(axis=1, keepdims=True) == 1), np.float32(0), x))
+
+    found = searched(weighted, alone).found
+
+    assert found is not None
+    assert (found.inputs["x"] == 1).any()
+    assert not np.allclose(found.source["y"], found.converted["y"])
+
+
+def test_inputs_that_the_converted_model_alone_refuses_are_found() -> None:
+    found = searched(weighted, refusing).found
+    assert found is not None
+    assert found.converted == {}
+
+
+def test_what_the_source_refuses_is_no_disagreement() -> None:
+    search = searched(refusing, weighted)
+    assert search.found is None
+    assert search.inputs == 0
+    assert search.refused > 100
+
+
+@pytest.mark.parametrize(
+    ("source", "converted"),
+    [
+        # Equal values, of which each model chooses another one; and rounding that decides.
+        (argmax, lambda x: argmax(x * np.float32(1 + 1e-7))),
+        (lambda x: np.argmax(x, axis=1), lambda x: 7 - np.argmax(x[:, ::-1], axis=1)),
+        (lambda x: np.sort(x, axis=1), lambda x: np.sort(x * np.float32(1 + 1e-7), axis=1)),
+        (lambda x: np.sign(x), lambda x: np.sign(x + np.float32(1e-9))),
+        # Sums in another order, near a division by almost nothing.
+        (lambda x: 1 / x.sum(axis=1), lambda x: 1 / x[:, ::-1].sum(axis=1)),
+    ],
+)
+def test_what_rounding_explains_is_no_disagreement(source: Callable[..., Any], converted: Callable[..., Any]) -> None:
+    with np.errstate(all="ignore"):
+        search = searched(source, converted, 400)
+    assert search.found is None, search.found
+    assert search.inputs > 250
