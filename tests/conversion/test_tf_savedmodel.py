@@ -115,6 +115,23 @@ def test_conversion_matches_its_source(models: Path, tmp_path: Path, model: str,
     assert verdict.passed, verdict.comparisons
 
 
+@pytest.mark.parametrize("opset", [13, 17])
+def test_whole_numbers_are_rounded_down(models: Path, tmp_path: Path, opset: int) -> None:
+    import onnx
+
+    artifact, _ = convert(models / "rounding", tmp_path, opset)
+    model = tf_savedmodel.load(models / "rounding", declared=NOTHING_DECLARED)
+    numbers = np.arange(-8, 8).reshape(4, 4)
+    inputs = {"i": numbers, "j": numbers.astype("int32"), "x": numbers.astype("float32") / 2}
+    right = model.infer(inputs)
+    assert (right["quotients"][:4] == numbers // 3).all()
+    made = onnx_runner.load(artifact, declared=model.signature).infer(inputs)
+    for name, array in right.items():
+        np.testing.assert_array_equal(made[name], array)
+    # A quotient and its rest share one. A size is never negative, and needs none.
+    assert [node.op_type for node in onnx.load(artifact).graph.node].count("Mod") == 3
+
+
 def test_names_types_and_dynamic_axes_are_the_signatures(models: Path, tmp_path: Path) -> None:
     artifact, _ = convert(models / "several", tmp_path, 15)
     source = tf_savedmodel.load(models / "several", declared=NOTHING_DECLARED).signature

@@ -120,6 +120,16 @@ def functions(root: Path) -> None:
     )
     save(root / "lgamma", x, lambda x: {"y": tf.math.lgamma(x)})
     save(root / "erfc", x, lambda x: {"y": tf.math.erfc(x)})
+    save(
+        root / "rounding",
+        {"i": ([None, 4], "int64"), "j": ([None, 4], "int32"), "x": ([None, 4], "float32")},
+        lambda i, j, x: {
+            "quotients": tf.concat([i // 3, i // -3, tf.cast(j // 3, tf.int64)], 0),
+            "rests": tf.concat([i % 3, i % -3, tf.cast(j % 3, tf.int64)], 0),
+            "floats": tf.concat([x // 0.5, x % 0.5], 0),
+            "half": x[: tf.shape(x)[0] // 2],
+        },
+    )
     save(root / "einsum", x, lambda x: {"y": tf.einsum("bi,bj,bk->bijk", x, x, x)})
     save(root / "text_inside", x, lambda x: {"y": tf.strings.length(tf.strings.as_string(x))})
     save(root / "text", {"x": ([None], "string")}, lambda x: {"y": tf.strings.length(x)})

@@ -11,6 +11,19 @@ from typing import Any
 import numpy as np
 
 _ERF_OPSET = 9
+_MOD_OPSET = 10
+
+# What a size goes through on its way from the operation that reads it, in TensorFlow and ONNX.
+_OF_SIZES = frozenset({"Add", "AddV2", "Cast", "ConcatV2", "Gather", "GatherV2", "Identity", "Mul", "Pack", "Prod"}) | {
+    "Concat",
+    "ReduceProd",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "StridedSlice",
+    "Unsqueeze",
+}
+_SIZES = frozenset({"Shape", "Size"})
 
 _Graph = Any
 _Node = Any
@@ -18,11 +31,16 @@ _Handler = tuple[Callable[[_Graph, _Node, str, list[Any]], Any], list[Any]]
 
 
 def custom_op_handlers(opset: int) -> dict[str, _Handler]:
-    """Return converters to `opset` for TensorFlow operations that tf2onnx 1.17 doesn't support.
+    """Return converters to `opset` for TensorFlow operations that tf2onnx 1.17 doesn't support, or gets wrong.
 
     Erfc: TensorFlow 2.16 and newer use it for Keras' exact gelu. Remove once tf2onnx supports it (its #2463).
+
+    FloorDiv, FloorMod: `x // 3` and `x % 3` of whole numbers. tf2onnx rounds negative quotients towards 0 instead of
+    down, so that -1 // 3 is 0. Remove once it converts both rightly.
     """
-    return {"Erfc": (_erfc, [])} if opset >= _ERF_OPSET else {}
+    erfc: dict[str, _Handler] = {"Erfc": (_erfc, [])} if opset >= _ERF_OPSET else {}
+    rounding: dict[str, _Handler] = {"FloorDiv": (_floor_div, []), "FloorMod": (_floor_mod, [])}
+    return {**erfc, **(rounding if opset >= _MOD_OPSET else {})}
 
 
 @contextlib.contextmanager
@@ -79,3 +97,42 @@ def _erfc(graph: _Graph, node: _Node, name: str, _: list[Any]) -> None:
     graph.make_node(
         "Sub", [one.output[0], erf.output[0]], dtypes=[dtype], shapes=shapes, name=name, outputs=node.output
     )
+
+
+def _floor_div(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
+    """Convert x // y of whole numbers to (x - Mod(x, y)) / y, which leaves no remainder to round."""
+    from tf2onnx.onnx_opset.math import FloorDiv
+
+    if not _rounds_down(graph, node):
+        FloorDiv.version_6(graph, node, name=name, args=arguments)
+        return
+    dividend, divisor = node.input
+    dtypes, shapes, outputs = node.output_dtypes, node.output_shapes, node.output
+    rest = graph.make_node("Mod", [dividend, divisor], dtypes=dtypes, shapes=shapes)
+    whole = graph.make_node("Sub", [dividend, rest.output[0]], dtypes=dtypes, shapes=shapes)
+    graph.remove_node(node.name)
+    graph.make_node("Div", [whole.output[0], divisor], dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
+
+
+def _floor_mod(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
+    """Convert x % y of whole numbers to Mod, whose sign is that of y."""
+    from tf2onnx.onnx_opset.math import FloorMod
+
+    if not _rounds_down(graph, node):
+        FloorMod.version_7(graph, node, name=name, args=arguments)
+        return
+    inputs, dtypes, shapes, outputs = list(node.input), node.output_dtypes, node.output_shapes, node.output
+    graph.remove_node(node.name)
+    graph.make_node("Mod", inputs, dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
+
+
+def _rounds_down(graph: _Graph, node: _Node) -> bool:
+    """Return whether a division is of whole numbers that may be negative, as sizes never are."""
+    from tf2onnx import utils
+
+    if np.dtype(utils.map_onnx_to_numpy_type(graph.get_dtype(node.input[0]))).kind != "i":
+        return False
+    value = node.inputs[0]
+    while value is not None and value.type in _OF_SIZES and value.inputs:
+        value = value.inputs[0]
+    return value is None or value.type not in _SIZES
