@@ -1,0 +1,120 @@
+"""Errors planted in what the conversions to fp16 and int8 write: weights, scales and zero points. Whole runs."""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import numpy_helper, parser, save  # noqa: TID253 - makes the model
+
+SABOTAGE = '''
+import json, pathlib
+import numpy, onnx, onnx_ir
+
+ERRORS = json.loads((pathlib.Path(__file__).parent / "errors.json").read_text())
+right = onnx_ir.save
+
+def sabotaged(model, destination, **options):
+    """A worker's directory is .scratch/<model>/<conversion>/convert."""
+    right(model, destination, **options)
+    error = ERRORS.get("/".join(pathlib.Path.cwd().parts[-3:-1]))
+    if error is None:
+        return
+    name, change = error
+    made = onnx.load(destination)
+    found, = (each for each in made.graph.initializer if each.name == name)
+    values = {"a": onnx.numpy_helper.to_array(found).copy()}
+    dtype = values["a"].dtype
+    exec(change, {"np": numpy}, values)
+    found.CopyFrom(onnx.numpy_helper.from_array(values["a"].astype(dtype), name))
+    onnx.save(made, destination)
+
+onnx_ir.save = sabotaged
+'''
+
+MODEL = """
+<ir_version: 8, opset_import: ["" : 19]> m (float[n, 16] x) => (float[n, 8] y) {
+    p = MatMul(x, w) b = Add(p, bias) r = Relu(b) q = MatMul(r, v) y = Add(q, c)
+}
+"""
+
+# Each initializer that is changed, and how.
+ERRORS = {
+    "fp16": {
+        "one channel doubled": ("v_fp16", "a[:, 2] *= 2"),
+        "one channel negated": ("v_fp16", "a[:, 2] *= -1"),
+        "channels swapped": ("v_fp16", "a = a[:, [1, 0, 2, 3, 4, 5, 6, 7]]"),
+        "one row lost": ("w_fp16", "a[5] = 0"),
+        "bias lost": ("bias_fp16", "a[:] = 0"),
+        "bias of one channel": ("c_fp16", "a[5] += 0.5"),
+        "an overflow": ("w_fp16", "a[3, 4] = np.inf"),
+    },
+    "int8": {
+        "one scale doubled": ("v_1_scale_int8", "a[2] *= 2"),
+        "one scale halved": ("v_1_scale_int8", "a[3] /= 2"),
+        "scales of other channels": ("w_1_scale_int8", "a = np.roll(a, 1) * 1.5"),
+        "input saturated": ("x_scale_int8", "a = a * 0.3"),
+        "hidden values saturated": ("r_scale_int8", "a = a * 0.3"),
+        "zero point": ("x_zero_int8", "a[...] = 120"),
+        "one channel negated": ("v_1_quantized_int8", "a[:, 1] *= -1"),
+        "one row lost": ("w_1_quantized_int8", "a[5] = 0"),
+        "bias of one channel": ("c", "a[5] += 1.5"),
+    },
+}
+LABELS = {"fp16": "onnx_fp16", "int8": "onnx_int8_single"}
+QUICK = {"fp16": ["one channel doubled"], "int8": ["one scale doubled"]}
+
+
+def check(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, list[str]]) -> None:
+    """Convert to the steps on the way to engines, one for each error and one right one; compare their states."""
+    rng = np.random.default_rng(0)
+    model = parser.parse_model(MODEL)
+    for name, shape in {"w": (16, 24), "bias": (24,), "v": (24, 8), "c": (8,)}.items():
+        weight = (rng.standard_normal(shape) * 0.4).astype("float32")
+        model.graph.initializer.append(numpy_helper.from_array(weight, name))
+    save(model, project / "m.onnx")
+    for number in range(4):
+        np.save(project / f"{number}.npy", rng.standard_normal((4, 16)).astype("float32"))
+    directory = project / "sabotage"
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text(SABOTAGE)
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+    errors, expected, lines = {}, {}, []
+    for precision, names in wanted.items():
+        for number, name in enumerate([*names, "right"]):
+            key = f"{precision}_{number}"
+            if name != "right":
+                errors[key] = ERRORS[precision][name]
+            expected[key] = ("passed" if name == "right" else "mismatched", name)
+            lines.append(f"  - {{model_name: {key}, tensorrt_precisions: {precision}}}\n")
+    (directory / "errors.json").write_text(
+        json.dumps({f"{key}/{LABELS[key[:4]]}": each for key, each in errors.items()})
+    )
+    defaults = """\
+        model_path: m.onnx
+        target_formats: trt-rtx
+        tensorrt_precisions_mode: single
+        tensorrt_rtx_compute_capabilities: ["8.9"]
+        max_batch_size: 8
+        samples: [0.npy, 1.npy, 2.npy, 3.npy]
+    """
+
+    _, report = convert(f"defaults:\n{textwrap.indent(textwrap.dedent(defaults), '  ')}models:\n{''.join(lines)}")
+
+    found = {each["model_name"]: each["status"] for each in report["results"] if each["conversion"] in LABELS.values()}
+    assert found.keys() == expected.keys()
+    wrong = [f"{expected[key]}: {status}" for key, status in found.items() if status["state"] != expected[key][0]]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_errors_of_reduced_precisions_are_found(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(convert, project, monkeypatch, QUICK)
+
+
+@pytest.mark.nightly
+def test_every_error_of_reduced_precisions_is_found(
+    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(convert, project, monkeypatch, {precision: list(names) for precision, names in ERRORS.items()})
