@@ -59,12 +59,18 @@ class Lookups:
         """Note that `value` is read as true and false."""
         self._tell(value, Told(low=0, high=1, why="read as true and false", mask=True))
 
+    def sign(self, value: Hashable) -> None:
+        """Note that `value` goes into what depends on its sign: a division that rounds, a remainder, a magnitude."""
+        self._tell(value, Told(low=0, high=1, why="", signed=True))
+
     def told(self) -> Mapping[str, Told]:
         """Return what is known of each input: of several tables, the one with the fewest rows.
 
-        Ids are read as true and false too, to find padding: a table says more.
+        Ids are read as true and false too, to find padding: a table says more. A sign says least.
         """
-        return {name: min(each, key=lambda told: (told.mask, told.high)) for name, each in self.found.items()}
+        return {
+            name: min(each, key=lambda told: (told.signed, told.mask, told.high)) for name, each in self.found.items()
+        }
 
     def _tell(self, value: Hashable, told: Told) -> None:
         if value in self.origins:

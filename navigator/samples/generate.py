@@ -2,7 +2,7 @@
 
 Plans the samples. Beside this, `shapes` decides about shapes, `values` about values, `probes` about the samples that
 look for trouble, and `own_data` reads files. Runs no model. The same seed gives the same arrays, whatever other inputs
-or samples there are.
+there are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from navigator.samples.own_data import Sample, read_samples
 from navigator.samples.probes import PROBES, probes
 from navigator.samples.shapes import NOTHING, refuse, refuse_unknown, resolve, resolve_shapes, yaml_key
 from navigator.samples.symbols import Layout, Shape
-from navigator.samples.values import Bounds, Told, bounds_of, generator, tell_rows_apart, uniform
+from navigator.samples.values import Bounds, Told, bounds_of, generator, rows, tell_rows_apart, uniform
 
 __all__ = ["EXTRA", "UNASKED", "Sample", "drawn_from", "generate", "look_for_trouble", "resolve_shapes"]
 
@@ -49,8 +49,8 @@ def generate(
 
     Returns the user's own `samples`. Defaults to one sample each in the min, opt and max shapes (equal shapes only
     once), in up to two random shapes in between, and in up to eight combinations of smallest and largest sizes. Values
-    are uniform within their bounds, see `navigator.samples.values.bounds_of`; the first and the last row of a batch
-    differ.
+    are uniform within their bounds, see `navigator.samples.values.bounds_of`, but the rows of a table are all looked up
+    before one is again; the first and the last row of a batch differ.
 
     Args:
         inputs: the source model's inputs.
@@ -75,12 +75,14 @@ def generate(
     bounds = drawn_from(inputs, config, told)
     values = {name: str(each) for name, each in bounds.items()}
     batch = batch_axes(ties(layout))
+    unseen = {name: rows(config.random_seed, name, each) for name, each in bounds.items()}
     samples, infos = [], []
     for number, info in _planned(layout, dtypes, config.random_seed, memory_bytes):
         arrays = {}
         for name, shape in info.shapes.items():
             rng = generator(config.random_seed, number, name)
-            arrays[name] = uniform(rng, shape, bounds[name])
+            arrays[name] = uniform(rng, shape, bounds[name], unseen[name])
+            unseen[name] = unseen[name][arrays[name].size :]
             if name in batch:
                 tell_rows_apart(rng, arrays[name], batch[name], bounds[name])
         samples.append((info.name, arrays))

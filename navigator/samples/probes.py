@@ -7,6 +7,7 @@ Each is small and looks for one kind of fault, so that one that the source model
 - `zeros`: a row of zeros beside ordinary ones. Silence, a blank picture, padding: divisions, norms, lost epsilons.
 - `normal`: floats without a range from a standard normal. Half of them are negative, and some are larger than 1.
 - `counts`: whole numbers that nobody gave a range, from 0 to 7. The ordinary samples have only 0 and 1.
+- `negatives`: such numbers from -7 to -1, where the model minds their sign. Divisions that round to the other side.
 - `masked`: a row whose mask is all false. A slot of the batch that nobody filled.
 
 Masks are all true beside ends, and prefixes (the first elements true, as with padding) elsewhere.
@@ -171,6 +172,14 @@ def _counts(place: _Place) -> Values:
     return counts.astype(place.bounds.dtype), f"0 to {LARGEST_COUNT}"
 
 
+def _negatives(place: _Place) -> Values:
+    if place.bounds.mask:
+        return place.prefixes()
+    if not _is_signed_count(place.bounds, place.shape):
+        return place.ordinary()
+    return place.rng.integers(-LARGEST_COUNT, 0, place.shape).astype(place.bounds.dtype), f"-{LARGEST_COUNT} to -1"
+
+
 def _masked(place: _Place) -> Values:
     if not place.bounds.mask:
         return place.ordinary()
@@ -198,12 +207,18 @@ def _is_free_float(bounds: Bounds, shape: Shape) -> bool:
     return not bounds.mask and bounds.dtype.kind == "f" and bounds.origin is Origin.DEFAULT
 
 
+def _is_signed_count(bounds: Bounds, shape: Shape) -> bool:
+    del shape
+    return is_free_count(bounds) and bounds.signed
+
+
 _KINDS: Mapping[str, tuple[Callable[[Bounds, Shape], bool], Callable[[_Place], Values]]] = {
     "ends": (_varies, _ends),
     "lows": (_has_one_end, _lows),
     "zeros": (_has_zero, _zeros),
     "normal": (_is_free_float, _normal),
     "counts": (lambda bounds, _: is_free_count(bounds), _counts),
+    "negatives": (_is_signed_count, _negatives),
     "masked": (lambda bounds, _: bounds.mask, _masked),
 }
 """Each probe: the inputs for which there is one, and what it fills every input with."""

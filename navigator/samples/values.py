@@ -24,6 +24,9 @@ _NOT_MASKS = frozenset({"count", "counts", "id", "ids", "idx", "index", "indices
     "tokens",
 }
 
+# Of larger ranges, samples see too little for an order to matter.
+_MOST_ROWS = 2**22
+
 
 class Origin(StrEnum):
     """Who says which values an input takes."""
@@ -38,13 +41,15 @@ class Origin(StrEnum):
 class Told:
     """What a source model says about the whole numbers of an input: inclusive bounds, and the reason for the report.
 
-    `mask` is whether it reads them as true and false.
+    `mask` is whether it reads them as true and false. `signed` is whether it says nothing of their range, but does
+    with them what depends on their sign.
     """
 
     low: int
     high: int
     why: str
     mask: bool = False
+    signed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +57,7 @@ class Bounds:
     """Inclusive bounds of an input's values, exact in its dtype.
 
     `mask` is whether the input selects elements: a bool, or 0 and 1 that the model reads as one or that are called a
-    mask.
+    mask. `signed` is whether nobody says from where its numbers are, but the model minds their sign.
     """
 
     dtype: np.dtype[Any]
@@ -61,6 +66,7 @@ class Bounds:
     origin: Origin
     why: str = ""
     mask: bool = False
+    signed: bool = False
 
     def __str__(self) -> str:
         between = f"{self.low:g} to {self.high:g}" if self.dtype.kind == "f" else f"{self.low} to {self.high}"
@@ -93,7 +99,7 @@ def bounds_of(
     low, high = value_ranges.get(key, (0, 1))
     origin, why = (Origin.GIVEN if key in value_ranges else Origin.DEFAULT), ""
     named = _named_mask(name)
-    if origin is Origin.DEFAULT and told is not None and dtype.kind in "iu":
+    if origin is Origin.DEFAULT and told is not None and not told.signed and dtype.kind in "iu":
         low, high, origin, why = told.low, told.high, Origin.MODEL, told.why
     elif origin is Origin.DEFAULT and dtype.kind in "iu" and dtype.itemsize == 1 and not named:
         low, high, origin = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max), Origin.DTYPE
@@ -105,7 +111,8 @@ def bounds_of(
     lowest, highest = (_float_ends if dtype.kind == "f" else _whole_ends)(where, dtype, low, high)
     read = told is not None and told.mask and dtype.kind in "iu"
     mask = (named or read or dtype.kind == "b") and (lowest, highest) == (0, 1)
-    return Bounds(dtype=dtype, low=lowest, high=highest, origin=origin, why=why, mask=mask)
+    signed = origin is Origin.DEFAULT and told is not None and told.signed and dtype.kind == "i" and not mask
+    return Bounds(dtype=dtype, low=lowest, high=highest, origin=origin, why=why, mask=mask, signed=signed)
 
 
 def _named_mask(name: str) -> bool:
@@ -136,8 +143,26 @@ def _float_ends(where: str, dtype: np.dtype[Any], low: float, high: float) -> tu
     return float(inner_low), float(inner_high)
 
 
-def uniform(rng: np.random.Generator, shape: tuple[int, ...], bounds: Bounds) -> np.ndarray:
-    """Draw uniformly within the bounds. Whole numbers are never all alike if there is room for two."""
+def rows(seed: int, name: str, bounds: Bounds) -> np.ndarray:
+    """Return all numbers of an input in the order in which samples have them, none if there are many or nobody knows.
+
+    A converter may get one row of a table wrong, and of numbers that are drawn again and again, a third is missing when
+    as many were drawn as there are.
+    """
+    known = bounds.dtype.kind in "iu" and bounds.origin in (Origin.GIVEN, Origin.MODEL) and not bounds.mask
+    count = int(bounds.high) - int(bounds.low) + 1
+    if not known or count > _MOST_ROWS:
+        return np.empty(0, bounds.dtype)
+    return (generator(seed, "rows", name).permutation(count) + int(bounds.low)).astype(bounds.dtype)
+
+
+def uniform(
+    rng: np.random.Generator, shape: tuple[int, ...], bounds: Bounds, first: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw uniformly within the bounds. Whole numbers are never all alike if there is room for two.
+
+    `first` are whole numbers to begin with; those for which there's no room are left out.
+    """
     count = math.prod(shape)
     if bounds.dtype.kind == "f":
         return _floats(rng, count, bounds).reshape(shape)
@@ -145,6 +170,8 @@ def uniform(rng: np.random.Generator, shape: tuple[int, ...], bounds: Bounds) ->
     drawn_as: Any = np.uint8 if bounds.dtype.kind == "b" else bounds.dtype.newbyteorder("=")
     low, high = int(bounds.low), int(bounds.high)
     values = rng.integers(low, high, size=count, dtype=drawn_as, endpoint=True)
+    if first is not None:
+        values[: len(first)] = first[:count]
     if bounds.low < bounds.high and count:
         if count == 1 and bounds.origin is Origin.DEFAULT:
             # Zeros alone show little about a model, and a mask of one element must not hide that element.

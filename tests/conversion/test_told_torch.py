@@ -87,6 +87,28 @@ def test_torchscript(tmp_path: Path, make: Callable[[Any], Any]) -> None:
     assert told(renamed) == {f"x__{index}": EXPECTED[name] for index, name in enumerate(NAMES) if name in EXPECTED}
 
 
+class Dividing(torch.nn.Module):
+    """Rounds, takes remainders and magnitudes of whole numbers, and does with the last what keeps the sign."""
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+        return torch.div(a, 3, rounding_mode="floor") + b % 3 + c.abs() + torch.div(d, 3) + d * 2
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_operations_that_mind_the_sign_of_whole_numbers_are_told(tmp_path: Path) -> None:
+    names = ("a", "b", "c", "d")
+    tensors = tuple(torch.zeros(2, 3, dtype=torch.int64) for _ in names)
+    torch.export.save(torch.export.export(Dividing(), tensors), tmp_path / "m.pt2")
+    specs = tuple(TensorSpec(name=name, shape=(2, 3), dtype="int64") for name in names)
+    with torchscript.quiet():
+        torch.jit.trace(Dividing(), tensors).save(str(tmp_path / "m.pt"))
+    script = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=specs, outputs=())).told
+    program = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=())).told
+    signed = dict.fromkeys(("a", "b", "c"), True)
+    assert {name: each.signed for name, each in script.items()} == signed
+    assert {name: each.signed for name, each in program.items()} == signed
+
+
 class Sorting(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return torch.topk(x, 2)[1], x.argsort(-1), x.argmax(-1)

@@ -58,6 +58,13 @@ def test_what_is_looked_up_is_told(body: str, expected: dict[str, tuple[int, int
     assert found(model(body, words=(100, 8), few=(3, 8))) == expected
 
 
+@pytest.mark.parametrize("body", ["y = Mod(ids, more)", "i = Cast<to = 6>(ids) y = Div(i, more)", "y = Abs(ids)"])
+def test_what_minds_the_sign_is_told_where_nothing_else_is(body: str) -> None:
+    assert {name: each.signed for name, each in told(model(body)).items()} == {"ids": True}
+    looked_up = told(model(f"{body} z = Gather(words, ids)", words=(100, 8)))
+    assert (looked_up["ids"].high, looked_up["ids"].signed) == (99, False)
+
+
 def test_tables_beside_the_file_constants_and_branches_are_read_by_their_shapes() -> None:
     apart = model("y = Gather(words, ids)", words=(100, 8))
     tensor = apart.graph.initializer[0]

@@ -118,6 +118,35 @@ def test_whole_numbers_that_nobody_gave_a_range_see_small_counts_in_one_sample()
     assert [name for name, _ in look_for_trouble([ids], config(), memory_bytes=GIB, told=told)[0]] == ["ends", "zeros"]
 
 
+def test_whole_numbers_whose_sign_the_model_minds_are_negative_in_one_sample() -> None:
+    ids, sign = spec("ids", (-1, 64), "int64"), {"ids": Told(low=0, high=1, why="", signed=True)}
+    samples, infos = look_for_trouble([ids], config(), memory_bytes=GIB, told=sign)
+    assert [name for name, _ in samples] == ["ends", "zeros", "counts", "negatives"]
+    assert set(dict(samples)["negatives"]["ids"].ravel().tolist()) == set(range(-7, 0))
+    assert infos[-1].values == {"ids": "-7 to -1"}
+    # Whoever says where the numbers are from says what sign they have.
+    given = config(value_ranges={"ids": (0, 9)})
+    assert "negatives" not in dict(look_for_trouble([ids], given, memory_bytes=GIB, told=sign)[0])
+    for other in ("uint32", "float32", "int8", "bool"):
+        assert "negatives" not in dict(
+            look_for_trouble([spec("ids", (-1, 64), other)], config(), memory_bytes=GIB, told=sign)[0]
+        )
+
+
+def test_every_row_of_a_table_is_looked_up_before_one_is_again() -> None:
+    ids, rows = spec("ids", (-1, 8), "int64"), Told(low=0, high=199, why="rows of 'words'")
+    samples, _ = generate([ids], config(max_batch_size=16), memory_bytes=GIB, told={"ids": rows})
+    drawn = np.concatenate([arrays["ids"].ravel() for _, arrays in samples])
+    assert len(set(drawn[:200].tolist())) == 200
+    # Then they're drawn, like those of which nobody knows what they are.
+    assert len(set(drawn[200:].tolist())) < len(drawn[200:])
+    few = Told(low=0, high=1, why="rows of 'kinds'")
+    kinds, _ = generate([ids], config(max_batch_size=16), memory_bytes=GIB, told={"ids": few})
+    assert all(len(np.unique(arrays["ids"])) == 2 for _, arrays in kinds)
+    many, _ = generate([ids], config(value_ranges={"ids": (0, 2**40)}), memory_bytes=GIB)
+    assert max(arrays["ids"].max() for _, arrays in many) > 2**32
+
+
 # Masks
 
 

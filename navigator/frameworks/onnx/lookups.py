@@ -15,6 +15,9 @@ _SAME = frozenset({"Clip", "Max", "Min"}) | frozenset(
 # A table keeps its shape.
 _SAME_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 
+# What depends on the sign of the first input; Div of whole numbers rounds towards 0.
+_SIGNS = frozenset({"Abs", "Div", "Mod", "Relu", "Sign"})
+
 # TensorProto.BOOL
 _BOOL = 9
 
@@ -69,6 +72,8 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
     if kind in _SAME and inputs:
         for output in node.output:
             lookups.same(inputs[0], output)
+    if kind in _SIGNS:
+        lookups.sign(inputs[0])
     if kind == "Cast" and any(attribute.i == _BOOL for attribute in node.attribute if attribute.name == "to"):
         lookups.truth(inputs[0])
     if kind == "Where":

@@ -26,6 +26,9 @@ _SAME = frozenset({"ClipByValue", "Maximum", "Minimum"}) | frozenset(
     }
 )
 
+# What depends on the sign of the first input.
+_SIGNS = frozenset({"Abs", "FloorDiv", "FloorMod", "Mod", "Relu", "Sign", "TruncateDiv", "TruncateMod"})
+
 # DT_BOOL
 _BOOL = 10
 
@@ -96,6 +99,8 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
         shapes[name] = [axis.size for axis in node.attr["value"].tensor.tensor_shape.dim]
     if node.op in _SAME and inputs:
         lookups.same(inputs[0], name)
+    if node.op in _SIGNS:
+        lookups.sign(inputs[0])
     if node.op == "Cast" and node.attr["DstT"].type == _BOOL:
         lookups.truth(inputs[0])
     if node.op in ("Select", "SelectV2"):

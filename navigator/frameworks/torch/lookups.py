@@ -33,6 +33,9 @@ _SAME = frozenset(
 )
 
 
+# What depends on the sign of the first argument.
+_SIGNS = frozenset(f"aten::{name}" for name in ("abs", "floor_divide", "fmod", "relu", "remainder", "sign"))
+
 _CASTS = frozenset({"aten::to", "aten::_to_copy"})
 
 # torch.bool, as TorchScript writes it.
@@ -120,6 +123,9 @@ def _read(
     first, second, third = (*arguments, None, None, None)[:3]
     if kind in _SAME and isinstance(first, _Value):
         lookups.same(first.key, result)
+    # A third argument of div is how to round.
+    if isinstance(first, _Value) and (kind in _SIGNS or (kind == "aten::div" and (third is not None or keywords))):
+        lookups.sign(first.key)
     if kind == "aten::where":
         lookups.chosen([each.key for each in (second, third) if isinstance(each, _Value)], result)
     if kind in _CASTS and isinstance(first, _Value) and _BOOL in (second, *keywords):
