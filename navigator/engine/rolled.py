@@ -63,4 +63,5 @@ def with_rolled(
     single, rolled, actual = (outputs_in(each, memory_bytes) for each in places)
     if isinstance(single, str) or isinstance(rolled, str) or isinstance(actual, str):
         return next(each for each in (single, rolled, actual) if isinstance(each, str))
-    return joined(verdict, judge(model, precision, single, rolled, actual, known=reference.rolled, stopped=stopped))
+    known, noise = reference.rolled, reference.noise
+    return joined(verdict, judge(model, precision, single, rolled, actual, known=known, single=noise, stopped=stopped))

@@ -4,12 +4,12 @@ Rounding adds up over steps, in the source model too. So its own is measured ove
 compared for as many of them as rounding leaves its outputs alone: those of a chaotic one soon depend on the last digit.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from navigator.records import ModelConfig, Precision, Tolerances, Verdict
+from navigator.records import Comparison, ModelConfig, Precision, Tolerances, Verdict
 from navigator.verify.compare import verify
 from navigator.verify.decisions import Scores
 from navigator.verify.differences import bounded, differences, pieces
@@ -80,11 +80,12 @@ def judge(
     outputs: Outputs,
     *,
     known: Rolled,
+    single: Mapping[str, Noise],
     stopped: str = "",
 ) -> Verdict | None:
     """Compare the outputs of a converted model after several steps with the source model's, None if there are none.
 
-    The tolerances are those of single steps, with the noise of several: for fp16 and int8, a part of the range. A
+    The tolerances are those of single steps, with the noise of as many steps: for fp16 and int8, a part of the range. A
     reduced precision rounds more, and that grows like the noise: it's compared as long as that leaves room.
 
     Args:
@@ -94,6 +95,7 @@ def judge(
         rolled: its outputs after several steps.
         outputs: the same of the converted model, as far as it got.
         known: the source model's own rounding.
+        single: that of single steps.
         stopped: why it got no further.
     """
     everything = [*reference, *rolled]
@@ -104,27 +106,37 @@ def judge(
         samples.append(sample)
     if not samples:
         return None
-    noise = _largest([known.noise[sample] for sample in samples])
-    allowed = tolerances(model, precision, everything, noise)
     expected, actual = ([each for each in some if each[0] in samples] for some in (rolled, outputs))
-    verdict = verify(
-        expected,
-        actual,
-        atol=allowed.atol,
-        rtol=allowed.rtol,
-        units=units_of(model, precision, everything),
-        scores_sqnr_db=scores_sqnr_db(model, precision, everything),
-        measured=precision is not Precision.FP32,
-        scores=Scores(axes=model.scores, top_k=model.top_k),
-        gates=gates_of(model, precision),
-        rounding_limit=rounding_limit(precision),
-    )
-    applied = noise if precision is Precision.FP32 and model.atol == "auto" else {}
+    units, least_sqnr = units_of(model, precision, everything), scores_sqnr_db(model, precision, everything)
+
+    def compared(steps: Collection[str], noise: Mapping[str, Noise]) -> Verdict:
+        allowed = tolerances(model, precision, everything, noise)
+        verdict = verify(
+            *([each for each in some if each[0] in steps] for some in (expected, actual)),
+            atol=allowed.atol,
+            rtol=allowed.rtol,
+            units=units,
+            scores_sqnr_db=least_sqnr,
+            measured=precision is not Precision.FP32,
+            scores=Scores(axes=model.scores, top_k=model.top_k),
+            gates=gates_of(model, precision),
+            rounding_limit=rounding_limit(precision),
+        )
+        amounts = {name: bounded(each.largest) for name, each in noise.items()}
+        return replace(
+            verdict, comparisons=tuple(replace(each, noise=amounts.get(each.output)) for each in verdict.comparisons)
+        )
+
+    if precision is Precision.FP32 and model.atol == "auto":
+        # Noise grows, and the tolerance of the last step would hide what the first ones show.
+        noise = [_largest([single, *map(known.noise.__getitem__, samples[:end])]) for end in range(1, len(samples) + 1)]
+        verdict = _together([compared([sample], each) for sample, each in zip(samples, noise, strict=True)])
+    else:
+        verdict = compared(samples, {})
     comparisons = tuple(
         replace(
             each,
             steps=tuple(known.numbers[sample] for sample in samples),
-            noise=bounded(applied[each.output].largest) if each.output in applied else None,
             problem=f"the state can't be fed back: {stopped}" if each.problem and stopped else each.problem,
         )
         for each in verdict.comparisons
@@ -185,14 +197,39 @@ def _has_room(model: ModelConfig, precision: Precision, reference: Outputs, nois
     return True
 
 
-def _largest(steps: Sequence[Mapping[str, Noise]]) -> dict[str, Noise]:
-    """Return the largest noise of each output."""
-    names = dict.fromkeys(name for each in steps for name in each)
-    found = {name: [each[name] for each in steps if name in each] for name in names}
-    return {
-        name: Noise(largest=max(each.largest for each in some), atol=max(each.atol for each in some))
-        for name, some in found.items()
-    }
+def _largest(noises: Sequence[Mapping[str, Noise]]) -> dict[str, Noise]:
+    """Return the largest noise of each output that a tolerance can be made of."""
+    found: dict[str, Noise] = {}
+    for noise in noises:
+        for name, each in noise.items():
+            if not each.rejected:
+                known = found.get(name, each)
+                found[name] = Noise(largest=max(each.largest, known.largest), atol=max(each.atol, known.atol))
+    return found
+
+
+def _together(steps: Sequence[Verdict]) -> Verdict:
+    """Return one comparison for each output: that of the step which is the furthest from its tolerance, for all."""
+    names = dict.fromkeys(each.output for step in steps for each in step.comparisons)
+    found = [[each for step in steps for each in step.comparisons if each.output == name] for name in names]
+    comparisons = tuple(
+        replace(
+            max(some, key=_share),
+            samples=sum(each.samples for each in some),
+            total=sum(each.total for each in some),
+            mismatched=sum(each.mismatched for each in some),
+        )
+        for some in found
+    )
+    failed = [step.suggested for step in steps if not step.passed]
+    suggested = [each for each in failed if each is not None]
+    return Verdict(comparisons=comparisons, suggested=_wider(suggested) if suggested and suggested == failed else None)
+
+
+def _share(comparison: Comparison) -> tuple[bool, bool, float]:
+    """Sort comparisons by how far they're from passing."""
+    error = comparison.max_abs_error or 0.0
+    return not comparison.passed, bool(comparison.problem), error / comparison.atol if comparison.atol else error
 
 
 def _wider(suggested: Sequence[Tolerances]) -> Tolerances:

@@ -186,7 +186,7 @@ def _outputs(
     number = 0
     try:
         for number, outputs in enumerate(_roll(model, feeds, inputs, count), 1):
-            if text := _unusable(outputs):
+            if text := _unusable(outputs, last.get(number - 1, outputs)):
                 return found | last, f"step {number} returns {text}"
             last = {number: outputs}
             if number > 1 and (number.bit_count() == 1 or number % max(_EVERY, count // _TIMES) == 0):
@@ -199,9 +199,15 @@ def _outputs(
     return found | last, ""
 
 
-def _unusable(outputs: Arrays) -> str:
-    floats = {name: array for name, array in outputs.items() if array.dtype.kind in "fc"}
-    return next((f"NaN in {name}" for name, array in floats.items() if np.isnan(array).any()), "")
+def _unusable(outputs: Arrays, before: Arrays) -> str:
+    """Return what can't be compared: NaN, and infinities where there were none, since they may come a step later."""
+    for name, array in outputs.items():
+        if array.dtype.kind in "fc":
+            if np.isnan(array).any():
+                return f"NaN in {name}"
+            if np.isinf(array).any() and not np.isinf(before[name]).any():
+                return f"infinity in {name}"
+    return ""
 
 
 def _noise(model: LoadedModel, roll: Roll, inputs: Sequence[Arrays]) -> list[Sample]:

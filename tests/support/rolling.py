@@ -55,7 +55,9 @@ def judged(
     rtol = tolerances(config, Precision.FP32, runs.outputs).rtol
     known = over_steps(runs.outputs, rolled.outputs, rolled.noise, numbers, rtol)
     outputs, stopped = roll_converted(converted, rolled.roll, rolled.steps)
-    verdict = judge(config, precision, runs.outputs, rolled.outputs, outputs, known=known, stopped=stopped)
+    verdict = judge(
+        config, precision, runs.outputs, rolled.outputs, outputs, known=known, single=noise, stopped=stopped
+    )
     return Judged(single, verdict, rolled, known.note)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from navigator.records import Precision, Tolerances, Verdict
+from navigator.verify.noise import Noise
 from navigator.verify.rolled import Rolled, joined, judge, over_steps
 from tests.support.builders import a_model
 
@@ -49,20 +50,27 @@ def test_whole_numbers_and_shapes_must_not_depend_on_rounding(other: dict[str, n
 
 
 def test_noise_of_several_steps_widens_their_tolerance_alone() -> None:
-    verdict = judge(a_model(), Precision.FP32, ONE, MORE, away(1e-4, 1e-4), known=known(0, 5e-5))
+    verdict = judge(a_model(), Precision.FP32, ONE, MORE, away(1e-6, 1e-4), known=known(0, 5e-5), single={})
     assert verdict is not None
     assert verdict.passed
+    early = judge(a_model(), Precision.FP32, ONE, MORE, away(1e-4, 1e-4), known=known(0, 5e-5), single={})
+    assert early is not None
+    assert (early.passed, early.comparisons[0].worst and early.comparisons[0].worst.sample) == (False, "rolled_2")
+    wide = {"y": Noise(largest=2e-5, atol=1e-4), "z": Noise(largest=1.0, atol=1e-5, rejected=True)}
+    usual = judge(a_model(), Precision.FP32, ONE, MORE, away(1e-4, 1e-4), known=known(0, 5e-5), single=wide)
+    assert usual is not None
+    assert usual.passed
     (comparison,) = verdict.comparisons
     assert comparison.steps == (2, 4)
     assert comparison.noise == pytest.approx(5e-5, rel=1e-2)
-    failed = judge(a_model(), Precision.FP32, ONE, MORE, away(1e-4, 1e-3), known=known(0, 5e-5))
+    failed = judge(a_model(), Precision.FP32, ONE, MORE, away(1e-4, 1e-3), known=known(0, 5e-5), single={})
     assert failed is not None
     assert failed.warnings == ("'y': the error when the state is fed back is 0.0001 after 2, 0.001 after 4 steps",)
 
 
 def test_a_strict_tolerance_is_used_where_rounding_leaves_room() -> None:
     strict = a_model(atol={"": 1e-5}, rtol={"": 0.0})
-    verdict = judge(strict, Precision.FP32, ONE, MORE, away(0, 0), known=known(1e-7, 1e-4))
+    verdict = judge(strict, Precision.FP32, ONE, MORE, away(0, 0), known=known(1e-7, 1e-4), single={})
     assert verdict is not None
     assert (verdict.comparisons[0].steps, verdict.comparisons[0].noise) == ((2,), None)
 
@@ -79,30 +87,30 @@ def test_a_strict_tolerance_is_used_where_rounding_leaves_room() -> None:
 def test_a_reduced_precision_is_compared_while_its_own_rounding_has_room(
     precision: Precision, noise: float, steps: tuple[int, ...]
 ) -> None:
-    verdict = judge(a_model(), precision, ONE, MORE, away(0.01, 0.01), known=known(0, noise))
+    verdict = judge(a_model(), precision, ONE, MORE, away(0.01, 0.01), known=known(0, noise), single={})
     assert verdict is not None
     assert (verdict.passed, verdict.comparisons[0].steps) == (True, steps)
-    assert judge(a_model(), precision, ONE, MORE, away(0, 0), known=known(1e-3, 1e-3)) is None
+    assert judge(a_model(), precision, ONE, MORE, away(0, 0), known=known(1e-3, 1e-3), single={}) is None
 
 
 def test_a_converted_model_that_stops_has_a_problem_only_where_it_is_compared() -> None:
     outputs, stopped = away(0, 0)[:1], "out of range"
-    verdict = judge(a_model(), Precision.FP32, ONE, MORE, outputs, known=known(0, 0), stopped=stopped)
+    verdict = judge(a_model(), Precision.FP32, ONE, MORE, outputs, known=known(0, 0), single={}, stopped=stopped)
     assert verdict is not None
     assert verdict.comparisons[0].problem == "the state can't be fed back: out of range"
-    verdict = judge(a_model(), Precision.FP32, ONE, MORE, outputs, known=known(0, 0.5), stopped=stopped)
+    verdict = judge(a_model(), Precision.FP32, ONE, MORE, outputs, known=known(0, 0.5), single={}, stopped=stopped)
     assert verdict is not None
     assert verdict.passed
 
 
 def test_suggested_tolerances_pass_single_steps_and_several() -> None:
     def failing(atol: dict[str, float] | None) -> Verdict:
-        found = judge(a_model(), Precision.FP32, ONE, MORE, away(0, 1e-3), known=known(0, 0))
+        found = judge(a_model(), Precision.FP32, ONE, MORE, away(0, 1e-3), known=known(0, 0), single={})
         assert found is not None
         suggested = None if atol is None else Tolerances(atol=atol, rtol={"y": 0.0})
         return Verdict(comparisons=found.comparisons, suggested=suggested)
 
-    passing = judge(a_model(), Precision.FP32, ONE, MORE, away(0, 0), known=known(0, 0))
+    passing = judge(a_model(), Precision.FP32, ONE, MORE, away(0, 0), known=known(0, 0), single={})
     assert passing is not None
     one, other = failing({"y": 1e-3, "z": 1e-5}), failing({"y": 1e-2})
     assert joined(one, None) == one
