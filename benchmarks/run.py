@@ -103,7 +103,7 @@ def _take_turns(file: Path, contestants: Sequence[str], repeats: int) -> dict[st
     for repeat in range(repeats):
         for contestant in contestants:
             directory = SCRATCH / f"{file.stem}_{contestant}_{repeat}"
-            measured = _measure(_command(contestant, file, directory), SCRATCH / f"{directory.name}.log")
+            measured = measure(_command(contestant, file, directory), SCRATCH / f"{directory.name}.log")
             shutil.rmtree(directory, ignore_errors=True)
             runs[contestant].append(measured)
             print(
@@ -123,7 +123,7 @@ def _command(contestant: str, file: Path, directory: Path) -> list[str]:
     return [str(BENCHMARKS / "by_hand.sh"), str(file), str(directory), sys.executable]
 
 
-def _measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Measured:
+def measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Measured:
     """Run a command to its end and return what it took; any other exit code than `expected` ends the benchmark."""
     with log.open("wb") as stream:
         started = time.monotonic()
@@ -211,7 +211,7 @@ def _table(title: str, count: int, runs: Mapping[str, Sequence[Measured]]) -> st
 def _small_numbers(cached: Path, repeats: int) -> str:
     """Measure what a user waits for when there is nothing to convert."""
     again = _command("navigator", cached, SCRATCH / "again")
-    _measure(again, SCRATCH / "filling.log")
+    measure(again, SCRATCH / "filling.log")
     wrong = [str(NAVIGATOR), "validate", str(SCRATCH / "wrong.yaml")]
     rows: list[tuple[str, list[str], int]] = [
         ("the examples again, unchanged, from the cache", again, 0),
@@ -220,7 +220,7 @@ def _small_numbers(cached: Path, repeats: int) -> str:
     ]
     lines = ["## model-navigator, nothing to convert", "", "| | seconds | memory |", "|---|---:|---:|"]
     for title, command, expected in rows:
-        runs = [_measure(command, SCRATCH / "small.log", expected=expected) for _ in range(max(5, repeats))]
+        runs = [measure(command, SCRATCH / "small.log", expected=expected) for _ in range(max(5, repeats))]
         seconds = statistics.median(run.seconds for run in runs)
         lines.append(f"| {title} | {seconds:.2f} | {max(run.largest_bytes for run in runs) / 2**20:.0f} MiB |")
     return "\n".join(lines)

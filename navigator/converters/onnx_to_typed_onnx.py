@@ -89,7 +89,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
     options = conversion.options
     to_int8 = _is_int8(options)
     to_fp16 = not to_int8 or options.precision_mode is not PrecisionMode.SINGLE
-    quantized = to_int8 and onnx_int8.is_quantized(onnx_file.load(source))
+    quantized = to_int8 and onnx_int8.is_quantized(onnx_file.structure(source))
     if to_int8 and not quantized and options.explicit_precision:
         raise StepError(
             "tensorrt_explicit_precision is set, but the model has no QuantizeLinear or DequantizeLinear nodes",

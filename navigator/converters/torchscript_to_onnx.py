@@ -240,7 +240,14 @@ def _name_output_axes(path: Path, signature: Signature) -> None:
     """
     import onnx
 
-    model = onnx_file.load(path)
+    # Most files of gigabytes need no change, which their structure tells.
+    if _rename_output_axes(onnx_file.structure(path), signature):
+        model = onnx_file.load(path)
+        _rename_output_axes(model, signature)
+        onnx.save_model(model, str(path))
+
+
+def _rename_output_axes(model: Any, signature: Signature) -> bool:
     inputs = {axis.dim_param for value in model.graph.input for axis in value.type.tensor_type.shape.dim}
     declared = {spec.name: spec.shape or () for spec in signature.outputs}
     names: dict[str, str] = {}
@@ -256,8 +263,7 @@ def _name_output_axes(path: Path, signature: Signature) -> None:
             elif axis.HasField("dim_value") and sizes.get(index) == -1:
                 axis.dim_param = f"{value.name}_{index}"
                 changed = True
-    if changed:
-        onnx.save_model(model, str(path))
+    return changed
 
 
 def _refusal(error: Exception, opset: int) -> StepError:

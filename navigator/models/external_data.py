@@ -8,11 +8,11 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 from io import BufferedReader
 from pathlib import Path
 
 from navigator.errors import ConfigurationError
+from navigator.models.onnx_messages import INSIDE, Message
 from navigator.models.reading import open_regular
 from navigator.models.wire import Cursor
 
@@ -26,41 +26,6 @@ _MOST_FIELDS = 5_000_000
 _LAST_FIELD = 63
 
 
-class _Message(Enum):
-    MODEL = auto()
-    TRAINING = auto()
-    GRAPH = auto()
-    FUNCTION = auto()
-    NODE = auto()
-    ATTRIBUTE = auto()
-    SPARSE = auto()
-    TENSOR = auto()
-    ENTRY = auto()
-
-
-# The fields of onnx.proto (onnx 1.23) that lead to a tensor, by message and number.
-_INSIDE = {
-    (_Message.MODEL, 7): _Message.GRAPH,
-    (_Message.MODEL, 20): _Message.TRAINING,
-    (_Message.MODEL, 25): _Message.FUNCTION,
-    (_Message.TRAINING, 1): _Message.GRAPH,
-    (_Message.TRAINING, 2): _Message.GRAPH,
-    (_Message.GRAPH, 1): _Message.NODE,
-    (_Message.GRAPH, 5): _Message.TENSOR,
-    (_Message.GRAPH, 15): _Message.SPARSE,
-    (_Message.FUNCTION, 7): _Message.NODE,
-    (_Message.FUNCTION, 11): _Message.ATTRIBUTE,
-    (_Message.NODE, 5): _Message.ATTRIBUTE,
-    (_Message.ATTRIBUTE, 5): _Message.TENSOR,
-    (_Message.ATTRIBUTE, 6): _Message.GRAPH,
-    (_Message.ATTRIBUTE, 10): _Message.TENSOR,
-    (_Message.ATTRIBUTE, 11): _Message.GRAPH,
-    (_Message.ATTRIBUTE, 22): _Message.SPARSE,
-    (_Message.ATTRIBUTE, 23): _Message.SPARSE,
-    (_Message.SPARSE, 1): _Message.TENSOR,
-    (_Message.SPARSE, 2): _Message.TENSOR,
-    (_Message.TENSOR, 13): _Message.ENTRY,
-}
 _DIMS, _DATA_TYPE, _NAME, _DATA_LOCATION = 1, 2, 8, 14
 _EXTERNAL = 1
 # Bits of a value by TensorProto.DataType; strings can't be external.
@@ -108,12 +73,12 @@ def externals(path: Path) -> Iterator[External]:
 
 def _walk(cursor: Cursor, path: Path, size: int) -> Iterator[External]:
     """Yield what a file of `size` bytes holds: one pass, with the messages that are open at the time on a stack."""
-    opened = [(size, _Message.MODEL)]
+    opened = [(size, Message.MODEL)]
     tensor = _Tensor()
     for _ in range(_MOST_FIELDS):
         while opened and cursor.at >= opened[-1][0]:
             _, message = opened.pop()
-            if message is _Message.TENSOR:
+            if message is Message.TENSOR:
                 yield from tensor.found()
         if not opened:
             return
@@ -124,21 +89,21 @@ def _walk(cursor: Cursor, path: Path, size: int) -> Iterator[External]:
         if kind in (0, 2):
             value = cursor.varint()
             length = value if kind == 2 else 0
-        last = _LAST_FIELD if message is _Message.MODEL else field >> 3
+        last = _LAST_FIELD if message is Message.MODEL else field >> 3
         if not 1 <= field >> 3 <= last or value < 0 or kind not in (0, 1, 2, 5) or cursor.at + length > end:
             return
-        inner = _INSIDE.get((message, field >> 3)) if kind == 2 else None
-        if inner is not None and inner is not _Message.ENTRY and cursor.lacks(_LOCATION, length):
+        inner = INSIDE.get((message, field >> 3)) if kind == 2 else None
+        if inner is not None and inner is not Message.ENTRY and cursor.lacks(_LOCATION, length):
             cursor.skip(length)
             continue
         if inner is None:
-            text = cursor.read(min(length, _TEXT_MAX)) if message in (_Message.TENSOR, _Message.ENTRY) else b""
+            text = cursor.read(min(length, _TEXT_MAX)) if message in (Message.TENSOR, Message.ENTRY) else b""
             cursor.skip(length - len(text))
             tensor.note(message, field >> 3, value, text if kind == 2 else None)
             continue
-        if inner is _Message.TENSOR:
+        if inner is Message.TENSOR:
             tensor = _Tensor()
-        elif inner is _Message.ENTRY:
+        elif inner is Message.ENTRY:
             tensor.key, tensor.value = b"", ""
         opened.append((cursor.at + length, inner))
     raise ConfigurationError(f"{path} has more than {_MOST_FIELDS:,} fields", "export the model again")
@@ -156,21 +121,21 @@ class _Tensor:
         self.key = b""
         self.value = ""
 
-    def note(self, message: _Message, number: int, value: int, text: bytes | None) -> None:
+    def note(self, message: Message, number: int, value: int, text: bytes | None) -> None:
         """Note a field: a number, or the start of a text."""
-        if message is _Message.ENTRY and text is not None:
+        if message is Message.ENTRY and text is not None:
             # Writers may begin with either.
             if number == 1:
                 self.key = text
             elif number == 2:
                 self.value = os.fsdecode(text)
             self._entries[self.key] = self.value
-        elif message is _Message.TENSOR and text is not None:
+        elif message is Message.TENSOR and text is not None:
             if number == _NAME:
                 self._name = text.decode(errors="replace")
             elif number == _DIMS:
                 self._dims += _packed(text)
-        elif message is _Message.TENSOR:
+        elif message is Message.TENSOR:
             if number == _DIMS:
                 self._dims.append(value)
             elif number == _DATA_TYPE:

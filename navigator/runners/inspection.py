@@ -33,7 +33,7 @@ def completed(description: Description, path: Path) -> Description:
     """
     match description.model_format:
         case Format.ONNX:
-            return replace(description, values=_ranges(lookups.told(onnx_file.load(path))))
+            return replace(description, values=_ranges(lookups.told(onnx_file.structure(path))))
         case Format.TORCHSCRIPT:
             return _script(description, path)
         case _:

@@ -158,7 +158,7 @@ def load(
     The property `unused_inputs` lists declared inputs that the file doesn't have.
     """
     del signature_name  # only SavedModels have several
-    model = onnx_file.load(path)
+    model = onnx_file.structure(path)
     _refuse_text(model)
     session, warning = _session(path, model, device, typed=options is not None and options.precision is not None)
     # The session returns [] for a scalar and for an unknown rank; only the file distinguishes them.

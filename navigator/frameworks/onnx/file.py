@@ -6,10 +6,13 @@ Knows nothing about the framework that a file came from; `navigator.verify.compa
 import logging
 import re
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from navigator.errors import StepError
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.weights import Proto
+from navigator.models import onnx_structure
+from navigator.models.files import external_data
 from navigator.models.reading import copy_content
 from navigator.records import Properties
 
@@ -53,13 +56,30 @@ def load(path: Path) -> Proto:
         raise StepError(f"{path} isn't a readable ONNX file: {sentence(error)}") from error
 
 
+def structure(path: Path) -> Proto:
+    """Return the model at `path`, whose large weights stay there: the tensors name it as their external data.
+
+    Raises:
+        StepError: it is not an ONNX file.
+    """
+    import onnx
+
+    try:
+        content = onnx_structure.structure(path)
+        return load(path) if content is None else onnx.load_model_from_string(content)
+    except StepError:
+        raise
+    except Exception as error:
+        raise StepError(f"{path} isn't a readable ONNX file: {sentence(error)}") from error
+
+
 def opset(path: Path) -> int | None:
     """Return the opset of the default domain that the file at `path` declares; None if it has operators of others only.
 
     Raises:
         StepError: it is not an ONNX file.
     """
-    return opset_of(load(path))
+    return opset_of(structure(path))
 
 
 def opset_of(model: Proto) -> int | None:
@@ -85,22 +105,23 @@ def check(path: Path, *, made_of: Path | None = None) -> None:
 
     What's wrong with the file that it was made of, as outputs without a shape, doesn't count: ONNX Runtime ran it.
 
-    Reads the file by path, so that external data and models over 2 GiB work. If only the checker's strict shape
+    Reads neither weights nor external data, so that models over 2 GiB work. If only the checker's strict shape
     inference or an operator of another domain is a problem, ONNX Runtime decides: shape inference has false positives
     (tables of strings), and ONNX Runtime supports domains that onnx doesn't.
     """
     import onnx
 
-    doubt = _foreign_operators(path)
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except Exception as error:  # noqa: BLE001 - the checker raises RuntimeError and others for the same finding
-        try:
-            onnx.checker.check_model(str(path))
-        except Exception as invalid:
-            if made_of is None or _complaint(made_of) != sentence(invalid):
-                raise StepError(f"the ONNX file is invalid: {sentence(invalid)}") from invalid
-        doubt = doubt or f"shape inference: {sentence(error)}"
+    model = structure(path)
+    doubt = _foreign_operators(model)
+    # Beside the file, which has the weights.
+    with NamedTemporaryFile(dir=path.parent, suffix=".onnx") as file:
+        onnx.save_model(model, file.name)
+        problem = _complaint(file.name, full=True)
+        invalid = _complaint(file.name) if problem else ""
+    if invalid and (made_of is None or _complaint(str(made_of)) != invalid):
+        raise StepError(f"the ONNX file is invalid: {invalid}")
+    if problem:
+        doubt = doubt or f"shape inference: {problem}"
     if doubt:
         refusal = _refusal(path)
         if refusal:
@@ -134,6 +155,8 @@ def gather(path: Path) -> None:
     """Bring the external data of the file at `path`, if it has any, into one `{path.name}.data` beside it."""
     import onnx
 
+    if not external_data(path):
+        return
     model = load(path)
     if onnx_weights.gather(model, path):
         onnx.save_model(model, str(path))
@@ -145,7 +168,7 @@ def copy(source: Path, destination: Path) -> None:
     Raises:
         StepError: not an ONNX file, or its external data is missing or outside the file's directory.
     """
-    onnx_weights.copy_external(load(source), source, destination)
+    onnx_weights.copy_external(structure(source), source, destination)
     copy_content(source, destination)
 
 
@@ -158,11 +181,10 @@ def sentence(error: BaseException) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _foreign_operators(path: Path) -> str:
+def _foreign_operators(model: Proto) -> str:
     """Return the operators of domains that neither onnx nor the file itself defines, as a phrase, or ""."""
     import onnx
 
-    model = load(path)
     own = {(function.domain, function.name) for function in model.functions}
     foreign = {
         f"{node.domain}.{node.op_type}"
@@ -174,12 +196,12 @@ def _foreign_operators(path: Path) -> str:
     return f"operators unknown to onnx {onnx.__version__}: {', '.join(sorted(foreign))}" if foreign else ""
 
 
-def _complaint(path: Path) -> str:
-    """Return what the checker says of a file, or ""."""
+def _complaint(path: str, *, full: bool = False) -> str:
+    """Return what the checker says of a file, in full with its strict shape inference, or ""."""
     import onnx
 
     try:
-        onnx.checker.check_model(str(path))
+        onnx.checker.check_model(path, full_check=full)
     except Exception as error:  # noqa: BLE001 - the checker raises RuntimeError and others for the same finding
         return sentence(error)
     return ""

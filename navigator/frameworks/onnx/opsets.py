@@ -58,7 +58,7 @@ def change(source: Path, destination: Path, opset: int) -> str:
     else:
         changed, how = _converted(model, before, opset), f"{_verb(before, opset)} by onnx.version_converter"
     try:
-        _require_same_interface(onnx_file.load(source), changed)
+        _require_same_interface(onnx_file.structure(source), changed)
         _require_opset(changed, opset)
         with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
             made = Path(scratch) / destination.name

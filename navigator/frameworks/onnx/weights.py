@@ -115,10 +115,13 @@ def gather(model: Proto, path: Path) -> bool:
 
 
 def copy_external(model: Proto, source: Path, destination: Path) -> None:
-    """Copy the external data files of `model`, which was read from `source`, beside `destination`."""
+    """Copy the external data files of `model`, which was read from `source`, beside `destination`.
+
+    What names `source` itself is the file's own weights, see `navigator.frameworks.onnx.file.structure`.
+    """
     root = source.parent.resolve()
     locations = {entry.value for tensor in tensors(model) for entry in tensor.external_data if entry.key == "location"}
-    for location in sorted(locations):
+    for location in sorted(locations - {source.name}):
         origin = (root / location).resolve()
         target = destination.parent / location
         if not origin.is_relative_to(root) or ".." in Path(location).parts or Path(location).is_absolute():
