@@ -62,7 +62,7 @@ def adopted(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]
     if len(declared) != len(own):
         raise StepError(
             f"{kind}: {len(declared)} declared, but the model has {len(own)}",
-            f"set {kind}: {written(own)}",
+            f"set `{kind}: {written(own)}`",
         )
     ordered = in_model_order(declared, [spec.name for spec in own])
     wrong = [
@@ -71,7 +71,7 @@ def adopted(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]
         if (text := difference(ours, theirs.shape, theirs.dtype))
     ]
     if wrong:
-        raise StepError(f"{kind}: {'; '.join(wrong)}", f"set {kind}: {written(own)}")
+        raise StepError(f"{kind}: {'; '.join(wrong)}", f"set `{kind}: {written(own)}`")
     return tuple(
         TensorSpec(name=ours.name, shape=_narrower(ours, theirs), dtype=theirs.dtype)
         for ours, theirs in zip(ordered, own, strict=True)
@@ -99,7 +99,7 @@ def agreed(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec])
     if any(wrong):
         raise StepError(
             f"{kind}: {'; '.join(filter(None, wrong))}",
-            f"remove {kind}, or set {kind}: {written(own)}",
+            f"remove {kind}, or set `{kind}: {written(own)}`",
         )
     wanted = {spec.name: spec for spec in declared}
     return tuple(

@@ -122,7 +122,7 @@ def _agreed(
     Raises:
         StepError: they contradict each other.
     """
-    hint = f"remove {kind}s, since a SavedModel stores them, or set {kind}s: {written(actual)}"
+    hint = f"remove {kind}s, since a SavedModel stores them, or set `{kind}s: {written(actual)}`"
     wanted = {spec.name: spec for spec in declared}
     unknown = sorted(wanted.keys() - {spec.name for spec in actual})
     if unknown:

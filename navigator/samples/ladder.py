@@ -29,7 +29,7 @@ _RUNGS: Mapping[Kind, tuple[int, ...]] = {
 
 # Sizes that many models take, and cheap ones first. Speech needs more samples than text has words.
 _LIKELY: Mapping[Kind, tuple[int, ...]] = {
-    Kind.BATCH: (1, 2, 4),
+    Kind.BATCH: (1, 2),
     Kind.SIDE: (64, 32, 224, 28, 128, 256, 48, 96, 299, 320, 512, 640),
     Kind.LENGTH: (16, 8, 32, 64, 1, 4, 2, 128, 256, 512, 1024, 4096, 16000),
 }

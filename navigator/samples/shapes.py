@@ -200,7 +200,7 @@ def _maxima(frames: Mapping[str, Shape], config: ModelConfig, names: Names) -> t
             problems.append(f"input {name!r} {list(frame)} has no maximum size on {axes}")
         elif known.get(0, 0) is None and len(batches) > 1:
             problems.append(f"the maximum batch (axis 0) of input {name!r} is ambiguous: {sorted(batches)}")
-    found = "" if config.probe else "set probe: true to find them by running the model, or "
+    found = "" if config.probe else "set `probe: true` to find them by running the model, or "
     refuse(problems, f"{found}set max_shapes, e.g. `max_shapes: {_example(frames, maxima, given)}`")
     return maxima, largest
 

@@ -4,30 +4,32 @@ Runs it on small inputs first, and goes on while it costs little. `navigator.sam
 """
 
 import itertools
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import agreed
 from navigator.records import AxisSpec, FoundShapes, ModelConfig, TensorSpec
 from navigator.runners.protocol import LoadedModel, NamesAxes, Runner, TellsValues, Undeclared
-from navigator.samples.found import completed, explained, with_found
+from navigator.samples.found import block, completed, with_found
 from navigator.samples.generate import drawn_from
-from navigator.samples.ladder import Kind, Ladder, Levels, ladder
+from navigator.samples.ladder import Kind, Ladder, ladder
 from navigator.samples.shapes import frames_of, given_shapes, resolve_shapes
 from navigator.samples.symbols import named
 from navigator.samples.values import Bounds
+from navigator.workers.extents import Extents, first
 from navigator.workers.questions import Questions
-
-# Sides and lengths may take this part of it, the batch the rest: rows that get in each other's way must show.
-_WITHOUT_BATCH = 0.25
+from navigator.workers.source_runs import narrowed
 
 # All questions together, unless one of them takes longer.
 _DEADLINE_SECONDS = 20.0
 
-_STEPS = (1, 2, 4, 8, 16, 32)
+# Of inputs whose number of axes nobody says: SavedModels may leave it open.
+_SHAPES = ((-1, -1), (-1, 3, -1, -1), (-1, -1, -1, 3), (-1, -1, -1), (-1,))
+_MOST_UNRANKED = 2
 
 
 def ask(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> tuple[FoundShapes | None, bool]:
@@ -42,22 +44,42 @@ def ask(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -
         StepError: it runs in no shape that was tried, or the user's shapes contradict its signature.
     """
     axes = model.axes if isinstance(model, NamesAxes) else {}
-    frames = frames_of(inputs, config)
-    wanted = ladder(frames, named(frames, axes, given_shapes(config)), config)
-    if all(size.fixed for size in wanted.sizes):
+    until = time.monotonic() + _DEADLINE_SECONDS
+    several = [Questions(model=model, bounds=bounds, at=until) for bounds in _values(model, inputs, config)]
+    ladders = [list(_ladders(ranked, config, axes)) for ranked in _ranked(inputs, config)]
+    if all(size.fixed for size in ladders[0][0].sizes):
         return None, False
-    questions = Questions(model=model, bounds=_bounds(model, inputs, config), at=time.monotonic() + _DEADLINE_SECONDS)
-    base = _base(wanted, questions, thorough=False)
-    for each in (wanted, ladder(frames, named(frames, axes, given_shapes(config)), config, states=False)):
-        base = base or _base(each, questions)
-    if base is None:
-        if any(size.high is None and size.kind is not Kind.BATCH for size in wanted.sizes):
-            raise _refused(questions, wanted)
+    likely = ((questions, each[0], False) for questions in several for each in ladders)
+    others = ((questions, each, True) for questions in several for ways in ladders for each in ways)
+    for questions, wanted, thorough in itertools.chain(likely, others):
+        found = first(wanted, questions, thorough=thorough)
+        if found is not None:
+            break
+    else:
+        if any(size.high is None and size.kind is not Kind.BATCH for size in ladders[0][0].sizes):
+            raise _refused(several[0], ladders[0][0])
         return None, False
-    search = _Search(ladder=base[0], questions=questions, low=dict(base[1]), high=dict(base[1]))
+    search = Extents(ladder=found[0], questions=questions, low=dict(found[1]), high=dict(found[1]))
     search.run()
-    found = completed(config, search.ladder, search.low, search.high, search.step, search.why())
-    return (found if _tells_more(inputs, config, axes, found) else None), questions.changed()
+    told = completed(config, search.ladder, search.low, search.high, search.step, search.why())
+    return (told if _tells_more(inputs, config, axes, told) else None), questions.changed()
+
+
+def _ladders(
+    inputs: Sequence[TensorSpec], config: ModelConfig, axes: Mapping[str, Sequence[AxisSpec]]
+) -> Iterator[Ladder]:
+    """Yield the ladder that is right for most models, and the other one."""
+    frames = frames_of(inputs, config)
+    names = named(frames, axes, given_shapes(config))
+    yield from (ladder(frames, names, config, states=states) for states in (True, False))
+
+
+def _ranked(inputs: Sequence[TensorSpec], config: ModelConfig) -> Iterator[Sequence[TensorSpec]]:
+    """Yield the inputs with the numbers of axes that nobody says, the likeliest first."""
+    unknown = [spec.name for spec in inputs if spec.shape is None and spec.name not in config.max_shapes]
+    for several in itertools.product(_SHAPES, repeat=min(len(unknown), _MOST_UNRANKED)):
+        shapes = dict(zip(unknown, several, strict=False))
+        yield [replace(spec, shape=shapes[spec.name]) if spec.name in shapes else spec for spec in inputs]
 
 
 def asked(
@@ -82,10 +104,36 @@ def asked(
     else:
         model = load()
     inputs = agreed("inputs", config.inputs, model.signature.inputs)
-    found, changed = ask(model, inputs, config)
+    try:
+        found, changed = ask(model, inputs, config)
+    except StepError as error:
+        raise advised(error, model, inputs, config) from error
     if signs:
         found = _with_signature(inputs, found or FoundShapes(model_name=config.model_name))
     return (load() if changed else model), with_found(config, found), found
+
+
+def advised(error: StepError, model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> StepError:
+    """Return the refusal of shapes that the user set, with shapes that the model takes as what to do.
+
+    As it is if the model refuses others too, so that it isn't about them.
+    """
+    if not config.probe or config.samples or not (config.min_shapes or config.opt_shapes or config.max_shapes):
+        return error
+    free = replace(config, min_shapes={}, opt_shapes={}, max_shapes={})
+    try:
+        found, _ = ask(model, inputs, free)
+        axes = model.axes if isinstance(model, NamesAxes) else {}
+        shapes = resolve_shapes(inputs, with_found(free, found), axes)
+        questions = Questions(model=model, bounds=next(_values(model, inputs, free)), at=math.inf)
+        if any(questions.refusal(each) for each in (shapes.min, shapes.opt, shapes.max)):
+            return error
+    except StepError:
+        return error
+    known = found or FoundShapes(model_name=config.model_name, min_shapes=shapes.min, max_shapes=shapes.max)
+    usual = shapes.opt if config.opt_shapes or shapes.opt != shapes.max else {}
+    lines = ", ".join(f"`{line}`" for line in block(replace(known, opt_shapes=usual)))
+    return StepError(error.message, f"running the model shows shapes that it takes: set {lines}")
 
 
 def _with_signature(inputs: Sequence[TensorSpec], found: FoundShapes) -> FoundShapes:
@@ -111,9 +159,9 @@ def signed(models: Callable[[], Iterable[LoadedModel]], config: ModelConfig) -> 
     for thorough in (False, True):
         for model in models():
             inputs = model.signature.inputs
-            questions = Questions(model=model, bounds=_bounds(model, inputs, config), at=until)
+            questions = Questions(model=model, bounds=next(_values(model, inputs, config)), at=until)
             frames = frames_of(inputs, config)
-            if _base(ladder(frames, named(frames, {}, {}), config), questions, thorough=thorough):
+            if first(ladder(frames, named(frames, {}, {}), config), questions, thorough=thorough):
                 return model
             refusals += list(questions.refusals.values())[:1]
             if time.monotonic() > until:
@@ -137,23 +185,13 @@ def _tells_more(
     return known != resolve_shapes(inputs, with_found(config, found), axes)
 
 
-def _bounds(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> dict[str, Bounds]:
-    return drawn_from(inputs, config, model.told if isinstance(model, TellsValues) else {})
-
-
-def _base(wanted: Ladder, questions: Questions, *, thorough: bool = True) -> tuple[Ladder, Levels] | None:
-    """Return sizes that the model takes, and the ladder that they're of; unless `thorough`, the likely ones only."""
-    ways: Iterable[tuple[Ladder, Levels]] = ((wanted, levels) for levels in wanted.likely())
-    if thorough:
-        related = list(wanted.related())
-        sums = ((each, levels) for levels in wanted.likely() for each in related)
-        ways = itertools.chain(ways, sums, ((wanted, levels) for levels in wanted.small()))
-    for each, levels in ways:
-        if questions.over:
-            return None
-        if questions.takes(each.shapes(levels)):
-            return each, levels
-    return None
+def _values(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> Iterator[Mapping[str, Bounds]]:
+    """Yield the bounds of the values to ask with: those of the samples, and what a guessed range is narrowed to."""
+    says = model.told if isinstance(model, TellsValues) else {}
+    bounds = drawn_from(inputs, config, says)
+    yield bounds
+    if narrow := narrowed(bounds):
+        yield drawn_from(inputs, config, {**says, **narrow})
 
 
 def _refused(questions: Questions, wanted: Ladder) -> StepError:
@@ -164,110 +202,3 @@ def _refused(questions: Questions, wanted: Ladder) -> StepError:
         f"that were tried, {shapes} first: {why}",
         "set min_shapes and max_shapes to sizes that it takes, or provide your own inputs under samples",
     )
-
-
-@dataclass(kw_only=True, slots=True)
-class _Search:
-    """The smallest and the largest sizes of each kind, and why they are; they begin where the model is known to run."""
-
-    ladder: Ladder
-    questions: Questions
-    low: dict[Kind, int]
-    high: dict[Kind, int]
-    step: dict[Kind, int] = field(default_factory=dict)
-    reasons: dict[tuple[Kind, str], str] = field(default_factory=dict)
-
-    def run(self) -> None:
-        base = dict(self.low)
-        others = [kind for kind in self.ladder.kinds if kind is not Kind.BATCH]
-        for kind in self.ladder.kinds:
-            self.low[kind] = self._lowest(kind, base)
-        if not self._takes(self.low):
-            self.low = dict(base)
-        batch = {Kind.BATCH: self.low[Kind.BATCH]} if Kind.BATCH in self.low else {}
-        for kind in others:
-            self.high[kind] = self._highest(kind, {**base, **batch}, _WITHOUT_BATCH)
-        while others and not self._affordable({**self.high, **batch}, _WITHOUT_BATCH, others, base):
-            kind = max(others, key=lambda kind: self.high[kind] / base[kind])
-            self.high[kind] = max(base[kind], self.high[kind] // 2)
-            self.reasons[kind, "high"] = "together with the others, larger ones are refused or cost too much"
-        if batch:
-            self.high[Kind.BATCH] = self._highest(Kind.BATCH, {**self.high, **batch}, 1.0)
-        for kind in others:
-            if self.low[kind] < self.high[kind]:
-                self.step[kind] = self._step(kind, base)
-                if self.low[kind] == 1 and self.step[kind] == self.high[kind] - 1 > 1:
-                    self.low[kind] = self.high[kind]  # one element stands for all, and no other size will do
-
-    def why(self) -> tuple[str, ...]:
-        """Return a sentence for each kind of size."""
-        return explained(self.ladder, self.low, self.high, self.step, self.reasons)
-
-    def _takes(self, levels: Levels) -> bool:
-        return self.questions.takes(self.ladder.shapes(levels))
-
-    def _affordable(self, levels: Levels, share: float, others: Sequence[Kind], base: Levels) -> bool:
-        if all(levels[kind] <= base[kind] for kind in others):
-            return True
-        return not self.questions.cost(self.ladder.shapes(levels), share) and self._takes(levels)
-
-    def _lowest(self, kind: Kind, base: Levels) -> int:
-        refused = 0
-        for rung in self.ladder.rungs(kind, base[kind]):
-            if rung >= base[kind] or self.questions.over:
-                break
-            if self._takes({**base, kind: rung}):
-                return self._between(kind, base, refused, rung) if refused and kind is Kind.LENGTH else rung
-            refused = rung
-        if refused and kind is Kind.LENGTH:
-            return self._between(kind, base, refused, base[kind])
-        if refused:
-            self.reasons[kind, "low"] = "smaller ones are refused"
-        return base[kind]
-
-    def _highest(self, kind: Kind, base: Levels, share: float) -> int:
-        best, refused = base[kind], 0
-        sizes = self.ladder.of(kind)
-        if all(size.limited for size in sizes):
-            return max(size.high or best for size in sizes)
-        for rung in self.ladder.rungs(kind, best):
-            if rung <= best:
-                continue
-            shapes = self.ladder.shapes({**base, kind: rung})
-            # One row alone doesn't show whether rows get in each other's way.
-            must = kind is Kind.BATCH and best == 1
-            cost = "" if must else self.questions.cost(shapes, share)
-            if self.questions.over or cost:
-                self.reasons[kind, "high"] = f"larger ones take {cost}" if cost else "the largest in the time for it"
-                break
-            if self.questions.takes(shapes):
-                best, refused = rung, 0
-            else:
-                refused = refused or rung
-                self.reasons[kind, "high"] = "larger ones are refused"
-        if refused and kind is not Kind.SIDE:
-            best = self._between(kind, base, refused, best)
-        return best
-
-    def _between(self, kind: Kind, base: Levels, refused: int, taken: int) -> int:
-        """Return the size next to those that are refused, found by halving."""
-        while abs(refused - taken) > 1 and not self.questions.over:
-            middle = (refused + taken) // 2
-            if self._takes({**base, kind: middle}):
-                taken = middle
-            else:
-                refused = middle
-        self.reasons[kind, "low" if refused < taken else "high"] = (
-            "smaller ones are refused" if refused < taken else "larger ones are refused"
-        )
-        return taken
-
-    def _step(self, kind: Kind, base: Levels) -> int:
-        """Return how far apart the sizes are that the model takes: networks with strides take multiples."""
-        start = self.low[kind]
-        for step in _STEPS:
-            if start + step >= self.high[kind] or self.questions.over:
-                break
-            if self._takes({**base, kind: start + step}):
-                return step
-        return self.high[kind] - start

@@ -83,7 +83,7 @@ class Questions:
         """
         size = _elements(shapes)
         smaller = max((each for each in self.costs if each <= size), default=None)
-        if sum(math.prod(shape) * self.bounds[name].dtype.itemsize for name, shape in shapes.items()) > _ARRAYS_BYTES:
+        if self._bytes(shapes) > _ARRAYS_BYTES:
             return f"samples of more than {_ARRAYS_BYTES // 2**20} MiB"
         if smaller is None:
             return ""
@@ -105,6 +105,9 @@ class Questions:
             np.array_equal(before[name], after[name], equal_nan=after[name].dtype.kind in "fc") for name in before
         )
 
+    def _bytes(self, shapes: Mapping[str, Shape]) -> int:
+        return sum(math.prod(shape) * self.bounds[name].dtype.itemsize for name, shape in shapes.items())
+
     def _nothing(self, outputs: Mapping[str, np.ndarray]) -> str:
         """Return which output says nothing, since the input was too small for the model, or ""."""
         known = self.first[1] if self.first else {}
@@ -119,6 +122,8 @@ class Questions:
         return ""
 
     def _ask(self, shapes: Mapping[str, Shape]) -> str:
+        if self._bytes(shapes) > _ARRAYS_BYTES:
+            return f"samples of more than {_ARRAYS_BYTES // 2**20} MiB"
         arrays = {
             name: uniform(generator(0, "probe", name), shape, self.bounds[name]) for name, shape in shapes.items()
         }

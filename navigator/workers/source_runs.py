@@ -53,14 +53,14 @@ def run(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig, m
     try:
         return _run(model, inputs, config, memory_bytes, says)
     except StepError:
-        narrow = {} if config.samples else _narrowed(drawn_from(inputs, config, says))
+        narrow = {} if config.samples else narrowed(drawn_from(inputs, config, says))
         if narrow:
             with suppress(StepError):
                 return _run(model, inputs, config, memory_bytes, {**says, **narrow})
         raise
 
 
-def _narrowed(bounds: Mapping[str, Bounds]) -> dict[str, Told]:
+def narrowed(bounds: Mapping[str, Bounds]) -> dict[str, Told]:
     """Return 0 and 1 for the inputs whose range is a guess."""
     guessed = {name: each for name, each in bounds.items() if each.origin in (Origin.DTYPE, Origin.MODEL)}
     return {name: Told(low=0, high=1, why=f"not {each}, which {_REFUSED}") for name, each in guessed.items()}
@@ -90,6 +90,7 @@ def _run(
         notes = (*axis_notes(inputs, config, axes), *_notes(bounds))
         found = _ambiguous(model, probes, outputs, bounds) | _non_finite(outputs)
         told = [replace(info, unusable=found.get(info.name, "")) for info in told]
+    notes = (*notes, *_misdeclared(model.signature.outputs, outputs))
     skipped = {info.name for info in told if info.refused or info.unusable}
     return SourceRuns(
         samples=[each for each in (*samples, *probes) if each[0] not in skipped],
@@ -103,6 +104,22 @@ def _run(
 def known_axes(model: LoadedModel) -> dict[str, tuple[AxisSpec, ...]]:
     """Return what the source model's file says of its inputs' axes."""
     return dict(model.axes) if isinstance(model, NamesAxes) else {}
+
+
+def _misdeclared(declared: Sequence[TensorSpec], outputs: Sequence[Sample]) -> Iterator[str]:
+    """Say which outputs have other shapes than the model's file declares: an engine may be built for those."""
+    for spec in declared:
+        for sample, arrays in outputs:
+            shape = arrays[spec.name].shape if spec.name in arrays else spec.shape
+            if spec.shape is None or shape is None:
+                continue
+            alike = len(shape) == len(spec.shape) and all(
+                own in (-1, size) for own, size in zip(spec.shape, shape, strict=True)
+            )
+            if not alike:
+                is_ = f"it is {list(shape)} in sample {sample}"
+                yield f"the model's file declares output {spec.name} as {list(spec.shape)}, but {is_}: export it again"
+                break
 
 
 def _notes(bounds: Mapping[str, Bounds]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from navigator.converters import CONVERTERS
 from navigator.converters.protocol import conversion_of
+from navigator.errors import StepError
 from navigator.frameworks.declaration import agreed
 from navigator.records import (
     Description,
@@ -34,7 +35,7 @@ from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll
 from navigator.workers.loading import converted_loader, source_loader
 from navigator.workers.metric import metric
 from navigator.workers.noise import probes
-from navigator.workers.probing import asked
+from navigator.workers.probing import advised, asked
 from navigator.workers.repeatability import require_repeatable
 from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import RolledSource, roll_converted, roll_source
@@ -58,12 +59,15 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     """
     config = from_data(ModelConfig, arguments["config"])
     assert config.model_format is not None
-    load = source_loader(config)
+    load, given = source_loader(config), config
     model, config, found = asked(config, load, RUNNERS[config.model_format])
     load_seconds = load.seconds
     inputs = agreed("inputs", config.inputs, model.signature.inputs)
     reload = partial(load, declared=Signature(inputs=inputs, outputs=config.outputs))
-    runs = run(model, inputs, config, int(arguments["memory_bytes"]))
+    try:
+        runs = run(model, inputs, config, int(arguments["memory_bytes"]))
+    except StepError as error:
+        raise advised(error, model, inputs, given) from error
     arrays.save(Path(arguments["samples"]), runs.samples)
     arrays.save(Path(arguments["outputs"]), runs.outputs)
     unstable = require_repeatable(model, runs.samples, runs.outputs, reload)

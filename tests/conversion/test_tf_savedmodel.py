@@ -364,7 +364,9 @@ def test_declared_inputs_that_contradict(models: Path, declared: TensorSpec, mes
     with pytest.raises(StepError) as refused:
         tf_savedmodel.load(models / "exported", declared=Signature(inputs=(declared,), outputs=()))
     assert message in refused.value.message
-    assert refused.value.hint == 'remove inputs, since a SavedModel stores them, or set inputs: ["image:-1,4:float32"]'
+    assert (
+        refused.value.hint == 'remove inputs, since a SavedModel stores them, or set `inputs: ["image:-1,4:float32"]`'
+    )
 
 
 def test_inputs_that_do_not_fit(models: Path) -> None:

@@ -273,7 +273,7 @@ def test_declared_inputs_are_held_against_the_programs(
         return
     with pytest.raises(StepError, match=sentence) as refusal:
         torch_export.load(attention_file, declared=declared)
-    assert refusal.value.hint == 'set inputs: ["x:-1,3,4:float32"]'
+    assert refusal.value.hint == 'set `inputs: ["x:-1,3,4:float32"]`'
 
 
 def test_bfloat16_is_refused(tmp_path: Path) -> None:

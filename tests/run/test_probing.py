@@ -73,7 +73,7 @@ def test_a_probe_that_is_switched_off_asks_for_the_sizes_and_what_it_advises_hel
     assert code == 1
     result = results["results"][0]
     assert "input 'x' [-1, -1] has no maximum size on axis 1" in result["status"]["message"]
-    assert result["remedy"].startswith("set probe: true to find them by running the model, or set max_shapes")
+    assert result["remedy"].startswith("set `probe: true` to find them by running the model, or set max_shapes")
     assert convert(f"{fours}probe: true\n")[0] == 0
 
 

@@ -15,7 +15,7 @@ from navigator.records import AxisSpec, Format, FoundShapes, ModelConfig, Proper
 from navigator.samples.found import block, finding, with_found
 from navigator.samples.shapes import resolve_shapes
 from navigator.workers import questions
-from navigator.workers.probing import ask
+from navigator.workers.probing import advised, ask
 
 Shape = tuple[int, ...]
 Rule = Callable[..., object]
@@ -254,8 +254,42 @@ def test_a_model_that_remembers_is_noticed() -> None:
 
 def test_shapes_of_the_user_that_contradict_the_signature_are_refused() -> None:
     model = Model((spec("x", -1, 4),), lambda _: True)
-    with pytest.raises(StepError, match="expected size 4 on axis 1"):
-        ask(model, model.inputs, config(max_shapes={"x": (8, 5)}))
+    given = config(max_shapes={"x": (8, 5)})
+    with pytest.raises(StepError, match="expected size 4 on axis 1") as refusal:
+        ask(model, model.inputs, given)
+    advice = advised(refusal.value, model, model.inputs, given)
+    assert advice.message == refusal.value.message
+    assert advice.hint.endswith("set `min_shapes: {x: [1, 4]}`, `max_shapes: {x: [128, 4]}`")
+
+
+def test_a_refusal_that_is_not_about_shapes_keeps_its_own_advice() -> None:
+    model = Model((spec("x", -1, -1),), lambda _: False)
+    error = StepError("no", "do something else")
+    assert advised(error, model, model.inputs, config(max_shapes={"x": (8, 5)})) is error
+    assert advised(error, model, model.inputs, config()) is error
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+def test_a_number_of_axes_that_nobody_says_is_found(rank: int) -> None:
+    model = Model((TensorSpec(name="x", shape=None, dtype="float32"),), lambda x: len(x) == rank and x[0] < 20)
+    answer = found(model)
+    assert len(answer.min_shapes["x"]) == rank
+    assert model.rule(answer.min_shapes["x"])
+    assert model.rule(answer.max_shapes["x"])
+
+
+def test_values_that_the_model_refuses_are_narrowed() -> None:
+    """Bytes of which only 0 and 1 mean something."""
+
+    @dataclass
+    class Careful(Model):
+        def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            if inputs["x"].max() > 1:
+                raise StepError("too large")
+            return super().infer(inputs)
+
+    model = Careful((spec("x", -1, -1, dtype="uint8"),), lambda _: True)
+    assert found(model).max_shapes == {"x": (128, 512)}
 
 
 def test_a_signature_that_was_found_is_part_of_the_block() -> None:

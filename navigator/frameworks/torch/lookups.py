@@ -71,7 +71,7 @@ def of_script(module: _Torch, arguments: Sequence[Argument]) -> Mapping[str, Tol
             return _Value(value.debugName(), tuple(held.shape), _path(value, own) or "a constant")
         return held if isinstance(held, int | float | bool) else _Value(value.debugName())
 
-    for node in nodes(graph):
+    for node in _nodes(graph):
         outputs = [each.debugName() for each in node.outputs()]
         _read(node.kind(), [argument(each) for each in node.inputs()], outputs[0] if outputs else "", lookups)
     return lookups.told()
@@ -108,7 +108,7 @@ def of_program(program: _Torch, inputs: Mapping[str, str]) -> Mapping[str, Told]
 
 def sorting_in_script(module: _Torch) -> tuple[str, ...]:
     """Return the operations of a TorchScript module that choose among equal values as they like."""
-    return sorting(node.kind() for node in nodes(module.inlined_graph))
+    return sorting(node.kind() for node in _nodes(module.inlined_graph))
 
 
 def sorting_in_program(program: _Torch) -> tuple[str, ...]:
@@ -149,12 +149,11 @@ def _row(table: Any, axis: int, index: Any, lookups: Lookups) -> None:
         lookups.row(index.key, count if isinstance(count, int) else 0, f"rows of {table.name}")
 
 
-def nodes(block: _Torch) -> Iterator[_Torch]:
-    """Yield the nodes of a TorchScript graph, also those in branches and loops."""
+def _nodes(block: _Torch) -> Iterator[_Torch]:
     for node in block.nodes():
         yield node
         for inner in node.blocks():
-            yield from nodes(inner)
+            yield from _nodes(inner)
 
 
 def _path(value: _Torch, own: _Torch) -> str:

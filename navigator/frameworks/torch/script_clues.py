@@ -2,10 +2,14 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from navigator.records import TensorSpec
+
+# More are not worth their time: the likeliest come first.
+_MOST_GUESSES = 96
 
 _RANKS_FLOAT = (2, 4, 3, 1, 5, 0)
 _RANKS_ROWS = (2, 3, 1, 4)
@@ -94,7 +98,10 @@ class Known:
         dtypes = [*dict.fromkeys((*self.dtypes, *_named_dtypes(name)))]
         whole = dtypes[0].startswith("int")
         found = []
-        for rank in _RANKS_WHOLE if whole else _RANKS_ROWS if self.clues else _RANKS_FLOAT:
+        ranks = _RANKS_WHOLE if whole else _RANKS_ROWS if self.clues else _RANKS_FLOAT
+        # Where branches differ, an axis that isn't added is the rule, such as the batch.
+        plain = min(self.clues, key=lambda clue: len(clue.moves), default=None)
+        for rank in sorted(ranks, key=lambda rank: plain is not None and plain.sizes_at(rank) is None):
             sizes = self._sizes(rank)
             if sizes is not None:
                 found += [tuple(each.get(axis, -1) for axis in range(rank)) for each in _with_channels(sizes, rank)]
@@ -103,19 +110,25 @@ class Known:
         return [TensorSpec(name=name, shape=shapes[shape], dtype=dtypes[dtype]) for shape, dtype in ordered]
 
     def _sizes(self, rank: int) -> dict[int, int] | None:
-        """Return the sizes that the clues give for so many axes; the first clue, next to the input, wins."""
-        sizes: dict[int, int] = {}
-        for number, clue in enumerate(self.clues):
-            known = clue.sizes_at(rank)
-            if known is None and number == 0:
-                return None
-            sizes = {**(known or {}), **sizes}
-        return sizes
+        """Return the sizes that the clues give for so many axes, None if no clue fits; what reads it first wins."""
+        known = [sizes for clue in self.clues if (sizes := clue.sizes_at(rank)) is not None]
+        return dict(ChainMap(*known)) if known or not self.clues else None
 
 
 def moved(source: Source, kind: str, axes: tuple[int, ...]) -> Source:
     """Return a value after one more change of its axes."""
     return replace(source, moves=(*source.moves, Move(kind, axes)))
+
+
+def combined(options: Sequence[Sequence[TensorSpec]]) -> Iterator[tuple[TensorSpec, ...]]:
+    """Yield signatures of the inputs, each of which may be one of several, the likeliest first."""
+    counts = [len(each) for each in options]
+    most = 8 if len(counts) < 4 else 2
+    alike = [tuple(min(place, count - 1) for count in counts) for place in range(max(counts))]
+    few = [range(min(count, most)) for count in counts[:6]]
+    found = {*alike, *itertools.product(*few, *((0,),) * len(counts[6:]))}
+    for places in sorted(found, key=lambda places: (sum(places), places))[:_MOST_GUESSES]:
+        yield tuple(each[place] for each, place in zip(options, places, strict=True))
 
 
 def _with_channels(sizes: dict[int, int], rank: int) -> Iterator[dict[int, int]]:

@@ -3,22 +3,17 @@
 Each guess still has to run. `navigator.workers.probing` tries them.
 """
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from navigator.frameworks.torch.arguments import Parameter
-from navigator.frameworks.torch.lookups import nodes
-from navigator.frameworks.torch.script_clues import Clue, Known, Source, moved
+from navigator.frameworks.torch.script_clues import Clue, Known, Source, combined, moved
 from navigator.records import TensorSpec
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
-
-# More are not worth their time: the likeliest come first.
-_MOST_GUESSES = 96
 
 _CONVERSIONS = frozenset({"to", "_to_copy", "type_as", "float", "half", "double", "long", "int"})
 _UNARY = _CONVERSIONS | {
@@ -40,27 +35,14 @@ def guesses(module: _Torch, takes: Sequence[Parameter]) -> Iterator[tuple[Tensor
     graph = module.inlined_graph
     own, *values = graph.inputs()
     reading = _Reading(module=module, own=own)
-    several = False
     for parameter, value in zip(takes, values, strict=True):
-        several |= reading.begin(parameter, value)
-    for node in nodes(graph):
-        reading.read(node)
-    for count in range(1, 4) if several else (1,):
+        reading.begin(parameter, value)
+    reading.walk(graph)
+    for count in reading.counts(takes):
         names = [name for each in takes for name in reading.names(each, count)]
         if not names:
             continue
-        options = [reading.known.get(name, Known()).guesses(name) for name in names]
-        ordered = sorted(_places([len(each) for each in options]), key=lambda places: (sum(places), places))
-        for places in ordered[:_MOST_GUESSES]:
-            yield tuple(each[place] for each, place in zip(options, places, strict=True))
-
-
-def _places(counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Yield combinations, leaving out most of those that few would be tried of."""
-    most = 8 if len(counts) < 4 else 2
-    alike = [tuple(min(place, count - 1) for count in counts) for place in range(max(counts))]
-    few = [range(min(count, most)) for count in counts[:6]]
-    return iter({*alike, *itertools.product(*few, *((0,),) * len(counts[6:]))})
+        yield from combined([reading.known.get(name, Known()).guesses(name) for name in names])
 
 
 @dataclass(slots=True)
@@ -72,15 +54,29 @@ class _Reading:
     sources: dict[str, list[Source]] = field(default_factory=dict)
     known: dict[str, Known] = field(default_factory=dict)
     keys: dict[str, list[str]] = field(default_factory=dict)
+    items: dict[str, int] = field(default_factory=dict)
+    tuples: dict[str, list[tuple[int, Source]]] = field(default_factory=dict)
     containers: dict[str, str] = field(default_factory=dict)
 
-    def begin(self, parameter: Parameter, value: _Torch) -> bool:
-        """Note an argument, and return whether it's a list of unknown length."""
+    def begin(self, parameter: Parameter, value: _Torch) -> None:
+        """Note an argument."""
         if parameter.kind == "tensor":
             self.sources[value.debugName()] = [Source(parameter.name)]
         elif parameter.kind != "other":
             self.containers[value.debugName()] = parameter.name
-        return parameter.kind == "list" and not (parameter.default or parameter.nullable)
+
+    def counts(self, takes: Sequence[Parameter]) -> Sequence[int]:
+        """Return how many tensors a list may have: as many as the graph reads, or a few."""
+        if not any(each.kind == "list" and not (each.default or each.nullable) for each in takes):
+            return (1,)
+        return (max(self.items.values()),) if self.items else (1, 2, 3)
+
+    def walk(self, block: _Torch) -> None:
+        """Note the operations of a block, those in branches and loops before what uses their results."""
+        for node in block.nodes():
+            for inner in node.blocks():
+                self.walk(inner)
+            self.read(node)
 
     def names(self, parameter: Parameter, count: int) -> list[str]:
         """Return the names of the inputs of a parameter, none if it's left out; a list has `count`."""
@@ -97,7 +93,7 @@ class _Reading:
         """Note one operation."""
         kind = node.kind().removeprefix("aten::")
         inputs, outputs = list(node.inputs()), [each.debugName() for each in node.outputs()]
-        if self._opens(node, inputs, outputs) or not outputs:
+        if self._opens(node, inputs, outputs) or self._builds(node, inputs, outputs) or not outputs:
             return
         lists = [value.node() for value in inputs if value.node().kind() == "prim::ListConstruct"]
         listed = [each for built in lists for each in built.inputs()]
@@ -120,6 +116,28 @@ class _Reading:
         else:
             self._move(kind, inputs, outputs[0], first)
 
+    def _builds(self, node: _Torch, inputs: Sequence[_Torch], outputs: Sequence[str]) -> bool:
+        """Note tuples that the graph makes and takes apart, and values that are one branch's or the other's."""
+        match node.kind():
+            case "prim::If":
+                for index, output in enumerate(outputs):
+                    branches = [list(inner.outputs())[index] for inner in node.blocks()]
+                    self.sources[output] = [each for value in branches for each in self._sources(value)]
+                    self.tuples[output] = [item for value in branches for item in self._items(value)]
+            case "prim::unchecked_cast":
+                self.sources[outputs[0]], self.tuples[outputs[0]] = self._sources(inputs[0]), self._items(inputs[0])
+            case "prim::TupleConstruct":
+                self.tuples[outputs[0]] = [
+                    (index, each) for index, value in enumerate(inputs) for each in self._sources(value)
+                ]
+            case "prim::TupleUnpack" | "prim::TupleIndex":
+                first = 0 if node.kind() == "prim::TupleUnpack" else self._number(inputs[1])
+                for index, output in enumerate(outputs, first):
+                    self.sources[output] = [each for place, each in self._items(inputs[0]) if place == index]
+            case _:
+                return False
+        return True
+
     def _opens(self, node: _Torch, inputs: Sequence[_Torch], outputs: Sequence[str]) -> bool:
         """Note the items of an argument that is a list, a tuple or a dictionary."""
         name = self.containers.get(inputs[0].debugName()) if inputs else None
@@ -128,12 +146,15 @@ class _Reading:
         if node.kind() in ("prim::TupleUnpack", "prim::ListUnpack"):
             for index, output in enumerate(outputs):
                 self.sources[output] = [Source(f"{name}__{index}")]
+            self.items[name] = len(outputs)
         elif node.kind() in ("aten::__getitem__", "prim::TupleIndex"):
             key = inputs[1].toIValue()
             if isinstance(key, str):
                 self.keys.setdefault(name, [])
                 if key not in self.keys[name]:
                     self.keys[name].append(key)
+            if isinstance(key, int):
+                self.items[name] = max(self.items.get(name, 0), key + 1)
             self.sources[outputs[0]] = [Source(key if isinstance(key, str) else f"{name}__{key}")]
         return True
 
@@ -191,8 +212,10 @@ class _Reading:
             self._tell(first, int(found[1]) + 2, {}, "")
 
     def _recurrent(self, kind: str, inputs: Sequence[_Torch], first: list[Source]) -> None:
-        weights = [self._held(each) for each in inputs[2].node().inputs()]
-        if not weights or weights[0] is None or weights[1] is None:
+        listed = inputs[2].node()
+        traced = listed.kind() == "prim::ListConstruct"
+        weights = [self._held(each) for each in listed.inputs()] if traced else self._attribute(inputs[2])
+        if not isinstance(weights, list) or len(weights) < 2 or weights[0] is None or weights[1] is None:
             return
         dtype = str(weights[0].dtype).removeprefix("torch.")
         self._tell(first, 3, {2: weights[0].shape[1]}, dtype)
@@ -207,7 +230,7 @@ class _Reading:
             shape = tuple(getattr(self._held(other), "shape", ()))
             if tracked and len(shape) > 1:
                 sizes = {index - len(shape): size for index, size in enumerate(shape) if size > 1}
-                self._tell(tracked, len(shape) if len(shape) > 2 else None, sizes, "")
+                self._tell(tracked, None, sizes, "")
 
     def _move(self, kind: str, inputs: Sequence[_Torch], output: str, first: list[Source]) -> None:
         if kind in ("unsqueeze", "squeeze", "select", "slice") and len(inputs) > 1:
@@ -231,6 +254,9 @@ class _Reading:
             if dtype in ("int64", "bool") or (dtype and not each.converted):
                 known.dtypes.append(dtype)
 
+    def _items(self, value: _Torch) -> list[tuple[int, Source]]:
+        return self.tuples.get(value.debugName(), [])
+
     def _sources(self, value: _Torch) -> list[Source]:
         return self.sources.get(value.debugName(), [])
 
@@ -252,18 +278,15 @@ class _Reading:
         if node.kind() in ("aten::t", "aten::transpose"):
             held = self._held(next(iter(node.inputs())))
             return held.t() if held is not None and held.dim() == 2 else None
-        if node.kind() == "prim::GetAttr":
-            parent = next(iter(node.inputs()))
-            held = self.module if parent == self.own else self._held_module(parent)
-            found = getattr(held, node.s("name"), None)
-        else:
-            found = value.toIValue() if node.kind() == "prim::Constant" else None
+        found = self._attribute(value) if node.kind() == "prim::GetAttr" else None
+        if node.kind() == "prim::Constant":
+            found = value.toIValue()
         return found if isinstance(found, torch.Tensor) else None
 
-    def _held_module(self, value: _Torch) -> _Torch | None:
+    def _attribute(self, value: _Torch) -> Any:
+        """Return what a value is if it's an attribute of the module or of one in it, else None."""
         if value == self.own:
             return self.module
-        node = value.node()
-        if node.kind() != "prim::GetAttr":
+        if value.node().kind() != "prim::GetAttr":
             return None
-        return getattr(self._held_module(next(iter(node.inputs()))), node.s("name"), None)
+        return getattr(self._attribute(next(iter(value.node().inputs()))), value.node().s("name"), None)

@@ -1,0 +1,137 @@
+"""The smallest and the largest sizes that a model takes, beginning with one that it takes, while they cost little."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from navigator.samples.found import explained
+from navigator.samples.ladder import Kind, Ladder, Levels
+from navigator.workers.questions import Questions
+
+# Sides and lengths may take this part of it, the batch the rest: rows that get in each other's way must show.
+_WITHOUT_BATCH = 0.25
+
+_STEPS = (1, 2, 4, 8, 16, 32)
+
+
+def first(wanted: Ladder, questions: Questions, *, thorough: bool = True) -> tuple[Ladder, Levels] | None:
+    """Return sizes that the model takes, and the ladder that they're of; unless `thorough`, the likely ones only."""
+    ways: Iterable[tuple[Ladder, Levels]] = ((wanted, levels) for levels in wanted.likely())
+    if thorough:
+        related = list(wanted.related())
+        sums = ((each, levels) for levels in wanted.likely() for each in related)
+        ways = itertools.chain(ways, sums, ((wanted, levels) for levels in wanted.small()))
+    for each, levels in ways:
+        if questions.over:
+            return None
+        if questions.takes(each.shapes(levels)):
+            return each, levels
+    return None
+
+
+@dataclass(kw_only=True, slots=True)
+class Extents:
+    """The smallest and the largest sizes of each kind, and why they are; they begin where the model is known to run."""
+
+    ladder: Ladder
+    questions: Questions
+    low: dict[Kind, int]
+    high: dict[Kind, int]
+    step: dict[Kind, int] = field(default_factory=dict)
+    reasons: dict[tuple[Kind, str], str] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Find them."""
+        base = dict(self.low)
+        others = [kind for kind in self.ladder.kinds if kind is not Kind.BATCH]
+        for kind in self.ladder.kinds:
+            self.low[kind] = self._lowest(kind, base)
+        if not self._takes(self.low):
+            self.low = dict(base)
+        batch = {Kind.BATCH: self.low[Kind.BATCH]} if Kind.BATCH in self.low else {}
+        for kind in others:
+            self.high[kind] = self._highest(kind, {**base, **batch}, _WITHOUT_BATCH)
+        while others and not self._affordable({**self.high, **batch}, _WITHOUT_BATCH, others, base):
+            kind = max(others, key=lambda kind: self.high[kind] / base[kind])
+            self.high[kind] = max(base[kind], self.high[kind] // 2)
+            self.reasons[kind, "high"] = "together with the others, larger ones are refused or cost too much"
+        if batch:
+            self.high[Kind.BATCH] = self._highest(Kind.BATCH, {**self.high, **batch}, 1.0)
+        for kind in others:
+            if self.low[kind] < self.high[kind]:
+                self.step[kind] = self._step(kind, base)
+                if self.low[kind] == 1 and self.step[kind] == self.high[kind] - 1 > 1:
+                    self.low[kind] = self.high[kind]  # one element stands for all, and no other size will do
+
+    def why(self) -> tuple[str, ...]:
+        """Return a sentence for each kind of size."""
+        return explained(self.ladder, self.low, self.high, self.step, self.reasons)
+
+    def _takes(self, levels: Levels) -> bool:
+        return self.questions.takes(self.ladder.shapes(levels))
+
+    def _affordable(self, levels: Levels, share: float, others: Sequence[Kind], base: Levels) -> bool:
+        if all(levels[kind] <= base[kind] for kind in others):
+            return True
+        return not self.questions.cost(self.ladder.shapes(levels), share) and self._takes(levels)
+
+    def _lowest(self, kind: Kind, base: Levels) -> int:
+        refused = 0
+        for rung in self.ladder.rungs(kind, base[kind]):
+            if rung >= base[kind] or self.questions.over:
+                break
+            if self._takes({**base, kind: rung}):
+                return self._between(kind, base, refused, rung) if refused and kind is Kind.LENGTH else rung
+            refused = rung
+        if refused and kind is Kind.LENGTH:
+            return self._between(kind, base, refused, base[kind])
+        if refused:
+            self.reasons[kind, "low"] = "smaller ones are refused"
+        return base[kind]
+
+    def _highest(self, kind: Kind, base: Levels, share: float) -> int:
+        best, refused = base[kind], 0
+        sizes = self.ladder.of(kind)
+        if all(size.limited for size in sizes):
+            return max(size.high or best for size in sizes)
+        for rung in self.ladder.rungs(kind, best):
+            if rung <= best:
+                continue
+            shapes = self.ladder.shapes({**base, kind: rung})
+            # One row alone doesn't show whether rows get in each other's way.
+            must = kind is Kind.BATCH and best == 1
+            cost = "" if must else self.questions.cost(shapes, share)
+            if self.questions.over or cost:
+                self.reasons[kind, "high"] = f"larger ones take {cost}" if cost else "the largest in the time for it"
+                break
+            if self.questions.takes(shapes):
+                best, refused = rung, 0
+            else:
+                refused = refused or rung
+                self.reasons[kind, "high"] = "larger ones are refused"
+        if refused and kind is not Kind.SIDE:
+            best = self._between(kind, base, refused, best)
+        return best
+
+    def _between(self, kind: Kind, base: Levels, refused: int, taken: int) -> int:
+        """Return the size next to those that are refused, found by halving."""
+        while abs(refused - taken) > 1 and not self.questions.over:
+            middle = (refused + taken) // 2
+            if self._takes({**base, kind: middle}):
+                taken = middle
+            else:
+                refused = middle
+        self.reasons[kind, "low" if refused < taken else "high"] = (
+            "smaller ones are refused" if refused < taken else "larger ones are refused"
+        )
+        return taken
+
+    def _step(self, kind: Kind, base: Levels) -> int:
+        """Return how far apart the sizes are that the model takes: networks with strides take multiples."""
+        start = self.low[kind]
+        for step in _STEPS:
+            if start + step >= self.high[kind] or self.questions.over:
+                break
+            if self._takes({**base, kind: start + step}):
+                return step
+        return self.high[kind] - start

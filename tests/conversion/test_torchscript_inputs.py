@@ -1,0 +1,178 @@
+"""The inputs of TorchScript files, which store neither shapes nor types, are found from the graph and by running it."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch  # noqa: TID253 - makes the models
+from torch import nn  # noqa: TID253
+
+from navigator.records import Format, FoundShapes, ModelConfig, Signature
+from navigator.runners import torchscript
+from navigator.samples.found import finding
+from navigator.workers.probing import asked
+
+Module = Any
+
+
+class Flat(nn.Module):  # type: ignore[misc] # torch is untyped here
+    """A network for pictures of 28 x 28."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 4, 3), nn.Linear(4 * 26 * 26, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.flatten(self.conv(x), 1))
+
+
+class Words(nn.Module):  # type: ignore[misc]
+    """A network with at most 48 positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.positions, self.last = nn.Embedding(100, 8), nn.Embedding(48, 8), nn.Linear(8, 3)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        x = self.words(input_ids) + self.positions(torch.arange(input_ids.size(1)))
+        return self.last(x.masked_fill(attention_mask[:, :, None] == 0, 0.0))
+
+
+class Channels(nn.Module):  # type: ignore[misc]
+    """Takes pictures with channels last, and normalizes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.register_buffer("mean", torch.ones(3, 1, 1))
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        return self.conv(picture.permute(0, 3, 1, 2) - self.mean).mean((2, 3))
+
+
+class Wave(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 4, 20, stride=5)
+
+    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+        return self.conv(wave.unsqueeze(1)).mean(-1)
+
+
+class Named(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(8, 4), nn.Linear(6, 4)
+
+    def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.left(features["left"]) + self.right(features["right"])
+
+
+class Several(nn.Module):  # type: ignore[misc]
+    def forward(self, values: list[torch.Tensor]) -> torch.Tensor:
+        return values[0] + 2 * values[1]
+
+
+class Hidden(nn.Module):  # type: ignore[misc]
+    """A mask that must be bool, and an argument that may be left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor, hide: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
+        y = self.last(x).masked_fill(hide, 0.0)
+        return y if scale is None else y * scale
+
+
+class Recurrent(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(5, 6, num_layers=2, batch_first=True)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return self.lstm(x, (h, c))[0]
+
+
+class Double(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(5, 2).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x)
+
+
+def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None = None) -> FoundShapes:
+    """Ask the file of a scripted module, or of a traced one if there's an example."""
+    torch.manual_seed(0)
+    with torchscript.quiet(), torch.no_grad():
+        made = torch.jit.script(module.eval()) if example is None else torch.jit.trace(module.eval(), example)
+        torch.jit.save(made, str(path))
+    config = ModelConfig(model_name="m", model_path=path, model_format=Format.TORCHSCRIPT)
+    load = partial(torchscript.load, path, declared=Signature(inputs=(), outputs=()))
+    _, _, answer = asked(config, load, torchscript)
+    assert answer is not None
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("module", "example", "expected"),
+    [
+        pytest.param(Flat(), (torch.ones(1, 1, 28, 28),), ["x float32 -1,1,28,28"], id="flat_traced"),
+        pytest.param(Flat(), None, ["x float32 -1,1,28,28"], id="flat_scripted"),
+        pytest.param(Words(), None, ["input_ids int64 -1,-1", "attention_mask int64 -1,-1"], id="words"),
+        pytest.param(
+            Words(),
+            (torch.ones(1, 9, dtype=torch.int64), torch.ones(1, 9, dtype=torch.int64)),
+            ["input_ids int64 -1,-1", "attention_mask int64 -1,-1"],
+            id="words_traced",
+        ),
+        pytest.param(Channels(), None, ["picture float32 -1,-1,-1,3"], id="channels_last"),
+        pytest.param(Wave(), None, ["wave float32 -1,-1"], id="wave"),
+        pytest.param(Named(), None, ["left float32 -1,8", "right float32 -1,6"], id="dictionary"),
+        pytest.param(Several(), None, ["values__0 float32 -1,-1", "values__1 float32 -1,-1"], id="list"),
+        pytest.param(Hidden(), None, ["x float32 -1,8", "hide bool -1,8"], id="bool_mask"),
+        pytest.param(Recurrent(), None, ["x float32 -1,-1,5", "h float32 2,-1,6", "c float32 2,-1,6"], id="states"),
+        pytest.param(Double(), None, ["x float64 -1,5"], id="float64"),
+    ],
+)
+def test_inputs_are_found(
+    tmp_path: Path, module: Module, example: tuple[torch.Tensor, ...] | None, expected: list[str]
+) -> None:
+    answer = found(tmp_path / "m.pt", module, example)
+    written = [f"{each.name} {each.dtype} {','.join(map(str, each.shape or ()))}" for each in answer.inputs]
+    assert written == expected
+
+
+def test_ranges_end_where_the_model_refuses(tmp_path: Path) -> None:
+    answer = found(tmp_path / "m.pt", Words())
+    assert answer.max_shapes["input_ids"][1] == answer.max_shapes["attention_mask"][1] == 48
+    assert "1 to 48 (larger ones are refused)" in finding(answer)
+    assert found(tmp_path / "w.pt", Wave()).min_shapes["wave"] == (1, 20)
+
+
+def test_a_module_that_counts_its_calls_is_loaded_again(tmp_path: Path) -> None:
+    class Counting(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return x + self.calls
+
+    path = tmp_path / "m.pt"
+    with torchscript.quiet():
+        torch.jit.save(torch.jit.script(Counting().eval()), str(path))
+    declared = Signature(inputs=(), outputs=())
+
+    def load() -> torchscript.TorchScriptModel:
+        inputs = next(torchscript.undeclared(path, ())).inputs
+        return torchscript.load(path, declared=Signature(inputs=inputs, outputs=declared.outputs))
+
+    config = ModelConfig(model_name="m", model_path=path, model_format=Format.TORCHSCRIPT)
+    model, _, _ = asked(config, load, torchscript)
+    assert isinstance(model, torchscript.TorchScriptModel)
+    assert float(model.module.calls) == 0
