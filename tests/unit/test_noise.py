@@ -145,3 +145,35 @@ def test_noise_of_an_output_that_is_all_infinite_elsewhere_is_too_large() -> Non
     reference = [("0", {"y": endless}), ("1", {"y": np.zeros((4, 3), np.float32)})]
     found = measured(reference, [("1", {"y": np.ones((4, 3), np.float32)})], RTOL)
     assert (found["y"].largest, found["y"].rejected) == (1.0, True)
+
+
+def test_noise_of_large_values_counts_for_small_ones_unless_it_is_in_proportion_to_them() -> None:
+    rng = np.random.default_rng(0)
+    sums = (1000 * rng.normal(size=(4, 100))).astype(np.float32)
+    noise = (1e-3 * rng.normal(size=sums.shape)).astype(np.float32)
+    noise[np.abs(sums) < 100] = 0  # none was measured at small values
+    found = measured(outputs(sums), outputs(sums + noise), RTOL)["y"]
+    assert found.atol == pytest.approx(FACTOR * found.largest, rel=0.05)
+    powers = np.exp(rng.uniform(-15, 7, (4, 100)))
+    found = measured(outputs(powers), outputs(powers * (1 + 1e-6 * rng.normal(size=powers.shape))), RTOL)["y"]
+    assert found.atol < FACTOR * found.largest / 10
+
+
+def test_zeros_that_a_relu_cut_off_say_nothing_about_small_values() -> None:
+    rng = np.random.default_rng(0)
+    values = np.maximum(1000 * rng.normal(size=(4, 100)), 0)
+    noise = np.where(values > 0, 1e-3 * rng.normal(size=values.shape), 0)
+    found = measured(outputs(values), outputs(values + noise), RTOL)["y"]
+    assert found.atol == pytest.approx(FACTOR * found.largest, rel=0.05)
+
+
+def test_a_run_that_changed_nothing_is_no_part_of_the_size_of_the_noise() -> None:
+    source = values(1000)
+    probe = source + np.random.default_rng(1).normal(size=source.shape).astype(np.float32)
+    once = measured(outputs(source), outputs(probe), RTOL)["y"].size
+    twice = measured(outputs(source), [*outputs(source), *outputs(probe)], RTOL)["y"].size
+    assert once is not None
+    assert once == twice
+    assert measured(outputs(source), outputs(source), RTOL)["y"].size is None
+    half = source.astype(np.float16)
+    assert measured(outputs(half), outputs(half + np.float16(8)), RTOL)["y"].size is None

@@ -96,3 +96,15 @@ def test_floats_are_one_step_away_within_their_own_range_and_whole_numbers_stay(
     for other in (np.arange(5), np.array([True, False]), np.zeros((0, 3), dtype)):
         assert stepped(other, 0) is other
     assert np.isnan(stepped(np.array([np.nan, 0.5, np.inf], dtype), 0)[0])
+
+
+def test_of_the_small_samples_the_one_with_the_largest_outputs(tmp_path: Path) -> None:
+    model = loaded(tmp_path / "m.onnx", MATMUL)
+    (least, usual, most), rng = samples(1, 8, 9), np.random.default_rng(1)
+    loud = ("loud", {"x": 100 * rng.random((2, 64), np.float32)})
+    same = ("same", {"x": np.full((2, 64), 1000, np.float32)})
+    large = ("large", {"x": 1000 * rng.random((5, 64), np.float32)})
+    drawn = [least, usual, most, loud, same, large]
+    assert {name for name, _ in run(model, drawn)} == {"loud", "opt"}
+    assert {name for name, _ in run(model, [usual])} == {"opt"}
+    assert {name for name, _ in run(model, [same, usual])} == {"opt"}
