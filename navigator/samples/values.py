@@ -144,12 +144,12 @@ def _float_ends(where: str, dtype: np.dtype[Any], low: float, high: float) -> tu
 
 
 def rows(seed: int, name: str, bounds: Bounds) -> np.ndarray:
-    """Return all numbers of an input in the order in which samples have them, none if there are many or nobody knows.
+    """Return all rows of the table of an input in the order in which samples have them, none if there are many.
 
     A converter may get one row of a table wrong, and of numbers that are drawn again and again, a third is missing when
     as many were drawn as there are.
     """
-    known = bounds.dtype.kind in "iu" and bounds.origin in (Origin.GIVEN, Origin.MODEL) and not bounds.mask
+    known = bounds.dtype.kind in "iu" and bounds.origin is Origin.MODEL and not bounds.mask
     count = int(bounds.high) - int(bounds.low) + 1
     if not known or count > _MOST_ROWS:
         return np.empty(0, bounds.dtype)

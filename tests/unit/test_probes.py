@@ -143,7 +143,8 @@ def test_every_row_of_a_table_is_looked_up_before_one_is_again() -> None:
     few = Told(low=0, high=1, why="rows of 'kinds'")
     kinds, _ = generate([ids], config(max_batch_size=16), memory_bytes=GIB, told={"ids": few})
     assert all(len(np.unique(arrays["ids"])) == 2 for _, arrays in kinds)
-    many, _ = generate([ids], config(value_ranges={"ids": (0, 2**40)}), memory_bytes=GIB)
+    most = Told(low=0, high=2**40, why="rows of 'hashes'")
+    many, _ = generate([ids], config(), memory_bytes=GIB, told={"ids": most})
     assert max(arrays["ids"].max() for _, arrays in many) > 2**32
 
 
