@@ -1,13 +1,13 @@
 """Converts TorchScript to ONNX with `torch.onnx.export(dynamo=False)`, torch's only exporter for ScriptModules.
 
 Names and dynamic axes (-1) come from the signature. Arguments and outputs that ONNX doesn't support (dictionaries,
-lists, None) are flattened by tracing a wrapper around the module, which keeps its control flow.
+lists, None, numbers) are flattened by a wrapper around the module, which keeps its control flow.
 """
 
 import re
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.frameworks.torch import values as torch_values
-from navigator.frameworks.torch.arguments import Argument, bind, call, parameters
+from navigator.frameworks.torch.arguments import Argument, bind, parameters
+from navigator.frameworks.torch.flat import flattened
 from navigator.frameworks.torch.onnx_patches import known_ranks
 from navigator.frameworks.torch.symbolics import right_operators
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, Signature, StepOptions, TensorSpec
@@ -157,7 +158,7 @@ def _run_exporter(
         for message in _KNOWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         torch.onnx.export(
-            module if _is_flat(module, arguments) else _flattened(module, arguments, tensors),
+            module if _is_flat(module, arguments) else flattened(module, arguments, tensors),
             tuple(tensors.values()),
             str(destination),
             dynamo=False,
@@ -177,23 +178,6 @@ def _is_flat(module: _Torch, arguments: Sequence[Argument]) -> bool:
         and len(arguments) == len(parameters(module))
         and all(each.parameter.kind == "tensor" and each.inputs for each in arguments)
     )
-
-
-def _flattened(module: _Torch, arguments: Sequence[Argument], tensors: Mapping[str, _Torch]) -> _Torch:
-    """Return a traced module around `module` that takes tensors by position and returns a tuple of tensors."""
-    import torch
-
-    class Flat(torch.nn.Module):  # type: ignore[misc] # torch is untyped here
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = module
-
-        def forward(self, *values: _Torch) -> tuple[_Torch, ...]:
-            returned = call(self.inner, arguments, dict(zip(tensors, values, strict=True)))
-            leaves = [leaf for _, leaf in torch_values.flatten(returned)]
-            return tuple(leaf if isinstance(leaf, torch.Tensor) else torch.as_tensor(leaf) for leaf in leaves)
-
-    return torch.jit.trace(Flat().eval(), tuple(tensors.values()), check_trace=False)
 
 
 def _example(samples: Sequence[tuple[str, arrays.Arrays]], inputs: Sequence[TensorSpec]) -> arrays.Arrays:

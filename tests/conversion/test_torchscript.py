@@ -445,6 +445,40 @@ def test_nested_outputs_and_numbers_have_names(tmp_path: Path) -> None:
     }
 
 
+class Absent(torch.nn.Module):
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        return x * 2, (x + mask if mask is not None else None), x - 1
+
+
+class Numbers(torch.nn.Module):
+    def forward(self, frames: list[torch.Tensor]) -> tuple[torch.Tensor, int, dict[str, float], bool]:
+        return frames[0] * 2, frames[1].size(0), {"half": 0.5}, True
+
+
+@pytest.mark.parametrize(
+    ("module", "names", "expected"),
+    [
+        (Absent(), ["x"], {"output__0": [2, 4], "output__2": [0, 1]}),
+        (Absent(), ["x", "mask"], {"output__0": [2, 4], "output__1": [2, 4], "output__2": [0, 1]}),
+        (Numbers(), ["a", "b"], {"output__0": [2, 4], "output__1": 2, "output__2__half": 0.5, "output__3": True}),
+    ],
+)
+def test_a_model_that_returns_none_or_numbers_is_exported(
+    tmp_path: Path, module: torch.nn.Module, names: list[str], expected: dict[str, Any]
+) -> None:
+    inputs = {name: np.array([1, 2], np.float32) for name in names}
+    source = saved(tmp_path / "module.pt", module)
+    run = exports(tmp_path, source, declared(*(spec(name, (-1,)) for name in names)), [("two", inputs)])
+
+    path, _ = run.convert(17)
+
+    assert run.verdict(path).passed
+    outputs = onnx_runner.load(path, declared=run.signature).infer(inputs)
+    assert {name: value.tolist() for name, value in outputs.items()} == expected
+
+
 def test_text_as_output_is_refused(tmp_path: Path) -> None:
     class Text(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, str]:
