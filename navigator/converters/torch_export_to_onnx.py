@@ -15,6 +15,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.onnx_patches import exact_constants, forget_computed_sizes
+from navigator.frameworks.torch.translations import right_translations
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
 from navigator.runners.torch_export import load_program, quiet
 
@@ -88,6 +89,7 @@ def _export(conversion: Conversion[Options], opset: int) -> Properties:
                 input_names=[spec.name for spec in conversion.signature.inputs],
                 output_names=[spec.name for spec in conversion.signature.outputs],
                 external_data=external,
+                custom_translation_table=right_translations(),
             )
     except Exception as error:
         raise _refusal(error, exporter, opset) from error

@@ -20,7 +20,7 @@ from navigator.runners import torchscript
 from tests.support.exports import Exports
 
 F = torch.nn.functional
-OPSETS = (9, 17)
+OPSETS = (17, pytest.param(9, marks=pytest.mark.nightly))
 
 
 class Function(torch.nn.Module):
@@ -83,6 +83,8 @@ def converted(
         (lambda x, y: x // y, [[-9, 9], [[2], [-2]]], "int64", [[-5, 4], [4, -5]]),
         (lambda x: x // 4, [[7, 255]], "uint8", [1, 63]),
         (lambda x: x >> 2, [[-9, -8, -1, 7]], "int32", [-3, -2, -1, 1]),
+        (lambda x: x >> 7, [[127, 128, 255]], "uint8", [0, 1, 1]),
+        (lambda x, y: x >> y, [[-9, 9], [[1], [70]]], "int64", [[-5, 4], [-1, 0]]),
         (lambda x: (x >> 2) // 2**51, [[-(2**60) - 3]], "int64", [-129]),
         (lambda x: torch.tensor(-7) // x, [[2, -2]], "int64", [-4, 3]),
     ],
@@ -110,6 +112,22 @@ def test_the_logarithm_of_a_scalar_is_a_scalar(tmp_path: Path) -> None:
     assert converted(tmp_path, torch.log10, 1000.0, opset=17).shape == ()
 
 
+@pytest.mark.parametrize("opset", [*OPSETS, 20])
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (torch.any, True),
+        (lambda x: x.any(1), [True, True, False]),
+        (lambda x: torch.any(x, (0, 1), keepdim=True), [[True]]),
+        (lambda x: ((x * 2).int() - 1).any(0), [True, True]),
+        (lambda x: (x > 0).byte().any(), 1),  # stays a byte
+    ],
+)
+def test_any_element_but_0_is_true(tmp_path: Path, opset: int, function: Any, expected: Any) -> None:
+    elements = [[0.5, -0.5], [-1.0, 0.0], [0.0, 0.0]]
+    assert converted(tmp_path, function, elements, opset=opset).tolist() == expected
+
+
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize(("power", "expected"), [(0.0, 2), (1.0, 7), (2.0, 5), (3.0, 91 ** (1 / 3)), (math.inf, 4)])
 def test_distances_are_norms(tmp_path: Path, opset: int, power: float, expected: float) -> None:
@@ -128,6 +146,12 @@ def test_distances_are_norms(tmp_path: Path, opset: int, power: float, expected:
 def test_the_similarity_of_short_vectors_is_their_angle(tmp_path: Path) -> None:
     one, other = [[3e-6, 0.0], [0.0, 0.0]], [[3e-6, 4e-6], [1.0, 0.0]]
     assert converted(tmp_path, F.cosine_similarity, one, other, opset=17).tolist() == pytest.approx([0.6, 0])
+
+
+def test_the_similarity_of_vectors_in_two_directions_is_their_angle(tmp_path: Path) -> None:
+    one, other = [[[3.0], [4.0]]], [[[1.0, 2.0]]]  # the second is repeated
+    angles = converted(tmp_path, lambda x, y: F.cosine_similarity(x, y, 1), one, other, opset=17)
+    assert angles.tolist() == [pytest.approx([0.7 * math.sqrt(2)] * 2)]
 
 
 @pytest.mark.parametrize("opset", [11, 20])

@@ -39,6 +39,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::atan2": (_ANY, arithmetic.atan2),
         "aten::log_sigmoid": (_ANY, arithmetic.log_sigmoid),
         "aten::log10": (_ANY, arithmetic.log10),
+        "aten::any": (_ANY, arithmetic.any_true),
         "aten::pairwise_distance": (_ANY, arithmetic.pairwise_distance),
         "aten::cosine_similarity": (_ANY, arithmetic.cosine_similarity),
         "aten::cdist": (_ANY, arithmetic.cdist),

@@ -9,7 +9,9 @@ from navigator.frameworks.torch.symbolics.values import (
     as_float,
     cast,
     constant,
+    dtype_of,
     known,
+    known_axes,
     promoted,
     rank_of,
     reduced,
@@ -32,8 +34,10 @@ def right_shift(graph: Graph, value: Value, places: Value) -> Value:
     import torch
 
     dtype = promoted(graph, value, places) or torch.int64
-    power = graph.op("Pow", constant(graph, 2.0, torch.float64), cast(graph, places, torch.float64))
-    return _floored(graph, cast(graph, value, dtype), cast(graph, power, dtype), dtype)
+    # 2 ** 63 is more than int64 holds.
+    places = graph.op("Min", cast(graph, places, torch.float64), constant(graph, 62.0, torch.float64))
+    power = cast(graph, graph.op("Pow", constant(graph, 2.0, torch.float64), places), torch.int64)
+    return cast(graph, _floored(graph, cast(graph, value, torch.int64), power, torch.int64), dtype)
 
 
 def atan2(graph: Graph, y: Value, x: Value) -> Value:
@@ -58,6 +62,18 @@ def log10(graph: Graph, value: Value) -> Value:
     return graph.op("Div", graph.op("Log", as_float(graph, value)), constant(graph, math.log(10)))
 
 
+def any_true(graph: Graph, value: Value, axis: Value = None, keep: Value = None) -> Value:
+    """Take every element but 0 for true. The exporter adds whole numbers, which may cancel, and cuts off others."""
+    import torch
+
+    truth = cast(graph, cast(graph, value, torch.bool), torch.int32)
+    if axis is None:
+        found = graph.op("ReduceMax", truth, keepdims_i=0)
+    else:
+        found = reduced(graph, "ReduceMax", truth, known_axes(axis), keep=bool(known(keep, "i")))
+    return cast(graph, found, torch.uint8 if dtype_of(value) is torch.uint8 else torch.bool)
+
+
 def pairwise_distance(graph: Graph, one: Value, other: Value, power: Value, epsilon: Value, keep: Value) -> Value:
     """Add epsilon to the differences and take their norm. The exporter adds signed powers, and epsilon to the power."""
     difference = graph.op("Add", graph.op("Sub", one, other), constant(graph, known(epsilon, "f")))
@@ -67,9 +83,12 @@ def pairwise_distance(graph: Graph, one: Value, other: Value, power: Value, epsi
 def cosine_similarity(graph: Graph, one: Value, other: Value, axis: Value, epsilon: Value) -> Value:
     """Divide by lengths that are at least epsilon each. With the exporter, their product is."""
     axes, least = [known(axis, "i")], constant(graph, known(epsilon, "f") ** 2)
-    product = reduced(graph, "ReduceSum", graph.op("Mul", one, other), axes, keep=False)
-    squares = (reduced(graph, "ReduceSum", graph.op("Mul", each, each), axes, keep=False) for each in (one, other))
-    first, second = (graph.op("Sqrt", graph.op("Max", each, least)) for each in squares)
+    products = graph.op("Mul", one, other)
+    shape = graph.op("Shape", products)
+    squares = (graph.op("Expand", graph.op("Mul", each, each), shape) for each in (one, other))
+    lengths = (reduced(graph, "ReduceSum", each, axes, keep=False) for each in squares)
+    first, second = (graph.op("Sqrt", graph.op("Max", each, least)) for each in lengths)
+    product = reduced(graph, "ReduceSum", products, axes, keep=False)
     return graph.op("Div", product, graph.op("Mul", first, second))
 
 
@@ -78,11 +97,11 @@ def cdist(graph: Graph, one: Value, other: Value, power: Value, mode: Value) -> 
     from torch.onnx import symbolic_helper, symbolic_opset9
 
     number = known(power, "f")
-    if number == 2:
+    rank, other_rank = rank_of(one), rank_of(other)
+    if number == 2 and rank == other_rank:
         return symbolic_opset9.cdist(graph, one, other, power, mode)
-    rank = rank_of(one)
     one = symbolic_helper._unsqueeze_helper(graph, one, [rank - 1])
-    other = symbolic_helper._unsqueeze_helper(graph, other, [rank - 2])
+    other = symbolic_helper._unsqueeze_helper(graph, other, [other_rank - 2])
     return _norm(graph, graph.op("Sub", one, other), number, keep=False)
 
 

@@ -110,7 +110,7 @@ def batch_norm(
     epsilon: Value,
     cudnn: Value,
 ) -> Value:
-    """Normalize by the batch's own mean and variance in training mode, which ONNX Runtime's operator doesn't have."""
+    """Normalize by the batch's own mean and variance in training mode, which ONNX Runtime has from opset 14 on only."""
     import torch
     from torch.onnx import symbolic_opset9, symbolic_opset14
 

@@ -64,6 +64,11 @@ def known(value: Value, kind: str) -> Any:
     return found
 
 
+def known_axes(value: Value) -> list[int]:
+    """Return the axes that a constant, a number or several, stands for; see `known`."""
+    return [int(axis) for axis in known(value, "t").view(-1)]
+
+
 def is_none(value: Value) -> bool:
     """Return whether an optional argument is absent."""
     return value is None or bool(value.node().mustBeNone())

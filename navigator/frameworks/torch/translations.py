@@ -1,0 +1,271 @@
+"""Operators as torch's exporter of torch.export programs should write them, which gets them wrong (torch 2.13).
+
+`torch.onnx.export` takes them as its `custom_translation_table`. Each function says what is wrong with onnxscript's own
+(0.7.2). Remove it once a program with its operator is exported right without it.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# A value in the graph, or a number.
+_Value = Any
+_Translation = Callable[..., _Value]
+
+# What makes a size, which isn't negative.
+_SIZES = frozenset({"Shape", "Gather", "Squeeze", "Slice"})
+
+
+def right_translations() -> dict[Any, _Translation]:
+    """Return the functions of this module by torch's operator."""
+    import torch
+
+    aten = torch.ops.aten
+    return {
+        aten.logaddexp.default: _logaddexp,
+        aten.logaddexp2.default: _logaddexp2,
+        aten.log_sigmoid.default: _log_sigmoid,
+        aten.atan2.default: _atan2,
+        aten.bitwise_right_shift.Tensor: _right_shift,
+        aten.bitwise_right_shift.Tensor_Scalar: _right_shift,
+        aten.__rshift__.Tensor: _right_shift,
+        aten.__rshift__.Scalar: _right_shift,
+        aten.avg_pool2d.default: _average_pool(2),
+        aten.avg_pool3d.default: _average_pool(3),
+        aten.upsample_bilinear2d.default: _upsample("linear"),
+        aten.upsample_bilinear2d.vec: _upsample_vec("linear"),
+        aten.upsample_bicubic2d.default: _upsample("cubic"),
+        aten.upsample_bicubic2d.vec: _upsample_vec("cubic"),
+        aten._upsample_bilinear2d_aa.default: _antialiased("aten__upsample_bilinear2d_aa"),
+        aten._upsample_bicubic2d_aa.default: _antialiased("aten__upsample_bicubic2d_aa"),
+        aten._native_batch_norm_legit_functional.default: _batch_norm,
+        aten.scaled_dot_product_attention.default: _attention,
+        operator.floordiv: _floor_divide_sizes,
+    }
+
+
+def _logaddexp(one: _Value, other: _Value) -> _Value:
+    """Take the larger one out of the sum, whose exponentials overflow at 89 and vanish at -104."""
+    from onnxscript import opset18 as op
+
+    larger, smaller = op.Max(one, other), op.Min(one, other)
+    # Of two equal infinities there is no difference.
+    return op.Where(op.IsInf(larger), larger, op.Add(larger, op.Softplus(op.Sub(smaller, larger))))
+
+
+def _logaddexp2(one: _Value, other: _Value) -> _Value:
+    """See `_logaddexp`."""
+    from onnxscript import opset18 as op
+
+    return op.Div(_logaddexp(op.Mul(one, math.log(2)), op.Mul(other, math.log(2))), math.log(2))
+
+
+def _log_sigmoid(value: _Value) -> _Value:
+    """Return -log(1 + exp(-x)): the logarithm of a sigmoid is that of 0 from about -104 on."""
+    from onnxscript import opset18 as op
+
+    return op.Neg(op.Softplus(op.Neg(value)))
+
+
+def _atan2(y: _Value, x: _Value) -> _Value:
+    """Return pi, not -pi, where `y` is 0 and `x` is negative."""
+    from onnxscript import opset18 as op
+
+    has_y, has_x = (op.Greater(op.Abs(each), 0.0) for each in (y, x))
+    zero, one = op.CastLike(0.0, y), op.CastLike(1.0, y)
+    # Not a negative zero either, which would turn the angle around.
+    angle = op.Atan(op.Div(y, op.Where(has_x, x, op.Where(has_y, zero, one))))
+    turned = op.Where(op.Less(y, 0.0), op.Sub(angle, math.pi), op.Add(angle, math.pi))
+    return op.Where(op.Less(x, 0.0), turned, angle)
+
+
+def _right_shift(value: _Value, places: _Value) -> _Value:
+    """Keep uint8, which onnxscript makes int8: 200 >> 0 is -56."""
+    import onnx_ir
+    from onnxscript import opset18 as op
+    from onnxscript.function_libs.torch_lib.ops import core
+
+    places = op.CastLike(places, value)
+    if value.dtype is onnx_ir.DataType.UINT8:
+        return op.BitShift(value, places, direction="RIGHT")
+    return core.aten_bitwise_right_shift(value, places)
+
+
+def _average_pool(axes: int) -> _Translation:
+    """Divide by `divisor_override`, which onnxscript ignores."""
+
+    def each(sizes: int | Sequence[int]) -> list[int]:
+        several = [sizes] if isinstance(sizes, int) else list(sizes)
+        return several * axes if len(several) == 1 else several
+
+    def translation(
+        image: _Value,
+        kernel: Sequence[int],
+        stride: Sequence[int] = (),
+        padding: Sequence[int] = (0,),
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> _Value:
+        from onnxscript import opset18 as op
+
+        if divisor_override and ceil_mode:
+            raise ValueError("avg_pool with divisor_override and ceil_mode has no operator in ONNX")
+        pooled = op.AveragePool(
+            image,
+            ceil_mode=int(ceil_mode),
+            count_include_pad=1 if divisor_override else int(count_include_pad),
+            kernel_shape=each(kernel),
+            pads=each(padding) * 2,
+            strides=each(stride or kernel),
+        )
+        return op.Mul(pooled, math.prod(each(kernel)) / divisor_override) if divisor_override else pooled
+
+    return translation
+
+
+def _upsample(mode: str) -> _Translation:
+    """Return the translation of an operator that has sizes; torch reads its scales for their gradients."""
+
+    def translation(
+        image: _Value,
+        output_size: Sequence[_Value],
+        align_corners: bool,
+        scales_h: float | None = None,
+        scales_w: float | None = None,
+    ) -> _Value:
+        del scales_h, scales_w
+        return _resized(image, output_size, align_corners, None, mode)
+
+    return translation
+
+
+def _upsample_vec(mode: str) -> _Translation:
+    def translation(
+        image: _Value, output_size: Sequence[_Value] | None, align_corners: bool, scale_factors: Sequence[float] | None
+    ) -> _Value:
+        return _resized(image, output_size, align_corners, scale_factors, mode)
+
+    return translation
+
+
+def _resized(
+    image: _Value,
+    output_size: Sequence[_Value] | None,
+    align_corners: bool,
+    scale_factors: Sequence[float] | None,
+    mode: str,
+) -> _Value:
+    """Resize uint8 images as torch does: the width first, then the height, each rounded to whole numbers.
+
+    ONNX Runtime's Resize cuts uint8 off, and takes none with mode cubic. What is left is at most one off, in up to 3 %
+    of the pixels: torch rounds its weights to 14 bits.
+    """
+    import onnx_ir
+    from onnxscript import opset18 as op
+
+    def resized(pixels: _Value, height: _Value, width: _Value) -> _Value:
+        factors = sizes = None
+        if scale_factors is None:
+            ends = [op.Reshape(op.Cast(size, to=onnx_ir.DataType.INT64), [-1]) for size in (height, width)]
+            sizes = op.Concat(op.Shape(pixels, start=0, end=2), *ends, axis=0)
+        else:
+            factors = op.Constant(value_floats=[1.0, 1.0, height, width])
+        return op.Resize(
+            pixels,
+            None,
+            factors,
+            sizes,
+            mode=mode,
+            coordinate_transformation_mode="align_corners" if align_corners else "half_pixel",
+            cubic_coeff_a=-0.75,
+            nearest_mode="floor",
+        )
+
+    height, width = output_size if scale_factors is None else scale_factors  # type: ignore[misc] # one of them is given
+    if image.dtype is not onnx_ir.DataType.UINT8:
+        return resized(image, height, width)
+    pixels = op.Cast(image, to=onnx_ir.DataType.FLOAT)
+    own_height = op.Shape(image, start=2, end=3) if scale_factors is None else 1.0
+    own_width = width if scale_factors is None else 1.0
+    for size in ((own_height, width), (height, own_width)):
+        pixels = op.Clip(op.Floor(op.Add(resized(pixels, *size), 0.5)), 0.0, 255.0)
+    return op.Cast(pixels, to=onnx_ir.DataType.UINT8)
+
+
+def _antialiased(name: str) -> _Translation:
+    """Refuse align_corners, with which ONNX Runtime's (1.32) antialiased Resize takes other pixels than torch."""
+
+    def translation(
+        image: _Value,
+        output_size: Sequence[_Value],
+        align_corners: bool,
+        scales_h: float | None = None,
+        scales_w: float | None = None,
+    ) -> _Value:
+        from onnxscript.function_libs.torch_lib.ops import nn
+
+        if align_corners:
+            raise ValueError("interpolate with antialias and align_corners has no right operator in ONNX Runtime")
+        return getattr(nn, name)(image, output_size, align_corners, scales_h, scales_w)
+
+    return translation
+
+
+def _batch_norm(
+    image: _Value,
+    weight: _Value = None,
+    bias: _Value = None,
+    mean: _Value = None,
+    variance: _Value = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> _Value:
+    """Normalize by the batch's own mean and variance in training mode: onnxscript takes the running ones."""
+    from onnxscript.function_libs.torch_lib.ops import core
+
+    own = (None, None) if training else (mean, variance)
+    return core.aten__native_batch_norm_legit_functional(image, weight, bias, *own, training, momentum, eps)
+
+
+def _attention(
+    query: _Value,
+    key: _Value,
+    value: _Value,
+    attn_mask: _Value = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> _Value:
+    """Return zeros for a row whose mask hides all: onnxscript returns the mean of the values.
+
+    For opset 23 and higher, torch writes ONNX's Attention, which ONNX Runtime (1.32) doesn't run if one mask is for all
+    rows or heads. This writes operators of opset 18 for all.
+    """
+    import onnx_ir
+    from onnxscript import opset18 as op
+    from onnxscript.function_libs.torch_lib.ops import nn
+
+    attended = nn.aten_scaled_dot_product_attention(
+        query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
+    )
+    if attn_mask is None:
+        return attended
+    shown = attn_mask
+    if attn_mask.dtype is not onnx_ir.DataType.BOOL:
+        shown = op.Not(op.IsInf(attn_mask, detect_positive=0))
+    visible = op.ReduceMax(op.Cast(shown, to=onnx_ir.DataType.INT32), [-1], keepdims=1)
+    return op.Where(op.Cast(visible, to=onnx_ir.DataType.BOOL), attended, op.CastLike(0.0, attended))
+
+
+def _floor_divide_sizes(dividend: _Value, divisor: _Value) -> _Value:
+    """Round down a negative one, as in `-(-length // 2)`, which rounds up: onnxscript rounds towards zero."""
+    from onnxscript import opset18 as op
+
+    producer = None if isinstance(dividend, int) else dividend.producer()
+    if producer is not None and producer.op_type in _SIZES:
+        return op.Div(dividend, divisor)
+    return op.Div(op.Sub(dividend, op.Mod(dividend, divisor)), divisor)

@@ -1,0 +1,158 @@
+"""Operators that torch's exporter of programs writes wrongly by itself: what they compute after a conversion."""
+# ruff: noqa: TID253 - the framework is what is tested
+# mypy: allow-subclassing-any
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from navigator.converters import torch_export_to_onnx
+from navigator.errors import StepError
+from navigator.records import Signature
+from navigator.runners import onnx as onnx_runner
+from navigator.runners import torch_export
+from tests.support.exports import Exports
+
+F = torch.nn.functional
+NOTHING = Signature(inputs=(), outputs=())
+
+
+def exported(tmp_path: Path, module: torch.nn.Module, inputs: dict[str, np.ndarray], **options: Any) -> Exports:
+    """Return a program, run on `inputs`."""
+    source = tmp_path / "program.pt2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        example = tuple(torch.from_numpy(each) for each in inputs.values())
+        torch.export.save(torch.export.export(module, example, **options), source)
+    return Exports(
+        tmp_path,
+        source,
+        torch_export.load(source, declared=NOTHING),
+        [("own", inputs)],
+        converter="torch_export_to_onnx",
+        options=lambda opset: torch_export_to_onnx.Options(opset=opset),
+    )
+
+
+def outputs_of(run: Exports, opset: int) -> list[Any]:
+    """Return what the file at `opset` computes; it's what the program does."""
+    path, _ = run.convert(opset)
+    outputs = onnx_runner.load(path, declared=run.signature).infer(run.samples[0][1])
+    for name, expected in run.expected[0][1].items():
+        assert (outputs[name].dtype, outputs[name].shape) == (expected.dtype, expected.shape)
+        if expected.dtype == np.uint8:
+            difference = np.abs(outputs[name].astype(int) - expected.astype(int))
+            assert difference.max() <= 1
+            assert difference.mean() <= 0.03  # where torch's weights are rounded
+        else:
+            np.testing.assert_allclose(outputs[name], expected, rtol=1e-5, atol=1e-6)
+    return [each.tolist() for each in outputs.values()]
+
+
+class Elements(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        # A size that is rounded up, through a negative one.
+        chunks = torch.ones(-(-x.shape[0] // 2))
+        return (
+            F.logsigmoid(x),
+            torch.logaddexp(x, y),
+            torch.logaddexp2(x, y),
+            torch.atan2(torch.zeros_like(x), x),
+            chunks,
+        )
+
+
+@pytest.mark.parametrize("opset", [18, pytest.param(20, marks=pytest.mark.nightly)])
+def test_values_of_some_hundred_and_angles_are_right(tmp_path: Path, opset: int) -> None:
+    x = np.array([-500, 500, 0, -math.inf, 1], np.float32)
+    y = np.array([-500, 499, -1e4, -math.inf, 1], np.float32)
+    sizes = {0: torch.export.Dim("length", min=3, max=8)}
+
+    run = exported(tmp_path, Elements(), {"x": x, "y": y}, dynamic_shapes=(sizes, sizes))
+    sigmoids, natural, binary, angles, chunks = outputs_of(run, opset)
+
+    two, rest = math.log(2), math.log(1 + 1 / math.e)
+    assert sigmoids == pytest.approx([-500, 0, -two, -math.inf, -rest])
+    assert natural == pytest.approx([-500 + two, 500 + rest, 0, -math.inf, 1 + two])
+    assert binary == pytest.approx([-499, 499 + math.log2(3), 0, -math.inf, 2])
+    assert angles == pytest.approx([math.pi, 0, 0, math.pi, 0])
+    assert chunks == [1, 1, 1]
+
+
+class Shifted(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return x >> 1, x >> torch.ones_like(x), (x.int() - 128) >> 1
+
+
+def test_bytes_stay_bytes_when_they_are_shifted(tmp_path: Path) -> None:
+    run = exported(tmp_path, Shifted(), {"x": np.array([200, 7, 0], np.uint8)})
+    assert outputs_of(run, 18) == [[100, 3, 0], [100, 3, 0], [36, -61, -64]]
+
+
+class Images(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        pooled = F.avg_pool2d(image.float(), 2, divisor_override=3)
+        resized = [F.interpolate(image, size=(40, 20), mode=mode) for mode in ("bilinear", "bicubic")]
+        return pooled, *resized, F.interpolate(image, scale_factor=2, mode="bilinear")
+
+
+def test_bytes_are_rounded_when_they_are_resized_and_a_divisor_is_kept(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 3, 19, 27), np.uint8)
+    image[0, 0, :2, :2] = [[1, 2], [3, 6]]
+    pooled, *_ = outputs_of(exported(tmp_path, Images(), {"image": image}), 18)
+    assert pooled[0][0][0][0] == 4
+
+
+class Attention(torch.nn.Module):
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        added = torch.where(mask, 0.0, -math.inf)
+        return tuple(F.scaled_dot_product_attention(x, x, x, attn_mask=each) for each in (mask, added))
+
+
+@pytest.mark.parametrize("opset", [18, 23])
+def test_a_row_that_is_masked_whole_gives_zeros(tmp_path: Path, opset: int) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 1, 3, 4)).astype(np.float32)
+    mask = np.array([[True, True, False], [False, False, False]])[:, None, None]  # one row for all of a sequence
+    for output in outputs_of(exported(tmp_path, Attention(), {"x": x, "mask": mask}), opset):
+        assert not np.any(output[1])
+        assert np.all(output[0])
+
+
+class Normalized(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        running = F.batch_norm(x, torch.zeros(2), torch.ones(2), training=True, eps=1e-8)
+        return running, F.batch_norm(x, None, None, training=True, eps=1e-8)
+
+
+def test_a_batch_is_normalized_by_itself(tmp_path: Path) -> None:
+    batch = np.array([[1, 10], [3, 30]], np.float32)
+    for normal in outputs_of(exported(tmp_path, Normalized(), {"x": batch}), 18):
+        np.testing.assert_allclose(normal, [[-1, -1], [1, 1]], rtol=1e-6)
+
+
+class Windows(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(image, 2, ceil_mode=True, divisor_override=3)
+
+
+class Corners(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(image, size=(2, 2), mode="bilinear", align_corners=True, antialias=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        (Windows(), "avg_pool with divisor_override and ceil_mode has no operator in ONNX"),
+        (Corners(), "interpolate with antialias and align_corners has no right operator in ONNX Runtime"),
+    ],
+)
+def test_what_onnx_cannot_compute_is_refused(tmp_path: Path, module: torch.nn.Module, sentence: str) -> None:
+    run = exported(tmp_path, module, {"image": np.ones((1, 1, 3, 3), np.float32)})
+    with pytest.raises(StepError, match=sentence):
+        run.convert(18)
