@@ -68,7 +68,9 @@ def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
     items = source_items(model, names, samples, outputs, context) if model.metric is not None else None
     if isinstance(items, Failure):
         return items
-    rolled = source_rolled(model, found, answer.roll, outputs, noise, context.memory_bytes)
+    rolled = source_rolled(
+        model, found, rounding, answer.roll, outputs=outputs, noise=noise, memory_bytes=context.memory_bytes
+    )
     if isinstance(rolled, str):
         return Failure(state=State.FAILED, message=rolled, log_path=task.log_path)
     try:

@@ -1,10 +1,12 @@
 """The outputs of workers that rolled a state forward, read from their directories, and judged."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from navigator.engine.outcomes import Reference
 from navigator.engine.step_context import outputs_in
 from navigator.records import ModelConfig, Precision, Verdict
+from navigator.verify.noise import Noise
 from navigator.verify.outputs import Outputs
 from navigator.verify.rolled import Rolled, joined, judge, over_steps
 from navigator.verify.tolerances import tolerances
@@ -13,13 +15,21 @@ from navigator.workers.rolled import DIRECTORY, sample_name
 
 
 def source_rolled(
-    model: ModelConfig, single: Outputs, roll: Roll | None, outputs: Path, noise: Path, memory_bytes: int
+    model: ModelConfig,
+    single: Outputs,
+    rounding: Mapping[str, Noise],
+    roll: Roll | None,
+    *,
+    outputs: Path,
+    noise: Path,
+    memory_bytes: int,
 ) -> Rolled | str | None:
     """Return the source model's own rounding over the steps of a roll, or why its outputs can't be read.
 
     Args:
         model: its configuration.
         single: its outputs for single steps.
+        rounding: their noise.
         roll: how it was rolled; without, there's nothing to return.
         outputs: where its outputs are.
         noise: where those with other rounding are.
@@ -33,7 +43,8 @@ def source_rolled(
     numbers = {sample_name(number): number for number in roll.kept}
     if [name for name, _ in rolled] != list(numbers):
         return "its outputs can't be read: some steps are missing"
-    return over_steps(single, rolled, probes, numbers, tolerances(model, Precision.FP32, single).rtol)
+    rtol = tolerances(model, Precision.FP32, single).rtol
+    return over_steps(single, rolled, probes, numbers, rtol, rounding)
 
 
 def with_rolled(

@@ -53,7 +53,7 @@ def judged(
         return Judged(single, None, rolled, "")
     numbers = {sample_name(number): number for number in rolled.roll.kept}
     rtol = tolerances(config, Precision.FP32, runs.outputs).rtol
-    known = over_steps(runs.outputs, rolled.outputs, rolled.noise, numbers, rtol)
+    known = over_steps(runs.outputs, rolled.outputs, rolled.noise, numbers, rtol, noise)
     outputs, stopped = roll_converted(converted, rolled.roll, rolled.steps)
     verdict = judge(
         config, precision, runs.outputs, rolled.outputs, outputs, known=known, single=noise, stopped=stopped

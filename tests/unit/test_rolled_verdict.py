@@ -20,7 +20,7 @@ def away(*by: float) -> list[tuple[str, dict[str, np.ndarray]]]:
 
 
 def known(*noise: float) -> Rolled:
-    return over_steps(ONE, MORE, away(*noise), STEPS, {"": 1e-5})
+    return over_steps(ONE, MORE, away(*noise), STEPS, {"": 1e-5}, {})
 
 
 def test_steps_are_compared_until_rounding_changes_too_much() -> None:
@@ -45,7 +45,7 @@ def test_steps_are_compared_until_rounding_changes_too_much() -> None:
 )
 def test_whole_numbers_and_shapes_must_not_depend_on_rounding(other: dict[str, np.ndarray], ended: str) -> None:
     whole = [("rolled_2", {"y": np.zeros((1, 64), np.int64)})]
-    found = over_steps(whole, whole, [("rolled_2", other)], {"rolled_2": 2}, {"": 0.0})
+    found = over_steps(whole, whole, [("rolled_2", other)], {"rolled_2": 2}, {"": 0.0}, {})
     assert (found.noise, found.ended.startswith(ended)) == ({}, True)
 
 
