@@ -121,9 +121,11 @@ class Ladder:
     def likely(self) -> Iterator[Levels]:
         """Yield sizes that many models take, the likeliest first."""
         kinds = self.kinds
+        batch = kinds.index(Kind.BATCH) if Kind.BATCH in kinds else len(kinds)
         choices = [self._choices(kind) for kind in kinds]
-        several = sorted(itertools.product(*(range(len(each)) for each in choices)), key=lambda places: sum(places))
-        for places in several:
+        # One row that runs is worth more than two: a network that folds rows into one takes two halves.
+        several = itertools.product(*(range(len(each)) for each in choices))
+        for places in sorted(several, key=lambda places: (places[batch:], sum(places))):
             yield {kind: each[place] for kind, each, place in zip(kinds, choices, places, strict=True)}
 
     def small(self) -> Iterator[Levels]:

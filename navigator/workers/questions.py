@@ -108,7 +108,17 @@ class Questions:
     def _bytes(self, shapes: Mapping[str, Shape]) -> int:
         return sum(math.prod(shape) * self.bounds[name].dtype.itemsize for name, shape in shapes.items())
 
-    def _nothing(self, outputs: Mapping[str, np.ndarray]) -> str:
+    def _folds(self, inputs: Mapping[str, np.ndarray], array: np.ndarray, known: np.ndarray | None) -> bool:
+        """Return whether an output has more or fewer rows than the inputs, but hadn't for the first question.
+
+        A network that ends in `reshape(-1, features)` makes two rows of an input of twice the length.
+        """
+        if known is None or self.first is None or not known.ndim or not array.ndim:
+            return False
+        rows, before = ({len(each) for each in arrays.values() if each.ndim} for arrays in (inputs, self.first[0]))
+        return rows == before == {len(known)} and len(array) != len(known)
+
+    def _nothing(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> str:
         """Return which output says nothing, since the input was too small for the model, or ""."""
         known = self.first[1] if self.first else {}
         for name, array in outputs.items():
@@ -119,6 +129,8 @@ class Questions:
                 return f"output {name} has no finite value"
             if not array.any() and name in known and known[name].any():
                 return f"output {name} is 0 everywhere"
+            if self._folds(inputs, array, known.get(name)):
+                return f"output {name} has {len(array)} rows"
         return ""
 
     def _ask(self, shapes: Mapping[str, Shape]) -> str:
@@ -134,7 +146,7 @@ class Questions:
             return error.message
         except MemoryError:
             return "not enough memory"
-        if found := self._nothing(outputs):
+        if found := self._nothing(arrays, outputs):
             return found
         self.first = self.first or (arrays, outputs)
         size = _elements(shapes)

@@ -112,3 +112,18 @@ def test_a_model_that_runs_nowhere_says_what_was_tried(convert: Any, project: Pa
     assert "set min_shapes and max_shapes to sizes that it takes" in result["remedy"]
     given = "min_shapes: {x: [2, 99991]}\nmax_shapes: {x: [2, 99991]}\n"
     assert convert(f"model_name: odd\nmodel_path: odd.onnx\ntarget_formats: onnx\n{given}")[0] == 0
+
+
+def test_a_declared_shape_that_is_wrong_is_noticed(convert: Any, project: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["y"])],
+        "fixed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), project / "fixed.onnx")
+
+    _, results = convert("model_name: fixed\nmodel_path: fixed.onnx\ntarget_formats: onnx\n")
+
+    told = "fixed: the model's file declares output y as [1, 4], but it is [128, 4] in sample opt: export it again"
+    assert told in results["notes"]

@@ -19,7 +19,7 @@ from navigator.engine.reference import run_reference
 from navigator.engine.step_context import StepContext
 from navigator.engine.verification import Subject, run_verify
 from navigator.engine.workspace import Workspace
-from navigator.records import Device, Format, Properties
+from navigator.records import Device, Format, Properties, State
 from navigator.samples.storage import save
 from navigator.workers.local.pool import ForkServer
 from tests.support.builders import a_model, a_step
@@ -204,3 +204,22 @@ def test_no_index(units: dict[str, Callable[[], Any]], tmp_path: Path, index: by
     says(tmp_path, result("infer"), index=index)
     failure = units["infer"]()
     assert isinstance(failure, Failure), failure
+
+
+@pytest.mark.parametrize("answer", [result("reference"), b'{"ok": false, "message": "no shapes"}'])
+def test_a_model_that_crashes_when_it_is_asked_is_run_without(
+    units: dict[str, Callable[[], Any]], tmp_path: Path, answer: bytes
+) -> None:
+    """Asking for shapes must not cost a model that runs: some runtimes divide by a size."""
+    says(tmp_path, answer)
+    source = tmp_path / "m.onnx"
+    source.write_text(json.dumps({**json.loads(source.read_text()), "crashes_if_asked": True}))
+
+    outcome = units["reference"]()
+
+    if b"false" in answer:  # what it says without being asked would hide why it wasn't
+        assert isinstance(outcome, Failure)
+        assert outcome.state is State.CRASHED
+    else:
+        assert isinstance(outcome, Reference)
+        assert any("crashed when it was asked which shapes it takes" in note for note in outcome.notes)

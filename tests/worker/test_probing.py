@@ -299,3 +299,14 @@ def test_a_signature_that_was_found_is_part_of_the_block() -> None:
     pasted = yaml.safe_load("\n".join(block(answer)))
     assert pasted["inputs"] == ['a"b:-1,-1:int64']
     assert list(pasted["max_shapes"]) == ['a"b']
+
+
+def test_rows_that_are_folded_into_others_do_not_count() -> None:
+    """`x.reshape(-1, 1024)`: two halves are one row, and twice the length is two."""
+    model = Model(
+        (spec("x", -1, -1),),
+        lambda x: x[0] * x[1] % 1024 == 0,
+        answer=lambda inputs: inputs["x"].reshape(-1, 1024) + np.float32(1),
+    )
+    answer = found(model)
+    assert (answer.min_shapes, answer.max_shapes) == ({"x": (1, 1024)}, {"x": (128, 1024)})
