@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,12 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
         raise
     option = "" if output == Path(DEFAULT_CONFIG) else f" {shlex.quote(str(output))}"
     written = "".join(f"{path}: written\n" for path in texts)
-    steps = ((f"{PROGRAM} plan{option}", "show what will be converted"), (f"{PROGRAM} convert{option}", "do it"))
-    width = max(len(command) for command, _ in steps)
-    write(written + "next:\n" + "".join(f"  {each:{width}}   # {what}\n" for each, what in steps), sys.stdout)
+    steps = {
+        f"{PROGRAM} plan{option}": "show what will be converted",
+        f"{PROGRAM} convert{option}": "convert and verify",
+    }
+    width = max(map(len, steps))
+    write(written + "next:\n" + "".join(f"  {each:{width}}   # {what}\n" for each, what in steps.items()), sys.stdout)
     return ExitCode.OK
 
 
@@ -98,6 +102,8 @@ def _starter(name: str, relative: str, described: Description, path: Path) -> "S
         why = tuple(filter(None, (f"not found by running it: {error.message}", error.hint)))
     else:
         lines, why = (tuple(block(shapes)), shapes.why) if shapes is not None else ((), ())
+        if shapes is not None and shapes.inputs:
+            described = replace(described, inputs=shapes.inputs)
     return Starter(name=name, path=relative, description=described, found=lines, why=why)
 
 

@@ -3,13 +3,14 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from navigator import config
 from navigator.commands.subject import require_file
 from navigator.errors import ConfigurationError, ExitCode
 from navigator.models.files import problems
-from navigator.records import Description
+from navigator.records import Description, Format
 from navigator.render.streams import write
 
 
@@ -27,7 +28,7 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
 
 
 def inspected(path: Path, signature_name: str | None, *, timeout_seconds: float) -> Description:
-    """Return what is known of the model at `path`.
+    """Return what is known of the model at `path`, also from an annotation file beside it.
 
     Raises:
         ConfigurationError: it isn't a model, or files of it are missing or broken.
@@ -41,10 +42,20 @@ def inspected(path: Path, signature_name: str | None, *, timeout_seconds: float)
     model_format = config.detect_format(path, None)
     for message, hint in problems(path):
         raise ConfigurationError(message, hint)
-    return describe(
+    described = describe(
         path.absolute(),
         model_format,
         signature_name,
         timeout_seconds=timeout_seconds,
         memory_bytes=int(available_memory_bytes() * 0.9),
+    )
+    if model_format is not Format.TORCHSCRIPT:
+        return described
+    # What TorchScript doesn't store may be beside it.
+    declared = config.load(None, {"model_path": str(path)}, working_directory=Path.cwd()).models[0]
+    return replace(
+        described,
+        inputs=declared.inputs or described.inputs,
+        outputs=declared.outputs or described.outputs,
+        unknown=() if declared.inputs else described.unknown,
     )

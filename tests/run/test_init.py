@@ -31,7 +31,7 @@ def test_a_first_run_from_nothing_but_a_model(project: Path) -> None:
         "navigator.yaml: written\n"
         "next:\n"
         "  model-navigator plan      # show what will be converted\n"
-        "  model-navigator convert   # do it\n"
+        "  model-navigator convert   # convert and verify\n"
     )
     text = (project / "navigator.yaml").read_text()
     first = re.match(r"# yaml-language-server: \$schema=(.*)\n", text)

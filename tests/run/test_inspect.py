@@ -1,6 +1,8 @@
 """`inspect` and `validate` on models as users have them, and on files that they have instead of a model."""
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -163,3 +165,22 @@ def test_what_only_running_shows_is_said(project: Path) -> None:
         "wide.onnx: valid, 1 model\nnot known without running:\n  wide: the largest size of x axis 1 (width)\n"
     )
     assert limited.stdout == "wide.onnx: valid, 1 model\n"
+
+
+def test_what_a_file_beside_torchscript_declares_is_known(project: Path) -> None:
+    code = (
+        "import torch; scripted = torch.jit.script(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Dropout(0.1))); "
+        "torch.jit.save(scripted, 'm.pt')"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=project, check=True)
+
+    alone = json.loads(navigator(project, "inspect", "m.pt", "--json").stdout)
+    (project / "m.pt.yaml").write_text("inputs: x:-1,4:float32\n")
+    beside = json.loads(navigator(project, "inspect", "m.pt", "--json").stdout)
+
+    assert [(each["name"], each["shape"], each["dtype"]) for each in alone["inputs"]] == [("input", None, "")]
+    assert alone["unknown"] == ["the shapes and types of its inputs and outputs, which TorchScript files don't store"]
+    assert [(each["name"], each["shape"], each["dtype"]) for each in beside["inputs"]] == [("x", [-1, 4], "float32")]
+    assert beside["unknown"] == []
+    assert (alone["training"], alone["quantized"]) == (True, False)
+    assert {"aten::relu", "aten::dropout"} <= alone["operators"].keys()
