@@ -7,6 +7,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -15,9 +16,17 @@ import yaml
 from navigator import config
 from navigator.plan.matrix import configurations
 from navigator.records import ModelConfig, RunConfig
+from tests.support.builders import SAVED_MODEL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENT = yaml.safe_load((REPOSITORY / "examples" / "navigator.yaml").read_text())
+
+
+# What tells the two archives of PyTorch apart.
+_PARTS = {
+    ".pt": ("data.pkl", "code/__torch__.py", "constants.pkl"),
+    ".pt2": ("archive_format", "models/model.json"),
+}
 
 
 def _module(path: Path) -> ModuleType:
@@ -66,7 +75,9 @@ def test_every_model_is_converted_to_several_opsets_and_seeded() -> None:
         assert len(model["onnx_opsets"]) > 1, model["model_name"]
 
 
-def test_the_benchmark_converts_the_cells_that_navigator_plans(make_models: ModuleType, tmp_path: Path) -> None:
+def test_the_benchmark_converts_the_cells_that_navigator_plans(
+    make_models: ModuleType, tmp_path: Path, tiny_onnx: Path
+) -> None:
     matrix = _module(REPOSITORY / "benchmarks" / "matrix.py")
     document = copy.deepcopy(DOCUMENT)
     for model in document["models"]:
@@ -76,8 +87,13 @@ def test_the_benchmark_converts_the_cells_that_navigator_plans(make_models: Modu
         model["model_format"] = str(matrix.SUFFIXES[path.suffix])
         if path.suffix == ".savedmodel":
             path.mkdir()
-            path /= "saved_model.pb"
-        path.write_bytes(b"not read")
+            (path / "saved_model.pb").write_bytes(SAVED_MODEL)
+        elif path.suffix == ".onnx":
+            path.write_bytes(tiny_onnx.read_bytes())
+        else:
+            with ZipFile(path, "w") as archive:
+                for name in _PARTS[path.suffix]:
+                    archive.writestr(f"m/{name}", b"")
     (tmp_path / "models" / "resnet50.pt.yaml").write_text(make_models.RESNET50_ANNOTATION)
     (tmp_path / "navigator.yaml").write_text(yaml.safe_dump(document))
 
