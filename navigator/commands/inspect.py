@@ -18,7 +18,12 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     """Print the description as text or JSON."""
     from navigator.render.description import as_json, as_text
 
-    described = inspected(namespace.model, namespace.signature_name, timeout_seconds=namespace.timeout_seconds)
+    described = inspected(
+        namespace.model,
+        namespace.signature_name,
+        timeout_seconds=namespace.timeout_seconds,
+        declared=namespace.model_format,
+    )
     if namespace.json:
         text = json.dumps(as_json(described, namespace.model), indent=2) + "\n"
     else:
@@ -27,7 +32,9 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     return ExitCode.OK
 
 
-def inspected(path: Path, signature_name: str | None, *, timeout_seconds: float) -> Description:
+def inspected(
+    path: Path, signature_name: str | None, *, timeout_seconds: float, declared: str | None = None
+) -> Description:
     """Return what is known of the model at `path`, also from an annotation file beside it.
 
     Raises:
@@ -39,7 +46,7 @@ def inspected(path: Path, signature_name: str | None, *, timeout_seconds: float)
     from navigator.workers.inspection import describe
 
     require_file(path)
-    model_format = config.detect_format(path, None)
+    model_format = config.detect_format(path, Format(declared) if declared else None)
     for message, hint in problems(path):
         raise ConfigurationError(message, hint)
     described = describe(
@@ -52,10 +59,11 @@ def inspected(path: Path, signature_name: str | None, *, timeout_seconds: float)
     if model_format is not Format.TORCHSCRIPT:
         return described
     # What TorchScript doesn't store may be beside it.
-    declared = config.load(None, {"model_path": str(path)}, working_directory=Path.cwd()).models[0]
+    given = {"model_path": str(path), "model_format": str(model_format)}
+    beside = config.load(None, given, working_directory=Path.cwd()).models[0]
     return replace(
         described,
-        inputs=declared.inputs or described.inputs,
-        outputs=declared.outputs or described.outputs,
-        unknown=() if declared.inputs else described.unknown,
+        inputs=beside.inputs or described.inputs,
+        outputs=beside.outputs or described.outputs,
+        unknown=() if beside.inputs else described.unknown,
     )

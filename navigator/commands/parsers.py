@@ -102,6 +102,9 @@ def _add_inspect(verbs: "argparse._SubParsersAction[Parser]") -> None:
     inspect = _verb(verbs, "inspect", what=what, description=f"{what[0].upper()}{what[1:]}.")
     inspect.add_argument("model", type=Path, metavar="FILE", help="a model: a file, or the directory of a SavedModel")
     inspect.add_argument("--json", action="store_true", help="print JSON")
+    formats = options()["model_format"].choices
+    what = "the format, if it can't be told from the content; one of: " + ", ".join(formats)
+    inspect.add_argument("--model-format", choices=formats, metavar="FORMAT", help=what)
     what = "the signature of a SavedModel (default: serving_default, or the only one)"
     inspect.add_argument("--signature-name", metavar="NAME", help=what)
     what = "how long loading the model may take (default: 60)"

@@ -185,7 +185,8 @@ def _stored(context: Context, values: Mapping[str, Value], data: Mapping[str, An
     try:
         return structure.read(Path(data["model_path"]), source, data.get("signature_name"), operators=False)
     except ConfigurationError as error:
-        value = values["signature_name" if data.get("signature_name") else "model_path"]
+        asked = isinstance(error, structure.SignatureError) and data.get("signature_name")
+        value = values["signature_name" if asked else "model_path"]
         context.problems.add(value.place, f"{value.subject}: {error.message}", error.hint)
     except OSError:  # the run tells which
         pass

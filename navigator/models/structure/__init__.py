@@ -10,12 +10,15 @@ from pathlib import Path
 from navigator.errors import ConfigurationError
 from navigator.models.files import files_of, model_files
 from navigator.models.structure import exported_program, onnx_file, saved_model
+from navigator.models.structure.saved_model import SignatureError
 from navigator.models.wire import DamagedError, UnreadableError
 from navigator.records import Description, Format
 
 _NOT_STORED = "the shapes and types of its inputs and outputs, which TorchScript files don't store"
 _ENGINE = "everything else: only the library that built an engine reads it"
 _UNREAD = "its inputs and outputs"
+
+__all__ = ["SignatureError", "read", "with_size"]
 
 # (path, signature's name or None, whether operators are asked for)
 _READERS: dict[Format, Callable[[Path, str | None, bool], Description]] = {
@@ -35,7 +38,7 @@ def read(path: Path, model_format: Format, signature_name: str | None = None, *,
         operators: also read what operators there are, which takes longer.
 
     Raises:
-        ConfigurationError: it's damaged, or a SavedModel without such a signature or any to choose.
+        ConfigurationError: it's damaged, or a SavedModel without such a signature or any to choose (`SignatureError`).
         OSError: it can't be read.
     """
     if model_format not in _READERS:

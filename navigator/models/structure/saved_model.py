@@ -25,6 +25,10 @@ _TRAINABLE = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _QUANTIZED = ("Quantize", "FakeQuant", "UniformQuantize")
 
 
+class SignatureError(ConfigurationError):
+    """A SavedModel doesn't have the signature, or has none or several to choose from."""
+
+
 @dataclass(kw_only=True, slots=True)
 class _Nodes:
     """The nodes of a graph or function: how many of each operator, what they call, and whether any of them trains."""
@@ -102,19 +106,19 @@ def read(path: Path, signature_name: str | None, operators: bool) -> Description
 
 def _chosen(path: Path, names: tuple[str, ...], wanted: str | None) -> str:
     if not names:
-        raise ConfigurationError(
+        raise SignatureError(
             f"{path} has no signature", "save it with signatures=..., or with model.export, which adds serving_default"
         )
     hint = f"set signature_name to one of: {listed(names)}"
     if wanted is not None:
         if wanted not in names:
-            raise ConfigurationError(f"{path} has no signature {wanted!r}", hint)
+            raise SignatureError(f"{path} has no signature {wanted!r}", hint)
         return wanted
     if _DEFAULT_SIGNATURE in names:
         return _DEFAULT_SIGNATURE
     if len(names) > 1:
         text = f"{path} has {len(names)} signatures, but none is named {_DEFAULT_SIGNATURE}"
-        raise ConfigurationError(text, hint)
+        raise SignatureError(text, hint)
     return names[0]
 
 
