@@ -35,10 +35,16 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
 def broken_gates(comparison: Comparison) -> str:
     """Return the user's limits that an output doesn't keep, with its values; "" if it keeps all."""
     return ", ".join(
-        f"{gate.measure} is {gate.value:.4g}, beyond your limit of {gate.limit:g}"
+        f"{gate.measure} is {_apart(gate.value, gate.limit)}, beyond your limit of {gate.limit:g}"
         for gate in comparison.gates
         if not gate.kept
     )
+
+
+def _apart(value: float, limit: float) -> str:
+    """Return a value with as many digits as tell it from the limit, at least four."""
+    texts = (f"{value:.{digits}g}" for digits in range(4, 18))
+    return next((text for text in texts if float(text) != float(f"{limit:g}")), f"{value:.17g}")
 
 
 def where(comparison: Comparison) -> str:
