@@ -22,6 +22,9 @@ settings.register_profile(
 settings.register_profile("nightly", settings.get_profile("gate"), derandomize=False, max_examples=2000)
 settings.load_profile("gate")
 
+# Set by pytest-xdist and by some shells: no test is about the width of the terminal that it runs on.
+os.environ.pop("COLUMNS", None)
+
 pytest_plugins = ["tests.support.processes"]
 
 _IMAGES = Path(__file__).parent / "support" / "images.py"

@@ -32,8 +32,8 @@ from navigator.plan.planner import plan
 from navigator.plan.select import chosen
 from navigator.plan.shards import matrix
 from navigator.records import Json, Report, RunConfig
-from navigator.render.console import plan_text
 from navigator.render.files import UnwrittenError
+from navigator.render.plan import plan_text
 from navigator.render.sentences import verdict
 from navigator.render.streams import write
 from navigator.report.merge import merge

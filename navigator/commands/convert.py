@@ -1,23 +1,41 @@
 """`model-navigator convert`: converts and verifies models, and reports the results."""
 
 import argparse
+import contextlib
+import json
 import os
 import shlex
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from navigator import config
 from navigator.commands import subject
-from navigator.errors import ExitCode
-from navigator.records import Selection
+from navigator.errors import ExitCode, NothingToDoError
+from navigator.records import Report, Selection, State, to_data
+from navigator.render.streams import write
+from navigator.report.storage import RESULTS
+
+# What running it again can't change, or needn't.
+_GOOD = (State.PASSED, State.NOT_APPLICABLE, State.UNAVAILABLE)
 
 
 def run(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
-    """Plan, and run the plan."""
+    """Plan, and run the plan; with --json, only the results are on standard output."""
+    if not namespace.json:
+        return _convert(namespace, arguments, lambda _report: None)
+    stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        return _convert(namespace, arguments, lambda report: write(f"{json.dumps(to_data(report))}\n", stdout))
+
+
+def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Callable[[Report], None]) -> ExitCode:
     from navigator.engine.run import convert
     from navigator.engine.workspace import Workspace
     from navigator.github.event import cache_layer
     from navigator.github.origin import read_origin
-    from navigator.plan.select import left_out
+    from navigator.plan.select import among, left_out
     from navigator.plan.shards import part_of
 
     started = time.monotonic()
@@ -25,6 +43,8 @@ def run(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
     host = subject.host_of(loaded)
     whole = subject.plan_of(loaded, host)
     plan = subject.chosen(whole, namespace)
+    if namespace.last_failed:
+        plan = among(plan, _last_failed(loaded.workspace_path / RESULTS))
     if namespace.shard:
         plan = part_of(plan, namespace.shard)
     selection = Selection(
@@ -45,4 +65,19 @@ def run(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
             origin=read_origin(loaded, os.environ),
             selection=selection,
             cache_layer=cache_layer(os.environ),
+            on_report=on_report,
         )
+
+
+def _last_failed(results: Path) -> set[tuple[str, str]]:
+    """Return the conversions that weren't good in the results of an earlier run, by model's name and label."""
+    from navigator.report.storage import read
+
+    if not results.is_file():
+        hint = "run `model-navigator convert` without --last-failed first"
+        raise NothingToDoError(f"--last-failed: there are no results in {results.parent} yet", hint)
+    return {
+        (each.model_name, each.conversion)
+        for each in read(results).results
+        if not each.intermediate and each.status.state not in _GOOD
+    }

@@ -16,6 +16,7 @@ from navigator.render.streams import write
 
 def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     """Print the description as text or JSON."""
+    from navigator.render.columns import columns_of
     from navigator.render.description import as_json, as_text
 
     described = inspected(
@@ -27,7 +28,7 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     if namespace.json:
         text = json.dumps(as_json(described, namespace.model), indent=2) + "\n"
     else:
-        text = as_text(described, namespace.model)
+        text = as_text(described, namespace.model, columns_of(sys.stdout))
     write(text, sys.stdout)
     return ExitCode.OK
 

@@ -18,6 +18,7 @@ from navigator.report.storage import RESULTS
 PROGRAM = "model-navigator"
 DEFAULT_CONFIG = "navigator.yaml"
 
+_SHELLS = ("bash", "zsh", "tcsh")
 _COMMAND = "COMMAND"
 _MAIN = "convert"
 
@@ -65,6 +66,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     _add_validate(verbs)
     _add_plan(verbs)
     _add_report(verbs)
+    _add_completion(verbs)
     return parser, dict(verbs.choices)
 
 
@@ -84,6 +86,10 @@ def _add_convert(verbs: "argparse._SubParsersAction[Parser]") -> None:
     config.add_subject(convert)
     what = "run only one shard, e.g. 3/7, after applying the filters; `plan --matrix` lists the shards"
     convert.add_argument("--shard", default="", metavar="I/N", help=what)
+    what = "run only conversions that neither passed nor were skipped in the last results in the workspace"
+    convert.add_argument("--last-failed", action="store_true", help=what)
+    what = "print the results as JSON on standard output, and everything else on standard error"
+    convert.add_argument("--json", action="store_true", help=what)
 
 
 def _add_init(verbs: "argparse._SubParsersAction[Parser]") -> None:
@@ -139,6 +145,13 @@ def _add_report(verbs: "argparse._SubParsersAction[Parser]") -> None:
     report.add_argument("--allow-partial", action="store_true", help=what)
 
 
+def _add_completion(verbs: "argparse._SubParsersAction[Parser]") -> None:
+    what = "print a script that completes commands and options in your shell"
+    completion = _verb(verbs, "completion", what=what, description=_runs_nothing(what))
+    what = "for example: `model-navigator completion bash > ~/.local/share/bash-completion/completions/model-navigator`"
+    completion.add_argument("shell", choices=_SHELLS, metavar="SHELL", help=f"one of: {', '.join(_SHELLS)}; {what}")
+
+
 def _swallowed_file(namespace: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Return whether a list took FILE for its last value, as in `convert --target-formats onnx cnn.onnx`."""
     if getattr(namespace, "file", "") is not None:
@@ -166,7 +179,7 @@ def _explained(parser: Parser, message: str) -> tuple[str, str]:
     if found := re.match(r"argument (.*?): not allowed with argument (.*)", message):
         return message, f"leave out {found[1]} or {found[2]}"
     if found := re.match(r"argument (.*?): ", message):
-        return message, _example(parser, found[1].split("/"))
+        return message, _example(parser, found[1])
     return message, ""
 
 
@@ -191,14 +204,15 @@ def _about_command(parser: Parser, word: str) -> str:
     return f"the commands are {', '.join(cast('dict[str, Parser]', verbs))}"
 
 
-def _example(parser: Parser, flags: Sequence[str]) -> str:
-    """Return how an option with a wrong value or none is written."""
-    action = next((each for each in parser._actions if set(flags) & set(each.option_strings)), None)
+def _example(parser: Parser, name: str) -> str:
+    """Return how an argument with a wrong value or none is written; an option by all of its names, with `/`."""
+    flags = name.split("/")
+    action = next((each for each in parser._actions if {*flags} & {*each.option_strings, each.metavar}), None)
     if action is None:
         return ""
     option = options().get(action.dest)
-    value = option.argument if option else action.default or action.metavar
-    return f"for example: {flags[-1]} {value}"
+    value = option.argument if option else action.default or next(iter(action.choices or ()), action.metavar)
+    return f"for example: {flags[-1] if action.option_strings else parser.prog} {value}"
 
 
 def _flags(parser: Parser) -> list[str]:

@@ -34,6 +34,9 @@ _METAVARS: Mapping[str, str] = {
 }
 
 
+_NOT_REPRODUCED = ("--override-workspace", "--last-failed", "--json")
+
+
 class HelpFormatter(argparse.HelpFormatter):
     """Breaks lines only at spaces, so that names such as `tf-savedmodel` stay whole and can be copied."""
 
@@ -78,12 +81,12 @@ def overrides(namespace: argparse.Namespace) -> dict[str, Any]:
 
 
 def reproducing(arguments: list[str]) -> Iterator[str]:
-    """Yield the arguments for reproducing a result: without cleaning the workspace, and without a shard."""
+    """Yield the arguments for reproducing a result, without a shard and what depends on or changes the workspace."""
     words = iter(arguments)
     for word in words:
         if word == "--shard":
             next(words, None)
-        elif word != "--override-workspace" and not word.startswith("--shard="):
+        elif word not in _NOT_REPRODUCED and not word.startswith("--shard="):
             yield word
 
 

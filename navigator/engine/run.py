@@ -6,6 +6,7 @@ written.
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from navigator.cache.layers import TRUSTED, Layers
@@ -104,6 +105,7 @@ def convert(
     origin: Origin | None = None,
     selection: Selection | None = None,
     cache_layer: str = TRUSTED,
+    on_report: Callable[[Report], None] = lambda _report: None,
 ) -> ExitCode:
     """Execute `plan` and return the exit code; always writes results and summary.
 
@@ -119,6 +121,7 @@ def convert(
         origin: where the results come from.
         selection: the part of the configuration that `plan` is; None: all of it.
         cache_layer: the layer of the cache that this run writes, see `Layers`.
+        on_report: called with the final report, after it was written and shown.
     """
     cache = Layers(run.cache_path, run.cache_size_bytes, cache_layer) if run.cache_path else None
     record = _Record(
@@ -141,11 +144,17 @@ def convert(
         ),
     )
     record.begin(execution)
-    return _run_to_end(plan, execution, record, progress, workspace, shard)
+    return _run_to_end(plan, execution, record, progress, workspace, shard, on_report)
 
 
 def _run_to_end(
-    plan: Plan, execution: Execution, record: _Record, progress: Progress, workspace: Workspace, shard: str
+    plan: Plan,
+    execution: Execution,
+    record: _Record,
+    progress: Progress,
+    workspace: Workspace,
+    shard: str,
+    on_report: Callable[[Report], None],
 ) -> ExitCode:
     """Run `execution`, then write and show what came out, also after an interrupt or an internal error."""
     cancelled = False
@@ -161,6 +170,7 @@ def _run_to_end(
         lines = (*more, *(line for line, _ in delivered))
         final = record.end(execution, complete=not cancelled and sys.exc_info()[0] is None, more=lines)
     _show(final, record, workspace)
+    on_report(final.report)
     if cancelled or interrupts.seen():
         return ExitCode.CANCELLED
     # A requested file that could not be written is a failure.

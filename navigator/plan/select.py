@@ -1,6 +1,6 @@
 """The part of a plan that the user selected. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -21,9 +21,7 @@ def select(plan: Plan, *, models: Sequence[str] = (), conversions: Sequence[str]
             continue
         chosen = tuple(cell for cell in model.conversions if _matches(cell.label, conversions))
         if chosen:
-            on_the_way = {label for cell in chosen if cell.state is None for label in cell.steps}
-            shown = tuple(cell for cell in model.conversions if cell in chosen or cell.label in on_the_way)
-            kept.append(part(model, shown))
+            kept.append(_with_steps(model, chosen))
     return Plan(models=tuple(kept))
 
 
@@ -44,6 +42,24 @@ def chosen(plan: Plan, *, models: Sequence[str], conversions: Sequence[str]) -> 
     return found
 
 
+def among(plan: Plan, wanted: Collection[tuple[str, str]]) -> Plan:
+    """Return the part of `plan` with these conversions, each a model's name and a label.
+
+    Raises:
+        NothingToDoError: nothing is left.
+    """
+    kept = []
+    for model in plan.models:
+        cells = tuple(cell for cell in model.conversions if (model.config.model_name, cell.label) in wanted)
+        if cells:
+            kept.append(_with_steps(model, cells))
+    if not kept:
+        raise NothingToDoError(
+            "no conversion is left that failed in the last results", "run `model-navigator convert` for all of them"
+        )
+    return Plan(models=tuple(kept))
+
+
 def left_out(whole: Plan, chosen: Plan) -> Mapping[str, tuple[str, ...]]:
     """Return the labels of the conversions in `whole` that aren't in `chosen`, by model, without intermediate ones."""
     kept = {(model.config.model_name, cell.label) for model in chosen.models for cell in model.conversions}
@@ -59,6 +75,12 @@ def left_out(whole: Plan, chosen: Plan) -> Mapping[str, tuple[str, ...]]:
 def part(model: ModelPlan, cells: tuple[Cell, ...]) -> ModelPlan:
     """Return `model` with only these cells, and the steps that they need."""
     return replace(model, conversions=cells, steps=_needed(model.steps, cells))
+
+
+def _with_steps(model: ModelPlan, cells: tuple[Cell, ...]) -> ModelPlan:
+    """Return `model` with only these cells, and those on the way to them."""
+    on_the_way = {label for cell in cells if cell.state is None for label in cell.steps}
+    return part(model, tuple(cell for cell in model.conversions if cell in cells or cell.label in on_the_way))
 
 
 def _needed(steps: tuple[Step, ...], cells: tuple[Cell, ...]) -> tuple[Step, ...]:

@@ -7,17 +7,16 @@ characters from untrusted text. Imports Rich only for a terminal, since that tak
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
-from navigator.records import Cell, CellResult, Format, ModelPlan, Plan, State
-from navigator.render.columns import left, width
+from navigator.records import CellResult, Plan, State
+from navigator.render.columns import columns_of, width
+from navigator.render.heartbeat import Heartbeat
 from navigator.render.plain import result_line, summary_lines
 from navigator.render.streams import Steady, write
 from navigator.render.text import clean, lines
-from navigator.render.values import count
 from navigator.report.summary import Summary
 from navigator.safe_files import open_file
 
@@ -25,20 +24,9 @@ if TYPE_CHECKING:
     import rich.console
     import rich.progress
 
-_UNPLANNED = {
-    State.FAILED: "can't be planned",
-    State.UNAVAILABLE: "unavailable on this machine",
-    State.NOT_APPLICABLE: "not applicable",
-}
-
 # How many lines of a log `--verbose` shows; the complete log is in the workspace.
 _LOG_LINES = 200
 _LOG_BYTES = 64 * 2**20
-
-
-def plan_text(plan: Plan) -> str:
-    """Return the plan as text: every conversion with its steps, or why it can't run here and how to fix that."""
-    return "\n\n".join("\n".join(_plan_lines(model)) for model in plan.models) + "\n"
 
 
 def summary_text(summary: Summary) -> str:
@@ -50,14 +38,14 @@ def show_summary(summary: Summary, console: "rich.console.Console | None" = None
     """Write the report to standard output or `console`, with colors if it is a terminal that supports them."""
     if console is None:
         if not _is_terminal(sys.stdout):
-            write(summary_text(summary), sys.stdout)
+            write("".join(f"{line.text}\n" for line in summary_lines(summary, columns_of(sys.stdout))), sys.stdout)
             return
         from rich.console import Console
 
         console = Console(file=cast("TextIO", Steady(sys.stdout)), highlight=False)
     from rich.text import Text
 
-    for line in summary_lines(summary):
+    for line in summary_lines(summary, console.width):
         console.print(Text(line.text, style=line.style), soft_wrap=True)
 
 
@@ -84,7 +72,7 @@ class Progress:
     """Shows the progress of a run: a context manager that can be called from any thread.
 
     A terminal shows a bar with the running units. Anything else, also a dumb terminal, gets one plain line for each
-    finished conversion.
+    finished conversion, and one a minute with what runs.
 
     Args:
         plan: the plan, for the number of conversions and the widths of columns.
@@ -102,17 +90,21 @@ class Progress:
         self._running: dict[tuple[str, str, str], rich.progress.TaskID] = {}
         self._bars: rich.progress.Progress | None = None
         self._all: rich.progress.TaskID | None = None
+        self._heartbeat = Heartbeat(self.say, self._total)
 
     def __enter__(self) -> Self:
         if _is_terminal(self._stream) and self._total:
             self._bars = _bars(self._stream)
             self._all = self._bars.add_task("conversions", total=self._total, state="")
             self._bars.start()
+        elif self._total:
+            self._heartbeat.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._heartbeat.stop()
         with self._lock:
             bars, self._bars = self._bars, None
         if bars is not None:
@@ -130,6 +122,7 @@ class Progress:
 
     def started(self, model: str, label: str, kind: str) -> None:
         """Show that a unit runs; `kind` is reference, convert or verify."""
+        self._heartbeat.started((model, label, kind))
         with self._lock:
             if self._bars is not None:
                 text = f"{clean(model)}  {clean(label)}"
@@ -137,6 +130,7 @@ class Progress:
 
     def finished(self, model: str, label: str, kind: str) -> None:
         """Remove a unit that `started` showed."""
+        self._heartbeat.finished((model, label, kind))
         with self._lock:
             task = self._running.pop((model, label, kind), None)
             if self._bars is not None and task is not None:
@@ -149,7 +143,8 @@ class Progress:
             if result.status.state is State.CANCELLED or key in self._told:
                 return
             self._told.add(key)
-            line = result_line(result, failed=failed, widths=self._widths)
+            self._heartbeat.decided()
+            line = result_line(result, failed=failed, widths=self._widths, columns=columns_of(self._stream))
             if self._bars is None or self._all is None:
                 write(f"{line.text}\n", self._stream)
                 return
@@ -178,63 +173,3 @@ def _bars(stream: TextIO) -> "rich.progress.Progress":
 def _is_terminal(stream: TextIO) -> bool:
     """Return whether a stream supports control characters. FORCE_COLOR doesn't turn a file into a terminal."""
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-
-
-def _asked(model: ModelPlan) -> Iterator[str]:
-    """Say what `convert` finds out by running the model, as far as it's known without reading it."""
-    config = model.config
-    if not config.probe or config.samples:
-        return
-    if model.source_format is Format.TORCHSCRIPT and not config.inputs:
-        yield "inputs and sizes of axes are found by running the model, since its file doesn't store them (probe)"
-    elif not config.max_shapes:
-        yield "sizes of axes that its file leaves open are found by running the model (probe)"
-
-
-def _plan_lines(model: ModelPlan) -> Iterator[str]:
-    yield f"{clean(model.config.model_name)}: {model.source_format}, {clean(str(model.config.model_path))}"
-    for note in (*model.notes, *_asked(model)):
-        yield f"  note: {clean(note)}"
-    todo = [cell for cell in model.conversions if cell.state is None]
-    columns = max((width(clean(cell.label)) for cell in model.conversions), default=0)
-    if todo:
-        yield f"  {count(len(todo), 'conversion')} planned"
-        for cell in todo:
-            yield _plan_line(model, cell, columns)
-    for state, title in _UNPLANNED.items():
-        cells = [cell for cell in model.conversions if cell.state is state]
-        if cells:
-            yield f"  {count(len(cells), 'conversion')} {title}"
-        for reason, remedy in dict.fromkeys((cell.reason, cell.remedy) for cell in cells):
-            for cell in cells:
-                if (cell.reason, cell.remedy) == (reason, remedy):
-                    yield _plan_line(model, cell, columns)
-            yield f"      reason: {clean(reason)}"
-            if remedy:
-                yield f"      how to fix: {clean(remedy)}"
-
-
-def _plan_line(model: ModelPlan, cell: Cell, columns: int) -> str:
-    return f"    {left(clean(cell.label), columns)}  {_chain(model, cell)}{_remarks(model, cell)}".rstrip()
-
-
-def _chain(model: ModelPlan, cell: Cell) -> str:
-    """Return the formats and steps of a conversion: the label of a step ends with its own part."""
-    parts = [str(model.source_format)]
-    before = ""
-    for label in cell.steps:
-        parts.append(clean(label.removeprefix(f"{before}/") if before else label))
-        before = label
-    return " → ".join(parts) if cell.steps else ""
-
-
-def _remarks(model: ModelPlan, cell: Cell) -> str:
-    own = next((step for step in model.steps if cell.steps and step.label == cell.steps[-1]), None)
-    remarks = []
-    if own is not None and own.raise_from:
-        remarks.append(f"opset raised from {clean(own.raise_from[0])} if it passes")
-    if cell.merged:
-        remarks.append(f"covers {count(cell.merged, 'more configuration')}")
-    if cell.state is not None and cell.requested:
-        remarks.append("requested")
-    return f"  ({'; '.join(remarks)})" if remarks else ""

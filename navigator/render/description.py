@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from navigator.records import AxisSpec, Description, Json, TensorSpec, to_data
-from navigator.render.columns import aligned
+from navigator.render.columns import aligned, wrapped
 from navigator.render.text import clean, shorten
 from navigator.render.values import size
 
 _OPERATORS = 12
 
 
-def as_text(described: Description, path: Path) -> str:
-    """Return a description as lines of text."""
-    return "".join(f"{line}\n" for line in _lines(described, path))
+def as_text(described: Description, path: Path, columns: int | None = None) -> str:
+    """Return a description as lines of text of at most `columns`, as far as names allow that."""
+    return "".join(f"{line}\n" for line in wrapped(_lines(described, path), columns))
 
 
 def as_json(described: Description, path: Path) -> Json:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from navigator.records import CellResult, Comparison, FoundShapes, State
-from navigator.render.columns import aligned, left, right
+from navigator.render.columns import aligned, cut, fitted, left, right
+from navigator.render.not_made import not_made
 from navigator.render.results import (
     agreement,
     allowed_atol,
@@ -24,6 +25,7 @@ from navigator.render.results import (
 from navigator.render.sentences import reductions, searches, tally, verdict
 from navigator.render.text import clean, lines, shorten
 from navigator.render.values import count, milliseconds, number, seconds, size, word
+from navigator.report.storage import SUMMARY
 from navigator.report.summary import Group, Summary
 from navigator.samples.found import KEEP, block, finding
 from navigator.verify.sentences import broken_gates, where
@@ -35,6 +37,9 @@ _OUTPUTS = 5
 
 _HEAD = ("model", "conversion", "status", "worst output", "size", "convert", "verify")
 _TEXTS = 4
+_MODEL, _CONVERSION, _, _WORST, _SIZE, _CONVERT, _VERIFY = range(len(_HEAD))
+# What a narrow terminal shortens, with the least that is left of it.
+_SHRINK = {_WORST: 12, _CONVERSION: 14, _MODEL: 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +50,16 @@ class Line:
     style: str = ""
 
 
-def result_line(result: CellResult, *, failed: bool, widths: tuple[int, int] = (0, 0)) -> Line:
+def result_line(
+    result: CellResult, *, failed: bool, widths: tuple[int, int] = (0, 0), columns: int | None = None
+) -> Line:
     """Return the result of a conversion as one line.
 
     Args:
         result: the result.
         failed: whether it fails the run.
         widths: minimum widths of the model's name and the conversion's label.
+        columns: the most that the line may have; None: it may be of any length.
     """
     spent = result.seconds.convert + result.seconds.verify
     furthest = worst(result.comparisons)
@@ -66,11 +74,12 @@ def result_line(result: CellResult, *, failed: bool, widths: tuple[int, int] = (
         right("cached" if result.cached else seconds(spent), 8),
         clean(what),
     ]
-    return Line("  ".join(parts).rstrip(), _style(result, failed=failed))
+    text = "  ".join(parts).rstrip()
+    return Line(text if columns is None else cut(text, columns), _style(result, failed=failed))
 
 
-def summary_lines(summary: Summary) -> Iterator[Line]:
-    """Yield the report line by line, failed conversions first, the verdict last."""
+def summary_lines(summary: Summary, columns: int | None = None) -> Iterator[Line]:
+    """Yield the report line by line, failed conversions first, the verdict last; its table fits into `columns`."""
     yield Line("")
     for result in (each for group in summary.failures for each in group.results):
         yield from _failure(result)
@@ -79,12 +88,14 @@ def summary_lines(summary: Summary) -> Iterator[Line]:
         yield from _reason(group)
         yield Line("")
     yield from _warnings(summary)
-    yield from _table(summary)
+    yield from _table(summary, columns)
     for group in summary.unverified:
         yield Line(f"{clean(group.first.model_name)}: not verified: {_names(group)}", _WARNED)
         yield Line(f"  {clean(group.first.status.message)}", _WARNED)
     for group in summary.skipped:
-        yield from _skipped(group)
+        if group.first.requested:
+            yield from _skipped(group)
+    yield from _not_made(summary)
     for model in summary.models:
         for sentence in reductions(model):
             yield Line(f"{clean(model.name)}: {clean(sentence)}", _WARNED)
@@ -154,6 +165,16 @@ def _skipped(group: Group) -> Iterator[Line]:
     yield Line(f"  {clean(first.status.message)}{remedy}", _QUIET)
 
 
+def _not_made(summary: Summary) -> Iterator[Line]:
+    """Yield one line a model for the default formats that it isn't converted to; the page has the remedies."""
+    by_model: dict[str, list[tuple[str, str]]] = {}
+    for result in (each for group in summary.skipped for each in group.results if not group.first.requested):
+        target = result.conversion_config.target_format if result.conversion_config else result.conversion
+        by_model.setdefault(result.model_name, []).append((target, result.status.message))
+    for name, skipped in by_model.items():
+        yield Line(f"{clean(name)}: not made: {not_made(skipped)}; {SUMMARY} says more", _QUIET)
+
+
 def _warnings(summary: Summary) -> Iterator[Line]:
     if not summary.warnings:
         return
@@ -182,7 +203,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
         yield f"  worst at {clean(place(element))}: {source} in the source model, {converted} converted"
 
 
-def _table(summary: Summary) -> Iterator[Line]:
+def _table(summary: Summary, columns: int | None) -> Iterator[Line]:
     reduced = any(agreement(result.comparisons) for model in summary.models for result in model.results)
     timed = any(result.latencies for model in summary.models for result in model.results)
     judged = any(result.metrics for model in summary.models for result in model.results)
@@ -195,9 +216,15 @@ def _table(summary: Summary) -> Iterator[Line]:
             styles += [_style(result, failed=failed) for result in results]
     if len(rows) == 1:
         return
-    for line, style in zip(aligned(rows, texts=_TEXTS), styles, strict=True):
+    fit = rows if columns is None else fitted(rows, columns, shrink=_SHRINK, drop=_drop(len(rows[0])))
+    for line, style in zip(aligned(fit, texts=_TEXTS), styles, strict=True):
         yield Line(line, style)
     yield Line("")
+
+
+def _drop(count: int) -> list[int]:
+    """Return the columns of the table that matter least, the least first: times, size, then what reduces."""
+    return [_CONVERT, _VERIFY, _SIZE, *range(len(_HEAD), count)]
 
 
 def _row(result: CellResult, *, timed: bool, reduced: bool, judged: bool) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """The command line as a new user types it, in processes of its own: one command until a model is converted."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +97,10 @@ $ model-navigator plan tiny.onnx --max-shards x
 model-navigator plan: error: argument --max-shards: invalid int value: 'x'
   for example: --max-shards 16
   see `model-navigator plan --help`
+$ model-navigator completion fihs
+model-navigator completion: error: argument SHELL: invalid choice: 'fihs' (choose from CHOICES)
+  for example: model-navigator completion bash
+  see `model-navigator completion --help`
 $ model-navigator report
 model-navigator report: error: the following arguments are required: PATH
   for example: model-navigator report PATH
@@ -124,7 +130,9 @@ def test_a_wrong_command_line_is_told_with_what_was_meant(project: Path, case: s
 
     done = navigator(project, *command.split()[1:])
 
-    assert (done.returncode, done.stdout, done.stderr.strip()) == (2, "", said.strip())
+    # Python 3.12 quotes choices otherwise.
+    told = re.sub(r"choose from .*\)", "choose from CHOICES)", done.stderr)
+    assert (done.returncode, done.stdout, told.strip()) == (2, "", said.strip())
 
 
 def test_a_configuration_given_as_the_model_is_told(project: Path) -> None:
@@ -135,3 +143,53 @@ def test_a_configuration_given_as_the_model_is_told(project: Path) -> None:
     assert done.returncode == 2
     assert "is a configuration or an annotation, not a model" in done.stderr
     assert "run `model-navigator convert some.yaml`" in done.stderr
+
+
+def test_results_as_json_have_standard_output_to_themselves(project: Path) -> None:
+    done = navigator(project, "convert", "tiny.onnx", "--json", "--verbose", "--target-formats", "onnx")
+
+    assert done.returncode == 0
+    printed = json.loads(done.stdout)
+    written = yaml.safe_load((project / "navigator_workspace/convert_results.yaml").read_text())
+    assert printed == written
+    assert "1 of 1 conversions passed" in done.stderr
+
+
+def test_only_what_failed_is_run_again(project: Path) -> None:
+    options = ["--target-formats", "onnx"]
+    (project / "navigator.yaml").write_text(
+        "models:\n- {model_name: good, model_path: tiny.onnx}\n- {model_name: bad, model_path: broken.onnx}\n"
+    )
+    broken = (project / "tiny.onnx").read_bytes().replace(b"Tanh", b"Tonh")
+    (project / "broken.onnx").write_bytes(broken)
+
+    none = navigator(project, "convert", *options, "--last-failed")
+    first = navigator(project, "convert", *options)
+    (project / "broken.onnx").write_bytes((project / "tiny.onnx").read_bytes())
+    again = navigator(project, "convert", *options, "--last-failed", "--json")
+    over = navigator(project, "convert", *options, "--last-failed")
+
+    assert (none.returncode, first.returncode, again.returncode, over.returncode) == (3, 1, 0, 3), first.stdout
+    assert "there are no results in" in none.stderr
+    assert {each["model_name"] for each in json.loads(again.stdout)["results"]} == {"bad"}
+    assert "covers only 1 of 2 models" in again.stderr
+    assert "no conversion is left that failed in the last results" in over.stderr
+
+
+def test_the_shell_completes_what_the_parsers_take(project: Path) -> None:
+    pytest.importorskip("shtab", reason="completion needs shtab")
+    script = navigator(project, "completion", "bash").stdout
+    (project / "complete.sh").write_text(script)
+    ask = (
+        "source ./complete.sh; COMP_WORDS=(model-navigator {}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); "
+        "_shtab_model_navigator; echo ${{COMPREPLY[@]}}"
+    )
+
+    def completed(words: str) -> list[str]:
+        command = ["/bin/bash", "--norc", "-c", ask.format(words)]
+        return subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout.split()
+
+    assert {"convert", "inspect", "init", "plan", "report", "validate"} <= set(completed("''"))
+    assert completed("plan --target-formats tor") == ["torchscript", "torch-export", "torch-trt"]
+    assert completed("convert --onnx-ops") == ["--onnx-opsets"]
+    assert completed("inspect ti") == ["tiny.onnx"]

@@ -27,7 +27,7 @@ from navigator.records import (
     State,
     Step,
 )
-from navigator.render.console import plan_text
+from navigator.render.plan import plan_text
 from navigator.report.report import build
 from navigator.report.summary import summarize
 from navigator.runners import RUNNERS

@@ -5,10 +5,12 @@
 
 import io
 import os
+import queue
 import re
 import subprocess
 import sys
 import threading
+import time
 import tty
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,10 +36,13 @@ from navigator.records import (
     WorstElement,
 )
 from navigator.render import console
-from navigator.render.console import Progress, plan_text, show_log, show_summary
+from navigator.render.columns import width
+from navigator.render.console import Progress, show_log, show_summary
 from navigator.render.escape import code, fence, row, text
+from navigator.render.heartbeat import Heartbeat
 from navigator.render.markdown import summary_markdown
-from navigator.render.plain import result_line
+from navigator.render.plain import result_line, summary_lines
+from navigator.render.plan import plan_text
 from navigator.render.results import errors, share, suggestion_yaml, worst
 from navigator.render.sentences import verdict
 from navigator.render.text import clean
@@ -114,6 +119,7 @@ def two_models() -> Plan:
 
 def test_plan() -> None:
     golden("plan.txt", plan_text(two_models()))
+    golden("plan_verbose.txt", plan_text(two_models(), verbose=True))
 
 
 # What the summary says ----------------------------------------------------------------------------------------------
@@ -133,10 +139,47 @@ def test_failing_cells_come_first_and_causes_before_what_they_block() -> None:
 
 
 def test_every_cell_is_shown_in_both_forms() -> None:
-    for shown in (markdown(EVERY_STATE), summary_text(EVERY_STATE)):
-        for result in EVERY_STATE.results:
-            assert result.conversion in shown
-            assert word(result.status.state) in shown
+    skipped = (State.UNAVAILABLE, State.NOT_APPLICABLE)
+    for result in EVERY_STATE.results:
+        assert result.conversion in markdown(EVERY_STATE)
+        assert word(result.status.state) in markdown(EVERY_STATE)
+        assert word(result.status.state) in summary_text(EVERY_STATE)
+        unasked = result.status.state in skipped and not result.requested
+        assert result.conversion_config
+        assert (result.conversion_config.target_format if unasked else result.conversion) in summary_text(EVERY_STATE)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+@pytest.mark.parametrize("report", [EVERY_STATE, GOOD, ON_A_GPU, pytest.param(None, id="wide names")])
+def test_tables_fit_on_narrow_terminals(report: Report | None, columns: int) -> None:
+    shown = list(summary_lines(summarize(report or hostile_report("模型" * 40)), columns))
+
+    head = next(index for index, line in enumerate(shown) if line.text.startswith("model"))
+    rows = [line.text for line in shown[head : head + [line.text for line in shown[head:]].index("")]]
+    assert len(rows) > 1
+    assert max(map(width, rows)) <= columns
+    assert {"model", "conversion", "status", "worst"} <= set(rows[0].split())
+
+
+def test_a_table_keeps_what_there_is_room_for() -> None:
+    heads = {
+        columns: next(
+            line.text.split() for line in summary_lines(summarize(GOOD), columns) if line.text.startswith("model")
+        )
+        for columns in (60, 100, 200)
+    }
+
+    assert heads[60] == ["model", "conversion", "status", "worst", "output"]
+    assert heads[200] == [*heads[60], "size", "convert", "verify"]
+    assert heads[60] <= heads[100] <= heads[200]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_a_plan_fits_on_narrow_terminals(columns: int) -> None:
+    text = plan_text(two_models(), verbose=True, columns=columns)
+
+    assert max(map(width, text.splitlines())) <= columns
+    assert text.split() == plan_text(two_models(), verbose=True).split()
 
 
 def test_cells_blocked_for_one_reason_are_told_once_with_what_to_do() -> None:
@@ -662,3 +705,38 @@ def test_rendering_imports_rich_only_for_a_terminal() -> None:
         "assert not any(name.split('.')[0] == 'rich' for name in sys.modules), 'rich'"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_log_says_now_and_then_what_runs() -> None:
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    beat = Heartbeat(said.put, 3, every_seconds=0.01)
+    beat.start()
+    try:
+        beat.started(("resnet50", "onnx_op13", "convert"))
+        beat.decided()
+        line = said.get(timeout=10)
+        while not line.startswith("still running (1 "):
+            line = said.get(timeout=10)
+        beat.finished(("resnet50", "onnx_op13", "convert"))
+    finally:
+        beat.stop()
+    while not said.empty():
+        said.get()
+    time.sleep(0.05)
+
+    expected = r"still running \(1 of 3 conversions decided\): resnet50 onnx_op13 convert for 0\.\d s"
+    assert re.fullmatch(expected, line)
+    assert said.empty()
+
+
+def test_a_run_has_a_heartbeat_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("navigator.render.heartbeat.EVERY_SECONDS", 0.01)
+    stream = io.StringIO()
+
+    with Progress(two_models(), stream) as progress:
+        progress.started("resnet50", "onnx_op13", "convert")
+        until = time.monotonic() + 10
+        while "still running" not in stream.getvalue() and time.monotonic() < until:
+            time.sleep(0.01)
+
+    assert "resnet50 onnx_op13 convert for" in stream.getvalue()
