@@ -11,6 +11,9 @@ from navigator.workers.questions import Questions
 # Sides and lengths may take this part of it, the batch the rest: rows that get in each other's way must show.
 _WITHOUT_BATCH = 0.25
 
+# How many lengths are tried one by one beyond the smallest that runs.
+_RAISED = 4
+
 _STEPS = (1, 2, 4, 8, 16, 32)
 
 
@@ -48,6 +51,7 @@ class Extents:
             self.low[kind] = self._lowest(kind, base)
         if not self._takes(self.low):
             self.low = dict(base)
+        self._raise_low(base)
         batch = {Kind.BATCH: self.low[Kind.BATCH]} if Kind.BATCH in self.low else {}
         for kind in others:
             self.high[kind] = self._highest(kind, {**base, **batch}, _WITHOUT_BATCH)
@@ -55,6 +59,9 @@ class Extents:
             kind = max(others, key=lambda kind: self.high[kind] / base[kind])
             self.high[kind] = max(base[kind], self.high[kind] // 2)
             self.reasons[kind, "high"] = "together with the others, larger ones are refused or cost too much"
+        for kind in others:
+            if self.high[kind] == self.low[kind]:
+                self._raise_high(kind, base)
         if batch:
             self.high[Kind.BATCH] = self._highest(Kind.BATCH, {**self.high, **batch}, 1.0)
         for kind in others:
@@ -62,6 +69,20 @@ class Extents:
                 self.step[kind] = self._step(kind, base)
                 if self.low[kind] == 1 and self.step[kind] == self.high[kind] - 1 > 1:
                     self.low[kind] = self.high[kind]  # one element stands for all, and no other size will do
+
+    def _raise_low(self, base: Levels) -> None:
+        """Raise a smallest length at which the model runs without looking at its inputs."""
+        at = self.low.get(Kind.LENGTH, 0)
+        if at < base.get(Kind.LENGTH, 0) and self.questions.answers(self.ladder.shapes(base)):
+            sizes = (*range(at, min(at + _RAISED, base[Kind.LENGTH])), base[Kind.LENGTH])
+            tried = ({**self.low, Kind.LENGTH: size} for size in sizes)
+            self.low = next((each for each in tried if self.questions.answers(self.ladder.shapes(each))), dict(base))
+
+    def _raise_high(self, kind: Kind, base: Levels) -> None:
+        """Try one more size, whatever it costs: an axis isn't static because the machine is slow."""
+        larger = next((rung for rung in self.ladder.rungs(kind, base[kind]) if rung > self.low[kind]), 0)
+        if larger and self._takes({**base, kind: larger}):
+            self.high[kind] = larger
 
     def why(self) -> tuple[str, ...]:
         """Return a sentence for each kind of size."""

@@ -310,3 +310,21 @@ def test_rows_that_are_folded_into_others_do_not_count() -> None:
     )
     answer = found(model)
     assert (answer.min_shapes, answer.max_shapes) == ({"x": (1, 1024)}, {"x": (128, 1024)})
+
+
+def test_a_length_at_which_the_model_ignores_its_inputs_does_not_count() -> None:
+    """A kernel of 25 on 24 elements: what comes out is what the memory held."""
+    held = iter(range(10**6))
+
+    def answer(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        x = inputs["x"]
+        return x.mean(1) if x.shape[1] >= 25 else np.full(len(x), next(held) + 1, np.float32)
+
+    assert found(Model((spec("x", -1, -1),), lambda x: x[1] >= 24, answer=answer)).min_shapes == {"x": (1, 25)}
+
+
+def test_an_axis_is_not_static_because_the_machine_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "_SECONDS", 0.0)
+    answer = found(Model((IMAGE,), lambda x: x[2] % 32 == x[3] % 32 == 0 and x[2] > 32))
+    assert answer.min_shapes["x"][2] < answer.max_shapes["x"][2]
+    assert answer.min_shapes["x"][0] < answer.max_shapes["x"][0]
