@@ -120,7 +120,9 @@ def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None =
 @pytest.mark.parametrize(
     ("module", "example", "expected"),
     [
-        pytest.param(Flat(), (torch.ones(1, 1, 28, 28),), ["x float32 -1,1,28,28"], id="flat_traced"),
+        pytest.param(
+            Flat(), (torch.ones(1, 1, 28, 28),), ["x float32 -1,1,28,28"], id="flat_traced", marks=pytest.mark.nightly
+        ),
         pytest.param(Flat(), None, ["x float32 -1,1,28,28"], id="flat_scripted"),
         pytest.param(Words(), None, ["input_ids int64 -1,-1", "attention_mask int64 -1,-1"], id="words"),
         pytest.param(
@@ -134,7 +136,13 @@ def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None =
         pytest.param(Named(), None, ["left float32 -1,8", "right float32 -1,6"], id="dictionary"),
         pytest.param(Several(), None, ["values__0 float32 -1,-1", "values__1 float32 -1,-1"], id="list"),
         pytest.param(Hidden(), None, ["x float32 -1,8", "hide bool -1,8"], id="bool_mask"),
-        pytest.param(Recurrent(), None, ["x float32 -1,-1,5", "h float32 2,-1,6", "c float32 2,-1,6"], id="states"),
+        pytest.param(
+            Recurrent(),
+            None,
+            ["x float32 -1,-1,5", "h float32 2,-1,6", "c float32 2,-1,6"],
+            id="states",
+            marks=pytest.mark.nightly,
+        ),
         pytest.param(Double(), None, ["x float64 -1,5"], id="float64"),
     ],
 )
