@@ -7,13 +7,14 @@ Outcomes are data. Only the thread that calls `run` changes the state.
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
 from navigator.cache.layers import Layers
 from navigator.engine.conversion import run_convert
 from navigator.engine.environments import Environments
+from navigator.engine.listener import Listener
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.reference import run_reference
 from navigator.engine.results import cell_results, obliged
@@ -29,19 +30,6 @@ from navigator.records import CellResult, FoundShapes, Host, Plan, Properties, R
 
 # The work of a unit returns a function that records its outcome, for the thread that changes the state.
 Noted = Callable[[], object]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listener:
-    """Callbacks for the progress of a run.
-
-    `on_start` and `on_end` are called in the thread of the run when units start and end, `on_progress` in any thread
-    with a message about an image that is pulled or built.
-    """
-
-    on_start: Callable[[Unit], None] = lambda _unit: None
-    on_end: Callable[[Unit], None] = lambda _unit: None
-    on_progress: Callable[[str], None] = lambda _sentence: None
 
 
 class Execution:

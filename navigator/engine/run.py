@@ -11,7 +11,8 @@ from contextlib import suppress
 
 from navigator.cache.layers import TRUSTED, Layers
 from navigator.engine import interrupts
-from navigator.engine.execute import Execution, Listener
+from navigator.engine.execute import Execution
+from navigator.engine.listener import Listener
 from navigator.engine.output_path import deliver
 from navigator.engine.schedule import Unit
 from navigator.engine.workspace import Workspace

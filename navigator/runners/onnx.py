@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError, listed
-from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
 from navigator.frameworks.memory import require_memory
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import lookups
-from navigator.frameworks.onnx import rounding as onnx_rounding
+from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.weights import Proto
@@ -48,11 +46,6 @@ _OUT_OF_MEMORY = re.compile(
 )
 # Weights, and the copies of them that kernels lay out for themselves.
 _SESSION_FACTOR = 2.5
-
-_CUDA_PROVIDER = "CUDAExecutionProvider"
-
-# For lower opsets, ONNX Runtime (1.32) lacks operators.
-_LOWEST_OPSET = 7
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -104,7 +97,9 @@ class OnnxModel:
                 weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
                 settings.add_initializer(name, weights[-1])
         try:
-            session = onnxruntime.InferenceSession(str(self.path), settings, providers=_providers(Device.CPU))
+            session = onnxruntime.InferenceSession(
+                str(self.path), settings, providers=onnx_sessions.providers(Device.CPU)
+            )
         except Exception as error:
             raise StepError(f"ONNX Runtime can't load {self.path.name}: {onnx_file.sentence(error)}") from error
         yield replace(self, session=session)
@@ -160,7 +155,8 @@ def load(
     del signature_name  # only SavedModels have several
     model = onnx_file.structure(path)
     _refuse_text(model)
-    session, warning = _session(path, model, device, typed=options is not None and options.precision is not None)
+    typed = options is not None and options.precision is not None
+    session, warning = onnx_sessions.open_session(path, model, device, typed=typed)
     # The session returns [] for a scalar and for an unknown rank; only the file distinguishes them.
     unranked = {
         value.name
@@ -188,97 +184,6 @@ def load(
         sorting_operations=lookups.sorting_operations(model),
         told=lookups.told(model) if options is None else {},
     )
-
-
-def _session(path: Path, model: Proto, device: Device, *, typed: bool) -> tuple[Any, str]:
-    """Open a session that computes exactly what the file specifies; return it with a warning, or "".
-
-    Args:
-        path: the file.
-        model: its content.
-        device: where to run.
-        typed: whether the file was converted to fp16 or int8.
-
-    Raises:
-        StepError: ONNX Runtime can't load it, or can't use the GPU.
-    """
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    if onnx_int8.is_quantized(model):
-        # Exactly as in the graph, like the engines that are built from it. ONNX Runtime's own fusion of Q/DQ nodes
-        # computes something else, and is wrong if their scales are fp16: an error of 7.1 for outputs of 5, 0.7 without
-        # fusion (1.32).
-        settings.add_session_config_entry("session.disable_quant_qdq", "1")
-    source: str | bytes = str(path)
-    if device is Device.CPU and typed:
-        # The CPU must round like hardware with fp16, or errors would only show in an engine.
-        rounded = onnx_rounding.rounded(path)
-        if rounded is not None:
-            settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-            source = rounded
-    try:
-        session, warning = _opened(source, settings, device)
-    except Exception as error:
-        text = onnx_file.sentence(error)
-        raise StepError(f"ONNX Runtime can't load {path.name}: {text}", _advice(text, model)) from error
-    if device is Device.CUDA and session.get_providers()[0] != _CUDA_PROVIDER:
-        # It falls back to the CPU silently.
-        raise StepError(
-            f"ONNX Runtime {onnxruntime.__version__} can't use the GPU: its CUDA provider did not load",
-            f"it lacks the CUDA and cuDNN libraries it was built for: {how_to_get('onnxruntime-gpu[cuda,cudnn]')}",
-        )
-    return session, warning
-
-
-def _opened(source: str | bytes, settings: Any, device: Device) -> tuple[Any, str]:
-    """Open a session with as many optimizations as ONNX Runtime can apply, and return it with a warning, or "".
-
-    Its optimizer may change nodes into some that it has no kernel for, such as a Resize with mode cubic (1.32).
-    """
-    import onnxruntime
-
-    levels = onnxruntime.GraphOptimizationLevel
-    refused: Exception | None = None
-    for level, allows in (
-        (levels.ORT_ENABLE_ALL, ""),
-        (levels.ORT_ENABLE_BASIC, "with basic optimizations (ORT_ENABLE_BASIC)"),
-        (levels.ORT_DISABLE_ALL, "without optimizations (ORT_DISABLE_ALL)"),
-    ):
-        settings.graph_optimization_level = level
-        try:
-            session = onnxruntime.InferenceSession(source, settings, providers=_providers(device))
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime has a dozen exception types without a common one
-            refused = refused or error
-            continue
-        why = f"ONNX Runtime loads the file only {allows}: {onnx_file.sentence(refused)}" if refused else ""
-        return session, why
-    assert refused is not None
-    raise refused
-
-
-def _advice(text: str, model: Proto) -> str:
-    """Return what the user can do if ONNX Runtime lacks an operator, or ""."""
-    if "Could not find an implementation" not in text:
-        return ""
-    opset = onnx_file.opset_of(model)
-    if opset is not None and opset < _LOWEST_OPSET:
-        has = f"ONNX Runtime supports opset {_LOWEST_OPSET} and higher"
-        return f"{has}: export the model at such an opset, or convert it with onnx.version_converter"
-    at = f"at opset {opset} or " if opset is not None else ""
-    return f"ONNX Runtime doesn't support it {at}for these types: use another opset or other types"
-
-
-def _providers(device: Device) -> list[str | tuple[str, dict[str, Any]]]:
-    """Return where a session runs, without TF32: it is on by default, and has only 10 bits of mantissa."""
-    if device is Device.CPU:
-        return ["CPUExecutionProvider"]
-    import onnxruntime
-
-    # It also finds CUDA's libraries in NVIDIA's Python packages, which torch installs.
-    onnxruntime.preload_dlls()
-    return [(_CUDA_PROVIDER, {"use_tf32": 0}), "CPUExecutionProvider"]
 
 
 def _refuse_text(model: Proto) -> None:

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from navigator import config
-from navigator.engine.execute import Execution, Listener
+from navigator.engine.execute import Execution
+from navigator.engine.listener import Listener
 from navigator.engine.schedule import Unit
 from navigator.engine.workspace import Workspace
 from navigator.errors import StepError
