@@ -132,6 +132,26 @@ def test_whole_numbers_are_rounded_down(models: Path, tmp_path: Path, opset: int
     assert [node.op_type for node in onnx.load(artifact).graph.node].count("Mod") == 3
 
 
+@pytest.mark.parametrize("opset", [11, 13, 18])
+def test_a_bicubic_resize_has_tensorflows_weights(models: Path, tmp_path: Path, opset: int) -> None:
+    artifact, _ = convert(models / "bicubic", tmp_path, opset)
+    model = tf_savedmodel.load(models / "bicubic", declared=NOTHING_DECLARED)
+    loaded = onnx_runner.load(artifact, declared=model.signature)
+    assert not loaded.properties.warnings
+    rng = np.random.default_rng(0)
+    inputs = {
+        "image": rng.standard_normal((2, 9, 8, 2)).astype(np.float32),
+        "bytes": rng.integers(0, 256, (3, 5, 7, 1), np.uint8),
+    }
+    made = loaded.infer(inputs)
+    for name, right in model.infer(inputs).items():
+        np.testing.assert_allclose(made[name], right, rtol=1e-5, atol=1e-6 * np.abs(right).max(), err_msg=name)
+    # What doesn't vary stays as it is, at the edges too.
+    flat = {name: np.full_like(array, 3) for name, array in inputs.items()}
+    for name, array in loaded.infer(flat).items():
+        np.testing.assert_allclose(array, 3, rtol=1e-6, err_msg=name)
+
+
 def test_names_types_and_dynamic_axes_are_the_signatures(models: Path, tmp_path: Path) -> None:
     artifact, _ = convert(models / "several", tmp_path, 15)
     source = tf_savedmodel.load(models / "several", declared=NOTHING_DECLARED).signature

@@ -130,6 +130,17 @@ def functions(root: Path) -> None:
             "half": x[: tf.shape(x)[0] // 2],
         },
     )
+    save(
+        root / "bicubic",
+        {"image": ([None, 9, 8, 2], "float32"), "bytes": ([None, 5, 7, 1], "uint8")},
+        lambda image, bytes: {  # noqa: A006 - a name of the signature
+            "small": tf.image.resize(image, [4, 3], method="bicubic"),
+            "large": tf.image.resize(image, [20, 21], method="bicubic"),
+            "corners": tf.raw_ops.ResizeBicubic(images=image, size=[17, 5], align_corners=True),
+            "corner": tf.raw_ops.ResizeBicubic(images=image, size=[4, 12]),
+            "from_bytes": tf.image.resize(bytes, [3, 10], method="bicubic"),
+        },
+    )
     save(root / "einsum", x, lambda x: {"y": tf.einsum("bi,bj,bk->bijk", x, x, x)})
     save(root / "text_inside", x, lambda x: {"y": tf.strings.length(tf.strings.as_string(x))})
     save(root / "text", {"x": ([None], "string")}, lambda x: {"y": tf.strings.length(x)})

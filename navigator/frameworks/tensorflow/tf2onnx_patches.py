@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from navigator.frameworks.tensorflow import bicubic
+
 _ERF_OPSET = 9
 _MOD_OPSET = 10
+_RESIZE_OPSET = 11
 
 # What a size goes through on its way from the operation that reads it, in TensorFlow and ONNX.
 _OF_SIZES = frozenset({"Add", "AddV2", "Cast", "ConcatV2", "Gather", "GatherV2", "Identity", "Mul", "Pack", "Prod"}) | {
@@ -37,10 +40,13 @@ def custom_op_handlers(opset: int) -> dict[str, _Handler]:
 
     FloorDiv, FloorMod: `x // 3` and `x % 3` of whole numbers. tf2onnx rounds negative quotients towards 0 instead of
     down, so that -1 // 3 is 0. Remove once it converts both rightly.
+
+    ResizeBicubic: see `bicubic`. Remove once tf2onnx writes TensorFlow's weights.
     """
     erfc: dict[str, _Handler] = {"Erfc": (_erfc, [])} if opset >= _ERF_OPSET else {}
     rounding: dict[str, _Handler] = {"FloorDiv": (_floor_div, []), "FloorMod": (_floor_mod, [])}
-    return {**erfc, **(rounding if opset >= _MOD_OPSET else {})}
+    resizing: dict[str, _Handler] = {"ResizeBicubic": (bicubic.resize, [])} if opset >= _RESIZE_OPSET else {}
+    return {**erfc, **(rounding if opset >= _MOD_OPSET else {}), **resizing}
 
 
 @contextlib.contextmanager
