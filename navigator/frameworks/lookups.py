@@ -51,6 +51,11 @@ class Lookups:
         if count > 0:
             self._tell(value, Told(low=0, high=count - 1, why=why))
 
+    def encoded(self, value: Hashable, count: int, why: str) -> None:
+        """Note that `value` is compared with each number below `count` at once, as a one-hot encoding does."""
+        if count > 0:
+            self._tell(value, Told(low=0, high=count - 1, why=why, compared=True))
+
     def size(self, value: Hashable, reader: str) -> None:
         """Note that `value` is a size that `reader` reads."""
         self._tell(value, Told(low=_SIZES[0], high=_SIZES[1], why=f"a size for {reader}"))
@@ -66,10 +71,12 @@ class Lookups:
     def told(self) -> Mapping[str, Told]:
         """Return what is known of each input: of several tables, the one with the fewest rows.
 
-        Ids are read as true and false too, to find padding: a table says more. A sign says least.
+        Ids are compared with the first few, and read as true and false, to find padding: a table says more. A sign
+        says least.
         """
         return {
-            name: min(each, key=lambda told: (told.signed, told.mask, told.high)) for name, each in self.found.items()
+            name: min(each, key=lambda told: (told.signed, told.mask, told.compared, told.high))
+            for name, each in self.found.items()
         }
 
     def _tell(self, value: Hashable, told: Told) -> None:

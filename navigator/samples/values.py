@@ -41,14 +41,15 @@ class Origin(StrEnum):
 class Told:
     """What a source model says about the whole numbers of an input: inclusive bounds, and the reason for the report.
 
-    `mask` is whether it reads them as true and false. `signed` is whether it says nothing of their range, but does
-    with them what depends on their sign.
+    `mask` is whether it reads them as true and false. `compared` is whether it compares them with each number of the
+    range. `signed` is whether it says nothing of their range, but does with them what depends on their sign.
     """
 
     low: int
     high: int
     why: str
     mask: bool = False
+    compared: bool = False
     signed: bool = False
 
 

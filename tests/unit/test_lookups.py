@@ -8,6 +8,7 @@ from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.onnx.lookups import told
 
 ZERO = "zero = Constant<value = int64 {0}>()"
+COUNT = "count = Constant<value = int64[3] {0, 1, 2}>()"
 
 
 def model(body: str, inputs: str = "int64[n, 4] ids, int64[n, 4] more", **tables: tuple[int, ...]) -> ModelProto:
@@ -41,6 +42,16 @@ def found(made: ModelProto) -> dict[str, tuple[int, int, str]]:
             {"ids": (0, 99, "rows of words"), "more": (0, 2, "rows of few")},
         ),
         ("depth = Constant<value = int64 {10}>() y = OneHot(ids, depth, few)", {"ids": (0, 9, "depth of OneHot")}),
+        # JAX compares with all numbers at once.
+        (
+            f"{COUNT} i = Unsqueeze(ids, axes) e = Equal(i, count) y = Cast<to = 1>(e)",
+            {"ids": (0, 2, "numbers in Equal")},
+        ),
+        (f"{COUNT} e = Equal(count, ids) y = Cast<to = 1>(e)", {"ids": (0, 2, "numbers in Equal")}),
+        # Special tokens are found by comparing too.
+        (f"{COUNT} e = Equal(ids, count) y = Gather(words, ids)", {"ids": (0, 99, "rows of words")}),
+        (f"{ZERO} e = Equal(ids, zero) y = Cast<to = 1>(e)", {}),
+        ("others = Constant<value = int64[2] {5, 7}>() e = Equal(ids, others) y = Cast<to = 1>(e)", {}),
         (
             f"{ZERO} one = Constant<value = int64 {{1}}>() y = Range(zero, ids, one)",
             {"ids": (1, 8, "a size for Range")},

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from navigator.frameworks.lookups import Lookups, sorting
 from navigator.frameworks.onnx.weights import Proto, graphs
 from navigator.samples.values import Told
@@ -17,6 +19,9 @@ _SAME_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 
 # What depends on the sign of the first input; Div of whole numbers rounds towards 0.
 _SIGNS = frozenset({"Abs", "Div", "Mod", "Relu", "Sign"})
+
+# No longer constant counts.
+_MOST_NUMBERS = 2**16
 
 # TensorProto.BOOL
 _BOOL = 9
@@ -83,6 +88,9 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
         lookups.row(inputs[1], shapes[inputs[0]][axis], f"rows of {inputs[0]}")
     if kind == "OneHot":
         lookups.row(inputs[0], _number(constants.get(inputs[1])), "depth of OneHot")
+    if kind == "Equal":
+        for value, compared in (inputs, reversed(inputs)):
+            lookups.encoded(value, _counted(constants.get(compared)), "numbers in Equal")
     if kind == "EmbedLayerNormalization":
         for index, table in _EMBEDDINGS:
             if index < len(inputs) and inputs[table] in shapes:
@@ -94,8 +102,21 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
 
 def _number(tensor: Proto) -> int:
     """Return a constant of one element that is in the file, 0 for any other."""
+    numbers = _numbers(tensor, 1)
+    return int(numbers[0]) if len(numbers) == 1 else 0
+
+
+def _counted(tensor: Proto) -> int:
+    """Return how many numbers a constant counts from 0 on, as JAX encodes them; 0 if it's any other, or one number."""
+    numbers = _numbers(tensor, _MOST_NUMBERS)
+    return len(numbers) if len(numbers) > 1 and np.array_equal(numbers, np.arange(len(numbers))) else 0
+
+
+def _numbers(tensor: Proto, most: int) -> np.ndarray:
+    """Return the elements of a constant that is in the file, none of any other or of one with more than `most`."""
     import onnx
 
-    if tensor is None or tensor.external_data or math.prod(tensor.dims) != 1:
-        return 0
-    return int(onnx.numpy_helper.to_array(tensor).item())
+    if tensor is None or tensor.external_data or not 0 < math.prod(tensor.dims) <= most:
+        return np.empty(0)
+    numbers: np.ndarray = onnx.numpy_helper.to_array(tensor)
+    return numbers.ravel()
