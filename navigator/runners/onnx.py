@@ -197,9 +197,11 @@ def _refuse_text(model: Proto) -> None:
 
 
 def _incomparable(kind: str, name: str, written: str) -> StepError:
+    # scikit-learn's classifiers end in a ZipMap. extract_model can't cut before it: nothing says its input's shape.
+    cut = "with onnx.utils.extract_model" if "map(" not in written else "with skl2onnx's options={'zipmap': False}"
     return StepError(
         f"{kind} {name} is {written}, but only tensors of numbers and bools can be compared",
-        "remove strings, sequences and maps from the model, e.g. with onnx.utils.extract_model",
+        f"remove strings, sequences and maps from the model, e.g. {cut}",
     )
 
 
