@@ -97,7 +97,7 @@ class Execution:
         )
 
     def found(self) -> tuple[FoundShapes, ...]:
-        """Return what running the source models told of their inputs, in this run or in the one that cached it."""
+        """Return what was found by running the source models, in this run or in the one that cached it."""
         references = (each.reference for each in self._models.values())
         models = zip(references, self._models.values(), strict=True)
         found = (each.found if isinstance(each, Reference) else model.found for each, model in models)

@@ -18,7 +18,8 @@ from navigator.verify.tolerances import tolerances
 from navigator.workers.answers import ReferenceAnswer
 
 _CRASHED = (
-    "the source model crashed when it was asked which shapes it takes: set min_shapes and max_shapes, or probe: false"
+    "the source model crashed in a run to find its shapes, and was run without it: set min_shapes and max_shapes, or "
+    "probe: false"
 )
 
 

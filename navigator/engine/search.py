@@ -191,8 +191,8 @@ def _unused(names: Sequence[str]) -> str:
 def _found(told: Searched) -> str:
     tried = f"{count(told.inputs, 'set')} of inputs in {told.seconds:.2g} s"
     return (
-        f"no other sample shows this: a search found sample {told.sample} after {tried}; if the model never gets such "
-        "inputs, narrow value_ranges"
+        f"no other sample shows this: the search added sample {told.sample} after {tried}; if the model never gets "
+        "such inputs, narrow value_ranges"
     )
 
 

@@ -187,7 +187,7 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Searched:
-    """A search for inputs with another result, beside the samples: how long it took, and how many `inputs` it ran.
+    """A search for a disagreement beside the samples: how long it took, and how many `inputs` it ran.
 
     `largest_error` is in tolerances: more than 1 is a disagreement, of which the inputs are in the sample `sample`, ""
     if there's none.

@@ -156,7 +156,7 @@ def _notes(summary: Summary) -> list[_Section]:
 
 
 def _found(summary: Summary) -> list[_Section]:
-    """Return what running the models told of their inputs, each with the lines to paste."""
+    """Return what was found by running the models, each with the lines to paste."""
     return [
         _Section(
             kind="found shapes",

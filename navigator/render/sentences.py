@@ -82,7 +82,7 @@ def reductions(model: ModelSummary) -> tuple[str, ...]:
 
 
 def searches(model: ModelSummary) -> tuple[str, ...]:
-    """Return one sentence on the searches for inputs with another result, if there were any."""
+    """Return one sentence on the searches for inputs for which the models disagree, if there were any."""
     found = [result.searched for result in model.results if result.searched is not None]
     if not found:
         return ()

@@ -1,4 +1,4 @@
-"""What asking a model told of its inputs: completes a configuration, and writes it for people. Pure."""
+"""What a probe found of a model's inputs: completes a configuration with it, and writes it for people. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

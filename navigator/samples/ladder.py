@@ -1,4 +1,4 @@
-"""The sizes that a model is asked for: which axes vary together, and which sizes are tried, small ones first.
+"""The sizes that a probe tries: which axes vary together, and which sizes are tried, small ones first.
 
 Pure: `navigator.workers.probing` runs the model.
 """

@@ -16,10 +16,10 @@ from navigator.verify.slices import channel_axis
 Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
 
 RMS_FACTOR = 3.0
-"""How many times the root mean square of the noise is allowed. Right conversions had up to 1.7 times as much."""
+"""How many times the root mean square of the noise is allowed. docs/explanation/verification.md says why."""
 
 MEAN_FACTOR = 2.0
-"""How many times the noise of the noisiest channel is allowed for the mean error of any. Right ones had up to 1.4."""
+"""How many times the noise of the noisiest channel is allowed for the mean error of any."""
 
 # With fewer values of noise, its root mean square depends on chance.
 _ENOUGH = 64

@@ -1,4 +1,4 @@
-"""The smallest and the largest sizes that a model takes, beginning with one that it takes, while they cost little."""
+"""The ends of a probe: the smallest and the largest sizes that a model takes, as far as they cost little."""
 
 import itertools
 from collections.abc import Iterable, Sequence

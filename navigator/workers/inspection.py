@@ -40,7 +40,7 @@ def describe(
         path: the file, or the directory of a SavedModel.
         model_format: its format.
         signature_name: the signature of a SavedModel, None: its default.
-        timeout_seconds: of the worker that loads the file, beside the import of its framework.
+        timeout_seconds: of the worker that loads the file, besides the import of its framework.
         memory_bytes: what the worker may use.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Asks the source model which shapes it takes, where neither its file nor the user says it.
+"""The probe: asks the source model which shapes it takes, where neither its file nor the user says it.
 
 Runs it on small inputs first, and goes on while it costs little. `navigator.samples.ladder` says what to try.
 """
@@ -198,7 +198,7 @@ def _refused(questions: Questions, wanted: Ladder) -> StepError:
     shapes, why = next(iter(questions.refusals.items()))
     axes = ", ".join(f"{name} {list(frame)}" for name, frame in wanted.frames.items() if -1 in frame)
     return StepError(
-        f"nobody says how large {axes} gets, and the source model refused all of the {len(questions.refusals)} shapes "
-        f"that were tried, {shapes} first: {why}",
+        f"neither its file nor navigator.yaml says how large {axes} gets, and the source model refused all of the "
+        f"{len(questions.refusals)} shapes that were tried, {shapes} first: {why}",
         "set min_shapes and max_shapes to sizes that it takes, or provide your own inputs under samples",
     )

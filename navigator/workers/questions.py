@@ -1,4 +1,4 @@
-"""A model that is asked which shapes it takes, and what it costs to run in them."""
+"""The questions of a probe: whether a model takes some shapes, and what it costs to run in them."""
 
 import math
 import resource

@@ -107,7 +107,8 @@ def test_a_model_that_runs_nowhere_says_what_was_tried(convert: Any, project: Pa
     assert code == 1
     result = results["results"][0]
     assert (
-        "nobody says how large x [2, -1] gets, and the source model refused all of the" in result["status"]["message"]
+        "neither its file nor navigator.yaml says how large x [2, -1] gets, and the source model refused all of the"
+        in result["status"]["message"]
     )
     assert "set min_shapes and max_shapes to sizes that it takes" in result["remedy"]
     given = "min_shapes: {x: [2, 99991]}\nmax_shapes: {x: [2, 99991]}\n"
