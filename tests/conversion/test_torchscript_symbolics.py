@@ -194,3 +194,58 @@ def test_a_diagonal_is_taken_as_it_is(tmp_path: Path, offset: int) -> None:
     (tmp_path / "infinite").mkdir()
     infinite = np.where(np.eye(3), 1, -np.inf)
     assert converted(tmp_path / "infinite", torch.diagonal, infinite, opset=17).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_a_loss_of_large_logits_is_finite(tmp_path: Path, opset: int) -> None:
+    def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        each = F.binary_cross_entropy_with_logits(x, y, torch.full_like(x, 2), reduction="none", pos_weight=x * 0 + 3)
+        means = [F.binary_cross_entropy_with_logits(x, y, reduction=reduction) for reduction in ("mean", "sum")]
+        return torch.cat([each, torch.stack(means)])
+
+    logits, target = [-200.0, 200.0, 0.0, 200.0], [1.0, 0.0, 0.5, 1.0]
+    half = math.log(2)
+    assert converted(tmp_path, loss, logits, target, opset=opset) == pytest.approx(
+        [1200, 400, 4 * half, 0, 100 + half / 4, 400 + half]
+    )
+
+
+@pytest.mark.parametrize("opset", [*OPSETS, pytest.param(18, marks=pytest.mark.nightly)])
+def test_a_fraction_corrects_a_variance(tmp_path: Path, opset: int) -> None:
+    def spreads(x: torch.Tensor) -> torch.Tensor:
+        both = (*torch.var_mean(x, (0, 1), correction=1.5), *torch.std_mean(x, correction=0.5))
+        kept = x.var(correction=0.5, keepdim=True).reshape(1)
+        return torch.cat([torch.stack([*both, x.var(), x.std(unbiased=False)]), x.var(1, correction=0.5), kept])
+
+    values = converted(tmp_path, spreads, [[1.0, 3.0], [5.0, 7.0]], opset=opset)
+    expected = [8, 4, math.sqrt(20 / 3.5), 4, 20 / 3, math.sqrt(5), 2 / 1.5, 2 / 1.5, 20 / 3.5]
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("places", "values", "expected"),
+    [
+        (lambda x: [torch.tensor([0, 2, 0])], [[6, 6], [4, 4], [7, 7]], [[13, 13], [2, 2], [8, 8]]),
+        (lambda x: [torch.tensor([0, 0, 2]), torch.tensor([1, 1, 0])], [5, 6, 7], [[0, 11], [2, 2], [11, 4]]),
+        (lambda x: [x[:, 0] > 1], [[1, 1], [4, 4]], [[0, 0], [3, 3], [8, 8]]),
+        (lambda x: [x > 1], 5, [[0, 0], [7, 7], [9, 9]]),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("int64", marks=pytest.mark.nightly)])
+def test_values_for_one_place_are_added_up(tmp_path: Path, places: Any, values: Any, expected: Any, dtype: str) -> None:
+    def put(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        return x.index_put(places(x), values, accumulate=True)
+
+    target = [[0, 0], [2, 2], [4, 4]]
+    assert converted(tmp_path, put, target, values, opset=17, dtype=dtype).tolist() == expected
+
+
+def test_a_padding_of_bags_is_refused_and_bags_are_not(tmp_path: Path) -> None:
+    def bags(weight: torch.Tensor, padding: int | None = None) -> torch.Tensor:
+        return F.embedding_bag(torch.tensor([[0, 2]]), weight, mode="sum", padding_idx=padding)
+
+    weight = [[1.0], [2.0], [4.0]]
+    assert converted(tmp_path, bags, weight, opset=17).tolist() == [[5]]
+    (tmp_path / "padded").mkdir()
+    with pytest.raises(StepError, match="embedding_bag with padding_idx"):
+        converted(tmp_path / "padded", lambda x: bags(x, -1), weight, opset=17)

@@ -7,7 +7,7 @@ without it.
 import contextlib
 from collections.abc import Iterator
 
-from navigator.frameworks.torch.symbolics import arithmetic, images
+from navigator.frameworks.torch.symbolics import arithmetic, images, indexing
 from navigator.frameworks.torch.symbolics.values import Symbolic
 
 # The lowest opset with all operators that a function writes; below, the exporter's own stay.
@@ -43,6 +43,13 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::pairwise_distance": (_ANY, arithmetic.pairwise_distance),
         "aten::cosine_similarity": (_ANY, arithmetic.cosine_similarity),
         "aten::cdist": (_ANY, arithmetic.cdist),
+        "aten::var": (_ANY, arithmetic.var),
+        "aten::std": (_ANY, arithmetic.std),
+        "aten::var_mean": (_ANY, arithmetic.var_mean),
+        "aten::std_mean": (_ANY, arithmetic.std_mean),
+        "aten::binary_cross_entropy_with_logits": (_ANY, arithmetic.cross_entropy_of_logits),
+        "aten::index_put": (_RANGE, indexing.index_put),
+        "aten::embedding_bag": (_RANGE, indexing.embedding_bag),
         "aten::batch_norm": (_ANY, images.batch_norm),
         "aten::avg_pool1d": (_POOL, images.average_pool(1)),
         "aten::avg_pool2d": (_POOL, images.average_pool(2)),

@@ -10,6 +10,7 @@ from navigator.frameworks.torch.symbolics.values import (
     cast,
     constant,
     dtype_of,
+    is_none,
     known,
     known_axes,
     promoted,
@@ -103,6 +104,60 @@ def cdist(graph: Graph, one: Value, other: Value, power: Value, mode: Value) -> 
     one = symbolic_helper._unsqueeze_helper(graph, one, [rank - 1])
     other = symbolic_helper._unsqueeze_helper(graph, other, [other_rank - 2])
     return _norm(graph, graph.op("Sub", one, other), number, keep=False)
+
+
+def cross_entropy_of_logits(
+    graph: Graph, logits: Value, target: Value, weight: Value, positive: Value, reduction: Value
+) -> Value:
+    """Return (1 - y) x + (1 + (p - 1) y) log(1 + exp(-x)), as torch does, with `positive` p.
+
+    The exporter takes logarithms of sigmoids, which are 0 or 1 for logits of some hundred.
+    """
+    dtype = dtype_of(logits)
+    one, target = constant(graph, 1.0, dtype), target if dtype is None else cast(graph, target, dtype)
+    loss = graph.op("Softplus", graph.op("Neg", logits))
+    if not is_none(positive):
+        more = graph.op("Mul", graph.op("Sub", positive, one), target)
+        loss = graph.op("Mul", graph.op("Add", one, more), loss)
+    loss = graph.op("Add", graph.op("Mul", graph.op("Sub", one, target), logits), loss)
+    if not is_none(weight):
+        loss = graph.op("Mul", loss, weight)
+    over = {0: "", 1: "ReduceMean", 2: "ReduceSum"}[known(reduction, "i")]
+    return graph.op(over, loss, keepdims_i=0) if over else loss
+
+
+def var_mean(graph: Graph, value: Value, *arguments: Value) -> tuple[Value, Value]:
+    """Return the variance and the mean, with a correction that may be a fraction: the exporter cuts it off.
+
+    `arguments` are the axes, the correction and whether to keep the axes, or whether there is a correction alone.
+    """
+    from torch.onnx import symbolic_helper
+
+    given, correction, keep = arguments if len(arguments) == 3 else (None, *arguments, None)
+    kept = keep is not None and known(keep, "i")
+    axes = None if is_none(given) else known(given, "is")
+    if kept and not axes:
+        axes = [*range(rank_of(value))]  # which the exporter doesn't keep
+    number = None if is_none(correction) else known(correction, "f")
+    return symbolic_helper._var_mean_helper.__wrapped__(  # type: ignore[no-any-return] # untyped
+        graph, value, axes or None, number, int(kept)
+    )
+
+
+def std_mean(graph: Graph, value: Value, *arguments: Value) -> tuple[Value, Value]:
+    """See `var_mean`."""
+    variance, mean = var_mean(graph, value, *arguments)
+    return graph.op("Sqrt", variance), mean
+
+
+def var(graph: Graph, value: Value, *arguments: Value) -> Value:
+    """See `var_mean`."""
+    return var_mean(graph, value, *arguments)[0]
+
+
+def std(graph: Graph, value: Value, *arguments: Value) -> Value:
+    """See `var_mean`."""
+    return std_mean(graph, value, *arguments)[0]
 
 
 def _norm(graph: Graph, difference: Value, power: float, *, keep: bool) -> Value:

@@ -1,0 +1,34 @@
+"""Operators that put or look up elements by their index."""
+
+from navigator.frameworks.torch.symbolics.values import Graph, Value, constant, dtype_of, is_none, known
+
+# The lowest opset whose ScatterND adds.
+_ADDS = 16
+
+
+def index_put(graph: Graph, target: Value, indices: Value, values: Value, accumulate: Value = None) -> Value:
+    """Add up the values for one place, with `accumulate`. The exporter adds the last, and none where a mask is true."""
+    from torch.onnx import symbolic_helper, symbolic_opset11
+
+    dtype = dtype_of(target)
+    adds = accumulate is not None and known(accumulate, "b")
+    places = symbolic_helper._unpack_list(indices)
+    masked = len(places) == 1 and symbolic_helper._is_bool(places[0])  # no place comes twice
+    if not adds or dtype is None or (graph.opset < _ADDS and not masked):
+        return symbolic_opset11.index_put(graph, target, indices, values, accumulate)
+    zeros = graph.op("Expand", constant(graph, 0, dtype), graph.op("Shape", target))
+    zeros.setType(target.type())
+    put = symbolic_opset11.index_put(graph, zeros, indices, values, False)
+    if put.node().kind() == "onnx::ScatterND" and not masked:
+        put.node().s_("reduction", "add")
+    return graph.op("Add", target, put)
+
+
+def embedding_bag(graph: Graph, weight: Value, indices: Value, offsets: Value, *arguments: Value) -> Value:
+    """Refuse a negative `padding_idx`, counted from the end, which the exporter ignores; it refuses others itself."""
+    from torch.onnx import errors, symbolic_opset11
+
+    padding = arguments[-1]
+    if not is_none(padding) and known(padding, "i") < 0:
+        raise errors.SymbolicValueError("embedding_bag with padding_idx has no operator in ONNX", weight)
+    return symbolic_opset11.embedding_bag(graph, weight, indices, offsets, *arguments)
