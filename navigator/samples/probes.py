@@ -168,8 +168,10 @@ def _counts(place: _Place) -> Values:
         return place.prefixes()
     if not is_free_count(place.bounds):
         return place.ordinary()
-    counts = place.rng.integers(0, LARGEST_COUNT, place.shape, endpoint=True)
-    return counts.astype(place.bounds.dtype), f"0 to {LARGEST_COUNT}"
+    # A single number, such as a stride, is 0 or 1 in all other samples.
+    low = 2 if np.prod(place.shape) == 1 else 0
+    counts = place.rng.integers(low, LARGEST_COUNT, place.shape, endpoint=True)
+    return counts.astype(place.bounds.dtype), f"{low} to {LARGEST_COUNT}"
 
 
 def _negatives(place: _Place) -> Values:

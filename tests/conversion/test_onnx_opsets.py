@@ -163,3 +163,29 @@ def test_a_file_that_only_the_optimizer_breaks_is_run_without_it(tmp_path: Path)
     assert ".h:" not in warning
     flat = np.full((1, 4, 4, 2), 3, np.float32)
     np.testing.assert_allclose(model.infer({"x": flat})["y"], np.full((1, 2, 2, 2), 3), rtol=1e-6)
+
+
+def test_a_file_that_only_the_optimizer_breaks_when_it_is_run_is_run_without_it(tmp_path: Path) -> None:
+    """Nothing but the inputs says that the image gets smaller."""
+    text = CUBIC.replace("x) =>", "x, float[4] scales) =>").replace("[1, 4, 4, 2]", "[1, h, w, 2]")
+    source = written(tmp_path / "cubic.onnx", text.replace("[1, 2, 2, 2]", "[1, a, b, 2]"))
+
+    model = onnx_runner.load(source, declared=NOTHING)
+
+    (warning,) = model.properties.warnings
+    assert warning.startswith("run with basic optimizations (ORT_ENABLE_BASIC): ")
+    for side, scale in ((4, 0.5), (2, 1), (1, 2)):
+        image = np.full((1, side, side, 2), 3, np.float32)
+        small = model.infer({"x": image, "scales": np.array([1, 1, scale, scale], np.float32)})["y"]
+        np.testing.assert_allclose(small, np.full((1, 2, 2, 2), 3), rtol=1e-6)
+
+
+def test_a_resize_that_the_optimizer_leaves_alone_is_optimized(tmp_path: Path) -> None:
+    resize = 'y = Resize<mode = "cubic">(x, , scales)'
+    source = written(
+        tmp_path / "m.onnx", f'"" : 17\nm (float[1, 2, 4, 4] x, float[4] scales) => (float y) {{ {resize} }}'
+    )
+    model = onnx_runner.load(source, declared=NOTHING)
+    assert not model.properties.warnings
+    scales = np.array([1, 1, 0.5, 0.5], np.float32)
+    assert model.infer({"x": np.ones((1, 2, 4, 4), np.float32), "scales": scales})["y"].shape == (1, 2, 2, 2)

@@ -118,6 +118,14 @@ def test_whole_numbers_that_nobody_gave_a_range_see_small_counts_in_one_sample()
     assert [name for name, _ in look_for_trouble([ids], config(), memory_bytes=GIB, told=told)[0]] == ["ends", "zeros"]
 
 
+@pytest.mark.parametrize("seed", range(9))
+def test_a_single_count_is_once_neither_0_nor_1(seed: int) -> None:
+    stride, lengths = spec("stride", (), "int32"), spec("lengths", (-1,), "int32")
+    found = probed(stride, lengths, random_seed=seed)["counts"]
+    assert 2 <= found["stride"] <= 7
+    assert found["lengths"].shape == (2,)
+
+
 def test_whole_numbers_whose_sign_the_model_minds_are_negative_in_one_sample() -> None:
     ids, sign = spec("ids", (-1, 64), "int64"), {"ids": Told(low=0, high=1, why="", signed=True)}
     samples, infos = look_for_trouble([ids], config(), memory_bytes=GIB, told=sign)

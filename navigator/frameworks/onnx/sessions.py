@@ -8,7 +8,7 @@ from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
-from navigator.frameworks.onnx.weights import Proto
+from navigator.frameworks.onnx.weights import Proto, graphs
 from navigator.records import Device
 
 _CUDA_PROVIDER = "CUDAExecutionProvider"
@@ -47,6 +47,13 @@ def open_session(path: Path, model: Proto, device: Device, *, typed: bool) -> tu
             source = rounded
     try:
         session, warning = _opened(source, settings, device)
+        if not warning and _breaks_when_run(model):
+            settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+            session = onnxruntime.InferenceSession(source, settings, providers=providers(device))
+            warning = (
+                "run with basic optimizations (ORT_ENABLE_BASIC): with all of them, ONNX Runtime can't run a Resize "
+                "with mode cubic that's beside a Transpose and makes an image smaller"
+            )
     except Exception as error:
         text = onnx_file.sentence(error)
         raise StepError(f"ONNX Runtime can't load {path.name}: {text}", _advice(text, model)) from error
@@ -83,6 +90,29 @@ def _opened(source: str | bytes, settings: Any, device: Device) -> tuple[Any, st
         return session, why
     assert refused is not None
     raise refused
+
+
+def _breaks_when_run(model: Proto) -> bool:
+    """Return whether ONNX Runtime's optimizer may break a Resize with mode cubic unnoticed until it runs.
+
+    It moves a Transpose past the Resize, and what's left has no kernel if an image gets smaller (1.32). Where constants
+    say by how much, it notices when it loads `model`.
+    """
+    for graph in graphs(model):
+        known = {tensor.name for tensor in getattr(graph, "initializer", ())}
+        known |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
+        transposed = {
+            name for node in graph.node if node.op_type == "Transpose" for name in (*node.input, *node.output)
+        }
+        for node in graph.node:
+            if (
+                node.op_type == "Resize"
+                and any(each.name == "mode" and each.s == b"cubic" for each in node.attribute)
+                and not transposed.isdisjoint((node.input[0], node.output[0]))
+                and not known.issuperset(filter(None, node.input[2:]))
+            ):
+                return True
+    return False
 
 
 def _advice(text: str, model: Proto) -> str:
