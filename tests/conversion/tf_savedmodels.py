@@ -128,6 +128,7 @@ def functions(root: Path) -> None:
             "rests": tf.concat([i % 3, i % -3, tf.cast(j % 3, tf.int64)], 0),
             "floats": tf.concat([x // 0.5, x % 0.5], 0),
             "half": x[: tf.shape(x)[0] // 2],
+            "sizes": tf.stack([tf.shape(x)[0] * -1 // 3, tf.shape(x)[0] // -3, (tf.shape(x)[0] + -9) // 2]),
         },
     )
     save(

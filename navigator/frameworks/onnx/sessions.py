@@ -52,7 +52,7 @@ def open_session(path: Path, model: Proto, device: Device, *, typed: bool) -> tu
             session = onnxruntime.InferenceSession(source, settings, providers=providers(device))
             warning = (
                 "run with basic optimizations (ORT_ENABLE_BASIC): with all of them, ONNX Runtime can't run a Resize "
-                "with mode cubic that's beside a Transpose and makes an image smaller"
+                "with mode cubic that's next to a Transpose and makes an image smaller"
             )
     except Exception as error:
         text = onnx_file.sentence(error)

@@ -27,6 +27,8 @@ _OF_SIZES = frozenset({"Add", "AddV2", "Cast", "ConcatV2", "Gather", "GatherV2",
     "Unsqueeze",
 }
 _SIZES = frozenset({"Shape", "Size"})
+# Of these, all inputs count.
+_COMBINING = frozenset({"Add", "AddV2", "Concat", "ConcatV2", "Mul", "Pack"})
 
 _Graph = Any
 _Node = Any
@@ -133,12 +135,19 @@ def _floor_mod(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> N
 
 
 def _rounds_down(graph: _Graph, node: _Node) -> bool:
-    """Return whether a division is of whole numbers that may be negative, as sizes never are."""
+    """Return whether whole numbers are divided of which one may be negative, as sizes never are."""
     from tf2onnx import utils
 
     if np.dtype(utils.map_onnx_to_numpy_type(graph.get_dtype(node.input[0]))).kind != "i":
         return False
-    value = node.inputs[0]
-    while value is not None and value.type in _OF_SIZES and value.inputs:
-        value = value.inputs[0]
-    return value is None or value.type not in _SIZES
+    return not all(map(_is_size, node.inputs))
+
+
+def _is_size(node: _Node) -> bool:
+    """Return whether the numbers that a node returns are known to be sizes, or constants that could be."""
+    if node is None:
+        return False
+    if node.is_const():
+        return bool(np.all(node.get_tensor_value(as_list=False) >= 0))
+    read = node.inputs if node.type in _COMBINING else node.inputs[:1]
+    return node.type in _SIZES or (node.type in _OF_SIZES and bool(read) and all(map(_is_size, read)))
