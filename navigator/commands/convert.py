@@ -18,7 +18,7 @@ from navigator.render.streams import write
 from navigator.report.storage import RESULTS
 
 # What running it again can't change, or needn't.
-_GOOD = (State.PASSED, State.NOT_APPLICABLE, State.UNAVAILABLE)
+_SETTLED = (State.PASSED, State.NOT_APPLICABLE, State.UNAVAILABLE)
 
 
 def run(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
@@ -70,7 +70,7 @@ def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Cal
 
 
 def _last_failed(results: Path) -> set[tuple[str, str]]:
-    """Return the conversions that weren't good in the results of an earlier run, by model's name and label."""
+    """Return the conversions that neither passed nor were skipped in an earlier run, by model's name and label."""
     from navigator.report.storage import read
 
     if not results.is_file():
@@ -79,5 +79,5 @@ def _last_failed(results: Path) -> set[tuple[str, str]]:
     return {
         (each.model_name, each.conversion)
         for each in read(results).results
-        if not each.intermediate and each.status.state not in _GOOD
+        if not each.intermediate and each.status.state not in _SETTLED
     }

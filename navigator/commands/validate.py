@@ -31,7 +31,7 @@ def _unknown(loaded: RunConfig) -> Iterator[str]:
     started, said = time.monotonic(), 0
     for position, model in enumerate(loaded.models):
         if said == _MOST_SAID or time.monotonic() - started > _LOOK_SECONDS:
-            yield f"and what {count(len(loaded.models) - position, 'more model')} may need"
+            yield f"what {count(len(loaded.models) - position, 'more model')} may leave open"
             return
         for sentence in _unknown_of(model):
             said += 1

@@ -61,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_subject(parser: argparse.ArgumentParser) -> None:
     """Add what a command works on, a configuration or a model, with every option and the filters."""
-    what = "a configuration, such as navigator.yaml, or a model (default: ./navigator.yaml); write it first"
+    what = "a configuration, such as navigator.yaml, or a model (default: ./navigator.yaml); put it before all options"
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help=what)
     add_options(parser)
     add_filters(parser)

@@ -23,7 +23,7 @@ def source_items(
     try:
         refuse_useless(paired(found.values, found.values)[0], lower_is_better=model.metric_lower_is_better)
     except StepError as error:
-        blocking = "the metric, which says nothing of the source model"
+        blocking = "the metric, which says nothing about the source model"
         return Failure(state=State.FAILED, message=error.message, remedy=error.hint, blocking=blocking)
     return found.values
 

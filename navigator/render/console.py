@@ -29,16 +29,16 @@ _LOG_LINES = 200
 _LOG_BYTES = 64 * 2**20
 
 
-def summary_text(summary: Summary) -> str:
-    """Return the report as plain text, failed conversions first."""
-    return "".join(f"{line.text}\n" for line in summary_lines(summary))
+def summary_text(summary: Summary, columns: int | None = None) -> str:
+    """Return the report as plain text, failed conversions first; its table fits into `columns`."""
+    return "".join(f"{line.text}\n" for line in summary_lines(summary, columns))
 
 
 def show_summary(summary: Summary, console: "rich.console.Console | None" = None) -> None:
     """Write the report to standard output or `console`, with colors if it is a terminal that supports them."""
     if console is None:
         if not _is_terminal(sys.stdout):
-            write("".join(f"{line.text}\n" for line in summary_lines(summary, columns_of(sys.stdout))), sys.stdout)
+            write(summary_text(summary, columns_of(sys.stdout)), sys.stdout)
             return
         from rich.console import Console
 

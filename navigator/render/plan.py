@@ -29,7 +29,7 @@ def plan_text(plan: Plan, *, verbose: bool = False, columns: int | None = None) 
 
 def _lines(model: ModelPlan, *, verbose: bool) -> Iterator[str]:
     yield f"{clean(model.config.model_name)}: {model.source_format}, {clean(str(model.config.model_path))}"
-    for note in (*model.notes, *_asked(model)):
+    for note in (*model.notes, *_found_by_running(model)):
         yield f"  note: {clean(note)}"
     todo = [cell for cell in model.conversions if cell.state is None]
     unasked = [cell for cell in model.conversions if not verbose and not cell.requested and cell.state in _UNASKED]
@@ -81,7 +81,7 @@ def _remarks(model: ModelPlan, cell: Cell) -> str:
     return f"  ({'; '.join(remarks)})" if remarks else ""
 
 
-def _asked(model: ModelPlan) -> Iterator[str]:
+def _found_by_running(model: ModelPlan) -> Iterator[str]:
     """Say what `convert` finds out by running the model, as far as it's known without reading it."""
     config = model.config
     if not config.probe or config.samples:

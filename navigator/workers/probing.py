@@ -45,7 +45,7 @@ def ask(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -
     """
     axes = model.axes if isinstance(model, NamesAxes) else {}
     until = time.monotonic() + _DEADLINE_SECONDS
-    several = [Questions(model=model, bounds=bounds, at=until) for bounds in _values(model, inputs, config)]
+    several = [Questions(model=model, bounds=bounds, deadline=until) for bounds in _values(model, inputs, config)]
     ladders = [list(_ladders(ranked, config, axes)) for ranked in _ranked(inputs, config)]
     if all(size.fixed for size in ladders[0][0].sizes):
         return None, False
@@ -82,7 +82,7 @@ def _ranked(inputs: Sequence[TensorSpec], config: ModelConfig) -> Iterator[Seque
         yield [replace(spec, shape=shapes[spec.name]) if spec.name in shapes else spec for spec in inputs]
 
 
-def asked(
+def probed(
     config: ModelConfig, load: Callable[[], LoadedModel], runner: Runner
 ) -> tuple[LoadedModel, ModelConfig, FoundShapes | None]:
     """Return the source model, the configuration with what running it showed, and that alone, None if it's nothing.
@@ -125,7 +125,7 @@ def advised(error: StepError, model: LoadedModel, inputs: Sequence[TensorSpec], 
         found, _ = ask(model, inputs, free)
         axes = model.axes if isinstance(model, NamesAxes) else {}
         shapes = resolve_shapes(inputs, with_found(free, found), axes)
-        questions = Questions(model=model, bounds=next(_values(model, inputs, free)), at=math.inf)
+        questions = Questions(model=model, bounds=next(_values(model, inputs, free)), deadline=math.inf)
         if any(questions.refusal(each) for each in (shapes.min, shapes.opt, shapes.max)):
             return error
     except StepError:
@@ -159,7 +159,7 @@ def signed(models: Callable[[], Iterable[LoadedModel]], config: ModelConfig) -> 
     for thorough in (False, True):
         for model in models():
             inputs = model.signature.inputs
-            questions = Questions(model=model, bounds=next(_values(model, inputs, config)), at=until)
+            questions = Questions(model=model, bounds=next(_values(model, inputs, config)), deadline=until)
             frames = frames_of(inputs, config)
             if first(ladder(frames, named(frames, {}, {}), config), questions, thorough=thorough):
                 return model

@@ -49,11 +49,11 @@ class Cost:
 
 @dataclass(kw_only=True, slots=True)
 class Questions:
-    """A model that is asked, with what it answered. `at` is the deadline of `time.monotonic`."""
+    """A model that is asked, with what it answered. `deadline` is a time of `time.monotonic`."""
 
     model: LoadedModel
     bounds: Mapping[str, Bounds]
-    at: float
+    deadline: float
     refusals: dict[str, str] = field(default_factory=dict)
     costs: dict[int, Cost] = field(default_factory=dict)
     held: int = field(default_factory=lambda: _peak())
@@ -61,7 +61,7 @@ class Questions:
 
     @property
     def over(self) -> bool:
-        return time.monotonic() > self.at or len(self.refusals) >= _MOST_QUESTIONS
+        return time.monotonic() > self.deadline or len(self.refusals) >= _MOST_QUESTIONS
 
     def refusal(self, shapes: Mapping[str, Shape]) -> str:
         """Return why the model doesn't run in these shapes, "" if it does."""

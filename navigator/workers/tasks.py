@@ -35,7 +35,7 @@ from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll
 from navigator.workers.loading import converted_loader, source_loader
 from navigator.workers.metric import metric
 from navigator.workers.noise import probes
-from navigator.workers.probing import advised, asked
+from navigator.workers.probing import advised, probed
 from navigator.workers.repeatability import require_repeatable
 from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import RolledSource, roll_converted, roll_source
@@ -60,7 +60,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     config = from_data(ModelConfig, arguments["config"])
     assert config.model_format is not None
     load, given = source_loader(config), config
-    model, config, found = asked(config, load, RUNNERS[config.model_format])
+    model, config, found = probed(config, load, RUNNERS[config.model_format])
     load_seconds = load.seconds
     inputs = agreed("inputs", config.inputs, model.signature.inputs)
     reload = partial(load, declared=Signature(inputs=inputs, outputs=config.outputs))
@@ -144,7 +144,7 @@ def probe(arguments: Mapping[str, Json]) -> Json:
     """Return what running the source model of `config`, a `ModelConfig`, tells of its inputs; None if nothing."""
     config = from_data(ModelConfig, arguments["config"])
     assert config.model_format is not None
-    return to_data(asked(config, source_loader(config), RUNNERS[config.model_format])[2])
+    return to_data(probed(config, source_loader(config), RUNNERS[config.model_format])[2])
 
 
 def describe(arguments: Mapping[str, Json]) -> Json:

@@ -11,7 +11,7 @@ from torch import nn  # noqa: TID253
 from navigator.records import Format, FoundShapes, ModelConfig, Signature
 from navigator.runners import torchscript
 from navigator.samples.found import finding
-from navigator.workers.probing import asked
+from navigator.workers.probing import probed
 
 Module = Any
 
@@ -112,7 +112,7 @@ def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None =
         torch.jit.save(made, str(path))
     config = ModelConfig(model_name="m", model_path=path, model_format=Format.TORCHSCRIPT)
     load = partial(torchscript.load, path, declared=Signature(inputs=(), outputs=()))
-    _, _, answer = asked(config, load, torchscript)
+    _, _, answer = probed(config, load, torchscript)
     assert answer is not None
     return answer
 
@@ -181,6 +181,6 @@ def test_a_module_that_counts_its_calls_is_loaded_again(tmp_path: Path) -> None:
         return torchscript.load(path, declared=Signature(inputs=inputs, outputs=declared.outputs))
 
     config = ModelConfig(model_name="m", model_path=path, model_format=Format.TORCHSCRIPT)
-    model, _, _ = asked(config, load, torchscript)
+    model, _, _ = probed(config, load, torchscript)
     assert isinstance(model, torchscript.TorchScriptModel)
     assert float(model.module.calls) == 0
