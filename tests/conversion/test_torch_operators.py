@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.support.operator_exports import EXPORTERS, difference, sweep
+from tests.support.differences import difference
+from tests.support.operator_exports import EXPORTERS, sweep
 from tests.support.operators import operators
 
 LISTED: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "differing_operators.yaml").read_text())

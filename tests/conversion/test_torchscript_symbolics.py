@@ -249,3 +249,23 @@ def test_a_padding_of_bags_is_refused_and_bags_are_not(tmp_path: Path) -> None:
     (tmp_path / "padded").mkdir()
     with pytest.raises(StepError, match="embedding_bag with padding_idx"):
         converted(tmp_path / "padded", lambda x: bags(x, -1), weight, opset=17)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_a_threshold_ends_a_softplus(tmp_path: Path, opset: int) -> None:
+    values = converted(tmp_path, lambda x: F.softplus(x, beta=2, threshold=3), [-1.0, 1.5, 2.0], opset=opset)
+    np.testing.assert_allclose(values, [math.log1p(math.exp(-2)) / 2, math.log1p(math.exp(3)) / 2, 2], rtol=1e-6)
+
+
+def test_whole_numbers_have_logits(tmp_path: Path) -> None:
+    logits = converted(tmp_path, lambda x: torch.logit(x, 0.2), [-5, 0, 1], opset=17, dtype="int64")
+    np.testing.assert_allclose(logits, [-math.log(4), -math.log(4), math.log(4)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_an_image_without_a_batch_is_pooled(tmp_path: Path, opset: int) -> None:
+    def pooled(image: torch.Tensor) -> torch.Tensor:
+        return torch.cat([F.adaptive_avg_pool2d(image, 1), F.adaptive_max_pool2d(image, 1)]).flatten()
+
+    image = [[[1.0, 3.0], [5.0, 7.0]], [[0.0, 0.0], [0.0, 4.0]]]
+    assert converted(tmp_path, pooled, image, opset=opset).tolist() == [4, 1, 7, 4]

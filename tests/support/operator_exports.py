@@ -6,6 +6,8 @@ prints lines of JSON. `sweep` starts such processes.
 # ruff: noqa: TID253 - the framework is what is tested
 
 import contextlib
+import copy
+import functools
 import itertools
 import json
 import logging
@@ -31,6 +33,7 @@ from navigator.records import Signature, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export, torchscript
 from navigator.runners.protocol import SourceModel, TellsValues
+from tests.support.differences import difference
 from tests.support.exports import Exports
 from tests.support.operators import VALUES, Operator, Together, modules, operators
 
@@ -43,10 +46,6 @@ _SECONDS = 60
 
 # Starting a process takes as long as a few operators.
 _AT_ONCE = 24
-
-# Differences below these are rounding: exporters write operators of torch as several of ONNX. The last is of the
-# largest value, since sums of large values may be small.
-_ATOL, _RTOL, _SCALE = 1e-4, 1e-3, 4e-6
 
 
 @dataclass(frozen=True)
@@ -103,25 +102,6 @@ EXPORTERS = {
         options=lambda opset: torch_export_to_onnx.Options(opset=opset),
     ),
 }
-
-
-def difference(expected: np.ndarray, actual: np.ndarray, noise: np.ndarray) -> str:
-    """Return how an output differs from torch's, or ""; what is NaN in torch can't be compared."""
-    if (expected.dtype, expected.shape) != (actual.dtype, actual.shape):
-        return f"{actual.dtype.name}{list(actual.shape)} instead of {expected.dtype.name}{list(expected.shape)}"
-    kind: Any = np.complex128 if expected.dtype.kind == "c" else np.float64
-    one, other = expected.astype(kind), actual.astype(kind)
-    with np.errstate(all="ignore"):
-        scale = np.abs(one[np.isfinite(one)]).max(initial=0)
-        allowed = _ATOL + _SCALE * scale + _RTOL * np.abs(one) + 10 * np.where(np.isfinite(noise), noise, np.inf)
-        if expected.dtype.kind in "iub":
-            allowed = np.zeros_like(allowed)
-        close = np.isfinite(one) & (np.abs(one - other) <= allowed)
-        wrong = ~(close | (one == other) | np.isnan(one))
-    if not wrong.any():
-        return ""
-    first = np.unravel_index(int(wrong.argmax()), wrong.shape)
-    return f"{wrong.sum()} of {wrong.size} differ, such as {actual[first]} instead of {expected[first]}"
 
 
 def _noise(model: SourceModel, inputs: Arrays, outputs: Arrays) -> Arrays:
@@ -253,6 +233,20 @@ def sweep(exporter: str, names: Sequence[str], processes: int) -> dict[str, dict
     return found
 
 
+def _read_functions_once() -> None:
+    """Let exports share what they read of onnxscript's functions, which takes half of their time."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    read = functools.cache(ONNXRegistry.from_torchlib)
+
+    def copied(*arguments: Any, **options: Any) -> ONNXRegistry:
+        registry = copy.copy(read(*arguments, **options))
+        registry.functions = {target: [*found] for target, found in registry.functions.items()}
+        return registry
+
+    ONNXRegistry.from_torchlib = staticmethod(copied)
+
+
 class _TooLongError(BaseException):
     """Not an Exception, which converters turn into a refusal."""
 
@@ -271,6 +265,7 @@ def main(arguments: Sequence[str]) -> None:
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     exporter = EXPORTERS[arguments[0]]
+    _read_functions_once()
     for name in arguments[1:]:
         torch.manual_seed(0)
         np.random.seed(0)

@@ -18,6 +18,9 @@ from navigator.frameworks.torch.symbolics.values import (
     reduced,
 )
 
+# From here on, log(1 + exp(x)) is x in float32.
+_EQUAL_FROM = 17
+
 
 def floor_divide(graph: Graph, dividend: Value, divisor: Value) -> Value:
     """Round down, in the type that torch takes. The exporter rounds towards zero, as torch 1.12 did."""
@@ -56,6 +59,25 @@ def atan2(graph: Graph, y: Value, x: Value) -> Value:
 def log_sigmoid(graph: Graph, value: Value) -> Value:
     """Return -log(1 + exp(-x)). The exporter takes the logarithm of a sigmoid, which is 0 from about -104 on."""
     return graph.op("Neg", graph.op("Softplus", graph.op("Neg", value)))
+
+
+def softplus(graph: Graph, value: Value, beta: Value, threshold: Value) -> Value:
+    """Return the value itself above a threshold that float32 shows; the exporter knows none."""
+    from torch.onnx import symbolic_opset9
+
+    soft = symbolic_opset9.softplus(graph, value, beta, threshold)
+    if known(threshold, "f") >= _EQUAL_FROM:
+        return soft
+    scaled = graph.op("Mul", value, constant(graph, known(beta, "f"), dtype_of(value)))
+    above = graph.op("Greater", scaled, constant(graph, known(threshold, "f"), dtype_of(value)))
+    return graph.op("Where", above, value, soft)
+
+
+def logit(graph: Graph, value: Value, epsilon: Value) -> Value:
+    """Take a whole number for the float that it becomes: the exporter makes epsilon a whole number."""
+    from torch.onnx import symbolic_opset9
+
+    return symbolic_opset9.logit(graph, as_float(graph, value), epsilon)
 
 
 def log10(graph: Graph, value: Value) -> Value:
