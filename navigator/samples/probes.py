@@ -6,7 +6,7 @@ Each is small and looks for one kind of fault, so that one that the source model
 - `lows`: the lower end of inputs of one element, for which `ends` has room for the upper one only.
 - `zeros`: a row of zeros beside ordinary ones. Silence, a blank picture, padding: divisions, norms, lost epsilons.
 - `normal`: floats without a range from a standard normal. Half of them are negative, and some are larger than 1.
-- `counts`: whole numbers that nobody gave a range, from 0 to 7. The ordinary samples have only 0 and 1.
+- `counts`: whole numbers that nobody gave a range, from 0 to 7, a single one from 2. Ordinary samples have 0 and 1.
 - `negatives`: such numbers from -7 to -1, where the model minds their sign. Divisions that round to the other side.
 - `masked`: a row whose mask is all false. A slot of the batch that nobody filled.
 
