@@ -48,6 +48,11 @@ def suggest(
 
 
 def _unexplained(output: ComparedOutput) -> str:
+    if _counts_exactly(output):
+        return (
+            f"{output.title}: no tolerance is suggested for whole numbers, since one that is off by 1 may be another "
+            "ID, index or count"
+        )
     nothing = ", since the converted model computes something else" if _nothing_agrees(output) else ""
     return (
         f"{output.title}: errors of up to {output.totals.max_abs_error:.3g} are too large for its range "
@@ -65,11 +70,17 @@ def _nothing_agrees(output: ComparedOutput) -> bool:
     return (explained is None or explained < 1 - _NEARLY_ALL) and (cosine is None or cosine < _SAME_DIRECTION)
 
 
+def _counts_exactly(output: ComparedOutput) -> bool:
+    """Return whether the values are whole numbers of more than 8 bits: those of 8 may be pixels."""
+    dtype = output.pairs[0][1].dtype
+    return dtype.kind in "iu" and dtype.itemsize > 1
+
+
 def _tightest(output: ComparedOutput, rounding_limit: float) -> tuple[float, float] | None:
     """Return the (atol, rtol) that is tightest on average and with which every element matches."""
     totals = output.totals
     scale = output.spread or output.magnitude
-    if not totals.max_abs_error <= rounding_limit * scale:
+    if _counts_exactly(output) or not totals.max_abs_error <= rounding_limit * scale:
         return None
     rtols = sorted({*_SUGGESTED_RTOL, min(output.rtol, max(_SUGGESTED_RTOL))})
     needed = [needed_atol(left, right, rtols) for _, left, right in output.pairs]

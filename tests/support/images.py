@@ -36,7 +36,7 @@ _ROOM_BYTES = 20 * 10**9
 
 def main() -> int:
     try:
-        client = docker.from_env()
+        client = docker.from_env(timeout=600)  # removing an image of 8 GB takes minutes on a busy disk
     except DockerException as error:
         return _cannot(f"no Docker daemon answers: {error}")
     try:

@@ -499,7 +499,7 @@ def test_suggested_tolerances_pass(dtype: str, exponent: int, error: float, seed
     spread = float(reference.max()) - float(reference.min())
     comparison = only(first)
     assert comparison.max_abs_error is not None
-    if comparison.max_abs_error > 0.05 * spread:
+    if comparison.max_abs_error > 0.05 * spread or dtype in ("i4", "i8"):
         assert first.suggested is None
         return
     assert first.suggested is not None
@@ -527,11 +527,21 @@ def test_a_suggestion_has_two_digits_and_is_as_tight_as_that_allows() -> None:
 
 
 def test_an_exact_two_digit_error_is_not_rounded_up() -> None:
-    value = np.arange(100)
+    value = np.arange(100.0)
     value[7] += 1
-    suggested = check(np.arange(100), value, atol=0, rtol=0).suggested
+    suggested = check(np.arange(100.0), value, atol=0, rtol=0).suggested
     assert suggested is not None
     assert (suggested.atol["y"], suggested.rtol["y"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("dtype", "suggested"), [("int64", False), ("uint16", False), ("uint8", True)])
+def test_whole_numbers_that_may_be_ids_get_no_tolerance(dtype: str, suggested: bool) -> None:
+    value = np.arange(100, dtype=dtype)
+    value[7] += 1
+    verdict = check(np.arange(100, dtype=dtype), value, atol=0, rtol=0)
+    assert not verdict.passed
+    assert (verdict.suggested is not None) == suggested
+    assert any("no tolerance is suggested for whole numbers" in each for each in verdict.warnings) != suggested
 
 
 def test_relative_errors_get_a_relative_tolerance() -> None:
