@@ -1,4 +1,4 @@
-"""What a graph tells about the whole numbers that it's given: the rows of the table that they're looked up in.
+"""What a graph tells about the numbers that it's given, such as the rows of the table that they're looked up in.
 
 Knows no framework: one module of each framework's folder goes through its graphs and says here what it meets.
 """
@@ -6,11 +6,15 @@ Knows no framework: one module of each framework's folder goes through its graph
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from navigator.samples.values import Told
 
 # A size may be read from an input: small ones show as much as large ones.
 _SIZES = (1, 8)
 
+# Larger thresholds stand for infinity: they tell missing values from all others.
+_NO_LIMIT = 1e30
 
 _SORTING = ("topk", "sort", "nms", "nonmaxsuppression", "kthvalue", "median", "aten::mode")
 
@@ -55,6 +59,14 @@ class Lookups:
         """Note that `value` is compared with each number below `count` at once, as a one-hot encoding does."""
         if count > 0:
             self._tell(value, Told(low=0, high=count - 1, why=why, compared=True))
+
+    def split(self, value: Hashable, thresholds: np.ndarray) -> None:
+        """Note that `value` is compared with `thresholds` by decision trees: a tenth more on each side reaches all."""
+        usual = thresholds[np.abs(thresholds) < _NO_LIMIT]
+        if usual.size:
+            low, high = float(usual.min()), float(usual.max())
+            more = (high - low or abs(high) or 1) / 10
+            self._tell(value, Told(low=low - more, high=high + more, why="thresholds of its trees", real=True))
 
     def size(self, value: Hashable, reader: str) -> None:
         """Note that `value` is a size that `reader` reads."""

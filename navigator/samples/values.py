@@ -39,18 +39,20 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """What a source model says about the whole numbers of an input: inclusive bounds, and the reason for the report.
+    """What a source model says about the numbers of an input: inclusive bounds, and the reason for the report.
 
     `mask` is whether it reads them as true and false. `compared` is whether it compares them with each number of the
-    range. `signed` is whether it says nothing of their range, but does with them what depends on their sign.
+    range. `signed` is whether it says nothing of their range, but does with them what depends on their sign. `real` is
+    whether it says so of floats too.
     """
 
-    low: int
-    high: int
+    low: float
+    high: float
     why: str
     mask: bool = False
     compared: bool = False
     signed: bool = False
+    real: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,8 +102,11 @@ def bounds_of(
     low, high = value_ranges.get(key, (0, 1))
     origin, why = (Origin.GIVEN if key in value_ranges else Origin.DEFAULT), ""
     named = _named_mask(name)
-    if origin is Origin.DEFAULT and told is not None and not told.signed and dtype.kind in "iu":
+    kinds = "iuf" if told is not None and told.real else "iu"
+    if origin is Origin.DEFAULT and told is not None and not told.signed and dtype.kind in kinds:
         low, high, origin, why = told.low, told.high, Origin.MODEL, told.why
+        if dtype.kind != "f":
+            low, high = math.floor(low), math.ceil(high)
     elif origin is Origin.DEFAULT and dtype.kind in "iu" and dtype.itemsize == 1 and not named:
         low, high, origin = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max), Origin.DTYPE
     where = f"value_ranges [{low}, {high}] of input {name!r}"

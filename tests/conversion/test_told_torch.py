@@ -49,7 +49,7 @@ TENSORS = (
 )
 
 
-def told(found: Mapping[str, Told]) -> dict[str, tuple[int, int]]:
+def told(found: Mapping[str, Told]) -> dict[str, tuple[float, float]]:
     return {name: (each.low, each.high) for name, each in found.items()}
 
 

@@ -1,4 +1,4 @@
-"""What an ONNX graph tells about the whole numbers that it's given."""
+"""What an ONNX graph tells about the numbers that it's given."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper, parser  # noqa: 
 
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.onnx.lookups import told
+from navigator.samples.values import bounds_of
 
 ZERO = "zero = Constant<value = int64 {0}>()"
 COUNT = "count = Constant<value = int64[3] {0, 1, 2}>()"
@@ -18,7 +19,7 @@ def model(body: str, inputs: str = "int64[n, 4] ids, int64[n, 4] more", **tables
     return made
 
 
-def found(made: ModelProto) -> dict[str, tuple[int, int, str]]:
+def found(made: ModelProto) -> dict[str, tuple[float, float, str]]:
     return {name: (each.low, each.high, each.why) for name, each in told(made).items()}
 
 
@@ -115,3 +116,36 @@ def test_a_table_of_unknown_or_no_rows_tells_nothing() -> None:
     lookups.row("ids", 0, "rows of nothing")
     lookups.row("others", 5, "rows of words")
     assert lookups.told() == {}
+
+
+TREE = {"nodes_modes": ["BRANCH_LEQ", "LEAF", "BRANCH_LEQ", "LEAF", "LEAF"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "held"),
+    [
+        ("TreeEnsembleClassifier", {**TREE, "nodes_values": [3.0, 90.0, 13.0, 0.0, 0.0]}),
+        ("TreeEnsembleRegressor", {**TREE, "nodes_values_as_tensor": np.array([3.0, 90.0, 13.0, 0.0, 0.0])}),
+        ("TreeEnsemble", {"nodes_splits": np.array([3.0, 13.0, 3e38, np.nan], np.float32)}),
+    ],
+)
+def test_floats_are_told_from_the_thresholds_of_trees(kind: str, held: dict[str, object]) -> None:
+    made = model("y = Identity(x)", inputs="float[n, 4] x, int64[n] ids")
+    held = {key: numpy_helper.from_array(each) if isinstance(each, np.ndarray) else each for key, each in held.items()}
+    made.graph.node[0].CopyFrom(helper.make_node(kind, ["x"], ["y"], domain="ai.onnx.ml", **held))
+    assert found(made) == {"x": (2.0, 14.0, "thresholds of its trees")}
+    assert bounds_of("x", np.dtype("float32"), {}, told(made)["x"]).holds(13.9)
+    assert bounds_of("x", np.dtype("int64"), {}, told(made)["x"]).high == 14
+
+
+def test_a_tree_with_one_threshold_and_one_without() -> None:
+    lookups = Lookups.of(["x", "n", "z"])
+    lookups.split("x", np.array([5.0]))
+    lookups.split("n", np.array([2.45]))
+    lookups.split("z", np.array([]))
+    told_of = lookups.told()
+    assert {name: (each.low, each.high) for name, each in told_of.items()} == {
+        "x": (4.5, 5.5),
+        "n": (2.205, 2.6950000000000003),
+    }
+    assert str(bounds_of("n", np.dtype("uint8"), {}, told_of["n"])) == "2 to 3 (thresholds of its trees)"

@@ -1,4 +1,4 @@
-"""What an ONNX graph tells about the whole numbers that it's given (https://onnx.ai/onnx/operators)."""
+"""What an ONNX graph tells about the numbers that it's given (https://onnx.ai/onnx/operators)."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +20,11 @@ _SAME_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 # What depends on the sign of the first input; Div of whole numbers rounds towards 0.
 _SIGNS = frozenset({"Abs", "Div", "Mod", "Relu", "Sign"})
 
-# No longer constant counts.
-_MOST_NUMBERS = 2**16
+# ai.onnx.ml's ensembles of decision trees.
+_TREES = frozenset({"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"})
+
+# Of longer constants, none is read.
+_MOST_NUMBERS = 2**22
 
 # TensorProto.BOOL
 _BOOL = 9
@@ -95,9 +98,24 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
         for index, table in _EMBEDDINGS:
             if index < len(inputs) and inputs[table] in shapes:
                 lookups.row(inputs[index], shapes[inputs[table]][0], f"rows of {inputs[table]}")
+    if kind in _TREES:
+        lookups.split(inputs[0], _thresholds(node))
     for position in _SIZES.get(kind, ()):
         if position < len(inputs):
             lookups.size(inputs[position], kind)
+
+
+def _thresholds(node: Proto) -> np.ndarray:
+    """Return the numbers that an ensemble of trees compares its features with; leaves compare with none."""
+    import onnx
+
+    held = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    if "nodes_splits" in held:
+        return _numbers(held["nodes_splits"], _MOST_NUMBERS)
+    as_tensor = held.get("nodes_values_as_tensor")
+    values = np.array(held.get("nodes_values", ())) if as_tensor is None else _numbers(as_tensor, _MOST_NUMBERS)
+    leaves = np.array([mode == b"LEAF" for mode in held.get("nodes_modes", ())], bool)
+    return values[~leaves] if values.shape == leaves.shape else np.empty(0)
 
 
 def _number(tensor: Proto) -> int:
