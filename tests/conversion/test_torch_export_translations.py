@@ -84,6 +84,22 @@ def test_values_of_some_hundred_and_angles_are_right(tmp_path: Path, opset: int)
     assert chunks == [1, 1, 1]
 
 
+class Tails(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.logcumsumexp(x, 0), torch.logcumsumexp(x[0], 0), torch.special.log_ndtr(x), torch.special.erfcx(x)
+
+
+def test_sums_and_tails_that_vanish_have_logarithms(tmp_path: Path) -> None:
+    x = np.array([-500, -math.inf, -20, 1, 1], np.float32)
+    sums, _, tails, scaled = outputs_of(exported(tmp_path, Tails(), {"x": x}), 18)
+
+    two = math.log(2)
+    assert sums == pytest.approx([-500, -500, -20, 1 + math.log1p(math.exp(-21)), 1 + two])
+    # -x * x / 2 - log(-x * sqrt(2 pi)) + log(1 - 1 / x**2 + 3 / x**4 ...)
+    assert tails[2:4] == pytest.approx([-203.917155, math.log(0.841344746)])
+    assert scaled[1:] == pytest.approx([math.inf, math.inf, 0.427583576, 0.427583576])
+
+
 class Shifted(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return x >> 1, x >> torch.ones_like(x), (x.int() - 128) >> 1

@@ -1,11 +1,6 @@
-"""Operators as torch's exporter of torch.export programs should write them, which gets them wrong (torch 2.13).
-
-`torch.onnx.export` takes them as its `custom_translation_table`. Each function says what is wrong with onnxscript's own
-(0.7.2). Remove it once a program with its operator is exported right without it.
-"""
+"""Operators of images and of batches: resizes, pooling, normalization, attention."""
 
 import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,86 +8,8 @@ from typing import Any
 _Value = Any
 _Translation = Callable[..., _Value]
 
-# What makes a size, which isn't negative.
-_SIZES = frozenset({"Shape", "Gather", "Squeeze", "Slice"})
 
-
-def right_translations() -> dict[Any, _Translation]:
-    """Return the functions of this module by torch's operator."""
-    import torch
-
-    aten = torch.ops.aten
-    return {
-        aten.logaddexp.default: _logaddexp,
-        aten.logaddexp2.default: _logaddexp2,
-        aten.log_sigmoid.default: _log_sigmoid,
-        aten.atan2.default: _atan2,
-        aten.bitwise_right_shift.Tensor: _right_shift,
-        aten.bitwise_right_shift.Tensor_Scalar: _right_shift,
-        aten.__rshift__.Tensor: _right_shift,
-        aten.__rshift__.Scalar: _right_shift,
-        aten.avg_pool2d.default: _average_pool(2),
-        aten.avg_pool3d.default: _average_pool(3),
-        aten.upsample_bilinear2d.default: _upsample("linear"),
-        aten.upsample_bilinear2d.vec: _upsample_vec("linear"),
-        aten.upsample_bicubic2d.default: _upsample("cubic"),
-        aten.upsample_bicubic2d.vec: _upsample_vec("cubic"),
-        aten._upsample_bilinear2d_aa.default: _antialiased("aten__upsample_bilinear2d_aa"),
-        aten._upsample_bicubic2d_aa.default: _antialiased("aten__upsample_bicubic2d_aa"),
-        aten._native_batch_norm_legit_functional.default: _batch_norm,
-        aten.scaled_dot_product_attention.default: _attention,
-        operator.floordiv: _floor_divide_sizes,
-    }
-
-
-def _logaddexp(one: _Value, other: _Value) -> _Value:
-    """Take the larger one out of the sum, whose exponentials overflow at 89 and vanish at -104."""
-    from onnxscript import opset18 as op
-
-    larger, smaller = op.Max(one, other), op.Min(one, other)
-    # Of two equal infinities there is no difference.
-    return op.Where(op.IsInf(larger), larger, op.Add(larger, op.Softplus(op.Sub(smaller, larger))))
-
-
-def _logaddexp2(one: _Value, other: _Value) -> _Value:
-    """See `_logaddexp`."""
-    from onnxscript import opset18 as op
-
-    return op.Div(_logaddexp(op.Mul(one, math.log(2)), op.Mul(other, math.log(2))), math.log(2))
-
-
-def _log_sigmoid(value: _Value) -> _Value:
-    """Return -log(1 + exp(-x)): the logarithm of a sigmoid is that of 0 from about -104 on."""
-    from onnxscript import opset18 as op
-
-    return op.Neg(op.Softplus(op.Neg(value)))
-
-
-def _atan2(y: _Value, x: _Value) -> _Value:
-    """Return pi, not -pi, where `y` is 0 and `x` is negative."""
-    from onnxscript import opset18 as op
-
-    has_y, has_x = (op.Greater(op.Abs(each), 0.0) for each in (y, x))
-    zero, one = op.CastLike(0.0, y), op.CastLike(1.0, y)
-    # Not a negative zero either, which would turn the angle around.
-    angle = op.Atan(op.Div(y, op.Where(has_x, x, op.Where(has_y, zero, one))))
-    turned = op.Where(op.Less(y, 0.0), op.Sub(angle, math.pi), op.Add(angle, math.pi))
-    return op.Where(op.Less(x, 0.0), turned, angle)
-
-
-def _right_shift(value: _Value, places: _Value) -> _Value:
-    """Keep uint8, which onnxscript makes int8: 200 >> 0 is -56."""
-    import onnx_ir
-    from onnxscript import opset18 as op
-    from onnxscript.function_libs.torch_lib.ops import core
-
-    places = op.CastLike(places, value)
-    if value.dtype is onnx_ir.DataType.UINT8:
-        return op.BitShift(value, places, direction="RIGHT")
-    return core.aten_bitwise_right_shift(value, places)
-
-
-def _average_pool(axes: int) -> _Translation:
+def average_pool(axes: int) -> _Translation:
     """Divide by `divisor_override`, which onnxscript ignores."""
 
     def each(sizes: int | Sequence[int]) -> list[int]:
@@ -125,7 +42,7 @@ def _average_pool(axes: int) -> _Translation:
     return translation
 
 
-def _upsample(mode: str) -> _Translation:
+def upsample(mode: str) -> _Translation:
     """Return the translation of an operator that has sizes; torch reads its scales for their gradients."""
 
     def translation(
@@ -141,7 +58,9 @@ def _upsample(mode: str) -> _Translation:
     return translation
 
 
-def _upsample_vec(mode: str) -> _Translation:
+def upsample_vec(mode: str) -> _Translation:
+    """Return the translation of an operator that has sizes or scales."""
+
     def translation(
         image: _Value, output_size: Sequence[_Value] | None, align_corners: bool, scale_factors: Sequence[float] | None
     ) -> _Value:
@@ -194,7 +113,7 @@ def _resized(
     return op.Cast(pixels, to=onnx_ir.DataType.UINT8)
 
 
-def _antialiased(name: str) -> _Translation:
+def antialiased(name: str) -> _Translation:
     """Refuse align_corners, with which ONNX Runtime's (1.32) antialiased Resize takes other pixels than torch."""
 
     def translation(
@@ -213,7 +132,7 @@ def _antialiased(name: str) -> _Translation:
     return translation
 
 
-def _batch_norm(
+def batch_norm(
     image: _Value,
     weight: _Value = None,
     bias: _Value = None,
@@ -230,7 +149,7 @@ def _batch_norm(
     return core.aten__native_batch_norm_legit_functional(image, weight, bias, *own, training, momentum, eps)
 
 
-def _attention(
+def attention(
     query: _Value,
     key: _Value,
     value: _Value,
@@ -259,13 +178,3 @@ def _attention(
         shown = op.Not(op.IsInf(attn_mask, detect_positive=0))
     visible = op.ReduceMax(op.Cast(shown, to=onnx_ir.DataType.INT32), [-1], keepdims=1)
     return op.Where(op.Cast(visible, to=onnx_ir.DataType.BOOL), attended, op.CastLike(0.0, attended))
-
-
-def _floor_divide_sizes(dividend: _Value, divisor: _Value) -> _Value:
-    """Round down a negative one, as in `-(-length // 2)`, which rounds up: onnxscript rounds towards zero."""
-    from onnxscript import opset18 as op
-
-    producer = None if isinstance(dividend, int) else dividend.producer()
-    if producer is not None and producer.op_type in _SIZES:
-        return op.Div(dividend, divisor)
-    return op.Div(op.Sub(dividend, op.Mod(dividend, divisor)), divisor)

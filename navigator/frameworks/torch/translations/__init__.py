@@ -1,0 +1,41 @@
+"""Operators as torch's exporter of torch.export programs should write them, which gets them wrong (torch 2.13).
+
+`torch.onnx.export` takes them as its `custom_translation_table`. Each function says what is wrong with onnxscript's own
+(0.7.2). Remove it once a program with its operator is exported right without it.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from navigator.frameworks.torch.translations import arithmetic, images
+
+
+def right_translations() -> dict[Any, Callable[..., Any]]:
+    """Return the functions of this package by torch's operator."""
+    import torch
+
+    aten = torch.ops.aten
+    return {
+        aten.logaddexp.default: arithmetic.logaddexp,
+        aten.logaddexp2.default: arithmetic.logaddexp2,
+        aten.logcumsumexp.default: arithmetic.logcumsumexp,
+        aten.special_erfcx.default: arithmetic.erfcx,
+        aten.log_sigmoid.default: arithmetic.log_sigmoid,
+        aten.atan2.default: arithmetic.atan2,
+        aten.bitwise_right_shift.Tensor: arithmetic.right_shift,
+        aten.bitwise_right_shift.Tensor_Scalar: arithmetic.right_shift,
+        aten.__rshift__.Tensor: arithmetic.right_shift,
+        aten.__rshift__.Scalar: arithmetic.right_shift,
+        aten.avg_pool2d.default: images.average_pool(2),
+        aten.avg_pool3d.default: images.average_pool(3),
+        aten.upsample_bilinear2d.default: images.upsample("linear"),
+        aten.upsample_bilinear2d.vec: images.upsample_vec("linear"),
+        aten.upsample_bicubic2d.default: images.upsample("cubic"),
+        aten.upsample_bicubic2d.vec: images.upsample_vec("cubic"),
+        aten._upsample_bilinear2d_aa.default: images.antialiased("aten__upsample_bilinear2d_aa"),
+        aten._upsample_bicubic2d_aa.default: images.antialiased("aten__upsample_bicubic2d_aa"),
+        aten._native_batch_norm_legit_functional.default: images.batch_norm,
+        aten.scaled_dot_product_attention.default: images.attention,
+        operator.floordiv: arithmetic.floor_divide_sizes,
+    }

@@ -1,0 +1,112 @@
+"""Operators of elements, and of sizes."""
+
+import math
+from typing import Any
+
+# A value in the graph, or a number.
+_Value = Any
+
+# What makes a size, which isn't negative.
+_SIZES = frozenset({"Shape", "Gather", "Squeeze", "Slice"})
+
+# Of Numerical Recipes' erfcc, from the constant on.
+_ERFC = (
+    *(-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806),
+    *(0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277),
+)
+
+
+def logaddexp(one: _Value, other: _Value) -> _Value:
+    """Take the larger one out of the sum, whose exponentials overflow at 89 and vanish at -104."""
+    from onnxscript import opset18 as op
+
+    larger, smaller = op.Max(one, other), op.Min(one, other)
+    # Of two equal infinities there is no difference.
+    return op.Where(op.IsInf(larger), larger, op.Add(larger, op.Softplus(op.Sub(smaller, larger))))
+
+
+def logaddexp2(one: _Value, other: _Value) -> _Value:
+    """See `logaddexp`."""
+    from onnxscript import opset18 as op
+
+    return op.Div(logaddexp(op.Mul(one, math.log(2)), op.Mul(other, math.log(2))), math.log(2))
+
+
+def logcumsumexp(value: _Value, dim: int) -> _Value:
+    """Add what lies 1, 2, 4 ... places before, as `logaddexp` does.
+
+    onnxscript takes the largest of all out of each sum, and smaller ones vanish before it comes. It still does so along
+    an axis of any size.
+    """
+    from onnxscript import opset18 as op
+
+    size = value.shape[dim] if len(value.shape) else 1
+    if not isinstance(size, int):
+        from onnxscript.function_libs.torch_lib.ops import core
+
+        return core.aten_logcumsumexp(value, dim)
+    for places in (2**power for power in range((size - 1).bit_length())):
+        before = op.Pad(value, [places, -places], op.CastLike(-math.inf, value), [dim])
+        value = logaddexp(value, before)
+    return op.Identity(value)
+
+
+def erfcx(value: _Value) -> _Value:
+    """Return exp(x * x) * erfc(x), of which `log_ndtr` is made: onnxscript's erfc is 0 from about 4 on.
+
+    Source: Press et al., Numerical Recipes in C, 2nd edition, 6.2: `erfcc`, whose relative error is below 1.2e-7.
+    """
+    from onnxscript import opset18 as op
+
+    def constant(number: float) -> _Value:
+        return op.CastLike(number, value)
+
+    size = op.Abs(value)
+    part = op.Reciprocal(op.Add(op.Mul(size, constant(0.5)), constant(1.0)))
+    exponent = constant(0.0)
+    for factor in reversed(_ERFC):
+        exponent = op.Add(op.Mul(exponent, part), constant(factor))
+    positive = op.Mul(part, op.Exp(exponent))
+    negative = op.Sub(op.Mul(op.Exp(op.Mul(value, value)), constant(2.0)), positive)
+    return op.Where(op.Less(value, constant(0.0)), negative, positive)
+
+
+def log_sigmoid(value: _Value) -> _Value:
+    """Return -log(1 + exp(-x)): the logarithm of a sigmoid is that of 0 from about -104 on."""
+    from onnxscript import opset18 as op
+
+    return op.Neg(op.Softplus(op.Neg(value)))
+
+
+def atan2(y: _Value, x: _Value) -> _Value:
+    """Return pi, not -pi, where `y` is 0 and `x` is negative."""
+    from onnxscript import opset18 as op
+
+    has_y, has_x = (op.Greater(op.Abs(each), 0.0) for each in (y, x))
+    zero, one = op.CastLike(0.0, y), op.CastLike(1.0, y)
+    # Not a negative zero either, which would turn the angle around.
+    angle = op.Atan(op.Div(y, op.Where(has_x, x, op.Where(has_y, zero, one))))
+    turned = op.Where(op.Less(y, 0.0), op.Sub(angle, math.pi), op.Add(angle, math.pi))
+    return op.Where(op.Less(x, 0.0), turned, angle)
+
+
+def right_shift(value: _Value, places: _Value) -> _Value:
+    """Keep uint8, which onnxscript makes int8: 200 >> 0 is -56."""
+    import onnx_ir
+    from onnxscript import opset18 as op
+    from onnxscript.function_libs.torch_lib.ops import core
+
+    places = op.CastLike(places, value)
+    if value.dtype is onnx_ir.DataType.UINT8:
+        return op.BitShift(value, places, direction="RIGHT")
+    return core.aten_bitwise_right_shift(value, places)
+
+
+def floor_divide_sizes(dividend: _Value, divisor: _Value) -> _Value:
+    """Round down a negative one, as in `-(-length // 2)`, which rounds up: onnxscript rounds towards zero."""
+    from onnxscript import opset18 as op
+
+    producer = None if isinstance(dividend, int) else dividend.producer()
+    if producer is not None and producer.op_type in _SIZES:
+        return op.Div(dividend, divisor)
+    return op.Div(op.Sub(dividend, op.Mod(dividend, divisor)), divisor)
