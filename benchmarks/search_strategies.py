@@ -134,7 +134,8 @@ def subject(path: Path, model: Model) -> Subject:
     source = runner.load(path, declared=Signature(inputs=(), outputs=()))
     runs = run(source, source.signature.inputs, config, MEMORY_BYTES)
     rtol = tolerances(config, Precision.FP32, runs.outputs).rtol
-    noise = measured(runs.outputs, probes(source, runs.samples, runs.outputs), rtol)
+    probed = probes(source, runs.samples, runs.outputs)
+    noise = measured(runs.outputs, probed.rounded, rtol, probed.batches)
     return Subject(
         source=source,
         samples=runs.samples,

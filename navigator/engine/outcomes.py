@@ -49,7 +49,7 @@ class Reference:
     rolled forward, and `rolled` its rounding there.
     `metric` is what the user's metric returned for each sample, None without one.
     `written` is the state of these directories when they were written, since later workers could modify them.
-    `found` is what running it told of its inputs.
+    `found` is what running it told of its inputs. `warnings` concern each of its conversions.
     """
 
     signature: Signature
@@ -62,6 +62,7 @@ class Reference:
     noise: Mapping[str, Noise] = field(default_factory=dict)
     unstable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     calibration_infos: tuple[SampleInfo, ...] = ()
     held_out: tuple[str, ...] = ()
     metric: Mapping[str, tuple[float, ...]] | None = None

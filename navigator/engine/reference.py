@@ -13,9 +13,10 @@ from navigator.models.files import model_files
 from navigator.records import FoundShapes, ModelConfig, Precision, State, to_data
 from navigator.samples.found import with_found
 from navigator.samples.shapes import profile_of
-from navigator.verify.noise import measured, notes
+from navigator.verify.noise import measured, notes, warnings
 from navigator.verify.tolerances import tolerances
 from navigator.workers.answers import ReferenceAnswer
+from navigator.workers.noise import BATCHES
 
 _CRASHED = (
     "the source model crashed in a run to find its shapes, and was run without it: set min_shapes and max_shapes, or "
@@ -60,11 +61,12 @@ def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
     if isinstance(answer, Failure):
         return answer
     written = stamp(samples, calibration, outputs)
-    found, probed = (outputs_in(each, context.memory_bytes) for each in (outputs, noise))
+    found, *probed = (outputs_in(each, context.memory_bytes) for each in (outputs, noise, noise / BATCHES))
     if isinstance(found, str):
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
     # Without the noise, outputs are compared strictly.
-    rounding = measured(found, [] if isinstance(probed, str) else probed, tolerances(model, Precision.FP32, found).rtol)
+    rounded, batches = ([] if isinstance(each, str) else each for each in probed)
+    rounding = measured(found, rounded, tolerances(model, Precision.FP32, found).rtol, batches)
     names = [each for each, _ in found]
     items = source_items(model, names, samples, outputs, context) if model.metric is not None else None
     if isinstance(items, Failure):
@@ -90,6 +92,7 @@ def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
         noise=rounding,
         unstable=answer.unstable,
         notes=(*answer.notes, *notes(rounding), *([rolled.note] if rolled and rolled.note else [])),
+        warnings=(*answer.warnings, *warnings(rounding)),
         calibration_infos=answer.calibration,
         held_out=answer.held_out,
         metric=items,

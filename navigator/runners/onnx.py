@@ -22,6 +22,7 @@ from navigator.frameworks.onnx import lookups
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.randomness import random_operations
+from navigator.frameworks.onnx.training import training_operations
 from navigator.frameworks.onnx.weights import Proto
 from navigator.models.files import model_files
 from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
@@ -74,6 +75,7 @@ class OnnxModel:
     random_operations: tuple[str, ...] = ()
     axes: Mapping[str, tuple[AxisSpec, ...]] = field(default_factory=dict)
     sorting_operations: tuple[str, ...] = ()
+    training_operations: tuple[str, ...] = ()
     told: Mapping[str, Told] = field(default_factory=dict)
 
     @contextmanager
@@ -182,6 +184,7 @@ def load(
             for value in session.get_inputs()
         },
         sorting_operations=lookups.sorting_operations(model),
+        training_operations=training_operations(model),
         told=lookups.told(model) if options is None else {},
     )
 

@@ -90,6 +90,34 @@ class TellsValues(Protocol):
 
 
 @runtime_checkable
+class TellsMode(Protocol):
+    """A source model in memory whose graph shows whether it was saved in training mode."""
+
+    @property
+    def training_operations(self) -> tuple[str, ...]:
+        """The operations that normalize by the batch instead of running statistics, by their names in the format."""
+
+
+class Met(Protocol):
+    """What a model met while it ran."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether equal values were sorted."""
+
+
+@runtime_checkable
+class OrdersTies(Protocol):
+    """A source model in memory of a format that doesn't define the order of equal values when it sorts."""
+
+    def ordered(self, *, rotated: bool) -> AbstractContextManager[Met]:
+        """Make `infer` sort equal values by their positions, or `rotated`, so that none of them is at the same place.
+
+        What it meets is known when the context ends.
+        """
+
+
+@runtime_checkable
 class NamesAxes(Protocol):
     """A model in memory whose file says more of its inputs' axes than whether they're dynamic."""
 

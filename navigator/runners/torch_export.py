@@ -6,7 +6,7 @@ The ONNX export uses this module to load files.
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
-from navigator.frameworks.torch import lookups, randomness, rounding
+from navigator.frameworks.torch import lookups, randomness, rounding, ties, training
 from navigator.frameworks.torch import values as torch_values
 from navigator.records import AxisSpec, Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
@@ -67,6 +67,10 @@ class TorchExportModel:
         return lookups.sorting_in_program(self.program)
 
     @property
+    def training_operations(self) -> tuple[str, ...]:
+        return training.of_program(self.program)
+
+    @property
     def told(self) -> Mapping[str, Told]:
         placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         names = [spec.name for spec in self.signature.inputs]
@@ -77,6 +81,10 @@ class TorchExportModel:
         """See `navigator.runners.protocol.SourceModel.perturbed`."""
         with rounding.perturbed(self.module):
             yield self
+
+    def ordered(self, *, rotated: bool) -> AbstractContextManager[ties.Met]:
+        """See `navigator.runners.protocol.OrdersTies`."""
+        return ties.ordered(rotated=rotated)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the program once, without gradients.

@@ -6,7 +6,7 @@ declared, outputs may be. The ONNX export uses this module to load files.
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
-from navigator.frameworks.torch import lookups, randomness, rounding, script_inputs
+from navigator.frameworks.torch import lookups, randomness, rounding, script_inputs, ties, training
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import (
     Argument,
@@ -73,6 +73,10 @@ class TorchScriptModel:
         return lookups.sorting_in_script(self.module)
 
     @property
+    def training_operations(self) -> tuple[str, ...]:
+        return training.of_script(self.module)
+
+    @property
     def told(self) -> Mapping[str, Told]:
         return lookups.of_script(self.module, self.arguments)
 
@@ -81,6 +85,10 @@ class TorchScriptModel:
         """See `navigator.runners.protocol.SourceModel.perturbed`."""
         with rounding.perturbed(self.module):
             yield self
+
+    def ordered(self, *, rotated: bool) -> AbstractContextManager[ties.Met]:
+        """See `navigator.runners.protocol.OrdersTies`."""
+        return ties.ordered(rotated=rotated)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run `forward` once, without gradients.

@@ -5,7 +5,7 @@ weight changes by one step. A converted model that differs by no more than that 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,9 @@ FACTOR = 5.0
 # in float16, 5 %, beyond which no tolerance is suggested either.
 _LIMITS = {2: 0.05, 4: 0.01, 8: 0.01}
 
+# How many times the noise a row changes, and how many of the values that do, if rows depend on each other.
+_DEPENDENT, _MANY = 30.0, 0.1
+
 # What is looked at to tell small values from large ones, at most, in elements of a sample.
 _SAMPLED = 2**16
 
@@ -31,16 +34,18 @@ class Noise:
     """The noise of one output: its largest difference, the absolute tolerance made of it, and its size as a whole.
 
     `rejected` if the noise is too large to be rounding; the tolerance is then the strict one. `size` is None unless
-    the tolerance is wider than that, and for float16, where most errors are 0 or one step.
+    the tolerance is wider than that, and for float16, where most errors are 0 or one step. `apart` is how much a row
+    changes when it's alone, if that's no rounding: the rows of a batch depend on each other.
     """
 
     largest: float
     atol: float
     rejected: bool = False
     size: Size | None = None
+    apart: float | None = None
 
 
-def measured(reference: Outputs, probes: Outputs, rtol: Mapping[str, float]) -> dict[str, Noise]:
+def measured(reference: Outputs, probes: Outputs, rtol: Mapping[str, float], batches: Outputs = ()) -> dict[str, Noise]:
     """Return the noise of each output of floats.
 
     The tolerance is `FACTOR` times the largest difference, and at least 1e-5. What `rtol` allows anyway doesn't widen
@@ -50,17 +55,19 @@ def measured(reference: Outputs, probes: Outputs, rtol: Mapping[str, float]) -> 
         reference: (sample name, {output name: array}) of the source model.
         probes: (sample name, outputs) of the source model after changes that mean nothing mathematically.
         rtol: relative tolerance by output name, "" for all others.
+        batches: likewise, after rows were run apart. It's noise as well, unless the rows depend on each other.
     """
-    known = dict(reference)
     found: dict[str, Noise] = {}
     for name in dict.fromkeys(name for _, arrays in reference for name in arrays):
-        pairs = [
-            (known[sample][name], arrays[name])
-            for sample, arrays in probes
-            if name in arrays and sample in known and _comparable(known[sample].get(name), arrays[name])
-        ]
-        if pairs:
-            found[name] = _noise(pairs, [arrays[name] for _, arrays in reference if name in arrays], rtol, name)
+        values = [arrays[name] for _, arrays in reference if name in arrays]
+        rounded, apart = (_pairs(reference, each, name) for each in (probes, batches))
+        if not (rounded or apart):
+            continue
+        found[name] = _noise([*apart, *rounded], values, rtol, name)
+        if found[name].rejected and rounded and apart:
+            own = _noise(rounded, values, rtol, name)
+            if not own.rejected and _are_far(apart, _DEPENDENT * max(own.largest, own.atol / FACTOR)):
+                found[name] = replace(own, apart=_noise(apart, values, rtol, name).largest)
     return found
 
 
@@ -72,6 +79,39 @@ def notes(noise: Mapping[str, Noise]) -> Iterator[str]:
                 f"{name}: rounding alone changes it by up to {each.largest:.2g} in the source model, which is too much "
                 "of its range to make a tolerance of, so that it's compared strictly; set atol if that's expected"
             )
+
+
+def warnings(noise: Mapping[str, Noise]) -> Iterator[str]:
+    """Yield which outputs have rows that depend on each other."""
+    for name, each in noise.items():
+        if each.apart is not None:
+            yield (
+                f"{name}: the rows of a batch depend on each other: a row that is run alone changes by up to "
+                f"{each.apart:.2g}, and rounding by {each.largest:.2g}; if you don't expect that, the model may have "
+                "been saved in training mode: call model.eval() in PyTorch, or pass training=False in Keras, before "
+                "you save it"
+            )
+
+
+def _pairs(reference: Outputs, probes: Outputs, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    known = dict(reference)
+    return [
+        (known[sample][name], arrays[name])
+        for sample, arrays in probes
+        if name in arrays and sample in known and _comparable(known[sample].get(name), arrays[name])
+    ]
+
+
+def _are_far(pairs: Sequence[tuple[np.ndarray, np.ndarray]], limit: float) -> bool:
+    """Return whether more values than a few differ by more than `limit`: a decision that flips changes few."""
+    far = total = 0
+    with np.errstate(all="ignore"):
+        for one, other in pairs:
+            for _, left, right in pieces(one, other):
+                distance, _ = differences(left, right)
+                # What stays, such as zeros behind a ReLU, says nothing.
+                far, total = far + int(np.count_nonzero(distance > limit)), total + int(np.count_nonzero(distance))
+    return far > _MANY * total
 
 
 def _comparable(reference: np.ndarray | None, value: np.ndarray) -> bool:

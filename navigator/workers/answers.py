@@ -30,6 +30,7 @@ class ReferenceAnswer:
         samples: the samples that it was run on, or refused.
         axes: what its file says of the axes of its inputs.
         notes: for the report.
+        warnings: for each of its conversions.
         unstable: the outputs that depend on earlier calls, since the model keeps a state.
         calibration: the samples for int8 scales.
         held_out: the names of the other samples.
@@ -43,6 +44,7 @@ class ReferenceAnswer:
     samples: tuple[SampleInfo, ...]
     axes: Mapping[str, tuple[AxisSpec, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     unstable: tuple[str, ...] = ()
     calibration: tuple[SampleInfo, ...] = ()
     held_out: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ Only runs the model; `navigator.verify.noise` judges what comes out.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,8 +17,19 @@ from navigator.workers.repeatability import uninformative
 
 Arrays = Mapping[str, np.ndarray]
 
+BATCHES = "batches"
+"""The folder of the outputs in two batches, beside those with other rounding."""
 
-def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Sample]) -> list[tuple[str, Arrays]]:
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """(sample's name, outputs of the same shapes as before) of each run: in two batches, and with other rounding."""
+
+    batches: list[tuple[str, Arrays]]
+    rounded: list[tuple[str, Arrays]]
+
+
+def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Sample]) -> Probes:
     """Run the source model with other rounding, on the opt sample or one of median size, and on a small one.
 
     Rounding grows with the values that are rounded, so of the samples of at most half its size, it's the one with the
@@ -29,9 +41,6 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
         model: the source model.
         samples: its inputs.
         outputs: what it returned for them, in the same order.
-
-    Returns:
-        (sample's name, outputs of the same shapes as before) for each run.
     """
     known = dict(outputs)
     ordered = sorted(samples, key=uninformative)
@@ -39,12 +48,13 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
     varied = [each for each in ordered if not uninformative(each)[0] and 2 * _size(each) <= _size(usual)]
     small = _loudest(varied or ordered[:1], known)
     chosen = [small, *([usual] if usual is not small else [])]
-    return [
-        (name, alike)
-        for name, inputs in chosen
-        for after in changed(model, inputs)
-        if (alike := {key: array for key, array in after.items() if array.shape == known[name][key].shape})
-    ]
+    found = Probes(batches=[], rounded=[])
+    for runs, change in ((found.batches, in_two_batches), (found.rounded, rounded)):
+        for name, inputs in chosen:
+            for after in change(model, inputs):
+                alike = {key: array for key, array in after.items() if array.shape == known[name][key].shape}
+                runs.extend([(name, alike)] if alike else [])
+    return found
 
 
 def _size(sample: Sample) -> int:
@@ -64,10 +74,20 @@ def _loudest(samples: Sequence[Sample], outputs: Mapping[str, Arrays]) -> Sample
 
 def changed(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
     """Yield what the model returns after each change that it takes."""
+    yield from in_two_batches(model, inputs)
+    yield from rounded(model, inputs)
+
+
+def in_two_batches(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
+    """Yield what the model returns for the first row and the others apart, if it has rows and takes that."""
     size = batch_size(model, inputs)
     if size is not None:
         with suppress(StepError):
             yield _in_two_batches(model, inputs, size)
+
+
+def rounded(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
+    """Yield what the model returns with every input and weight one step away, if it takes that."""
     if isinstance(model, SourceModel):
         away = {name: stepped(array, number) for number, (name, array) in enumerate(inputs.items())}
         # A framework may refuse to write to weights, with errors of its own. No model fails for want of its noise.

@@ -3,13 +3,13 @@
 A model that draws random numbers has no outputs to compare with, and its noise must never become a tolerance.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.ranges import bounds
-from navigator.runners.protocol import LoadedModel, SourceModel
+from navigator.runners.protocol import LoadedModel, SourceModel, TellsMode
 from navigator.samples.generate import Sample
 
 # The same inputs give other sums if threads add in another order. Of the architectures measured with random weights,
@@ -52,6 +52,16 @@ def require_repeatable(
                 return tuple(changed)
         raise _random(drawing, changed, samples[index][0])
     return ()
+
+
+def saved_in_training_mode(model: LoadedModel) -> Iterator[str]:
+    """Say that the model was saved in training mode, where its graph shows it."""
+    operations = model.training_operations if isinstance(model, TellsMode) else ()
+    if operations:
+        yield (
+            f"the source model was saved in training mode: {listed(operations)} normalizes by the statistics of each "
+            "batch instead of those that it learned; call model.eval() before you save it"
+        )
 
 
 def uninformative(sample: Sample) -> tuple[bool, int]:

@@ -20,6 +20,8 @@ from navigator.samples.search import Drawn, Proposals, Recombined, scales
 from navigator.samples.shapes import resolve
 from navigator.verify.differences import bounded
 from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, excess, explained, widened
+from navigator.verify.ties import settled
+from navigator.workers import ties
 from navigator.workers.answers import SearchAnswer
 from navigator.workers.loading import converted_loader, source_loader
 from navigator.workers.noise import batch_size, changed
@@ -63,6 +65,7 @@ def search(arguments: Mapping[str, Json]) -> Json:
         scales=scales(samples),
         atol=arguments["atol"],
         rtol=arguments["rtol"],
+        sorts=ties.sorts(source),
     )
     started = time.monotonic()
     run.run(arguments["seconds"])
@@ -109,6 +112,7 @@ class Search:
         scales: the largest magnitude of each input of floats.
         atol: absolute tolerance by output name, "" for all others.
         rtol: relative tolerance, likewise.
+        sorts: whether the source model sorts, so that its outputs may depend on the order of equal values.
     """
 
     source: LoadedModel
@@ -117,6 +121,7 @@ class Search:
     scales: Mapping[str, float]
     atol: Mapping[str, float]
     rtol: Mapping[str, float]
+    sorts: bool = False
     inputs: int = 0
     refused: int = 0
     largest: float = 0.0
@@ -146,6 +151,9 @@ class Search:
         except StepError:
             actual = {}
         error = excess(expected, actual, self.atol, self.rtol)
+        if error > 1 and self.sorts:
+            actual = settled(expected, actual, ties.at(self.source, inputs, expected))
+            error = excess(expected, actual, self.atol, self.rtol)
         if error > 1:
             steps = list(changed(self.source, inputs))
             nudges = list(_nudges(self.source, inputs, self.scales))

@@ -31,12 +31,13 @@ from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
+from navigator.workers import ties
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll
 from navigator.workers.loading import converted_loader, source_loader
 from navigator.workers.metric import metric
-from navigator.workers.noise import probes
+from navigator.workers.noise import BATCHES, Probes, probes
 from navigator.workers.probing import advised, probed
-from navigator.workers.repeatability import require_repeatable
+from navigator.workers.repeatability import require_repeatable, saved_in_training_mode
 from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import RolledSource, roll_converted, roll_source
 from navigator.workers.search import search
@@ -72,9 +73,12 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     arrays.save(Path(arguments["outputs"]), runs.outputs)
     unstable = require_repeatable(model, runs.samples, runs.outputs, reload)
     signature = Signature(inputs=inputs, outputs=agreed("outputs", config.outputs, model.signature.outputs))
+    equal = [] if unstable else ties.undefined(model, runs.samples, runs.outputs)
+    arrays.save(Path(arguments["outputs"]) / ties.DIRECTORY, equal)
     # A state of its own would be taken for noise.
-    noise = probes(model, runs.samples, runs.outputs) if config.atol == "auto" and not unstable else []
-    arrays.save(Path(arguments["noise"]), noise)
+    noise = probes(model, runs.samples, runs.outputs) if config.atol == "auto" and not unstable else Probes([], [])
+    arrays.save(Path(arguments["noise"]), noise.rounded)
+    arrays.save(Path(arguments["noise"]) / BATCHES, noise.batches)
     rolled = RolledSource() if unstable else roll_source(model, signature, config, runs)
     for name, sets in (("samples", rolled.steps), ("outputs", rolled.outputs), ("noise", rolled.noise)):
         arrays.save(Path(arguments[name]) / ROLLED, sets)
@@ -85,7 +89,8 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         properties=model.properties,
         samples=(*runs.infos, *rolled.infos),
         axes=known_axes(model),
-        notes=(*runs.notes, *rolled.notes),
+        notes=(*runs.notes, *ties.notes(model, runs.outputs, equal), *rolled.notes),
+        warnings=tuple(saved_in_training_mode(model)),
         unstable=unstable,
         calibration=tuple(
             SampleInfo(name=name, shapes={key: array.shape for key, array in sample.items()}, calibration=True)

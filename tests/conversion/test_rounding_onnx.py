@@ -54,7 +54,8 @@ class Residual:
         ]
         source = self.load(SOURCE)
         self.expected = self.run(source)
-        self.noise: Mapping[str, Noise] = measured(self.expected, probes(source, self.samples, self.expected), {})
+        found = probes(source, self.samples, self.expected)
+        self.noise: Mapping[str, Noise] = measured(self.expected, found.rounded, {}, found.batches)
 
     def load(self, block: str, changes: Mapping[str, Any] | None = None) -> runner.OnnxModel:
         weights = self.weights | dict(changes or {})

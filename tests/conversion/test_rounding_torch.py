@@ -58,7 +58,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Exports, Path]:
 
 def judged(exports: Exports, artifact: Path) -> tuple[Verdict, Noise]:
     model = torchscript.load(exports.source, declared=Signature(inputs=INPUTS, outputs=()))
-    noise = measured(exports.expected, probes(model, SAMPLES, exports.expected), {"": 1e-5})
+    found = probes(model, SAMPLES, exports.expected)
+    noise = measured(exports.expected, found.rounded, {"": 1e-5}, found.batches)
     converted = onnx_runner.load(artifact, declared=exports.signature)
     outputs = [(name, converted.infer(inputs)) for name, inputs in SAMPLES]
     allowed = tolerances(a_model(), Precision.FP32, exports.expected, noise)

@@ -39,7 +39,8 @@ def judged(
 ) -> Judged:
     """Judge a converted model as a run does."""
     runs, rolled, _ = source_of(source, config)
-    noise = measured(runs.outputs, probes(source, runs.samples, runs.outputs), {"": 1e-5})
+    found = probes(source, runs.samples, runs.outputs)
+    noise = measured(runs.outputs, found.rounded, {"": 1e-5}, found.batches)
     allowed = tolerances(config, precision, runs.outputs, noise)
     single = verify(
         runs.outputs,

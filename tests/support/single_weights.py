@@ -91,7 +91,8 @@ def main(name: str, directory: Path, count: int) -> dict[str, Any]:
     inputs = agreed("inputs", declared.inputs, source.signature.inputs)
     runs = run(source, inputs, config, 2**30)
     expected = runs.outputs
-    noise = measured(expected, probes(source, runs.samples, expected), {})
+    probed = probes(source, runs.samples, expected)
+    noise = measured(expected, probed.rounded, {}, probed.batches)
     allowed = tolerances(config, Precision.FP32, expected, noise)
     storage.save(directory / "samples", runs.samples)
     signature = Signature(inputs=inputs, outputs=agreed("outputs", declared.outputs, source.signature.outputs))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from navigator.records import ModelConfig, Precision
 from navigator.verify.compare import verify
-from navigator.verify.noise import FACTOR, measured, notes
+from navigator.verify.noise import FACTOR, measured, notes, warnings
 from navigator.verify.tolerances import tolerances
 from tests.support.builders import a_model
 
@@ -61,6 +61,27 @@ def test_noise_too_large_to_be_rounding_makes_no_tolerance_and_a_note() -> None:
     (note,) = notes(found)
     assert note.startswith("y: rounding alone changes it by up to 0.5 in the source model, which is too much of its ")
     assert tolerances(a_model(), Precision.FP32, outputs(source), found).atol == {"": 1e-5, "y": 1e-5}
+
+
+def test_rows_depend_on_each_other_if_many_values_change_far_more_than_rounding_changes_them() -> None:
+    source = values()
+    rounded, dependent = source + np.float32(1e-6), source + np.float32(0.5)
+    few = source + np.float32(1e-6)
+    few[0, :20] += 0.5  # of 400: as where a decision flips
+    apart = [
+        measured(outputs(source), outputs(probe), RTOL, outputs(batches))["y"]
+        for probe, batches in ((rounded, dependent), (rounded, few), (dependent, dependent), (rounded, rounded))
+    ]
+    assert [(each.apart, each.rejected) for each in apart] == [
+        (pytest.approx(0.5, rel=1e-5), False),
+        (None, True),
+        (None, True),
+        (None, False),
+    ]
+    told = [" ".join(warnings({"y": each})) for each in apart]
+    assert "a row that is run alone changes by up to 0.5, and rounding by 1e-06; " in told[0]
+    assert ["model.eval()" in each for each in told] == [True, False, False, False]
+    assert apart[0].atol == measured(outputs(source), outputs(rounded), RTOL)["y"].atol, "apart isn't rounding"
 
 
 def test_a_mask_does_not_raise_the_bound() -> None:

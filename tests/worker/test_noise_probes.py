@@ -9,7 +9,7 @@ import pytest
 
 from navigator.records import Signature
 from navigator.runners import onnx as runner
-from navigator.workers.noise import probes
+from navigator.workers.noise import Probes, probes
 
 MATMUL = """<ir_version: 8, opset_import: ["" : 13]> m (float[b, 64] x) => (float[b, 64] y, float[] all) {
     a = MatMul(x, weight)
@@ -38,23 +38,25 @@ def samples(*batches: int) -> list[tuple[str, dict[str, np.ndarray]]]:
     return [(name, {"x": rng.random((batch, 64), np.float32)}) for name, batch in zip(names, batches, strict=False)]
 
 
-def run(model: Any, drawn: Any) -> list[tuple[str, Any]]:
+def run(model: Any, drawn: Any) -> Probes:
     return probes(model, drawn, [(name, model.infer(inputs)) for name, inputs in drawn])
+
+
+def names(runs: list[tuple[str, Any]]) -> list[tuple[str, list[str]]]:
+    return [(name, sorted(arrays)) for name, arrays in runs]
 
 
 def test_the_smallest_and_the_opt_sample_in_other_batches_and_with_other_rounding(tmp_path: Path) -> None:
     model, drawn = loaded(tmp_path / "m.onnx", MATMUL), samples(1, 4, 9)
     found = run(model, drawn)
-    assert [(name, sorted(arrays)) for name, arrays in found] == [
-        ("min", ["y"]),  # `all` has no batch
-        ("min", ["all", "y"]),
-        ("opt", ["y"]),
-        ("opt", ["all", "y"]),
-    ]
-    for name, arrays in found:
+    assert names(found.batches) == [("min", ["y"]), ("opt", ["y"])], "`all` has no batch"
+    assert names(found.rounded) == [("min", ["all", "y"]), ("opt", ["all", "y"])]
+    for name, arrays in (*found.batches, *found.rounded):
         y = model.infer(dict(drawn)[name])["y"]
         np.testing.assert_allclose(arrays["y"], y, rtol=1e-4, atol=1e-4)
-    assert not np.array_equal(found[3][1]["y"], model.infer(drawn[1][1])["y"]), "inputs one step away change something"
+    assert not np.array_equal(found.rounded[1][1]["y"], model.infer(drawn[1][1])["y"]), (
+        "inputs one step away change something"
+    )
 
 
 def test_a_framework_that_refuses_to_change_weights_costs_the_noise_only(
@@ -65,20 +67,34 @@ def test_a_framework_that_refuses_to_change_weights_costs_the_noise_only(
 
     model, drawn = loaded(tmp_path / "m.onnx", MATMUL), samples(1, 4, 9)
     monkeypatch.setattr(runner.OnnxModel, "perturbed", refused)
-    assert [(name, sorted(arrays)) for name, arrays in run(model, drawn)] == [("min", ["y"]), ("opt", ["y"])]
+    found = run(model, drawn)
+    assert (names(found.batches), found.rounded) == ([("min", ["y"]), ("opt", ["y"])], [])
 
 
 def test_no_batch_no_other_batches(tmp_path: Path) -> None:
-    assert [name for name, _ in run(loaded(tmp_path / "m.onnx", FIXED), samples(2))] == ["min"]
+    found = run(loaded(tmp_path / "m.onnx", FIXED), samples(2))
+    assert (found.batches, names(found.rounded)) == ([], [("min", ["y"])])
 
 
-def test_rows_that_depend_on_each_other_are_too_much_for_rounding(tmp_path: Path) -> None:
-    from navigator.verify.noise import measured
+def test_rows_that_depend_on_each_other_are_no_rounding_and_are_told(tmp_path: Path) -> None:
+    from navigator.verify.noise import measured, notes, warnings
 
     model, drawn = loaded(tmp_path / "m.onnx", MIXING), samples(1, 4, 9)
     reference = [(name, model.infer(inputs)) for name, inputs in drawn]
-    noise = measured(reference, run(model, drawn), {"": 1e-5})["y"]
-    assert (noise.rejected, noise.atol) == (True, 1e-5)
+    found = run(model, drawn)
+    noise = measured(reference, found.rounded, {"": 1e-5}, found.batches)
+    y = noise["y"]
+    apart = max(np.abs(arrays["y"] - dict(reference)[name]["y"]).max() for name, arrays in found.batches)
+    assert (y.rejected, y.atol) == (False, 1e-5)
+    assert y.apart == pytest.approx(apart)
+    assert y.largest < 1e-6
+    assert [note.partition(": a row")[0] for note in warnings(noise)] == ["y: the rows of a batch depend on each other"]
+
+    independent = loaded(tmp_path / "n.onnx", MATMUL)
+    found = run(independent, drawn)
+    reference = [(name, independent.infer(inputs)) for name, inputs in drawn]
+    noise = measured(reference, found.rounded, {"": 1e-5}, found.batches)
+    assert [*notes(noise), *warnings(noise)] == []
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -105,6 +121,17 @@ def test_of_the_small_samples_the_one_with_the_largest_outputs(tmp_path: Path) -
     same = ("same", {"x": np.full((2, 64), 1000, np.float32)})
     large = ("large", {"x": 1000 * rng.random((5, 64), np.float32)})
     drawn = [least, usual, most, loud, same, large]
-    assert {name for name, _ in run(model, drawn)} == {"loud", "opt"}
-    assert {name for name, _ in run(model, [usual])} == {"opt"}
-    assert {name for name, _ in run(model, [same, usual])} == {"opt"}
+    for sets, chosen in ((drawn, {"loud", "opt"}), ([usual], {"opt"}), ([same, usual], {"opt"})):
+        assert {name for name, _ in run(model, sets).rounded} == chosen
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_an_onnx_file_tells_its_training_mode(tmp_path: Path, mode: int) -> None:
+    attribute, more = ("<training_mode = 1>", ", mean, var") if mode else ("", "")
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 15]> m (float[b, 2] x, float[2] s) => (float[b, 2] y)'
+        f" {{ y{more} = BatchNormalization {attribute} (x, s, s, s, s) }}"
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    found = runner.load(tmp_path / "m.onnx", declared=Signature(inputs=(), outputs=())).training_operations
+    assert found == (("BatchNormalization",) if mode else ())
