@@ -102,12 +102,35 @@ def test_sums_and_tails_that_vanish_have_logarithms(tmp_path: Path) -> None:
 
 class Shifted(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return x >> 1, x >> torch.ones_like(x), (x.int() - 128) >> 1
+        return x >> 1, x >> torch.ones_like(x), (x.int() - 128) >> 1, x << 1, x << torch.ones_like(x), x.int() << 1
 
 
 def test_bytes_stay_bytes_when_they_are_shifted(tmp_path: Path) -> None:
     run = exported(tmp_path, Shifted(), {"x": np.array([200, 7, 0], np.uint8)})
-    assert outputs_of(run, 18) == [[100, 3, 0], [100, 3, 0], [36, -61, -64]]
+    assert outputs_of(run, 18) == [
+        *([100, 3, 0], [100, 3, 0], [36, -61, -64]),
+        *([144, 14, 0], [144, 14, 0], [400, 14, 0]),
+    ]
+
+
+class Means(torch.nn.Module):
+    def forward(self, x: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        means = [
+            each[:3].scatter_reduce(0, places, each, "mean", include_self=own)
+            for each in (x, x.long())
+            for own in (True, False)
+        ]
+        return *means, x[:3].scatter_reduce(0, places, x, "amax")
+
+
+def test_values_for_one_place_have_a_mean(tmp_path: Path) -> None:
+    inputs = {"x": np.array([1, -4, 2, 5], np.float32), "places": np.array([0, 1, 1, 1])}
+    floats, floats_alone, whole, whole_alone, largest = outputs_of(exported(tmp_path, Means(), inputs), 18)
+    assert floats == [1, -0.25, 2]
+    assert floats_alone == [1, 1, 2]
+    assert whole == [1, -1, 2]
+    assert whole_alone == [1, 1, 2]
+    assert largest == [1, 5, 2]
 
 
 class Images(torch.nn.Module):

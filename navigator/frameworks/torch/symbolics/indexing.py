@@ -12,7 +12,7 @@ def index_put(graph: Graph, target: Value, indices: Value, values: Value, accumu
 
     dtype = dtype_of(target)
     adds = accumulate is not None and known(accumulate, "b")
-    places = symbolic_helper._unpack_list(indices)
+    places = symbolic_helper._unpack_list(indices) if symbolic_helper._is_packed_list(indices) else [indices]
     masked = len(places) == 1 and symbolic_helper._is_bool(places[0])  # no place comes twice
     if not adds or dtype is None or (graph.opset < _ADDS and not masked):
         return symbolic_opset11.index_put(graph, target, indices, values, accumulate)

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from navigator.frameworks.torch.translations import arithmetic, images
+from navigator.frameworks.torch.translations import arithmetic, images, indexing
 
 
 def right_translations() -> dict[Any, Callable[..., Any]]:
@@ -23,10 +23,15 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.special_erfcx.default: arithmetic.erfcx,
         aten.log_sigmoid.default: arithmetic.log_sigmoid,
         aten.atan2.default: arithmetic.atan2,
-        aten.bitwise_right_shift.Tensor: arithmetic.right_shift,
-        aten.bitwise_right_shift.Tensor_Scalar: arithmetic.right_shift,
-        aten.__rshift__.Tensor: arithmetic.right_shift,
-        aten.__rshift__.Scalar: arithmetic.right_shift,
+        aten.bitwise_right_shift.Tensor: arithmetic.shift("right"),
+        aten.bitwise_right_shift.Tensor_Scalar: arithmetic.shift("right"),
+        aten.__rshift__.Tensor: arithmetic.shift("right"),
+        aten.__rshift__.Scalar: arithmetic.shift("right"),
+        aten.bitwise_left_shift.Tensor: arithmetic.shift("left"),
+        aten.bitwise_left_shift.Tensor_Scalar: arithmetic.shift("left"),
+        aten.__lshift__.Tensor: arithmetic.shift("left"),
+        aten.__lshift__.Scalar: arithmetic.shift("left"),
+        aten.scatter_reduce.two: indexing.scatter_reduce,
         aten.avg_pool2d.default: images.average_pool(2),
         aten.avg_pool3d.default: images.average_pool(3),
         aten.upsample_bilinear2d.default: images.upsample("linear"),

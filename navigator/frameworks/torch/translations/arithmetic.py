@@ -1,6 +1,7 @@
 """Operators of elements, and of sizes."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 # A value in the graph, or a number.
@@ -90,16 +91,20 @@ def atan2(y: _Value, x: _Value) -> _Value:
     return op.Where(op.Less(x, 0.0), turned, angle)
 
 
-def right_shift(value: _Value, places: _Value) -> _Value:
-    """Keep uint8, which onnxscript makes int8: 200 >> 0 is -56."""
-    import onnx_ir
-    from onnxscript import opset18 as op
-    from onnxscript.function_libs.torch_lib.ops import core
+def shift(direction: str) -> Callable[..., _Value]:
+    """Keep uint8, which onnxscript makes int8: 200 >> 0 is -56. `direction` is "left" or "right"."""
 
-    places = op.CastLike(places, value)
-    if value.dtype is onnx_ir.DataType.UINT8:
-        return op.BitShift(value, places, direction="RIGHT")
-    return core.aten_bitwise_right_shift(value, places)
+    def translation(value: _Value, places: _Value) -> _Value:
+        import onnx_ir
+        from onnxscript import opset18 as op
+        from onnxscript.function_libs.torch_lib.ops import core
+
+        places = op.CastLike(places, value)
+        if value.dtype is onnx_ir.DataType.UINT8:
+            return op.BitShift(value, places, direction=direction.upper())
+        return getattr(core, f"aten_bitwise_{direction}_shift")(value, places)
+
+    return translation
 
 
 def floor_divide_sizes(dividend: _Value, divisor: _Value) -> _Value:

@@ -1,0 +1,29 @@
+"""Operators that put elements by their index."""
+
+from typing import Any
+
+# A value in the graph, or a number.
+_Value = Any
+
+
+def scatter_reduce(
+    target: _Value, dim: int, index: _Value, source: _Value, reduce: str, include_self: bool = True
+) -> _Value:
+    """Divide the sum by the number of values, rounding whole numbers down: onnxscript takes the last for their mean."""
+    from onnxscript import opset18 as op
+    from onnxscript.function_libs.torch_lib.ops import core
+
+    if reduce != "mean":
+        return core.aten_scatter_reduce(target, dim, index, source, reduce, include_self)
+    total = core.aten_scatter_reduce(target, dim, index, source, "sum", include_self)
+
+    def ones(like: _Value) -> _Value:
+        made = op.Expand(op.CastLike(1, like), op.Shape(like))
+        made.dtype, made.shape = like.dtype, like.shape
+        return made
+
+    # Where nothing is put, the target's own value is the only one.
+    count = core.aten_scatter_reduce(ones(target), dim, index, ones(source), "sum", include_self)
+    if target.dtype.is_floating_point():
+        return op.Div(total, count)
+    return op.Div(op.Sub(total, op.Mod(total, count)), count)
