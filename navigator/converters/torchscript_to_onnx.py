@@ -23,6 +23,7 @@ from navigator.frameworks.torch.arguments import Argument, bind, parameters
 from navigator.frameworks.torch.flat import flattened
 from navigator.frameworks.torch.onnx_patches import known_ranks
 from navigator.frameworks.torch.symbolics import right_operators
+from navigator.frameworks.torch.symbolics.indexing import lost_sums
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.torchscript import load_module, quiet
 from navigator.samples import storage as arrays
@@ -104,8 +105,8 @@ def _exported(conversion: Conversion[Options], opset: int) -> Properties:
     """Export at `opset`, or export at the exporter's highest opset and raise that."""
     destination = conversion.destination
     if opset <= _HIGHEST_OPSET:
-        _export(conversion, destination, opset)
-        return onnx_file.properties(destination, _exporter())
+        told = _export(conversion, destination, opset)
+        return onnx_file.properties(destination, _exporter()).updated(Properties(warnings=told))
     with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
         lower = Path(scratch) / destination.name
         _export(conversion, lower, _HIGHEST_OPSET)
@@ -113,8 +114,8 @@ def _exported(conversion: Conversion[Options], opset: int) -> Properties:
         return onnx_file.properties(destination, f"{_exporter()}, {how}")
 
 
-def _export(conversion: Conversion[Options], destination: Path, opset: int) -> None:
-    """Export to `destination`, check the file and read it back."""
+def _export(conversion: Conversion[Options], destination: Path, opset: int) -> tuple[str, ...]:
+    """Export to `destination`, check the file and read it back; return the warnings."""
     assert conversion.signature is not None
     assert conversion.samples is not None
     size = conversion.source.stat().st_size
@@ -139,6 +140,7 @@ def _export(conversion: Conversion[Options], destination: Path, opset: int) -> N
             error.hint or f"set onnx_opsets: [14], or higher up to {_HIGHEST_OPSET}",
         ) from error
     _name_output_axes(destination, conversion.signature)
+    return lost_sums(module, opset)
 
 
 def _run_exporter(

@@ -269,3 +269,35 @@ def test_an_image_without_a_batch_is_pooled(tmp_path: Path, opset: int) -> None:
 
     image = [[[1.0, 3.0], [5.0, 7.0]], [[0.0, 0.0], [0.0, 4.0]]]
     assert converted(tmp_path, pooled, image, opset=opset).tolist() == [4, 1, 7, 4]
+
+
+@pytest.mark.parametrize(("opset", "added"), [(14, False), (16, True)])
+def test_sums_that_a_low_opset_loses_are_told(tmp_path: Path, opset: int, added: bool) -> None:
+    def sums(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        places = torch.tensor([0, 0, 1])
+        put = x.index_put([places], y)  # adds nothing
+        return x.scatter_add(0, places, y), x.index_put([places], y, accumulate=True), put[2:]
+
+    source = tmp_path / "sums.pt"
+    inputs = {"x": np.zeros(3, np.float32), "y": np.ones(3, np.float32)}
+    example = tuple(map(torch.from_numpy, inputs.values()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(Function(sums), example), str(source))
+    declared = Signature(
+        inputs=tuple(TensorSpec(name=name, shape=(3,), dtype="float32") for name in inputs), outputs=()
+    )
+    model = torchscript.load(source, declared=declared)
+    run = Exports(
+        tmp_path,
+        source,
+        model,
+        [("own", inputs)],
+        converter="torchscript_to_onnx",
+        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
+    )
+    path, properties = run.convert(opset)
+    assert run.verdict(path).passed is added
+    assert [each.split(":")[0] for each in properties.warnings] == (
+        [] if added else ["index_put at opset 14", "scatter_add at opset 14"]
+    )

@@ -1,9 +1,32 @@
 """Operators that put or look up elements by their index."""
 
+from typing import Any
+
 from navigator.frameworks.torch.symbolics.values import Graph, Value, constant, dtype_of, is_none, known
 
 # The lowest opset whose ScatterND adds.
 _ADDS = 16
+
+# What adds, in ONNX as ScatterND and ScatterElements.
+_ADDING = ("index_put", "index_put_", "scatter_add", "scatter_add_", "index_add", "index_add_")
+_ACCUMULATE = 3
+
+
+def lost_sums(module: Any, opset: int) -> tuple[str, ...]:
+    """Return a sentence for each operator of a TorchScript module that ONNX doesn't add up at `opset`."""
+    if opset >= _ADDS:
+        return ()
+    return tuple(
+        f"{name.removesuffix('_')} at opset {opset}: of several values for one place, ONNX keeps one instead of their "
+        f"sum; set onnx_opsets: [{_ADDS}] or higher"
+        for name in _ADDING
+        if any(map(_adds, module.inlined_graph.findAllNodes(f"aten::{name}")))
+    )
+
+
+def _adds(node: Any) -> bool:
+    inputs = list(node.inputs())
+    return "index_put" not in node.kind() or (len(inputs) > _ACCUMULATE and inputs[_ACCUMULATE].toIValue() is not False)
 
 
 def index_put(graph: Graph, target: Value, indices: Value, values: Value, accumulate: Value = None) -> Value:
