@@ -16,11 +16,12 @@ def lost_sums(module: Any, opset: int) -> tuple[str, ...]:
     """Return a sentence for each operator of a TorchScript module that ONNX doesn't add up at `opset`."""
     if opset >= _ADDS:
         return ()
+    graph = module.inlined_graph  # made anew for each access, and gone with its nodes
     return tuple(
         f"{name.removesuffix('_')} at opset {opset}: of several values for one place, ONNX keeps one instead of their "
         f"sum; set onnx_opsets: [{_ADDS}] or higher"
         for name in _ADDING
-        if any(map(_adds, module.inlined_graph.findAllNodes(f"aten::{name}")))
+        if any(map(_adds, graph.findAllNodes(f"aten::{name}")))
     )
 
 
