@@ -73,6 +73,13 @@ class InferAnswer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RoundingAnswer:
+    """What running the source model with other rounding told: how often it was run."""
+
+    runs: Count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MetricAnswer:
     """What the user's metric returned: a value for each item of each sample, and which outputs it read for them."""
 

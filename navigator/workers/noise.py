@@ -47,10 +47,15 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
     usual = next((each for each in samples if each[0] == "opt"), ordered[len(ordered) // 2])
     varied = [each for each in ordered if not uninformative(each)[0] and 2 * _size(each) <= _size(usual)]
     small = _loudest(varied or ordered[:1], known)
-    chosen = [small, *([usual] if usual is not small else [])]
+    return probes_of(model, [small, *([usual] if usual is not small else [])], outputs)
+
+
+def probes_of(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Sample]) -> Probes:
+    """Run the source model with other rounding on all of these samples."""
+    known = dict(outputs)
     found = Probes(batches=[], rounded=[])
     for runs, change in ((found.batches, in_two_batches), (found.rounded, rounded)):
-        for name, inputs in chosen:
+        for name, inputs in samples:
             for after in change(model, inputs):
                 alike = {key: array for key, array in after.items() if array.shape == known[name][key].shape}
                 runs.extend([(name, alike)] if alike else [])

@@ -32,10 +32,10 @@ from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
 from navigator.workers import ties
-from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll
+from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll, RoundingAnswer
 from navigator.workers.loading import converted_loader, source_loader
 from navigator.workers.metric import metric
-from navigator.workers.noise import BATCHES, Probes, probes
+from navigator.workers.noise import BATCHES, Probes, probes, probes_of
 from navigator.workers.probing import advised, probed
 from navigator.workers.repeatability import require_repeatable, saved_in_training_mode
 from navigator.workers.rolled import DIRECTORY as ROLLED
@@ -102,6 +102,24 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         load_seconds=load_seconds,
     )
     return to_data(answer)
+
+
+def rounding(arguments: Mapping[str, Json]) -> Json:
+    """Run the source model with other rounding.
+
+    Args:
+        arguments: `config` (a complete `ModelConfig`), `samples` and `outputs`: the directories of its reference,
+            `names` of the samples to run, and `noise`: the directory to write.
+
+    Returns:
+        a `RoundingAnswer`.
+    """
+    model = source_loader(from_data(ModelConfig, arguments["config"]))()
+    samples = [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
+    found = probes_of(model, samples, arrays.load(Path(arguments["outputs"]), mapped=True))
+    arrays.save(Path(arguments["noise"]), found.rounded)
+    arrays.save(Path(arguments["noise"]) / BATCHES, found.batches)
+    return to_data(RoundingAnswer(runs=len(found.rounded) + len(found.batches)))
 
 
 def convert(arguments: Mapping[str, Json]) -> Json:
@@ -171,6 +189,7 @@ def _latency(model: LoadedModel, sample: Sample, device: Device) -> Latency:
 
 TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {
     "reference": reference,
+    "rounding": rounding,
     "convert": convert,
     "infer": infer,
     "metric": metric,

@@ -160,7 +160,8 @@ QUICK = {
             "last class lost",
             "NaN at (0, 0)",
             "last row",
-        ]
+        ],
+        "Sensitive": ["halves added up", "one level", "one weight", "another epsilon"],
     },
     "tf-savedmodel": {
         "Counts": ["quotient by the remainder", "trunc for floor", "sign of the dividend", "int32 overflows"]

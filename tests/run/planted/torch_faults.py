@@ -257,4 +257,22 @@ TORCH = {
         "min_shapes: {x: [1, 4]}, max_shapes: {x: [8, 32]}",
         "x:-1,-1:float32",
     ),
+    "Sensitive": Planted(
+        {
+            "halves added up": (
+                "self.first(h + 10)",
+                "sum(F.linear((h + 10)[:, k::2], self.first.weight[:, k::2]) for k in (1, 0))",
+            ),
+        },
+        {
+            "one weight": (
+                "self.first = nn.Linear(256, 32, bias=False)",
+                "self.first = off(nn.Linear(256, 32, bias=False), (3, 4), 1e-3)",
+            ),
+            "one level": ("+ 10) - self.level", "+ 10) - self.level * torch.where(torch.arange(32) == 3, 1.0001, 1.0)"),
+            "another epsilon": ("(32,))", "(32,), eps=1e-4)"),
+            **ends(FLOATS),
+        },
+        inputs="x:-1,256:float32",
+    ),
 }

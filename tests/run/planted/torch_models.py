@@ -293,6 +293,25 @@ class Signal(nn.Module):
         return y, h.cumsum(1)
 
 
+class Sensitive(nn.Module):
+    """Zeros leave a thousandth of what it computes with, and normalize its rounding up; other inputs leave it all."""
+
+    EXAMPLE = (torch.rand(2, 256),)
+    AXES: ClassVar = {"x": {0: "batch"}}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(256, 32, bias=False)
+        left = torch.where(torch.arange(32) % 2 == 0, 0.02, -0.02)
+        self.register_buffer("level", (10 * self.first.weight.double().sum(1)).float() - left)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = x
+        h = self.first(h + 10) - self.level
+        y = F.layer_norm(h, (32,))
+        return y, h
+
+
 def save_script(path: Path, model: Any) -> None:
     scripted = getattr(model, "SCRIPTED", False)
     torch.jit.save(

@@ -1,0 +1,102 @@
+"""The source model's own rounding where a conversion fails: a model may round more there than where it was measured."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from navigator.engine.outcomes import Failure, Reference
+from navigator.engine.step_context import StepContext, answer_of, outputs_in
+from navigator.models.files import model_files
+from navigator.records import ModelConfig, Precision, Step, to_data
+from navigator.samples.found import with_found
+from navigator.verify.noise import Noise, measured
+from navigator.verify.outputs import Outputs
+from navigator.verify.search import excess
+from navigator.verify.tolerances import tolerances
+from navigator.workers.answers import RoundingAnswer
+from navigator.workers.noise import BATCHES
+
+# Rounding that reaches further than a tolerance shows in few samples. An error that more have is looked at no closer.
+_MOST_SAMPLES = 3
+
+
+def applied(model: ModelConfig, step: Step, reference: Reference) -> dict[str, Noise]:
+    """Return the measured noise of the outputs whose tolerance was made from it."""
+    if step.precision is not Precision.FP32 or model.atol != "auto":
+        return {}
+    return {name: each for name, each in reference.noise.items() if not each.rejected}
+
+
+def measured_where_it_fails(
+    model: ModelConfig, step: Step, reference: Reference, expected: Outputs, actual: Outputs, *, context: StepContext
+) -> Reference | None:
+    """Return the reference with the noise of the samples that fail too, if that's what makes them fail; else None.
+
+    Each failing sample must be within what the source model's rounding explains on that sample itself.
+
+    Args:
+        model: its configuration.
+        step: the conversion.
+        reference: the source model's, with the noise that `atol` was made of.
+        expected: the outputs of the source model.
+        actual: those of the converted model, for the same samples.
+        context: where the source model can be run.
+    """
+    if step.precision is not Precision.FP32 or model.atol != "auto" or reference.unstable:
+        return None
+    converted = dict(actual)
+
+    def error(name: str, arrays: Mapping[str, np.ndarray], noise: Mapping[str, Noise]) -> float:
+        allowed = tolerances(model, step.precision, expected, noise)
+        return excess(arrays, converted.get(name, {}), allowed.atol, allowed.rtol)
+
+    failing = {name: arrays for name, arrays in expected if error(name, arrays, reference.noise) > 1}
+    if not 0 < len(failing) <= _MOST_SAMPLES:
+        return None
+    noise = dict(reference.noise)
+    for name, found in _noise_of(failing, model, step, reference, context).items():
+        own = _wider(reference.noise, found)
+        if error(name, failing[name], own) > 1:
+            return None
+        noise = _wider(noise, own)
+    return replace(reference, noise=noise) if noise != reference.noise else None
+
+
+def _noise_of(
+    samples: Mapping[str, Mapping[str, np.ndarray]],
+    model: ModelConfig,
+    step: Step,
+    reference: Reference,
+    context: StepContext,
+) -> Mapping[str, Mapping[str, Noise]]:
+    """Run the source model with other rounding; return its noise by sample and output, nothing if it can't be run."""
+    directory = context.workspace.scratch(model.model_name, step.label, "rounded")
+    directory.mkdir()  # so that the worker may write nothing beside it
+    arguments = {
+        "config": to_data(replace(with_found(model, reference.found), inputs=reference.signature.inputs)),
+        "samples": str(reference.samples),
+        "outputs": str(reference.outputs),
+        "names": list(samples),
+        "noise": str(directory),
+    }
+    reads = (*model_files(model.model_path), reference.samples, reference.outputs)
+    task = context.task("rounding", arguments, model.model_name, step.label, reads=reads, writes=(directory,))
+    answer = answer_of(RoundingAnswer, context.workers.run(task), task)
+    rounded, batches = (outputs_in(each, context.memory_bytes) for each in (directory, directory / BATCHES))
+    if isinstance(answer, Failure) or isinstance(rounded, str) or isinstance(batches, str):
+        return {}
+    return {
+        name: measured([(name, arrays)], rounded, tolerances(model, step.precision, [(name, arrays)]).rtol, batches)
+        for name, arrays in samples.items()
+    }
+
+
+def _wider(one: Mapping[str, Noise], other: Mapping[str, Noise]) -> dict[str, Noise]:
+    """Return the noise of each output that makes the larger tolerance, but for what is too large to be rounding."""
+    larger = {
+        name: each
+        for name, each in other.items()
+        if not each.rejected and (name not in one or each.atol > one[name].atol)
+    }
+    return {**one, **larger}
