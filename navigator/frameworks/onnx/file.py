@@ -109,13 +109,12 @@ def check(path: Path, *, made_of: Path | None = None) -> None:
     inference or an operator of another domain is a problem, ONNX Runtime decides: shape inference has false positives
     (tables of strings), and ONNX Runtime supports domains that onnx doesn't.
     """
-    import onnx
-
     model = structure(path)
     doubt = _foreign_operators(model)
     # Beside the file, which has the weights.
     with NamedTemporaryFile(dir=path.parent, suffix=".onnx") as file:
-        onnx.save_model(model, file.name)
+        file.write(model.SerializeToString())
+        file.flush()
         problem = _complaint(file.name, full=True)
         invalid = _complaint(file.name) if problem else ""
     if invalid and (made_of is None or _complaint(str(made_of)) != invalid):
