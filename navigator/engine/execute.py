@@ -276,9 +276,11 @@ class Execution:
         if not step.devices:
             return partial(self._check, model, unit, unverified(subject, context=context), artifact)
         verified = run_verify(subject, unit.device, context=context)
-        verified = searched(verified, subject, unit.device, context=context)
-        if isinstance(verified, Verified) and not self._sources[model.name].is_unchanged:
-            # The model may have changed since its key was computed.
+        after = searched(verified, subject, unit.device, context=context)
+        if self._sources[model.name].is_unchanged:
+            verified = after
+        elif isinstance(verified, Verified):
+            # The model may have changed since its key was computed; a search would have run the new one.
             note = f"{model.plan.config.model_path.name} or its samples changed during the run: run again"
             verdict = replace(verified.verdict, warnings=(*verified.verdict.warnings, note))
             verified = replace(verified, verdict=verdict)

@@ -137,8 +137,9 @@ def test_a_changed_tolerance_costs_a_verification_and_no_conversion(convert: Any
 
     assert code == 0
     assert [each["cached"] for each in results["results"]] == [False, False]
-    logs = sorted(path.name for path in (project / "navigator_workspace/logs/tiny").glob("*.log"))
-    assert logs == ["onnx_op13.verify.log", "onnx_op17.verify.log", "source.reference.log"]
+    logs = {path.name for path in (project / "navigator_workspace/logs/tiny").glob("*.log")}
+    # A search is made if there's time.
+    assert logs - {"onnx_op17.search.log"} == {"onnx_op13.verify.log", "onnx_op17.verify.log", "source.reference.log"}
 
 
 def test_a_changed_model_is_converted_again(convert: Any, project: Path) -> None:
@@ -207,7 +208,7 @@ def test_an_unknown_option_names_the_nearest(project: Path, capsys: pytest.Captu
         main(["convert", "--onnx-opset", "13"])
 
     assert stopped.value.code == 2
-    assert "unrecognized arguments: --onnx-opset 13; did you mean --onnx-opsets?" in capsys.readouterr().err
+    assert "unrecognized arguments: --onnx-opset\n  did you mean --onnx-opsets?" in capsys.readouterr().err
 
 
 def test_default_targets_that_cannot_be_made_here_do_not_fail_the_run(convert: Any) -> None:

@@ -160,7 +160,7 @@ def test_a_declared_signature_that_an_onnx_file_contradicts_is_said(convert: Any
     assert states(results) == ["blocked", "blocked"]
     assert results["results"][0]["status"]["message"].endswith(message)
     what = declared.partition(":")[0]
-    assert results["results"][0]["remedy"].startswith(f"remove {what}, or set {what}: [")
+    assert results["results"][0]["remedy"].startswith(f"remove {what}, or set `{what}: [")
 
 
 def test_a_size_that_only_the_declaration_fixes_holds(convert: Any) -> None:
