@@ -184,7 +184,7 @@ class ModelState:
 
 
 def startable(models: Iterable[ModelState], *, room: int, busy: Collection[str]) -> list[Unit]:
-    """Return up to `room` units that can start now: of the first model what can start, then of the next.
+    """Return up to `room` units that can start now, of as many models from the first on, references first.
 
     So a run of many models has the samples and outputs of a few of them on disk at a time. A unit that needs a GPU gets
     one of its model's for itself: two engines that are built on one GPU at the same time would disturb each other's
@@ -195,17 +195,25 @@ def startable(models: Iterable[ModelState], *, room: int, busy: Collection[str])
         room: how many can start.
         busy: UUIDs of the GPUs of running units.
     """
-    chosen: list[Unit] = []
+    units: list[tuple[Unit, ModelState]] = []
+    begun = 0
     for model in models:
-        for unit in model.ready():
-            if len(chosen) == room:
-                return chosen
-            if not unit.needs_gpu:
-                chosen.append(unit)
-                continue
-            gpus = [gpu.uuid for gpu in model.plan.gpus]
-            taken = {*busy, *(each.gpu for each in chosen)}
-            free = next((gpu for gpu in ([unit.gpu] if unit.gpu in gpus else gpus) if gpu not in taken), None)
-            if free is not None:
-                chosen.append(replace(unit, gpu=free))
+        if begun == room:
+            break
+        able = [unit for unit in model.ready() if not unit.needs_gpu or _free_gpu(unit, model, busy)]
+        units += [(unit, model) for unit in able]
+        begun += bool(able)
+    chosen: list[Unit] = []
+    for unit, model in sorted(units, key=lambda pair: pair[0].kind is not UnitKind.REFERENCE):
+        if len(chosen) == room:
+            break
+        gpu = _free_gpu(unit, model, {*busy, *(each.gpu for each in chosen)}) if unit.needs_gpu else ""
+        if gpu is not None:
+            chosen.append(replace(unit, gpu=gpu or unit.gpu))
     return chosen
+
+
+def _free_gpu(unit: Unit, model: ModelState, taken: Collection[str]) -> str | None:
+    """Return a GPU of the model for a unit, that on which it must run if there's one; None if all are taken."""
+    gpus = [gpu.uuid for gpu in model.plan.gpus]
+    return next((gpu for gpu in ([unit.gpu] if unit.gpu in gpus else gpus) if gpu not in taken), None)
