@@ -113,13 +113,15 @@ def test_what_passed_while_the_model_was_exchanged_is_not_kept(convert: Any, pro
         f"""\
         import os, shutil, onnx
         {WITHOUT_SANDBOX}
-        original = onnx.load
-        def load(path, *args, **kwargs):
-            mine = {str(project / "other.onnx")!r} + str(os.getpid())
-            shutil.copyfile({str(project / "other.onnx")!r}, mine)
-            os.replace(mine, {str(project / "tiny.onnx")!r})
-            return original(path, *args, **kwargs)
-        onnx.load = load
+        def exchanging(original):
+            def load(*args, **kwargs):
+                mine = {str(project / "other.onnx")!r} + str(os.getpid())
+                shutil.copyfile({str(project / "other.onnx")!r}, mine)
+                os.replace(mine, {str(project / "tiny.onnx")!r})
+                return original(*args, **kwargs)
+            return load
+        # Whoever is first: the source model's runner, which reads the structure, or the converter.
+        onnx.load, onnx.load_model_from_string = exchanging(onnx.load), exchanging(onnx.load_model_from_string)
         """
     )
     write_model(project / "tiny.onnx", seed=1)
