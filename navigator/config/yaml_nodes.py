@@ -16,7 +16,7 @@ from navigator.config.problems import Place, Problems
 from navigator.errors import quote
 from navigator.models.files import FETCH_LFS, begins_pointer
 
-# Enough for some 10,000 models.
+# Enough for 8,000 models and more.
 MAX_BYTES = 4 * 2**20
 _MAX_VALUES = 200_000
 _MAX_DEPTH = 32

@@ -25,7 +25,6 @@ _MOST_FIELDS = 5_000_000
 # Of a model itself: more than any version of ONNX has.
 _LAST_FIELD = 63
 
-
 _DIMS, _DATA_TYPE, _NAME, _DATA_LOCATION = 1, 2, 8, 14
 _EXTERNAL = 1
 # Bits of a value by TensorProto.DataType; strings can't be external.

@@ -13,12 +13,11 @@ import numpy as np
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import weights as onnx_weights
+from navigator.frameworks.onnx.file import DEFAULT_DOMAINS
 from navigator.frameworks.onnx.weights import Proto
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-DEFAULT_DOMAINS = ("", "ai.onnx")
 
 # ONNX Runtime gets initializers over this as inputs when it only infers types; the shapes that it reads are smaller.
 _LARGE_TENSOR_BYTES = 65536
