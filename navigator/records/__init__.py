@@ -1,9 +1,22 @@
 """The records of the project: frozen values that all layers share, and their conversion to and from plain data.
 
 Nothing here computes, reads a file or imports a framework. Field names are the keys of the YAML and JSON files of
-users. One module per stage: the configuration, the machine, the plan, the results.
+users. One module per stage: the configuration, the machine, the plan, the results, what changed.
 """
 
+from navigator.records.changes import (
+    Baseline,
+    Change,
+    Changes,
+    ConversionChange,
+    Difference,
+    KeyChange,
+    KeyKind,
+    Measure,
+    ModelChange,
+    Replacement,
+    Source,
+)
 from navigator.records.codec import InvalidRecordError, Json, from_data, to_data
 from navigator.records.description import Description, ValueRange
 from navigator.records.machine import Gpu, Host
@@ -60,14 +73,19 @@ __all__ = [
     "Agreement",
     "Auto",
     "AxisSpec",
+    "Baseline",
     "Cell",
     "CellResult",
+    "Change",
+    "Changes",
     "Comparison",
     "Configuration",
+    "ConversionChange",
     "ConversionConfig",
     "Decisions",
     "Description",
     "Device",
+    "Difference",
     "EngineOptions",
     "Format",
     "FoundShapes",
@@ -76,11 +94,15 @@ __all__ = [
     "Host",
     "InvalidRecordError",
     "Json",
+    "KeyChange",
+    "KeyKind",
     "Latency",
     "LaunchMode",
+    "Measure",
     "MetricFunction",
     "MetricOutcome",
     "MetricResult",
+    "ModelChange",
     "ModelConfig",
     "ModelPlan",
     "Origin",
@@ -89,6 +111,7 @@ __all__ = [
     "Precision",
     "PrecisionMode",
     "Properties",
+    "Replacement",
     "Report",
     "RunConfig",
     "SampleInfo",
@@ -98,6 +121,7 @@ __all__ = [
     "ShapeProfile",
     "Signature",
     "Slices",
+    "Source",
     "SourceModel",
     "State",
     "Status",

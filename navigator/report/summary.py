@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from navigator.errors import ExitCode
-from navigator.records import CellResult, Report, State
+from navigator.records import CellResult, Changes, Report, State
 
 # States that fail a run even if the conversion wasn't requested, since it was tried and failed.
 _FAILED = frozenset(
@@ -103,6 +103,7 @@ class Summary:
         warnings: comparisons that prove little.
         models: results that were tried, by model.
         coverage: how much of the configuration the report covers: filters and shards leave out the rest.
+        changes: the comparison with a baseline; None if nobody asked for one.
     """
 
     report: Report
@@ -117,6 +118,7 @@ class Summary:
     warnings: tuple[WeakCheck, ...]
     models: tuple[ModelSummary, ...]
     coverage: Coverage
+    changes: Changes | None = None
 
     @property
     def tried(self) -> int:
@@ -134,8 +136,8 @@ class Summary:
         return sum(each.cached for each in (*self.failed, *self.others))
 
 
-def summarize(report: Report) -> Summary:
-    """Evaluate a report and sort its results for readers."""
+def summarize(report: Report, changes: Changes | None = None) -> Summary:
+    """Evaluate a report and sort its results for readers; `changes` is its comparison with a baseline."""
     failed, others = _split(report.results)
     states = Counter(each.status.state for each in report.results)
     skipped = [each for each in others if each.status.state in _SKIPPED]
@@ -153,6 +155,7 @@ def summarize(report: Report) -> Summary:
         warnings=_warnings(report.results),
         models=_models(report.results, failed, tried),
         coverage=coverage(report),
+        changes=changes,
     )
 
 
