@@ -4,12 +4,19 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.browser import NoBrowserError, chromium
+from tests.support.peers import lack
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # The same examples in every run, so that a pull request fails of what it changed; `make nightly` draws new ones.
 settings.register_profile(
@@ -77,3 +84,13 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Return a headless Chromium."""
+    try:
+        with chromium() as started:
+            yield started
+    except NoBrowserError as error:
+        lack(str(error))

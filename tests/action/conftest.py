@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.peers import MISSING, install
+from tests.support.peers import MISSING, install, lack
 
 _FAKES = Path(__file__).parent / "fakes"
 
@@ -24,9 +23,7 @@ def peers() -> Path:
     """Return the directory of the npm packages that tests talk to."""
     modules = install()
     if modules is None:
-        if os.environ.get("NAVIGATOR_REQUIRE_PEERS") == "1":
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
+        lack(MISSING)
     return modules
 
 
