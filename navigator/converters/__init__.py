@@ -12,6 +12,7 @@ from navigator.converters import (
     tf_savedmodel_to_onnx,
     tf_savedmodel_to_tf_trt,
     torch_export_to_onnx,
+    torch_export_to_torch_trt,
     torchscript_to_onnx,
     torchscript_to_torch_trt,
 )
@@ -28,6 +29,7 @@ CONVERTERS: dict[str, Converter] = {
     "torch_export_to_torch_export": copy.TORCH_EXPORT_TO_TORCH_EXPORT,
     "onnx_to_trt": onnx_to_trt.ONNX_TO_TRT,
     "onnx_to_trt_rtx": onnx_to_trt.ONNX_TO_TRT_RTX,
+    "torch_export_to_torch_trt": torch_export_to_torch_trt,
     "torchscript_to_torch_trt": torchscript_to_torch_trt,
     "tf_savedmodel_to_tf_trt": tf_savedmodel_to_tf_trt,
 }

@@ -50,6 +50,7 @@ class Variant:
         precision: the precision of the converted model.
         opset: opset of the ONNX file that the step writes. Exports that differ only in it are raised from each other.
         is_copy: whether the step copies the source model in its own format.
+        artifact_name: the file name of the converted model if it isn't that of the target's runner.
     """
 
     segment: str
@@ -57,6 +58,7 @@ class Variant:
     precision: Precision = Precision.FP32
     opset: int | None = None
     is_copy: bool = False
+    artifact_name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,7 @@ from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, how_to_get, missing
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import no_gpu, together
+from navigator.frameworks.torch import torch_tensorrt
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import bind, describe, parameters
 from navigator.frameworks.torch.tensorrt_messages import refusal
@@ -104,7 +105,7 @@ def variant(model: ModelConfig, configuration: Configuration) -> Variant:
 
 def unavailable(host: Host) -> Unavailable | None:
     """Return why `host` can't run it, or None."""
-    cpu = torch_trt.cpu_build(host)
+    cpu = torch_tensorrt.cpu_build(host)
     built = Unavailable(reason=cpu, remedy="install torch from PyPI, which is built for CUDA") if cpu else None
     return together(missing(DISTRIBUTIONS, "torch-trt", host), built, no_gpu(host))
 
@@ -123,9 +124,9 @@ def convert(conversion: Conversion[Options]) -> Properties:
 
     assert conversion.signature is not None
     assert conversion.shapes is not None
-    library = torch_trt.imported()
-    front_end = torch_trt.installed(library)
-    module = load_module(conversion.source, torch_trt.DEVICE)
+    library = torch_tensorrt.imported()
+    front_end = torch_tensorrt.for_torchscript(library)
+    module = load_module(conversion.source, torch_tensorrt.DEVICE)
     names = argument_names(module, conversion.signature)
     traits = _traits(module, conversion.signature)
     settings = compile_settings(conversion.options, front_end, traits)
@@ -184,7 +185,7 @@ def input_settings(names: Iterable[str], signature: Signature, profile: ShapePro
     return settings
 
 
-def compile_settings(options: Options, front_end: torch_trt.FrontEnd, traits: Traits) -> dict[str, Json]:
+def compile_settings(options: Options, front_end: torch_tensorrt.FrontEnd, traits: Traits) -> dict[str, Json]:
     """Return the keyword arguments of `torch_tensorrt.ts.compile` except the inputs; precisions are dtype names.
 
     In a hierarchy, a layer may fall back to higher precisions and finally to TF32; otherwise only to full float32. A
@@ -218,7 +219,7 @@ def calibrates(options: Options, traits: Traits) -> bool:
     return options.precision is Precision.INT8 and not traits.quantized
 
 
-def _refuse_precision(precision: Precision, front_end: torch_trt.FrontEnd, traits: Traits) -> None:
+def _refuse_precision(precision: Precision, front_end: torch_tensorrt.FrontEnd, traits: Traits) -> None:
     what = f"Torch-TensorRT {front_end.version}"
     if precision is Precision.INT8 and not traits.quantized and not front_end.calibrates:
         raise StepError(
@@ -269,12 +270,12 @@ def _calibrator(conversion: Conversion[Options], names: Sequence[str]) -> _Torch
             f"int8 calibration needs a sample in the opt shapes, but none has {shapes(opt)}",
             "set opt_shapes to the shapes of one of your calibration samples",
         )
-    device = torch.device(str(torch_trt.DEVICE), 0)
+    device = torch.device(str(torch_tensorrt.DEVICE), 0)
     # On the GPU as long as the calibrator exists: tensors that its get_batch moves there are freed before TensorRT
     # reads them (Torch-TensorRT 2.8 only keeps addresses).
     batches = [[torch_values.to_tensor(sample[name]).to(device) for name in names] for sample in fitting]
     loader = torch.utils.data.DataLoader(batches, batch_size=1, collate_fn=_single)
-    with torch_trt.quiet_front_end():
+    with quiet(), torch_tensorrt.quiet():
         return importlib.import_module("torch_tensorrt.ts.ptq").DataLoaderCalibrator(loader, device=device)
 
 
@@ -294,7 +295,7 @@ def _compiled(
         "enabled_precisions": {getattr(torch, name) for name in settings["enabled_precisions"]},
     }
     try:
-        with torch_trt.quiet_front_end(), torch.no_grad():
+        with quiet(), torch_tensorrt.quiet(), torch.no_grad():
             return library.ts.compile(module, **given)
     except Exception as error:
         raise refusal(error, str(library.__version__)) from error

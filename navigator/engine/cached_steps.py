@@ -183,7 +183,7 @@ def recall(
     What an entry says is checked: it may be another program's.
     """
     model = plan.config
-    path = workspace.artifact(model.model_name, step.label, step.target_format)
+    path = workspace.artifact(model.model_name, step)
     restored = cache.restore(key.artifact, path.parent)
     if restored is None:
         return None

@@ -9,6 +9,7 @@ from navigator.cache.digests import size_bytes
 from navigator.converters.protocol import Conversion
 from navigator.engine.outcomes import Artifact, Failure, Reference
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, failure_of
+from navigator.engine.workspace import artifact_name
 from navigator.errors import quote
 from navigator.models.files import model_files
 from navigator.records import ModelConfig, Precision, Properties, State, Step, StepOptions, to_data
@@ -38,7 +39,7 @@ def run_convert(
         conversion = replace(conversion, samples=reference.calibration)
     task = _task(model, step, conversion, context)
     result = context.workers.run(task)
-    final = context.workspace.artifact(name, step.label, step.target_format)
+    final = context.workspace.artifact(name, step)
     # A converter holds its model in memory, but for weights that are copied from file to file.
     limit = context.memory_bytes + sum(size_bytes(path) for path in _source_files(step, conversion))
     return _judged(step, conversion.destination, final, result, task, limit)
@@ -53,8 +54,7 @@ def _prepared(
     context: StepContext,
 ) -> Conversion[StepOptions]:
     """Return the input of the converter; its directories exist."""
-    name = context.workspace.artifact(model.model_name, step.label, step.target_format).name
-    made = context.workspace.scratch(model.model_name, step.label, "artifact") / name
+    made = context.workspace.scratch(model.model_name, step.label, "artifact") / artifact_name(step)
     made.parent.mkdir()
     timing = context.timing_cache if context.gpu else None
     if timing is not None:

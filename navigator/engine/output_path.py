@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from navigator import disks
 from navigator.cache.digests import digest
 from navigator.config import detect_format
+from navigator.engine.workspace import artifact_name
 from navigator.errors import ConfigurationError, NavigatorError, listed
 from navigator.models.files import external_data, files_of
 from navigator.models.reading import copy_file
@@ -109,9 +110,7 @@ def first_converted(plan: ModelPlan, results: tuple[CellResult, ...]) -> CellRes
     suffixes = {Path(runner.ARTIFACT_NAME).suffix for runner in RUNNERS.values()}
     wanted = target.suffix if target is not None and target.suffix in suffixes else None
     conversions = {
-        step.label
-        for step in plan.steps
-        if not step.is_copy and wanted in (None, Path(RUNNERS[step.target_format].ARTIFACT_NAME).suffix)
+        step.label for step in plan.steps if not step.is_copy and wanted in (None, Path(artifact_name(step)).suffix)
     }
     return next(
         (

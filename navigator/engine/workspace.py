@@ -16,7 +16,7 @@ from typing import Self
 
 from navigator import disks
 from navigator.errors import ConfigurationError, listed, remedy
-from navigator.records import Format
+from navigator.records import Step
 from navigator.report import ownership, storage
 from navigator.runners import RUNNERS
 
@@ -109,9 +109,9 @@ class Workspace:
     def summary(self) -> Path:
         return self.path / storage.SUMMARY
 
-    def artifact(self, model: str, label: str, target: Format) -> Path:
-        """Return the path of a finished artifact."""
-        return self.path / "converted" / model / _flat(label) / RUNNERS[target].ARTIFACT_NAME
+    def artifact(self, model: str, step: Step) -> Path:
+        """Return the path of a step's finished artifact."""
+        return self.path / "converted" / model / _flat(step.label) / artifact_name(step)
 
     def log(self, model: str, label: str, kind: str) -> Path:
         """Return the path of a worker's log; its directory exists."""
@@ -169,6 +169,11 @@ class Workspace:
                 shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)
+
+
+def artifact_name(step: Step) -> str:
+    """Return the file name of a step's artifact."""
+    return step.artifact_name or RUNNERS[step.target_format].ARTIFACT_NAME
 
 
 def _flat(label: str) -> str:

@@ -27,6 +27,7 @@ def steps_to(model: ModelConfig, source: Format, configuration: Configuration) -
                 precision=variant.precision,
                 opset=variant.opset,
                 is_copy=variant.is_copy,
+                artifact_name=variant.artifact_name,
             )
         )
     return tuple(steps)

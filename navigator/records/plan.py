@@ -43,7 +43,7 @@ class Step:
     passed, its file's opset is raised, which is cheaper than exporting again. `is_copy` hands the source model on as
     it is. `precision` is what the artifact computes in. `devices` are what it is verified on, one after the other;
     `unrunnable` says why on no other, or on none. `image` is the framework's container image that it runs in, None for
-    this interpreter.
+    this interpreter. `artifact_name` is the file name of its artifact, "" for the one that the target's runner gives.
     """
 
     label: str
@@ -59,6 +59,7 @@ class Step:
     devices: tuple[Device, ...] = (Device.CPU,)
     unrunnable: str = ""
     image: str | None = None
+    artifact_name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

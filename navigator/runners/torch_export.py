@@ -39,7 +39,8 @@ _Torch = Any
 class TorchExportModel:
     """A loaded program (see `navigator.runners.protocol.SourceModel`).
 
-    `slots` are the flat inputs of the program: (placeholder, None) for a tensor, ("", value) for a constant.
+    `slots` are the flat inputs of the program: (placeholder, None) for a tensor, ("", value) for a constant. It runs on
+    `device`, where its weights are.
     """
 
     program: _Torch
@@ -47,6 +48,7 @@ class TorchExportModel:
     slots: tuple[tuple[str, Json], ...]
     signature: Signature
     properties: Properties = field(default_factory=Properties)
+    device: Device = Device.CPU
 
     @property
     def random_operations(self) -> tuple[str, ...]:
@@ -95,7 +97,9 @@ class TorchExportModel:
         import torch
         from torch.utils import _pytree
 
-        tensors = iter([torch_values.to_tensor(inputs[spec.name]) for spec in self.signature.inputs])
+        tensors = iter(
+            [torch_values.to_tensor(inputs[spec.name]).to(str(self.device)) for spec in self.signature.inputs]
+        )
         flat = [next(tensors) if placeholder else value for placeholder, value in self.slots]
         args, kwargs = _pytree.tree_unflatten(flat, self.program.call_spec.in_spec)
         try:

@@ -22,6 +22,8 @@ from navigator.converters import torchscript_to_torch_trt as edge
 from navigator.converters.protocol import Conversion
 from navigator.errors import NotApplicableError, StepError
 from navigator.frameworks.gpu import no_gpu
+from navigator.frameworks.torch import torch_tensorrt
+from navigator.frameworks.torch.torch_tensorrt import FrontEnd
 from navigator.records import (
     Device,
     Gpu,
@@ -35,7 +37,6 @@ from navigator.records import (
     TensorSpec,
 )
 from navigator.runners import torch_trt, torchscript
-from navigator.runners.torch_trt import FrontEnd
 from navigator.samples import storage as arrays
 from navigator.verify.compare import verify
 
@@ -162,7 +163,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, version: str, *, flags: bool = True, c
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     """Run on the GPU where there is one: what is fake here does not mind."""
     device = Device.CUDA if torch.cuda.is_available() else Device.CPU
-    monkeypatch.setattr(torch_trt, "DEVICE", device)
+    monkeypatch.setattr(torch_tensorrt, "DEVICE", device)
     return device
 
 
@@ -488,6 +489,17 @@ FAILED_CHECK = (
             "declare these inputs as int32 if the model accepts that",
         ),
         (
+            RuntimeError("pop() called on empty stack"),
+            (
+                "Torch-TensorRT 2.12.0 can't compile the model: its front end for TorchScript, which is deprecated, "
+                "doesn't support this graph (pop() called on empty stack)"
+            ),
+            (
+                "save the model with torch.export.save (.pt2), which its other front end reads, or build a TensorRT "
+                "engine with target_formats: [trt]"
+            ),
+        ),
+        (
             torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
             "compiling the module with Torch-TensorRT needs more memory than is free on the GPU",
             FREE,
@@ -522,7 +534,7 @@ def test_a_library_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytes
 def test_torch_without_a_gpu_is_named_before_the_library_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch_trt, "DEVICE", Device.CUDA)
+    monkeypatch.setattr(torch_tensorrt, "DEVICE", Device.CUDA)
     monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
     with pytest.raises(StepError, match="can't use this machine's GPU"):
         edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES))
@@ -593,6 +605,7 @@ def test_a_full_gpu_is_an_outcome_with_a_remedy(
     tmp_path: Path, library: Library, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     model = torch_trt.load(saved(tmp_path / "model.pt", Mlp()), declared=Signature(inputs=MLP_INPUTS, outputs=()))
+    assert isinstance(model, torch_trt.TorchTrtModel)
     model.module.module = failing(error)
     monkeypatch.setattr(torchscript, "call", lambda module, arguments, tensors: module(tensors))
     with pytest.raises(StepError) as refusal:

@@ -1,0 +1,102 @@
+"""Imports Torch-TensorRT, for both of its front ends and their runners, and tells what the installed one supports."""
+
+import importlib
+import inspect
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from navigator.errors import StepError
+from navigator.frameworks.availability import how_to_install
+from navigator.frameworks.torch import values as torch_values
+from navigator.records import Device, Host
+
+# The device of the module, its inputs and the conversion. Tests on a machine without a GPU change it.
+DEVICE = Device.CUDA
+
+# Of every use of the front end for TorchScript (2.6 to 2.14), and of every use of the other (2.11).
+_KNOWN_WARNINGS = (
+    r"The torchscript frontend for Torch-TensorRT has been deprecated",
+    r"Int8 PTQ Calibrator has been deprecated",
+    r"`use_explicit_typing` is deprecated",
+)
+
+# A module whose types differ between versions.
+_Module = Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrontEnd:
+    """What the installed Torch-TensorRT supports.
+
+    Args:
+        version: its version.
+        typed: whether its TensorRT only supports the precision of the network (TensorRT 11).
+        calibrates: whether it calibrates int8.
+        autocasts: whether it can change a program to fp16 itself.
+    """
+
+    version: str
+    typed: bool
+    calibrates: bool = False
+    autocasts: bool = False
+
+
+def imported() -> _Module:
+    """Return the module `torch_tensorrt`, which registers the operators that a compiled file calls.
+
+    Raises:
+        StepError: torch can't use a GPU, or Torch-TensorRT can't be imported.
+    """
+    torch_values.prepare(DEVICE)  # before the import, which fails without a GPU but doesn't say so
+    try:
+        return importlib.import_module("torch_tensorrt")
+    except Exception as error:
+        raise StepError(
+            f"Torch-TensorRT can't be imported: {torch_values.reason(error)}",
+            "install it with the versions of torch and TensorRT that it was built for: "
+            + how_to_install(("torch-tensorrt",), "torch-trt"),
+        ) from error
+
+
+def for_torchscript(library: _Module) -> FrontEnd:
+    """Return what the front end for TorchScript supports.
+
+    Raises:
+        StepError: there is none.
+    """
+    version = str(library.__version__)
+    if not hasattr(library, "ts"):
+        raise StepError(
+            f"Torch-TensorRT {version} was built without its TorchScript front end",
+            "save the model with torch.export.save, which its other front end reads, or build TensorRT engines "
+            "instead: target_formats: [trt]",
+        )
+    calibrates = "calibrator" in inspect.signature(library.ts.compile).parameters
+    return FrontEnd(version=version, typed=_typed(), calibrates=calibrates)
+
+
+def for_programs(library: _Module) -> FrontEnd:
+    """Return what the front end for programs of torch.export supports."""
+    autocasts = "enable_autocast" in inspect.signature(library.dynamo.compile).parameters
+    return FrontEnd(version=str(library.__version__), typed=_typed(), autocasts=autocasts)
+
+
+def _typed() -> bool:
+    return not hasattr(importlib.import_module("tensorrt").BuilderFlag, "FP16")
+
+
+def cpu_build(host: Host) -> str:
+    """Return that the torch of `host` was built without CUDA, or ""."""
+    return "torch is a CPU build" if host.versions.get("torch", "").endswith("+cpu") else ""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide what Torch-TensorRT warns about whenever one of its front ends is used."""
+    with warnings.catch_warnings():
+        for message in _KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
