@@ -80,11 +80,11 @@ def cmd_plan(job: Job, publisher: Publisher, _cancelled: Cancellation) -> ExitCo
 
 def cmd_convert(job: Job, publisher: Publisher, cancelled: Cancellation) -> ExitCode:
     """Run the engine and tell its results."""
-    check_checkout(job)
+    commit = check_checkout(job)
     run = _load(job)
     directory = run.workspace_path
     check_workspace(directory)
-    origin = own_origin(job, run)
+    origin = own_origin(job, run, commit)
     publisher.mark_pending()
     # What an earlier run left here must not be taken for this one's.
     for name in (RESULTS, SUMMARY):

@@ -24,8 +24,11 @@ from navigator.report.storage import RESULTS
 from navigator.report.summary import Summary, summarize
 
 
-def check_checkout(job: Job) -> None:
+def check_checkout(job: Job) -> str:
     """Refuse a configuration that is of another commit of the repository than the event's.
+
+    Returns:
+        The commit that is checked out, "" if it's unknown.
 
     Raises:
         ConfigurationError: it's refused; says why.
@@ -36,14 +39,16 @@ def check_checkout(job: Job) -> None:
     except OSError as error:
         place = job.shown(Path(error.filename or job.workspace))
         warn(job, f"{place}: {error.strerror}, so it's unknown whether commit {job.event.sha[:12]} is checked out")
-        return
+        return ""
     if commit:
         check_commit(commit, job.event)
+    return commit
 
 
-def own_origin(job: Job, run: RunConfig) -> Origin:
-    """Return the origin of what this job converts."""
-    return job_origin(run, job.event, _config_path(job))
+def own_origin(job: Job, run: RunConfig, commit: str) -> Origin:
+    """Return the origin of what this job converts, of which `commit` is checked out."""
+    merges = commit == job.event.merge_sha != job.event.sha
+    return replace(job_origin(run, job.event, _config_path(job)), merge_commit=commit if merges else "")
 
 
 def own_results(job: Job, origin: Origin, directory: Path) -> Summary:

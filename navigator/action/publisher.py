@@ -90,11 +90,16 @@ class Publisher:
             name="workflow_run",
             sha=found["head_sha"],
             pull_request=None,
+            fork=((found["head_repository"] or {}).get("full_name") or "").lower()
+            != self._job.event.repository.lower(),
             tag="",
             head_owner=((found["head_repository"] or {}).get("owner") or {}).get("login", ""),
             head_branch=found["head_branch"] or "",
             triggering_run=run,
             triggering_workflow=found["name"] or "",
+            workflow_id=str(found["workflow_id"]),
+            base_branch="",
+            previous="",
         )
         self._job = replace(self._job, event=event)
 

@@ -14,6 +14,7 @@ from navigator.plain_data import parse_json
 from navigator.records import Json
 
 _TAGS = "refs/tags/"
+_BRANCHES = "refs/heads/"
 
 # Events of which GITHUB_SHA says something else than what they are about: without the payload a status would be set
 # on the wrong commit.
@@ -39,7 +40,9 @@ class Event:
     head is in another repository; `head_repository`, `head_owner` and `head_branch` say where, for pull requests and
     triggering runs. `merge_sha` is the commit that merges `sha` and that `actions/checkout` takes then, else "".
     `triggering_run` and `triggering_workflow` are those of a `workflow_run` event. `tag` is "" if there is none,
-    `default_branch` if the payload doesn't say.
+    `default_branch` if the payload doesn't say. `workflow_id` is the file name or the number of the workflow that
+    is spoken for. `base_branch` is what a pull request or a merge queue merges into, and `previous` the commit before a
+    push or a group of a merge queue; "" if the payload doesn't say.
     """
 
     name: str
@@ -62,6 +65,9 @@ class Event:
     default_branch: str = ""
     head_repository: str = ""
     merge_sha: str = ""
+    workflow_id: str = ""
+    base_branch: str = ""
+    previous: str = ""
 
     @property
     def is_trusted(self) -> bool:
@@ -72,8 +78,18 @@ class Event:
         """
         if self.name in _ON_DEFAULT_BRANCH:
             return True
-        merged = bool(self.default_branch) and self.ref == f"refs/heads/{self.default_branch}"
-        return self.name in _ON_ITS_REF and (merged or self.ref.startswith(_TAGS))
+        return self.name in _ON_ITS_REF and (self._on_default_branch or self.ref.startswith(_TAGS))
+
+    @property
+    def is_of_default_branch(self) -> bool:
+        """Tell whether the run, or the one that triggered it, is of the default branch as it was pushed."""
+        if self.triggering_run is not None:
+            return not self.fork and bool(self.default_branch) and self.head_branch == self.default_branch
+        return self.name in _ON_DEFAULT_BRANCH or (self.name in _ON_ITS_REF and self._on_default_branch)
+
+    @property
+    def _on_default_branch(self) -> bool:
+        return bool(self.default_branch) and self.ref == f"{_BRANCHES}{self.default_branch}"
 
     @property
     def cache_layer(self) -> str:
@@ -117,6 +133,7 @@ def read_event(environment: Mapping[str, str]) -> Event:
     head = _object(pull, "head")
     home = _object(run, "head_repository") if name == "workflow_run" else _object(head, "repo")
     ref = environment.get("GITHUB_REF", "")
+    group = _object(payload, "merge_group")
     return Event(
         name=name,
         repository=repository,
@@ -138,6 +155,9 @@ def read_event(environment: Mapping[str, str]) -> Event:
         default_branch=_text(_object(payload, "repository"), "default_branch"),
         head_repository=_text(home, "full_name"),
         merge_sha=environment.get("GITHUB_SHA", "") if name in _ON_MERGE_COMMIT else "",
+        workflow_id=str(_number(run, "workflow_id") or "") if run else _workflow_file(environment),
+        base_branch=_text(_object(pull, "base"), "ref") or _text(group, "base_ref").removeprefix(_BRANCHES),
+        previous=_commit(payload, "before") or _commit(group, "base_sha"),
     )
 
 
@@ -190,6 +210,17 @@ def _fork(home: Mapping[str, Json], head: Mapping[str, Json], repository: str) -
         return "repo" in head
     # GitHub's names are the same in any case.
     return _text(home, "full_name").lower() != repository.lower()
+
+
+def _workflow_file(environment: Mapping[str, str]) -> str:
+    """Return the file name of the workflow, from `owner/name/.github/workflows/models.yml@refs/heads/main`."""
+    return environment.get("GITHUB_WORKFLOW_REF", "").partition("@")[0].rpartition("/")[2]
+
+
+def _commit(parent: Mapping[str, Json], key: str) -> str:
+    """Return a commit; "" for the zeros that stand for none."""
+    value = _text(parent, key)
+    return value if value.strip("0") else ""
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:

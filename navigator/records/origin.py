@@ -9,13 +9,15 @@ class Origin:
     """What was converted, and the job that converted it.
 
     `commit` is a full SHA, in GitHub Actions the one that a status is set on (`navigator.github.event.Event.sha`)
-    unless the command line converts another one there; "" outside a repository. `modified` tells whether tracked files
-    differed from what is checked out, None if unknown. `event`, `run_id` and `run_attempt` are GitHub's; "" and None
-    elsewhere. `config_path` is relative to the repository if it's inside, None without a file. `config_sha256` is
-    `navigator.config.digest`.
+    unless the command line converts another one there; "" outside a repository. `merge_commit` is what was checked out
+    if that merges `commit` into its base, as `actions/checkout` takes it for a pull request, else "". `modified` tells
+    whether tracked files differed from what is checked out, None if unknown. `event`, `run_id` and `run_attempt` are
+    GitHub's; "" and None elsewhere. `config_path` is relative to the repository if it's inside, None without a file.
+    `config_sha256` is `navigator.config.digest`.
     """
 
     commit: str = ""
+    merge_commit: str = ""
     modified: bool | None = None
     event: str = ""
     run_id: int | None = None

@@ -84,6 +84,61 @@ def test_other_events_are_reported_on_the_commit_of_the_job(
     assert (event.sha, event.pull_request, event.fork, event.tag, event.ref) == (_MERGE, None, False, tag, ref)
 
 
+def test_what_a_commit_is_merged_into_and_what_was_before_it(tmp_path: Path) -> None:
+    pull = _pull_request(_FORK)
+    pull["pull_request"]["base"]["ref"] = "release/1.x"
+    workflow = {"GITHUB_WORKFLOW_REF": "octo/models/.github/workflows/models.yml@refs/pull/7/merge"}
+    event = _read(tmp_path, "pull_request", pull, **workflow)
+    assert (event.base_branch, event.workflow_id, event.previous) == ("release/1.x", "models.yml", "")
+
+    group = {"base_ref": "refs/heads/main", "base_sha": "c" * 40, "head_ref": "refs/heads/gh-readonly-queue/main/pr-7"}
+    event = _read(tmp_path, "merge_group", {"merge_group": group})
+    assert (event.base_branch, event.previous, event.workflow_id) == ("main", "c" * 40, "")
+
+    event = _read(tmp_path, "push", {"before": "c" * 40})
+    assert (event.base_branch, event.previous) == ("", "c" * 40)
+    # The first push of a branch.
+    assert _read(tmp_path, "push", {"before": "0" * 40}).previous == ""
+
+    followed = _workflow_run(_HOME)
+    followed["workflow_run"]["workflow_id"] = 12
+    # Its own workflow is another one than the one that it speaks for.
+    assert _read(tmp_path, "workflow_run", followed, **workflow).workflow_id == "12"
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "of_default_branch"),
+    [
+        ("push", "refs/heads/main", True),
+        ("workflow_dispatch", "refs/heads/main", True),
+        ("schedule", "", True),
+        ("push", "refs/heads/topic", False),
+        ("push", "refs/tags/main", False),
+        ("pull_request", "refs/pull/7/merge", False),
+        ("merge_group", "refs/heads/gh-readonly-queue/main/pr-7", False),
+    ],
+)
+def test_which_runs_are_of_the_default_branch(tmp_path: Path, name: str, ref: str, of_default_branch: bool) -> None:
+    payload = _pull_request(_HOME) if name == "pull_request" else {}
+    event = _read(tmp_path, name, {**payload, "repository": {"default_branch": "main"}}, GITHUB_REF=ref)
+    assert event.is_of_default_branch == of_default_branch
+
+
+@pytest.mark.parametrize(
+    ("repository", "branch", "of_default_branch"),
+    [(_HOME, "main", True), (_HOME, "topic", False), (_FORK, "main", False)],
+)
+def test_a_run_that_followed_another_is_of_its_branch(
+    tmp_path: Path, repository: Any, branch: str, of_default_branch: bool
+) -> None:
+    payload = _workflow_run(repository)
+    payload["workflow_run"]["head_branch"] = branch
+    event = _read(
+        tmp_path, "workflow_run", {**payload, "repository": {"default_branch": "main"}}, GITHUB_REF="refs/heads/main"
+    )
+    assert event.is_of_default_branch == of_default_branch
+
+
 def _workflow_run(repository: Any) -> dict[str, Any]:
     run = {
         "id": 99,

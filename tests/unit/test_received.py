@@ -54,6 +54,17 @@ def test_models_are_unpacked_into_their_directories_beside_others(tmp_path: Path
     assert stat.S_IMODE(files[0].stat().st_mode) & 0o111 == 0
 
 
+def test_other_names_may_be_left_out(tmp_path: Path) -> None:
+    def write(zipped: zipfile.ZipFile) -> None:
+        zipped.writestr("../evil.sh", "")
+        zipped.writestr("convert_results.yaml", "status: {}")
+
+    files = unpack(archive(tmp_path, write), tmp_path / "to", names=NAMES, skip_others=True, limit_bytes=1000)
+
+    assert files == (tmp_path / "to/convert_results.yaml",)
+    assert [path.name for path in tmp_path.rglob("*")] == ["received.zip", "to", "convert_results.yaml"]
+
+
 def test_a_name_that_is_not_expected_is_refused(tmp_path: Path) -> None:
     reason = refusal(tmp_path, lambda zipped: zipped.writestr("evil.sh", ""), NAMES)
     assert reason == "'evil.sh' is unexpected: only convert_results.yaml and summary.md may be in it"

@@ -31,6 +31,7 @@ def unpack(
     *,
     limit_bytes: int,
     names: Collection[str] | None = None,
+    skip_others: bool = False,
     limit_files: int = _MAX_FILES,
 ) -> tuple[Path, ...]:
     """Unpack a zip into a directory and return the files, in the archive's order.
@@ -42,6 +43,7 @@ def unpack(
         to: the directory, made where it is absent. No one else writes to it; no file in it is replaced.
         limit_bytes: of all files together, counted while they are written.
         names: the only names that may be in it; None: any path that is relative and safe.
+        skip_others: whether files with other names are left out, and nothing is wrong with them.
         limit_files: how many.
 
     Raises:
@@ -50,6 +52,8 @@ def unpack(
     try:
         with zipfile.ZipFile(archive) as zipped:
             entries = [entry for entry in zipped.infolist() if names is not None or not entry.is_dir()]
+            if skip_others and names is not None:
+                entries = [entry for entry in entries if entry.orig_filename in names]
             if len(entries) > limit_files:
                 raise _unacceptable(archive, f"it has {len(entries):,} files, more than {limit_files:,}")
             seen: set[str] = set()

@@ -178,6 +178,9 @@ def test_the_merge_commit_that_is_checked_out_is_converted(job: "Job", warned: b
     assert ended.code == 0, ended.log
     unknown = f".git: its refs are in a reftable, so it's unknown whether commit {HEAD[:12]} is checked out"
     assert ended.warnings == ([unknown] if warned else [])
+    origin = storage.read(job.workspace / RESULTS).origin
+    assert origin is not None
+    assert origin.merge_commit == ("" if warned else job.variables["GITHUB_SHA"])
     assert {each[2] for each in job.statuses} == {HEAD}
 
 

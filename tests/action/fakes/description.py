@@ -2,7 +2,8 @@
 
     python description.py <api.github.com.json> <result>
 
-Where the description is known to be wrong it is put right: an asset whose upload broke off has the state "starter".
+Where the description is known to be wrong it is put right: an asset whose upload broke off has the state "starter", and
+the number of a workflow is an integer or a text.
 """
 
 import json
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 CALLED = re.compile(
-    r"/user|/repos/\{owner\}/\{repo\}/(issues|statuses|commits|check-runs|pulls|releases|git/(?:ref|tags)/|actions/.*art).*"
+    r"/user|/repos/\{owner\}/\{repo\}/(issues|statuses|commits|compare|check-runs|pulls|releases|git/(?:ref|tags)/|actions/.*art).*"
+    r"|/repos/\{owner\}/\{repo\}/actions/workflows/\{workflow_id\}/runs"
     r"|/repos/\{owner\}/\{repo\}/actions/runs/\{run_id\}"
 )
 
@@ -40,6 +42,8 @@ def main() -> None:
             components[kind][name] = whole["components"][kind][name]
             waiting += references(components[kind][name])
     components["schemas"]["release-asset"]["properties"]["state"]["enum"].append("starter")
+    workflow = components["parameters"]["workflow-id"]["schema"]
+    workflow["anyOf"] = workflow.pop("oneOf")
     kept = {key: whole[key] for key in ("openapi", "info", "servers")}
     Path(sys.argv[2]).write_text(json.dumps(kept | {"paths": paths, "components": components}))
 

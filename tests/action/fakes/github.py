@@ -14,7 +14,10 @@ Under /control of the door tests prepare the state, say what goes wrong, and rea
     POST /control/reset      forget everything
     POST /control/comments   {"issue": 1, "comments": [{"login", "body"}]}
     POST /control/pulls      [{"number", "state", "owner", "branch", "sha"}]; an owner other than OWNER is a fork
-    POST /control/runs       [{"id", "name", "sha", "owner", "branch"}]: workflow runs
+    POST /control/runs       [{"id", "name", "sha", "owner", "branch"}]: workflow runs; also "event", "conclusion" (null
+                             while it goes on) and "file", the workflow's
+    POST /control/commits    {commit: [its parents]}
+    POST /control/branches   {"main": commit}
     POST /control/tags       ["v1"], of the commit "a" * 40, or {"v1": commit}
     POST /control/annotated  {"v1": commit}: annotated tags
     POST /control/releases   [{"tag_name", "draft", "name", "body", "immutable"}]
@@ -107,6 +110,8 @@ class State:
         self.statuses: list[Json] = []
         self.check_runs: list[Json] = []
         self.runs: list[Json] = []
+        self.commits: dict[str, list[str]] = {}
+        self.branches: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self.annotated: dict[str, str] = {}
         self.releases: list[Json] = []
@@ -175,6 +180,10 @@ class State:
             self.pulls += [pull(self, **each) for each in body]
         elif what == "runs":
             self.runs += [workflow_run(self, **each) for each in body]
+        elif what == "commits":
+            self.commits |= body
+        elif what == "branches":
+            self.branches |= body
         elif what == "tags":
             self.tags |= body if isinstance(body, dict) else dict.fromkeys(body, "a" * 40)
         elif what == "annotated":
@@ -285,15 +294,74 @@ def list_check_runs(state: State, query: Query, ref: str) -> Answer:
 def pull(state: State, /, number: int, owner: str, branch: str, sha: str, **values: str) -> Json:
     made = state.make("pull-request-simple-items", number=number, state=values.get("state", "open"))
     made["requested_teams"] = []  # the description's own example does not keep to it
+    made["base"] |= {"ref": values.get("base", "main")}
     made["head"] |= {"label": f"{owner}:{branch}", "ref": branch, "sha": sha, "user": state.user(owner)}
     made["head"]["repo"] |= {"full_name": f"{owner}/{NAME}", "owner": state.user(owner), "fork": owner != OWNER}
     return made
 
 
-def workflow_run(state: State, /, id: int, name: str, sha: str, owner: str, branch: str) -> Json:  # noqa: A002
+def workflow_run(state: State, /, id: int, name: str, sha: str, owner: str, branch: str, **more: Json) -> Json:  # noqa: A002
     made = state.make("workflow-run", id=id, name=name, head_sha=sha, head_branch=branch)
     made["head_repository"] |= {"full_name": f"{owner}/{NAME}", "owner": state.user(owner)}
-    return made
+    ended = more.get("conclusion", "success")
+    made |= {"event": more.get("event", "push"), "conclusion": ended, "status": "completed" if ended else "in_progress"}
+    made["html_url"] = f"https://github.com/{OWNER}/{NAME}/actions/runs/{id}"
+    return made | {"path": f".github/workflows/{more.get('file', 'models.yml')}", "workflow_id": 1}
+
+
+def list_workflow_runs(state: State, query: Query, workflow: str) -> Answer:
+    """Answer with the runs of a workflow, the newest first; as on GitHub, `branch` is also that of a fork's."""
+    here = [each for each in state.runs if workflow in {str(each["workflow_id"]), Path(each["path"]).name}]
+    if not here:
+        raise RefusedError(404, "Not Found")
+    asked = {key: query.values.get(name) for name, key in RUN_FILTERS.items()}
+    wanted = {key: value for key, value in asked.items() if value is not None}
+    found = [each for each in here if all(each[key] == value for key, value in wanted.items())]
+    return state.page(query, sorted(found, key=lambda each: each["id"], reverse=True), "workflow_runs")
+
+
+RUN_FILTERS = {"branch": "head_branch", "event": "event", "status": "status", "head_sha": "head_sha"}
+
+
+def resolved(state: State, name: str) -> str:
+    commit = state.branches.get(name, name)
+    if commit not in state.commits:
+        raise RefusedError(404, "Not Found")
+    return commit
+
+
+def ancestors(state: State, commit: str) -> list[str]:
+    """Return a commit and those before it, children first."""
+    found, waiting = [], [commit]
+    while waiting:
+        each = waiting.pop(0)
+        if each not in found:
+            found.append(each)
+            waiting += state.commits.get(each, [])
+    return found
+
+
+def commit_item(state: State, commit: str) -> Json:
+    item = deepcopy(state.examples["commit-items"]["value"][0])
+    return item | {"sha": commit, "parents": [item["parents"][0] | {"sha": each} for each in state.commits[commit]]}
+
+
+def list_commits(state: State, query: Query) -> Answer:
+    first = resolved(state, query.values.get("sha", "main"))
+    return state.page(query, [commit_item(state, each) for each in ancestors(state, first)])
+
+
+def compare_commits(state: State, query: Query, both: str) -> Answer:
+    base, head = (resolved(state, name) for name in unquote(both).split("..."))
+    before = ancestors(state, base)
+    common = next((each for each in ancestors(state, head) if each in before), None)
+    if common is None:
+        raise RefusedError(404, f"No common ancestor between {base} and {head}.")
+    made = deepcopy(state.examples["commit-comparison"]["value"])
+    return Answer(
+        200,
+        made | {key: commit_item(state, each) for key, each in (("base_commit", base), ("merge_base_commit", common))},
+    )
 
 
 def list_pulls(state: State, query: Query) -> Answer:
@@ -439,6 +507,9 @@ ROUTES: dict[str, Callable[..., Answer]] = {
     "GET REPO/releases/{id}/assets": lambda s, q, n: s.page(q, find(s.releases, n)["assets"]),
     "GET REPO/releases/assets/{id}": lambda s, q, n: Answer(200, find(s.assets, n)),
     "DELETE REPO/releases/assets/{id}": drop_asset,
+    "GET REPO/commits": list_commits,
+    "GET REPO/compare/{both}": compare_commits,
+    "GET REPO/actions/workflows/{id}/runs": list_workflow_runs,
     "GET REPO/actions/runs/{id}": lambda s, q, n: Answer(200, find(s.runs, n)),
     "GET REPO/actions/runs/{id}/artifacts": list_artifacts,
     "GET REPO/actions/artifacts/{id}/zip": redirect_to_artifact,
