@@ -21,7 +21,7 @@ from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, parameters
 from navigator.frameworks.torch.flat import flattened
-from navigator.frameworks.torch.onnx_patches import known_ranks
+from navigator.frameworks.torch.onnx_patches import known_ranks, plain_graphs
 from navigator.frameworks.torch.symbolics import right_operators
 from navigator.frameworks.torch.symbolics.indexing import lost_sums
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, Signature, StepOptions, TensorSpec
@@ -156,7 +156,7 @@ def _run_exporter(
     names = [name for argument in arguments for name in argument.inputs]
     sample = _example(samples, signature.inputs)
     tensors = {name: torch_values.to_tensor(sample[name]) for name in names}
-    with quiet(), known_ranks(), right_operators(opset), torch.no_grad():
+    with quiet(), known_ranks(), plain_graphs(), right_operators(opset), torch.no_grad():
         for message in _KNOWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         torch.onnx.export(

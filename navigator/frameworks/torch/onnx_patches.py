@@ -7,6 +7,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from navigator.frameworks.torch.script_containers import resolve_containers
+from navigator.frameworks.torch.script_numbers import convert_numbers
+
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
@@ -36,6 +39,34 @@ def known_ranks() -> Iterator[None]:
         yield
     finally:
         torch.onnx.unregister_custom_op_symbolic(_UNFLATTEN, _UNFLATTEN_OPSET)
+
+
+@contextlib.contextmanager
+def plain_graphs() -> Iterator[None]:
+    """Let the TorchScript exporter see graphs whose numbers and containers are as it needs them.
+
+    See `navigator.frameworks.torch.script_numbers` and `script_containers`, which say when to remove them.
+    """
+    try:
+        from torch.onnx._internal.torchscript_exporter import utils
+    except ImportError:  # torch before 2.9
+        from torch.onnx import utils
+
+    optimize = utils._optimize_graph
+
+    def optimized(graph: _Torch, *arguments: Any, **options: Any) -> _Torch:
+        import torch
+
+        torch._C._jit_pass_inline(graph)
+        resolve_containers(graph)
+        convert_numbers(graph)
+        return optimize(graph, *arguments, **options)
+
+    utils._optimize_graph = optimized
+    try:
+        yield
+    finally:
+        utils._optimize_graph = optimize
 
 
 @contextlib.contextmanager

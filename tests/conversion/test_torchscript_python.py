@@ -1,0 +1,146 @@
+"""What scripted modules do with Python's numbers, lists and dictionaries: what they compute after a conversion."""
+# ruff: noqa: TID253 - the framework is what is tested
+# mypy: allow-subclassing-any, disable-error-code="no-untyped-call"
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from navigator.converters import torchscript_to_onnx
+from navigator.records import Signature, TensorSpec
+from navigator.runners import onnx as onnx_runner
+from navigator.runners import torchscript
+from tests.support.exports import Exports
+
+OPSETS = (14, pytest.param(9, marks=pytest.mark.nightly), pytest.param(18, marks=pytest.mark.nightly))
+ROWS = (2, 3, 5, 7)
+
+
+class Emptiness(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if not len(x) or not x.numel():
+            return x
+        if x.shape[0] % 2:
+            return x * 2
+        return x / 2
+
+
+class Truncated(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        down, up = int(x.shape[0] * 0.7), math.ceil(x.shape[0] * 0.7)
+        negative = math.floor(-x.shape[0] * 0.3)
+        return x * down + up + negative + int(-2.5 * x.shape[0]) + abs(negative)
+
+
+class Roots(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * math.sqrt(x.shape[0]) + math.log(x.shape[0]) + float(x.shape[0]) / 4
+
+
+class OfTensors(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        turns = int(x.abs().sum() * 10) % 5 + 1
+        largest = float(x.max())
+        if largest > 0.5 and bool(x.min() < 0):
+            return x * turns + largest
+        return x * largest + float(turns) / 2
+
+
+class Lists(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        held = [x, x + 1]
+        held += [x * 2]
+        held.extend([x, x])
+        held[1] = held[0] * 3
+        held.insert(1, x * 7)
+        held.reverse()
+        last = held.pop(0)
+        del held[0]
+        if len(held) > 3 and x.shape[0] > 2:
+            last = last + held[1]
+        held.append(last)
+        return torch.cat(held, 1)
+
+
+class Grows(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        held: list[Tensor] = []
+        for index in range(x.shape[0]):
+            held.append(x[index] * index)
+        return torch.stack(held)
+
+
+class Nested(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        inner = [x]
+        outer = [inner]
+        outer[0].append(x * 2)
+        return torch.cat(inner, 1)
+
+
+class Dictionary(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        held = {"a": x}
+        held["b"] = x * 3
+        if "a" in held:
+            held["c"] = x + 1
+        held.update({"d": x * 2})
+        twice: dict[str, Tensor] = {}
+        for key, value in held.items():
+            twice[key] = value * 2
+        total = x
+        for key in twice.keys():  # noqa: SIM118 - what TorchScript takes
+            total = total + twice[key]
+        for value in held.values():
+            total = total - value * 0.3
+        gone = held.pop("a")
+        del held["b"]
+        if "b" in held:
+            total = total * 100
+        return total * gone + len(held) + held.get("e", x)
+
+
+class ReadInBranches(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        held = {"a": x}
+        total = x
+        if x.shape[0] > 2:
+            total = held["a"] * 2
+        held["a"] = x - 1
+        if x.shape[0] > 4:
+            total = total + held["a"]
+        return total * held["a"]
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize(
+    "module", [Emptiness, Truncated, Roots, OfTensors, Lists, Grows, Nested, Dictionary, ReadInBranches]
+)
+def test_numbers_and_containers_of_scripts_are_exported(
+    module: type[torch.nn.Module], opset: int, tmp_path: Path
+) -> None:
+    if module is Grows and opset < 11:
+        pytest.skip("ONNX has sequences from opset 11 on")
+    source = tmp_path / "model.pt"
+    with torchscript.quiet():
+        torch.jit.script(module()).save(str(source))
+    declared = Signature(inputs=(TensorSpec(name="x", shape=(-1, 4), dtype="float32"),), outputs=())
+    draw = np.random.default_rng(0)
+    samples = [(f"sample{rows}", {"x": draw.standard_normal((rows, 4), np.float32)}) for rows in ROWS]
+    run = Exports(
+        tmp_path,
+        source,
+        torchscript.load(source, declared=declared),
+        samples,
+        converter="torchscript_to_onnx",
+        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
+    )
+    path, _ = run.convert(opset)
+    converted = onnx_runner.load(path, declared=run.signature)
+    for (_, inputs), (_, expected) in zip(samples, run.expected, strict=True):
+        (output,) = converted.infer(inputs).values()
+        np.testing.assert_allclose(output, expected["output__0"], rtol=1e-5, atol=1e-5)
