@@ -7,7 +7,7 @@ loop, stay as they are.
 Remove it once a scripted module that fills a dictionary, and one that calls `extend`, are exported right without it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,7 +195,6 @@ class _Contents:
                     output.replaceAllUsesWith(gone)
             node.destroy()
 
-
     def _replace(self, node: _Node, value: _Value) -> None:
         self.answers += 1
         node.output().replaceAllUsesWith(value)
@@ -259,7 +258,7 @@ class _Contents:
         self.items.reverse()
 
 
-_LIST_CHANGES = {
+_LIST_CHANGES: Mapping[str, Callable[..., _Value | None]] = {
     "append": _Contents.add,
     "extend": _Contents.extend,
     "add_": _Contents.extend,
@@ -270,7 +269,7 @@ _LIST_CHANGES = {
     "clear": _Contents.clear,
     "reverse": _Contents.reverse,
 }
-_DICT_CHANGES = {
+_DICT_CHANGES: Mapping[str, Callable[..., _Value | None]] = {
     "_set_item": _Contents.set,
     "pop": _Contents.remove,
     "Delete": _Contents.remove,
@@ -301,9 +300,7 @@ def _changes(node: _Node, value: _Value) -> bool:
 def _is_dict_read(node: _Node, made: _Node) -> bool:
     reads = ("__getitem__", "__contains__", "get", "len", "keys", "values", "items")
     return bool(
-        made.kind() == _DICT
-        and node.kind().removeprefix("aten::") in reads
-        and _same(node.inputsAt(0), made.output())
+        made.kind() == _DICT and node.kind().removeprefix("aten::") in reads and _same(node.inputsAt(0), made.output())
     )
 
 

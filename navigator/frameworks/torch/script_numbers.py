@@ -29,11 +29,10 @@ _NUMBERS = {"IntType": _INT, "FloatType": _FLOAT, "BoolType": _BOOL}
 def convert_numbers(graph: _Graph) -> None:
     """Write the conversions of numbers in an inlined graph as casts."""
     for node in [*_nodes(graph)]:
-        kind, output = node.kind(), next(iter(node.outputs()), None)
-        if output is None:
+        kind, inputs, outputs = node.kind(), list(node.inputs()), list(node.outputs())
+        if not inputs or not outputs:
             continue
-        made = _NUMBERS.get(output.type().kind())
-        first = next(iter(node.inputs()), None)
+        first, made = inputs[0], _NUMBERS.get(outputs[0].type().kind())
         if kind in _MADE_OF:
             _replace(graph, node, _cast(graph, node, first, _MADE_OF[kind]), _MADE_OF[kind])
         elif kind == "prim::abs" and made:
