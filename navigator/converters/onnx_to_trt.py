@@ -16,7 +16,7 @@ from navigator.converters.protocol import Container, Conversion, Variant, engine
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.gpu import no_gpu
-from navigator.frameworks.tensorrt import engine_file, library
+from navigator.frameworks.tensorrt import engine_file, library, progress, timing
 from navigator.frameworks.tensorrt.library import NAMES
 from navigator.frameworks.tensorrt.messages import Collected, collected, explained
 from navigator.frameworks.tensorrt.onnx_source import parseable
@@ -56,6 +56,7 @@ class OnnxToTrt:
             max_workspace_size=model.tensorrt_max_workspace_size,
             tf32=falls_back_to_tf32(configuration),
             sparse_weights=model.tensorrt_sparse_weights,
+            optimization_level=model.tensorrt_optimization_level,
             plugins=model.tensorrt_plugins,
             compute_capabilities=model.tensorrt_rtx_compute_capabilities if rtx else (),
         )
@@ -105,9 +106,13 @@ def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> Properties:
         library.load_plugins(options.plugins)
         network = _parsed(source, name, log)
         shapes = profile(network[1], conversion.shapes, conversion.samples)
-        configure = _configuration(trt, shapes, conversion, rtx=rtx)
-        engine = _built(network, configure, _timing_cache(trt, conversion, rtx=rtx), name, log)
+        measured = (
+            None if rtx else timing.file_of(conversion.timing_cache, conversion.gpu, f"tensorrt-{trt.__version__}")
+        )
+        configure = _configuration(trt, shapes, conversion, measured, rtx=rtx)
+        engine = _built(network, configure, name, log)
         conversion.destination.write_bytes(memoryview(engine))
+        timing.keep(configure.made, measured)
     gpu = None if rtx else conversion.gpu
     built_for = (gpu.compute_capability,) if gpu is not None else ()
     return Properties(
@@ -133,23 +138,35 @@ def _parsed(source: Path, name: str, log: Collected) -> _Trt:
         raise explained(f"{name} can't parse the ONNX file", log, error) from error
 
 
-def _configuration(trt: _Trt, shapes: _Trt, conversion: Conversion[TrtOptions], *, rtx: bool) -> "_Configured":
-    """Return a function that creates the builder's configuration from builder and network."""
+def _configuration(
+    trt: _Trt, shapes: _Trt, conversion: Conversion[TrtOptions], measured: Path | None, *, rtx: bool
+) -> "_Configured":
+    """Return a function that creates the builder's configuration from builder and network.
+
+    `measured` is the file of TensorRT's measurements. TensorRT for RTX doesn't measure when it builds.
+    """
     from polygraphy.backend.trt import CreateConfig
 
     options = conversion.options
-    arguments: dict[str, Any] = {"profiles": [shapes], "sparse_weights": options.sparse_weights}
+    arguments: dict[str, Any] = {
+        "profiles": [shapes],
+        "sparse_weights": options.sparse_weights,
+        "progress_monitor": progress.monitor(trt, conversion.progress),
+    }
     if options.max_workspace_size:
         arguments["memory_pool_limits"] = {trt.MemoryPoolType.WORKSPACE: options.max_workspace_size}
+    if options.optimization_level is not None:
+        arguments["builder_optimization_level"] = options.optimization_level
     if rtx:
         from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
         arguments["compute_capabilities"] = targets(trt, options.compute_capabilities) or None
-        create = CreateConfigRTX(**arguments)
-    else:
-        cache = _timing_cache(trt, conversion, rtx=rtx)
-        create = CreateConfig(**arguments, load_timing_cache=cache if cache and Path(cache).exists() else None)
-    return _Configured(trt, create, tf32=options.tf32)
+        return _Configured(trt, CreateConfigRTX(**arguments), tf32=options.tf32)
+    if conversion.verbose:
+        arguments["profiling_verbosity"] = trt.ProfilingVerbosity.DETAILED
+    if measured is not None and measured.exists():
+        arguments["load_timing_cache"] = str(measured)
+    return _Configured(trt, CreateConfig(**arguments), tf32=options.tf32)
 
 
 class _Configured:
@@ -191,23 +208,11 @@ def _targets(configure: _Configured) -> list[str]:
     return [f"{number // 10}.{number % 10}" for number in numbers if number >= 10] or list(_RTX_DEFAULT_TARGETS)
 
 
-def _built(network: _Trt, configure: _Trt, timing_cache: str | None, name: str, log: Collected) -> _Trt:
+def _built(network: _Trt, configure: _Trt, name: str, log: Collected) -> _Trt:
     from polygraphy.backend.trt import engine_bytes_from_network
     from polygraphy.exception import PolygraphyException
 
     try:
-        return engine_bytes_from_network(network, configure, save_timing_cache=timing_cache)
+        return engine_bytes_from_network(network, configure)
     except PolygraphyException as error:
         raise explained(f"{name} can't build the engine", log, error) from error
-
-
-def _timing_cache(trt: _Trt, conversion: Conversion[TrtOptions], *, rtx: bool) -> str | None:
-    """Return the file of measured timings, one per GPU model and version. RTX doesn't measure when it builds."""
-    gpu = conversion.gpu
-    if rtx or conversion.timing_cache is None or gpu is None:
-        return None
-    conversion.timing_cache.mkdir(parents=True, exist_ok=True)
-    words = f"{gpu.name}-{gpu.compute_capability}-tensorrt-{trt.__version__}"
-    return str(
-        conversion.timing_cache / f"{''.join(each if each.isalnum() or each in '.-' else '_' for each in words)}.cache"
-    )

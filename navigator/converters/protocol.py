@@ -8,10 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from navigator.errors import NotApplicableError
+from navigator.errors import NotApplicableError, StepError
 from navigator.frameworks.availability import Unavailable
 from navigator.records import (
     Configuration,
+    EngineOptions,
     Format,
     Gpu,
     Host,
@@ -78,6 +79,7 @@ class Conversion(Generic[OptionsT]):
         timing_cache: a directory for TensorRT's measurements, kept between runs; None if the converter needs none.
         gpu: the GPU that this conversion has for itself, None if it needs none.
         verbose: whether the user wants expensive details.
+        progress: a file for how far it is, one line, for who watches; None if nobody does.
     """
 
     source: Path
@@ -90,6 +92,7 @@ class Conversion(Generic[OptionsT]):
     timing_cache: Path | None = None
     gpu: Gpu | None = None
     verbose: bool = False
+    progress: Path | None = None
 
 
 class Converter(Protocol):
@@ -161,6 +164,15 @@ def require_engines(engines: int, precision: Precision, library: str) -> None:
     """
     if not engines and precision is not Precision.FP32:
         raise nothing_became(precision, f"{library} found no part of the model for TensorRT, or built none")
+
+
+def refuse_level(options: EngineOptions, library: str) -> None:
+    """Raise `StepError` if the user set an optimization level, which `library` doesn't have."""
+    if options.optimization_level is not None:
+        raise StepError(
+            f"{library} has no optimization levels, but tensorrt_optimization_level is {options.optimization_level}",
+            "remove tensorrt_optimization_level from this model, or build TensorRT engines with target_formats: [trt]",
+        )
 
 
 def conversion_of(converter: Converter, data: Json) -> Conversion[Any]:

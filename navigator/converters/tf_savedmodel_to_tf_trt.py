@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from navigator.converters.protocol import Container, Conversion, Variant, engine_segment, require_engines
+from navigator.converters.protocol import Container, Conversion, Variant, engine_segment, refuse_level, require_engines
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.gpu import is_out_of_gpu_memory, no_gpu, out_of_gpu_memory, together
@@ -72,6 +72,7 @@ def variant(model: ModelConfig, configuration: Configuration) -> Variant:
     options = Options(
         precision=precision,
         max_workspace_size=model.tensorrt_max_workspace_size,
+        optimization_level=model.tensorrt_optimization_level,
         signature_name=model.signature_name,
     )
     return Variant(segment=engine_segment(configuration), options=options, precision=precision)
@@ -99,6 +100,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
 
     assert conversion.samples is not None
     assert conversion.shapes is not None
+    refuse_level(conversion.options, "TF-TRT")
     require_tf_trt()
     precision = conversion.options.precision
     use_gpu(precision)

@@ -74,6 +74,7 @@ def variant(model: ModelConfig, configuration: Configuration) -> Variant:
         max_workspace_size=model.tensorrt_max_workspace_size,
         tf32=falls_back_to_tf32(configuration),
         sparse_weights=model.tensorrt_sparse_weights,
+        optimization_level=model.tensorrt_optimization_level,
         explicit_precision=model.tensorrt_explicit_precision,
     )
     return Variant(
@@ -139,6 +140,7 @@ def compile_settings(options: Options, front_end: torch_tensorrt.FrontEnd, float
         "disable_tf32": not options.tf32,
         "sparse_weights": options.sparse_weights,
         "workspace_size": options.max_workspace_size,
+        "optimization_level": options.optimization_level,
         # TensorRT has no float64; verification shows what truncation loses.
         "truncate_double": True,
     }

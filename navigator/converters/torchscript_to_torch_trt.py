@@ -22,6 +22,7 @@ from navigator.converters.protocol import (
     Variant,
     engine_segment,
     falls_back_to_tf32,
+    refuse_level,
     require_engines,
 )
 from navigator.errors import StepError
@@ -98,6 +99,7 @@ def variant(model: ModelConfig, configuration: Configuration) -> Variant:
         max_workspace_size=model.tensorrt_max_workspace_size,
         tf32=falls_back_to_tf32(configuration),
         sparse_weights=model.tensorrt_sparse_weights,
+        optimization_level=model.tensorrt_optimization_level,
         explicit_precision=model.tensorrt_explicit_precision,
     )
     return Variant(segment=engine_segment(configuration), options=options, precision=precision)
@@ -124,6 +126,7 @@ def convert(conversion: Conversion[Options]) -> Properties:
 
     assert conversion.signature is not None
     assert conversion.shapes is not None
+    refuse_level(conversion.options, "Torch-TensorRT's front end for TorchScript")
     library = torch_tensorrt.imported()
     front_end = torch_tensorrt.for_torchscript(library)
     module = load_module(conversion.source, torch_tensorrt.DEVICE)

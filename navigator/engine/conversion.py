@@ -70,6 +70,8 @@ def _prepared(
         timing_cache=timing,
         gpu=context.gpu,
         verbose=context.verbose,
+        # A container's files are here at its end only.
+        progress=None if context.image else context.workspace.progress(model.model_name, step.label),
     )
 
 

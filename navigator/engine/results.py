@@ -166,6 +166,7 @@ def _conversion_config(plan: ModelPlan, cell: Cell) -> ConversionConfig:
             explicit_precision=model.tensorrt_explicit_precision,
             sparse_weights=model.tensorrt_sparse_weights,
             max_workspace_size=model.tensorrt_max_workspace_size,
+            optimization_level=model.tensorrt_optimization_level,
             tf32=_tf32(step),
             container_image=step.image if step is not None else None,
         )

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from navigator.cache.layers import TRUSTED, Layers
 from navigator.engine import interrupts
@@ -24,6 +25,9 @@ from navigator.render.files import UnwrittenError, write_files
 from navigator.render.streams import write
 from navigator.report import report, storage
 from navigator.report.summary import Summary, fails_run, summarize
+from navigator.safe_files import open_file
+
+_LONGEST_PROGRESS = 200
 
 
 class _Record:
@@ -128,7 +132,7 @@ def convert(
     record = _Record(
         host, workspace, cache, notes=notes, started=started, shard=shard, origin=origin, selection=selection
     )
-    progress = Progress(plan)
+    progress = Progress(plan, doing=lambda model, label: _doing(workspace.progress(model, label)))
 
     execution = Execution(
         plan,
@@ -199,6 +203,15 @@ def _ended(unit: Unit, execution: Execution, record: _Record, progress: Progress
         same = own is not None and own.state is State.NOT_APPLICABLE and each.status == own
         if each.conversion == unit.label or each.status.state is State.BLOCKED or same:
             progress.decided(each, failed=fails_run(each))
+
+
+def _doing(path: Path) -> str:
+    """Return how far a conversion is, in its worker's words, or ""."""
+    try:
+        with open_file(path, path.parent) as file:
+            return file.read(_LONGEST_PROGRESS).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _show(final: Summary, record: _Record, workspace: Workspace) -> None:

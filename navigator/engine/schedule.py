@@ -186,9 +186,10 @@ class ModelState:
 def startable(models: Iterable[ModelState], *, room: int, busy: Collection[str]) -> list[Unit]:
     """Return up to `room` units that can start now, of as many models from the first on, references first.
 
-    So a run of many models has the samples and outputs of a few of them on disk at a time. A unit that needs a GPU gets
-    one of its model's for itself: two engines that are built on one GPU at the same time would disturb each other's
-    measurements. Other units run in parallel.
+    Then those that need a GPU, so that it doesn't wait for work that can be done beside its own. So a run of many
+    models has the samples and outputs of a few of them on disk at a time. A unit that needs a GPU gets one of its
+    model's for itself: two engines that are built on one GPU at the same time would disturb each other's measurements.
+    Other units run in parallel.
 
     Args:
         models: the states of those that aren't finished.
@@ -204,7 +205,7 @@ def startable(models: Iterable[ModelState], *, room: int, busy: Collection[str])
         units += [(unit, model) for unit in able]
         begun += bool(able)
     chosen: list[Unit] = []
-    for unit, model in sorted(units, key=lambda pair: pair[0].kind is not UnitKind.REFERENCE):
+    for unit, model in sorted(units, key=lambda pair: (pair[0].kind is not UnitKind.REFERENCE, not pair[0].needs_gpu)):
         if len(chosen) == room:
             break
         gpu = _free_gpu(unit, model, {*busy, *(each.gpu for each in chosen)}) if unit.needs_gpu else ""

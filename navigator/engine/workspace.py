@@ -129,6 +129,10 @@ class Workspace:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def progress(self, model: str, label: str) -> Path:
+        """Return the path of a line that says how far a conversion is."""
+        return self.path / ".scratch" / model / _flat(label) / "convert" / "progress"
+
     def remove_stale(self, model: str, label: str) -> None:
         """Remove the files of a cell from earlier runs, so that a stale artifact is never mistaken for a new one."""
         self.remove_artifact(model, label)

@@ -163,6 +163,7 @@ class ModelConfig:
     tensorrt_explicit_precision: bool = False
     tensorrt_sparse_weights: bool = False
     tensorrt_max_workspace_size: int = 4294967296
+    tensorrt_optimization_level: int | None = None
     tensorrt_plugins: tuple[Path, ...] = ()
     tensorrt_rtx_compute_capabilities: tuple[str, ...] = ()
     atol: Mapping[str, float] | Auto = "auto"

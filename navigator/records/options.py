@@ -21,7 +21,8 @@ class EngineOptions(StepOptions):
     """The options of a step that builds TensorRT engines.
 
     `precision_mode` is None in fp32, which has nothing to fall back to. `max_workspace_size` is in bytes, 0 leaves
-    it to TensorRT. `tf32` lets what stays in float32 be computed with 10 bits of mantissa.
+    it to TensorRT. `tf32` lets what stays in float32 be computed with 10 bits of mantissa. `optimization_level` is from
+    0, the fastest build, to 5; None leaves it to TensorRT.
     """
 
     precision: Precision = Precision.FP32
@@ -29,3 +30,4 @@ class EngineOptions(StepOptions):
     max_workspace_size: int = 0
     tf32: bool = False
     sparse_weights: bool = False
+    optimization_level: int | None = None

@@ -42,8 +42,8 @@ class SourceModel:
 class TensorRTConfig:
     """The configured engine options.
 
-    `tf32` is whether float32 layers may use TF32, None if nothing is built; `container_image` is the image that the
-    engine is built in, None for this environment.
+    `optimization_level` is None for TensorRT's default. `tf32` is whether float32 layers may use TF32, None if nothing
+    is built; `container_image` is the image that the engine is built in, None for this environment.
     """
 
     precision: Precision
@@ -51,6 +51,7 @@ class TensorRTConfig:
     explicit_precision: bool
     sparse_weights: bool
     max_workspace_size: Count
+    optimization_level: int | None = None
     tf32: bool | None = None
     container_image: str | None = None
 

@@ -7,6 +7,7 @@ characters from untrusted text. Imports Rich only for a terminal, since that tak
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, cast
@@ -16,7 +17,7 @@ from navigator.render.columns import columns_of, width
 from navigator.render.heartbeat import Heartbeat
 from navigator.render.plain import result_line, summary_lines
 from navigator.render.streams import Steady, write
-from navigator.render.text import clean, lines
+from navigator.render.text import clean, lines, shorten
 from navigator.report.summary import Summary
 from navigator.safe_files import open_file
 
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 # How many lines of a log `--verbose` shows; the complete log is in the workspace.
 _LOG_LINES = 200
 _LOG_BYTES = 64 * 2**20
+
+# How often a terminal shows how far conversions are, and in how many characters.
+_REFRESH_SECONDS = 0.5
+_LONGEST_DOING = 60
+# The kind of unit that says how far it is.
+_CONVERT = "convert"
 
 
 def summary_text(summary: Summary, columns: int | None = None) -> str:
@@ -77,9 +84,12 @@ class Progress:
     Args:
         plan: the plan, for the number of conversions and the widths of columns.
         stream: the output stream. Defaults to standard output.
+        doing: returns how far the conversion of a model with a label is, or "".
     """
 
-    def __init__(self, plan: Plan, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, plan: Plan, stream: TextIO | None = None, *, doing: Callable[[str, str], str] = lambda _model, _label: ""
+    ) -> None:
         self._stream = sys.stdout if stream is None else stream
         names = [clean(model.config.model_name) for model in plan.models]
         todo = [clean(cell.label) for model in plan.models for cell in model.conversions if cell.state is None]
@@ -90,13 +100,17 @@ class Progress:
         self._running: dict[tuple[str, str, str], rich.progress.TaskID] = {}
         self._bars: rich.progress.Progress | None = None
         self._all: rich.progress.TaskID | None = None
-        self._heartbeat = Heartbeat(self.say, self._total)
+        self._doing = doing
+        self._heartbeat = Heartbeat(self.say, self._total, self._how_far)
+        self._ended = threading.Event()
+        self._refresher = threading.Thread(target=self._refresh, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
         if _is_terminal(self._stream) and self._total:
             self._bars = _bars(self._stream)
             self._all = self._bars.add_task("conversions", total=self._total, state="")
             self._bars.start()
+            self._refresher.start()
         elif self._total:
             self._heartbeat.start()
         return self
@@ -105,6 +119,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._heartbeat.stop()
+        self._ended.set()
         with self._lock:
             bars, self._bars = self._bars, None
         if bars is not None:
@@ -152,6 +167,21 @@ class Progress:
 
             self._bars.console.print(Text(line.text, style=line.style), soft_wrap=True)
             self._bars.advance(self._all)
+
+    def _how_far(self, unit: tuple[str, str, str]) -> str:
+        model, label, kind = unit
+        return shorten(clean(self._doing(model, label)), _LONGEST_DOING) if kind == _CONVERT else ""
+
+    def _refresh(self) -> None:
+        """Show beside each running conversion how far it is, until the end."""
+        while not self._ended.wait(_REFRESH_SECONDS):
+            with self._lock:
+                running = dict(self._running)
+            for unit, task in running.items():
+                doing = self._how_far(unit)
+                with self._lock:
+                    if doing and self._bars is not None and unit in self._running:
+                        self._bars.update(task, state=f"{clean(unit[2])}: {doing}")
 
 
 def _bars(stream: TextIO) -> "rich.progress.Progress":

@@ -10,6 +10,13 @@ from navigator.render.values import count, seconds
 EVERY_SECONDS = 60.0
 _MOST_NAMED = 4
 
+Unit = tuple[str, str, str]
+Doing = Callable[[Unit], str]
+
+
+def _untold(_unit: Unit) -> str:
+    return ""
+
 
 class Heartbeat:
     """Says now and then what runs, from `start` to `stop`. Its methods may be called from any thread.
@@ -17,15 +24,19 @@ class Heartbeat:
     Args:
         say: takes a line.
         total: the number of conversions.
+        doing: returns how far a unit (model, label, kind) is, or "".
         every_seconds: how long after the last line the next one follows; None: a minute.
     """
 
-    def __init__(self, say: Callable[[str], None], total: int, *, every_seconds: float | None = None) -> None:
+    def __init__(
+        self, say: Callable[[str], None], total: int, doing: Doing = _untold, *, every_seconds: float | None = None
+    ) -> None:
         self._say = say
         self._total = total
+        self._doing = doing
         self._every_seconds = EVERY_SECONDS if every_seconds is None else every_seconds
         self._lock = threading.Lock()
-        self._running: dict[tuple[str, str, str], float] = {}
+        self._running: dict[Unit, float] = {}
         self._decided = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -39,12 +50,12 @@ class Heartbeat:
         if self._thread.is_alive():
             self._thread.join()
 
-    def started(self, unit: tuple[str, str, str]) -> None:
+    def started(self, unit: Unit) -> None:
         """Note that a unit (model, label, kind) runs."""
         with self._lock:
             self._running[unit] = time.monotonic()
 
-    def finished(self, unit: tuple[str, str, str]) -> None:
+    def finished(self, unit: Unit) -> None:
         """Note that it doesn't run any more."""
         with self._lock:
             self._running.pop(unit, None)
@@ -67,6 +78,7 @@ class Heartbeat:
         now = time.monotonic()
         units = [
             f"{clean(model)} {clean(label)} {clean(kind)} for {seconds(now - since)}"
+            + (f" ({clean(doing)})" if (doing := self._doing((model, label, kind))) else "")
             for (model, label, kind), since in sorted(running.items(), key=lambda pair: pair[1])
         ]
         more = [f"and {len(units) - _MOST_NAMED} more"] if len(units) > _MOST_NAMED else []

@@ -85,6 +85,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         sparse_weights: bool = False,
         enabled_precisions: Any = (),
         workspace_size: int = 0,
+        optimization_level: int | None = None,
         truncate_double: bool = False,
         timing_cache_path: str = "",
         use_explicit_typing: bool = True,

@@ -402,7 +402,7 @@ def test_tensorrt_goes_the_same_way_up_to_the_serialized_engine(as_tensorrt: For
     assert result.message == "mlp.plan is not an engine of TensorRT: it starts with b'vtrt'"
     assert b"tf32=1" in plan.read_bytes()
     assert [path.name for path in (mlp.parent / "timing").glob("*.cache")] == [
-        "NVIDIA_L4-8.9-tensorrt-11.4.0.106.cache"
+        "NVIDIA_L4-8.9-580-tensorrt-11.4.0.106.cache"
     ]
 
 

@@ -1,7 +1,9 @@
 """Reads engine files of TensorRT and TensorRT for RTX: their header, and the layers of the engine."""
 
+import json
 import re
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +53,30 @@ def _agree(version: str, package: str) -> bool:
 
 
 def layers(trt: _Trt, path: Path) -> tuple[str, ...]:
-    """Return the layers of the engine at `path`, one line each: name, and the types it computes in."""
+    """Return the layers of the engine at `path`, one line each.
+
+    Only an engine that was built with detailed information tells more than their names: their types, what they compute
+    in, and their kernels.
+    """
     from polygraphy.backend.trt import engine_from_path
 
     inspector = engine_from_path(str(path)).create_engine_inspector()
-    text = inspector.get_engine_information(trt.LayerInformationFormat.ONELINE)
-    return tuple(line.strip() for line in str(text).splitlines() if line.strip())
+    text = str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    try:
+        return tuple(described(layer) for layer in json.loads(text)["Layers"])
+    except (ValueError, KeyError, TypeError):
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def described(layer: Mapping[str, Any] | str) -> str:
+    """Return a layer of TensorRT's information as a line."""
+    if isinstance(layer, str):
+        return layer
+    between = " to ".join(_types(layer.get(key, [])) for key in ("Inputs", "Outputs"))
+    tactic = layer.get("TacticName", "")
+    return ", ".join(filter(None, [f"{layer.get('Name', '')}: {layer.get('LayerType', '')}", between, str(tactic)]))
+
+
+def _types(tensors: Sequence[Mapping[str, Any]]) -> str:
+    found = dict.fromkeys(str(each.get("Format/Datatype", "")) for each in tensors)
+    return " and ".join(filter(None, found)) or "nothing"

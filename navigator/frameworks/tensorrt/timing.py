@@ -44,21 +44,11 @@ def borrowed(directory: Path | None, gpu: Gpu | None, library: str) -> Iterator[
                 _put(kept, copy.read_bytes())
 
 
-def load(config: _Trt, kept: Path | None) -> None:
-    """Give a builder's configuration the measurements that are kept; damaged ones, or another GPU's, are left out."""
-    cache = None
-    with contextlib.suppress(OSError):
-        content = kept.read_bytes() if kept is not None else b""
-        cache = config.create_timing_cache(content)
-    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
-
-
 def keep(config: _Trt, kept: Path | None) -> None:
     """Keep what a build has measured, together with what others have measured meanwhile."""
-    if kept is None:
+    measured = config.get_timing_cache() if kept is not None else None
+    if kept is None or measured is None:
         return
-    measured = config.get_timing_cache()
     kept.parent.mkdir(parents=True, exist_ok=True)
     with _locked(kept):
         with contextlib.suppress(OSError):
