@@ -102,6 +102,8 @@ def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> Properties:
     options = conversion.options
     name = f"{NAMES[rtx]} {trt.__version__}"
     directory = conversion.destination.parent
+    if not rtx:
+        library.require_cuda()
     with collected() as log, parseable(conversion.source, directory, conversion.shapes) as source:
         library.load_plugins(options.plugins)
         network = _parsed(source, name, log)

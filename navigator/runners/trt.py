@@ -9,7 +9,7 @@ import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import shapes
-from navigator.frameworks.tensorrt import library, messages
+from navigator.frameworks.tensorrt import engine_file, library, messages, profile
 from navigator.frameworks.tensorrt.onnx_source import name_in_engine, name_in_file
 from navigator.records import Device, EngineOptions, Format, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ENGINE_AXES, Axis, Source
@@ -78,6 +78,7 @@ class Engine:
         from polygraphy.backend.trt import TrtRunner, engine_from_path
         from polygraphy.exception import PolygraphyException
 
+        library.require_cuda()
         library.load_plugins(options.plugins if options else ())
         with messages.collected() as log:
             try:
@@ -85,17 +86,23 @@ class Engine:
                 runner = TrtRunner(engine)
                 runner.activate()
             except PolygraphyException as error:
-                what = f"TensorRT {trt.__version__} can't load the engine"
-                raise messages.explained(what, log, error) from error
-        return LoadedEngine(runner=runner, signature=_signature(trt, engine))
+                rtx = self.FORMAT is Format.TRT_RTX
+                what = f"{library.NAMES[rtx]} {trt.__version__} can't load the engine"
+                other = engine_file.another_version(path, str(trt.__version__), rtx=rtx)
+                raise (other or messages.explained(what, log, error)) from error
+        return LoadedEngine(runner=runner, signature=_signature(trt, engine), ranges=profile.ranges(trt, engine))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedEngine:
-    """An engine with its context on the GPU (see `navigator.runners.protocol.LoadedModel`)."""
+    """An engine with its context on the GPU (see `navigator.runners.protocol.LoadedModel`).
+
+    `ranges` are the smallest and the largest shape of each of its inputs, by their names in the engine.
+    """
 
     runner: Any
     signature: Signature
+    ranges: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
     @property
     def properties(self) -> Properties:
@@ -105,7 +112,7 @@ class LoadedEngine:
         """Run the engine once; ignores inputs that the engine doesn't have.
 
         Raises:
-            StepError: an input is missing, or TensorRT fails.
+            StepError: an input is missing or has a shape that the engine wasn't built for, or TensorRT fails.
         """
         from polygraphy.exception import PolygraphyException
 
@@ -115,6 +122,7 @@ class LoadedEngine:
             raise StepError(f"the engine has the inputs {listed(absent)}, but the samples only have {listed(inputs)}")
         outputs = [spec.name for spec in self.signature.outputs]
         feed = {name_in_engine(name, outputs): np.ascontiguousarray(inputs[name]) for name in names}
+        profile.require_within({name: array.shape for name, array in feed.items()}, self.ranges)
         with messages.collected() as log:
             try:
                 values = self.runner.infer(feed)

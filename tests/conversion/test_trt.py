@@ -5,6 +5,7 @@ TensorRT for RTX stands in under its name: the two have one API, and one impleme
 """
 # ruff: noqa: TID253 - the frameworks are what is tested
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -83,6 +84,7 @@ def build(
         samples=samples,
         timing_cache=source.parent / "timing",
         gpu=gpu,
+        progress=source.parent / "progress",
     )
     task = Task(
         name="convert",
@@ -110,6 +112,24 @@ def test_an_engine_with_a_dynamic_batch_is_built_and_read_back(server: ForkServe
     assert engine_file.read_back(plan, "1.7.1.116", rtx=True) == "1.7.1.116"
     # The plan's own words: float32 means float32.
     assert b"tf32=0" in plan.read_bytes()
+
+
+def test_a_build_says_how_far_it_is(server: ForkServer, mlp: Path) -> None:
+    result, _ = build(server, mlp, ranged(x=((1, 8), (16, 8))))
+
+    assert result.status is TaskStatus.FINISHED, result.message
+    told = re.findall(r"^TensorRT: .+, (\d+) %$", (mlp.parent / "convert.log").read_text(), re.MULTILINE)
+    assert len(told) > 1
+    assert [int(each) for each in told] == sorted(int(each) for each in told)
+    assert re.fullmatch(r".+, 100 %", (mlp.parent / "progress").read_text())
+
+
+@pytest.mark.parametrize("level", [0, 5])
+def test_the_optimization_level_reaches_the_builder(server: ForkServer, mlp: Path, level: int) -> None:
+    result, plan = build(server, mlp, ranged(x=((1, 8), (16, 8))), TrtOptions(optimization_level=level))
+
+    assert result.status is TaskStatus.FINISHED, result.message
+    assert plan.exists()
 
 
 def test_options_reach_the_builder(server: ForkServer, mlp: Path) -> None:
@@ -384,6 +404,15 @@ def as_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[For
         "        return module\n"
         "    def exec_module(self, module): pass\n"
         "sys.meta_path.insert(0, Finder())\n"
+        # The driver, which TensorRT for RTX builds without.
+        "import ctypes\n"
+        "class Libraries(ctypes.CDLL):\n"
+        "    def __init__(self, name, *rest, **more):\n"
+        "        if name != 'libcuda.so.1':\n"
+        "            super().__init__(name, *rest, **more)\n"
+        "    def cuInit(self, flags): return 0\n"
+        "    def cuDeviceGetCount(self, count): count._obj.value = 1; return 0\n"
+        "ctypes.CDLL = Libraries\n"
     )
     environment = {
         "PYTHONPATH": str(tmp_path / "stand_in"),
@@ -404,6 +433,20 @@ def test_tensorrt_goes_the_same_way_up_to_the_serialized_engine(as_tensorrt: For
     assert [path.name for path in (mlp.parent / "timing").glob("*.cache")] == [
         "NVIDIA_L4-8.9-580-tensorrt-11.4.0.106.cache"
     ]
+
+
+def test_a_machine_where_cuda_does_not_start_is_refused_before_tensorrt_ends_the_process(
+    as_tensorrt: ForkServer, mlp: Path, tmp_path: Path
+) -> None:
+    stand_in = tmp_path / "stand_in" / "sitecustomize.py"
+    stand_in.write_text(stand_in.read_text().replace("(self, flags): return 0", "(self, flags): return 100"))
+    with ForkServer(
+        preload=(), directory=tmp_path / "server-2", environment={"PYTHONPATH": str(stand_in.parent), "HOME": "/"}
+    ) as workers:
+        result, _ = build(workers, mlp, ranged(x=((1, 8), (16, 8))), TrtOptions(), "onnx_to_trt", gpu=GPU)
+
+    assert (result.status, result.message) == (TaskStatus.FAILED, "CUDA doesn't start: error 100")
+    assert "nvidia-smi" in result.remedy
 
 
 def test_without_the_library_the_remedy_is_named(server: ForkServer, mlp: Path) -> None:

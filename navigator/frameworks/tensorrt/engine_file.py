@@ -37,10 +37,32 @@ def read_back(path: Path, expected: str, *, rtx: bool) -> str:
         raise StepError(
             f"{path.name} is truncated: expected {length} bytes, got {size}", "free up disk space, then run again"
         )
-    version = ".".join(str(part) for part in header[_VERSION_OFFSET : _VERSION_OFFSET + 4])
+    version = _version(header)
     if not _agree(version, expected):
         raise StepError(f"{path.name}: expected an engine of {NAMES[rtx]} {expected}, got one of {version}")
     return version
+
+
+def another_version(path: Path, package: str, *, rtx: bool) -> StepError | None:
+    """Return the error for an engine file that another version has built, or None if its header doesn't tell so.
+
+    For engines that the library has refused: some versions read those of others.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC[rtx]):
+        return None
+    version = _version(header)
+    if _agree(version, package):
+        return None
+    return StepError(
+        f"{NAMES[rtx]} {package} can't load {path.name}, an engine of {version}",
+        f"build the engine again, or install {NAMES[rtx]} {version}",
+    )
+
+
+def _version(header: bytes) -> str:
+    return ".".join(str(part) for part in header[_VERSION_OFFSET : _VERSION_OFFSET + 4])
 
 
 def _agree(version: str, package: str) -> bool:

@@ -1,5 +1,6 @@
 """Loads TensorRT, TensorRT for RTX and their plugins."""
 
+import ctypes
 import importlib
 import os
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ _Trt = Any
 
 _MODULES = {False: "tensorrt", True: "tensorrt_rtx"}
 NAMES = {False: "TensorRT", True: "TensorRT for RTX"}
+_DRIVER = "update the NVIDIA driver, and check that nvidia-smi lists the GPU"
 
 
 def load(rtx: bool) -> _Trt:
@@ -33,6 +35,20 @@ def load(rtx: bool) -> _Trt:
             f"{NAMES[rtx]} can't be imported: {error}",
             "install the build for this machine's CUDA version; see docs/how-to/precisions.md of model-navigator",
         ) from error
+
+
+def require_cuda() -> None:
+    """Raise `StepError` if CUDA doesn't start in this process, which TensorRT (10.6) ends then instead of failing."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise StepError(f"CUDA's driver library can't be loaded: {error}", _DRIVER) from error
+    code = int(driver.cuInit(0))
+    count = ctypes.c_int()
+    if code == 0:
+        code = int(driver.cuDeviceGetCount(ctypes.byref(count)))
+    if code or not count.value:
+        raise StepError(f"CUDA doesn't start: {f'error {code}' if code else 'it sees no GPU'}", _DRIVER)
 
 
 def load_plugins(paths: Sequence[Path]) -> None:

@@ -1,6 +1,7 @@
-"""The optimization profile of an engine: the shapes that it is built for."""
+"""The optimization profile of an engine: the shapes that it is built for, and those that it can run."""
 
 import glob
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,31 @@ def _ranges(name: str, own: tuple[int, ...], shapes: ShapeProfile) -> list[tuple
             f"change min_shapes, opt_shapes and max_shapes of {name} to match the file, or export it with dynamic axes",
         )
     return found
+
+
+def ranges(trt: _Trt, engine: _Trt) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Return the smallest and the largest shape of each input of an engine; inputs that are shapes are left out."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    found = {}
+    for name in names:
+        if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT and not engine.is_shape_inference_io(name):
+            low, _, high = engine.get_tensor_profile_shape(name, 0)
+            found[name] = (tuple(low), tuple(high))
+    return found
+
+
+def require_within(
+    given: Mapping[str, tuple[int, ...]], allowed: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+) -> None:
+    """Raise `StepError` if a given shape is outside the smallest and the largest that an engine is built for."""
+    for name, shape in given.items():
+        for axis, (size, low, high) in enumerate(zip(shape, *allowed.get(name, ((), ())), strict=False)):
+            if not low <= size <= high:
+                built = f"{low}" if low == high else f"{low} to {high}"
+                raise StepError(
+                    f"input {name}: axis {axis} is {size}, but the engine was built for {built}",
+                    "change min_shapes, max_shapes and max_batch_size, and build the engine again",
+                )
 
 
 def _values(name: str, samples: Path | None) -> list[tuple[int, ...]]:

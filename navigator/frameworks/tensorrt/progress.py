@@ -45,9 +45,16 @@ class Phases:
 
     def finish(self, name: str) -> None:
         """End a phase."""
-        phase = self._phases.pop(name, None)
-        if phase is not None and phase.parent in self._phases:
+        phase = self._phases.get(name)
+        if phase is None:
+            return
+        if phase.parent is not None and phase.parent in self._phases:
+            del self._phases[name]
             self._update(phase.parent)
+        else:  # it doesn't tell of its last step
+            phase.done = phase.steps
+            self._update(name)
+            del self._phases[name]
 
     def _update(self, name: str) -> None:
         roots = [each for each, phase in self._phases.items() if phase.parent not in self._phases]
