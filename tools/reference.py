@@ -63,6 +63,7 @@ _TYPES: Mapping[str, str] = {
     "gates": "measure → number",
     "scores": "outputs, or output → axis",
     "tensors": "name → shape, dtype",
+    "acceptances": "mapping of what you accept to the reason, or list of `WHAT MODEL/NAME: reason`",
     "counts": "`cpu` or `gpu` → integer",
 }
 

@@ -31,6 +31,7 @@ def run(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
 
 
 def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Callable[[Report], None]) -> ExitCode:
+    from navigator.changes.base import read as read_base
     from navigator.engine.run import convert
     from navigator.engine.workspace import Workspace
     from navigator.github.event import cache_layer
@@ -39,6 +40,7 @@ def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Cal
     from navigator.plan.shards import part_of
 
     started = time.monotonic()
+    base = read_base(namespace.baseline) if namespace.baseline else None
     loaded = subject.load(namespace)
     host = subject.host_of(loaded)
     whole = subject.plan_of(loaded, host)
@@ -64,6 +66,7 @@ def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Cal
             shard=namespace.shard,
             origin=read_origin(loaded, os.environ),
             selection=selection,
+            base=base,
             cache_layer=cache_layer(os.environ),
             on_report=on_report,
         )

@@ -20,6 +20,7 @@ DEFAULT_CONFIG = "navigator.yaml"
 
 _SHELLS = ("bash", "zsh", "tcsh")
 _COMMAND = "COMMAND"
+_BASELINE = f"compare with these results of an earlier commit: a {RESULTS}, or a directory to search for it"
 _MAIN = "convert"
 
 
@@ -88,6 +89,7 @@ def _add_convert(verbs: "argparse._SubParsersAction[Parser]") -> None:
     convert.add_argument("--shard", default="", metavar="I/N", help=what)
     what = "run only conversions that neither passed nor were skipped in the last results in the workspace"
     convert.add_argument("--last-failed", action="store_true", help=what)
+    convert.add_argument("--baseline", type=Path, metavar="PATH", help=_BASELINE)
     what = "print the results as JSON on standard output, and everything else on standard error"
     convert.add_argument("--json", action="store_true", help=what)
 
@@ -141,6 +143,7 @@ def _add_report(verbs: "argparse._SubParsersAction[Parser]") -> None:
     report.add_argument("--output", type=Path, default=Path("navigator_report"), metavar="DIR", help=what)
     what = "output of `plan --matrix`, or a file that contains it; the report then shows which results are missing"
     report.add_argument("--matrix", default="", metavar="FILE|JSON", help=what)
+    report.add_argument("--baseline", type=Path, metavar="PATH", help=_BASELINE)
     what = "report results that cover only a part of the configuration"
     report.add_argument("--allow-partial", action="store_true", help=what)
 

@@ -16,6 +16,8 @@ _MATRIX_BYTES = 2**20
 
 def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     """Write and show the merged report."""
+    from navigator.changes.base import read as read_base
+    from navigator.changes.compare import compare
     from navigator.render.console import show_summary, shown
     from navigator.render.files import write_files
     from navigator.report.merge import merge
@@ -34,7 +36,9 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
         hint = "pass the directories where `convert` wrote its results"
         raise ConfigurationError(f"{where}: no {RESULTS} found", hint)
     partial = namespace.allow_partial
-    summary = summarize(merge([read(file) for file in files], matrix, allow_partial=partial))
+    base = read_base(namespace.baseline) if namespace.baseline else None
+    merged = merge([read(file) for file in files], matrix, allow_partial=partial)
+    summary = summarize(merged, compare(merged, base) if base is not None else None)
     if summary.report.complete and not partial and (missing := lacking(summary)):
         raise ConfigurationError(f"nothing was reported: {missing}", "convert the others too, or pass --allow-partial")
     namespace.output.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from navigator.config.schema import Option, flag, flow, options
 
 _LISTS = frozenset(
     {"choices", "integers", "texts", "paths", "tolerances", "shapes", "ranges", "dtypes", "tensors", "counts"}
-    | {"names", "gates", "scores"}
+    | {"names", "gates", "scores", "acceptances"}
 )
 _METAVARS: Mapping[str, str] = {
     "text": "TEXT",
@@ -31,10 +31,12 @@ _METAVARS: Mapping[str, str] = {
     "scores": "OUTPUT[=AXIS]",
     "tensors": "NAME:SHAPE:DTYPE",
     "counts": "KIND=N",
+    "acceptances": "WHAT MODEL/NAME=REASON",
 }
 
 
 _NOT_REPRODUCED = ("--override-workspace", "--last-failed", "--json")
+_VALUES_NOT_REPRODUCED = ("--shard", "--baseline")
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -81,12 +83,15 @@ def overrides(namespace: argparse.Namespace) -> dict[str, Any]:
 
 
 def reproducing(arguments: list[str]) -> Iterator[str]:
-    """Yield the arguments for reproducing a result, without a shard and what depends on or changes the workspace."""
+    """Yield the arguments for reproducing a result.
+
+    Without a shard, a baseline, and what depends on or changes the workspace.
+    """
     words = iter(arguments)
     for word in words:
-        if word == "--shard":
+        if word in _VALUES_NOT_REPRODUCED:
             next(words, None)
-        elif word not in _NOT_REPRODUCED and not word.startswith("--shard="):
+        elif word not in _NOT_REPRODUCED and word.partition("=")[0] not in _VALUES_NOT_REPRODUCED:
             yield word
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from navigator.config import scores, tensors, values
+from navigator.config import acceptances, scores, tensors, values
 from navigator.config.checks import Value
 from navigator.config.problems import COMMAND_LINE, Problems, about
 from navigator.config.schema import (
@@ -48,6 +48,7 @@ _READERS: dict[str, Callable[[Reading, Node], Any]] = {
     "gates": scores.read_gates,
     "scores": scores.read_scores,
     "counts": tensors.read_counts,
+    "acceptances": acceptances.read_acceptances,
 }
 
 FORMS = ("models", "defaults")

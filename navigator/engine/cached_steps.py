@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache as once
 
-from navigator.cache.digests import combined, digest, identity, model_digest
+from navigator.cache.digests import combined, digest, identity
 from navigator.cache.layers import Layers
 from navigator.converters import CONVERTERS
 from navigator.engine.outcomes import Artifact, Failure, Verified
@@ -134,7 +134,7 @@ class _Basis:
 
 
 def keys(
-    plan: ModelPlan, host: Host, memory_limit_bytes: int | None = None, watch: Watch | None = None
+    plan: ModelPlan, host: Host, sha256: str, memory_limit_bytes: int | None = None, watch: Watch | None = None
 ) -> tuple[dict[str, Keys], str]:
     """Return the cache keys of every step: everything that an artifact or a verdict depends on.
 
@@ -143,18 +143,19 @@ def keys(
     Args:
         plan: the model's plan.
         host: the machine.
+        sha256: the model's `navigator.cache.digests.model_digest`.
         memory_limit_bytes: memory limit of a worker, since samples are made to fit.
         watch: watches over the reading.
 
     Raises:
-        ConfigurationError, OSError, DeadlineError, StoppedError: the model or a sample can't be read; see `digest`.
+        ConfigurationError, OSError, DeadlineError, StoppedError: a sample can't be read; see `digest`.
     """
     model, watch = plan.config, watch or Watch()
     basis = _Basis(
         plan=plan,
         host=host,
         source={
-            "model": model_digest(model.model_path, watch),
+            "model": sha256,
             "format": plan.source_format,
             "signature": to_data([model.inputs, model.outputs, model.signature_name]),
         },

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import chain
 
 from navigator.cache.layers import Layers
+from navigator.config.digest import options
 from navigator.engine.conversion import run_convert
 from navigator.engine.environments import Environments
 from navigator.engine.listener import Listener
@@ -26,7 +27,7 @@ from navigator.engine.verification import Subject, run_verify, unverified
 from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, exhausted
 from navigator.models.reading import Watch
-from navigator.records import CellResult, FoundShapes, Host, Plan, Properties, RunConfig, State
+from navigator.records import CellResult, FoundShapes, Given, Host, Plan, Properties, RunConfig, State
 
 # The work of a unit returns a function that records its outcome, for the thread that changes the state.
 Noted = Callable[[], object]
@@ -58,7 +59,7 @@ class Execution:
         command: str,
         listener: Listener | None = None,
     ) -> None:
-        self._run = run
+        self._run, self._options = run, options(run)
         self._workspace = workspace
         self._timing = (cache.timing if cache is not None else None) or workspace.path / "timing"
         self._memory_bytes = memory_bytes
@@ -98,10 +99,13 @@ class Execution:
 
     def found(self) -> tuple[FoundShapes, ...]:
         """Return what was found by running the source models, in this run or in the one that cached it."""
-        references = (each.reference for each in self._models.values())
-        models = zip(references, self._models.values(), strict=True)
-        found = (each.found if isinstance(each, Reference) else model.found for each, model in models)
+        known = ((model.reference, model.found) for model in self._models.values())
+        found = (each.found if isinstance(each, Reference) else earlier for each, earlier in known)
         return tuple(each for each in found if each is not None)
+
+    def given(self) -> tuple[Given, ...]:
+        """Return what was given of each model."""
+        return tuple(self._sources.given(name, self._options[name]) for name in self._models)
 
     def run(self) -> None:
         """Run until every cell has a result. An interrupt kills the workers and leaves the others without one.

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from navigator.cache.layers import TRUSTED, Layers
+from navigator.changes.base import Base
+from navigator.changes.compare import compare
 from navigator.engine import interrupts
 from navigator.engine.execute import Execution
 from navigator.engine.listener import Listener
@@ -19,7 +21,7 @@ from navigator.engine.schedule import Unit
 from navigator.engine.workspace import Workspace
 from navigator.errors import ExitCode
 from navigator.host.limits import available_memory_bytes
-from navigator.records import Host, Origin, Plan, Report, RunConfig, Selection, State
+from navigator.records import Host, Origin, Plan, Report, Rules, RunConfig, Selection, State
 from navigator.render.console import Progress, show_log, show_summary, shown
 from navigator.render.files import UnwrittenError, write_files
 from navigator.render.streams import write
@@ -44,6 +46,8 @@ class _Record:
         shard: str,
         origin: Origin | None,
         selection: Selection | None,
+        run: RunConfig,
+        base: Base | None,
     ) -> None:
         self._host = host
         self._workspace = workspace
@@ -53,6 +57,8 @@ class _Record:
         self._shard = shard
         self._origin = origin
         self._selection = selection
+        self._rules = Rules(fail_on=run.fail_on, fail_on_unverified=run.fail_on_unverified, accept=run.accept)
+        self._base = base
         self._file = storage.ResultsFile(workspace.results)
         self.unwritten = ""
 
@@ -76,7 +82,8 @@ class _Record:
 
     def end(self, execution: Execution, *, complete: bool, more: tuple[str, ...]) -> Summary:
         """Write the final results and the summary."""
-        summary = summarize(self._report(execution, complete=complete, more=more))
+        final = self._report(execution, complete=complete, more=more)
+        summary = summarize(final, compare(final, self._base) if self._base is not None else None)
         try:
             write_files(summary, self._workspace.path)
         except UnwrittenError as error:
@@ -94,6 +101,8 @@ class _Record:
             shard=self._shard,
             origin=self._origin,
             selection=self._selection,
+            rules=self._rules,
+            models=execution.given(),
         )
 
 
@@ -109,6 +118,7 @@ def convert(
     shard: str = "",
     origin: Origin | None = None,
     selection: Selection | None = None,
+    base: Base | None = None,
     cache_layer: str = TRUSTED,
     on_report: Callable[[Report], None] = lambda _report: None,
 ) -> ExitCode:
@@ -125,12 +135,22 @@ def convert(
         shard: the shard that `plan` is, see `Report`; a shard doesn't write `output_path`.
         origin: where the results come from.
         selection: the part of the configuration that `plan` is; None: all of it.
+        base: what to compare the results with; None: nothing.
         cache_layer: the layer of the cache that this run writes, see `Layers`.
         on_report: called with the final report, after it was written and shown.
     """
     cache = Layers(run.cache_path, run.cache_size_bytes, cache_layer) if run.cache_path else None
     record = _Record(
-        host, workspace, cache, notes=notes, started=started, shard=shard, origin=origin, selection=selection
+        host,
+        workspace,
+        cache,
+        notes=notes,
+        started=started,
+        shard=shard,
+        origin=origin,
+        selection=selection,
+        run=run,
+        base=base,
     )
     progress = Progress(plan, doing=lambda model, label: _doing(workspace.progress(model, label)))
 

@@ -1,23 +1,38 @@
 """The source models at the start of the run, and their cached steps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from navigator.cache.digests import Stamp, size_bytes, stamp
+from navigator.cache.digests import Stamp, digest, identity, model_digest, size_bytes, stamp
 from navigator.cache.layers import Layers
 from navigator.engine.cached_steps import Keys, keys, recall, remember
 from navigator.engine.outcomes import Artifact, Verified
 from navigator.engine.workspace import Workspace
 from navigator.models.files import model_files
 from navigator.models.reading import Watch
-from navigator.records import FoundShapes, Host, InvalidRecordError, ModelPlan, from_data, to_data
+from navigator.records import (
+    FoundShapes,
+    Given,
+    Host,
+    InvalidRecordError,
+    Json,
+    ModelConfig,
+    ModelPlan,
+    from_data,
+    to_data,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A source model: the cache keys of its steps and of what running it told, its size, and the state of its files."""
+    """A source model: the cache keys of its steps and of what running it told, its size, and the state of its files.
 
+    `sha256` is its digest, and `digests` are those of the files that options name, by option.
+    """
+
+    sha256: str
+    digests: Mapping[str, str]
     keys: dict[str, Keys]
     found_key: str
     size_bytes: int
@@ -52,19 +67,32 @@ class Sources:
         """Return the size of a model, 0 if it wasn't read."""
         return self._sources[model].size_bytes if model in self._sources else 0
 
+    def given(self, model: str, options: Mapping[str, Json]) -> Given:
+        """Return what was given of a model, with these options."""
+        if model not in self._sources:
+            return Given(model_name=model, options=options)
+        source = self._sources[model]
+        return Given(model_name=model, sha256=source.sha256, options=options, files=source.digests)
+
     def read(self, plan: ModelPlan, watch: Watch) -> None:
-        """Read a model's files, all of them if there is a cache.
+        """Read a model's files, and those that its options name.
 
         Raises:
             ConfigurationError, OSError, DeadlineError, StoppedError: the model or a sample can't be read.
         """
         model = plan.config
         # Taken before the keys, so that a change in between is noticed.
-        metric = () if model.metric is None else (model.metric.path,)
-        files = (*model_files(model.model_path), *model.samples, *model.calibration_samples, *metric)
+        named = _named(model)
+        files = (*model_files(model.model_path), *(path for paths in named.values() for path in paths))
         before = stamp(*files)
-        made, found_key = ({}, "") if self._cache is None else keys(plan, self._host, self._memory_limit_bytes, watch)
+        sha256 = model_digest(model.model_path, watch)
+        made: dict[str, Keys] = {}
+        found_key = ""
+        if self._cache is not None:
+            made, found_key = keys(plan, self._host, sha256, self._memory_limit_bytes, watch)
         self._sources[model.model_name] = Source(
+            sha256=sha256,
+            digests={key: identity([digest(each, watch) for each in paths]) for key, paths in named.items()},
             keys=made,
             found_key=found_key,
             size_bytes=size_bytes(model.model_path),
@@ -101,3 +129,10 @@ class Sources:
         source = self[model]
         if self._cache is not None and source.is_unchanged:
             remember(source.keys[label], verified, artifact, cache=self._cache)
+
+
+def _named(model: ModelConfig) -> dict[str, tuple[Path, ...]]:
+    """Return the files that options name, by option."""
+    metric = () if model.metric is None else (model.metric.path,)
+    named = {"samples": model.samples, "calibration_samples": model.calibration_samples, "metric": metric}
+    return {key: paths for key, paths in named.items() if paths}

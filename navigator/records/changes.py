@@ -100,6 +100,8 @@ class KeyKind(StrEnum):
     """Models are compared on fewer inputs."""
     TIGHTENED = "tightened"
     """Less passes than before, or more is checked."""
+    CONTENT = "content"
+    """The option is the same, but not what is in the files that it names."""
     CHANGED = "changed"
     """Something else."""
 
@@ -108,8 +110,8 @@ class KeyKind(StrEnum):
 class KeyChange:
     """An option that differs: `key` in navigator.yaml, `of` the output, input or measure that it's for, "" for all.
 
-    `before` and `after` are short plain values, None where it isn't set. `accepted` and `is_regression` are as for
-    conversions: what loosens is a regression, also fewer samples.
+    `before` and `after` are plain values: the default where the option isn't set, None where it has no such entry.
+    `accepted` and `is_regression` are as for conversions: what loosens is a regression, also fewer samples.
     """
 
     key: str

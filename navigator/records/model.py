@@ -56,6 +56,28 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class FailOn(StrEnum):
+    """What fails a run."""
+
+    FAILURE = "failure"
+    """Every conversion that fails."""
+    REGRESSION = "regression"
+    """What is worse than in the baseline, if there is one; see `navigator.records.changes`."""
+
+
+class Regression(StrEnum):
+    """A change for the worse that fails a run, and that a configuration may accept."""
+
+    BROKEN = "broken"
+    """A conversion fails that passed in the baseline, or that the baseline has no verdict on."""
+    WORSE = "worse"
+    """A conversion passes with a larger error, or is larger or slower or needs more memory."""
+    REMOVED = "removed"
+    """A conversion is gone."""
+    LOOSENED = "loosened"
+    """An option lets more pass."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorSpec:
     """One input or output of a model.
@@ -197,6 +219,9 @@ class ModelConfig:
 class RunConfig:
     """A run: the options for all models, and the models.
 
+    `accept` has the reason for each regression that's meant: "WHAT MODEL/NAME", where WHAT is a `Regression`, MODEL and
+    NAME are globs, and NAME is a conversion's label, or an option of those that are loosened.
+
     `cache_path` is None when the cache is off. `memory_limit_bytes` None means what the machine has. `notes` are
     sentences about options that were given although `convert` ignores them.
     """
@@ -212,5 +237,7 @@ class RunConfig:
     """Maximum number of steps that run at the same time; 0 depends on the number of cores."""
     timeout_seconds: float = 3600.0
     memory_limit_bytes: int | None = None
+    fail_on: FailOn = FailOn.FAILURE
     fail_on_unverified: bool | Auto = "auto"
+    accept: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -9,9 +9,18 @@ from pathlib import Path
 
 import msgspec
 
-from navigator.records.codec import Count, Duration, from_data, to_data
+from navigator.records.codec import Count, Duration, Json, from_data, to_data
 from navigator.records.machine import Host
-from navigator.records.model import Device, Format, FoundShapes, Precision, PrecisionMode, Signature
+from navigator.records.model import (
+    Auto,
+    Device,
+    FailOn,
+    Format,
+    FoundShapes,
+    Precision,
+    PrecisionMode,
+    Signature,
+)
 from navigator.records.origin import Origin, Selection
 from navigator.records.plan import State
 from navigator.records.verdict import (
@@ -197,11 +206,35 @@ class CellResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """What was given of a model, so that runs can be compared.
+
+    `sha256` is `navigator.cache.digests.model_digest`, "" if the model wasn't read. `options` are those that differ
+    from their defaults, with paths relative to the configuration (`navigator.config.digest.options`). `files` are the
+    digests of the files that they name, by option.
+    """
+
+    model_name: str
+    sha256: str = ""
+    options: Mapping[str, Json] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """The options of a run that decide what fails it."""
+
+    fail_on: FailOn = FailOn.FAILURE
+    fail_on_unverified: bool | Auto = "auto"
+    accept: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """convert_results.yaml: what ran, where, and every planned conversion exactly once.
 
-    `shard` is "3/7" for the third of seven shards of a run, "" for a complete run. `origin` is None if it's unknown, as
-    in files of versions that didn't write it.
+    `shard` is "3/7" for the third of seven shards of a run, "" for a complete run. `origin` and `rules` are None if
+    they're unknown, and a model may not be in `models`, as in files of versions that didn't write them.
     """
 
     version: int
@@ -209,6 +242,8 @@ class Report:
     summary: Mapping[str, Count]
     origin: Origin | None = None
     selection: Selection = field(default_factory=Selection)
+    rules: Rules | None = None
+    models: tuple[Given, ...] = ()
     results: tuple[CellResult, ...]
     notes: tuple[str, ...] = ()
     found: tuple[FoundShapes, ...] = ()

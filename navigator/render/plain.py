@@ -6,7 +6,9 @@ Pure. Removes control characters from untrusted text.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from navigator.records import CellResult, Comparison, FoundShapes, State
+from navigator.errors import ExitCode
+from navigator.records import CellResult, Change, Comparison, FoundShapes, State
+from navigator.render import changes
 from navigator.render.columns import aligned, cut, fitted, left, right
 from navigator.render.not_made import not_made
 from navigator.render.results import (
@@ -31,6 +33,8 @@ from navigator.samples.found import KEEP, block, finding
 from navigator.verify.sentences import broken_gates, where
 
 _FAILED, _PASSED, _WARNED, _HEADING, _QUIET = "bold red", "green", "yellow", "bold", "dim"
+
+_STYLES = {Change.BROKEN: _WARNED, Change.WORSE: _WARNED, Change.REMOVED: _WARNED, Change.FIXED: _PASSED}
 
 # As in the markdown summary, only the worst of hundreds of outputs are shown.
 _OUTPUTS = 5
@@ -105,8 +109,31 @@ def summary_lines(summary: Summary, columns: int | None = None) -> Iterator[Line
         yield Line(clean(note))
     for found in summary.report.found:
         yield from _found(found)
+    yield from _changes(summary)
     shard = f"; shard {clean(summary.report.shard)}" if summary.report.shard else ""
-    yield Line(f"{verdict(summary)}: {tally(summary)}{shard}", _FAILED if summary.failed else _HEADING)
+    yield Line(
+        f"{verdict(summary)}: {tally(summary)}{shard}", _HEADING if summary.exit_code is ExitCode.OK else _FAILED
+    )
+
+
+def _changes(summary: Summary) -> Iterator[Line]:
+    """Yield what changed since the base: the regressions first, each with its reason."""
+    if told := changes.uncompared(summary):
+        yield Line(told, _WARNED)
+    found = summary.changes
+    if found is None or not found.baseline.found:
+        return
+    yield Line("")
+    yield Line(f"Compared with {changes.against(found.baseline)}: {changes.counted(found)}", _HEADING)
+    for row in changes.rows(found, *changes.SHOWN):
+        accepted = f"; accepted: {clean(row.accepted)}" if row.accepted else ""
+        style = _FAILED if row.is_regression else _STYLES.get(row.change, _QUIET)
+        yield Line(f"  {word(row.change)}: {row.title}{': ' if row.what else ''}{row.what}{accepted}", style)
+    for name, key in found.keys:
+        accepted = f"; accepted: {clean(key.accepted)}" if key.accepted else ""
+        yield Line(f"  {changes.option(name, key)}{accepted}", _FAILED if key.is_regression else _QUIET)
+    for sentence in changes.remarks(found):
+        yield Line(f"  {sentence}", _QUIET)
 
 
 def _found(found: FoundShapes) -> Iterator[Line]:

@@ -2,9 +2,10 @@
 
 from navigator.errors import ExitCode
 from navigator.records import Host, State
+from navigator.render.changes import regressions
 from navigator.render.text import shorten
 from navigator.render.values import count, number, seconds, shape, size, word
-from navigator.report.summary import ModelSummary, Summary
+from navigator.report.summary import ModelSummary, Summary, fails_on_regression
 
 # The versions that matter for a result; the report has all of them.
 _TOLD = (
@@ -40,15 +41,24 @@ def _verdict(summary: Summary) -> str:
             return "Incomplete: results are missing"
         case ExitCode.CANCELLED:
             return f"Incomplete: {undecided:,} {of_all} cancelled{f', {failed:,} failed' if failed else ''}"
+        case ExitCode.FAILURE if summary.changes is not None and fails_on_regression(summary.report, summary.changes):
+            return f"{regressions(summary.changes)}; {_passed(summary)}"
         case ExitCode.FAILURE:
             incomplete = "" if summary.report.complete else ", and the run is incomplete"
             return f"{failed:,} {of_all} failed{incomplete}"
         case ExitCode.NOTHING_TO_DO:
             lacking = "can run on this machine" if summary.states.get(State.UNAVAILABLE) else "applies to its model"
             return f"Nothing was converted: no conversion {lacking}"
+    return _passed(summary)
+
+
+def _passed(summary: Summary) -> str:
     unverified = summary.states.get(State.UNVERIFIED, 0)
     unsure = f", {unverified:,} not verified" if unverified else ""
-    return f"{summary.states.get(State.PASSED, 0):,} {of_all} passed{unsure}"
+    known = len(summary.failed)
+    # Only a run that is judged by its changes passes with failures.
+    failing = f", {known:,} not" if known else ""
+    return f"{summary.states.get(State.PASSED, 0):,} of {summary.tried:,} conversions passed{unsure}{failing}"
 
 
 def tally(summary: Summary) -> str:

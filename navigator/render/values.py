@@ -1,6 +1,6 @@
 """Formats numbers, sizes, durations and states for readers. Pure; knows no output format."""
 
-from navigator.records import State
+from navigator.records import Change, State
 
 
 def count(amount: int, noun: str) -> str:
@@ -54,6 +54,6 @@ def size(amount: int) -> str:
     return f"{scaled:.0f} {unit}" if unit == "B" else f"{scaled:.1f} {unit}"
 
 
-def word(state: State) -> str:
-    """Return a state for readers."""
+def word(state: State | Change) -> str:
+    """Return a state, or a change, for readers."""
     return str(state).replace("_", " ")

@@ -68,6 +68,8 @@ def merge(reports: Sequence[Report], matrix: Json = None, *, allow_partial: bool
         complete=(not missing or (allow_partial and matrix is None)) and all(each.complete for each in ordered),
         origin=origin,
         selection=selected(ordered, results),
+        rules=next((each.rules for each in ordered if each.rules is not None), None),
+        models=tuple({given.model_name: given for each in reversed(ordered) for given in each.models}.values()),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.records import CellResult, FoundShapes, Host, Origin, Report, Selection, State
+from navigator.records import CellResult, FoundShapes, Given, Host, Origin, Report, Rules, Selection, State
 from navigator.report.storage import VERSION
 from navigator.report.summary import counts
 
@@ -20,6 +20,8 @@ def build(
     shard: str = "",
     origin: Origin | None = None,
     selection: Selection | None = None,
+    rules: Rules | None = None,
+    models: Sequence[Given] = (),
 ) -> Report:
     """Return the report of a run with its counts.
 
@@ -33,6 +35,8 @@ def build(
         shard: the shard of the run, see `Report`.
         origin: where the results come from.
         selection: the part of the configuration that was converted; None: all of it.
+        rules: what decides whether the run fails; None if it's unknown.
+        models: what was given of each model, as far as it's known.
     """
     return Report(
         version=VERSION,
@@ -46,6 +50,8 @@ def build(
         shard=shard,
         origin=origin,
         selection=selection or Selection(),
+        rules=rules,
+        models=tuple(models),
     )
 
 

@@ -101,7 +101,7 @@ def _no_results(path: Path, why: str) -> ConfigurationError:
     return ConfigurationError(f"{path}: not a results file: {why}", "run `model-navigator convert` again")
 
 
-def found_below(path: Path, *, skip: Path) -> Iterator[Path]:
+def found_below(path: Path, *, skip: Path | None = None) -> Iterator[Path]:
     """Yield the results files at or below `path`, except those in the directory `skip`.
 
     Doesn't follow links: a downloaded artifact may contain any.
@@ -110,7 +110,8 @@ def found_below(path: Path, *, skip: Path) -> Iterator[Path]:
         yield path
         return
     for directory, below, files in os.walk(path):
-        below[:] = sorted(name for name in below if (Path(directory) / name).resolve() != skip.resolve())
+        skipped = skip and skip.resolve()
+        below[:] = sorted(name for name in below if (Path(directory) / name).resolve() != skipped)
         file = Path(directory) / RESULTS
         if RESULTS in files and file.is_file() and not file.is_symlink():
             yield file

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from navigator.errors import ExitCode
-from navigator.records import CellResult, Changes, Report, State
+from navigator.records import CellResult, Changes, FailOn, Report, State
 
 # States that fail a run even if the conversion wasn't requested, since it was tried and failed.
 _FAILED = frozenset(
@@ -92,9 +92,10 @@ class Summary:
 
     Attributes:
         report: the report.
-        exit_code: exit code of a run with this report; an unfinished run counts as cancelled.
+        exit_code: exit code of a run with this report; an unfinished run counts as cancelled. Results in `failed` don't
+            fail one that fails on regressions and has a baseline.
         states: number of results in each state, in the order of `State`, without states that do not occur.
-        failed: all results that fail the run, in the order of the plan.
+        failed: all results that fail a run without a baseline, in the order of the plan.
         others: all other results, in the order of the plan.
         failures: those of `failed` with their own cause.
         downstream: those of `failed` that are blocked, cancelled or unavailable.
@@ -144,7 +145,7 @@ def summarize(report: Report, changes: Changes | None = None) -> Summary:
     tried = [each for each in others if each.status.state not in _SKIPPED]
     return Summary(
         report=report,
-        exit_code=_exit_code(states, failed, complete=report.complete),
+        exit_code=_exit_code(report, states, failed, changes),
         states={state: states[state] for state in State if states[state]},
         failed=failed,
         others=others,
@@ -207,12 +208,23 @@ def _split(results: Iterable[CellResult]) -> tuple[tuple[CellResult, ...], tuple
     return tuple(failed), tuple(others)
 
 
-def _exit_code(states: Mapping[State, int], failed: Sequence[CellResult], *, complete: bool) -> ExitCode:
+def fails_on_regression(report: Report, changes: Changes | None) -> bool:
+    """Return whether only regressions fail a run: it's configured, and there is something to compare with."""
+    wanted = report.rules is not None and report.rules.fail_on is FailOn.REGRESSION
+    return wanted and changes is not None and changes.baseline.found
+
+
+def _exit_code(
+    report: Report, states: Mapping[State, int], failed: Sequence[CellResult], changes: Changes | None
+) -> ExitCode:
     if State.CANCELLED in states:
         return ExitCode.CANCELLED
-    if failed:
+    if changes is not None and fails_on_regression(report, changes):
+        if changes.regresses:
+            return ExitCode.FAILURE
+    elif failed:
         return ExitCode.FAILURE
-    if not complete:
+    if not report.complete:
         return ExitCode.CANCELLED
     return ExitCode.NOTHING_TO_DO if states.keys() <= set(_SKIPPED) else ExitCode.OK
 

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from navigator import config
 from navigator.config import schema
 from navigator.config.checks import SAMPLES
-from navigator.records import Format, LaunchMode, ModelConfig, Precision, PrecisionMode, RunConfig, to_data
+from navigator.records import FailOn, Format, LaunchMode, ModelConfig, Precision, PrecisionMode, RunConfig, to_data
 
 # What the loader fills in, and no user writes.
 BOOKKEEPING = {ModelConfig: {"config_path", "line"}, RunConfig: {"models", "config_path", "notes"}}
@@ -42,6 +43,7 @@ def test_choices_are_the_record_s() -> None:
         "tensorrt_precisions": Precision,
         "tensorrt_precisions_mode": PrecisionMode,
         "launch_mode": LaunchMode,
+        "fail_on": FailOn,
     }
     for key, enum in expected.items():
         assert set(schema.options()[key].choices) == {str(member) for member in enum}
@@ -69,7 +71,7 @@ def test_examples_are_what_the_loader_takes(tmp_path: Path) -> None:
     for option in schema.options().values():
         if option.key in ("model_path", *SAMPLES, "config_path", "tensorrt_plugins"):
             continue
-        typed = parser.parse_args([option.flag, *option.argument.split()])
+        typed = parser.parse_args([option.flag, *shlex.split(option.argument)])
         common = {"model_name": "m", "model_path": "m.onnx", "metric": "metric.py:accuracy"}
         config.load(None, {**common, **config.overrides(typed)}, working_directory=tmp_path)
         config.load(None, {**common, option.key: option.example}, working_directory=tmp_path)
