@@ -63,6 +63,9 @@ def _relative_to_configuration(run: RunConfig) -> Callable[[object], Json]:
 def _plain(value: object, base: Path, root: Path) -> Json:
     if isinstance(value, Path):
         return os.path.relpath(value, base) if value.is_relative_to(root) else str(value)
+    if isinstance(value, Mapping):
+        # As it's read back: with lists instead of tuples.
+        return {key: _plain(each, base, root) for key, each in value.items()}
     if isinstance(value, tuple):
         return [_plain(each, base, root) for each in value]
     if isinstance(value, MetricFunction):

@@ -10,6 +10,7 @@ from navigator.config.schema import flow
 from navigator.errors import listed
 from navigator.records import (
     Baseline,
+    CellResult,
     Change,
     Changes,
     ConversionChange,
@@ -22,6 +23,7 @@ from navigator.records import (
     ModelChange,
     Replacement,
     Source,
+    State,
 )
 from navigator.render.text import clean, shorten
 from navigator.render.values import count, milliseconds, number, size, word
@@ -139,12 +141,12 @@ def what(change: ConversionChange) -> str:
         case Change.WORSE | Change.BETTER:
             return ", ".join(map(difference, change.differences))
         case Change.REMOVED:
-            return f"the base has it: {word(before.status.state)}" if before is not None else ""
+            return _earlier(before)
         case Change.NOT_COMPARED:
             now = f"; here: {_outcome(change)}" if after is not None and change.is_regression else ""
             return f"{_short(change.reason)}{now}"
         case Change.FIXED:
-            return f"it {_past(before.status.state)} in the base" if before is not None else ""
+            return _earlier(before)
         case _:
             return _outcome(change)
 
@@ -241,8 +243,12 @@ def _outcome(change: ConversionChange) -> str:
     return f"{word(change.after.status.state)}{f': {message}' if message else ''}"
 
 
-def _past(state: object) -> str:
-    return f"was {str(state).replace('_', ' ')}" if state != "failed" else "failed"
+def _earlier(before: CellResult | None) -> str:
+    """Return the outcome in the base."""
+    if before is None:
+        return ""
+    was = "" if before.status.state in (State.PASSED, State.FAILED, State.CRASHED, State.TIMED_OUT) else "was "
+    return f"it {was}{word(before.status.state)} in the base"
 
 
 def _value(value: Json) -> str:
