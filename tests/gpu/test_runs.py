@@ -78,7 +78,7 @@ def test_the_identity_of_an_engine_names_gpu_driver_and_tensorrt(tmp_path: Path)
     found = {}
     for name, host in others.items():
         (model,) = plan(run, host).models
-        of_steps, _ = keys(model, host)
+        of_steps, _ = keys(model, host, "0" * 64)
         (label,) = [step.label for step in model.steps if step.label.endswith("trt_fp32")]
         found[name] = of_steps[label].artifact
 
