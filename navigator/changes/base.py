@@ -49,7 +49,11 @@ def without(note: str) -> Changes:
 
 
 def _lacking(report: Report) -> str:
+    parts = []
+    if report.results and not report.models:
+        parts.append("its version says nothing of the files and options of models, so that they aren't compared")
     if not report.complete:
-        return "its run didn't end: what it has no result of isn't compared"
-    covered = coverage(report)
-    return "" if covered.is_whole else f"it covers only {covered}: the rest isn't compared"
+        parts.append("its run didn't end: what it has no result of isn't compared")
+    elif not (covered := coverage(report)).is_whole:
+        parts.append(f"it covers only {covered}: the rest isn't compared")
+    return "; ".join(parts)

@@ -69,5 +69,5 @@ def _plain(value: object, base: Path, root: Path) -> Json:
     if isinstance(value, tuple):
         return [_plain(each, base, root) for each in value]
     if isinstance(value, MetricFunction):
-        return [_plain(value.path, base, root), value.function]
+        return f"{_plain(value.path, base, root)}:{value.function}"
     return to_data(value)

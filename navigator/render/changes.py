@@ -46,6 +46,9 @@ _VERBS: Mapping[Change, str] = {
 
 _MEASURES = {Measure.SIZE: "size", Measure.PEAK_MEMORY: "peak memory", Measure.LATENCY: "latency"}
 
+# Of what fails, the base doesn't tell whether it did before.
+_UNTOLD = (Change.NEW, Change.NOT_COMPARED)
+
 _LOOSENING = (KeyKind.LOOSENED, KeyKind.FEWER_SAMPLES)
 
 # The characters of a value, a reason or a message, and how many packages a line names.
@@ -107,9 +110,8 @@ def regressions(changes: Changes) -> str:
         amount = sum(each.is_regression for each in changes.of(change))
         if amount:
             noun = f"{amount:,}" if parts else count(amount, "conversion")
-            untold = change in (Change.NEW, Change.NOT_COMPARED)
-            fails = "fails" if amount == 1 else "fail"
-            parts.append(f"{noun} {fails} that the base doesn't have" if untold else f"{noun} {_verb(change, amount)}")
+            fails = f"{'fails' if amount == 1 else 'fail'} without a result in the base"
+            parts.append(f"{noun} {fails if change in _UNTOLD else _verb(change, amount)}")
     options = sum(key.is_regression for _, key in changes.keys)
     return ", ".join([*parts, *_counted_options(options)])
 
@@ -141,7 +143,9 @@ def what(change: ConversionChange) -> str:
         case Change.WORSE | Change.BETTER:
             return ", ".join(map(difference, change.differences))
         case Change.REMOVED:
-            return _earlier(before)
+            return _earlier(before) + (f"; here: {_outcome(change)}" if after is not None else "")
+        case Change.NEW if after is not None and after.status.state is State.PASSED:
+            return word(State.PASSED)
         case Change.NOT_COMPARED:
             now = f"; here: {_outcome(change)}" if after is not None and change.is_regression else ""
             return f"{_short(change.reason)}{now}"
