@@ -74,6 +74,10 @@ class StepError(NavigatorError):
     exit_code = ExitCode.FAILURE
 
 
+class UndeclaredError(StepError):
+    """Inside a worker: the model's file doesn't store what the user may declare, and a probe may find."""
+
+
 class NotApplicableError(StepError):
     """Inside a worker: this step would only copy the model, so that its artifact would have a wrong name."""
 

@@ -60,6 +60,7 @@ _TYPES: Mapping[str, str] = {
     "ranges": "input → [lowest, highest]",
     "dtypes": "NumPy dtype, or input → dtype",
     "names": "output → input",
+    "arguments": "values of arguments by name",
     "gates": "measure → number",
     "scores": "outputs, or output → axis",
     "tensors": "name → shape, dtype",

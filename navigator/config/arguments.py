@@ -11,7 +11,7 @@ from navigator.config.schema import Option, flag, flow, options
 
 _LISTS = frozenset(
     {"choices", "integers", "texts", "paths", "tolerances", "shapes", "ranges", "dtypes", "tensors", "counts"}
-    | {"names", "gates", "scores", "acceptances"}
+    | {"names", "arguments", "gates", "scores", "acceptances"}
 )
 _METAVARS: Mapping[str, str] = {
     "text": "TEXT",
@@ -27,6 +27,7 @@ _METAVARS: Mapping[str, str] = {
     "ranges": "INPUT=LOW,HIGH",
     "dtypes": "INPUT=DTYPE",
     "names": "OUTPUT=INPUT",
+    "arguments": "ARGUMENT=VALUE",
     "gates": "MEASURE=LIMIT",
     "scores": "OUTPUT[=AXIS]",
     "tensors": "NAME:SHAPE:DTYPE",

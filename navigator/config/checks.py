@@ -10,7 +10,7 @@ from navigator.config.problems import Place, Problems, about
 from navigator.config.schema import AUTO, flag, nearest
 from navigator.config.values import WrittenPath
 from navigator.errors import listed, quote
-from navigator.records import Description, TensorSpec
+from navigator.records import Description, Format, TensorSpec
 
 SAMPLES = ("samples", "calibration_samples")
 
@@ -124,6 +124,14 @@ def _check_cleaning(
             value = run["override_workspace"]
             text = f"{value.subject}: cleaning the workspace {workspace} would delete {path}"
             problems.add(value.place, text, "move it, or choose another workspace_path")
+
+
+def check_arguments(values: Values, source: str | None, problems: Problems) -> None:
+    """Report arguments of a model of a format that has none."""
+    value = values.get("arguments")
+    if value is not None and value.data and source not in (None, Format.TORCHSCRIPT):
+        text = f"{value.subject}: only TorchScript modules take them, and this model is {source}"
+        problems.add(value.place, text, "remove it")
 
 
 def says_of_tensors(values: Values) -> bool:

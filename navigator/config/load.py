@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from navigator.config import paths
-from navigator.config.checks import SAMPLES, Value, check_model, check_run, declared_inputs, says_of_tensors
+from navigator.config.checks import (
+    SAMPLES,
+    Value,
+    check_arguments,
+    check_model,
+    check_run,
+    declared_inputs,
+    says_of_tensors,
+)
 from navigator.config.given_files import check_plugins, check_samples
 from navigator.config.metric import check_metric, split
 from navigator.config.model_format import DeclaredFormatError, detect_format
@@ -102,6 +110,7 @@ def _resolve(context: Context, place: Place, given: Section) -> dict[str, Any]:
     known = {**_annotation(context, values, data, source), **values}
     data.update({key: known[key].data for key in _SIGNATURE if key in known})
     check_model(known, context.problems, _stored(context, values, data))
+    check_arguments(known, source, context.problems)
     for key in SAMPLES:
         if key in values and len(data[key]) == len(values[key].data):
             inputs, labelled = declared_inputs(known), "metric" in data

@@ -45,6 +45,7 @@ _READERS: dict[str, Callable[[Reading, Node], Any]] = {
     "dtypes": tensors.read_dtypes,
     "tensors": tensors.read_tensors,
     "names": tensors.read_names,
+    "arguments": tensors.read_arguments,
     "gates": scores.read_gates,
     "scores": scores.read_scores,
     "counts": tensors.read_counts,

@@ -84,6 +84,17 @@ def read_names(reading: Reading, node: Node) -> dict[str, str] | None:
     return found
 
 
+def read_arguments(reading: Reading, node: Node) -> dict[str, str] | None:
+    """Return {argument: value}; numbers and booleans are text too, since only the model knows what they are."""
+    found = {}
+    for name, value in named(reading, node, unnamed=False).items():
+        if isinstance(value, Scalar):
+            found[name] = value.text
+        else:
+            reading.wrong(value.place, f"{about(name)}expected a number, true, false or text, got {kind(value)}")
+    return found
+
+
 def read_counts(reading: Reading, node: Node) -> dict[str, int] | None:
     """Return {cpu or gpu: count}."""
     found = {}

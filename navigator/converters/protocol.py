@@ -3,7 +3,8 @@
 `navigator.converters` lists the converters.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -72,6 +73,7 @@ class Conversion(Generic[OptionsT]):
             that it may also contain other files (ONNX external data).
         options: the options of the step, from `Converter.variant`.
         signature: the source model's signature.
+        arguments: values, as text, of the source model's arguments that aren't tensors.
         samples: directory of samples (`navigator.samples.storage`), None if the converter doesn't need them.
         raise_from: an ONNX file of the same model at a lower opset that passed verification, or None.
         shapes: minimum, optimum and maximum shape of each of the source model's inputs; None if the converter
@@ -86,6 +88,7 @@ class Conversion(Generic[OptionsT]):
     destination: Path
     options: OptionsT
     signature: Signature | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
     samples: Path | None = None
     raise_from: Path | None = None
     shapes: ShapeProfile | None = None

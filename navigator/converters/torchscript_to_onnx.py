@@ -125,7 +125,7 @@ def _export(conversion: Conversion[Options], destination: Path, opset: int) -> t
     torch_values.refuse_bfloat16([*module.named_parameters(), *module.named_buffers()])
     samples = arrays.load(conversion.samples, mapped=True)
     try:
-        _run_exporter(module, conversion.signature, samples, destination, opset)
+        _run_exporter(module, conversion, samples, destination, opset)
     except StepError:
         raise
     except Exception as error:
@@ -145,14 +145,16 @@ def _export(conversion: Conversion[Options], destination: Path, opset: int) -> t
 
 def _run_exporter(
     module: _Torch,
-    signature: Signature,
+    conversion: Conversion[Options],
     samples: Sequence[tuple[str, arrays.Arrays]],
     destination: Path,
     opset: int,
 ) -> None:
     import torch
 
-    arguments = bind(parameters(module), signature.inputs)
+    signature = conversion.signature
+    assert signature is not None
+    arguments = bind(parameters(module), signature.inputs, conversion.arguments)
     names = [name for argument in arguments for name in argument.inputs]
     sample = _example(samples, signature.inputs)
     tensors = {name: torch_values.to_tensor(sample[name]) for name in names}

@@ -157,7 +157,7 @@ def keys(
         source={
             "model": sha256,
             "format": plan.source_format,
-            "signature": to_data([model.inputs, model.outputs, model.signature_name]),
+            "signature": to_data([model.inputs, model.outputs, model.signature_name, model.arguments]),
         },
         samples=_samples(model, host, memory_limit_bytes, watch),
         tools={

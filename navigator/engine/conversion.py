@@ -14,6 +14,7 @@ from navigator.errors import quote
 from navigator.models.files import model_files
 from navigator.records import ModelConfig, Precision, Properties, State, Step, StepOptions, to_data
 from navigator.safe_files import tree_bytes
+from navigator.samples.found import with_found
 from navigator.workers.task import Task, TaskResult, TaskStatus
 
 
@@ -64,6 +65,7 @@ def _prepared(
         destination=made,
         options=step.options,
         signature=reference.signature if reference else None,
+        arguments=with_found(model, reference.found).arguments if reference else {},
         samples=reference.samples if reference else None,
         raise_from=raise_from,
         shapes=reference.shapes if reference else None,

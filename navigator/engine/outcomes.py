@@ -49,6 +49,7 @@ class Reference:
     rolled forward, and `rolled` its rounding there.
     `metric` is what the user's metric returned for each sample, None without one.
     `written` is the state of these directories when they were written, since later workers could modify them.
+    `state_advice` is what to do about a state that it keeps, if outputs are `unstable`.
     `found` is what running it told of its inputs. `warnings` concern each of its conversions.
     """
 
@@ -61,6 +62,7 @@ class Reference:
     shapes: ShapeProfile
     noise: Mapping[str, Noise] = field(default_factory=dict)
     unstable: tuple[str, ...] = ()
+    state_advice: str = ""
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     calibration_infos: tuple[SampleInfo, ...] = ()

@@ -22,6 +22,7 @@ _CRASHED = (
     "the source model crashed in a run to find its shapes, and was run without it: set min_shapes and max_shapes, or "
     "probe: false"
 )
+_STATE = "make the state an input and an output"
 
 
 @failing_alone
@@ -91,6 +92,7 @@ def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
         shapes=shapes,
         noise=rounding,
         unstable=answer.unstable,
+        state_advice=answer.state_advice or _STATE,
         notes=(*answer.notes, *notes(rounding), *([rolled.note] if rolled and rolled.note else [])),
         warnings=(*answer.warnings, *warnings(rounding)),
         calibration_infos=answer.calibration,

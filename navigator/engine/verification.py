@@ -34,6 +34,7 @@ from navigator.verify.decisions import Scores
 from navigator.verify.differences import bounded
 from navigator.verify.gates import gates_of
 from navigator.verify.metric import overrules
+from navigator.verify.metric_sentences import verdict_sentence
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import configured, rounding_limit, scores_sqnr_db, tolerances, units_of
 from navigator.workers import ties
@@ -250,6 +251,13 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
         failure = metric
     elif isinstance(metric, MetricResult) and verdict.passed and failure is None:
         failure = unproven_by(metric, step.precision)
+    if failure is None and not verdict.passed and reference.unstable:
+        failure = Failure(
+            state=State.MISMATCHED,
+            message=f"the source model keeps a state, which the converted model has lost: {verdict_sentence(verdict)}",
+            remedy=reference.state_advice,
+            log_path=verified.log_path,
+        )
     return replace(verified, verdict=verdict, failure=failure)
 
 
@@ -275,7 +283,7 @@ def _unproven(model: ModelConfig, verified: Verified) -> Failure:
 def _notes(verified: Verified, reference: Reference) -> list[str]:
     """Return the warnings about a comparison."""
     properties = verified.output_model.properties
-    notes = [_unstable(reference.unstable)] if reference.unstable else []
+    notes = [_unstable(reference)] if reference.unstable else []
     notes += [
         f"the converted model has no input {name!r}: the converter removed it as unused"
         for name in properties.unused_inputs
@@ -289,8 +297,8 @@ def disturbed(verified: Verified, what: str) -> Verified:
     return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
 
 
-def _unstable(outputs: tuple[str, ...]) -> str:
+def _unstable(reference: Reference) -> str:
     return (
-        f"the source model keeps a state: it returns other values for {', '.join(outputs)} when the same sample is run "
-        "again; make the state an input and an output"
+        f"the source model keeps a state: it returns other values for {', '.join(reference.unstable)} when the same "
+        f"sample is run again; {reference.state_advice}"
     )

@@ -136,6 +136,7 @@ class FoundShapes:
     Args:
         model_name: the model.
         inputs: all inputs if its file doesn't store them, else none.
+        arguments: values, as text, of the arguments that aren't tensors and that nobody gave.
         min_shapes: of the inputs with dynamic axes. Like the others with the user's own sizes, so that it is complete.
         opt_shapes: empty if these are the largest.
         max_shapes: see `min_shapes`.
@@ -144,6 +145,7 @@ class FoundShapes:
 
     model_name: str
     inputs: tuple[TensorSpec, ...] = ()
+    arguments: Mapping[str, str] = field(default_factory=dict)
     min_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     opt_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     max_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -178,6 +180,7 @@ class ModelConfig:
     search_seconds: float | Auto = "auto"
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    arguments: Mapping[str, str] = field(default_factory=dict)
     target_formats: tuple[Format, ...] | Auto = "auto"
     onnx_opsets: tuple[int, ...] | Auto = "auto"
     tensorrt_precisions: tuple[Precision, ...] = (Precision.FP16, Precision.FP32)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions, TensorSpec
+from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions
 from navigator.samples.values import Told
 
 
@@ -98,6 +98,15 @@ class TellsMode(Protocol):
         """The operations that normalize by the batch instead of running statistics, by their names in the format."""
 
 
+@runtime_checkable
+class KeepsState(Protocol):
+    """A source model in memory whose graph shows whether it keeps a state from call to call."""
+
+    @property
+    def state_advice(self) -> str:
+        """What to do about it, "" if the graph shows none."""
+
+
 class Met(Protocol):
     """What a model met while it ran."""
 
@@ -127,13 +136,25 @@ class NamesAxes(Protocol):
 
 
 @runtime_checkable
-class Undeclared(Protocol):
-    """A runner of a format that doesn't store a model's inputs."""
+class TakesArguments(Protocol):
+    """A model in memory of a format whose models may take numbers and text beside their inputs."""
 
-    def undeclared(self, path: Path, outputs: tuple[TensorSpec, ...]) -> Iterator[LoadedModel]:
+    @property
+    def given(self) -> Mapping[str, str]:
+        """Their values, as text: those that `Undeclared.undeclared` was called with, and those that it tried."""
+
+
+@runtime_checkable
+class Undeclared(Protocol):
+    """A runner of a format that doesn't store a model's inputs. Its `load` takes `arguments`, see `undeclared`."""
+
+    def undeclared(self, path: Path, declared: Signature, arguments: Mapping[str, str]) -> Iterator[LoadedModel]:
         """Yield the model at `path` with each signature that it may have, the likeliest first.
 
-        The declared `outputs` may be empty.
+        Args:
+            path: the file.
+            declared: what the user declared, which is kept; either part may be empty.
+            arguments: the user's values of arguments that aren't tensors, as text.
 
         Raises:
             StepError: it can't be loaded, or no signature would do.

@@ -13,9 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import StepError, UndeclaredError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
-from navigator.frameworks.torch import lookups, randomness, rounding, script_inputs, ties, training
+from navigator.frameworks.torch import (
+    lookups,
+    randomness,
+    rounding,
+    script_inputs,
+    script_states,
+    script_values,
+    ties,
+    training,
+)
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import (
     Argument,
@@ -23,6 +32,7 @@ from navigator.frameworks.torch.arguments import (
     bind,
     call,
     describe,
+    fixed,
     parameters,
     refuse_unfillable,
 )
@@ -55,6 +65,8 @@ class TorchScriptModel:
     arguments: tuple[Argument, ...]
     inputs: tuple[TensorSpec, ...]
     declared_outputs: tuple[TensorSpec, ...]
+    file_name: str = "model.pt"
+    given: Mapping[str, str] = field(default_factory=dict)
     device: Device = Device.CPU
     seen_outputs: tuple[TensorSpec, ...] = ()
     properties: Properties = field(default_factory=Properties)
@@ -79,6 +91,10 @@ class TorchScriptModel:
     @property
     def told(self) -> Mapping[str, Told]:
         return lookups.of_script(self.module, self.arguments)
+
+    @property
+    def state_advice(self) -> str:
+        return script_states.advice(self.module, self.file_name)
 
     @contextmanager
     def perturbed(self) -> Iterator["TorchScriptModel"]:
@@ -134,43 +150,59 @@ def load(
     signature_name: str | None = None,
     device: Device = Device.CPU,
     options: StepOptions | None = None,
+    arguments: Mapping[str, str] | None = None,
 ) -> TorchScriptModel:
     """Load the TorchScript file at `path`; see `navigator.runners.protocol.Runner.load`.
 
     Passes declared inputs to the arguments of `forward` by name if the names agree, or else by position (see
-    `navigator.frameworks.torch.arguments.bind`).
+    `navigator.frameworks.torch.arguments.bind`); `arguments` are the values of those that aren't tensors, as text.
     """
     del signature_name, options
     module = load_module(path, device)
     takes = parameters(module)
-    refuse_unfillable(takes)  # before asking the user for something that would not help
+    # Before asking the user for something that would not help.
+    refuse_unfillable(takes, fixed(takes, arguments or {}))
     unknown = ", ".join(spec.name for spec in declared.inputs if spec.shape is None)
     if not declared.inputs or unknown:
         example = [TensorSpec(name=each.name, shape=(-1, 3, 224, 224), dtype="float32") for each in takes]
-        raise StepError(
+        raise UndeclaredError(
             f"{path} needs declared inputs, since TorchScript files don't store shapes and dtypes"
             f"{f'; missing: {unknown}' if unknown else ''}; forward takes {describe(takes)}",
             f"set inputs in navigator.yaml or {path.name}.yaml, each as name:shape:dtype with -1 for a dynamic axis, "
             f"e.g. `inputs: {written(example)}` with your shapes",
         )
-    return _bound(module, takes, declared, device)
+    return _bound(path, module, takes, declared, arguments or {}, device)
 
 
-def undeclared(path: Path, outputs: tuple[TensorSpec, ...]) -> Iterator[TorchScriptModel]:
+def undeclared(path: Path, declared: Signature, arguments: Mapping[str, str]) -> Iterator[TorchScriptModel]:
     """Yield the model with each signature that it may have, see `navigator.runners.protocol.Undeclared`."""
     module = load_module(path)
     takes = parameters(module)
-    refuse_unfillable(takes)
-    for inputs in script_inputs.guesses(module, takes):
-        yield _bound(module, takes, Signature(inputs=inputs, outputs=outputs), Device.CPU)
+    fixed(takes, arguments)  # refuses what they can't be
+    values = list(script_values.guesses(module, takes, arguments))
+    refuse_unfillable(takes, values[0])
+    several = [declared.inputs] if declared.inputs else script_inputs.guesses(module, takes)
+    for inputs in several:
+        for given in values:
+            signature = Signature(inputs=inputs, outputs=declared.outputs)
+            yield _bound(path, module, takes, signature, given, Device.CPU)
 
 
-def _bound(module: _Torch, takes: Sequence[Parameter], declared: Signature, device: Device) -> TorchScriptModel:
-    arguments = bind(takes, declared.inputs)
+def _bound(
+    path: Path,
+    module: _Torch,
+    takes: Sequence[Parameter],
+    declared: Signature,
+    given: Mapping[str, str],
+    device: Device,
+) -> TorchScriptModel:
+    arguments = bind(takes, declared.inputs, given)
     by_name = {spec.name: spec for spec in declared.inputs}
     return TorchScriptModel(
         module=module,
         arguments=arguments,
+        file_name=path.name,
+        given=given,
         inputs=tuple(by_name[name] for argument in arguments for name in argument.inputs),
         declared_outputs=declared.outputs,
         device=device,

@@ -1,6 +1,7 @@
 """What a probe found of a model's inputs: completes a configuration with it, and writes it for people. Pure."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -91,13 +92,17 @@ def explained(
 
 def finding(found: FoundShapes) -> str:
     """Return what was found, for the notes of a report."""
-    return f"found by running the model: {'; '.join((*_signature(found), *found.why))}"
+    told = (*_signature(found), *found.why)
+    return f"found by running the model: {'; '.join(told) or 'sizes within the limits that you set'}"
 
 
 def block(found: FoundShapes) -> Iterator[str]:
     """Yield the lines of a navigator.yaml that keep what was found, so that it needn't be found again."""
     if found.inputs:
         yield f"inputs: [{', '.join(map(_written, found.inputs))}]"
+    if found.arguments:
+        values = (f"{yaml_key(name)}: {_text(value)}" for name, value in found.arguments.items())
+        yield f"arguments: {{{', '.join(values)}}}"
     for key in ("min_shapes", "opt_shapes", "max_shapes"):
         shapes: Mapping[str, Shape] = getattr(found, key)
         if shapes:
@@ -105,8 +110,15 @@ def block(found: FoundShapes) -> Iterator[str]:
 
 
 def _signature(found: FoundShapes) -> Iterator[str]:
+    if found.arguments:
+        yield ", ".join(f"{name} is {value or repr(value)}" for name, value in found.arguments.items())
     if found.inputs:
         yield ", ".join(f"{spec.name} is {spec.dtype} {list(spec.shape or ())}" for spec in found.inputs)
+
+
+def _text(value: str) -> str:
+    """Return the value of an argument as YAML: numbers as they are, other text in quotes."""
+    return value if re.fullmatch(r"-?\d[\d.e+-]*|true|false", value) else json.dumps(value)
 
 
 def _written(spec: TensorSpec) -> str:
@@ -117,10 +129,7 @@ def with_found(config: ModelConfig, found: FoundShapes | None) -> ModelConfig:
     """Return the configuration as if the user had written what was found."""
     if found is None:
         return config
-    return replace(
-        config,
-        inputs=found.inputs or config.inputs,
-        min_shapes=found.min_shapes,
-        opt_shapes=found.opt_shapes,
-        max_shapes=found.max_shapes,
-    )
+    given = replace(config, inputs=found.inputs or config.inputs, arguments={**config.arguments, **found.arguments})
+    if not found.max_shapes:
+        return given
+    return replace(given, min_shapes=found.min_shapes, opt_shapes=found.opt_shapes, max_shapes=found.max_shapes)

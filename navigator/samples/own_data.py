@@ -52,13 +52,66 @@ def read_samples(
                 )
             arrays = _read(path, inputs, labelled=labelled)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise StepError(
-                f"{path} can't be read as a sample: {error}",
-                "save it with numpy.savez(path, **{input name: array}), without objects or strings",
-            ) from error
+            raise _unreadable(path, error) from error
         sample = {spec.name: _checked(path, spec, dtypes[spec.name], arrays[spec.name]) for spec in inputs}
         samples.append(sample)
     return list(zip(sample_names(paths), samples, strict=True))
+
+
+def inputs_of(paths: Sequence[Path], names: Sequence[str], *, labelled: bool) -> tuple[TensorSpec, ...]:
+    """Return the inputs that samples show: an axis whose size differs between them is dynamic.
+
+    Args:
+        paths: the files.
+        names: what the inputs may be called: that of an array without a name, and, if `labelled`, those of all others.
+        labelled: whether a file may hold arrays that aren't inputs.
+
+    Raises:
+        StepError: a file isn't a sample, or they differ in what they hold.
+    """
+    shown: dict[str, TensorSpec] = {}
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                loaded = np.load(file, allow_pickle=False)
+                if isinstance(loaded, np.ndarray):
+                    arrays = {names[0]: loaded} if len(names) == 1 else {}
+                else:
+                    with loaded as archive:
+                        arrays = {name: np.asarray(archive[name]) for name in archive.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise _unreadable(path, error) from error
+        if labelled:
+            arrays = {name: array for name, array in arrays.items() if name in names}
+        specs = {
+            name: TensorSpec(name=name, shape=array.shape, dtype=array.dtype.name) for name, array in arrays.items()
+        }
+        if not specs or (shown and specs.keys() != shown.keys()):
+            raise StepError(
+                f"{path} has arrays for {listed(specs)}, which don't tell the model's inputs",
+                "save each sample as an .npz file with one array per input, named after the arguments of forward",
+            )
+        shown = {name: _both(shown.get(name, spec), spec, path) for name, spec in specs.items()}
+    return tuple(shown.values())
+
+
+def _both(one: TensorSpec, other: TensorSpec, path: Path) -> TensorSpec:
+    """Return the input that two samples show."""
+    ours, theirs = one.shape or (), other.shape or ()
+    if one.dtype != other.dtype or len(ours) != len(theirs):
+        raise StepError(
+            f"{path}: {one.name!r} is {other.dtype} {list(theirs)}, but {one.dtype} {list(ours)} in another sample",
+            "save all samples with the same dtype and number of axes",
+        )
+    shape = tuple(size if size == again else -1 for size, again in zip(ours, theirs, strict=True))
+    return TensorSpec(name=one.name, shape=shape, dtype=one.dtype)
+
+
+def _unreadable(path: Path, error: Exception) -> StepError:
+    return StepError(
+        f"{path} can't be read as a sample: {error}",
+        "save it with numpy.savez(path, **{input name: array}), without objects or strings",
+    )
 
 
 def sample_names(paths: Sequence[Path]) -> list[str]:

@@ -32,6 +32,7 @@ class ReferenceAnswer:
         notes: for the report.
         warnings: for each of its conversions.
         unstable: the outputs that depend on earlier calls, since the model keeps a state.
+        state_advice: what to do about that, as far as the model's graph shows it.
         calibration: the samples for int8 scales.
         held_out: the names of the other samples.
         roll: how its state is rolled forward, None if it has none.
@@ -46,6 +47,7 @@ class ReferenceAnswer:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unstable: tuple[str, ...] = ()
+    state_advice: str = ""
     calibration: tuple[SampleInfo, ...] = ()
     held_out: tuple[str, ...] = ()
     roll: Roll | None = None

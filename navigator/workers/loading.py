@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from navigator.records import Device, Format, Json, ModelConfig, Signature, from_data
 from navigator.runners import RUNNERS
@@ -17,7 +18,7 @@ class Loader:
         self._load = load
         self.seconds = 0.0
 
-    def __call__(self, **other: Signature) -> LoadedModel:
+    def __call__(self, **other: Any) -> LoadedModel:
         """Return the model, loaded with `other` arguments if there are any."""
         started = time.monotonic()
         model = self._load(**other)
@@ -30,7 +31,13 @@ def source_loader(config: ModelConfig) -> Loader:
     assert config.model_format is not None
     declared = Signature(inputs=config.inputs, outputs=config.outputs)
     runner = RUNNERS[config.model_format]
-    return Loader(partial(runner.load, config.model_path, declared=declared, signature_name=config.signature_name))
+    load = partial(runner.load, config.model_path, declared=declared, signature_name=config.signature_name)
+    return Loader(partial(load, **arguments_of(config)))
+
+
+def arguments_of(config: ModelConfig) -> dict[str, Any]:
+    """Return what loads a source model with the values of its arguments that aren't tensors, if there are any."""
+    return {"arguments": config.arguments} if config.arguments else {}
 
 
 def converted_loader(arguments: Mapping[str, Json]) -> Loader:

@@ -6,26 +6,32 @@ Runs it on small inputs first, and goes on while it costs little. `navigator.sam
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
-from navigator.errors import StepError
+import numpy as np
+
+from navigator.errors import StepError, UndeclaredError
 from navigator.frameworks.declaration import agreed
-from navigator.records import AxisSpec, FoundShapes, ModelConfig, TensorSpec
-from navigator.runners.protocol import LoadedModel, NamesAxes, Runner, TellsValues, Undeclared
+from navigator.records import AxisSpec, FoundShapes, ModelConfig, Signature, TensorSpec
+from navigator.runners.protocol import LoadedModel, NamesAxes, Runner, TakesArguments, TellsValues, Undeclared
 from navigator.samples.found import block, completed, with_found
 from navigator.samples.generate import drawn_from
 from navigator.samples.ladder import Kind, Ladder, ladder
+from navigator.samples.own_data import inputs_of, read_samples
 from navigator.samples.shapes import frames_of, given_shapes, resolve_shapes
 from navigator.samples.symbols import named
 from navigator.samples.values import Bounds
 from navigator.workers.extents import Extents, first
+from navigator.workers.loading import arguments_of
 from navigator.workers.questions import Questions
 from navigator.workers.source_runs import narrowed
 
 # All questions together, unless one of them takes longer.
 _DEADLINE_SECONDS = 20.0
+
+# The samples were read once already.
+_ANY_SIZE = 2**62
 
 # Of inputs whose number of axes nobody says: SavedModels may leave it open.
 _SHAPES = ((-1, -1), (-1, 3, -1, -1), (-1, -1, -1, 3), (-1, -1, -1), (-1,))
@@ -83,7 +89,7 @@ def _ranked(inputs: Sequence[TensorSpec], config: ModelConfig) -> Iterator[Seque
 
 
 def probed(
-    config: ModelConfig, load: Callable[[], LoadedModel], runner: Runner
+    config: ModelConfig, load: Callable[..., LoadedModel], runner: Runner
 ) -> tuple[LoadedModel, ModelConfig, FoundShapes | None]:
     """Return the source model, the configuration with what running it showed, and that alone, None if it's nothing.
 
@@ -96,21 +102,44 @@ def probed(
         StepError: it can't be loaded, runs in no shape that was tried, or the user's shapes contradict its signature.
     """
     assert config.model_format is not None
-    if not config.probe or config.samples:
+    if not config.probe:
         return load(), config, None
-    signs = isinstance(runner, Undeclared) and not config.inputs
-    if isinstance(runner, Undeclared) and signs:
-        model = signed(partial(runner.undeclared, config.model_path, config.outputs), config)
-    else:
-        model = load()
+    model = None if isinstance(runner, Undeclared) and not config.inputs else _loaded(load, runner)
+    if model is None:
+        assert isinstance(runner, Undeclared)
+        model = from_samples(runner, config) if config.samples and not config.inputs else signed(runner, config)
     inputs = agreed("inputs", config.inputs, model.signature.inputs)
-    try:
-        found, changed = ask(model, inputs, config)
-    except StepError as error:
-        raise advised(error, model, inputs, config) from error
-    if signs:
+    found, changed = None, False
+    if not config.samples:
+        try:
+            found, changed = ask(model, inputs, config)
+        except StepError as error:
+            raise advised(error, model, inputs, config) from error
+    if isinstance(runner, Undeclared) and not config.inputs:
         found = _with_signature(inputs, found or FoundShapes(model_name=config.model_name))
-    return (load() if changed else model), with_found(config, found), found
+    new = {name: text for name, text in given_to(model).items() if name not in config.arguments}
+    if new:
+        found = replace(found or FoundShapes(model_name=config.model_name), arguments=new)
+    config = with_found(config, found)
+    if changed:
+        declared = Signature(inputs=config.inputs, outputs=config.outputs)
+        model = load(declared=declared, **arguments_of(config))
+    return model, config, found
+
+
+def given_to(model: LoadedModel) -> Mapping[str, str]:
+    """Return the values of a model's arguments that aren't tensors."""
+    return model.given if isinstance(model, TakesArguments) else {}
+
+
+def _loaded(load: Callable[..., LoadedModel], runner: Runner) -> LoadedModel | None:
+    """Return a model, None if it can be found out what its file and the user leave open."""
+    try:
+        return load()
+    except UndeclaredError:
+        if not isinstance(runner, Undeclared):
+            raise
+        return None
 
 
 def advised(error: StepError, model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> StepError:
@@ -148,16 +177,17 @@ def _with_signature(inputs: Sequence[TensorSpec], found: FoundShapes) -> FoundSh
     return replace(found, inputs=tuple(map(narrowed, inputs)))
 
 
-def signed(models: Callable[[], Iterable[LoadedModel]], config: ModelConfig) -> LoadedModel:
-    """Return the first of the models, which differ in their signatures, that runs.
+def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
+    """Return the first of the models that a file may hold, which differ in their signatures, that runs.
 
     Raises:
         StepError: none does.
     """
+    declared = Signature(inputs=config.inputs, outputs=config.outputs)
     until = time.monotonic() + _DEADLINE_SECONDS
     refusals: list[str] = []
     for thorough in (False, True):
-        for model in models():
+        for model in runner.undeclared(config.model_path, declared, config.arguments):
             inputs = model.signature.inputs
             questions = Questions(model=model, bounds=next(_values(model, inputs, config)), deadline=until)
             frames = frames_of(inputs, config)
@@ -166,12 +196,59 @@ def signed(models: Callable[[], Iterable[LoadedModel]], config: ModelConfig) -> 
             refusals += list(questions.refusals.values())[:1]
             if time.monotonic() > until:
                 break
+    tried = (
+        f"ran with none of {len(refusals)} signatures that were tried: {refusals[0] if refusals else 'it takes none'}"
+    )
+    if config.inputs:
+        block = ", ".join(f"{name}: {text}" for name, text in given_to(model).items())
+        raise StepError(
+            f"{config.model_path.name} doesn't store the values of its arguments, and {tried}",
+            f"set them, with your values: `arguments: {{{block}}}`; they're fixed in converted models",
+        )
     raise StepError(
-        f"{config.model_path.name} doesn't store its inputs, and ran with none of {len(refusals)} signatures that were "
-        f"tried: {refusals[0] if refusals else 'it takes none'}",
+        f"{config.model_path.name} doesn't store its inputs, and {tried}",
         f"set inputs in navigator.yaml or {config.model_path.name}.yaml, each as name:shape:dtype with -1 for a "
         'dynamic axis, e.g. `inputs: ["x:-1,3,224,224:float32"]` with your names and shapes',
     )
+
+
+def from_samples(runner: Undeclared, config: ModelConfig) -> LoadedModel:
+    """Return the model with the inputs that the user's samples have.
+
+    Raises:
+        StepError: the files can't be read, differ from each other, or aren't the model's inputs.
+    """
+    outputs = Signature(inputs=(), outputs=config.outputs)
+    guessed = next(iter(runner.undeclared(config.model_path, outputs, config.arguments)), None)
+    names = [spec.name for spec in guessed.signature.inputs] if guessed is not None else []
+    inputs = inputs_of(config.samples, names, labelled=config.metric is not None)
+    dtypes = {spec.name: np.dtype(spec.dtype) for spec in inputs}
+    ((_, arrays),) = read_samples(inputs, dtypes, config.samples[:1], _ANY_SIZE, labelled=True)
+    refused: StepError | None = None
+    for model in runner.undeclared(config.model_path, replace(outputs, inputs=inputs), config.arguments):
+        try:
+            before = model.infer(arrays)
+        except StepError as error:
+            refused = refused or error
+            continue
+        if _takes_more_rows(model, arrays, before):
+            inputs = tuple(replace(spec, shape=(-1, *(spec.shape or ())[1:])) for spec in inputs)
+            declared = replace(outputs, inputs=inputs)
+            return next(iter(runner.undeclared(config.model_path, declared, {**config.arguments, **given_to(model)})))
+        return model
+    assert refused is not None
+    raise refused
+
+
+def _takes_more_rows(model: LoadedModel, arrays: Mapping[str, np.ndarray], before: Mapping[str, np.ndarray]) -> bool:
+    """Return whether axis 0 of all inputs is a batch: with each row twice, the outputs have twice as many."""
+    if not all(array.ndim for array in arrays.values()):
+        return False
+    try:
+        after = model.infer({name: np.concatenate([array, array]) for name, array in arrays.items()})
+    except StepError:
+        return False
+    return all(array.ndim and len(after[name]) == 2 * len(array) for name, array in before.items() if name in after)
 
 
 def _tells_more(

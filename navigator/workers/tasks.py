@@ -27,13 +27,13 @@ from navigator.records import (
 )
 from navigator.runners import RUNNERS
 from navigator.runners.inspection import completed
-from navigator.runners.protocol import LoadedModel
+from navigator.runners.protocol import KeepsState, LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
 from navigator.workers import ties
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll, RoundingAnswer
-from navigator.workers.loading import converted_loader, source_loader
+from navigator.workers.loading import arguments_of, converted_loader, source_loader
 from navigator.workers.metric import metric
 from navigator.workers.noise import BATCHES, Probes, probes, probes_of
 from navigator.workers.probing import advised, probed
@@ -64,7 +64,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     model, config, found = probed(config, load, RUNNERS[config.model_format])
     load_seconds = load.seconds
     inputs = agreed("inputs", config.inputs, model.signature.inputs)
-    reload = partial(load, declared=Signature(inputs=inputs, outputs=config.outputs))
+    reload = partial(load, declared=Signature(inputs=inputs, outputs=config.outputs), **arguments_of(config))
     try:
         runs = run(model, inputs, config, int(arguments["memory_bytes"]))
     except StepError as error:
@@ -92,6 +92,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         notes=(*runs.notes, *ties.notes(model, runs.outputs, equal), *rolled.notes),
         warnings=tuple(saved_in_training_mode(model)),
         unstable=unstable,
+        state_advice=model.state_advice if unstable and isinstance(model, KeepsState) else "",
         calibration=tuple(
             SampleInfo(name=name, shapes={key: array.shape for key, array in sample.items()}, calibration=True)
             for name, sample in divided.samples

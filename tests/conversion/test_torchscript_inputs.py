@@ -11,6 +11,7 @@ from torch import nn  # noqa: TID253
 from navigator.records import Format, FoundShapes, ModelConfig, Signature
 from navigator.runners import torchscript
 from navigator.samples.found import finding
+from navigator.workers.loading import source_loader
 from navigator.workers.probing import probed
 
 Module = Any
@@ -174,13 +175,7 @@ def test_a_module_that_counts_its_calls_is_loaded_again(tmp_path: Path) -> None:
     path = tmp_path / "m.pt"
     with torchscript.quiet():
         torch.jit.save(torch.jit.script(Counting().eval()), str(path))
-    declared = Signature(inputs=(), outputs=())
-
-    def load() -> torchscript.TorchScriptModel:
-        inputs = next(torchscript.undeclared(path, ())).inputs
-        return torchscript.load(path, declared=Signature(inputs=inputs, outputs=declared.outputs))
-
     config = ModelConfig(model_name="m", model_path=path, model_format=Format.TORCHSCRIPT)
-    model, _, _ = probed(config, load, torchscript)
+    model, _, _ = probed(config, source_loader(config), torchscript)
     assert isinstance(model, torchscript.TorchScriptModel)
     assert float(model.module.calls) == 0

@@ -1,18 +1,25 @@
 """Passes declared inputs to the arguments of a TorchScript module's `forward`.
 
-Supports tensors, optional tensors, and lists, tuples and dictionaries of tensors. Runs nothing except `forward`.
+Supports tensors, optional tensors, and lists, tuples and dictionaries of tensors. Numbers and texts are fixed values,
+which aren't inputs. Runs nothing except `forward`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from navigator.errors import StepError
+from navigator.errors import StepError, UndeclaredError
 from navigator.frameworks.declaration import in_model_order
 from navigator.records import TensorSpec
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
+
+Fixed = int | float | bool | str
+"""The value of an argument that isn't a tensor."""
+
+NUMBERS = ("int", "float", "bool", "str")
+"""The kinds of parameters that take such a value."""
 
 _CONTAINERS = ("list", "dict")
 
@@ -21,7 +28,8 @@ _CONTAINERS = ("list", "dict")
 class Parameter:
     """A parameter of `forward` in its schema.
 
-    `kind` is tensor, list, dict, tuple (of `count` tensors) or other; `written` is its type in the schema.
+    `kind` is tensor, list, dict, tuple (of `count` tensors), int, float, bool, str or other; `written` is its type in
+    the schema.
     """
 
     name: str
@@ -34,16 +42,20 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Argument:
-    """A parameter of `forward` with the names of the inputs that are passed to it; None if there are none."""
+    """A parameter of `forward` with the names of the inputs, or the `fixed` value, that are passed to it.
+
+    Without either, it's None.
+    """
 
     parameter: Parameter
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    fixed: Fixed | None = None
 
     def fill(self, tensors: Mapping[str, _Torch]) -> _Torch:
         """Return the value of the argument from tensors by input name."""
         values = [tensors[name] for name in self.inputs]
         if not values:
-            return None
+            return self.fixed
         if self.parameter.kind == "dict":
             return dict(zip(self.inputs, values, strict=True))
         if self.parameter.kind == "tuple":
@@ -56,37 +68,73 @@ def parameters(module: _Torch) -> tuple[Parameter, ...]:
     return tuple(_parameter(argument) for argument in module.forward.schema.arguments[1:])
 
 
-def bind(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> tuple[Argument, ...]:
-    """Return which inputs are passed to `parameters`, in the order of `forward`, except those that keep a default.
+def bind(
+    parameters: Sequence[Parameter], declared: Sequence[TensorSpec], given: Mapping[str, str] | None = None
+) -> tuple[Argument, ...]:
+    """Return what is passed to `parameters`, in the order of `forward`, except to those that keep a default.
 
     By name if the declared names are names of parameters; otherwise by position, in the order of
     `navigator.frameworks.declaration.in_model_order`. A list or dictionary of tensors takes the inputs that the other
     parameters don't; for a dictionary, the names are its keys.
 
+    Args:
+        parameters: those of `forward`.
+        declared: the inputs.
+        given: the values of parameters that aren't tensors, as text.
+
     Raises:
-        StepError: the declared inputs don't match the parameters.
+        StepError: the declared inputs or the values don't match the parameters.
     """
-    refuse_unfillable(parameters)
+    values = fixed(parameters, given or {})
+    refuse_unfillable(parameters, values)
     taken = _by_name(parameters, declared) or _by_position(parameters, declared)
     filled = sum(len(names) for names in taken.values())
-    if filled != len(declared) or any(not _satisfied(each, taken[each.name]) for each in parameters):
+    if filled != len(declared) or any(
+        not _satisfied(each, taken[each.name]) for each in parameters if each.name not in values
+    ):
         names = ", ".join(spec.name for spec in declared)
         raise StepError(
             f"inputs: {len(declared)} declared ({names}), but forward takes {describe(parameters)}",
             "declare one input for each tensor, with these names or in this order",
         )
     return tuple(
-        Argument(parameter=each, inputs=taken[each.name]) for each in parameters if taken[each.name] or not each.default
+        Argument(parameter=each, inputs=taken[each.name], fixed=values.get(each.name))
+        for each in parameters
+        if taken[each.name] or each.name in values or not each.default
     )
 
 
-def refuse_unfillable(parameters: Sequence[Parameter]) -> None:
-    """Raise `StepError` if one of `parameters` is required and takes no tensor."""
-    unfit = [each for each in parameters if each.kind == "other" and not (each.default or each.nullable)]
+def fixed(parameters: Sequence[Parameter], given: Mapping[str, str]) -> dict[str, Fixed]:
+    """Return the values of parameters from their text.
+
+    Raises:
+        StepError: there's no such parameter, it takes a tensor, or the text isn't of its type.
+    """
+    takers = {each.name: each for each in parameters if each.kind in NUMBERS}
+    for name in given:
+        if name not in takers:
+            raise StepError(
+                f"arguments: forward has no argument {name!r} for a number or a text: it takes {describe(parameters)}",
+                f"remove it from arguments{f'; it has {describe(list(takers.values()))}' if takers else ''}",
+            )
+    return {name: _value(takers[name], text) for name, text in given.items()}
+
+
+def refuse_unfillable(parameters: Sequence[Parameter], values: Collection[str] = ()) -> None:
+    """Raise `StepError` if one of `parameters` is required, takes no tensor, and isn't among `values`."""
+    missing = [each for each in parameters if not (each.default or each.nullable or each.name in values)]
+    unfit = [each for each in missing if each.kind == "other"]
     if unfit:
         raise StepError(
-            f"forward takes {describe(unfit)}, but inputs are tensors",
-            "give it a default value, or script a wrapper that takes only tensors",
+            f"forward takes {describe(unfit)}, but inputs are tensors, and arguments are numbers or text",
+            "give it a default value, or script a wrapper that takes only tensors and numbers",
+        )
+    numbers = [each for each in missing if each.kind in NUMBERS]
+    if numbers:
+        block = ", ".join(f"{each.name}: {_EXAMPLES[each.kind]}" for each in numbers)
+        raise UndeclaredError(
+            f"forward takes {describe(numbers)}, whose values aren't known",
+            f"set them, with your values: `arguments: {{{block}}}`; they're fixed in converted models",
         )
 
 
@@ -100,10 +148,32 @@ def describe(parameters: Sequence[Parameter]) -> str:
     return ", ".join(f"{each.name}: {each.written}" for each in parameters) or "nothing"
 
 
+_EXAMPLES = {"int": "1", "float": "1.0", "bool": "true", "str": "text"}
+_BOOLS = {"true": True, "false": False}
+
+
+def _value(parameter: Parameter, text: str) -> Fixed:
+    try:
+        match parameter.kind:
+            case "int":
+                return int(text)
+            case "float":
+                return float(text)
+            case "bool":
+                return _BOOLS[text.lower()]
+            case _:
+                return text
+    except (ValueError, KeyError) as error:
+        raise StepError(
+            f"arguments: {parameter.name} is {parameter.written}, not {text!r}",
+            f"set, with your value: `arguments: {{{parameter.name}: {_EXAMPLES[parameter.kind]}}}`",
+        ) from error
+
+
 def _parameter(argument: _Torch) -> Parameter:
     written = str(argument.type)
     inner = written.removeprefix("Optional[").removesuffix("]") if written.startswith("Optional[") else written
-    kinds = {"Tensor": "tensor", "List[Tensor]": "list", "Dict[str, Tensor]": "dict"}
+    kinds = {"Tensor": "tensor", "List[Tensor]": "list", "Dict[str, Tensor]": "dict"} | {each: each for each in NUMBERS}
     items = inner.removeprefix("Tuple[").removesuffix("]").split(", ") if inner.startswith("Tuple[") else []
     is_tuple = bool(items) and set(items) == {"Tensor"}
     return Parameter(
@@ -138,7 +208,7 @@ def _by_position(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]
     queue = [spec.name for spec in in_model_order(declared, ())]
     taken: dict[str, tuple[str, ...]] = {}
     for index, each in enumerate(parameters):
-        count = {"other": 0, "tensor": 1}.get(each.kind, each.count)
+        count = 0 if each.kind in ("other", *NUMBERS) else 1 if each.kind == "tensor" else each.count
         if each.kind in _CONTAINERS:
             later = (other for other in parameters[index + 1 :] if not (other.default or other.nullable))
             count = max(0, len(queue) - sum(other.count for other in later))

@@ -78,7 +78,7 @@ def _written(argument: Argument, names: Mapping[str, str]) -> str:
     """Return the value of an argument as a script writes it."""
     values = [names[name] for name in argument.inputs]
     if not values:
-        return "None"
+        return repr(argument.fixed)
     if argument.parameter.kind == "dict":
         return "{" + ", ".join(f"{name!r}: {names[name]}" for name in argument.inputs) + "}"
     if argument.parameter.kind == "tuple":

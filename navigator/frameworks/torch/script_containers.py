@@ -7,14 +7,11 @@ loop, stay as they are.
 Remove it once a scripted module that fills a dictionary, and one that calls `extend`, are exported right without it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Objects of torch; the types of the package differ between supported versions.
-_Graph = Any
-_Node = Any
-_Value = Any
+from navigator.frameworks.torch.script_nodes import Graph, Node, Value, constant, insert, nodes
 
 _LIST, _DICT = "prim::ListConstruct", "prim::DictConstruct"
 _CHANGES = frozenset({
@@ -34,7 +31,7 @@ class _UnknownError(Exception):
     """What a container holds depends on the inputs."""
 
 
-def resolve_containers(graph: _Graph) -> None:
+def resolve_containers(graph: Graph) -> None:
     """Resolve the containers of an inlined graph."""
     import torch
 
@@ -50,15 +47,15 @@ def resolve_containers(graph: _Graph) -> None:
         torch._C._jit_pass_dce(graph)
 
 
-def _resolved(graph: _Graph) -> bool:
+def _resolved(graph: Graph) -> bool:
     """Resolve one container, and return whether there was one."""
-    nodes = [*_nodes(graph)]
-    changes = [node for node in nodes if node.kind() in _CHANGES and _is_container(node.inputsAt(0))]
+    known = [*nodes(graph)]
+    changes = [node for node in known if node.kind() in _CHANGES and _is_container(node.inputsAt(0))]
     for node in changes:
         if node.kind() in _RETURN_IT:
             node.output().replaceAllUsesWith(node.inputsAt(0))
     aliased = any(node.inputsAt(0).node().kind() not in (_LIST, _DICT) for node in changes)
-    for made in nodes:
+    for made in known:
         if made.kind() not in (_LIST, _DICT):
             continue
         users = [use.user for use in made.output().uses()]
@@ -78,9 +75,9 @@ def _resolved(graph: _Graph) -> bool:
     return False
 
 
-def _unpack(graph: _Graph) -> None:
+def _unpack(graph: Graph) -> None:
     """Read the items of tuples that the graph makes itself: the pairs of `items`."""
-    for node in [*_nodes(graph)]:
+    for node in [*nodes(graph)]:
         if node.kind() == "prim::TupleUnpack" and node.inputsAt(0).node().kind() == "prim::TupleConstruct":
             for output, item in zip(node.outputs(), node.inputsAt(0).node().inputs(), strict=True):
                 output.replaceAllUsesWith(item)
@@ -94,11 +91,11 @@ class _Contents:
     unknown: one of these `answers` may decide a branch.
     """
 
-    graph: _Graph
-    made: _Node
+    graph: Graph
+    made: Node
     writes: bool = False
     answers: int = 0
-    items: list[_Value] = field(default_factory=list)
+    items: list[Value] = field(default_factory=list)
     keys: list[Any] = field(default_factory=list)
     fresh: bool = True
 
@@ -117,20 +114,20 @@ class _Contents:
         later = [*block.nodes()]
         start = next(index for index, node in enumerate(later) if node is self.made)
         for node in (*later[start + 1 :], block.returnNode()):
-            inner = [each for own in node.blocks() for each in (*_nodes(own), own.returnNode())]
+            inner = [each for own in node.blocks() for each in (*nodes(own), own.returnNode())]
             for each in (*inner, node):
                 if any(_same(value, self.value) for value in each.inputs()):
                     self._meet(each, node)
 
     @property
-    def value(self) -> _Value:
+    def value(self) -> Value:
         return self.made.output()
 
     @property
     def is_dict(self) -> bool:
         return bool(self.made.kind() == _DICT)
 
-    def _meet(self, node: _Node, place: _Node) -> None:
+    def _meet(self, node: Node, place: Node) -> None:
         """Let `node`, which is `place` or inside of it, change or read the container."""
         if _changes(node, self.value):
             if node is not place:
@@ -139,25 +136,22 @@ class _Contents:
         elif not (self.is_dict and _is_dict_read(node, self.made) and self._answer(node)) and not self.fresh:
             self._put(node, place)
 
-    def _put(self, node: _Node, place: _Node) -> None:
+    def _put(self, node: Node, place: Node) -> None:
         """Let a node read a new container that holds the same."""
         if not self.writes:
             return
-        given: list[_Value] = []
+        given: list[Value] = []
         for index, item in enumerate(self.items):
-            given += [self._constant(place, self.keys[index]), item] if self.is_dict else [item]
-        new = self.graph.create(self.made.kind(), given, 1)
-        new.insertBefore(place)
-        new.output().setType(self.value.type())
-        node.replaceInputWith(self.value, new.output())
+            given += [constant(self.graph, place, self.keys[index]), item] if self.is_dict else [item]
+        node.replaceInputWith(self.value, insert(self.graph, place, self.made.kind(), given, self.value.type()))
 
-    def _answer(self, node: _Node) -> bool:
+    def _answer(self, node: Node) -> bool:
         """Replace what a node reads of a dictionary if that's known, and return whether it is."""
         kind, inputs = node.kind(), list(node.inputs())
         if kind in ("aten::__getitem__", "aten::__contains__", "aten::get"):
             key = _known(inputs[1])
             if kind == "aten::__contains__":
-                self._replace(node, self._constant(node, key in self.keys))
+                self._replace(node, constant(self.graph, node, key in self.keys))
             elif key in self.keys:
                 self._replace(node, self.items[self.keys.index(key)])
             elif kind == "aten::get" and len(inputs) > 2:
@@ -165,22 +159,23 @@ class _Contents:
             else:
                 return False
         elif kind == "aten::len":
-            self._replace(node, self._constant(node, len(self.items)))
+            self._replace(node, constant(self.graph, node, len(self.items)))
         elif kind in ("aten::keys", "aten::values"):
-            items = self.items if kind == "aten::values" else [self._constant(node, key) for key in self.keys]
-            self._replace(node, self._made(node, _LIST, items, node.output().type()))
+            items = self.items if kind == "aten::values" else [constant(self.graph, node, key) for key in self.keys]
+            self._replace(node, insert(self.graph, node, _LIST, items, node.output().type()))
         elif kind == "aten::items":
             each = node.output().type().getElementType()
             pairs = zip(self.keys, self.items, strict=True)
             tuples = [
-                self._made(node, "prim::TupleConstruct", [self._constant(node, key), item], each) for key, item in pairs
+                insert(self.graph, node, "prim::TupleConstruct", [constant(self.graph, node, key), item], each)
+                for key, item in pairs
             ]
-            self._replace(node, self._made(node, _LIST, tuples, node.output().type()))
+            self._replace(node, insert(self.graph, node, _LIST, tuples, node.output().type()))
         else:
             return False
         return True
 
-    def _change(self, node: _Node) -> None:
+    def _change(self, node: Node) -> None:
         """Do what a node does to the container."""
         change = (_DICT_CHANGES if self.is_dict else _LIST_CHANGES).get(node.kind().removeprefix("aten::"))
         if change is None:
@@ -195,34 +190,24 @@ class _Contents:
                     output.replaceAllUsesWith(gone)
             node.destroy()
 
-    def _replace(self, node: _Node, value: _Value) -> None:
+    def _replace(self, node: Node, value: Value) -> None:
         self.answers += 1
         node.output().replaceAllUsesWith(value)
         node.destroy()
 
-    def _constant(self, place: _Node, value: Any) -> _Value:
-        with self.graph.insert_point_guard(place):
-            return self.graph.insertConstant(value)
-
-    def _made(self, place: _Node, kind: str, items: Sequence[_Value], type_: Any) -> _Value:
-        node = self.graph.create(kind, list(items), 1)
-        node.insertBefore(place)
-        node.output().setType(type_)
-        return node.output()
-
-    def add(self, item: _Value) -> None:
+    def add(self, item: Value) -> None:
         self.items.append(item)
 
-    def extend(self, other: _Value) -> None:
+    def extend(self, other: Value) -> None:
         node = other.node()
         if node.kind() != _LIST or any(_changes(use.user, other) for use in other.uses()):
             raise _UnknownError
         self.items += node.inputs()
 
-    def insert(self, place: _Value, item: _Value) -> None:
+    def insert(self, place: Value, item: Value) -> None:
         self.items.insert(_known(place), item)
 
-    def remove(self, place: _Value | None = None) -> _Value:
+    def remove(self, place: Value | None = None) -> Value:
         """Remove what is at a place or has a key, by default the last, and return it."""
         known = -1 if place is None else _known(place)
         if self.is_dict:
@@ -232,7 +217,7 @@ class _Contents:
             raise _UnknownError
         return self.items.pop(known)
 
-    def set(self, place: _Value, item: _Value) -> None:
+    def set(self, place: Value, item: Value) -> None:
         known = _known(place)
         if self.is_dict and known not in self.keys:
             self.keys.append(known)
@@ -243,7 +228,7 @@ class _Contents:
             raise _UnknownError
         self.items[known] = item
 
-    def update(self, other: _Value) -> None:
+    def update(self, other: Value) -> None:
         node = other.node()
         if node.kind() != _DICT or any(_changes(use.user, other) for use in other.uses()):
             raise _UnknownError
@@ -258,7 +243,7 @@ class _Contents:
         self.items.reverse()
 
 
-_LIST_CHANGES: Mapping[str, Callable[..., _Value | None]] = {
+_LIST_CHANGES: Mapping[str, Callable[..., Value | None]] = {
     "append": _Contents.add,
     "extend": _Contents.extend,
     "add_": _Contents.extend,
@@ -269,7 +254,7 @@ _LIST_CHANGES: Mapping[str, Callable[..., _Value | None]] = {
     "clear": _Contents.clear,
     "reverse": _Contents.reverse,
 }
-_DICT_CHANGES: Mapping[str, Callable[..., _Value | None]] = {
+_DICT_CHANGES: Mapping[str, Callable[..., Value | None]] = {
     "_set_item": _Contents.set,
     "pop": _Contents.remove,
     "Delete": _Contents.remove,
@@ -278,33 +263,26 @@ _DICT_CHANGES: Mapping[str, Callable[..., _Value | None]] = {
 }
 
 
-def _nodes(block: Any) -> Iterator[_Node]:
-    for node in block.nodes():
-        for inner in node.blocks():
-            yield from _nodes(inner)
-        yield node
-
-
-def _is_container(value: _Value) -> bool:
+def _is_container(value: Value) -> bool:
     return value.type().kind() in ("ListType", "DictType")
 
 
-def _same(one: _Value, other: _Value) -> bool:
+def _same(one: Value, other: Value) -> bool:
     return bool(one.debugName() == other.debugName())
 
 
-def _changes(node: _Node, value: _Value) -> bool:
+def _changes(node: Node, value: Value) -> bool:
     return node.kind() in _CHANGES and _same(node.inputsAt(0), value)
 
 
-def _is_dict_read(node: _Node, made: _Node) -> bool:
+def _is_dict_read(node: Node, made: Node) -> bool:
     reads = ("__getitem__", "__contains__", "get", "len", "keys", "values", "items")
     return bool(
         made.kind() == _DICT and node.kind().removeprefix("aten::") in reads and _same(node.inputsAt(0), made.output())
     )
 
 
-def _known(value: _Value) -> Any:
+def _known(value: Value) -> Any:
     """Return a constant.
 
     Raises:

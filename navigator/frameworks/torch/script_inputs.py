@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from navigator.frameworks.torch.arguments import Parameter
+from navigator.frameworks.torch.arguments import NUMBERS, Parameter
 from navigator.frameworks.torch.script_clues import Clue, Known, Source, combined, moved
 from navigator.records import TensorSpec
 
@@ -62,7 +62,7 @@ class _Reading:
         """Note an argument."""
         if parameter.kind == "tensor":
             self.sources[value.debugName()] = [Source(parameter.name)]
-        elif parameter.kind != "other":
+        elif parameter.kind not in ("other", *NUMBERS):
             self.containers[value.debugName()] = parameter.name
 
     def counts(self, takes: Sequence[Parameter]) -> Sequence[int]:
@@ -80,7 +80,7 @@ class _Reading:
 
     def names(self, parameter: Parameter, count: int) -> list[str]:
         """Return the names of the inputs of a parameter, none if it's left out; a list has `count`."""
-        if parameter.kind == "other" or parameter.default or parameter.nullable:
+        if parameter.kind in ("other", *NUMBERS) or parameter.default or parameter.nullable:
             return []
         if parameter.kind == "tensor":
             return [parameter.name]

@@ -6,13 +6,9 @@ a Not of a whole number, which ONNX lacks. Here, such nodes become casts of tens
 Remove it once `int(x.shape[0] / 2)` and `not len(x)` of a scripted module are exported right without it.
 """
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-# Objects of torch; the types of the package differ between supported versions.
-_Graph = Any
-_Node = Any
-_Value = Any
+from navigator.frameworks.torch.script_nodes import Graph, Node, Value, constant, insert, nodes
 
 _INT, _FLOAT, _BOOL = "int", "float", "bool"
 _MADE_OF = {"aten::Int": _INT, "aten::IntImplicit": _INT, "aten::Float": _FLOAT, "aten::Bool": _BOOL}
@@ -26,9 +22,9 @@ _DTYPES = {_INT: 4, _FLOAT: 6, _BOOL: 11}
 _NUMBERS = {"IntType": _INT, "FloatType": _FLOAT, "BoolType": _BOOL}
 
 
-def convert_numbers(graph: _Graph) -> None:
+def convert_numbers(graph: Graph) -> None:
     """Write the conversions of numbers in an inlined graph as casts."""
-    for node in [*_nodes(graph)]:
+    for node in [*nodes(graph)]:
         kind, inputs, outputs = node.kind(), list(node.inputs()), list(node.outputs())
         if not inputs or not outputs:
             continue
@@ -36,53 +32,33 @@ def convert_numbers(graph: _Graph) -> None:
         if kind in _MADE_OF:
             _replace(graph, node, _cast(graph, node, first, _MADE_OF[kind]), _MADE_OF[kind])
         elif kind == "prim::abs" and made:
-            absolute = _insert(graph, node, "aten::abs", [_as_tensor(graph, node, first)])
+            absolute = insert(graph, node, "aten::abs", [_as_tensor(graph, node, first)])
             _replace(graph, node, absolute, made)
         elif kind in _ROUNDED and made == _INT:
-            rounded = _insert(graph, node, kind, [_cast(graph, node, first, _FLOAT)])
+            rounded = insert(graph, node, kind, [_cast(graph, node, first, _FLOAT)])
             _replace(graph, node, _cast(graph, node, rounded, _INT), _INT)
         elif kind in _OF_FLOATS and made == _FLOAT and first.type().kind() == "IntType":
-            _replace(graph, node, _insert(graph, node, kind, [_cast(graph, node, first, _FLOAT)]), _FLOAT)
+            _replace(graph, node, insert(graph, node, kind, [_cast(graph, node, first, _FLOAT)]), _FLOAT)
 
 
-def _nodes(block: Any) -> Iterator[_Node]:
-    for node in block.nodes():
-        yield node
-        for inner in node.blocks():
-            yield from _nodes(inner)
-
-
-def _cast(graph: _Graph, before: _Node, value: _Value, to: str) -> _Value:
+def _cast(graph: Graph, before: Node, value: Value, to: str) -> Value:
     """Return a value as a tensor of a type."""
     tensor = _as_tensor(graph, before, value)
-    no = _constant(graph, before, False)
-    given = [tensor, _constant(graph, before, _DTYPES[to]), no, no, _constant(graph, before, None)]
-    return _insert(graph, before, "aten::to", given)
+    no = constant(graph, before, False)
+    given = [tensor, constant(graph, before, _DTYPES[to]), no, no, constant(graph, before, None)]
+    return insert(graph, before, "aten::to", given)
 
 
-def _as_tensor(graph: _Graph, before: _Node, value: _Value) -> _Value:
+def _as_tensor(graph: Graph, before: Node, value: Value) -> Value:
     if value.type().isSubtypeOf(_tensor_type()):
         return value
-    return _insert(graph, before, "prim::NumToTensor", [value])
+    return insert(graph, before, "prim::NumToTensor", [value])
 
 
-def _insert(graph: _Graph, before: _Node, kind: str, inputs: Sequence[_Value]) -> _Value:
-    node = graph.create(kind, list(inputs), 1)
-    node.insertBefore(before)
-    return node.output()
-
-
-def _constant(graph: _Graph, before: _Node, value: Any) -> _Value:
-    with graph.insert_point_guard(before):
-        return graph.insertConstant(value)
-
-
-def _replace(graph: _Graph, node: _Node, tensor: _Value, number: str) -> None:
+def _replace(graph: Graph, node: Node, tensor: Value, number: str) -> None:
     """Replace the number that a node makes by one that is read from a tensor."""
-    read = graph.create({_INT: "aten::Int", _FLOAT: "aten::Float", _BOOL: "aten::Bool"}[number], [tensor], 1)
-    read.insertBefore(node)
-    read.output().setType(node.output().type())
-    node.output().replaceAllUsesWith(read.output())
+    kind = {_INT: "aten::Int", _FLOAT: "aten::Float", _BOOL: "aten::Bool"}[number]
+    node.output().replaceAllUsesWith(insert(graph, node, kind, [tensor], node.output().type()))
     node.destroy()
 
 
