@@ -1,0 +1,195 @@
+"""Run what needs a GPU on a machine that is there for minutes, and keep what came out, however it ends.
+
+    python -m tests.gpu.visit WHAT [--minutes N] [--models DIRECTORY] [--out DIRECTORY]
+
+WHAT is `tensorrt` (ONNX, TorchScript and torch.export to engines), `tensorflow` (SavedModel to TF-TRT), `again` (the
+tests named by `--tests`, and those that need the GPU alone) or `benchmark`. Jobs of a stage run side by side, as far as
+they don't measure time; each has a limit, and is interrupted so that it can still write its results.
+
+What came out is `visit.tar.gz` in `--out`, by default `$OUT`: every log and result, written again and again, so that a
+visit that is cut off leaves what it had.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.gpu import visit_models
+
+REPOSITORY = Path(__file__).parents[2]
+WORK = Path("/tmp/visit")
+_PACK_SECONDS = 20
+_LAST_WORDS_SECONDS = 12
+
+
+@dataclass(kw_only=True, slots=True)
+class Job:
+    """A command with a limit in seconds."""
+
+    name: str
+    command: Sequence[str]
+    seconds: float
+
+
+def tests(name: str, files: Sequence[str], seconds: float, *more: str) -> Job:
+    """Return a job that runs tests."""
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-ra", "-s", "--durations=0", "--timeout=240"]
+    command += ["-p", "no:cacheprovider", "-W", "default", "-o", "console_output_style=classic"]
+    command += [f"--junit-xml={WORK}/{name}/junit.xml", f"--basetemp={WORK}/{name}/tmp"]
+    command += [*more, *(f"tests/gpu/{each}" for each in files)]
+    return Job(name=name, command=command, seconds=seconds)
+
+
+def conversions(name: str, document: dict[str, Any], seconds: float) -> Job:
+    """Return a job that converts models."""
+    directory = WORK / name
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "navigator.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    command = [sys.executable, "-m", "navigator", "convert", "--config-path", f"{directory}/navigator.yaml"]
+    command += ["--allow-outside", "--workspace-path", f"{directory}/workspace", "--verbose"]
+    return Job(name=name, command=command, seconds=seconds)
+
+
+def facts(name: str, questions: Sequence[str], seconds: float) -> Job:
+    """Return a job that writes down what is here, and what the libraries say."""
+    command = [sys.executable, "-m", "tests.gpu.facts", f"{WORK}/{name}", *questions]
+    return Job(name=name, command=command, seconds=seconds)
+
+
+def example_models(*names: str) -> Job:
+    """Return a job that makes the examples."""
+    return Job(name="make", command=[sys.executable, "examples/make_models.py", "--only", *names], seconds=90)
+
+
+def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[list[Job]]:
+    """Return the stages of a visit, whose jobs share `left` seconds."""
+    if what == "tensorrt":
+        rest = left - 45
+        timed = ("machine", "tensorrt", "builder after a fork", "builder after a fork with the kernels")
+        others = ("tensorrt without a GPU", "torch", "torch-tensorrt", "onnxruntime")
+        documents = visit_models.tensorrt(models)
+        return [
+            [facts("facts", timed, 45), example_models("conv", "mlp_mixer", "bert_small", "resnet50")],
+            [
+                tests("torch", ["test_torch_tensorrt.py"], rest),
+                tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest),
+                tests("runs", ["test_runs.py"], rest),
+                facts("libraries", others, rest),
+                *(conversions(name, document, rest) for name, document in documents.items()),
+            ],
+        ]
+    if what == "tensorflow":
+        document = visit_models.tensorflow(models)
+        return [
+            [facts("facts", ("machine", "tensorflow"), 40)],
+            [tests("tensorflow", ["test_tf_trt.py"], left - 40), conversions("tf-trt", document, left - 40)],
+        ]
+    if what == "benchmark":
+        command = [sys.executable, "benchmarks/tensorrt_engines.py", "--out", f"{WORK}/benchmark"]
+        return [[example_models("resnet50", "mlp_mixer")], [Job(name="benchmark", command=command, seconds=left - 30)]]
+    again = tests("again", [each.removeprefix("tests/gpu/") for each in chosen], left / 2) if chosen else None
+    alone = tests("alone", ["test_full_gpu.py", "test_gpu.py"], left / 2 if chosen else left)
+    return [*([[again]] if again else []), [alone]]
+
+
+class Visit:
+    """Runs jobs and keeps their results. `out` is the folder that comes back."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._ended: dict[str, dict[str, Any]] = {}
+        self._begun = time.monotonic()
+        self._over = threading.Event()
+        self._packer = threading.Thread(target=self._pack_regularly, daemon=True)
+
+    def run(self, planned: list[list[Job]]) -> None:
+        """Run stages one after another, the jobs of each side by side."""
+        self._packer.start()
+        try:
+            for stage in planned:
+                threads = [threading.Thread(target=self._run, args=(job,)) for job in stage]
+                for each in threads:
+                    each.start()
+                for each in threads:
+                    each.join()
+        finally:
+            self._over.set()
+            self._packer.join()
+            self._pack()
+
+    def _run(self, job: Job) -> None:
+        directory = WORK / job.name
+        directory.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        with (directory / "output.txt").open("wb") as output:
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+            environment["PYTHONPATH"] = f"{REPOSITORY}:{environment.get('PYTHONPATH', '')}"
+            process = subprocess.Popen(
+                job.command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+            late = ""
+            for number, patience in ((signal.SIGINT, job.seconds), (signal.SIGKILL, _LAST_WORDS_SECONDS)):
+                try:
+                    process.wait(patience)
+                    break
+                except subprocess.TimeoutExpired:
+                    late = number.name
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, number)
+            code = process.wait()
+        seconds = time.monotonic() - started
+        self._ended[job.name] = {"code": code, "seconds": round(seconds, 1), "stopped": late}
+        print(f"{time.monotonic() - self._begun:6.1f} s  {job.name}: {code} after {seconds:.0f} s {late}", flush=True)
+        for line in (directory / "output.txt").read_text(errors="replace").splitlines()[-25:]:
+            print(f"          {line[:300]}", flush=True)
+
+    def _pack_regularly(self) -> None:
+        while not self._over.wait(_PACK_SECONDS):
+            with contextlib.suppress(OSError, tarfile.TarError):
+                self._pack()
+
+    def _pack(self) -> None:
+        """Pack logs and results; models, engines and measurements stay."""
+        (WORK / "visit.json").write_text(json.dumps(self._ended, indent=2))
+        half = WORK.with_suffix(".tar.gz")
+        with tarfile.open(half, "w:gz") as packed:
+            for path in sorted(WORK.rglob("*")):
+                small = path.suffix in (".txt", ".log", ".json", ".xml", ".yaml", ".md") and not path.is_symlink()
+                if small and path.is_file() and path.stat().st_size < 4 * 2**20:
+                    packed.add(path, str(path.relative_to(WORK)))
+        shutil.copyfile(half, self._out / "half.tar.gz")
+        (self._out / "half.tar.gz").replace(self._out / "visit.tar.gz")
+
+
+def main() -> None:
+    """Run a visit."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=["tensorrt", "tensorflow", "again", "benchmark"])
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--models", type=Path, default=REPOSITORY / ".gpu" / "models")
+    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "build/visit")))
+    parser.add_argument("--tests", nargs="*", default=[], help="tests to run again, as pytest names them")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir(parents=True)
+    left = 60 * arguments.minutes - _LAST_WORDS_SECONDS
+    Visit(arguments.out).run(stages(arguments.what, arguments.models.resolve(), left, arguments.tests))
+
+
+if __name__ == "__main__":
+    main()
