@@ -51,8 +51,11 @@ def tolerance_changes(key: str, before: Json, after: Json, then: Applied, now: A
         own = {*one, *other} - {""}
         outputs = [name] if name else [each for each in dict.fromkeys((*known, *present)) if each not in own] or [""]
         pairs = [(_value(one, known, each, least), _value(other, present, each, least)) for each in outputs]
+        kind = _kind(pairs)
+        if kind is None:
+            continue
         entries = (each if each == "auto" else each.get(name) for each in (before, after))
-        yield KeyChange(key=key, of=name, before=next(entries), after=next(entries), kind=_kind(pairs))
+        yield KeyChange(key=key, of=name, before=next(entries), after=next(entries), kind=kind)
 
 
 def _value(entries: Mapping[str, float], known: Mapping[str, float], output: str, least: float | None) -> float | None:
@@ -61,8 +64,12 @@ def _value(entries: Mapping[str, float], known: Mapping[str, float], output: str
     return configured if configured is not None else known.get(output, least)
 
 
-def _kind(pairs: Iterable[tuple[float | None, float | None]]) -> KeyKind:
-    known = [(one, other) for one, other in pairs if one is not None and other is not None]
-    if any(other > one for one, other in known):
+def _kind(pairs: Iterable[tuple[float | None, float | None]]) -> KeyKind | None:
+    """Return what other tolerances mean, None if they're the same in effect."""
+    known = list(pairs)
+    compared = [(one, other) for one, other in known if one is not None and other is not None]
+    if any(other > one for one, other in compared):
         return KeyKind.LOOSENED
-    return KeyKind.TIGHTENED if any(other < one for one, other in known) else KeyKind.CHANGED
+    if any(other < one for one, other in compared):
+        return KeyKind.TIGHTENED
+    return None if len(compared) == len(known) else KeyKind.CHANGED
