@@ -40,10 +40,12 @@ class Measured:
     """One run.
 
     `total_bytes` is the largest sum over its processes, a page that several share counted once; `largest_bytes` the
-    peak of its largest process.
+    peak of its largest process; `processor_seconds` what all its processes used of the processors together, which
+    other work on the machine changes less than `seconds`.
     """
 
     seconds: float
+    processor_seconds: float
     total_bytes: int
     largest_bytes: int
 
@@ -142,7 +144,12 @@ def measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Measured
     if process.returncode != expected:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         raise SystemExit(f"{' '.join(map(str, command))}\nended with {process.returncode}, not {expected}:\n{tail}")
-    return Measured(seconds=seconds, total_bytes=max(totals), largest_bytes=usage.ru_maxrss * 1024)
+    return Measured(
+        seconds=seconds,
+        processor_seconds=usage.ru_utime + usage.ru_stime,
+        total_bytes=max(totals),
+        largest_bytes=usage.ru_maxrss * 1024,
+    )
 
 
 def _poll(pid: int, ended: threading.Event, totals: list[int]) -> None:

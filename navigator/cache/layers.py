@@ -83,9 +83,11 @@ class Layers:
         found = self.restore(key, destination)
         return found[0] if found is not None else None
 
-    def restore(self, key: str, destination: Path | None) -> tuple[Json, dict[str, str]] | None:
+    def restore(
+        self, key: str, destination: Path | None, earlier: Path | None = None
+    ) -> tuple[Json, dict[str, str]] | None:
         """Return the value under an identity with its files' digests, trusted before own; see `Cache.restore`."""
-        found = (each.restore(key, destination) for each in (*self._others, self._own))
+        found = (each.restore(key, destination, earlier) for each in (*self._others, self._own))
         return next((each for each in found if each is not None), None)
 
     def put(self, key: str, value: Json, files: Path | None) -> None:

@@ -61,7 +61,9 @@ class Cache:
         found = self.restore(key, destination)
         return found[0] if found is not None else None
 
-    def restore(self, key: str, destination: Path | None) -> tuple[Json, dict[str, str]] | None:
+    def restore(
+        self, key: str, destination: Path | None, earlier: Path | None = None
+    ) -> tuple[Json, dict[str, str]] | None:
         """Return the value stored under the identity `key` with its files' digests by name, and restore the files.
 
         None if there is no such entry. Files are copied, never linked: editing them must not reach the cache. Each is
@@ -70,6 +72,7 @@ class Cache:
         Args:
             key: from `navigator.cache.digests.identity`.
             destination: the directory to make; may exist if it is empty. None leaves the files alone.
+            earlier: a directory that may have the same files; if it does, it's moved to `destination`.
 
         Raises:
             FileExistsError: `destination` is not empty.
@@ -83,7 +86,7 @@ class Cache:
         try:
             value, files = read(entry, key, self.limit_bytes)
             if destination is not None:
-                restore(entry, files, destination)
+                restore(entry, files, destination, earlier)
         except (FileNotFoundError, DamagedError):
             self._remove(entry, seen)
             return None

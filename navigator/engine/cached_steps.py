@@ -185,7 +185,7 @@ def recall(
     """
     model = plan.config
     path = workspace.artifact(model.model_name, step)
-    restored = cache.restore(key.artifact, path.parent)
+    restored = cache.restore(key.artifact, path.parent, workspace.earlier(model.model_name, step.label))
     if restored is None:
         return None
     found, digests = restored

@@ -115,6 +115,7 @@ class Execution:
         """
         for model in self._models.values():
             self._begin(model)
+        self._workspace.remove_earlier()
         environments = Environments(
             (model.plan for model in self._models.values() if model.pending),
             directory=self._workspace.path / ".scratch",
@@ -167,6 +168,7 @@ class Execution:
         watch = Watch(self._run.timeout_seconds, on_progress=self._listener.on_progress)
         try:
             for label in ("source", *(step.label for step in model.plan.steps)):
+                self._workspace.set_aside(model.name, label)
                 self._workspace.remove_stale(model.name, label)
             self._sources.read(model.plan, watch)
             model.found = self._sources.found(model.name)
@@ -176,6 +178,7 @@ class Execution:
             model.block()
             self._changed(model)
             self._listener.on_end(Unit(model=model.name, label="source", kind=UnitKind.REFERENCE))
+        self._workspace.remove_earlier(model.name)
 
     def _recall(self, model: ModelState) -> None:
         """Restore the cached steps of a model."""

@@ -1,5 +1,6 @@
 """The unit of work that runs an artifact on one device and compares its outputs with the source model's."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -105,9 +106,13 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
     """Run an artifact on the samples on one device and compare; a failure is returned, not raised."""
     task = _task(subject, device, context)
     before = stamp(subject.artifact.path.parent)
-    result = context.workers.run(task)
+    # The digest of gigabytes takes a while: meanwhile the worker loads them.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        read = thread.submit(subject.verified, context.watch())
+        result = context.workers.run(task)
+        unjudged = read.result()
     answer = answer_of(InferAnswer, result, task)
-    verified = _ran(subject.verified(context.watch()), answer, result, task)
+    verified = _ran(unjudged, answer, result, task)
     if isinstance(answer, Failure):
         where = "" if device is Device.CPU else " on the GPU"
         what = "wasn't verified" if answer.full_disk else "can't be run"

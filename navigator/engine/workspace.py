@@ -4,12 +4,13 @@
 - `logs/<model>/<cell>.convert.log` and so on: one log per worker; inputs and outputs after a mismatch
 - `timing/`: TensorRT's measurements, if there is no cache to keep them
 - `convert_results.yaml`, `summary.md`: the report
-- `.scratch/`: samples, outputs and unfinished artifacts; removed at the end
+- `.scratch/`: samples, outputs, unfinished artifacts and, at first, those of an earlier run; removed at the end
 """
 
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -80,10 +81,10 @@ class Workspace:
             check_workspace(path)
             ownership.mark(path)
             self._take_lock()
-            if clean:
-                self._clean()
             shutil.rmtree(path / ".scratch", ignore_errors=True)
             (path / ".scratch").mkdir()
+            if clean:
+                self._clean()
         except OSError as error:
             raise ConfigurationError(
                 f"workspace {path}: {disks.reason(error, path)}",
@@ -100,6 +101,10 @@ class Workspace:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    @property
+    def _earlier(self) -> Path:
+        return self.path / ".scratch" / ".earlier"  # no model has such a name
 
     @property
     def results(self) -> Path:
@@ -132,6 +137,22 @@ class Workspace:
     def progress(self, model: str, label: str) -> Path:
         """Return the path of a line that says how far a conversion is."""
         return self.path / ".scratch" / model / _flat(label) / "convert" / "progress"
+
+    def earlier(self, model: str, label: str) -> Path:
+        """Return where `set_aside` moves a cell's artifact."""
+        return self._earlier / model / _flat(label)
+
+    def set_aside(self, model: str, label: str) -> None:
+        """Move a cell's artifact of an earlier run away; what's the same in this run needn't be written again."""
+        found, aside = self.path / "converted" / model / _flat(label), self.earlier(model, label)
+        with suppress(OSError):
+            if found.exists() and not aside.exists():
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                found.rename(aside)
+
+    def remove_earlier(self, model: str = "") -> None:
+        """Remove what was set aside of a model, or of all."""
+        shutil.rmtree(self._earlier / model, ignore_errors=True)
 
     def remove_stale(self, model: str, label: str) -> None:
         """Remove the files of a cell from earlier runs, so that a stale artifact is never mistaken for a new one."""
@@ -166,10 +187,12 @@ class Workspace:
                 "move them, or choose another directory with --workspace-path",
             )
         for name in _OURS:
-            if name in (".lock", ownership.MARKER):
+            if name in (".lock", ".scratch", ownership.MARKER):
                 continue
             entry = self.path / name
-            if entry.is_dir() and not entry.is_symlink():
+            if name == "converted" and entry.is_dir():
+                entry.rename(self._earlier)
+            elif entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)

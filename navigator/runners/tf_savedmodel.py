@@ -6,6 +6,7 @@ Runs a signature and checks it against a declared one. `navigator.frameworks.ten
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,12 @@ CONTAINER_LIMITS: Mapping[Device, str] = {}
 Options = StepOptions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _LoadedSavedModel:
-    """A signature of a SavedModel, see `navigator.runners.protocol.SourceModel`."""
+    """A signature of a SavedModel, see `navigator.runners.protocol.SourceModel`.
+
+    What the graph tells is read once: a walk through a large one takes a while.
+    """
 
     opened: OpenedSignature
     signature: Signature
@@ -41,15 +45,15 @@ class _LoadedSavedModel:
     def properties(self) -> Properties:
         return Properties(signature_name=self.opened.name)
 
-    @property
+    @cached_property
     def random_operations(self) -> tuple[str, ...]:
         return random_operations(self.opened.function)
 
-    @property
+    @cached_property
     def sorting_operations(self) -> tuple[str, ...]:
         return lookups.sorting_operations(self.opened.function)
 
-    @property
+    @cached_property
     def told(self) -> Mapping[str, Told]:
         return lookups.told(self.opened.function, [spec.name for spec in self.signature.inputs])
 

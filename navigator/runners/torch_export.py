@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,13 @@ Options = StepOptions
 _Torch = Any
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class TorchExportModel:
     """A loaded program (see `navigator.runners.protocol.SourceModel`).
 
     `slots` are the flat inputs of the program: (placeholder, None) for a tensor, ("", value) for a constant. It runs on
     `device`, where its weights are.
+    What the graph tells is read once: a walk through a large one takes a while.
     """
 
     program: _Torch
@@ -50,11 +52,11 @@ class TorchExportModel:
     properties: Properties = field(default_factory=Properties)
     device: Device = Device.CPU
 
-    @property
+    @cached_property
     def random_operations(self) -> tuple[str, ...]:
         return randomness.of_program(self.program)
 
-    @property
+    @cached_property
     def axes(self) -> dict[str, tuple[AxisSpec, ...]]:
         """What the program says of its inputs' axes (see `navigator.runners.protocol.NamesAxes`)."""
         values = _values(self.program)
@@ -64,15 +66,15 @@ class TorchExportModel:
             for spec, placeholder in zip(self.signature.inputs, placeholders, strict=True)
         }
 
-    @property
+    @cached_property
     def sorting_operations(self) -> tuple[str, ...]:
         return lookups.sorting_in_program(self.program)
 
-    @property
+    @cached_property
     def training_operations(self) -> tuple[str, ...]:
         return training.of_program(self.program)
 
-    @property
+    @cached_property
     def told(self) -> Mapping[str, Told]:
         placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         names = [spec.name for spec in self.signature.inputs]

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,12 @@ Options = StepOptions
 _Torch = Any
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(kw_only=True)
 class TorchScriptModel:
     """A loaded TorchScript module (see `navigator.runners.protocol.SourceModel`).
 
     If no outputs are declared, those of `signature` are empty until the first `infer`, which sets them: an axis whose
-    size differs between calls is -1.
+    size differs between calls is -1. What the graph tells is read once: a walk through a large one takes a while.
     """
 
     module: _Torch
@@ -76,19 +77,19 @@ class TorchScriptModel:
         """Inputs in the order of `forward`'s arguments, outputs in the order in which it returns them."""
         return Signature(inputs=self.inputs, outputs=self.seen_outputs or self.declared_outputs)
 
-    @property
+    @cached_property
     def random_operations(self) -> tuple[str, ...]:
         return randomness.of_script(self.module)
 
-    @property
+    @cached_property
     def sorting_operations(self) -> tuple[str, ...]:
         return lookups.sorting_in_script(self.module)
 
-    @property
+    @cached_property
     def training_operations(self) -> tuple[str, ...]:
         return training.of_script(self.module)
 
-    @property
+    @cached_property
     def told(self) -> Mapping[str, Told]:
         return lookups.of_script(self.module, self.arguments)
 

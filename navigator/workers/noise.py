@@ -3,7 +3,7 @@
 Only runs the model; `navigator.verify.noise` judges what comes out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -53,13 +53,17 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
 def probes_of(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Sample]) -> Probes:
     """Run the source model with other rounding on all of these samples."""
     known = dict(outputs)
-    found = Probes(batches=[], rounded=[])
-    for runs, change in ((found.batches, in_two_batches), (found.rounded, rounded)):
-        for name, inputs in samples:
-            for after in change(model, inputs):
-                alike = {key: array for key, array in after.items() if array.shape == known[name][key].shape}
-                runs.extend([(name, alike)] if alike else [])
-    return found
+    batches = [(name, after) for name, inputs in samples for after in in_two_batches(model, inputs)]
+    return Probes(batches=_alike(batches, known), rounded=_alike(rounded(model, samples), known))
+
+
+def _alike(runs: Iterable[tuple[str, Arrays]], known: Mapping[str, Arrays]) -> list[tuple[str, Arrays]]:
+    """Return the outputs that have the shapes that are known."""
+    found = [
+        (name, {key: array for key, array in after.items() if array.shape == known[name][key].shape})
+        for name, after in runs
+    ]
+    return [(name, arrays) for name, arrays in found if arrays]
 
 
 def _size(sample: Sample) -> int:
@@ -80,7 +84,7 @@ def _loudest(samples: Sequence[Sample], outputs: Mapping[str, Arrays]) -> Sample
 def changed(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
     """Yield what the model returns after each change that it takes."""
     yield from in_two_batches(model, inputs)
-    yield from rounded(model, inputs)
+    yield from (outputs for _, outputs in rounded(model, [("", inputs)]))
 
 
 def in_two_batches(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
@@ -91,13 +95,19 @@ def in_two_batches(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
             yield _in_two_batches(model, inputs, size)
 
 
-def rounded(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
-    """Yield what the model returns with every input and weight one step away, if it takes that."""
-    if isinstance(model, SourceModel):
-        away = {name: stepped(array, number) for number, (name, array) in enumerate(inputs.items())}
-        # A framework may refuse to write to weights, with errors of its own. No model fails for want of its noise.
-        with suppress(Exception), model.perturbed() as other:
-            yield other.infer(away)
+def rounded(model: LoadedModel, samples: Iterable[Sample]) -> Iterator[tuple[str, Arrays]]:
+    """Yield what the model returns with every input and weight one step away, for the samples that it takes so.
+
+    Weights are changed once for all of them: that takes as long as a few runs of a large model.
+    """
+    if not isinstance(model, SourceModel):
+        return
+    # A framework may refuse to write to weights, with errors of its own. No model fails for want of its noise.
+    with suppress(Exception), model.perturbed() as other:
+        for sample, inputs in samples:
+            away = {name: stepped(array, number) for number, (name, array) in enumerate(inputs.items())}
+            with suppress(Exception):
+                yield sample, other.infer(away)
 
 
 def batch_size(model: LoadedModel, inputs: Arrays) -> int | None:

@@ -118,11 +118,19 @@ def test_a_run_takes_from_the_cache_what_is_trusted_or_its_own(
     assert cached == [False, True, False, True, True]
 
 
-def test_a_second_run_takes_everything_from_the_cache_and_starts_no_worker(convert: Any, project: Path) -> None:
-    first_code, first = convert(TINY + "cache_path: .cache\n")
-    code, results = convert(TINY + "cache_path: .cache\n")
+@pytest.mark.parametrize("clean", ["", "override_workspace: true\n"])
+def test_a_second_run_takes_everything_from_the_cache_and_starts_no_worker(
+    convert: Any, project: Path, clean: str
+) -> None:
+    artifacts = project / "navigator_workspace" / "converted"
+    first_code, first = convert(TINY + "cache_path: .cache\n" + clean)
+    written = {path: path.stat().st_ino for path in artifacts.rglob("*")}
+    code, results = convert(TINY + "cache_path: .cache\n" + clean)
 
     assert (first_code, code) == (0, 0)
+    assert {path: path.stat().st_ino for path in artifacts.rglob("model.onnx")}.items() <= written.items(), (
+        "what is there already isn't written again"
+    )
     assert [each["cached"] for each in first["results"]] == [False, False]
     assert [each["cached"] for each in results["results"]] == [True, True]
     assert not list((project / "navigator_workspace/logs/tiny").glob("*.log"))

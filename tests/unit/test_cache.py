@@ -281,6 +281,62 @@ def test_an_edit_of_what_came_back_does_not_reach_the_cache(tmp_path: Path, file
     assert (tmp_path / "two" / "model.savedmodel" / "variables" / "data").read_bytes() == b"w" * 3_000_000
 
 
+def test_what_is_there_already_is_moved_instead_of_written_again(tmp_path: Path, files: Path) -> None:
+    cache = Cache(tmp_path / "cache", 10**9)
+    cache.put(KEY, 1, files)
+    data = files / "model.savedmodel" / "variables" / "data"
+    inode = data.stat().st_ino
+    found = cache.restore(KEY, tmp_path / "out", earlier=files)
+    assert found is not None
+    assert found[0] == 1
+    assert not files.exists()
+    assert (tmp_path / "out" / "model.savedmodel" / "variables" / "data").stat().st_ino == inode
+
+
+def _replace_content(files: Path) -> None:
+    (files / "model.savedmodel" / "saved_model.pb").write_bytes(b"grapH")
+
+
+def _add_file(files: Path) -> None:
+    (files / "more").touch()
+
+
+def _remove_file(files: Path) -> None:
+    (files / "model.savedmodel" / "saved_model.pb").unlink()
+
+
+def _link_out(files: Path) -> None:
+    (files / "model.savedmodel" / "saved_model.pb").rename(files.parent / "elsewhere")
+    (files / "model.savedmodel" / "saved_model.pb").symlink_to(files.parent / "elsewhere")
+
+
+def _link_second_name(files: Path) -> None:
+    (files.parent / "second").hardlink_to(files / "model.savedmodel" / "saved_model.pb")
+
+
+def _link_directory(files: Path) -> None:
+    files.rename(files.parent / "elsewhere")
+    files.symlink_to(files.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_replace_content, _add_file, _remove_file, _link_out, _link_second_name, _link_directory, shutil.rmtree],
+)
+def test_what_is_there_but_differs_is_left_and_copied(
+    tmp_path: Path, files: Path, change: Callable[[Path], None]
+) -> None:
+    cache = Cache(tmp_path / "cache", 10**9)
+    cache.put(KEY, 1, files)
+    shutil.copytree(files, tmp_path / "expected")
+    change(files)
+    left = {path: path.lstat().st_ino for path in files.rglob("*")}
+    assert cache.restore(KEY, tmp_path / "out", earlier=files) is not None
+    assert digest(tmp_path / "out") == digest(tmp_path / "expected")
+    assert {path: path.lstat().st_ino for path in files.rglob("*")} == left
+    assert not any(path.is_symlink() or path.stat().st_nlink > 1 for path in (tmp_path / "out").rglob("*.pb"))
+
+
 def test_the_first_of_two_entries_stays(tmp_path: Path, files: Path) -> None:
     cache = Cache(tmp_path / "cache", 10**9)
     cache.put(KEY, "first", files)
