@@ -201,7 +201,9 @@ def _is(directory: Path, name: str, expected: tuple[str, int]) -> bool:
     sha256, size = expected
     with open_file(directory / name, directory.parent) as file:
         found = os.fstat(file.fileno())
-        return (found.st_size, found.st_nlink) == (size, 1) and hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        if (found.st_size, found.st_nlink) != (size, 1):
+            return False
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _safe(name: str) -> str:

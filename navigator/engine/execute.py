@@ -23,7 +23,8 @@ from navigator.engine.schedule import ModelState, Unit, UnitKind, startable
 from navigator.engine.search import searched
 from navigator.engine.sources import Sources
 from navigator.engine.step_context import StepContext, failure_from
-from navigator.engine.verification import Subject, run_verify, unverified
+from navigator.engine.subject import Subject
+from navigator.engine.verification import run_verify, unverified
 from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, exhausted
 from navigator.models.reading import Watch
@@ -169,7 +170,6 @@ class Execution:
         try:
             for label in ("source", *(step.label for step in model.plan.steps)):
                 self._workspace.set_aside(model.name, label)
-                self._workspace.remove_stale(model.name, label)
             self._sources.read(model.plan, watch)
             model.found = self._sources.found(model.name)
             self._recall(model)
@@ -178,7 +178,6 @@ class Execution:
             model.block()
             self._changed(model)
             self._listener.on_end(Unit(model=model.name, label="source", kind=UnitKind.REFERENCE))
-        self._workspace.remove_earlier(model.name)
 
     def _recall(self, model: ModelState) -> None:
         """Restore the cached steps of a model."""

@@ -143,16 +143,17 @@ class Workspace:
         return self._earlier / model / _flat(label)
 
     def set_aside(self, model: str, label: str) -> None:
-        """Move a cell's artifact of an earlier run away; what's the same in this run needn't be written again."""
+        """Remove the files of a cell from earlier runs, but for its artifact: it may be the same in this run."""
         found, aside = self.path / "converted" / model / _flat(label), self.earlier(model, label)
         with suppress(OSError):
             if found.exists() and not aside.exists():
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 found.rename(aside)
+        self.remove_stale(model, label)
 
-    def remove_earlier(self, model: str = "") -> None:
-        """Remove what was set aside of a model, or of all."""
-        shutil.rmtree(self._earlier / model, ignore_errors=True)
+    def remove_earlier(self) -> None:
+        """Remove what was set aside."""
+        shutil.rmtree(self._earlier, ignore_errors=True)
 
     def remove_stale(self, model: str, label: str) -> None:
         """Remove the files of a cell from earlier runs, so that a stale artifact is never mistaken for a new one."""

@@ -17,7 +17,8 @@ from navigator.engine.conversion import run_convert
 from navigator.engine.outcomes import Artifact, Failure, Reference
 from navigator.engine.reference import run_reference
 from navigator.engine.step_context import StepContext
-from navigator.engine.verification import Subject, run_verify
+from navigator.engine.subject import Subject
+from navigator.engine.verification import run_verify
 from navigator.engine.workspace import Workspace
 from navigator.records import Device, Format, Properties, State
 from navigator.samples.storage import save
