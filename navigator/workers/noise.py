@@ -95,7 +95,7 @@ def in_two_batches(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
             yield _in_two_batches(model, inputs, size)
 
 
-def rounded(model: LoadedModel, samples: Iterable[Sample]) -> Iterator[tuple[str, Arrays]]:
+def rounded(model: LoadedModel, samples: Iterable[tuple[str, Arrays]]) -> Iterator[tuple[str, Arrays]]:
     """Yield what the model returns with every input and weight one step away, for the samples that it takes so.
 
     Weights are changed once for all of them: that takes as long as a few runs of a large model.
