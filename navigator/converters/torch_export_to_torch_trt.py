@@ -25,7 +25,7 @@ from navigator.converters.protocol import (
     require_engines,
 )
 from navigator.errors import StepError
-from navigator.frameworks.availability import Unavailable, missing
+from navigator.frameworks.availability import Unavailable, how_to_get, missing
 from navigator.frameworks.gpu import no_gpu, together
 from navigator.frameworks.tensorrt import timing
 from navigator.frameworks.torch import torch_tensorrt
@@ -109,6 +109,11 @@ def convert(conversion: Conversion[Options]) -> Properties:
     settings = compile_settings(conversion.options, front_end, _floats(source.program))
     names = [spec.name for spec in source.signature.inputs]
     program = narrowed(source.program, source.slots, names, conversion.shapes)
+    if any(program.dynamic_shapes) and not front_end.saves_ranges:
+        raise StepError(
+            f"Torch-TensorRT {front_end.version} can't save programs with dynamic shapes",
+            f"{how_to_get('torch-tensorrt>=2.11')}, or set one shape in min_shapes, opt_shapes and max_shapes",
+        )
     with timing.borrowed(conversion.timing_cache, conversion.gpu, f"torch-tensorrt-{front_end.version}") as measured:
         given = {**settings, "timing_cache_path": str(measured)} if measured is not None else settings
         compiled = _compiled(library, program, given)
@@ -133,9 +138,13 @@ def compile_settings(options: Options, front_end: torch_tensorrt.FrontEnd, float
     _refuse(options, front_end, floats, typed=typed)
     half = options.precision is Precision.FP16
     autocast = half and typed and "float16" not in floats
-    return {
+    # Where TensorRT has no flags for precisions, there are no such arguments, and unknown ones are ignored.
+    flags = {
         "enabled_precisions": ("float16", "float32") if half and not typed else ("float32",),
         "use_explicit_typing": typed,
+    }
+    return {
+        **({} if front_end.typed else flags),
         **({"enable_autocast": True, "autocast_low_precision_type": "float16"} if autocast else {}),
         "disable_tf32": not options.tf32,
         "sparse_weights": options.sparse_weights,
@@ -182,7 +191,9 @@ def _compiled(library: _Torch, program: Narrowed, settings: Mapping[str, Json]) 
     from torch.export.passes import move_to_device_pass
     from torch.utils import _pytree
 
-    given = {**settings, "enabled_precisions": {getattr(torch, name) for name in settings["enabled_precisions"]}}
+    given = dict(settings)
+    if "enabled_precisions" in given:
+        given["enabled_precisions"] = {getattr(torch, name) for name in settings["enabled_precisions"]}
     if "autocast_low_precision_type" in given:
         given["autocast_low_precision_type"] = getattr(torch, given["autocast_low_precision_type"])
 

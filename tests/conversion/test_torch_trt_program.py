@@ -101,11 +101,11 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
             module.add_module(f"_run_on_acc_{number}", TorchTensorRTModule())
         return module
 
-    def save(
-        module: Any, file_path: str, *, output_format: str, arg_inputs: Any, kwarg_inputs: Any, **rest: Any
-    ) -> None:
+    def save(module: Any, file_path: str, *, output_format: str, dynamic_shapes: Any, **given: Any) -> None:
         assert output_format == "exported_program"
-        torch.export.save(torch.export.export(module, tuple(arg_inputs), kwargs=kwarg_inputs, **rest), file_path)
+        arguments, named = given["arg_inputs"], given["kwarg_inputs"]
+        program = torch.export.export(module, arguments, kwargs=named, dynamic_shapes=dynamic_shapes)
+        torch.export.save(program, file_path)
 
     module = module_from_spec(ModuleSpec("torch_tensorrt", None))
     vars(module).update(
@@ -157,22 +157,22 @@ def conversion(
         (OPTIONS, WEAK, FLOAT, ("float32",), False, False),
         (FP16, WEAK, FLOAT, ("float16", "float32"), False, False),
         (replace(FP16, explicit_precision=True), WEAK, HALF, ("float32",), True, False),
-        (OPTIONS, TYPED, FLOAT, ("float32",), True, False),
-        (FP16, TYPED, FLOAT, ("float32",), True, True),
-        (FP16, TYPED, HALF, ("float32",), True, False),
+        (OPTIONS, TYPED, FLOAT, None, None, False),
+        (FP16, TYPED, FLOAT, None, None, True),
+        (FP16, TYPED, HALF, None, None, False),
     ],
 )
 def test_a_precision_becomes_what_the_version_has_for_it(
     options: edge.Options,
     front_end: FrontEnd,
     floats: frozenset[str],
-    enabled: tuple[str, ...],
-    typed: bool,
+    enabled: tuple[str, ...] | None,
+    typed: bool | None,
     autocast: bool,
 ) -> None:
     made = edge.compile_settings(options, front_end, floats)
 
-    assert (made["enabled_precisions"], made["use_explicit_typing"]) == (enabled, typed)
+    assert (made.get("enabled_precisions"), made.get("use_explicit_typing")) == (enabled, typed)
     assert made.get("enable_autocast", False) is autocast
     assert made["disable_tf32"] is not options.tf32
 

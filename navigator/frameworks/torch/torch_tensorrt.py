@@ -36,12 +36,14 @@ class FrontEnd:
         typed: whether its TensorRT only supports the precision of the network (TensorRT 11).
         calibrates: whether it calibrates int8.
         autocasts: whether it can change a program to fp16 itself.
+        saves_ranges: whether it saves programs with dynamic shapes.
     """
 
     version: str
     typed: bool
     calibrates: bool = False
     autocasts: bool = False
+    saves_ranges: bool = True
 
 
 def imported() -> _Module:
@@ -80,8 +82,12 @@ def for_torchscript(library: _Module) -> FrontEnd:
 
 def for_programs(library: _Module) -> FrontEnd:
     """Return what the front end for programs of torch.export supports."""
-    autocasts = "enable_autocast" in inspect.signature(library.dynamo.compile).parameters
-    return FrontEnd(version=str(library.__version__), typed=_typed(), autocasts=autocasts)
+    return FrontEnd(
+        version=str(library.__version__),
+        typed=_typed(),
+        autocasts="enable_autocast" in inspect.signature(library.dynamo.compile).parameters,
+        saves_ranges="dynamic_shapes" in inspect.signature(library.save).parameters,
+    )
 
 
 def _typed() -> bool:
