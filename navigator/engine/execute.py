@@ -23,7 +23,7 @@ from navigator.engine.schedule import ModelState, Unit, UnitKind, startable
 from navigator.engine.search import searched
 from navigator.engine.sources import Sources
 from navigator.engine.step_context import StepContext, failure_from
-from navigator.engine.subject import Subject
+from navigator.engine.subject import subject_of
 from navigator.engine.verification import run_verify, unverified
 from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, exhausted
@@ -271,13 +271,8 @@ class Execution:
         return partial(model.decide, unit.label, outcome)
 
     def _verify(self, model: ModelState, unit: Unit, environments: Environments) -> Noted:
-        artifact, step = model.outcomes[unit.label], model.step(unit.label)
-        assert isinstance(artifact, Artifact)
-        assert isinstance(model.reference, Reference)
-        together = step.image == model.plan.image
-        subject = Subject(
-            model=model.plan.config, step=step, artifact=artifact, reference=model.reference, together=together
-        )
+        subject = subject_of(model, unit.label)
+        artifact, step = subject.artifact, subject.step
         context = self._context(model, environments, step.image, unit.gpu)
         if not step.devices:
             return partial(self._check, model, unit, unverified(subject, context=context), artifact)

@@ -1,19 +1,22 @@
-"""The source model's own rounding where a conversion fails: a model may round more there than where it was measured."""
+"""Rounding where a conversion fails: the source model's own, and that of a conversion to fp16."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from navigator.engine.outcomes import Failure, Reference
 from navigator.engine.step_context import StepContext, answer_of, outputs_in
 from navigator.models.files import model_files
-from navigator.records import ModelConfig, Precision, Step, to_data
+from navigator.records import Device, Format, ModelConfig, Precision, Step, to_data
 from navigator.samples.found import with_found
+from navigator.verify.exceptions import Rounded
 from navigator.verify.noise import Noise, measured
 from navigator.verify.outputs import Outputs
 from navigator.verify.search import excess
-from navigator.verify.tolerances import tolerances
+from navigator.verify.tolerances import tolerances, units_of
 from navigator.workers.answers import RoundingAnswer
 from navigator.workers.noise import BATCHES
 
@@ -61,6 +64,55 @@ def measured_where_it_fails(
             return None
         noise = _wider(noise, own)
     return replace(reference, noise=noise) if noise != reference.noise else None
+
+
+def of_fp16(
+    model: ModelConfig,
+    step: Step,
+    reference: Reference,
+    onnx: Path,
+    expected: Outputs,
+    actual: Outputs,
+    *,
+    context: StepContext,
+) -> Rounded | None:
+    """Return what an fp16 model returns if it rounds otherwise, for the samples that fail; None if it can't be run.
+
+    Args:
+        model: the source model's configuration.
+        step: the conversion.
+        reference: the source model's.
+        onnx: the ONNX file that computes in fp16: the converted model, or what an engine was built from.
+        expected: the outputs of the source model.
+        actual: those of the converted model, for the same samples.
+        context: where the file can be run.
+    """
+    allowed = tolerances(model, step.precision, expected)
+    units = units_of(model, step.precision, expected)
+    smallest = {name: min(unit.atol for unit in each) for name, each in units.items()}
+    converted, atol = dict(actual), {**allowed.atol, **smallest}
+    failing = [name for name, arrays in expected if excess(arrays, converted.get(name, {}), atol, allowed.rtol) > 1]
+    directory = context.workspace.scratch(model.model_name, step.label, "rounded")
+    shutil.rmtree(directory, ignore_errors=True)  # another device's
+    directory.mkdir()  # so that the worker may write nothing beside it
+    arguments = {
+        "format": Format.ONNX,
+        "path": str(onnx),
+        "declared": to_data(reference.signature),
+        "signature_name": None,
+        "device": Device.CPU,
+        "options": {"precision": step.precision},
+        "samples": str(reference.samples),
+        "names": failing,
+        "noise": str(directory),
+    }
+    reads = (*model_files(onnx), reference.samples)
+    task = context.task("fp16_rounding", arguments, model.model_name, step.label, reads=reads, writes=(directory,))
+    answer = answer_of(RoundingAnswer, context.workers.run(task), task)
+    runs = outputs_in(directory, context.memory_bytes)
+    if isinstance(answer, Failure) or isinstance(runs, str):
+        return None
+    return {name: [arrays for other, arrays in runs if other == name] for name in failing}
 
 
 def _noise_of(

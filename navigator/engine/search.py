@@ -12,8 +12,8 @@ from navigator.cache.digests import stamp
 from navigator.engine.dumps import kept
 from navigator.engine.outcomes import Failure, Verified
 from navigator.engine.step_context import StepContext, answer_of, outputs_in
-from navigator.engine.subject import Subject
-from navigator.engine.verification import disturbed, loading
+from navigator.engine.subject import Subject, loading
+from navigator.engine.verification import disturbed
 from navigator.errors import NavigatorError
 from navigator.models.files import model_files
 from navigator.records import Device, Precision, SampleInfo, Searched, to_data

@@ -1,13 +1,17 @@
-"""What a verification is about: an artifact, and the source model's outputs that it's compared with."""
+"""What is verified: an artifact and what it's compared with."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from navigator.cache.digests import artifact_digest, size_bytes
 from navigator.engine.outcomes import Artifact, Reference, Verified
+from navigator.engine.schedule import ModelState
 from navigator.models.reading import Watch
-from navigator.records import ModelConfig, OutputModel, SampleInfo, Seconds, Step
+from navigator.records import Device, Format, Json, ModelConfig, OutputModel, SampleInfo, Seconds, Step, to_data
+from navigator.runners import RUNNERS
+from navigator.runners.protocol import read_by
 
 Outputs = list[tuple[str, dict[str, np.ndarray]]]
 
@@ -16,7 +20,8 @@ Outputs = list[tuple[str, dict[str, np.ndarray]]]
 class Subject:
     """What is verified: the artifact of a step of a model, against the model's reference.
 
-    `together` is whether the source model runs in the same environment.
+    `together` is whether the source model runs in the same environment. `onnx` is the ONNX file that computes in the
+    artifact's precision: itself, or what an engine was built from.
     """
 
     model: ModelConfig
@@ -24,6 +29,7 @@ class Subject:
     artifact: Artifact
     reference: Reference
     together: bool = False
+    onnx: Path | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -66,3 +72,31 @@ class Subject:
             seconds=Seconds(convert=self.artifact.seconds),
             peak_memory_bytes=self.artifact.peak_memory_bytes,
         )
+
+
+def subject_of(model: ModelState, label: str) -> Subject:
+    """Return what is verified of a step whose artifact and reference are there."""
+    artifact, step = model.outcomes[label], model.step(label)
+    assert isinstance(artifact, Artifact)
+    assert isinstance(model.reference, Reference)
+    return Subject(
+        model=model.plan.config,
+        step=step,
+        artifact=artifact,
+        reference=model.reference,
+        together=step.image == model.plan.image,
+        onnx=artifact.path if step.target_format is Format.ONNX else model.artifact(step.parent),
+    )
+
+
+def loading(subject: Subject, device: Device) -> dict[str, Json]:
+    """Return how a worker loads the artifact."""
+    step = subject.step
+    return {
+        "format": step.target_format,
+        "path": str(subject.artifact.path),
+        "declared": to_data(subject.reference.signature),
+        "signature_name": subject.model.signature_name,
+        "device": device,
+        "options": to_data(read_by(RUNNERS[step.target_format], step.options)),
+    }

@@ -10,10 +10,9 @@ from navigator.engine.metric import metric_of, unproven_by
 from navigator.engine.outcomes import Failure, Reference, Verified
 from navigator.engine.rolled import with_rolled
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
-from navigator.engine.subject import Subject
+from navigator.engine.subject import Subject, loading
 from navigator.records import (
     Device,
-    Json,
     MetricResult,
     ModelConfig,
     Precision,
@@ -22,17 +21,16 @@ from navigator.records import (
     Verdict,
     to_data,
 )
-from navigator.runners import RUNNERS
-from navigator.runners.protocol import read_by
 from navigator.samples import storage
 from navigator.verify.compare import verify
 from navigator.verify.decisions import Scores
 from navigator.verify.differences import bounded
+from navigator.verify.exceptions import Rounded
 from navigator.verify.gates import gates_of
 from navigator.verify.metric import overrules
 from navigator.verify.metric_sentences import verdict_sentence
 from navigator.verify.ties import all_settled
-from navigator.verify.tolerances import configured, rounding_limit, scores_sqnr_db, tolerances, units_of
+from navigator.verify.tolerances import configured, least_sqnr_db, rounding_limit, tolerances, units_of
 from navigator.workers import ties
 from navigator.workers.answers import InferAnswer
 from navigator.workers.task import Task, TaskResult
@@ -76,19 +74,6 @@ def unverified(subject: Subject, *, context: StepContext) -> Verified:
         remedy="verify it on a machine that can run it",
     )
     return replace(subject.verified(context.watch()), failure=failure, cached=subject.artifact.cached)
-
-
-def loading(subject: Subject, device: Device) -> dict[str, Json]:
-    """Return how a worker loads the artifact."""
-    step = subject.step
-    return {
-        "format": step.target_format,
-        "path": str(subject.artifact.path),
-        "declared": to_data(subject.reference.signature),
-        "signature_name": subject.model.signature_name,
-        "device": device,
-        "options": to_data(read_by(RUNNERS[step.target_format], step.options)),
-    }
 
 
 def _task(subject: Subject, device: Device, context: StepContext) -> Task:
@@ -148,7 +133,7 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
     equal = outputs_in(reference.outputs / ties.DIRECTORY, context.memory_bytes)
     settled = actual if isinstance(equal, str) else all_settled(expected, actual, equal)
 
-    def compared(reference: Reference) -> Verdict:
+    def compared(reference: Reference, rounded: Rounded | None = None) -> Verdict:
         allowed = tolerances(model, step.precision, everything, reference.noise)
         return verify(
             expected,
@@ -156,7 +141,8 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
             atol=allowed.atol,
             rtol=allowed.rtol,
             units=units_of(model, step.precision, everything),
-            scores_sqnr_db=scores_sqnr_db(model, step.precision, expected),
+            least_sqnr_db=least_sqnr_db(model, step.precision, expected),
+            rounded=rounded,
             measured=step.precision is not Precision.FP32,
             scores=Scores(axes=model.scores, top_k=model.top_k),
             gates=gates_of(model, step.precision),
@@ -171,6 +157,9 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
         again = compared(more) if more is not None else verdict
         if more is not None and again.passed:
             verdict, reference = again, more
+    if step.precision is Precision.FP16 and subject.onnx and any(each.mismatched for each in verdict.comparisons):
+        rounded = rounding.of_fp16(model, step, reference, subject.onnx, expected, settled, context=context)
+        verdict = compared(reference, rounded)
     largest = {name: bounded(each.largest) for name, each in rounding.applied(model, step, reference).items()}
     comparisons = tuple(replace(each, noise=largest.get(each.output)) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))

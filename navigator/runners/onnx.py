@@ -106,6 +106,15 @@ class OnnxModel:
             raise StepError(f"ONNX Runtime can't load {self.path.name}: {onnx_file.sentence(error)}") from error
         yield replace(self, session=session)
 
+    @contextmanager
+    def shaken(self, seed: int) -> Iterator["OnnxModel"]:
+        """Open a second session of a file in fp16; see `navigator.runners.protocol.Shaken`."""
+        size = sum(file.stat().st_size for file in model_files(self.path))
+        require_memory(int(size * (_SESSION_FACTOR + 2)), "a second session for the rounding of fp16")
+        session, weights = onnx_sessions.open_shaken(self.path, seed)
+        yield replace(self, session=session)
+        del weights
+
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session once; ignores inputs that the file doesn't have (an exporter removed them as unused).
 

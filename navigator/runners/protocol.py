@@ -77,6 +77,18 @@ class SourceModel(LoadedModel, Protocol):
 
 
 @runtime_checkable
+class Shaken(Protocol):
+    """A converted model in memory whose rounding to fp16 can be measured."""
+
+    def shaken(self, seed: int) -> AbstractContextManager[LoadedModel]:
+        """Return the model with half of its float16 weights one step up or down.
+
+        Raises:
+            StepError: it has none, or there's no memory for it.
+        """
+
+
+@runtime_checkable
 class TellsValues(Protocol):
     """A source model in memory whose graph shows what it does with the values of its inputs."""
 

@@ -1,7 +1,7 @@
 """How much of an output a reduced precision keeps: numbers that describe it as a whole, beside the largest error.
 
-Measured and shown. Tolerances decide whether an output passes; see `navigator.verify.scores` for the one exception, and
-`navigator.verify.gates` for the user's own limits.
+Measured and shown. Tolerances decide whether an output passes; see `navigator.verify.exceptions` for what else does,
+and `navigator.verify.gates` for the user's own limits.
 """
 
 import math

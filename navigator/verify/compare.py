@@ -15,10 +15,10 @@ from navigator.records import DEFAULT_TOLERANCE, Agreement, Comparison, Gate, Ve
 from navigator.verify.agreement import agreement
 from navigator.verify.decisions import Scores, decisions
 from navigator.verify.differences import Tally, bounded, needed_atol, tally
+from navigator.verify.exceptions import Rounded, few_scores, only_rounding
 from navigator.verify.gates import applied
 from navigator.verify.noise import Noise
 from navigator.verify.outputs import ComparedOutput, Outputs, tolerance_of
-from navigator.verify.scores import few_exceptions
 from navigator.verify.slices import Unit
 from navigator.verify.suggestions import suggest
 from navigator.verify.systematic import systematic
@@ -43,7 +43,8 @@ def verify(
     rtol: Mapping[str, float],
     units: Mapping[str, Sequence[Unit]] | None = None,
     measured: bool = False,
-    scores_sqnr_db: Mapping[str, float] | None = None,
+    least_sqnr_db: Mapping[str, float] | None = None,
+    rounded: Rounded | None = None,
     overruled: Collection[str] = (),
     scores: Scores | None = None,
     gates: Mapping[str, float] | None = None,
@@ -64,8 +65,10 @@ def verify(
         rtol: relative tolerance, likewise.
         units: by output name, its slices that are compared apart, each with its own absolute tolerance.
         measured: also measure how well each output agrees as a whole, for reduced precisions.
-        scores_sqnr_db: by output name, the ratio of signal to noise from which few exceptions are accepted, if its
-            values are scores. See `navigator.verify.scores`.
+        least_sqnr_db: by output name, the ratio of signal to noise from which exceptions are accepted. See
+            `navigator.verify.exceptions`.
+        rounded: what the converted model returns if it rounds otherwise: exceptions must be like it. None if that isn't
+            known.
         overruled: the outputs that the user's metric accepts although values don't match.
         scores: which outputs are scores, for those that are measured.
         gates: the user's limits for those that are measured, by the name of the measure.
@@ -80,9 +83,9 @@ def verify(
     names = _names(reference)
     extra = [name for name in _names(outputs) if name not in names]
     unlike = _unlike_samples(reference, outputs)
-    limits = scores_sqnr_db or {}
+    limits = least_sqnr_db or {}
     compared = [
-        _accepting(part, limits.get(name), (noise or {}).get(name), overruled=name in overruled)
+        _accepting(part, limits.get(name), rounded, (noise or {}).get(name), overruled=name in overruled)
         for name in [*names, *extra]
         for part in _parts(
             _compare(name, reference, outputs, tolerance_of(atol, name), tolerance_of(rtol, name), unlike),
@@ -117,16 +120,22 @@ def _agreement(output: ComparedOutput, scores: Scores) -> Agreement | None:
 
 
 def _accepting(
-    output: ComparedOutput, scores_sqnr_db: float | None, noise: Noise | None, *, overruled: bool
+    output: ComparedOutput,
+    least_sqnr_db: float | None,
+    rounded: Rounded | None,
+    noise: Noise | None,
+    *,
+    overruled: bool,
 ) -> ComparedOutput:
     """Return an output with why values that don't match are accepted, or ones that do are not."""
     if overruled:
         return replace(output, overruled=output.totals.mismatched > 0)
-    return replace(
-        output,
-        few_exceptions=scores_sqnr_db is not None and few_exceptions(output, scores_sqnr_db),
-        problem=output.problem or _unlike_rounding(output, noise),
-    )
+    few = rounding = False
+    if least_sqnr_db is not None:
+        few = rounded is None and few_scores(output, least_sqnr_db)
+        rounding = rounded is not None and only_rounding(output, rounded, least_sqnr_db)
+    problem = output.problem or _unlike_rounding(output, noise)
+    return replace(output, few_scores=few, only_rounding=rounding, problem=problem)
 
 
 # What can be compared

@@ -17,8 +17,8 @@ Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 class ComparedOutput:
     """One output: its pairs of comparable arrays, their differences, and its tolerances.
 
-    With a `unit`, the pairs are those slices only. `few_exceptions` and `overruled`, which the user's metric decides,
-    accept the values that don't match.
+    With a `unit`, the pairs are those slices only. `few_scores`, `only_rounding` and `overruled`, which the user's
+    metric decides, accept the values that don't match.
     """
 
     name: str
@@ -28,13 +28,14 @@ class ComparedOutput:
     totals: Tally
     problem: str
     unit: Unit | None = None
-    few_exceptions: bool = False
+    few_scores: bool = False
+    only_rounding: bool = False
     overruled: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether its values match, except accepted ones."""
-        accepted = self.few_exceptions or self.overruled
+        accepted = self.few_scores or self.only_rounding or self.overruled
         return not self.problem and self.totals.compared > 0 and (accepted or not self.totals.mismatched)
 
     @property
@@ -59,6 +60,10 @@ class ComparedOutput:
             else:
                 ranges.append((index, index))
         return Slices(axis=self.unit.axis, ranges=tuple(ranges))
+
+    def part(self, array: np.ndarray) -> np.ndarray:
+        """Return its slices of an array of the whole output."""
+        return array if self.unit is None else np.take(array, self.unit.indexes, self.unit.axis)
 
     def position(self, index: tuple[int, ...]) -> tuple[int, ...]:
         """Return the position in the output of an element of the pairs."""

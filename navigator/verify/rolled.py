@@ -16,7 +16,7 @@ from navigator.verify.differences import bounded, differences, pieces
 from navigator.verify.gates import gates_of
 from navigator.verify.noise import FACTOR, Noise, measured
 from navigator.verify.outputs import Outputs, tolerance_of
-from navigator.verify.tolerances import rounding_limit, scores_sqnr_db, tolerances, units_of
+from navigator.verify.tolerances import least_sqnr_db, rounding_limit, tolerances, units_of
 
 # The distance between neighbouring numbers from 1 on: float16, and int8 of a range of 2.
 _STEPS = {Precision.FP16: 2.0**-10, Precision.INT8: 2.0**-7}
@@ -124,7 +124,7 @@ def judge(
     if not samples:
         return None
     expected, actual = ([each for each in some if each[0] in samples] for some in (rolled, outputs))
-    units, least_sqnr = units_of(model, precision, everything), scores_sqnr_db(model, precision, everything)
+    units, least_sqnr = units_of(model, precision, everything), least_sqnr_db(model, precision, everything)
 
     def compared(steps: Collection[str], noise: Mapping[str, Noise]) -> Verdict:
         allowed = tolerances(model, precision, everything, noise)
@@ -133,7 +133,7 @@ def judge(
             atol=allowed.atol,
             rtol=allowed.rtol,
             units=units,
-            scores_sqnr_db=least_sqnr,
+            least_sqnr_db=least_sqnr,
             measured=precision is not Precision.FP32,
             scores=Scores(axes=model.scores, top_k=model.top_k),
             gates=gates_of(model, precision),

@@ -17,7 +17,7 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
         exceptions = sum(comparison.mismatched for comparison in comparisons if not comparison.overruled)
         if any(comparison.overruled for comparison in comparisons):
             return f"the metric overrules the default tolerances; {largest}"
-        but = f", except {exceptions:,} scores" if exceptions else ""
+        but = f", except {exceptions:,} values" if exceptions else ""
         return f"all outputs within tolerance{but}; {largest}"
     first = failing[0]
     others = len(failing) - 1

@@ -93,8 +93,8 @@ def units_of(model: ModelConfig, precision: Precision, reference: Outputs) -> Ma
     }
 
 
-def scores_sqnr_db(model: ModelConfig, precision: Precision, reference: Outputs) -> Mapping[str, float]:
-    """Return the ratio of signal to noise from which outputs without their own tolerance may have few exceptions."""
+def least_sqnr_db(model: ModelConfig, precision: Precision, reference: Outputs) -> Mapping[str, float]:
+    """Return the ratio of signal to noise from which outputs without their own tolerance may have exceptions."""
     given = configured(model, precision)
     if precision is Precision.FP32 or "" in given.atol or "" in given.rtol:
         return {}

@@ -41,7 +41,13 @@ def unusable_scores(reference: Outputs, scores: Scores) -> Iterator[str]:
 def weak_proof(output: ComparedOutput) -> Iterator[str]:
     """Yield warnings if the output has exceptions, infinities or a wide tolerance, is constant or hardly varies."""
     totals = output.totals
-    if output.passed and totals.mismatched:
+    if output.only_rounding:
+        yield (
+            f"{output.title}: {totals.mismatched:,} of {totals.total:,} values exceed their tolerance, with errors of "
+            f"up to {totals.max_abs_error:.2g}; they're accepted, since the rounding of fp16 alone changes as much "
+            "there; set samples of your data, or a metric, if you haven't, to see whether it matters"
+        )
+    elif output.passed and totals.mismatched:
         yield (
             f"{output.title}: {totals.mismatched:,} of {totals.total:,} scores exceed their tolerance, with errors of "
             f"up to {totals.max_abs_error:.2g}; they're accepted, since they're few and the others are exact"

@@ -76,7 +76,7 @@ class InferAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoundingAnswer:
-    """What running the source model with other rounding told: how often it was run."""
+    """What running a model with other rounding told: how often it was run."""
 
     runs: Count
 

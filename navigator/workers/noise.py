@@ -11,7 +11,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.ranges import bounds
-from navigator.runners.protocol import LoadedModel, SourceModel
+from navigator.runners.protocol import LoadedModel, Shaken, SourceModel
 from navigator.samples.generate import Sample
 from navigator.workers.repeatability import uninformative
 
@@ -19,6 +19,12 @@ Arrays = Mapping[str, np.ndarray]
 
 BATCHES = "batches"
 """The folder of the outputs in two batches, beside those with other rounding."""
+
+# Twice, since each element may happen to round alike once.
+_SHAKES = 2
+
+# Half of a step of float16, relative to the number.
+_HALF_STEP = 2.0**-11
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,34 @@ def rounded(model: LoadedModel, samples: Iterable[tuple[str, Arrays]]) -> Iterat
             away = {name: stepped(array, number) for number, (name, array) in enumerate(inputs.items())}
             with suppress(Exception):
                 yield sample, other.infer(away)
+
+
+def shaken(model: LoadedModel, samples: Sequence[Sample]) -> Iterator[Sample]:
+    """Yield what a converted model in fp16 returns for each sample if it rounds otherwise, each twice.
+
+    Its float16 weights are up to a step away, and all floats that it's given up to half a step: not more than what
+    rounding them to float16 changes, so that all later values are rounded otherwise too.
+
+    Raises:
+        StepError: it isn't in fp16, or can't be run so.
+    """
+    if not isinstance(model, Shaken):
+        raise StepError("its rounding can't be measured")
+    for seed in range(_SHAKES):
+        with model.shaken(seed) as other:
+            for name, inputs in samples:
+                away = {key: _away(array, seed, number) for number, (key, array) in enumerate(inputs.items())}
+                yield name, other.infer(away)
+
+
+def _away(array: np.ndarray, *seed: int) -> np.ndarray:
+    """Return floats up to half a step of float16 away, within their own range; whole numbers stay what they are."""
+    if array.dtype.kind != "f" or not array.size:
+        return array
+    parts = np.random.default_rng(seed).uniform(-_HALF_STEP, _HALF_STEP, array.shape)
+    with np.errstate(all="ignore"):
+        away = np.clip(array * (1 + parts), array.min(), array.max())
+        return np.where(np.rint(array) == array, array, away).astype(array.dtype)
 
 
 def batch_size(model: LoadedModel, inputs: Arrays) -> int | None:

@@ -35,7 +35,7 @@ from navigator.workers import ties
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll, RoundingAnswer
 from navigator.workers.loading import arguments_of, converted_loader, source_loader
 from navigator.workers.metric import metric
-from navigator.workers.noise import BATCHES, Probes, probes, probes_of
+from navigator.workers.noise import BATCHES, Probes, probes, probes_of, shaken
 from navigator.workers.probing import advised, probed
 from navigator.workers.repeatability import require_repeatable, saved_in_training_mode
 from navigator.workers.rolled import DIRECTORY as ROLLED
@@ -123,6 +123,22 @@ def rounding(arguments: Mapping[str, Json]) -> Json:
     return to_data(RoundingAnswer(runs=len(found.rounded) + len(found.batches)))
 
 
+def fp16_rounding(arguments: Mapping[str, Json]) -> Json:
+    """Run an artifact in fp16 with other rounding.
+
+    Args:
+        arguments: those of `navigator.workers.loading.converted_loader`; `samples`: the directory to read, `names` of
+            those to run, and `noise`: the directory to write.
+
+    Returns:
+        a `RoundingAnswer`.
+    """
+    samples = [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
+    found = list(shaken(converted_loader(arguments)(), samples))
+    arrays.save(Path(arguments["noise"]), found)
+    return to_data(RoundingAnswer(runs=len(found)))
+
+
 def convert(arguments: Mapping[str, Json]) -> Json:
     """Run one converter: `converter` is its key, `conversion` its `Conversion`. Returns the artifact's properties."""
     converter = CONVERTERS[arguments["converter"]]
@@ -191,6 +207,7 @@ def _latency(model: LoadedModel, sample: Sample, device: Device) -> Latency:
 TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {
     "reference": reference,
     "rounding": rounding,
+    "fp16_rounding": fp16_rounding,
     "convert": convert,
     "infer": infer,
     "metric": metric,

@@ -4,13 +4,19 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
+from navigator.errors import StepError
 from navigator.frameworks.onnx import graph as onnx_graph
 from navigator.frameworks.onnx import magnitudes as onnx_magnitudes
 from navigator.frameworks.onnx import rounding as onnx_rounding
+from navigator.records import Precision, Signature
+from navigator.runners import onnx as onnx_runner
+from navigator.runners.onnx import OnnxModel
 from navigator.samples import storage as arrays
+from navigator.workers import noise
 from tests.conversion.typed_onnx import (
     NETWORK,
     NETWORK_WEIGHTS,
@@ -64,3 +70,57 @@ def test_rounding_is_what_fp16_does(tmp_path: Path, level: str) -> None:
 
 def test_nothing_to_round_changes_nothing(network: Path) -> None:
     assert onnx_rounding.rounded(network) is None
+
+
+def half(path: Path, weights: str) -> OnnxModel:
+    """Return a model in fp16 whose weights are in the graph or a constant node, of which some are constants alone."""
+    text = """
+    "" : 17
+    m (float[n, 8] x) => (float[n, 64] y) { h = Cast<to = 10>(x) v = Identity(w) s = MatMul(h, v) y = Cast<to = 1>(s) }
+    """
+    values = floats(8, 64).astype("float16")
+    values[0, :4] = [0, 65504, -65504, 6e-8]
+    written(path, text, {"w": values})
+    if weights == "a constant node":
+        model = onnx.load(path)
+        (tensor,) = model.graph.initializer
+        model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["w"], value=tensor))
+        del model.graph.initializer[:]
+        onnx.save(model, path)
+    if weights == "another file":
+        onnx.save(onnx.load(path), path, save_as_external_data=True, location="w.data", size_threshold=0)
+    options = onnx_runner.Options(precision=Precision.FP16)
+    return onnx_runner.load(path, declared=Signature(inputs=(), outputs=()), options=options)
+
+
+@pytest.mark.parametrize("weights", ["the graph", "a constant node", "another file"])
+def test_half_of_the_weights_of_a_shaken_model_are_a_step_away(tmp_path: Path, weights: str) -> None:
+    model = half(tmp_path / "m.onnx", weights)
+    each = {"x": np.eye(8, dtype="float32")}  # so that the outputs are the weights
+    with model.shaken(0) as one, model.shaken(1) as other:
+        (before,), (after,), (again,) = (list(run.infer(each).values()) for run in (model, one, other))
+    whole = [values.astype("float16").view(np.int16).astype(int) for values in (before, after)]
+    steps = whole[1] - whole[0]
+    assert set(np.unique(steps)) == {-1, 0, 1}
+    assert 0.35 < np.count_nonzero(steps) / steps.size < 0.65
+    assert (after[0, :3] == before[0, :3]).all()
+    assert not np.array_equal(after, again)
+
+
+def test_a_model_that_computes_nothing_in_fp16_can_not_be_shaken(network: Path) -> None:
+    options = onnx_runner.Options(precision=Precision.FP16)
+    model = onnx_runner.load(network, declared=Signature(inputs=(), outputs=()), options=options)
+    with pytest.raises(StepError, match=r"nothing in network\.onnx computes in fp16"), model.shaken(0):
+        pass
+
+
+def test_other_rounding_is_about_as_large_as_the_error_of_fp16(tmp_path: Path) -> None:
+    model = half(tmp_path / "m.onnx", "the graph")
+    x = np.random.default_rng(0).uniform(0.1, 1, (50, 8)).astype("float32")
+    weights = model.infer({"x": np.eye(8, dtype="float32")})["y"].astype("float64")
+    usual = np.abs(weights).max(axis=0) < 100
+    rounded = model.infer({"x": x})["y"]
+    changed = [after["y"] - rounded for _, after in noise.shaken(model, [("s", {"x": x})])]
+    size, *sizes = (float(np.sqrt(np.square(each[:, usual]).mean())) for each in (rounded - x @ weights, *changed))
+    assert len(sizes) == 2
+    assert all(0.3 < size / each < 3 for each in sizes)

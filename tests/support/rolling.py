@@ -8,7 +8,7 @@ from navigator.runners.protocol import LoadedModel
 from navigator.verify.compare import verify
 from navigator.verify.noise import measured
 from navigator.verify.rolled import joined, judge, over_steps
-from navigator.verify.tolerances import scores_sqnr_db, tolerances, units_of
+from navigator.verify.tolerances import least_sqnr_db, tolerances, units_of
 from navigator.workers.noise import probes
 from navigator.workers.rolled import RolledSource, roll_converted, roll_source, sample_name
 from navigator.workers.source_runs import SourceRuns, run
@@ -48,7 +48,7 @@ def judged(
         atol=allowed.atol,
         rtol=allowed.rtol,
         units=units_of(config, precision, runs.outputs),
-        scores_sqnr_db=scores_sqnr_db(config, precision, runs.outputs),
+        least_sqnr_db=least_sqnr_db(config, precision, runs.outputs),
     )
     if rolled.roll is None:
         return Judged(single, None, rolled, "")

@@ -8,7 +8,7 @@ from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
-from navigator.frameworks.onnx.weights import Proto, graphs
+from navigator.frameworks.onnx.weights import Proto, graphs, shaken
 from navigator.records import Device
 
 _CUDA_PROVIDER = "CUDAExecutionProvider"
@@ -64,6 +64,38 @@ def open_session(path: Path, model: Proto, device: Device, *, typed: bool) -> tu
             f"it lacks the CUDA and cuDNN libraries it was built for: {how_to_get('onnxruntime-gpu[cuda,cudnn]')}",
         )
     return session, warning
+
+
+def open_shaken(path: Path, seed: int) -> tuple[Any, list[Any]]:
+    """Open a session of a file that was converted to fp16, with half of its float16 weights a step away, on the CPU.
+
+    Returns:
+        The session, and what must be kept as long as it.
+
+    Raises:
+        StepError: nothing in the file computes in fp16, or ONNX Runtime can't load it.
+    """
+    import onnx
+    import onnxruntime
+
+    content = onnx_rounding.rounded(path)
+    if content is None:
+        raise StepError(f"nothing in {path.name} computes in fp16")
+    model = onnx.load_model_from_string(content)
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    # Otherwise, what is computed from weights alone is computed from those in the file (1.32).
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    weights = []
+    for name, values in shaken(model, path.parent, seed):
+        weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
+        settings.add_initializer(name, weights[-1])
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=providers(Device.CPU))
+    except Exception as error:
+        raise StepError(f"ONNX Runtime can't load {path.name}: {onnx_file.sentence(error)}") from error
+    return session, weights
 
 
 def _opened(source: str | bytes, settings: Any, device: Device) -> tuple[Any, str]:

@@ -28,6 +28,12 @@ _TAKEN = "taken by navigator"
 # Fewer numbers aren't learned.
 _FEWEST_WEIGHTS = 2
 
+# Shorter constants may be the scales of a Resize or the padding of a Pad.
+_FEWEST_CONSTANTS = 9
+
+# Of float16 as a whole number, without its sign: the largest finite one.
+_LARGEST_HALF = 0x7BFF
+
 
 def graphs(model: Proto) -> Iterator[Proto]:
     """Yield the graph, its functions and every subgraph in them (If and Loop bodies)."""
@@ -85,6 +91,36 @@ def stepped(model: Proto, directory: Path) -> Iterator[tuple[str, np.ndarray]]:
         if values.dtype.kind == "f" and np.isfinite(values).all():
             values.view(whole[values.dtype.itemsize])[...] ^= values != 0
             yield tensor.name, values
+
+
+def shaken(model: Proto, directory: Path, seed: int) -> list[tuple[str, np.ndarray]]:
+    """Return the name and the values of each float16 weight, half of the numbers one step up or down.
+
+    Constants among the nodes change in `model`. Zeros and the largest numbers stay, and so do short weights.
+
+    Args:
+        model: was read without its external data.
+        directory: where that is.
+        seed: of the choice.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    rng = np.random.default_rng(seed)
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    found = []
+    for tensor in tensors(model):
+        if tensor.data_type != TensorProto.FLOAT16 or math.prod(tensor.dims) < _FEWEST_CONSTANTS:
+            continue
+        values = np.array(numpy_helper.to_array(tensor, str(directory)))
+        whole = values.view(np.int16)
+        size = whole & 0x7FFF
+        steps = rng.choice(np.array([-1, 0, 0, 1], np.int16), values.shape)
+        whole += steps * ((size > 0) & (size < _LARGEST_HALF))
+        if tensor.name in initializers:
+            found.append((tensor.name, values))
+        else:
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return found
 
 
 def gather(model: Proto, path: Path) -> bool:
