@@ -39,6 +39,11 @@ def status_context(inputs: Inputs) -> str:
     return inputs.status_context or _within(named, _CONTEXT_CHARS)
 
 
+def title(inputs: Inputs) -> str:
+    """Return what a comment says it's about; "" for the usual job, which needs no name."""
+    return inputs.status_context or ", ".join(_about(inputs))
+
+
 def comment_key(inputs: Inputs, workflow: str) -> str:
     """Return what a comment belongs to: a workflow, a configuration, and what else tells its jobs apart."""
     more = [inputs.status_context] if inputs.status_context else filters(inputs)

@@ -28,8 +28,8 @@ from navigator.github.voices import Record, Verdict, Voice, named
 from navigator.records import State
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
 from navigator.render.comment import LIMIT_CHARS, comment, problem_text
+from navigator.render.headline import description
 from navigator.render.markdown import summary_markdown
-from navigator.render.sentences import description
 from navigator.report.report import seen_from
 from navigator.report.storage import RESULTS, SUMMARY
 from navigator.report.summary import Summary, summarize
@@ -121,7 +121,8 @@ class Publisher:
             annotate(self._job, of_problems(error.problems, self._job.workspace))
         else:
             annotate(self._job, [Annotation(level=Level.ERROR, message=str(error))])
-        text = problem_text(error, key=self._job.key, links=self.uploads.links, limit_chars=_COMMENT_CHARS)
+        title = names.title(self._job.inputs)
+        text = problem_text(error, key=self._job.key, links=self.uploads.links, title=title, limit_chars=_COMMENT_CHARS)
         summarise(self._job, text)
         self.set_outputs({"status": "error", "exit_code": str(int(error.exit_code))})
         self._set_status("error", error.message)
@@ -159,7 +160,10 @@ class Publisher:
                 self.uploads.upload_models(models())
         self._judge(summary, code, problem)
         links = replace(self.uploads.links, log_url=self._job.event.log_url)
-        body = comment(summary, key=self._job.key, links=links, title=problem, limit_chars=_COMMENT_CHARS)
+        title = names.title(self._job.inputs)
+        body = comment(
+            summary, key=self._job.key, links=links, title=title, problem=problem, limit_chars=_COMMENT_CHARS
+        )
         self._comment(body, Verdict[_STATES.get(code, "error")])
         self._check_results(summary, code)
         self._tell_rivals()
@@ -198,7 +202,8 @@ class Publisher:
                 "artifact_name": names.artifact_prefix(self._job.inputs),
             }
         )
-        summarise(self._job, summary_markdown(summary, log_url=self._job.event.log_url))
+        title = names.title(self._job.inputs)
+        summarise(self._job, summary_markdown(summary, log_url=self._job.event.log_url, title=title))
 
     def _seen(self, summary: Summary) -> Summary:
         """Return the summary as readers see it to whom the workspace is the repository."""

@@ -70,31 +70,43 @@ def outcome(result: Report | NavigatorError) -> str:
     return _short_digest(json.dumps(_problems(result)))
 
 
-def comment(summary: Summary, *, key: str, links: Links, title: str = "", limit_chars: int = LIMIT_CHARS) -> str:
-    """Return the comment's markdown, failed conversions first.
+def comment(
+    summary: Summary,
+    *,
+    key: str,
+    links: Links,
+    title: str = "",
+    problem: str = "",
+    limit_chars: int = LIMIT_CHARS,
+) -> str:
+    """Return the comment's markdown: the verdict, what changed or failed, then what a click opens.
 
     Args:
         summary: of a report that is finished or not.
         key: distinguishes this comment from others on the same pull request.
         links: where the artifacts and the job are.
-        title: shown above the summary, such as the name of the job.
+        title: what it's about if the pull request has several comments, such as a configuration.
+        problem: what went wrong beside conversions, shown first.
         limit_chars: maximum length of the comment, see `navigator.render.markdown.summary_markdown`.
     """
-    first, last = _frame(outcome(summary.report), key, links, title)
-    room = limit_chars - len(first) - len(last)
-    return f"{first}{summary_markdown(summary, limit_chars=room, log_url=links.log_url)}{last}"
+    above = f"**{text(problem, 200)}**\n\n" if clean(problem) else ""
+    first = f"{_first_line(outcome(summary.report), key)}{above}"
+    room = limit_chars - len(first)
+    return first + summary_markdown(summary, limit_chars=room, log_url=links.log_url, title=title, links=_links(links))
 
 
 def problem_text(
     error: NavigatorError, *, key: str, links: Links | None = None, title: str = "", limit_chars: int = LIMIT_CHARS
 ) -> str:
     """Return the comment of a run that did not start: each problem with its place and what to do."""
-    first, last = _frame(outcome(error), key, links or Links(), title)
+    shown = _links(links or Links())
+    last = f"\n{shown}\n" if shown else ""
     problems = _problems(error)
     wrong = isinstance(error, InvalidConfigurationError)
     what = f"Invalid configuration: {count(len(problems), 'problem')}" if wrong else "The run didn't start"
     lines = [_problem(*each) for each in problems]
-    head = f"{first}## ❌ {what}\n\nNothing was converted.\n\n"
+    which = f"{text(title, 60)}: " if clean(title) else ""
+    head = f"{_first_line(outcome(error), key)}### ❌ {which}{what}\n\nNothing was converted.\n\n"
     room = limit_chars - len(head) - len(last)
     kept = lines
     while kept and len(_list(kept, len(lines))) > room:
@@ -102,11 +114,8 @@ def problem_text(
     return f"{head}{_list(kept, len(lines))}{last}"
 
 
-def _frame(outcome: str, key: str, links: Links, title: str) -> tuple[str, str]:
-    """Return the text before and after the content of a comment."""
-    head = f"**{text(title, 200)}**\n\n" if clean(title) else ""
-    shown = _links(links)
-    return f"{marker(key)}{outcome} -->\n{head}", f"\n{shown}\n" if shown else ""
+def _first_line(outcome: str, key: str) -> str:
+    return f"{marker(key)}{outcome} -->\n"
 
 
 def _links(links: Links) -> str:

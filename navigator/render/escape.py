@@ -34,6 +34,17 @@ def code(value: str, limit: int = 200) -> str:
     return f"`{plain}`" if _PLAIN.fullmatch(plain) and "##[" not in plain else f"<code>{text(plain, limit)}</code>"
 
 
+def html_text(value: str, limit: int = 500) -> str:
+    """Return `value` as text inside an HTML element on one line, where markdown isn't read."""
+    plain = _LINKS.sub(rf"\1{_BREAK}", shorten(clean(value), limit))
+    return html.escape(plain).replace("##[", "##&#91;")
+
+
+def html_code(value: str, limit: int = 100) -> str:
+    """Return `value` as code inside an HTML element."""
+    return f"<code>{html_text(value, limit) or '&quot;&quot;'}</code>"
+
+
 def fence(content: str, language: str) -> str:
     """Return `content` as a code block that its content can't end."""
     body = harmless("\n".join(lines(content))).replace("<!--", f"<{_BREAK}!--").replace("-->", f"--{_BREAK}>")
@@ -44,6 +55,11 @@ def fence(content: str, language: str) -> str:
 def link(label: str, url: str) -> str:
     """Return a link with an escaped `label`, or "" if `url` isn't a plain one."""
     return f"[{label}]({url})" if _URL.fullmatch(url) else ""
+
+
+def unbroken(amount: str) -> str:
+    """Keep an amount and its unit on one line. Browsers break lines at hyphens too; this isn't meant to be copied."""
+    return amount.replace(" ", "\u00a0").replace("-", "\u2011")
 
 
 def row(cells: list[str]) -> str:

@@ -1,13 +1,13 @@
-"""Renders a failed conversion as markdown: its outputs, how to fix it, and how to reproduce it. Pure."""
+"""Renders failed conversions as markdown: their outputs, how to fix and how to reproduce them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from navigator.records import CellResult, Comparison, State
-from navigator.render.escape import code, fence, link, row, text
+from navigator.render.escape import code, fence, link, row, text, unbroken
+from navigator.render.reproduction import reproduction
 from navigator.render.results import allowed_atol, place, portion, share, suggestion_yaml, value
 from navigator.render.values import count, number, word
-from navigator.report.summary import Group
 from navigator.verify.sentences import broken_gates, where
 
 MARKS: Mapping[State, str] = {
@@ -23,47 +23,59 @@ MARKS: Mapping[State, str] = {
     State.NOT_APPLICABLE: "⚪",
 }
 
-# Only the worst of hundreds of outputs are shown.
-_OUTPUTS = 5
+# Only the worst of hundreds of outputs are shown, and the first of many conversions and their logs.
+_OUTPUTS, _NAMED, _LOGS = 5, 20, 3
 
 _HEAD = ["Output", "Max abs error", "Max rel error", "Out of tolerance", "Worst element", "Source", "Converted"]
 
 
-def title(result: CellResult) -> str:
-    """Return the title of a failure."""
-    state = result.status.state
-    return f"{MARKS[state]} {code(result.model_name)} / {code(result.conversion)}: {word(state)}"
-
-
-def names(group: Group, limit: int | None = None) -> str:
+def names(conversions: Iterable[str], limit: int | None = None) -> str:
     """Return the labels of conversions, the first `limit` of them."""
-    return ", ".join(code(each) for each in group.conversions[:limit])
+    labels = [*conversions]
+    more = [f"and {len(labels) - limit} more"] if limit is not None and len(labels) > limit else []
+    return ", ".join([*map(code, labels[:limit]), *more])
 
 
-def failure(result: CellResult, log_url: str = "") -> str:
-    """Return everything that helps to find out why a conversion failed; the run's log is at `log_url`, if given."""
-    parts = [f"### {title(result)}"]
+def failure(results: Sequence[CellResult], log_url: str = "") -> str:
+    """Return everything that helps to find out why conversions of a model failed for one reason.
+
+    Args:
+        results: the conversions, of which the worst is shown.
+        log_url: the run whose log shows the ends of the workers' logs, or "".
+    """
+    result = max(results, key=lambda each: max(map(share, each.comparisons), default=0.0))
+    state = result.status.state
+    parts = [f"{MARKS[state]} **{names((each.conversion for each in results), _NAMED)}: {word(state)}**"]
     if result.status.message:
-        parts.append(text(result.status.message, 2000))
+        worst = f"{code(result.conversion)}: " if len({each.status.message for each in results}) > 1 else ""
+        parts.append(f"{worst}{text(result.status.message, 2000)}")
     parts.extend(_comparisons(result))
     if result.remedy:
         parts.append(f"**How to fix:** {text(result.remedy)}")
-    if suggested := suggestion_yaml(result):
-        parts.append("The tightest tolerances that pass. Use them only if errors of this size are acceptable:")
-        parts.append(fence(suggested, "yaml"))
-    if result.reproduce:
+    if commands := reproduction(each.reproduce for each in results):
         parts.append("To reproduce:")
-        parts.append(fence(result.reproduce, "shell"))
-    if result.status.log_path is not None:
-        parts.append(log_line(result.status.log_path, log_url))
+        parts.append(fence(commands, "shell"))
+    logs = [each.status.log_path for each in results if each.status.log_path is not None]
+    if logs:
+        parts.append(_logs(logs, log_url))
     return "\n\n".join(parts)
 
 
-def log_line(path: Path, log_url: str) -> str:
-    """Return where a worker's log is, and a link to the run that shows its end, since its machine may be gone."""
-    shown = f"Log: {code(str(path), 1000)}"
+def tolerances(results: Sequence[CellResult]) -> str:
+    """Return the tolerances with which the conversions of a model pass, to be pasted; "" if there are none."""
+    suggested = suggestion_yaml(results)
+    if not suggested:
+        return ""
+    intro = "The tightest tolerances that pass. Use them only if errors of this size are acceptable:"
+    return f"{intro}\n\n{fence(suggested, 'yaml')}"
+
+
+def _logs(paths: Sequence[Path], log_url: str) -> str:
+    """Return where workers' logs are, and a link to the run that shows their ends, since its machine may be gone."""
+    shown = ", ".join(code(str(path), 1000) for path in paths[:_LOGS])
+    more = f" and {len(paths) - _LOGS} more" if len(paths) > _LOGS else ""
     run = link("the run's log", log_url)
-    return f"{shown}; its end is in {run}" if run else shown
+    return f"Log: {shown}{more}{f'; its end is in {run}' if run else ''}"
 
 
 def _comparisons(result: CellResult) -> list[str]:
@@ -102,11 +114,5 @@ def _measured(comparison: Comparison) -> str:
 
 
 def _against(error: float | None, tolerance: str) -> str:
-    # Browsers also break lines at hyphens; this text isn't meant to be copied.
-    allowed = f"({unbroken(tolerance)})".replace("-", "\u2011")
+    allowed = f"({unbroken(tolerance)})"
     return allowed if error is None else f"**{number(error)}** {allowed}"
-
-
-def unbroken(amount: str) -> str:
-    """Keep an amount and its unit on one line."""
-    return amount.replace(" ", "\u00a0")

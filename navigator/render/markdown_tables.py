@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from navigator.records import CellResult, State
-from navigator.render.escape import code, row, text
-from navigator.render.markdown_failures import MARKS, names, unbroken
+from navigator.render.escape import code, row, text, unbroken
+from navigator.render.markdown_failures import MARKS, names
 from navigator.render.results import agreement, latency, metric, opset, share, source_bytes, worst
 from navigator.render.sentences import reductions, searches
 from navigator.render.values import count, milliseconds, number, percent, seconds, size, word
@@ -24,12 +24,12 @@ def model_table(model: ModelSummary) -> str:
 
 
 def skipped_table(skipped: Sequence[Group]) -> str:
-    """Return the skipped conversions in a collapsed section, with the reasons."""
+    """Return the skipped conversions with the reasons."""
     rows = [
         row(
             [
                 code(each.first.model_name),
-                names(each),
+                names(each.conversions),
                 unbroken(f"{MARKS[each.first.status.state]} {word(each.first.status.state)}"),
                 text(each.first.status.message),
                 text(each.first.remedy),
@@ -38,10 +38,8 @@ def skipped_table(skipped: Sequence[Group]) -> str:
         for each in skipped
     ]
     total = count(sum(len(each.results) for each in skipped), "conversion")
-    title = f"{total} skipped: not applicable or unavailable on this machine"
     head = [row(["Model", "Conversions", "Status", "Reason", "How to fix"]), "|---|---|---|---|---|"]
-    table = "\n".join([*head, *rows])
-    return f"<details>\n<summary>{title}</summary>\n\n{table}\n\n</details>"
+    return "\n".join([f"### {total} skipped: not applicable or unavailable on this machine", "", *head, *rows])
 
 
 def _table(model: ModelSummary) -> list[str]:

@@ -165,7 +165,7 @@ def _failure(result: CellResult) -> Iterator[Line]:
         yield Line(f"  and {count(len(failing) - _OUTPUTS, 'more output')}")
     if result.remedy:
         yield Line(f"  how to fix: {clean(result.remedy)}")
-    if suggested := suggestion_yaml(result):
+    if suggested := suggestion_yaml([result]):
         yield Line("  the tightest tolerances that pass, if errors of this size are acceptable:")
         yield from (Line(f"    {line}") for line in lines(suggested))
     if result.reproduce:

@@ -107,19 +107,23 @@ def portion(comparison: Comparison) -> str:
     return f"{comparison.mismatched:,} of {comparison.total:,} ({percent(comparison.mismatched / comparison.total)})"
 
 
-def suggestion_yaml(result: CellResult) -> str:
-    """Return the suggested tolerances as keys of navigator.yaml, which has separate ones for fp16 and int8.
+def suggestion_yaml(results: Iterable[CellResult]) -> str:
+    """Return the tolerances with which all conversions pass, as keys of navigator.yaml; "" if none are suggested.
 
-    "" if there are none.
+    The file has separate ones for fp16 and int8. Of several for an output the largest lets all pass.
     """
-    if result.suggested_tolerances is None:
+    merged: dict[str, dict[str, float]] = {}
+    for result in results:
+        if result.suggested_tolerances is None:
+            continue
+        engine = result.conversion_config.tensorrt_config if result.conversion_config is not None else None
+        prefix = f"{engine.precision}_" if engine is not None and engine.precision is not Precision.FP32 else ""
+        for key, entries in to_data(result.suggested_tolerances).items():
+            into = merged.setdefault(f"{prefix}{key}", {})
+            into.update({name: max(value, into.get(name, value)) for name, value in entries.items()})
+    if not merged:
         return ""
-    engine = result.conversion_config.tensorrt_config if result.conversion_config is not None else None
-    precision = engine.precision if engine is not None else Precision.FP32
-    data = to_data(result.suggested_tolerances)
-    if precision is not Precision.FP32:
-        data = {f"{precision}_{key}": entries for key, entries in data.items()}
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000).rstrip()
+    return yaml.dump(merged, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000).rstrip()
 
 
 def latency(result: CellResult) -> Latency | None:

@@ -3,7 +3,6 @@
 from navigator.errors import ExitCode
 from navigator.records import Host, State
 from navigator.render.changes import regressions
-from navigator.render.text import shorten
 from navigator.render.values import count, number, seconds, shape, size, word
 from navigator.report.summary import ModelSummary, Summary, fails_on_regression
 
@@ -29,10 +28,11 @@ _TOLD = (
 def verdict(summary: Summary) -> str:
     """Return the result of a run in one sentence, with what it covers if that isn't the whole configuration."""
     covered = str(summary.coverage)
-    return f"{_verdict(summary)} (covers only {covered})" if covered else _verdict(summary)
+    return f"{result_of(summary)} (covers only {covered})" if covered else result_of(summary)
 
 
-def _verdict(summary: Summary) -> str:
+def result_of(summary: Summary) -> str:
+    """Return the result of what a run covers in one sentence."""
     undecided = summary.states.get(State.CANCELLED, 0)
     failed = len(summary.failed) - undecided
     of_all = f"of {summary.tried:,} conversions"
@@ -65,11 +65,6 @@ def tally(summary: Summary) -> str:
     parts = [f"{amount:,} {word(state)}" for state, amount in summary.states.items()]
     from_cache = [f"{summary.cached:,} from the cache"] if summary.cached else []
     return "; ".join([", ".join(parts), *from_cache, seconds(summary.report.seconds)])
-
-
-def description(summary: Summary) -> str:
-    """Return the result of a run in the 140 characters of a commit status."""
-    return shorten(f"{verdict(summary)}; {tally(summary)}", 140)
 
 
 def reductions(model: ModelSummary) -> tuple[str, ...]:

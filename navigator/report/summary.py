@@ -15,8 +15,8 @@ _FAILED = frozenset(
     {State.FAILED, State.MISMATCHED, State.CRASHED, State.TIMED_OUT, State.BLOCKED, State.CANCELLED},
 )
 
-# Conversions in these states have no cause of their own.
-_DOWNSTREAM = (State.BLOCKED, State.CANCELLED, State.UNAVAILABLE)
+DOWNSTREAM = (State.BLOCKED, State.CANCELLED, State.UNAVAILABLE)
+"""Conversions in these states have no cause of their own."""
 
 _SKIPPED = (State.NOT_APPLICABLE, State.UNAVAILABLE)
 
@@ -149,8 +149,8 @@ def summarize(report: Report, changes: Changes | None = None) -> Summary:
         states={state: states[state] for state in State if states[state]},
         failed=failed,
         others=others,
-        failures=_grouped(each for each in failed if each.status.state not in _DOWNSTREAM),
-        downstream=_grouped(each for each in failed if each.status.state in _DOWNSTREAM),
+        failures=_grouped(each for each in failed if each.status.state not in DOWNSTREAM),
+        downstream=_grouped(each for each in failed if each.status.state in DOWNSTREAM),
         skipped=_grouped(skipped),
         unverified=_grouped(each for each in others if each.status.state is State.UNVERIFIED),
         warnings=_warnings(report.results),

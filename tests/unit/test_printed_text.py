@@ -28,9 +28,9 @@ from navigator.records import InvalidRecordError, Plan, Report, from_data, to_da
 from navigator.render.annotations import Level, of_problems, of_report
 from navigator.render.comment import Links, comment, problem_text
 from navigator.render.console import Progress, show_log, summary_text
+from navigator.render.headline import description
 from navigator.render.markdown import summary_markdown
 from navigator.render.plan import plan_text
-from navigator.render.sentences import description
 from navigator.render.streams import write
 from navigator.report import storage
 from navigator.report.summary import summarize

@@ -11,10 +11,11 @@ from markdown_it import MarkdownIt
 
 from navigator.config import InvalidConfigurationError, Problem
 from navigator.errors import ConfigurationError, NavigatorError
-from navigator.records import CellResult, Report, State, Status
+from navigator.records import Baseline, CellResult, Changes, Report, State, Status
 from navigator.render.comment import ArtifactLink, Links, comment, marker, outcome, problem_text
+from navigator.render.headline import description
 from navigator.render.markdown import summary_markdown
-from navigator.render.sentences import description, tally, verdict
+from navigator.render.sentences import tally, verdict
 from navigator.render.text import clean
 from navigator.report import report, storage
 from navigator.report.summary import summarize
@@ -60,15 +61,34 @@ def test_a_comment_is_the_summary_between_its_marker_and_its_links() -> None:
     assert links_of(shown) == [LINKS.models[0].url, LINKS.results_url, LINKS.run_url]
 
 
-def test_a_title_stands_above_the_verdict() -> None:
+def test_a_run_in_which_nothing_changed_takes_two_lines() -> None:
+    there = Baseline(found=True, commit="abc1234", label="main")
+    changes = Changes(baseline=there)
+
+    shown = comment(summarize(GOOD.report, changes), key="main", links=LINKS)
+
+    assert changes.is_nothing
+    first, second = shown.split("\n", 1)[1].rstrip("\n").split("\n\n")
+    assert first == "### ✅ Nothing changed, 3 of 3 conversions passed (main abc1234 → 4d1f6b1)"
+    assert second.startswith(f"{tally(GOOD)} · ⚠️ 1 weak check · [Converted models]({RUN}/artifacts/2) (12.0 MiB")
+    assert "<details>" in summary_markdown(summarize(GOOD.report, changes)), "the run's page has everything"
+    failing = summarize(EVERY_STATE, changes)
+    assert comment(failing, key="main", links=LINKS).count("<details>") > 3
+
+
+def test_what_tells_a_comment_from_others_begins_its_heading() -> None:
     shown = comment(GOOD, key="k", links=Links(), title="nightly @everyone\n# *x*")
 
-    assert shown.splitlines()[1:4] == [
-        "**nightly @\u200beveryone \\# \\*x\\***",
-        "",
-        summary_markdown(GOOD).splitlines()[0],
-    ]
+    heading = summary_markdown(GOOD).splitlines()[0]
+    assert heading.startswith("### ✅ 3 of 3")
+    assert shown.splitlines()[1] == heading.replace("✅ ", "✅ nightly @\u200beveryone \\# \\*x\\*: ")
     assert comment(GOOD, key="k", links=Links()).splitlines()[1:] == summary_markdown(GOOD).splitlines()
+
+
+def test_a_problem_stands_above_the_verdict() -> None:
+    shown = comment(GOOD, key="k", links=Links(), problem="It wasn't\nfinished: *x*")
+
+    assert shown.splitlines()[1:4] == ["**It wasn't finished: \\*x\\***", "", summary_markdown(GOOD).splitlines()[0]]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +213,7 @@ def test_a_comment_on_many_cells_is_within_github_s_limits_and_failures_come_fir
     name = NAMES[kind]
     made = hostile(name, number)
 
-    shown = comment(summarize(made), key="main", links=LINKS, title=name)
+    shown = comment(summarize(made), key="main", links=LINKS, problem=name)
 
     assert len(shown) <= 65_535
     assert len(shown.encode("utf-16-le")) // 2 <= 2 * 65_535
@@ -238,7 +258,7 @@ def test_problems_are_listed_with_their_places_and_what_to_do() -> None:
 
     assert shown.splitlines() == [
         f"<!-- model-navigator:main outcome:{outcome(error)} -->",
-        "## ❌ Invalid configuration: 2 problems",
+        "### ❌ Invalid configuration: 2 problems",
         "",
         "Nothing was converted.",
         "",
@@ -248,6 +268,9 @@ def test_problems_are_listed_with_their_places_and_what_to_do() -> None:
         "",
         comment(GOOD, key="main", links=LINKS).splitlines()[-1],
     ]
+    assert problem_text(error, key="main", title="a.yaml").splitlines()[1] == (
+        "### ❌ a.yaml: Invalid configuration: 2 problems"
+    )
     assert FIRST.fullmatch(shown.splitlines()[0])
 
 
@@ -255,7 +278,7 @@ def test_any_other_reason_is_said_too() -> None:
     shown = problem_text(ConfigurationError("there is no navigator.yaml", "add one"), key="k")
 
     assert shown.splitlines()[1:] == [
-        "## ❌ The run didn't start",
+        "### ❌ The run didn't start",
         "",
         "Nothing was converted.",
         "",
@@ -305,9 +328,13 @@ def test_no_problem_changes_the_structure(message: str, hint: str) -> None:
 # A commit status ----------------------------------------------------------------------------------------------------
 
 
-def test_a_description_is_the_verdict_in_140_characters() -> None:
-    assert description(GOOD) == f"{verdict(GOOD)}; {tally(GOOD)}"
+def test_a_description_begins_as_the_comment_does_in_140_characters() -> None:
+    assert description(GOOD) == f"{verdict(GOOD)} (4d1f6b1); {tally(GOOD)}"
     every = description(summarize(EVERY_STATE))
-    assert every.startswith("Incomplete: 1 of 11 conversions cancelled, 6 failed; 3 passed")
+    assert every.startswith(
+        "Incomplete: 1 of 11 conversions cancelled, 6 failed (4d1f6b1): resnet50 onnx_op14; effnet onnx"
+    )
     assert len(every) in (139, 140)
     assert every.endswith("…")
+    heading = summary_markdown(summarize(EVERY_STATE)).splitlines()[0].replace("\\", "").replace("`", "")
+    assert every[:-1] in heading

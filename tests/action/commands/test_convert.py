@@ -47,7 +47,7 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
     assert ended.annotations == []
     assert [status[0] for status in job.statuses] == ["pending", "success"]
     assert {status[2] for status in job.statuses} == {HEAD}
-    assert job.statuses[-1][1].startswith("2 of 2 conversions passed; 2 passed; ")
+    assert job.statuses[-1][1].startswith(f"2 of 2 conversions passed ({HEAD[:7]}); 2 passed; ")
     assert job.github["statuses"][-1]["context"] == "model-navigator"
     assert job.github["statuses"][-1]["target_url"].partition("#")[0] == RUN
     assert job.github["check_runs"] == []
@@ -58,7 +58,7 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
     assert uploaded[MODELS].keys() == {f"tiny/onnx_op{opset}/model.onnx" for opset in (13, 14)}
     assert not any(job.seen(content.decode("latin-1")) for files in uploaded.values() for content in files.values())
     assert ended.summary == uploaded[RESULTS]["summary.md"].decode()
-    assert ended.summary.startswith("## ✅ 2 of 2 conversions passed\n")
+    assert ended.summary.startswith("### ✅ 2 of 2 conversions passed")
 
     outputs = ended.outputs
     assert outputs.keys() == set(OUTPUTS) - {"matrix", "shards", "release_url"}
@@ -91,7 +91,7 @@ def test_a_comment_is_edited_from_good_to_bad_and_back(job: "Job") -> None:
     assert "## ❌ 1 of 2 conversions failed" in comment
     assert "onnx_op14" in comment
     assert job.statuses[-1][0] == "failure"
-    assert job.statuses[-1][1].startswith("1 of 2 conversions failed; 1 passed, 1 mismatched; ")
+    assert job.statuses[-1][1].startswith(f"1 of 2 conversions failed ({HEAD[:7]}): tiny onnx_op14; 1 passed, 1 mism")
     del job.variables["PYTHONPATH"]
     good = job.run()
     assert (good.code, good.outputs["comment_url"]) == (0, first)
@@ -239,7 +239,7 @@ def test_a_check_run_says_what_the_comment_says(job: "Job") -> None:
     [run] = job.github["check_runs"]
     assert (run["name"], run["conclusion"], run["head_sha"]) == ("models", "failure", HEAD)
     assert run["output"]["title"].startswith("1 of 2 conversions failed")
-    assert run["output"]["summary"].startswith("## ❌ 1 of 2 conversions failed")
+    assert run["output"]["summary"].startswith("### ❌ 1 of 2 conversions failed")
     assert f"; its end is in [the run's log]({RUN})" in run["output"]["summary"]
     assert [(each["path"], each["start_line"]) for each in run["annotations"]] == [("navigator.yaml", 2)]
 
@@ -280,7 +280,7 @@ def test_without_a_token_results_are_told_in_the_job_alone(job: "Job") -> None:
     ended = job.run()
     assert ended.code == 0
     assert all("pass `token: ${{ github.token }}`" in each for each in ended.warnings)
-    assert ended.summary.startswith("## ✅")
+    assert ended.summary.startswith("### ✅")
     assert job.github["calls"] == []
 
 

@@ -113,7 +113,7 @@ def test_a_fork_may_write_nothing_and_the_job_says_how_to(job: "Job", publish: P
     assert warning.startswith("no comment, status or check run: tokens for pull requests from forks are read-only.")
     assert warning.endswith("A workflow_run workflow with `command: report` can publish them.")
     assert job.artifacts().keys() == {"model-navigator-results"}
-    assert ended.summary.startswith("## ✅")
+    assert ended.summary.startswith("### ✅")
     assert publish("bad").code == 1
 
 

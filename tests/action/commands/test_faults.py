@@ -129,7 +129,7 @@ def test_everything_is_down(job: "Job") -> None:
     ended = job.run()
     assert ended.code == 0, ended.log
     assert ended.outputs["status"] == "success"
-    assert ended.summary.startswith("## ✅ 2 of 2 conversions passed")
+    assert ended.summary.startswith("### ✅ 2 of 2 conversions passed")
     assert [each.partition(":")[0] for each in ended.warnings] == [
         "couldn't set the commit status",
         "no artifact was uploaded; the files are in navigator_workspace",
