@@ -175,7 +175,7 @@ def option(model: str, key: KeyChange) -> str:
     """Return how an option of a model changed: "resnet50: atol of logits is looser: 1e-05 → 0.001"."""
     name = f"{clean(model)}: " if model else ""
     subject = f"{name}{clean(key.key)}{f' of {_short(key.of, _VALUE)}' if key.of else ''}"
-    values = f"{_value(key.before)} → {_value(key.after)}"
+    values = f"{value_text(key.before)} → {value_text(key.after)}"
     match key.kind:
         case KeyKind.LOOSENED:
             return f"{subject} lets more pass: {values}"
@@ -184,7 +184,7 @@ def option(model: str, key: KeyChange) -> str:
         case KeyKind.TIGHTENED:
             return f"{subject} is stricter: {values}"
         case KeyKind.CONTENT:
-            return f"{subject}: what is in {_value(key.after)} changed"
+            return f"{subject}: what is in {value_text(key.after)} changed"
         case KeyKind.CHANGED:
             return f"{subject} changed: {values}"
 
@@ -255,7 +255,7 @@ def _earlier(before: CellResult | None) -> str:
     return f"it {was}{word(before.status.state)} in the base"
 
 
-def _value(value: Json) -> str:
+def value_text(value: Json) -> str:
     """Return the value of an option on one line, as in navigator.yaml."""
     return "none" if value is None else _short(flow(value), _VALUE)
 

@@ -50,7 +50,7 @@ def headline(summary: Summary) -> Headline:
         mark=_mark(summary, found),
         said=_said(summary, found),
         about=_about(summary),
-        who=_merged([who for row in found if row.kind in kinds for who in row.who if who.model]),
+        who=_merged([who for row in found if row.kind in kinds and not row.accepted for who in row.who if who.model]),
     )
 
 
@@ -63,15 +63,18 @@ def _said(summary: Summary, found: Sequence[Row]) -> str:
     changes = summary.changes
     if changes is None or not changes.baseline.found or summary.exit_code is ExitCode.NOTHING_TO_DO:
         return result_of(summary)
-    amounts = {kind: sum(row.amount for row in found if row.kind is kind) for kind in Kind}
-    news = [(kind, amounts[kind]) for kind in _NEWS if amounts[kind]]
-    told = [_news(kind, amount, first=not index) for index, (kind, amount) in enumerate(news)]
+    news = [row for row in found if row.kind in _NEWS]
+    amounts = {kind: sum(row.amount for row in news if row.kind is kind and not row.accepted) for kind in _NEWS}
+    counted = [(kind, amount) for kind, amount in amounts.items() if amount]
+    told = [_news(kind, amount, first=not index) for index, (kind, amount) in enumerate(counted)]
+    if agreed := sum(row.amount for row in news if row.accepted):
+        told.append(f"{count(agreed, 'change')} accepted")
     if summary.exit_code is ExitCode.CANCELLED:
         return "; ".join([result_of(summary), *told])
     if told:
         return ", ".join(told)
     nothing = "Nothing changed" if changes.is_nothing else "Nothing broke"
-    if still := amounts[Kind.STILL_FAILING]:
+    if still := sum(row.amount for row in found if row.kind is Kind.STILL_FAILING):
         return f"{nothing}, {still:,} of {count(summary.tried, 'conversion')} still fail{'s' if still == 1 else ''}"
     passed = summary.states.get(State.PASSED, 0)
     return f"{nothing}, {passed:,} of {count(summary.tried, 'conversion')} passed"
@@ -95,8 +98,8 @@ def _news(kind: Kind, amount: int, *, first: bool) -> str:
 
 def _shown(summary: Summary, found: Sequence[Row]) -> tuple[Kind, ...]:
     """Return the kinds of rows that are named: those of the most important kind, or all that fail."""
-    first = found[0].kind if found else None
-    if first in _NEWS:
+    first = next((row.kind for row in found if row.kind in _NEWS and not row.accepted), None)
+    if first is not None:
         return (first,)
     return (Kind.FAILING, Kind.STILL_FAILING, Kind.UNDECIDED) if summary.failed else ()
 
@@ -118,7 +121,7 @@ def _base(baseline: Baseline) -> str:
 def _mark(summary: Summary, found: Sequence[Row]) -> str:
     if summary.exit_code is ExitCode.FAILURE:
         return "❌"
-    fine = summary.exit_code is ExitCode.OK and not any(row.kind in _ALARMING for row in found)
+    fine = summary.exit_code is ExitCode.OK and not any(row.kind in _ALARMING and not row.accepted for row in found)
     return "✅" if fine else "⚠️"
 
 

@@ -7,9 +7,11 @@ repositories and frameworks with `navigator.render.escape`.
 from collections.abc import Iterator
 
 from navigator.errors import ExitCode
-from navigator.records import CellResult
+from navigator.records import CellResult, Change
 from navigator.render import folds
-from navigator.render.escape import code, fence, html_code, text
+from navigator.render.changes import rows as compared_rows
+from navigator.render.changes import uncompared
+from navigator.render.escape import code, fence, html_code, link, text
 from navigator.render.folds import Fold, Part
 from navigator.render.headline import headline
 from navigator.render.markdown_failures import failure, names, tolerances
@@ -40,7 +42,7 @@ def summary_markdown(
     header = f"{headline(summary).markdown(title)}\n\n{_second_line(summary)}"
     changes = summary.changes
     same = changes is not None and changes.baseline.found and changes.is_nothing
-    if links and same and summary.exit_code is ExitCode.OK:
+    if links and same and summary.exit_code is ExitCode.OK and not summary.failed:
         return f"{header} · {links}\n"
     parts = [Part(header), *_rows(summary), *_details(summary, log_url), *_warnings(summary), *_notes(summary)]
     last = f"\n{links}\n" if links else ""
@@ -55,8 +57,10 @@ def _second_line(summary: Summary) -> str:
     if summary.weak:
         said.append(f"⚠️ {count(summary.weak, 'weak check')}")
     baseline = summary.changes.baseline if summary.changes is not None else None
-    if baseline is not None and not baseline.found:
-        said.append(f"no baseline: {text(baseline.note)}" if baseline.note else "no baseline")
+    if baseline is not None and baseline.found and baseline.relation:
+        said.append(f"baseline: {link(text(baseline.relation), baseline.run_url) or text(baseline.relation)}")
+    if told := uncompared(summary):
+        said.append(text(told))
     return " · ".join(said)
 
 
@@ -84,7 +88,8 @@ def _model(model: ModelSummary, log_url: str) -> Fold:
     if suggested := tolerances(model.failed):
         parts.append(Part(suggested, "suggestion"))
     states = dict.fromkeys(word(each.status.state) for each in model.failed)
-    said = f"{len(model.failed)} of {len(model.results)} {' or '.join(states) if len(states) < 3 else 'not good'}"
+    what = " or ".join(states) if len(states) < 3 else "didn't pass"
+    said = f"{len(model.failed)} of {len(model.results)} {what}"
     return Fold(f"Details: {html_code(model.name)}, {said}", tuple(parts))
 
 
@@ -117,6 +122,17 @@ def _notes(summary: Summary) -> Iterator[Fold]:
     ]
     if parts:
         yield Fold(count(len(parts), "note"), tuple(parts))
+
+
+def _of_changes(summary: Summary) -> Iterator[str]:
+    """Yield what isn't compared, and why."""
+    changes = summary.changes
+    if changes is None or not changes.baseline.found:
+        return
+    yield from (f"{row.title} not compared: {row.what}" for row in compared_rows(changes, Change.NOT_COMPARED))
+    if changes.baseline.note:
+        yield f"the base: {changes.baseline.note}"
+    yield from changes.notes
 
 
 def _everything(summary: Summary) -> Iterator[Fold]:

@@ -8,13 +8,13 @@ from navigator.records import (
     Comparison,
     Device,
     Difference,
-    Json,
     KeyChange,
     KeyKind,
     Measure,
     Source,
     State,
 )
+from navigator.render.changes import replacements, value_text
 from navigator.render.escape import code, text, unbroken
 from navigator.render.results import share, worst
 from navigator.render.values import count, milliseconds, number, size, word
@@ -62,8 +62,9 @@ def differences(found: Sequence[Sequence[Difference]], *, worse: bool) -> str:
 
 def option(key: KeyChange) -> str:
     """Return an option with its values before and after."""
-    of = f" of {code(key.of, 60)}" if key.of else ""
-    return f"{code(key.key, 60)}{of} {_arrow(_value(key.before), _value(key.after))}"
+    name = f"{code(key.key, 60)}{f' of {code(key.of, 60)}' if key.of else ''}"
+    before, after = code(value_text(key.before)), code(value_text(key.after))
+    return f"content of {name} {after}" if key.kind is KeyKind.CONTENT else f"{name} {_arrow(before, after)}"
 
 
 def accepted(why: str) -> str:
@@ -79,13 +80,10 @@ def also(changes: Changes) -> str:
     options = [
         " ".join(filter(None, (code(model, 100) if model else "", option(key))))
         for model, key in changes.keys
-        if key.kind in (KeyKind.CHANGED, KeyKind.TIGHTENED)
+        if key.kind in (KeyKind.CHANGED, KeyKind.TIGHTENED, KeyKind.CONTENT)
     ]
-    tools = [
-        f"{text(each.name, 60)} {text(each.before, 60) or 'none'} → {text(each.after, 60) or 'none'}"
-        for each in (*changes.tools, *changes.machine)
-    ]
-    parts = [f"source of {_first(sources)}" if sources else "", _first(names), _first(options), _first(tools)]
+    tools, machine = (text(replacements(each)) for each in (changes.tools, changes.machine))
+    parts = [f"files of {_first(sources)}" if sources else "", _first(names), _first(options), tools, machine]
     return "; ".join(filter(None, parts))
 
 
@@ -152,9 +150,3 @@ def _growth(found: Difference) -> str:
 def _arrow(before: str, after: str, *, most: bool = False) -> str:
     shown = f"{'at most ' if most else ''}**{after}**"
     return f"{before} → {shown}" if before else shown
-
-
-def _value(value: Json) -> str:
-    if value is None:
-        return "unset"
-    return f"{value:g}" if isinstance(value, float) else text(str(value), 60)

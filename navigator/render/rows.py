@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from navigator.records import CellResult, Change, Changes, ConversionChange, KeyChange, KeyKind, State
+from navigator.render.changes import what
 from navigator.render.escape import code, text
 from navigator.render.markdown_failures import MARKS
 from navigator.render.reasons import accepted, also, differences, failing, option, reason
@@ -51,7 +52,10 @@ class Who:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """What happened to whom: a mark, a title, and the reason as markdown. `amount` is what a reader counts."""
+    """What happened to whom: a mark, a title, and the reason as markdown. `amount` is what a reader counts.
+
+    `accepted` tells whether the configuration accepts it.
+    """
 
     kind: Kind
     mark: str
@@ -59,6 +63,7 @@ class Row:
     why: str
     amount: int = 1
     title: str = ""
+    accepted: bool = False
 
     @property
     def markdown(self) -> str:
@@ -149,6 +154,7 @@ def _failing(kind: Kind, failed: Iterable[_Failed]) -> Iterator[Row]:
             who=(Who(first.model_name, tuple(after.conversion for after, _, _ in group)),),
             why=f"{said if alone else f'{state}, {said}'}{accepted(why)}",
             amount=len(group),
+            accepted=bool(why),
         )
 
 
@@ -164,12 +170,8 @@ def _measured(kind: Kind, mark: str, changes: Iterable[ConversionChange]) -> Ite
 
 
 def _removed(changes: Iterable[ConversionChange]) -> Iterator[Row]:
-    for group in _alike(changes, lambda each: _state(each.before)):
-        state = _state(group[0].before)
-        said = (
-            "passed before" if state is State.PASSED else f"was {word(state)} before" if state else "was there before"
-        )
-        yield _row(Kind.REMOVED, "🗑️", group, f"{said}{accepted(group[0].accepted)}")
+    for group in _alike(changes, what):
+        yield _row(Kind.REMOVED, "🗑️", group, f"{text(what(group[0]))}{accepted(group[0].accepted)}")
 
 
 def _fixed(changes: Iterable[ConversionChange]) -> Iterator[Row]:
@@ -180,10 +182,9 @@ def _fixed(changes: Iterable[ConversionChange]) -> Iterator[Row]:
 
 
 def _added(changes: Iterable[ConversionChange]) -> Iterator[Row]:
-    for group in _alike(changes, lambda each: _state(each.after)):
-        state = _state(group[0].after)
-        if state is not None and state is not State.NOT_APPLICABLE:
-            yield _row(Kind.NEW, "🆕", group, word(state))
+    there = (each for each in changes if each.after and each.after.status.state is not State.NOT_APPLICABLE)
+    for group in _alike(there, what):
+        yield _row(Kind.NEW, "🆕", group, text(what(group[0])))
 
 
 def _loosened(keys: Iterable[tuple[str, KeyChange]]) -> Iterator[Row]:
@@ -201,6 +202,7 @@ def _loosened(keys: Iterable[tuple[str, KeyChange]]) -> Iterator[Row]:
             who=(Who(model),) if model else (),
             why=f"{said}{accepted(why)}",
             amount=len(group),
+            accepted=bool(why),
         )
 
 
@@ -215,8 +217,4 @@ def _alike(
 
 def _row(kind: Kind, mark: str, group: Sequence[ConversionChange], why: str) -> Row:
     who = Who(group[0].model_name, tuple(each.conversion for each in group))
-    return Row(kind=kind, mark=mark, who=(who,), why=why, amount=len(group))
-
-
-def _state(result: CellResult | None) -> State | None:
-    return result.status.state if result is not None else None
+    return Row(kind=kind, mark=mark, who=(who,), why=why, amount=len(group), accepted=bool(group[0].accepted))

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 CASES = Path(__file__).parents[1] / "cases" / "comments"
 
 # The most pixels that a comment may be high without its frame, on a desktop and on a phone.
-HEIGHTS = {"nothing_changed": (100, 200), "four_of_16": (500, 700), "many_different": (900, 2000)}
+HEIGHTS = {
+    "nothing_changed": (100, 200),
+    "four_of_16": (500, 700),
+    "many_different": (900, 2000),
+    "hostile": (700, 1300),
+}
 USUAL = (600, 1100)
 TEXTS = [name for name in SITUATIONS if name != "many_different"]
 

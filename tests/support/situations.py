@@ -5,22 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from navigator.changes.base import Base, described, without
+from navigator.changes.compare import compare
 from navigator.config import InvalidConfigurationError, Problem
 from navigator.records import (
-    Baseline,
     CellResult,
-    Change,
-    Changes,
-    ConversionChange,
-    Difference,
-    KeyChange,
-    KeyKind,
-    Measure,
-    ModelChange,
+    FailOn,
+    Given,
+    Host,
     Origin,
-    Replacement,
     Report,
-    Source,
+    Rules,
     State,
     Status,
     Tolerances,
@@ -29,6 +24,7 @@ from navigator.records import (
 from navigator.render.comment import ArtifactLink, Links, comment, problem_text
 from navigator.report.summary import summarize
 from tests.support.builders import a_comparison, a_converted_model, a_host, a_report, a_result, a_source
+from tests.support.comparisons import given
 
 RUN = "https://github.com/org/models/actions/runs/1"
 LINKS = Links(
@@ -42,8 +38,6 @@ LINKS = Links(
     results_url=f"{RUN}/artifacts/3",
 )
 BASE, HEAD = "abc1234" + "0" * 33, "def5678" + "0" * 33
-BASELINE = Baseline(found=True, commit=BASE, label="main", relation="merge base", run_url=RUN)
-NONE = Baseline(found=False, note="no earlier run of this workflow has results")
 HOST = a_host(
     {"model-navigator": "1.0.0", "torch": "2.13.0", "onnx": "1.23.2", "onnxruntime": "1.32.0", "numpy": "2.4.6"},
     python="3.11.9",
@@ -59,9 +53,12 @@ Results = list[CellResult]
 Make = Callable[[str, str], CellResult]
 
 
-def passing(model: str, label: str, *, error: float = 1.2e-6, size_bytes: int = 102_000_000) -> CellResult:
+def passing(
+    model: str, label: str, *, error: float = 1.2e-6, size_bytes: int = 102_000_000, atol: float = 1e-5
+) -> CellResult:
     output = a_comparison(
         "logits",
+        atol=atol,
         max_abs_error=error,
         max_rel_error=3e-5,
         samples=3,
@@ -124,67 +121,62 @@ def only(*labels: str, otherwise: Make) -> Make:
     return lambda model, label: otherwise(model, label) if label in labels else passing(model, label)
 
 
-def run(results: Results) -> Report:
-    return a_report(*results, host=HOST, seconds=128.4, origin=Origin(commit=HEAD))
+def run(results: Results, commit: str = HEAD, **more: Any) -> Report:
+    """Return a run of these results; `more` has what was given of models otherwise than usual, or versions of tools."""
+    names = dict.fromkeys(each.model_name for each in results)
+    usual = {name: given(name, sha256=f"{index:064x}") for index, name in enumerate(names)}
+    models = tuple((usual | more.pop("models", {})).values())
+    usually: dict[str, Any] = {
+        "host": HOST,
+        "seconds": 128.4,
+        "origin": Origin(commit=commit),
+        "rules": Rules(),
+        "models": models,
+    }
+    return a_report(*results, **usually | more)
 
 
-def changed(head: Results, base: Results | None = None, **more: Any) -> Changes:
-    """Return what changed, where outcomes alone do."""
-    before = {(each.model_name, each.conversion): each for each in base or all_of()}
-    conversions = [_change(each, before.pop((each.model_name, each.conversion), None)) for each in head]
-    conversions += [
-        ConversionChange(
-            model_name=was.model_name,
-            conversion=was.conversion,
-            change=Change.REMOVED,
-            before=was,
-            is_regression=True,
-        )
-        for was in before.values()
-    ]
-    return replace(Changes(baseline=BASELINE, conversions=tuple(conversions)), **more)
+def shown(head: Report, base: Report | None = None, **more: Any) -> str:
+    """Return the comment on a run, compared with a base or without one."""
+    changes = without("no earlier run of this workflow has results")
+    if base is not None:
+        told = replace(described(base), label="main", relation="merge base", run_url=RUN)
+        changes = compare(head, Base(report=base, told=told))
+    return comment(summarize(head, changes), key="Models/navigator.yaml", links=LINKS, **more)
 
 
-def _change(after: CellResult, before: CellResult | None) -> ConversionChange:
-    good, was_good = (each is not None and each.status.state is State.PASSED for each in (after, before))
-    kinds = {(True, True): Change.UNCHANGED, (False, True): Change.BROKEN, (True, False): Change.FIXED}
-    change = Change.NEW if before is None else kinds.get((good, was_good), Change.STILL_FAILING)
-    return ConversionChange(
-        model_name=after.model_name,
-        conversion=after.conversion,
-        change=change,
-        before=before,
-        after=after,
-        is_regression=change is Change.BROKEN,
-    )
+GOOD = run(all_of(), BASE)
 
 
-def shown(results: Results, changes: Changes | None, **more: Any) -> str:
-    return comment(summarize(run(results), changes), key="Models/navigator.yaml", links=LINKS, **more)
+def known(*models: str, **options: Any) -> dict[str, Given]:
+    """Return what was given of some models, with the usual files and these options."""
+    return {name: given(name, sha256=f"{MODELS.index(name):064x}", **options) for name in models}
+
+
+def with_tools(**versions: str) -> Host:
+    return replace(HOST, versions={**HOST.versions, **versions})
 
 
 def nothing_changed() -> str:
-    return shown(all_of(), changed(all_of()))
+    return shown(run(all_of()), GOOD)
 
 
 def all_good() -> str:
-    models = (ModelChange(name="mobilenetv2", source=Source.CHANGED),)
-    tools = (Replacement(name="onnxruntime", before="1.31.0", after="1.32.0"),)
-    return shown(all_of(), changed(all_of(), models=models, tools=tools))
+    base = run(all_of(), BASE, host=with_tools(onnxruntime="1.31.0"))
+    return shown(run(all_of(), models={"mobilenetv2": given("mobilenetv2", sha256="f")}), base)
 
 
 def first_run() -> str:
-    return shown(all_of(), Changes(baseline=NONE))
+    return shown(run(all_of()))
 
 
 def first_run_with_failures() -> str:
-    return shown(all_of(mobilenetv2=only("onnx_op13", "onnx_op15", otherwise=mismatched)), Changes(baseline=NONE))
+    return shown(run(all_of(mobilenetv2=only("onnx_op13", "onnx_op15", otherwise=mismatched))))
 
 
 def one_broken() -> str:
     head = all_of(mobilenetv2=only("onnx_op13", "onnx_op15", otherwise=mismatched))
-    models = (ModelChange(name="mobilenetv2", source=Source.CHANGED),)
-    return shown(head, changed(head, models=models))
+    return shown(run(head, models={"mobilenetv2": given("mobilenetv2", sha256="f")}), GOOD)
 
 
 def four_of_16() -> str:
@@ -200,43 +192,41 @@ def four_of_16() -> str:
             ),
         ),
     )
-    tools = (Replacement(name="torch", before="2.12.1", after="2.13.0"),)
-    return shown(head, changed(head, tools=tools))
+    return shown(run(head), run(all_of(), BASE, host=with_tools(torch="2.12.1")))
 
 
 def one_worse() -> str:
-    head = all_of()
-    grown = Difference(measure=Measure.ERROR, of="logits", before=1.2e-6, after=8.1e-6, limit=1.5e-4)
-    heavier = Difference(measure=Measure.SIZE, before=102_000_000, after=136_000_000)
-    changes = changed(head)
-    conversions = tuple(
-        replace(each, change=Change.WORSE, differences=(grown, heavier), is_regression=True)
-        if each.model_name == "resnet50" and each.conversion in ("onnx_op13", "onnx_op15")
-        else each
-        for each in changes.conversions
-    )
-    return shown(head, replace(changes, conversions=conversions))
+    def grown(model: str, label: str) -> CellResult:
+        return passing(model, label, atol=1e-3, error=8.1e-4, size_bytes=136_000_000)
+
+    base = all_of(resnet50=lambda model, label: passing(model, label, atol=1e-3))
+    return shown(run(all_of(resnet50=only("onnx_op13", "onnx_op15", otherwise=grown))), run(base, BASE))
 
 
 def fixed() -> str:
-    return shown(all_of(), changed(all_of(), all_of(unet=mismatched)))
+    return shown(run(all_of()), run(all_of(unet=mismatched), BASE))
+
+
+def still_failing() -> str:
+    head = all_of(unet=only("onnx_op13", otherwise=mismatched))
+    strict = Rules(fail_on=FailOn.REGRESSION)
+    return shown(run(head, rules=strict), run(head, BASE, rules=strict))
 
 
 def removed() -> str:
     head = [each for each in all_of() if (each.model_name, each.conversion) != ("unet", "onnx_op13")]
-    return shown(head, changed(head))
+    return shown(run(head, models=known("unet", onnx_opsets=[15, 17])), GOOD)
 
 
 def loosened() -> str:
-    keys = (
-        KeyChange(key="atol", of="logits", before=1e-5, after=1e-3, kind=KeyKind.LOOSENED, is_regression=True),
-        KeyChange(key="sample_count", before=16, after=2, kind=KeyKind.FEWER_SAMPLES, is_regression=True),
+    """Return a run with wider tolerances, of which the configuration accepts one."""
+    rules = Rules(accept={"loosened bert_small/atol": "GELU is approximated here"})
+    before, after = {"atol": {"": 1e-5}, "rtol": {"": 1e-5}}, {"atol": {"": 1e-3}, "rtol": {"": 1e-5}}
+
+    return shown(
+        run(all_of(), models=known("mobilenetv2", "bert_small", **after, samples=["cat.npz"]), rules=rules),
+        run(all_of(), BASE, models=known("mobilenetv2", "bert_small", **before, samples=["cat.npz", "dog.npz"])),
     )
-    accepted = KeyChange(
-        key="rtol", before=1e-5, after=1e-4, kind=KeyKind.LOOSENED, accepted="GELU is approximated on purpose"
-    )
-    models = (ModelChange(name="mobilenetv2", keys=keys), ModelChange(name="bert_small", keys=(accepted,)))
-    return shown(all_of(), changed(all_of(), models=models))
 
 
 def crash() -> str:
@@ -245,8 +235,7 @@ def crash() -> str:
         "the worker was killed by signal SIGKILL, most likely since memory ran out",
         "use a runner with more memory, or reduce jobs, max_shapes or memory_limit_bytes",
     )
-    head = all_of(bert_small=killed)
-    return shown(head, changed(head))
+    return shown(run(all_of(bert_small=killed)), GOOD)
 
 
 def config_error() -> str:
@@ -269,29 +258,25 @@ def many() -> str:
     )
     models = [f"encoder_{number:02}" for number in range(64)]
     head = all_of(models, **{model: kinds[index % 3] for index, model in enumerate(models[:15])})
-    return shown(head, changed(head, all_of(models)))
+    return shown(run(head), run(all_of(models), BASE))
 
 
 def many_different() -> str:
     """Return 256 conversions of which 60 of as many models fail, each for a reason of its own."""
-    head = []
-    for number in range(256):
-        model = f"encoder_{number:03}"
-        bad = mismatched(model, "onnx_op17", 0.01 * (number + 1), f"output_{number}")
-        head.append(bad if number < 60 else passing(model, "onnx_op17"))
-    base = [passing(each.model_name, each.conversion) for each in head]
-    return shown(head, changed(head, base))
+    models = [f"encoder_{number:03}" for number in range(256)]
+    base = [passing(model, "onnx_op17") for model in models]
+    bad = [mismatched(model, "onnx_op17", 0.01 * (n + 1), f"output_{n}") for n, model in enumerate(models[:60])]
+    return shown(run([*bad, *base[60:]]), run(base, BASE))
 
 
 def hostile() -> str:
     name = "</details> <script>alert(1)</script> | `x` @everyone #12\n# **heading** <!-- -->" + "long_name/" * 12
     head = [mismatched(name, label, output=name) for label in (name, "onnx_op13")]
-    head += [failing(passing(name, "onnx_op15"), State.FAILED, name, remedy=name)]
-    head += all_of(["resnet50"])
+    head += [failing(passing(name, "onnx_op15"), State.FAILED, name, remedy=name), *all_of(["resnet50"])]
     base = [passing(each.model_name, each.conversion) for each in head]
-    keys = (KeyChange(key=name, of=name, before=name, after=name, kind=KeyKind.LOOSENED, accepted=name),)
-    models = (ModelChange(name=name, source=Source.CHANGED, keys=keys),)
-    return shown(head, changed(head, base, models=models), title=name)
+    models = {name: given(name, sha256="f", atol={"": 1e-5, name: 1.0}, samples=name)}
+    tools = with_tools(**{name: name})
+    return shown(run(head, models=models, host=tools), run(base, BASE, models={name: given(name)}), title=name)
 
 
 SITUATIONS: dict[str, Callable[[], str]] = {
@@ -305,6 +290,7 @@ SITUATIONS: dict[str, Callable[[], str]] = {
         four_of_16,
         one_worse,
         fixed,
+        still_failing,
         removed,
         loosened,
         crash,
