@@ -20,9 +20,9 @@ class ExitCode(IntEnum):
     """What the process returns."""
 
     OK = 0
-    """Every requested conversion passed."""
+    """Every requested conversion passed, or with `fail_on: regression` and a baseline, there is no regression."""
     FAILURE = 1
-    """At least one requested conversion failed."""
+    """At least one requested conversion failed, or with `fail_on: regression`, there is a regression."""
     CONFIGURATION = 2
     """The configuration or the command line is invalid."""
     NOTHING_TO_DO = 3
