@@ -13,7 +13,7 @@ from navigator.render.streams import write
 from navigator.render.values import count
 
 # Of a configuration with thousands of models, the first ones are enough to learn from.
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _MOST_SAID = 10
 
 

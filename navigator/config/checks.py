@@ -101,15 +101,14 @@ def _check_overwriting(
     run_data: Mapping[str, Any], models: Sequence[Values], data: Sequence[Mapping[str, Any]], problems: Problems
 ) -> None:
     """Report a source model that this run would overwrite, such as a converted model of an earlier run."""
-    converted = Path(run_data["workspace_path"]) / "converted"
-    written = {converted / each["model_name"] for each in data if each.get("model_name")}
+    converted = f"{run_data['workspace_path']}/converted/"
+    written = {each["model_name"] for each in data if each.get("model_name")}
     for values, each in zip(models, data, strict=True):
-        path = Path(each.get("model_path", ""))
-        within = (path, *path.parents) if path.is_relative_to(converted) else ()
-        place = next((ours for ours in within if ours in written), None)
-        if place is not None:
+        path = each.get("model_path", "")
+        name = path.removeprefix(converted).partition("/")[0] if path.startswith(converted) else ""
+        if name in written:
             value = values["model_path"]
-            text = f"{value.subject}: the source model is in {place}, which this run overwrites"
+            text = f"{value.subject}: the source model is in {converted}{name}, which this run overwrites"
             problems.add(value.place, text, "move the model, or choose another model_name or workspace_path")
 
 

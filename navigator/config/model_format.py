@@ -3,13 +3,16 @@
 Reads the names in archives and a few bytes, never a pickle.
 """
 
+import errno
+import os
 import shlex
+import stat
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
 from navigator.errors import ConfigurationError, quote
-from navigator.models.files import FETCH_LFS, is_pointer
+from navigator.models.files import FETCH_LFS, begins_pointer, is_pointer
 from navigator.records import Format
 
 SUFFIXES = {
@@ -74,26 +77,40 @@ def detect_format(path: Path, declared: Format | None) -> Format:
 
 def _look_inside(path: Path, declared: Format | None) -> Format | None:
     """Return the format of the content, or None if it is not recognized."""
-    if not path.exists():
+    found = _status(path)
+    if found is None:
         broken = "is a broken symbolic link" if path.is_symlink() else "does not exist"
         raise ConfigurationError(f"{path} {broken}", "check the path, or download the model first")
-    if path.is_dir():
+    if stat.S_ISDIR(found.st_mode):
         return _directory(path)
-    if not path.is_file():
+    if not stat.S_ISREG(found.st_mode):
         raise ConfigurationError(f"{path} is neither a file nor a directory", "check the path")
     with path.open("rb") as file:
         head = file.read(64)
-    if not head:
-        raise ConfigurationError(f"{path} is empty", _FETCH)
-    if is_pointer(path):
-        raise ConfigurationError(f"{path} is a Git LFS pointer, not the model", FETCH_LFS)
-    if head.startswith(b"PK\x03\x04"):
-        return _archive(path)
-    if head.startswith(b"ftrt"):
-        return Format.TRT
-    if declared not in _ENGINES:
-        _refuse_known(path, head)
-    return _onnx(path, declared)
+        if not head:
+            raise ConfigurationError(f"{path} is empty", _FETCH)
+        if begins_pointer(head) and is_pointer(path):
+            raise ConfigurationError(f"{path} is a Git LFS pointer, not the model", FETCH_LFS)
+        if head.startswith(b"PK\x03\x04"):
+            return _archive(path)
+        if head.startswith(b"ftrt"):
+            return Format.TRT
+        if declared not in _ENGINES:
+            _refuse_known(path, head)
+        file.seek(0)
+        return _onnx(path, file, found.st_size, declared)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return what a path leads to, None if that is nothing."""
+    try:
+        return path.stat()
+    except ValueError:  # a name that no file can have
+        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
 
 
 def is_saved_model(path: Path) -> bool:
@@ -154,28 +171,26 @@ def _refuse_known(path: Path, head: bytes) -> None:
         raise ConfigurationError(f"{path} is a TensorFlow Lite model", "use the SavedModel that it was created from")
 
 
-def _onnx(path: Path, declared: Format | None) -> Format | None:
+def _onnx(path: Path, file: BinaryIO, size: int, declared: Format | None) -> Format | None:
     """Recognize ONNX by the fields of its outermost message, without parsing the graph."""
     graph = version = False
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        for _ in range(_MOST_FIELDS):
-            if file.tell() >= size:
-                break
-            tag, value = _varint(file), _varint(file)
-            if tag is None or value is None or tag & 7 not in (0, 2) or not 1 <= tag >> 3 <= _LAST_FIELD:
-                return None
-            is_message = tag & 7 == 2
-            if is_message and file.tell() + value > size:
-                named = Format.ONNX in (declared, SUFFIXES.get(path.suffix.lower()))
-                if version and (named or tag >> 3 == _GRAPH):
-                    text = f"{path} is truncated: expected at least {file.tell() + value} bytes, got {size}"
-                    raise ConfigurationError(text, _FETCH)
-                return None
-            if is_message:
-                file.seek(value, 1)
-            version |= tag >> 3 == _IR_VERSION and not is_message
-            graph |= tag >> 3 == _GRAPH and is_message
+    for _ in range(_MOST_FIELDS):
+        if file.tell() >= size:
+            break
+        tag, value = _varint(file), _varint(file)
+        if tag is None or value is None or tag & 7 not in (0, 2) or not 1 <= tag >> 3 <= _LAST_FIELD:
+            return None
+        is_message = tag & 7 == 2
+        if is_message and file.tell() + value > size:
+            named = Format.ONNX in (declared, SUFFIXES.get(path.suffix.lower()))
+            if version and (named or tag >> 3 == _GRAPH):
+                text = f"{path} is truncated: expected at least {file.tell() + value} bytes, got {size}"
+                raise ConfigurationError(text, _FETCH)
+            return None
+        if is_message:
+            file.seek(value, 1)
+        version |= tag >> 3 == _IR_VERSION and not is_message
+        graph |= tag >> 3 == _GRAPH and is_message
     return Format.ONNX if graph and version else None
 
 

@@ -20,7 +20,7 @@ def repository_of(config_path: Path) -> Path:
 
 def absolute(text: str, start: Path) -> Path:
     """Return `text` as an absolute path, relative ones from `start`; symbolic links stay as they are."""
-    return Path(os.path.normpath(start / text))
+    return Path(os.path.normpath(os.path.join(start, text)))  # noqa: PTH118 - a tenth of the time of Path
 
 
 def outside(text: str, start: Path, repository: Path, *, written: bool) -> tuple[str, str] | None:
@@ -33,8 +33,9 @@ def outside(text: str, start: Path, repository: Path, *, written: bool) -> tuple
         written: the run writes there. If so, git's own directory is refused too, since hooks are programs.
     """
     # Both are checked, since programs disagree about `link/..`: it may be the directory above the link, or its target.
-    for path in dict.fromkeys((start / text, absolute(text, start))):
-        why = _outside(Path(os.path.realpath(path)), repository, written=written)
+    joined = os.path.join(start, text)  # noqa: PTH118 - a tenth of the time of Path
+    for path in dict.fromkeys((joined, os.path.normpath(joined))):
+        why = _outside(os.path.realpath(path), repository, written=written)
         if why is not None:
             return why
     return None
@@ -67,9 +68,9 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _outside(real: Path, repository: Path, *, written: bool) -> tuple[str, str] | None:
-    if not real.is_relative_to(repository):
+def _outside(real: str, repository: Path, *, written: bool) -> tuple[str, str] | None:
+    if not f"{real}/".startswith(os.path.join(repository, "")):  # noqa: PTH118
         return f"{real} is outside the repository {repository}", "move it into the repository, or pass --allow-outside"
-    if written and any(part.lower() == _GIT for part in real.relative_to(repository).parts):
+    if written and any(part.lower() == _GIT for part in Path(real).relative_to(repository).parts):
         return f"{real} is inside the .git directory", "choose another path"
     return None

@@ -150,21 +150,46 @@ def broken_limits(section: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int,
         (path from the section's key to the value, the problem).
     """
     # The loader checks which keys are allowed and required, since the command line may set them too.
-    validator, rules = _limits()
     for key, value in section.items():
-        for error in validator.descend(value, rules[key], path=key):
-            for leaf in _leaves(error):
-                yield tuple(leaf.absolute_path), _wording(leaf)
+        limits = _limits(key)
+        text = repr(value)
+        if text in limits.kept:
+            continue
+        broken = [leaf for error in limits.validator.iter_errors(value) for leaf in _leaves(error)]
+        if not broken:
+            limits.kept.add(text)
+        for leaf in broken:
+            yield (key, *leaf.absolute_path), _wording(leaf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """The rule of an option, and the values that were found to keep it: thousands of models have most in common."""
+
+    validator: "Draft202012Validator"
+    kept: set[str]
 
 
 @cache
-def _limits() -> tuple["Draft202012Validator", Mapping[str, Any]]:
-    """Return a validator that knows the definitions, and the rule of each option."""
+def _limits(key: str) -> _Limits:
     from jsonschema import Draft202012Validator
 
     definitions = schema()["$defs"]
     rules = {**definitions["run_options"]["properties"], **definitions["model_options"]["properties"]}
-    return Draft202012Validator({"$defs": definitions}), rules
+    return _Limits(Draft202012Validator(_inlined(rules[key])), set())
+
+
+def _inlined(rule: Any) -> Any:
+    """Return a rule with the definitions in place of references to them, which jsonschema looks up every time."""
+    if isinstance(rule, list):
+        return [_inlined(each) for each in rule]
+    if not isinstance(rule, dict):
+        return rule
+    own = {key: _inlined(each) for key, each in rule.items() if key != "$ref"}
+    if "$ref" not in rule:
+        return own
+    found = _inlined(schema()["$defs"][rule["$ref"].removeprefix("#/$defs/")])
+    return {**found, **own} if found.keys().isdisjoint(own) else {"allOf": [found], **own}
 
 
 def _option(key: str, scope: str, described: Mapping[str, Any], aliases: tuple[str, ...]) -> Option:

@@ -6,6 +6,7 @@ line. This module decides about keys: aliases, unknown keys and misplaced ones.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from navigator.config import acceptances, scores, tensors, values
@@ -68,8 +69,15 @@ class Section:
 
     def only(self, scope: str) -> "Section":
         """Return the options of one scope, in the schema's order."""
-        keys = [option.key for option in options().values() if option.scope == scope]
-        return Section(values={key: self.values[key] for key in keys if key in self.values}, wrong=self.wrong)
+        return Section(
+            values={key: self.values[key] for key in _keys(scope) if key in self.values},
+            wrong=self.wrong,
+        )
+
+
+@cache
+def _keys(scope: str) -> tuple[str, ...]:
+    return tuple(option.key for option in options().values() if option.scope == scope)
 
 
 def read_section(
