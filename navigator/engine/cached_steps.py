@@ -127,6 +127,7 @@ class _Basis:
                 "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
                 "metric": _metric(model, self.watch),
                 "search": model.search_seconds,
+                "weights": model.compare_weights,
                 "devices": step.devices,
                 "images": [_image(self.plan.image), _image(step.image)],
             }

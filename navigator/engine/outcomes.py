@@ -122,6 +122,7 @@ class Verified:
                 comparisons=(*earlier.verdict.comparisons, *self.verdict.comparisons),
                 metrics=(*earlier.verdict.metrics, *self.verdict.metrics),
                 searched=earlier.verdict.searched,
+                weights=earlier.verdict.weights,
                 warnings=tuple(dict.fromkeys((*earlier.verdict.warnings, *self.verdict.warnings))),
             ),
             latencies=(*earlier.latencies, *self.latencies),

@@ -129,6 +129,7 @@ def _verified(empty: CellResult, verified: Verified) -> CellResult:
         output_model=verified.output_model,
         latencies=verified.latencies,
         searched=verdict.searched,
+        weights=verdict.weights,
         comparator_config=_applied(verdict.comparisons, empty.comparator_config),
         seconds=verified.seconds,
         peak_memory_bytes=verified.peak_memory_bytes or None,

@@ -9,7 +9,18 @@ from navigator.cache.digests import artifact_digest, size_bytes
 from navigator.engine.outcomes import Artifact, Reference, Verified
 from navigator.engine.schedule import ModelState
 from navigator.models.reading import Watch
-from navigator.records import Device, Format, Json, ModelConfig, OutputModel, SampleInfo, Seconds, Step, to_data
+from navigator.records import (
+    Device,
+    Format,
+    Json,
+    ModelConfig,
+    OutputModel,
+    Precision,
+    SampleInfo,
+    Seconds,
+    Step,
+    to_data,
+)
 from navigator.runners import RUNNERS
 from navigator.runners.protocol import read_by
 
@@ -35,6 +46,13 @@ class Subject:
     def calibrated(self) -> bool:
         """Whether scales were measured on samples."""
         return bool(self.artifact.properties.calibrated)
+
+    @property
+    def compares_weights(self) -> bool:
+        """Whether its weights are to be the source model's, and these can be read where it runs."""
+        copied = self.artifact.properties.exporter == "copied"
+        exact = self.step.target_format is Format.ONNX and self.step.precision is Precision.FP32
+        return self.model.compare_weights and self.together and exact and not copied
 
     @property
     def infos(self) -> tuple[SampleInfo, ...]:

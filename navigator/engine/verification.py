@@ -11,6 +11,7 @@ from navigator.engine.outcomes import Failure, Reference, Verified
 from navigator.engine.rolled import with_rolled
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
 from navigator.engine.subject import Subject, loading
+from navigator.models.files import model_files
 from navigator.records import (
     Device,
     MetricResult,
@@ -53,7 +54,7 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
         what = "wasn't verified" if answer.full_disk else "can't be run"
         message = f"converted, but {what}{where}: {answer.message}"
         return replace(verified, failure=replace(answer, message=message))
-    judged = _judged(verified, subject, device, answer.stopped, context)
+    judged = _judged(verified, subject, device, answer, context)
     # Checked last, so that the comparison used unchanged files.
     if stamp(subject.artifact.path.parent) != before:
         return disturbed(verified, "the converted model")
@@ -86,13 +87,19 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
         "outputs": str(outputs),
         "roll": to_data(reference.roll),
     }
+    compares = device is Device.CPU and subject.compares_weights
+    if compares:
+        arguments |= {"source": str(model.model_path), "source_format": model.model_format}
     return context.task(
         "infer",
         arguments,
         model.model_name,
         step.label,
         unit="verify" if device is Device.CPU else f"verify-{device}",
-        reads=(subject.artifact.path.parent, reference.samples, *step.options.files),
+        reads=(
+            *(subject.artifact.path.parent, reference.samples, *step.options.files),
+            *(model_files(model.model_path) if compares else ()),
+        ),
         writes=(outputs,),
         # TF32 is an engine's own matter. A traced TorchScript module has it written into its convolutions: only the
         # libraries' own switch goes before that.
@@ -119,7 +126,9 @@ def _ran(verified: Verified, answer: InferAnswer | Failure, result: TaskResult, 
     )
 
 
-def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, context: StepContext) -> Verified:
+def _judged(
+    verified: Verified, subject: Subject, device: Device, answer: InferAnswer, context: StepContext
+) -> Verified:
     """Compare an artifact's outputs with the reference; keep both after a mismatch and in verbose runs."""
     model, step, reference = subject.model, subject.step, subject.reference
     outputs = context.workspace.scratch(model.model_name, step.label, f"outputs-{device}")
@@ -164,9 +173,11 @@ def _judged(verified: Verified, subject: Subject, device: Device, stopped: str, 
     comparisons = tuple(replace(each, noise=largest.get(each.output)) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))
     metrics = (metric,) if isinstance(metric, MetricResult) else ()
-    verdict = replace(verdict, comparisons=comparisons, warnings=warnings, metrics=metrics)
+    verdict = replace(verdict, comparisons=comparisons, warnings=warnings, metrics=metrics, weights=answer.weights)
+    if answer.weights is not None and answer.weights.wrong:
+        verdict = replace(verdict, suggested=None)  # no tolerance makes up for a wrong weight
     rolled = with_rolled(
-        verdict, model, step.precision, reference, outputs, stopped=stopped, memory_bytes=context.memory_bytes
+        verdict, model, step.precision, reference, outputs, stopped=answer.stopped, memory_bytes=context.memory_bytes
     )
     if isinstance(rolled, str):
         message = f"converted, but {rolled}"

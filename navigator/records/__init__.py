@@ -68,8 +68,10 @@ from navigator.records.verdict import (
     Slices,
     Tolerances,
     Verdict,
+    Weights,
     WorstElement,
     WorstSlice,
+    WrongWeight,
 )
 
 __all__ = [
@@ -140,8 +142,10 @@ __all__ = [
     "Tolerances",
     "ValueRange",
     "Verdict",
+    "Weights",
     "WorstElement",
     "WorstSlice",
+    "WrongWeight",
     "from_data",
     "to_data",
 ]

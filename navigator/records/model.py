@@ -178,6 +178,7 @@ class ModelConfig:
     gpus: tuple[str, ...] = ("all",)
     random_seed: int = 0
     search_seconds: float | Auto = "auto"
+    compare_weights: bool = True
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     arguments: Mapping[str, str] = field(default_factory=dict)

@@ -31,6 +31,7 @@ from navigator.records.verdict import (
     SampleInfo,
     Searched,
     Tolerances,
+    Weights,
 )
 
 
@@ -153,7 +154,7 @@ class CellResult:
 
     A result can't be constructed as `passed` without an artifact and, for each device that it was compared on, a
     passing comparison of every output in `expected_outputs`, the outputs of the source model, in single steps. Where a
-    metric overrules a comparison, it must have kept its target on that device.
+    metric overrules a comparison, it must have kept its target on that device. No weight may be wrong.
 
     Raises:
         ValueError: `passed` without that evidence.
@@ -179,6 +180,7 @@ class CellResult:
     output_model: OutputModel | None = None
     latencies: tuple[Latency, ...] = ()
     searched: Searched | None = None
+    weights: Weights | None = None
     seconds: Seconds = field(default_factory=Seconds)
     peak_memory_bytes: Count | None = None
     cached: bool = False
@@ -203,6 +205,8 @@ class CellResult:
         lost = any(each.outcome is MetricOutcome.LOST for each in self.metrics)
         if lost or any(each.overruled and each.device not in kept for each in self.comparisons):
             raise ValueError(f"{self.model_name} {self.conversion}: passed with a metric that doesn't keep its target")
+        if self.weights is not None and self.weights.wrong:
+            raise ValueError(f"{self.model_name} {self.conversion}: passed with a wrong weight")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -200,6 +200,40 @@ class Searched:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WrongWeight:
+    """A weight of a converted model that isn't the source model's: the worst one of a tensor.
+
+    `tensor` and `index` are the source model's; `converted` is the name of the tensor in the converted model. There,
+    it should be `expected`, but is `value`. `differing` of `total` weights of the tensor are wrong. `rounded` is the
+    type to which all of them are rounded, "" if they aren't.
+    """
+
+    tensor: str
+    index: tuple[Count, ...]
+    converted: str
+    expected: float | str
+    value: float | str
+    differing: Count
+    total: Count
+    rounded: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """The weights of a converted model next to the source model's.
+
+    Of its `tensors` of floats, with `elements` numbers in all, those are `recognised` whose numbers are known from the
+    source model. Nothing is known of the others, which an exporter may have computed.
+    """
+
+    tensors: Count
+    recognised: Count
+    elements: Count
+    recognised_elements: Count
+    wrong: tuple[WrongWeight, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Tolerances:
     """Absolute and relative tolerance for each output, ready to paste under `atol:` and `rtol:`."""
 
@@ -213,7 +247,7 @@ class Verdict:
 
     `suggested` are the tightest tolerances that would pass, after a mismatch that tolerances can explain.
     `warnings` are about comparisons that prove little. `metrics` is the user's metric, if there is one. `searched` is
-    None if nothing was searched.
+    None if nothing was searched, and `weights` if they weren't compared.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -221,9 +255,12 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     metrics: tuple[MetricResult, ...] = ()
     searched: Searched | None = None
+    weights: Weights | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether all outputs match and no metric has lost too much."""
+        """Whether all outputs match, no weight is wrong and no metric has lost too much."""
         lost = any(metric.outcome is MetricOutcome.LOST for metric in self.metrics)
-        return bool(self.comparisons) and all(comparison.passed for comparison in self.comparisons) and not lost
+        wrong = self.weights is not None and bool(self.weights.wrong)
+        matched = bool(self.comparisons) and all(comparison.passed for comparison in self.comparisons)
+        return matched and not lost and not wrong

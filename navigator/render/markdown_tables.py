@@ -7,7 +7,7 @@ from navigator.records import CellResult, State
 from navigator.render.escape import code, row, text, unbroken
 from navigator.render.markdown_failures import MARKS, names
 from navigator.render.results import agreement, latency, metric, opset, share, source_bytes, worst
-from navigator.render.sentences import reductions, searches
+from navigator.render.sentences import recognised_weights, reductions, searches
 from navigator.render.values import count, milliseconds, number, percent, seconds, size, word
 from navigator.report.summary import Group, ModelSummary
 from navigator.verify.sentences import where
@@ -19,7 +19,7 @@ def model_table(model: ModelSummary) -> str:
     source = str(first.model_format) if first is not None else ""
     passed = sum(result.status.state is State.PASSED for result in model.results)
     title = " · ".join(part for part in (code(model.name), source, f"{passed} of {len(model.results)} passed") if part)
-    told = [f"- {text(sentence)}" for sentence in (*reductions(model), *searches(model))]
+    told = [f"- {text(sentence)}" for sentence in (*reductions(model), *recognised_weights(model), *searches(model))]
     return "\n".join([f"### {title}", "", *_table(model), *([""] if told else []), *told])
 
 

@@ -24,7 +24,7 @@ from navigator.render.results import (
     value,
     worst,
 )
-from navigator.render.sentences import reductions, searches, tally, verdict
+from navigator.render.sentences import recognised_weights, reductions, searches, tally, verdict
 from navigator.render.text import clean, lines, shorten
 from navigator.render.values import count, milliseconds, number, seconds, size, word
 from navigator.report.storage import SUMMARY
@@ -103,7 +103,7 @@ def summary_lines(summary: Summary, columns: int | None = None) -> Iterator[Line
     for model in summary.models:
         for sentence in reductions(model):
             yield Line(f"{clean(model.name)}: {clean(sentence)}", _WARNED)
-        for sentence in searches(model):
+        for sentence in (*recognised_weights(model), *searches(model)):
             yield Line(f"{clean(model.name)}: {clean(sentence)}", _QUIET)
     for note in (*summary.report.notes, *summary.report.environment.notes):
         yield Line(clean(note))

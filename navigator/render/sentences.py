@@ -1,5 +1,7 @@
 """Sentences about the whole run for all renderers: verdict, counts, machine, reduced samples. Pure."""
 
+import math
+
 from navigator.errors import ExitCode
 from navigator.records import Host, State
 from navigator.render.changes import regressions
@@ -96,6 +98,19 @@ def searches(model: ModelSummary) -> tuple[str, ...]:
     largest = f"largest error {number(max(each.largest_error for each in found))} of the tolerance"
     what = f"{mismatches:,} of {count(len(found), 'conversion')} differ" if mismatches else largest
     return (f"searched {tried} of inputs in {took}: {what}",)
+
+
+def recognised_weights(model: ModelSummary) -> tuple[str, ...]:
+    """Return one sentence on how many of the weights are known to be right, if any were compared."""
+    found = [result.weights for result in model.results if result.weights is not None and result.weights.tensors]
+    if not found:
+        return ()
+    least = min(found, key=lambda each: each.recognised_elements / max(1, each.elements))
+    part = math.floor(1000 * least.recognised_elements / max(1, least.elements)) / 10
+    wrong = sum(bool(each.wrong) for each in found)
+    what = f"; wrong in {wrong:,} of {count(len(found), 'conversion')}" if wrong else ""
+    tensors = f"{least.recognised:,} of {count(least.tensors, 'tensor')}"
+    return (f"weights compared: {tensors} recognised, {part:g} % of all elements{what}",)
 
 
 def environment(host: Host) -> str:

@@ -18,13 +18,14 @@ from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
 from navigator.frameworks.memory import require_memory
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.frameworks.onnx import lookups
+from navigator.frameworks.onnx import lookups, stored
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.training import training_operations
 from navigator.frameworks.onnx.weights import Proto
 from navigator.models.files import model_files
+from navigator.models.stored import Computed, Stored
 from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
 from navigator.samples.values import Told
@@ -149,6 +150,16 @@ def unrunnable(device: Device, host: Host, options: Options) -> str:
     if not host.gpus:
         return "no NVIDIA GPU is visible"
     return "" if "onnxruntime-gpu" in host.versions else "onnxruntime has no CUDA provider; onnxruntime-gpu has one"
+
+
+def weights(path: Path) -> list[Stored]:
+    """See `navigator.runners.protocol.StoresWeights`."""
+    return stored.weights(path)
+
+
+def computed(path: Path) -> Computed:
+    """See `navigator.runners.protocol.StoresWeights`."""
+    return stored.computed(path)
 
 
 def load(

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from navigator.models.stored import Computed, Stored
 from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions
 from navigator.samples.values import Told
 
@@ -170,6 +171,25 @@ class Undeclared(Protocol):
 
         Raises:
             StepError: it can't be loaded, or no signature would do.
+        """
+
+
+@runtime_checkable
+class StoresWeights(Protocol):
+    """A runner of a format whose weights can be read without loading a model."""
+
+    def weights(self, path: Path) -> list[Stored]:
+        """Return the tensors of floats that the model at `path` stores; none if it can't be read.
+
+        Raises:
+            StepError: it isn't of this format.
+        """
+
+    def computed(self, path: Path) -> Computed:
+        """Return which of them the model computes others from before it uses them. May load it.
+
+        Raises:
+            StepError: it can't be loaded.
         """
 
 

@@ -13,10 +13,11 @@ import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import difference, written
-from navigator.frameworks.tensorflow import lookups
+from navigator.frameworks.tensorflow import lookups, stored
 from navigator.frameworks.tensorflow.randomness import random_operations
 from navigator.frameworks.tensorflow.rounding import perturbed
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
+from navigator.models.stored import Computed, Stored
 from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TENSORFLOW, Axis
 from navigator.samples.values import Told
@@ -116,6 +117,16 @@ def load(
             outputs=_agreed("output", opened.signature.outputs, declared.outputs, opened.name),
         ),
     )
+
+
+def weights(path: Path) -> list[Stored]:
+    """See `navigator.runners.protocol.StoresWeights`."""
+    return stored.weights(path)
+
+
+def computed(path: Path) -> Computed:
+    """See `navigator.runners.protocol.StoresWeights`."""
+    return stored.computed(path)
 
 
 def _agreed(

@@ -16,8 +16,9 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
-from navigator.frameworks.torch import lookups, randomness, rounding, ties, training
+from navigator.frameworks.torch import constants, lookups, randomness, rounding, stored, ties, training
 from navigator.frameworks.torch import values as torch_values
+from navigator.models.stored import Computed, Stored
 from navigator.records import AxisSpec, Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
 from navigator.samples.values import Told
@@ -165,6 +166,16 @@ def load(
         slots=slots,
         signature=Signature(inputs=inputs, outputs=adopted("outputs", declared.outputs, _outputs(program))),
     )
+
+
+def weights(path: Path) -> list[Stored]:
+    """See `navigator.runners.protocol.StoresWeights`."""
+    return stored.of_program(path)
+
+
+def computed(path: Path) -> Computed:
+    """See `navigator.runners.protocol.StoresWeights`."""
+    return constants.of_program(load_program(path))
 
 
 def load_program(path: Path) -> _Torch:

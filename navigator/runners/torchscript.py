@@ -17,12 +17,14 @@ import numpy as np
 from navigator.errors import StepError, UndeclaredError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
 from navigator.frameworks.torch import (
+    constants,
     lookups,
     randomness,
     rounding,
     script_inputs,
     script_states,
     script_values,
+    stored,
     ties,
     training,
 )
@@ -37,6 +39,7 @@ from navigator.frameworks.torch.arguments import (
     parameters,
     refuse_unfillable,
 )
+from navigator.models.stored import Computed, Stored
 from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
 from navigator.samples.values import Told
@@ -187,6 +190,16 @@ def undeclared(path: Path, declared: Signature, arguments: Mapping[str, str]) ->
         for given in values:
             signature = Signature(inputs=inputs, outputs=declared.outputs)
             yield _bound(path, module, takes, signature, given, Device.CPU)
+
+
+def weights(path: Path) -> list[Stored]:
+    """See `navigator.runners.protocol.StoresWeights`."""
+    return stored.of_script(path)
+
+
+def computed(path: Path) -> Computed:
+    """See `navigator.runners.protocol.StoresWeights`."""
+    return constants.of_script(load_module(path))
 
 
 def _bound(

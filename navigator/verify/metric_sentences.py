@@ -4,7 +4,7 @@ import math
 
 from navigator.records import Device, MetricOutcome, MetricResult, Verdict
 from navigator.verify.metric import fraction_of, items_needed
-from navigator.verify.sentences import sentence
+from navigator.verify.sentences import sentence, wrong_weights
 
 # An error may shrink to nothing.
 _MOST = 100
@@ -21,7 +21,7 @@ def verdict_sentence(verdict: Verdict) -> str:
         told = [compared, *told]
     elif not any(each.outcome is MetricOutcome.LOST for each in verdict.metrics):
         told = [*told, compared]
-    return "; ".join(told)
+    return "; ".join([*wrong_weights(verdict.weights), *told])
 
 
 def metric_sentence(result: MetricResult) -> str:

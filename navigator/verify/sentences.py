@@ -1,6 +1,6 @@
 """The result of comparisons in one sentence. Pure."""
 
-from navigator.records import Comparison, Device, Slices
+from navigator.records import Comparison, Device, Slices, Weights
 
 # Only the first of many ranges of slices are named.
 _RANGES = 3
@@ -30,6 +30,27 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
         f"output {first.output!r}{where(first)}: {first.mismatched} of {first.total} elements differ, "
         f"largest error {first.max_abs_error or 0.0:.2g} (atol {first.atol:g}, rtol {first.rtol:g}){more}"
     )
+
+
+def wrong_weights(weights: Weights | None) -> list[str]:
+    """Return which weight is wrong in one sentence, none if all are right as far as they're known."""
+    if weights is None or not weights.wrong:
+        return []
+    first = weights.wrong[0]
+    others = len(weights.wrong) - 1
+    more = f"; {others} more tensor{'s have' if others > 1 else ' has'} wrong weights" if others else ""
+    if first.rounded:
+        return [f"the weights of {first.tensor} are rounded to {first.rounded} (in {first.converted}){more}"]
+    where = f"[{', '.join(map(str, first.index))}]" if first.index else ""
+    value, expected = _told_apart(first.value, first.expected)
+    differing = f"{first.differing:,} of {first.total:,} elements differ"
+    return [f"weight {first.tensor}{where} is {value} instead of {expected} (in {first.converted}, {differing}){more}"]
+
+
+def _told_apart(*values: float | str) -> list[str]:
+    """Return two numbers with as many digits as tell them apart, at least four."""
+    written = [[each if isinstance(each, str) else f"{each:.{digits}g}" for each in values] for digits in range(4, 18)]
+    return next((each for each in written if each[0] != each[1]), written[-1])
 
 
 def broken_gates(comparison: Comparison) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from navigator.records import AxisSpec, FoundShapes, Latency, Properties, SampleInfo, Signature
+from navigator.records import AxisSpec, FoundShapes, Latency, Properties, SampleInfo, Signature, Weights
 from navigator.records.codec import Amount, Count, Duration
 
 
@@ -65,6 +65,7 @@ class InferAnswer:
         latencies: of each sample, on a GPU. A CPU is shared with other steps, so that they'd say nothing there.
         stopped: why it can't be rolled forward as far as the source model.
         load_seconds: how long loading it took.
+        weights: its weights next to the source model's, None if they weren't compared.
     """
 
     signature: Signature
@@ -72,6 +73,7 @@ class InferAnswer:
     latencies: tuple[Latency, ...] = ()
     stopped: str = ""
     load_seconds: Duration = 0.0
+    weights: Weights | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,6 +42,7 @@ from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import RolledSource, roll_converted, roll_source
 from navigator.workers.search import search
 from navigator.workers.source_runs import known_axes, run
+from navigator.workers.weights import weights
 
 # A latency is the median of this many runs, at least and at most, for about this long.
 _LATENCY_RUNS = (5, 100)
@@ -150,7 +151,8 @@ def infer(arguments: Mapping[str, Json]) -> Json:
 
     Args:
         arguments: those of `navigator.workers.loading.converted_loader`, `samples`: the directory to read, `outputs`:
-            the directory to write, and `roll`: how the source model was rolled forward, or None.
+            the directory to write, `roll`: how the source model was rolled forward, or None; and `source` and
+            `source_format` if the weights are to be compared with the source model's.
 
     Returns:
         an `InferAnswer`.
@@ -176,6 +178,7 @@ def infer(arguments: Mapping[str, Json]) -> Json:
             latencies=tuple(latencies),
             stopped=stopped,
             load_seconds=load.seconds,
+            weights=weights(arguments) if "source" in arguments else None,
         )
     )
 

@@ -20,6 +20,7 @@ SOURCE_MODELS = Path(__file__).with_name("source_models.py")
 EXPECTED = {
     "right": ("passed", "all outputs within tolerance"),
     "wrong weight": ("mismatched", "output 'y'"),
+    "slightly wrong weight": ("mismatched", "1 of 16 elements differ)"),
     "NaN weight": ("mismatched", "NaN or infinite"),
     "another model": ("mismatched", "output 'y'"),
     "outputs swapped": ("mismatched", "output 'y'"),
@@ -41,7 +42,7 @@ SEEN_EARLIER = {
 }
 
 # Where a conversion takes seconds: what exporters were seen to do.
-USUAL = ("wrong weight", "outputs swapped", "inputs swapped", "mask dropped", "one batch size")
+USUAL = ("wrong weight", "slightly wrong weight", "outputs swapped", "inputs swapped", "mask dropped", "one batch size")
 
 MUTATE = '''
 import json, os, pathlib, shutil
@@ -88,6 +89,8 @@ def mutate(model):
 
     if what == "wrong weight":
         change_weight(lambda array: one(array, array[2, 1] + 0.5))
+    elif what == "slightly wrong weight":
+        change_weight(lambda array: one(array, array[2, 1] * 1.00002))
     elif what == "NaN weight":
         change_weight(lambda array: one(array, np.nan))
     elif what == "another model":

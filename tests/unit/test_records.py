@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from navigator.records import (
     OutputModel,
     State,
     TensorSpec,
+    Verdict,
+    Weights,
+    WrongWeight,
     from_data,
     to_data,
 )
@@ -31,8 +35,10 @@ def passed(
     expected: tuple[str, ...] = ("y",),
     comparisons: tuple[Comparison, ...] = (GOOD,),
     metrics: tuple[MetricResult, ...] = (),
+    weights: Weights | None = None,
 ) -> CellResult:
-    return a_result(expected_outputs=expected, comparisons=comparisons, output_model=output_model, metrics=metrics)
+    evidence: dict[str, Any] = {"comparisons": comparisons, "metrics": metrics, "weights": weights}
+    return a_result(expected_outputs=expected, output_model=output_model, **evidence)
 
 
 def test_passed_with_an_artifact_and_a_comparison_per_output_can_be_constructed() -> None:
@@ -115,3 +121,14 @@ def test_a_model_survives_the_round_trip_to_plain_data(
     )
 
     assert model == from_data(ModelConfig, to_data(model))
+
+
+def test_passed_needs_weights_none_of_which_is_known_to_be_wrong() -> None:
+    wrong = WrongWeight(tensor="w", index=(1,), converted="w", expected=1.0, value=1.5, differing=1, total=8)
+    found = Weights(tensors=1, recognised=1, elements=8, recognised_elements=8)
+
+    assert passed(weights=found).weights == found
+    assert Verdict(comparisons=(GOOD,), weights=found).passed
+    assert not Verdict(comparisons=(GOOD,), weights=replace(found, wrong=(wrong,))).passed
+    with pytest.raises(ValueError, match="passed with a wrong weight"):
+        passed(weights=replace(found, wrong=(wrong,)))

@@ -34,7 +34,9 @@ from navigator.records import (
     TensorRTConfig,
     TensorSpec,
     Tolerances,
+    Weights,
     WorstElement,
+    WrongWeight,
     to_data,
 )
 from navigator.report import storage
@@ -325,6 +327,8 @@ def test_the_schema_refuses_a_pass_without_evidence() -> None:
         ("sample", SampleInfo),
         ("comparison", Comparison),
         ("worst", WorstElement),
+        ("weights", Weights),
+        ("wrong_weight", WrongWeight),
         ("output_model", OutputModel),
         ("signature", Signature),
         ("tensor", TensorSpec),

@@ -67,7 +67,7 @@ def choose_signature(path: Path, wanted: str | None) -> str:
     Raises:
         StepError: not a SavedModel, no graph for serving in it, or no such signature.
     """
-    names = sorted(str(name) for name in _serving_graph(path).signature_def if not name.startswith("_"))
+    names = sorted(str(name) for name in serving_graph(path).signature_def if not name.startswith("_"))
     if not names:
         raise StepError(
             f"{path} has no signature", "save it with signatures=..., or with model.export, which adds serving_default"
@@ -139,7 +139,7 @@ def _load_error(path: Path, error: Exception) -> StepError:
     )
 
 
-def _serving_graph(path: Path) -> _Tf:
+def serving_graph(path: Path) -> _Tf:
     """Return the MetaGraphDef of the SavedModel's graph for serving."""
     from tensorflow.python.saved_model import loader_impl
 

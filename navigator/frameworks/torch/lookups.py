@@ -66,9 +66,9 @@ def of_script(module: _Torch, arguments: Sequence[Argument]) -> Mapping[str, Tol
     def argument(value: _Torch) -> Any:
         if value.node().kind() == "prim::ListConstruct":
             return [argument(each) for each in value.node().inputs()]
-        held = _attribute(value, own, module) if value.node().kind() == "prim::GetAttr" else value.toIValue()
+        held = attribute(value, own, module) if value.node().kind() == "prim::GetAttr" else value.toIValue()
         if hasattr(held, "shape"):
-            return _Value(value.debugName(), tuple(held.shape), _path(value, own) or "a constant")
+            return _Value(value.debugName(), tuple(held.shape), path(value, own) or "a constant")
         return held if isinstance(held, int | float | bool) else _Value(value.debugName())
 
     for node in _nodes(graph):
@@ -156,7 +156,7 @@ def _nodes(block: _Torch) -> Iterator[_Torch]:
             yield from _nodes(inner)
 
 
-def _path(value: _Torch, own: _Torch) -> str:
+def path(value: _Torch, own: _Torch) -> str:
     """Return the name of a module's attribute, "" for what isn't one."""
     names: list[str] = []
     while value != own and value.node().kind() == "prim::GetAttr":
@@ -165,8 +165,9 @@ def _path(value: _Torch, own: _Torch) -> str:
     return ".".join(names)
 
 
-def _attribute(value: _Torch, own: _Torch, module: _Torch) -> Any:
+def attribute(value: _Torch, own: _Torch, module: _Torch) -> Any:
+    """Return what a value that reads an attribute reads; None if that's unknown."""
     held = module
-    for name in _path(value, own).split("."):
+    for name in path(value, own).split("."):
         held = getattr(held, name, None)
     return held

@@ -1,0 +1,173 @@
+"""What exporters make of a batch normalization in inference: a factor and a summand for each channel. NumPy only.
+
+Both follow from the four vectors of the source model, but for an epsilon that's the same for all channels, and for the
+bias of the convolution before. So a vector that fits in most channels is wrong in the others.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from navigator.models.stored import Stored
+
+# What float32 rounds, with a reciprocal of a square root that's approximated.
+_NEAR = 2e-6
+
+# How many times that a number isn't rounded any more.
+_FAR = 10.0
+
+# So many channels, and so many of all, have to fit, but for so many.
+_FITTING = 8
+_DIFFERING = 0.02
+
+# What PyTorch and Keras call the vectors.
+_ROLES = {
+    "weight": "gamma",
+    "gamma": "gamma",
+    "bias": "beta",
+    "beta": "beta",
+    "running_mean": "mean",
+    "moving_mean": "mean",
+    "running_var": "variance",
+    "moving_variance": "variance",
+}
+
+# The largest epsilon that's plausible.
+_LARGEST_EPSILON = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """A vector that most channels of a normalization explain.
+
+    Args:
+        tensor: the source's tensor that's named, its variance or its bias.
+        expected: what the vector should be.
+        wrong: the channels that are something else.
+    """
+
+    tensor: Stored
+    expected: np.ndarray
+    wrong: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Norm:
+    """The vectors of one normalization, in float64; `named` is what to call it by."""
+
+    named: Stored
+    gamma: np.ndarray
+    beta: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+    def scale(self, epsilon: float) -> np.ndarray:
+        return self.gamma / np.sqrt(self.variance + epsilon)
+
+    def epsilon(self, scales: np.ndarray) -> float | None:
+        """Return the epsilon for which most channels have these factors, None if there can't be one."""
+        with np.errstate(all="ignore"):
+            found = np.square(self.gamma / scales) - self.variance
+        found = found[np.isfinite(found)]
+        if not found.size:
+            return None
+        middle = float(np.median(found))
+        # Rounding may make it negative where it's lost beside the variance.
+        return min(max(middle, 0.0), _LARGEST_EPSILON)
+
+
+@dataclass(slots=True)
+class Norms:
+    """The batch normalizations of a source model, found by the names of their vectors."""
+
+    _groups: dict[int, list[dict[str, Stored]]] = field(default_factory=dict)
+    _vectors: dict[int, list[Stored]] = field(default_factory=dict)
+    _read: dict[int, list[_Norm]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: Iterable[Stored]) -> "Norms":
+        """Return those among a source model's tensors."""
+        norms = cls()
+        groups: dict[tuple[str, int], dict[str, Stored]] = {}
+        for each in source:
+            if each.shape != (each.size,):
+                continue
+            separator = "/" if "/" in each.name else "."
+            prefix, _, last = each.name.rpartition(separator)
+            if last in _ROLES:
+                groups.setdefault((prefix, each.size), {})[_ROLES[last]] = each
+            norms._vectors.setdefault(each.size, []).append(each)
+        for (_, size), group in groups.items():
+            if {"mean", "variance"} <= group.keys():
+                norms._groups.setdefault(size, []).append(group)
+        return norms
+
+    def factor(self, values: np.ndarray) -> Fit | None:
+        """Return what explains a vector of factors."""
+        values = values.reshape(-1).astype(np.float64)
+        for norm in self._of(values.size):
+            epsilon = norm.epsilon(values)
+            if epsilon is None:
+                continue
+            expected = norm.scale(epsilon)
+            found = _fit(norm.named, expected, values, np.abs(expected))
+            if found is not None:
+                return found
+        return None
+
+    def summand(self, values: np.ndarray) -> Fit | None:
+        """Return what explains a vector of summands, without or with the bias of a convolution before."""
+        values = values.reshape(-1).astype(np.float64)
+        norms = self._of(values.size)
+        if not norms:
+            return None
+        for bias in (np.zeros(values.size), *self._biases(values.size)):
+            for norm in norms:
+                with np.errstate(all="ignore"):
+                    epsilon = norm.epsilon((norm.beta - values) / (norm.mean - bias))
+                if epsilon is None:
+                    continue
+                scale = norm.scale(epsilon)
+                expected = norm.beta + (bias - norm.mean) * scale
+                size = np.abs(norm.beta) + (np.abs(bias) + np.abs(norm.mean)) * np.abs(scale)
+                found = _fit(norm.named, expected, values, size)
+                if found is not None:
+                    return found
+        return None
+
+    def _of(self, size: int) -> list[_Norm]:
+        if size not in self._read:
+            self._read[size] = [_norm(each) for each in self._groups.get(size, [])]
+        return self._read[size]
+
+    def _biases(self, size: int) -> Iterator[np.ndarray]:
+        own = {each.name for group in self._groups.get(size, []) for each in group.values()}
+        for each in self._vectors.get(size, []):
+            if each.name not in own and _ROLES.get(each.name.replace("/", ".").rpartition(".")[2]) == "beta":
+                yield each.read().astype(np.float64)
+
+
+def _norm(group: dict[str, Stored]) -> _Norm:
+    size = group["variance"].size
+    read = {role: each.read().astype(np.float64) for role, each in group.items()}
+    return _Norm(
+        named=group["variance"],
+        gamma=read.get("gamma", np.ones(size)),
+        beta=read.get("beta", np.zeros(size)),
+        mean=read["mean"],
+        variance=read["variance"],
+    )
+
+
+def _fit(named: Stored, expected: np.ndarray, values: np.ndarray, size: np.ndarray) -> Fit | None:
+    """Return a vector that fits in most channels, None if it doesn't, or if what doesn't fit may be rounding."""
+    with np.errstate(all="ignore"):
+        apart = np.abs(values - expected) / size
+    apart = np.where(values == expected, 0.0, apart)
+    differing = ~(apart <= _NEAR)
+    if values.size - differing.sum() < _FITTING or differing.sum() > max(1.0, _DIFFERING * values.size):
+        return None
+    if len(np.unique(values)) < _FITTING or (differing & (apart <= _FAR * _NEAR)).any():
+        return None
+    return Fit(tensor=named, expected=expected, wrong=np.flatnonzero(differing))

@@ -1,0 +1,290 @@
+"""Whether the weights of a converted model are the source model's: a second line of evidence beside its outputs.
+
+Exporters store weights as they are, transpose them, or fold a factor for each channel into them. So a tensor that is
+nearly one of the source model's, but for a few numbers, has wrong ones. Nothing is said of a tensor that isn't like any
+of the source model's: an exporter may have computed it. NumPy only.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from navigator.models.stored import Computed, Stored
+from navigator.records import Weights, WrongWeight
+from navigator.verify.alignments import Difference, Layout, arranged, difference, fits, layouts, place
+from navigator.verify.batch_norms import Norms
+
+FAR = 1e-5
+"""From here on a number isn't the source's, relative to it: ten times what rounding explains."""
+
+# So much of a tensor must agree for the rest to be wrong.
+_AGREEING = 0.75
+
+# So many numbers that aren't alike tell whose tensor it is, of this many that are looked at.
+_TELLING, _LOOKED_AT = 8, 4096
+
+# A single number tells nothing, unless it has a name.
+_FEWEST = 2
+
+# Fewer numbers don't tell a tensor, not even if it has the same name.
+_FEWEST_NAMED = 4
+
+# How near a tensor is that was rounded to bfloat16, and how many numbers are looked at first.
+_ROUNDED = 2.0**-8
+
+# Bytes of the source's tensors that are kept while others are compared with them.
+_KEPT_BYTES = 2**28
+
+# Tensors are tried for a layout until so many times the size of the source model was read.
+_TRIALS = 8
+
+# More wrong tensors aren't named.
+_NAMED = 10
+
+
+def compared(
+    source: Sequence[Stored],
+    converted: Iterable[Stored],
+    computed: Callable[[], Computed],
+    *,
+    named: bool = False,
+) -> Weights:
+    """Compare the weights of a converted model with the source model's.
+
+    Args:
+        source: the tensors of floats that the source model stores.
+        converted: those of the converted model.
+        computed: which of the source's tensors it computes others from. Only called if a weight may be wrong.
+        named: whether a tensor with a name of the source model's has the same numbers, however few.
+
+    Raises:
+        OSError: a tensor can't be read.
+    """
+    known = _Known(source, named=named)
+    tensors = recognised = elements = recognised_elements = 0
+    wrong: list[WrongWeight] = []
+    doubted: Computed | None = None
+    for tensor in converted:
+        if tensor.size < _FEWEST and not named:
+            continue
+        tensors += 1
+        elements += tensor.size
+        found = known.found(tensor)
+        if found is None:
+            continue
+        if found.wrong is not None:
+            doubted = doubted or computed()
+            if doubted.has(found.source) and not found.derived:
+                continue
+            wrong.append(found.wrong)
+        recognised += 1
+        recognised_elements += tensor.size
+    return Weights(
+        tensors=tensors,
+        recognised=recognised,
+        elements=elements,
+        recognised_elements=recognised_elements,
+        wrong=tuple(wrong[:_NAMED]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The source's tensor that a converted one is made from, and its wrong weights.
+
+    `derived` is whether it's computed from several, as it should be.
+    """
+
+    source: Stored
+    wrong: WrongWeight | None = None
+    derived: bool = False
+
+
+class _Known:
+    """The source's tensors, and what is known of them so far."""
+
+    def __init__(self, source: Sequence[Stored], *, named: bool) -> None:
+        self._named = named
+        self._sized: dict[int, list[Stored]] = defaultdict(list)
+        self._ends: dict[str, tuple[float, float]] = {}
+        self._kept: dict[str, np.ndarray] = {}
+        self._used: set[str] = set()
+        for each in source:
+            if each.size:
+                self._sized[each.size].append(each)
+        self._norms = Norms.of(source)
+        self._trials = _TRIALS * sum(each.size for each in source)
+
+    def found(self, tensor: Stored) -> _Found | None:
+        """Return what a converted tensor is made from; None if that isn't known."""
+        candidates = self._sized.get(tensor.size, [])
+        if not candidates:
+            return None  # without reading it
+        values = tensor.read()
+        same = next((each for each in candidates if each.name == tensor.name), None)
+        if same is not None and (found := self._by_name(same, tensor, values)) is not None:
+            return found
+        telling = _is_telling(values)
+        if not telling:
+            return None
+        # What fits as it is goes before what needs a factor, and what nothing else was made from before the rest.
+        ordered = sorted(candidates, key=lambda each: each.name in self._used)
+        near = None
+        for found in self._fitting(ordered, tensor, values):
+            if found.wrong is None:
+                self._used.add(found.source.name)
+                return found
+            near = near or found
+        return near or self._folded(tensor, values) or self._rounded(ordered, tensor, values)
+
+    def _by_name(self, same: Stored, tensor: Stored, values: np.ndarray) -> _Found | None:
+        """Return what a tensor is made from if it's the one with the same name."""
+        if _squeezed(same.shape) != _squeezed(tensor.shape):
+            return None
+        layout = Layout(tuple(range(len(_squeezed(same.shape)))), None)
+        apart = difference(self._read(same), values, layout)
+        enough = self._named or (values.size >= _FEWEST_NAMED and apart.differing <= _AGREEING * values.size)
+        if apart.differing and not enough:
+            return None
+        self._used.add(same.name)
+        return _Found(same, _wrong(same, tensor, apart))
+
+    def _fitting(self, candidates: list[Stored], tensor: Stored, values: np.ndarray) -> Iterator[_Found]:
+        """Yield the source's tensors of which a converted one has most numbers, and where the others differ."""
+        ends = _ends(values)
+        for factored in (False, True):
+            for each in candidates:
+                if not factored and not _is_near(self._ends_of(each), ends):
+                    continue
+                if factored:
+                    self._trials -= each.size
+                    if self._trials < 0:
+                        return
+                stored = self._read(each)
+                for layout in layouts(each.shape, tensor.shape):
+                    if (layout.axis is not None) is not factored or not fits(stored, values, layout):
+                        continue
+                    apart = difference(stored, values, layout)
+                    if _is_evident(apart):
+                        yield _Found(each, _wrong(each, tensor, apart))
+                        break
+
+    def _folded(self, tensor: Stored, values: np.ndarray) -> _Found | None:
+        """Return what a vector is made from if it's what is left of a batch normalization."""
+        if len(_squeezed(tensor.shape)) != 1:
+            return None
+        fit = self._norms.factor(values) or self._norms.summand(values)
+        if fit is None:
+            return None
+        wrong = None
+        if fit.wrong.size:
+            at = int(fit.wrong[0])
+            wrong = WrongWeight(
+                tensor=fit.tensor.name,
+                index=(at,),
+                converted=tensor.name,
+                expected=_number(float(fit.expected[at])),
+                value=_number(float(values.flat[at])),
+                differing=int(fit.wrong.size),
+                total=tensor.size,
+            )
+        return _Found(fit.tensor, wrong, derived=True)
+
+    def _rounded(self, candidates: list[Stored], tensor: Stored, values: np.ndarray) -> _Found | None:
+        """Return what a tensor is made from if all of its numbers were rounded to a narrower type."""
+        dtype = _narrower(values)
+        if not dtype:
+            return None
+        for each in candidates:
+            stored = self._read(each)
+            for layout in layouts(each.shape, tensor.shape):
+                if layout.axis is not None or not fits(stored, values, layout, _ROUNDED):
+                    continue
+                lying = arranged(stored, values.shape, layout)
+                if _narrower(stored) != dtype and np.array_equal(_to(lying, dtype), values.reshape(lying.shape)):
+                    apart = difference(stored, values, layout)
+                    return _Found(each, _wrong(each, tensor, apart, dtype, least=0.0))
+        return None
+
+    def _read(self, tensor: Stored) -> np.ndarray:
+        if tensor.name not in self._kept:
+            values = tensor.read()
+            self._ends[tensor.name] = _ends(values)
+            if sum(each.nbytes for each in self._kept.values()) + values.nbytes > _KEPT_BYTES:
+                self._kept.clear()
+            self._kept[tensor.name] = values
+        return self._kept[tensor.name]
+
+    def _ends_of(self, tensor: Stored) -> tuple[float, float]:
+        if tensor.name not in self._ends:
+            self._read(tensor)
+        return self._ends[tensor.name]
+
+
+def _wrong(
+    source: Stored, tensor: Stored, apart: Difference, rounded: str = "", least: float = FAR
+) -> WrongWeight | None:
+    if not apart.differing or apart.gap <= least:
+        return None
+    return WrongWeight(
+        tensor=source.name,
+        index=place(apart.worst, source.shape, apart.layout),
+        converted=tensor.name,
+        expected=_number(apart.expected),
+        value=_number(apart.value),
+        differing=apart.differing,
+        total=tensor.size,
+        rounded=rounded,
+    )
+
+
+def _is_evident(apart: Difference) -> bool:
+    """Return whether so much agrees that chance doesn't explain it, for each factor one less."""
+    spent = 0 if apart.factors is None else len(apart.factors)
+    return apart.agreeing - spent >= _TELLING and apart.agreeing >= _AGREEING * apart.informative
+
+
+def _is_telling(values: np.ndarray) -> bool:
+    """Return whether a tensor has enough numbers that aren't alike."""
+    flat = values.reshape(-1)
+    few = flat[:: max(1, flat.size // _LOOKED_AT)]
+    few = np.abs(few[np.isfinite(few) & (few != 0)])
+    return len(np.unique(few)) >= _TELLING
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    """Return the first and the last number: they stay in place, however axes are ordered."""
+    return float(values.flat[0]), float(values.flat[-1])
+
+
+def _is_near(some: tuple[float, float], others: tuple[float, float]) -> bool:
+    return any(math.isclose(one, other, rel_tol=FAR) for one, other in zip(some, others, strict=True))
+
+
+def _narrower(values: np.ndarray) -> str:
+    """Return the narrower type of floats that has all numbers of a tensor in float32, "" if none has."""
+    if values.dtype != np.float32:
+        return ""
+    return next((each for each in ("bfloat16", "float16") if np.array_equal(_to(values, each), values)), "")
+
+
+def _to(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Return numbers rounded to a narrower type."""
+    with np.errstate(all="ignore"):
+        if dtype == "float16":
+            return values.astype(np.float16).astype(np.float32)
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        even = bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)
+        return (even & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _number(value: float) -> float | str:
+    """Return a number as JSON has it: what isn't finite is a text."""
+    return value if math.isfinite(value) else str(value)
