@@ -32,9 +32,13 @@ class Accepted:
         self._matched.update(dict.fromkeys(found, True))
         return "; ".join(dict.fromkeys(self._reasons[key] for key in found))
 
-    def notes(self) -> tuple[str, ...]:
-        """Return what to tell of entries that accept nothing."""
-        unmatched = (key for key, matched in self._matched.items() if not matched)
+    def notes(self, *, everything: bool) -> tuple[str, ...]:
+        """Return what to tell of entries that accept nothing.
+
+        Args:
+            everything: whether everything is compared; else an entry may be for what isn't.
+        """
+        unmatched = [key for key, matched in self._matched.items() if not matched] if everything else []
         return (
             *(f"accept: there is no {quote(key)} here, so remove that entry" for key in unmatched),
             *(f"accept: {quote(key)} is in the base too, and done: remove that entry" for key in self._earlier),

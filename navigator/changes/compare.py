@@ -14,6 +14,7 @@ from navigator.changes.measures import Comparability, differences
 from navigator.changes.options import option_changes, rule_changes
 from navigator.changes.outcomes import exists, judged
 from navigator.changes.tolerances import applied
+from navigator.errors import quote
 from navigator.records import (
     CellResult,
     Change,
@@ -28,7 +29,7 @@ from navigator.records import (
     Source,
     State,
 )
-from navigator.report.summary import fails_run
+from navigator.report.summary import coverage, fails_run
 
 _LOOSENING = (KeyKind.LOOSENED, KeyKind.FEWER_SAMPLES)
 
@@ -56,6 +57,7 @@ class _Comparison:
         names = [(name, self._previous.get(name, "")) for name in self._run.results]
         gone = [("", name) for name in self._gone]
         rules = rule_changes(base.report.rules, self._run.report.rules)
+        whole = all(each.complete and coverage(each).is_whole for each in (base.report, self._run.report))
         return Changes(
             baseline=base.told,
             conversions=(
@@ -66,7 +68,7 @@ class _Comparison:
             options=tuple(self._judged_key("", "", each) for each in rules),
             tools=machines.tools(before, after),
             machine=machines.machine(before, after),
-            notes=self._accepted.notes(),
+            notes=(*_other_configuration(base.report, self._run.report), *self._accepted.notes(everything=whole)),
         )
 
     def _conversions(self, name: str, previous: str) -> Iterator[ConversionChange]:
@@ -174,6 +176,14 @@ def _regression(change: Change, after: CellResult | None) -> Regression | None:
             return Regression.BROKEN if fails else None
         case _:
             return None
+
+
+def _other_configuration(base: Report, run: Report) -> tuple[str, ...]:
+    """Return that the results are of another configuration than those of the base, if that is known."""
+    names = [each.origin.config_path if each.origin is not None else None for each in (base, run)]
+    if None in names or names[0] == names[1]:
+        return ()
+    return (f"the base is of the configuration {quote(str(names[0]))}, and this run of {quote(str(names[1]))}",)
 
 
 def _names(name: str, previous: str) -> Iterable[str]:

@@ -50,13 +50,24 @@ def _changes(before: Given, after: Given, then: Applied, now: Applied) -> Iterat
                 yield KeyChange(key=key, before=one, after=other, kind=KeyKind.CONTENT)
             continue
         one, other = (default if each is None else each for each in (one, other))
-        if key in TOLERANCES:
-            yield from tolerance_changes(key, one, other, then, now)
-        elif key in _PER_ENTRY:
-            yield from _entries(key, one, other, _PER_ENTRY[key])
-        else:
-            judge = _JUDGES.get(key, _changed)
-            yield KeyChange(key=key, before=one, after=other, kind=judge(one, other))
+        try:
+            yield from _judged(key, one, other, then, now)
+        except (TypeError, ValueError, LookupError, AttributeError):
+            # Of another version, or of somebody who writes what they like.
+            yield KeyChange(key=key, before=one, after=other)
+
+
+def _judged(key: str, before: Json, after: Json, then: Applied, now: Applied) -> tuple[KeyChange, ...]:
+    """Return how an option differs, by entries if it has some.
+
+    Raises:
+        TypeError, ValueError, LookupError, AttributeError: the values aren't those of a configuration.
+    """
+    if key in TOLERANCES:
+        return tuple(tolerance_changes(key, before, after, then, now))
+    if key in _PER_ENTRY:
+        return tuple(_entries(key, before, after, _PER_ENTRY[key]))
+    return (KeyChange(key=key, before=before, after=after, kind=_JUDGES.get(key, _changed)(before, after)),)
 
 
 def _defaults() -> dict[str, Json]:

@@ -11,7 +11,7 @@ _PLACE = re.compile(r"\.([^.[]+)|\[(\d+)\]")
 T = TypeVar("T")
 
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Duration = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 """Numbers that `from_data` takes only if they can be meant: not negative, finite, at most 30 years of seconds."""
