@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ class Visit:
         self._out = out
         self._ended: dict[str, dict[str, Any]] = {}
         self._begun = time.monotonic()
+        self._date = datetime.now(UTC).date().isoformat()
         self._over = threading.Event()
         self._packer = threading.Thread(target=self._pack_regularly, daemon=True)
 
@@ -164,7 +166,7 @@ class Visit:
 
     def _pack(self) -> None:
         """Pack logs and results; models, engines and measurements stay."""
-        (WORK / "visit.json").write_text(json.dumps(self._ended, indent=2))
+        (WORK / "visit.json").write_text(json.dumps({"date": self._date, "jobs": self._ended}, indent=2))
         half = WORK.with_suffix(".tar.gz")
         with tarfile.open(half, "w:gz") as packed:
             for path in sorted(WORK.rglob("*")):
