@@ -657,8 +657,9 @@ def test_all_that_is_missing_is_named_at_once() -> None:
     assert found.reason == ("not installed: torch-tensorrt, tensorrt; torch is a CPU build; no NVIDIA GPU is visible")
     assert found.remedy == (
         f"{how_to_install(('torch-tensorrt', 'tensorrt'), 'torch-trt')}; then install torch from PyPI, which is built "
-        "for CUDA; then install the NVIDIA driver, so that nvidia-smi lists the GPU; start a container with --gpus all, or make the "
-        "NVIDIA runtime Docker's default; in a workflow, use the GPU variant of the action on a runner with a GPU"
+        "for CUDA; then install the NVIDIA driver, so that nvidia-smi lists the GPU; start a container with --gpus "
+        "all, or make the NVIDIA runtime Docker's default; in a workflow, use the GPU variant of the action on a "
+        "runner with a GPU"
     )
     assert edge.unavailable(host(gpu=True, torch="2.12.0", torch_tensorrt="2.12.0", tensorrt="10.16.1")) is None
 

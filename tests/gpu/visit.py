@@ -33,6 +33,7 @@ from tests.gpu import visit_models
 
 REPOSITORY = Path(__file__).parents[2]
 WORK = Path("/tmp/visit")
+_PYTHON = (sys.executable, "-m")
 _PACK_SECONDS = 20
 _LAST_WORDS_SECONDS = 12
 
@@ -90,6 +91,7 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[
                 tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest),
                 tests("runs", ["test_runs.py"], rest),
                 facts("libraries", others, rest),
+                Job(name="plain", command=[*_PYTHON, "tests.gpu.plain", f"{WORK}/plain", str(models)], seconds=rest),
                 *(conversions(name, document, rest) for name, document in documents.items()),
             ],
         ]
