@@ -3,6 +3,7 @@
 Where a run says that an engine is wrong, this tells whether TensorRT is, or what this project adds to it.
 """
 
+import importlib
 import json
 import sys
 import time
@@ -48,7 +49,6 @@ def inputs(name: str, shapes: dict[str, list[int]]) -> dict[str, dict[str, np.nd
 def compared(path: Path) -> list[dict[str, Any]]:
     """Return the errors of an engine, built in float32 without TF32."""
     import onnxruntime
-    import tensorrt as trt
     from polygraphy.backend.trt import (
         CreateConfig,
         Profile,
@@ -58,6 +58,7 @@ def compared(path: Path) -> list[dict[str, Any]]:
         network_from_onnx_path,
     )
 
+    trt = importlib.import_module("tensorrt")
     profile = Profile()
     for name, (low, usual, high) in SHAPES[path.name].items():
         profile.add(name, low, usual, high)
