@@ -60,7 +60,7 @@ runs:
       if: always() && steps.kept.outputs.directory != ''
       uses: {upload}
       with:
-        name: ${{{{ steps.run.outputs.artifact_name }}}}-results${{{{ steps.kept.outputs.suffix }}}}
+        name: ${{{{ steps.run.outputs.artifact_name }}}}-{what}${{{{ steps.kept.outputs.suffix }}}}
         path: |
           ${{{{ steps.run.outputs.results_path }}}}
           ${{{{ steps.run.outputs.summary_path }}}}
@@ -86,6 +86,9 @@ runs:
         retention-days: ${{{{ inputs.retention_days }}}}
         overwrite: ${{{{ inputs.overwrite == 'true' && github.run_attempt != '1' }}}}
 """
+
+# No rehearsal is taken for the results of its commit.
+_WHAT = "${{ inputs.command == 'rehearse' && 'rehearsal' || 'results' }}"
 
 # Of the upload, and not of the step that runs the image.
 _UPLOADED = {
@@ -126,7 +129,7 @@ def gpu(action: str, image: str) -> str:
         "author: Model Navigator contributors\n\n"
         f"inputs:\n{inputs.rstrip()}\n{_GPU_INPUTS.format(image=image)}\n"
         f"outputs:\n{_valued(outputs)}\n"
-        f"{_GPU_RUNS.format(environment=environment, upload=_upload())}"
+        f"{_GPU_RUNS.format(environment=environment, upload=_upload(), what=_WHAT)}"
     )
 
 

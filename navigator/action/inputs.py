@@ -63,6 +63,10 @@ def _shard(written: str) -> str:
     raise ValueError(f"isn't a shard such as 3/7, up to {_MOST_SHARDS}/{_MOST_SHARDS}")
 
 
+def _lines(written: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in written.splitlines() if line.strip())
+
+
 def _artifact_name(written: str) -> str:
     if set(_NOT_IN_ARTIFACT_NAMES) & set(written):
         raise ValueError(f"can't contain {' '.join(_NOT_IN_ARTIFACT_NAMES.strip())} or a line break")
@@ -71,9 +75,12 @@ def _artifact_name(written: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """What the workflow says under `with:`; action.yml describes each. "" and None stand for what is not given."""
+    """What the workflow says under `with:`; action.yml describes each. "" and None stand for what is not given.
 
-    command: Literal["validate", "plan", "convert", "report", "release"] = "convert"
+    A name that Python has for itself ends with an underscore here.
+    """
+
+    command: Literal["validate", "plan", "convert", "report", "release", "rehearse"] = "convert"
     config: str = "navigator.yaml"
     models: tuple[str, ...] = ()
     conversions: tuple[str, ...] = ()
@@ -95,6 +102,8 @@ class Inputs:
     retention_days: Annotated[int | None, Between(1, 400)] = None
     compression_level: Annotated[int, Between(0, 9)] = 1
     overwrite: bool = True
+    baseline: str = "auto"
+    with_: Annotated[tuple[str, ...], _lines] = ()
     fail_on: Literal["failure", "error", "never"] = "failure"
     docker: bool = False
     verbose: bool = False
@@ -129,13 +138,13 @@ def read_inputs(environment: Mapping[str, str]) -> Inputs:
     values: dict[str, Any] = {}
     problems = []
     for name, kind in get_type_hints(Inputs, include_extras=True).items():
-        written = environment.get(f"INPUT_{name.upper()}", "").strip()
+        written = environment.get(f"INPUT_{name.rstrip('_').upper()}", "").strip()
         if not written:
             continue
         try:
             values[name] = _read(kind, written)
         except ValueError as error:
-            problems.append(f"the input `{name}`: {quote(written)} {error}")
+            problems.append(f"the input `{name.rstrip('_')}`: {quote(written)} {error}")
     if problems:
         raise InvalidInputsError(problems, Inputs(**values))
     return Inputs(**values)

@@ -34,7 +34,7 @@ def filters(inputs: Inputs) -> tuple[str, ...]:
 
 def status_context(inputs: Inputs) -> str:
     """Return the name of the status and the check run."""
-    about = _about(inputs)
+    about = (*_about(inputs), *_rehearsal(inputs))
     named = clean(f"{PLAIN} ({', '.join(about)})") if about else PLAIN
     return inputs.status_context or _within(named, _CONTEXT_CHARS)
 
@@ -46,8 +46,16 @@ def title(inputs: Inputs) -> str:
 
 def comment_key(inputs: Inputs, workflow: str) -> str:
     """Return what a comment belongs to: a workflow, a configuration, and what else tells its jobs apart."""
-    more = [inputs.status_context] if inputs.status_context else filters(inputs)
+    more = [inputs.status_context] if inputs.status_context else [*filters(inputs), *_rehearsal(inputs)]
     return f"{workflow}/{configuration(inputs)}" + (f" ({', '.join(more)})" if more else "")
+
+
+def results_artifact(inputs: Inputs) -> str:
+    """Return the name of the artifact with the results, without the part for a shard.
+
+    That of a rehearsal is told from others: it's no base to compare with, and nothing to release.
+    """
+    return f"{artifact_prefix(inputs)}-{'rehearsal' if _rehearsal(inputs) else 'results'}"
 
 
 def artifact_prefix(inputs: Inputs) -> str:
@@ -63,6 +71,10 @@ def artifact_prefix(inputs: Inputs) -> str:
 def digest(*facts: str) -> str:
     """Return eight hexadecimal digits that tell facts apart."""
     return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def _rehearsal(inputs: Inputs) -> tuple[str, ...]:
+    return ("rehearsal",) if inputs.command == "rehearse" else ()
 
 
 def _about(inputs: Inputs) -> tuple[str, ...]:

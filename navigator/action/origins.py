@@ -12,12 +12,12 @@ from navigator.action.channels.page import warn
 from navigator.action.collect import write_report
 from navigator.action.job import Job
 from navigator.action.publisher import Publisher
-from navigator.config.digest import digest
+from navigator.config.digest import digest, options
 from navigator.errors import ConfigurationError
 from navigator.github.checked_out import check_commit, checked_out
 from navigator.github.origin import job_origin
 from navigator.github.release import commit_of
-from navigator.records import Origin, RunConfig
+from navigator.records import Origin, Rules, RunConfig
 from navigator.report import storage
 from navigator.report.origin import difference, lacking
 from navigator.report.storage import RESULTS
@@ -51,11 +51,18 @@ def own_origin(job: Job, run: RunConfig, commit: str) -> Origin:
     return replace(job_origin(run, job.event, _config_path(job)), merge_commit=commit if merges else "")
 
 
-def own_results(job: Job, origin: Origin, directory: Path) -> Summary:
-    """Return the results of this job's engine, with the origin, the filters and the shard that the job knows."""
+def own_results(job: Job, origin: Origin, directory: Path, run: RunConfig) -> Summary:
+    """Return the results of this job's engine, with the origin, the options, the filters and the shard of the job."""
     found = storage.read(directory / RESULTS)
-    selection = replace(found.selection, models=job.inputs.models, conversions=job.inputs.conversions)
-    own = replace(found, origin=origin, selection=selection, shard=job.inputs.shard)
+    given = options(run)
+    own = replace(
+        found,
+        origin=origin,
+        selection=replace(found.selection, models=job.inputs.models, conversions=job.inputs.conversions),
+        shard=job.inputs.shard,
+        rules=Rules(fail_on=run.fail_on, fail_on_unverified=run.fail_on_unverified, accept=run.accept),
+        models=tuple(replace(each, options=given.get(each.model_name, {})) for each in found.models),
+    )
     if own == found:
         return summarize(found)
     note = (

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from navigator.action import names
+from navigator.action.baseline import changes, to_report
 from navigator.action.cancellation import Cancellation
 from navigator.action.channels.comment import write_comment
 from navigator.action.channels.commit import complete_check_run, set_status
@@ -18,6 +19,7 @@ from navigator.action.channels.uploads import Uploads
 from navigator.action.job import Job
 from navigator.action.models import ModelFiles
 from navigator.action.results_output import results_json
+from navigator.changes.base import Base
 from navigator.config import InvalidConfigurationError
 from navigator.errors import ExitCode, NavigatorError
 from navigator.github.budget import Budget
@@ -25,7 +27,7 @@ from navigator.github.event import Event
 from navigator.github.rest import Rest
 from navigator.github.shared_comment import LAST_LINE_CHARS
 from navigator.github.voices import Record, Verdict, Voice, named
-from navigator.records import State
+from navigator.records import Changes, Report, State
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
 from navigator.render.comment import LIMIT_CHARS, comment, problem_text
 from navigator.render.headline import description
@@ -168,6 +170,15 @@ class Publisher:
         self._check_results(summary, code)
         self._tell_rivals()
 
+    def changes(self, report: Report, given: Base | Changes | None) -> Changes | None:
+        """Return what changed since the base, as `navigator.action.baseline.changes` finds it."""
+        return changes(self._job, self._budget, report, given)
+
+    def report_nothing(self, said: str) -> None:
+        """Publish that there was nothing to do, and that this is fine."""
+        self.set_outputs({"status": "success", "exit_code": "0"})
+        self._set_status("success", said)
+
     def publish_cancelled(self, summary: Summary | None, directory: Path) -> None:
         """Publish the results of a cancelled run. Seconds are left: what is local, and then the status."""
         if summary is None:
@@ -207,7 +218,8 @@ class Publisher:
 
     def _seen(self, summary: Summary) -> Summary:
         """Return the summary as readers see it to whom the workspace is the repository."""
-        return summarize(seen_from(summary.report, self._job.workspace))
+        report = seen_from(summary.report, self._job.workspace)
+        return summarize(report, summary.changes and to_report(summary.changes, report))
 
     def _judge(self, summary: Summary, code: ExitCode, problem: str = "") -> None:
         said = " ".join(filter(None, (problem, description(summary))))

@@ -32,15 +32,18 @@ def run(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
 
 def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Callable[[Report], None]) -> ExitCode:
     from navigator.changes.base import read as read_base
+    from navigator.changes.rehearsal import installed
     from navigator.engine.run import convert
     from navigator.engine.workspace import Workspace
     from navigator.github.event import cache_layer
-    from navigator.github.origin import read_origin
+    from navigator.github.origin import is_engine, read_origin
     from navigator.plan.select import among, left_out
     from navigator.plan.shards import part_of
 
     started = time.monotonic()
     base = read_base(namespace.baseline) if namespace.baseline else None
+    if base is not None and namespace.rehearsal:
+        base = installed(base.report)
     loaded = subject.load(namespace)
     host = subject.host_of(loaded)
     whole = subject.plan_of(loaded, host)
@@ -53,7 +56,7 @@ def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Cal
         models=tuple(namespace.models), conversions=tuple(namespace.conversions), left_out=left_out(whole, plan)
     )
     notes = (*loaded.notes, *(f"{each.config.model_name}: {note}" for each in plan.models for note in each.notes))
-    command = f"model-navigator {shlex.join(config.reproducing(arguments))}"
+    command = namespace.rehearsal or f"model-navigator {shlex.join(config.reproducing(arguments))}"
     with Workspace(loaded.workspace_path, clean=loaded.override_workspace) as workspace:
         return convert(
             plan,
@@ -67,6 +70,8 @@ def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Cal
             origin=read_origin(loaded, os.environ),
             selection=selection,
             base=base,
+            is_compared_later=is_engine(os.environ),
+            is_rehearsal=bool(namespace.rehearsal),
             cache_layer=cache_layer(os.environ),
             on_report=on_report,
         )

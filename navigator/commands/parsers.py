@@ -67,6 +67,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     _add_validate(verbs)
     _add_plan(verbs)
     _add_report(verbs)
+    _add_rehearse(verbs)
     _add_completion(verbs)
     return parser, dict(verbs.choices)
 
@@ -90,6 +91,8 @@ def _add_convert(verbs: "argparse._SubParsersAction[Parser]") -> None:
     what = "run only conversions that neither passed nor were skipped in the last results in the workspace"
     convert.add_argument("--last-failed", action="store_true", help=what)
     convert.add_argument("--baseline", type=Path, metavar="PATH", help=_BASELINE)
+    # Of `rehearse`, which runs this command: its own command line.
+    convert.add_argument("--rehearsal", default="", help=argparse.SUPPRESS)
     what = "print the results as JSON on standard output, and everything else on standard error"
     convert.add_argument("--json", action="store_true", help=what)
 
@@ -146,6 +149,17 @@ def _add_report(verbs: "argparse._SubParsersAction[Parser]") -> None:
     report.add_argument("--baseline", type=Path, metavar="PATH", help=_BASELINE)
     what = "report results that cover only a part of the configuration"
     report.add_argument("--allow-partial", action="store_true", help=what)
+
+
+def _add_rehearse(verbs: "argparse._SubParsersAction[Parser]") -> None:
+    what = "convert with the installed and with other versions of packages, and report what changes"
+    description = f"{what[0].upper()}{what[1:]}. Nothing that is installed is changed."
+    rehearse = _verb(verbs, "rehearse", what=what, description=description)
+    config.add_subject(rehearse)
+    what = "a package and its proposed version, e.g. 'onnxruntime==1.31.*', or a file of such lines; may be repeated"
+    rehearse.add_argument(
+        "--with", action="append", required=True, dest="packages", metavar="REQUIREMENT|FILE", help=what
+    )
 
 
 def _add_completion(verbs: "argparse._SubParsersAction[Parser]") -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from navigator.cache.layers import TRUSTED, Layers
-from navigator.changes.base import Base
+from navigator.changes.base import Base, without
 from navigator.changes.compare import compare
 from navigator.engine import interrupts
 from navigator.engine.execute import Execution
@@ -48,6 +48,7 @@ class _Record:
         selection: Selection | None,
         run: RunConfig,
         base: Base | None,
+        is_compared_later: bool,
     ) -> None:
         self._host = host
         self._workspace = workspace
@@ -59,6 +60,7 @@ class _Record:
         self._selection = selection
         self._rules = Rules(fail_on=run.fail_on, fail_on_unverified=run.fail_on_unverified, accept=run.accept)
         self._base = base
+        self._uncompared = without("") if is_compared_later else None
         self._file = storage.ResultsFile(workspace.results)
         self.unwritten = ""
 
@@ -83,7 +85,7 @@ class _Record:
     def end(self, execution: Execution, *, complete: bool, more: tuple[str, ...]) -> Summary:
         """Write the final results and the summary."""
         final = self._report(execution, complete=complete, more=more)
-        summary = summarize(final, compare(final, self._base) if self._base is not None else None)
+        summary = summarize(final, compare(final, self._base) if self._base is not None else self._uncompared)
         try:
             write_files(summary, self._workspace.path)
         except UnwrittenError as error:
@@ -119,6 +121,8 @@ def convert(
     origin: Origin | None = None,
     selection: Selection | None = None,
     base: Base | None = None,
+    is_compared_later: bool = False,
+    is_rehearsal: bool = False,
     cache_layer: str = TRUSTED,
     on_report: Callable[[Report], None] = lambda _report: None,
 ) -> ExitCode:
@@ -136,6 +140,8 @@ def convert(
         origin: where the results come from.
         selection: the part of the configuration that `plan` is; None: all of it.
         base: what to compare the results with; None: nothing.
+        is_compared_later: whether the caller compares, so that nobody is told here that nothing is.
+        is_rehearsal: whether nobody wants the converted models; a rehearsal doesn't write `output_path`.
         cache_layer: the layer of the cache that this run writes, see `Layers`.
         on_report: called with the final report, after it was written and shown.
     """
@@ -151,6 +157,7 @@ def convert(
         selection=selection,
         run=run,
         base=base,
+        is_compared_later=is_compared_later,
     )
     progress = Progress(plan, doing=lambda model, label: _doing(workspace.progress(model, label)))
 
@@ -169,7 +176,8 @@ def convert(
         ),
     )
     record.begin(execution)
-    return _run_to_end(plan, execution, record, progress, workspace, shard, on_report)
+    undelivered = f"this is only shard {shard} of the run" if shard else "this is a rehearsal" if is_rehearsal else ""
+    return _run_to_end(plan, execution, record, progress, workspace, undelivered, on_report)
 
 
 def _run_to_end(
@@ -178,7 +186,7 @@ def _run_to_end(
     record: _Record,
     progress: Progress,
     workspace: Workspace,
-    shard: str,
+    undelivered: str,
     on_report: Callable[[Report], None],
 ) -> ExitCode:
     """Run `execution`, then write and show what came out, also after an interrupt or an internal error."""
@@ -191,7 +199,7 @@ def _run_to_end(
     finally:
         interrupts.hold()
         more = ("interrupted: unfinished conversions are marked cancelled",) if cancelled else ()
-        delivered = _delivered(plan, execution, shard)
+        delivered = _delivered(plan, execution, undelivered)
         lines = (*more, *(line for line, _ in delivered))
         final = record.end(execution, complete=not cancelled and sys.exc_info()[0] is None, more=lines)
     _show(final, record, workspace)
@@ -203,11 +211,11 @@ def _run_to_end(
     return final.exit_code if fine else ExitCode.FAILURE
 
 
-def _delivered(plan: Plan, execution: Execution, shard: str) -> list[tuple[str, bool]]:
-    """Write `output_path` of each model that has one; return messages, and whether it worked."""
+def _delivered(plan: Plan, execution: Execution, undelivered: str) -> list[tuple[str, bool]]:
+    """Write `output_path` of each model that has one, or say why not; return messages, and whether that's fine."""
     wanted = [model for model in plan.models if model.config.output_path]
-    if wanted and shard:
-        return [(f"output_path isn't written: this is only shard {shard} of the run", True)]
+    if wanted and undelivered:
+        return [(f"output_path isn't written: {undelivered}", True)]
     return [deliver(model, execution.results()) for model in wanted]
 
 

@@ -2,6 +2,7 @@
 
 - `converted/<model>/<cell>/model.onnx` and so on: artifacts, one directory each
 - `logs/<model>/<cell>.convert.log` and so on: one log per worker; inputs and outputs after a mismatch
+- `rehearsal/`: the workspaces of the two runs of a rehearsal
 - `timing/`: TensorRT's measurements, if there is no cache to keep them
 - `convert_results.yaml`, `summary.md`: the report
 - `.scratch/`: samples, outputs, unfinished artifacts and, at first, those of an earlier run; removed at the end
@@ -25,6 +26,7 @@ _OURS = (
     ownership.MARKER,
     "converted",
     "logs",
+    "rehearsal",
     "timing",
     ".scratch",
     ".lock",
@@ -54,10 +56,15 @@ def check_workspace(path: Path) -> None:
                 f"workspace {path} contains files that Model Navigator didn't write: {found}", _CHOOSE
             )
         ownership.mark(path)
-    for name in ("converted", "logs", "timing", ".scratch"):
+    for name in ("converted", "logs", "rehearsal", "timing", ".scratch"):
         for each in (path / name, *((path / name).glob("*") if (path / name).is_dir() else ())):
             if each.is_symlink():
                 raise ConfigurationError(f"workspace {path}: {each.relative_to(path)} is a symbolic link", "remove it")
+
+
+def rehearsal(path: Path) -> tuple[Path, Path]:
+    """Return where in a workspace the runs of a rehearsal go: with the installed and with the proposed versions."""
+    return path / "rehearsal" / "installed", path / "rehearsal" / "proposed"
 
 
 class Workspace:

@@ -38,6 +38,11 @@ def engine_variables(origin: Origin) -> dict[str, str]:
     return {_VARIABLE: json.dumps(to_data(origin))}
 
 
+def is_engine(environment: Mapping[str, str]) -> bool:
+    """Tell whether this process runs models for the action, which compares and tells their results."""
+    return _VARIABLE in environment
+
+
 def read_origin(run: RunConfig, environment: Mapping[str, str]) -> Origin:
     """Return the origin of what this process converts, from what the action says, else the job's event, else git."""
     try:

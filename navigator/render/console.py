@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, TextIO, cast
 from navigator.records import CellResult, Plan, State
 from navigator.render.columns import columns_of, width
 from navigator.render.heartbeat import Heartbeat
-from navigator.render.plain import result_line, summary_lines
+from navigator.render.plain import change_lines, result_line, summary_lines
 from navigator.render.streams import Steady, write
 from navigator.render.text import clean, lines, shorten
 from navigator.report.summary import Summary
@@ -39,6 +39,11 @@ _CONVERT = "convert"
 def summary_text(summary: Summary, columns: int | None = None) -> str:
     """Return the report as plain text, failed conversions first; its table fits into `columns`."""
     return "".join(f"{line.text}\n" for line in summary_lines(summary, columns))
+
+
+def changes_text(summary: Summary) -> str:
+    """Return what changed since the base as plain text, or why nothing is compared."""
+    return "".join(f"{line.text}\n" for line in change_lines(summary))
 
 
 def show_summary(summary: Summary, console: "rich.console.Console | None" = None) -> None:

@@ -109,14 +109,14 @@ def summary_lines(summary: Summary, columns: int | None = None) -> Iterator[Line
         yield Line(clean(note))
     for found in summary.report.found:
         yield from _found(found)
-    yield from _changes(summary)
+    yield from change_lines(summary)
     shard = f"; shard {clean(summary.report.shard)}" if summary.report.shard else ""
     yield Line(
         f"{verdict(summary)}: {tally(summary)}{shard}", _HEADING if summary.exit_code is ExitCode.OK else _FAILED
     )
 
 
-def _changes(summary: Summary) -> Iterator[Line]:
+def change_lines(summary: Summary) -> Iterator[Line]:
     """Yield what changed since the base: the regressions first, each with its reason."""
     if told := changes.uncompared(summary):
         yield Line(told, _WARNED)

@@ -76,7 +76,7 @@ on: [push, pull_request]
 jobs:
   models:
     uses: ./.github/workflows/convert.yml
-    permissions: {contents: read, pull-requests: write, statuses: write}
+    permissions: {actions: read, contents: read, pull-requests: write, statuses: write}
     with:
       runner: '["self-hosted"]'
       max_shards: "2"

@@ -28,7 +28,7 @@ def test_every_input_is_a_field_and_every_field_an_input() -> None:
     # The token is taken away before anything else is read.
     names = [name for name in ACTION["inputs"] if name != "token"]
 
-    assert names == [field.name for field in dataclasses.fields(Inputs)]
+    assert names == [field.name.rstrip("_") for field in dataclasses.fields(Inputs)]
 
 
 def test_the_outputs_are_those_that_the_program_sets() -> None:
@@ -55,7 +55,7 @@ def test_every_input_and_output_is_described_in_sentences() -> None:
 
 
 def _about(name: str) -> str:
-    return str(ACTION["inputs"][name]["description"])
+    return str(ACTION["inputs"][name.rstrip("_")]["description"])
 
 
 def test_flags_are_described_as_such() -> None:
@@ -111,7 +111,8 @@ def _problem(**given: str) -> str:
 
 def test_a_wrong_choice_is_named_with_the_right_ones() -> None:
     assert _problem(command="covnert") == (
-        "the input `command`: 'covnert' isn't one of validate, plan, convert, report, release; did you mean convert?"
+        "the input `command`: 'covnert' isn't one of validate, plan, convert, report, release, rehearse; "
+        "did you mean convert?"
     )
     assert _problem(fail_on="failures").endswith("isn't one of failure, error, never; did you mean failure?")
     assert _problem(artifact_protocol="5") == "the input `artifact_protocol`: '5' isn't one of 7, 4"

@@ -58,7 +58,7 @@ class Uploads:
         """Upload the files of the report. Raises PublishError."""
         # An engine that was killed leaves no summary.
         there = [(name, directory / name) for name in (RESULTS, SUMMARY) if (directory / name).is_file()]
-        made = self._upload(f"{names.artifact_prefix(self._job.inputs)}-results{self._job.artifact_suffix}", there)
+        made = self._upload(f"{names.results_artifact(self._job.inputs)}{self._job.artifact_suffix}", there)
         self.links = replace(self.links, results_url=self._url(made))
         set_outputs(self._job, {"results_artifact_id": str(made.id), "artifacts": self._list(made)})
 

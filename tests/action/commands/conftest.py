@@ -100,13 +100,16 @@ class Job:
         """Let the job run for a pull request; from a fork where `owner` is another."""
         repo = {"full_name": f"{owner}/{NAME}", "owner": {"login": owner}}
         head = {"sha": sha, "ref": branch, "repo": repo, "user": {"login": owner}}
-        self.event("pull_request", {"number": number, "pull_request": {"number": number, "head": head}})
+        pull = {"number": number, "head": head, "base": {"ref": "main"}}
+        self.event("pull_request", {"number": number, "pull_request": pull, "repository": {"default_branch": "main"}})
 
     def workflow_run(self, run: int = 900, owner: str = "stranger", branch: str = "topic", sha: str = HEAD) -> None:
         """Let the job run after the workflow "Models" ended as run number `run`."""
         repo = {"full_name": f"{owner}/{NAME}", "owner": {"login": owner}}
-        payload = {"id": run, "name": "Models", "head_sha": sha, "head_branch": branch, "head_repository": repo}
-        self.event("workflow_run", {"workflow_run": payload}, GITHUB_WORKFLOW="Publish")
+        payload: dict[str, Any] = {"id": run, "name": "Models", "workflow_id": 1}
+        payload |= {"head_sha": sha, "head_branch": branch, "head_repository": repo}
+        home = {"default_branch": "main"}
+        self.event("workflow_run", {"workflow_run": payload, "repository": home}, GITHUB_WORKFLOW="Publish")
 
     def start(self, command: str = "convert", **inputs: str) -> "subprocess.Popen[str]":
         for name in ("output", "summary"):
