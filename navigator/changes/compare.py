@@ -10,7 +10,7 @@ from navigator.changes import machines
 from navigator.changes.accepted import Accepted
 from navigator.changes.base import Base
 from navigator.changes.matching import Side, previous_names, side
-from navigator.changes.measures import Comparability, differences
+from navigator.changes.measures import Comparability, differences, same_inputs
 from navigator.changes.options import option_changes, rule_changes
 from navigator.changes.outcomes import exists, judged
 from navigator.changes.tolerances import applied
@@ -57,7 +57,6 @@ class _Comparison:
         names = [(name, self._previous.get(name, "")) for name in self._run.results]
         gone = [("", name) for name in self._gone]
         rules = rule_changes(base.report.rules, self._run.report.rules)
-        whole = all(each.complete and coverage(each).is_whole for each in (base.report, self._run.report))
         return Changes(
             baseline=base.told,
             conversions=(
@@ -68,7 +67,7 @@ class _Comparison:
             options=tuple(self._judged_key("", "", each) for each in rules),
             tools=machines.tools(before, after),
             machine=machines.machine(before, after),
-            notes=(*_other_configuration(base.report, self._run.report), *self._accepted.notes(everything=whole)),
+            notes=tuple(self._notes()),
         )
 
     def _conversions(self, name: str, previous: str) -> Iterator[ConversionChange]:
@@ -126,7 +125,28 @@ class _Comparison:
     def _comparability(self, before: CellResult, after: CellResult) -> Comparability:
         one, other = before.source_model_config, after.source_model_config
         growth = other.size_bytes / one.size_bytes if one is not None and other is not None and one.size_bytes else 1.0
-        return Comparability(memory=self._alike, latency=self._same_gpus, source_growth=growth)
+        return Comparability(
+            memory=self._alike, latency=self._same_gpus, inputs=same_inputs(before, after), source_growth=growth
+        )
+
+    def _notes(self) -> Iterator[str]:
+        """Yield what else isn't compared, and which entries accept nothing."""
+        base, run = self._base.report, self._run.report
+        yield from _other_configuration(base, run)
+        yield from filter(None, map(self._other_inputs, self._run.results))
+        yield from self._accepted.notes(
+            everything=all(each.complete and coverage(each).is_whole for each in (base, run))
+        )
+
+    def _other_inputs(self, name: str) -> str:
+        known = self._base.results.get(self._previous.get(name, ""), {})
+        others = sum(
+            after.status.state is State.PASSED is known[label].status.state and not same_inputs(known[label], after)
+            for label, after in self._run.results[name].items()
+            if label in known
+        )
+        told = "its conversions ran" if others != 1 else "a conversion ran"
+        return f"{name}: {told} on inputs of other shapes than in the base: only sizes are compared" if others else ""
 
     def _model(self, name: str, previous: str) -> ModelChange:
         before, after = self._base.results.get(previous, {}), self._run.results.get(name, {})

@@ -49,22 +49,36 @@ _LATENCY_FACTOR, _LATENCY_SECONDS = 1.2, 1e-4
 class Comparability:
     """What of two runs can be compared: `memory` on alike machines, `latency` on the same GPUs.
 
-    `source_growth` is by which factor the source model has grown: a conversion grows with it.
+    `inputs` is whether both ran on the same ones: errors, memory and latency depend on their shapes. `source_growth` is
+    by which factor the source model has grown: a conversion grows with it.
     """
 
     memory: bool = True
     latency: bool = True
+    inputs: bool = True
     source_growth: float = 1.0
 
 
 def differences(before: CellResult, after: CellResult, comparable: Comparability) -> tuple[Difference, ...]:
     """Return what differs between two conversions that passed."""
-    found = [*_errors(before, after), *_sizes(before, after, comparable.source_growth)]
-    if comparable.memory:
+    found: list[Difference] = []
+    if comparable.inputs:
+        found += _errors(before, after)
+    found += _sizes(before, after, comparable.source_growth)
+    if comparable.inputs and comparable.memory:
         found += _memory(before, after)
-    if comparable.latency:
+    if comparable.inputs and comparable.latency:
         found += _latencies(before, after)
     return tuple(found)
+
+
+def same_inputs(before: CellResult, after: CellResult) -> bool:
+    """Return whether both were verified on inputs of the same shapes. How large they are may depend on the machine."""
+    return _shapes(before) == _shapes(after)
+
+
+def _shapes(result: CellResult) -> dict[str, Mapping[str, tuple[int, ...]]]:
+    return {each.name: each.shapes for each in result.samples if not each.refused and not each.unusable}
 
 
 def _errors(before: CellResult, after: CellResult) -> Iterator[Difference]:

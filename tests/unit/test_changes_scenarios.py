@@ -18,6 +18,7 @@ from navigator.records import (
     PrecisionMode,
     Report,
     Rules,
+    SampleInfo,
     Selection,
     State,
     TensorRTConfig,
@@ -134,6 +135,10 @@ SCENARIOS: dict[str, tuple[Report, Report]] = {
     "more memory on another machine": (
         a_run(passing("m/onnx", peak_memory_bytes=600 * MIB)),
         a_run(passing("m/onnx", peak_memory_bytes=1200 * MIB), host=replace(HOST, cpu_count=64)),
+    ),
+    "other shapes": (
+        a_run(passing("m/onnx", 1e-6, atol=1e-3, samples=(SampleInfo(name="max", shapes={"x": (8, 3)}),))),
+        a_run(passing("m/onnx", 9e-4, atol=1e-3, samples=(SampleInfo(name="max", shapes={"x": (64, 3)}),))),
     ),
     "slower": (slow(2.0), slow(3.0)),
     "removed": (GOOD, a_run(passing("m/onnx_op17"), models=(given(onnx_opsets=[17]),))),
