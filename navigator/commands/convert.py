@@ -37,6 +37,7 @@ def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Cal
     from navigator.engine.workspace import Workspace
     from navigator.github.event import cache_layer
     from navigator.github.origin import is_engine, read_origin
+    from navigator.plan.planner import notes_of
     from navigator.plan.select import among, left_out
     from navigator.plan.shards import part_of
 
@@ -55,7 +56,7 @@ def _convert(namespace: argparse.Namespace, arguments: list[str], on_report: Cal
     selection = Selection(
         models=tuple(namespace.models), conversions=tuple(namespace.conversions), left_out=left_out(whole, plan)
     )
-    notes = (*loaded.notes, *(f"{each.config.model_name}: {note}" for each in plan.models for note in each.notes))
+    notes = (*loaded.notes, *notes_of(plan))
     command = namespace.rehearsal or f"model-navigator {shlex.join(config.reproducing(arguments))}"
     with Workspace(loaded.workspace_path, clean=loaded.override_workspace) as workspace:
         return convert(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from navigator.converters.protocol import engine_segment
-from navigator.errors import NavigatorError
+from navigator.errors import NavigatorError, listed
 from navigator.plan.matrix import configurations, formats_of
 from navigator.plan.placement import place
 from navigator.plan.routes import reachable, steps_to
@@ -36,6 +36,17 @@ def plan(run: RunConfig, host: Host) -> Plan:
         ConfigurationError: a model asks for what this machine doesn't have, see `place`.
     """
     return Plan(models=tuple(_planned(model, host) for model in run.models))
+
+
+def notes_of(plan: Plan) -> tuple[str, ...]:
+    """Return the notes about models, each once, with the models that it is about if it isn't about all."""
+    about: dict[str, list[str]] = {}
+    for model in plan.models:
+        for note in model.notes:
+            about.setdefault(note, []).append(model.config.model_name)
+    return tuple(
+        note if len(names) == len(plan.models) > 1 else f"{listed(names)}: {note}" for note, names in about.items()
+    )
 
 
 def _planned(model: ModelConfig, host: Host) -> ModelPlan:

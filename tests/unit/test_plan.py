@@ -10,7 +10,7 @@ from navigator.engine.results import cell_results
 from navigator.errors import ConfigurationError, NothingToDoError
 from navigator.plan.matrix import configurations
 from navigator.plan.placement import needs_docker
-from navigator.plan.planner import plan
+from navigator.plan.planner import notes_of, plan
 from navigator.plan.routes import reachable, steps_to
 from navigator.plan.select import chosen, select
 from navigator.records import (
@@ -184,6 +184,18 @@ def test_a_gpu_that_is_there_and_cannot_be_used_is_said() -> None:
         "torchscript is verified on the CPU only: torch is a CPU build",
     )
     assert planned(config, ON_A_GPU).notes == planned(config, HOST).notes == ()
+
+
+def test_a_note_about_several_models_is_said_once() -> None:
+    without = {name: version for name, version in ON_A_GPU.versions.items() if name != "onnxruntime-gpu"}
+    host = replace(ON_A_GPU, versions=without)
+    models = [a_model(model_name=name, target_formats=(Format.ONNX,)) for name in ("one", "two")]
+    other = a_model(model_name="other", target_formats=(Format.TORCHSCRIPT,))
+    note = "onnx is verified on the CPU only: onnxruntime has no CUDA provider; onnxruntime-gpu has one"
+
+    assert notes_of(plan(RunConfig(models=(*models, other)), host)) == (f"one, two: {note}",)
+    assert notes_of(plan(RunConfig(models=tuple(models)), host)) == (note,)
+    assert notes_of(plan(RunConfig(models=(models[0],)), host)) == (f"one: {note}",)
 
 
 def test_gpus_are_selected_by_index_or_uuid_and_a_wrong_one_is_named() -> None:
