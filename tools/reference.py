@@ -6,7 +6,8 @@ The README or a page of docs/ says where a part goes and what it is, and keeps i
     <!-- end -->
 
 Sources are the schemas, action.yml, the command line's parsers, the workflow of `init`, the exit codes, the registries
-of converters and runners, tests marked as those of a fault, and the README's table of what was run on which hardware.
+of converters and runners, tests marked as those of a fault, the README's table of what was run on which hardware, and
+the results of runs on GPUs.
 A test compares.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 import yaml
 from fault_reference import faults
+from gpu_results import gpu_results
 from results_reference import results
 from tables import code, codes, escaped, sentence, table
 
@@ -253,6 +255,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "formats": formats,
     "conversions": conversions,
     "support": support,
+    "gpu results": gpu_results,
     "workflow": workflow,
 }
 _PART = re.compile(r"(<!-- generated: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -146,6 +146,7 @@ def compile_settings(options: Options, front_end: torch_tensorrt.FrontEnd, float
     return {
         **({} if front_end.typed else flags),
         **({"enable_autocast": True, "autocast_low_precision_type": "float16"} if autocast else {}),
+        **({"decompose_attention": True} if front_end.lacks_attention else {}),
         "disable_tf32": not options.tf32,
         "sparse_weights": options.sparse_weights,
         "workspace_size": options.max_workspace_size,

@@ -31,6 +31,8 @@ Options = EngineOptions
 
 # The last TensorFlow with TF-TRT.
 _LAST = (2, 17)
+# Those that TF-TRT opens by their names with the whole version.
+_LIBRARIES = ("libnvinfer", "libnvinfer_plugin")
 
 REMEDY = (
     "convert in a container with TensorFlow 2.17 and its TensorRT, such as NVIDIA's (launch_mode: docker), or install "
@@ -109,17 +111,18 @@ def require_tf_trt() -> None:
             REMEDY,
         )
     version = ".".join(map(str, linked))
-    library = f"libnvinfer.so.{version}"
-    try:
-        ctypes.CDLL(library)
-    except OSError as error:
-        raise StepError(
-            f"TensorFlow {tf.__version__} is linked with TensorRT {version}, but can't load {library}: {error}",
-            f"install TensorRT {version}, add its directory to LD_LIBRARY_PATH and link its libnvinfer.so.{linked[0]} "
-            f"to that whole name, or {REMEDY.partition(', or ')[0]}",
-        ) from error
-    # Loads the library, whose absence ends the process; before that, `is_tensorrt_enabled` is false everywhere.
-    binding.get_loaded_tensorrt_version()
+    # Loads CUDA's libraries, which TensorRT's plugin library needs: before that, TF-TRT counts as not there.
+    tf.config.list_physical_devices("GPU")
+    for name in _LIBRARIES:
+        library = f"{name}.so.{version}"
+        try:
+            ctypes.CDLL(library)
+        except OSError as error:
+            raise StepError(
+                f"TensorFlow {tf.__version__} is linked with TensorRT {version}, but can't load {library}: {error}",
+                f"install TensorRT {version}, add its directory to LD_LIBRARY_PATH and link its {name}.so.{linked[0]} "
+                f"to that whole name, or {REMEDY.partition(', or ')[0]}",
+            ) from error
     if not binding.is_tensorrt_enabled():
         raise StepError(f"TensorFlow {tf.__version__} can't use the TensorRT {version} that it loaded", REMEDY)
 

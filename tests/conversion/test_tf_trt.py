@@ -116,61 +116,66 @@ def test_the_versions_that_have_it(version: str, new: bool) -> None:
     assert bool(tf_trt.too_new(version)) is new
 
 
-def binding(monkeypatch: pytest.MonkeyPatch, linked: tuple[int, int, int], *, found: bool) -> None:
-    """Put a fake of TensorFlow's binding to TensorRT in sys.modules: what it is linked with, and whether it is here.
+def binding(monkeypatch: pytest.MonkeyPatch, linked: tuple[int, int, int], *, missing: str = "") -> None:
+    """Put a fake of TensorFlow's binding to TensorRT in sys.modules: what it is linked with, and what is `missing`.
 
-    As in TensorFlow 2.17.1 with TensorRT 8.6.1, it is enabled as soon as its version was asked for, which ends the
-    process where the library with the whole version in its name is missing.
+    As in TensorFlow 2.17.1 with TensorRT 8.6.1 (tests/support/gpu_libraries.yaml): it is enabled if both libraries can
+    be opened by their whole names, of which one needs CUDA's, which TensorFlow opens when it looks for GPUs. It ends
+    the process where somebody asks for the version and there is none.
     """
     module = ModuleType(BINDING)
-    loaded: list[str] = []
+    version = ".".join(map(str, linked))
+    looked: list[str] = []
 
     def load(name: str) -> None:
-        if not found or name != f"libnvinfer.so.{'.'.join(map(str, linked))}":
+        if name not in (f"libnvinfer.so.{version}", f"libnvinfer_plugin.so.{version}") or name == missing:
             raise OSError(f"{name}: cannot open shared object file")
+        if "plugin" in name and not looked:
+            raise OSError("libcublas.so.12: cannot open shared object file")
 
-    def version() -> tuple[int, int, int]:
-        assert found, "this would have ended the process"
-        loaded.append("libnvinfer")
-        return linked
+    def enabled() -> bool:
+        return bool(looked) and not missing
 
-    vars(module).update(
-        get_linked_tensorrt_version=lambda: linked,
-        get_loaded_tensorrt_version=version,
-        is_tensorrt_enabled=lambda: bool(loaded),
-    )
+    before = tf.config.list_physical_devices
+
+    def look(kind: str) -> Any:
+        looked.append(kind)
+        return before(kind)
+
+    vars(module).update(get_linked_tensorrt_version=lambda: linked, is_tensorrt_enabled=enabled)
     monkeypatch.setitem(sys.modules, BINDING, module)
     monkeypatch.setattr("ctypes.CDLL", load)
+    monkeypatch.setattr(tf.config, "list_physical_devices", look)
 
 
 def test_a_tensorrt_that_is_there_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    binding(monkeypatch, (8, 6, 1), found=True)
+    binding(monkeypatch, (8, 6, 1))
     tf_trt.require_tf_trt()
 
 
 def test_the_binding_is_what_the_fake_stands_for() -> None:
     real = importlib.import_module(BINDING)
     assert len(real.get_linked_tensorrt_version()) == 3
-    assert callable(real.get_loaded_tensorrt_version)
     assert real.is_tensorrt_enabled() in (True, False)
 
 
-def test_a_tensorrt_that_is_not_found_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    binding(monkeypatch, (8, 6, 1), found=False)
+@pytest.mark.parametrize("library", ["libnvinfer", "libnvinfer_plugin"])
+def test_a_tensorrt_that_is_not_found_is_named(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    binding(monkeypatch, (8, 6, 1), missing=f"{library}.so.8.6.1")
     with pytest.raises(StepError) as refusal:
         tf_trt.require_tf_trt()
     assert refusal.value.message == (
-        f"TensorFlow {tf.__version__} is linked with TensorRT 8.6.1, but can't load libnvinfer.so.8.6.1: "
-        "libnvinfer.so.8.6.1: cannot open shared object file"
+        f"TensorFlow {tf.__version__} is linked with TensorRT 8.6.1, but can't load {library}.so.8.6.1: "
+        f"{library}.so.8.6.1: cannot open shared object file"
     )
     assert refusal.value.hint == (
-        "install TensorRT 8.6.1, add its directory to LD_LIBRARY_PATH and link its libnvinfer.so.8 to that whole name, "
+        f"install TensorRT 8.6.1, add its directory to LD_LIBRARY_PATH and link its {library}.so.8 to that whole name, "
         "or convert in a container with TensorFlow 2.17 and its TensorRT, such as NVIDIA's (launch_mode: docker)"
     )
 
 
 def test_an_old_tensorflow_may_be_built_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    binding(monkeypatch, (0, 0, 0), found=False)
+    binding(monkeypatch, (0, 0, 0))
     monkeypatch.setattr(tf, "__version__", "2.17.1")
     with pytest.raises(StepError, match=r"TensorFlow 2\.17\.1 was built without TensorRT"):
         tf_trt.require_tf_trt()
@@ -279,7 +284,7 @@ def library(monkeypatch: pytest.MonkeyPatch, gpu: list[tuple[str, Any]]) -> Libr
                 engine.parent.mkdir(exist_ok=True)
                 engine.write_bytes(b"x" * size)
 
-    binding(monkeypatch, (8, 6, 1), found=True)
+    binding(monkeypatch, (8, 6, 1))
     monkeypatch.setattr(tf.experimental.tensorrt, "Converter", Converter)
     return library
 

@@ -21,6 +21,7 @@ import torch
 from navigator.converters import torchscript_to_torch_trt as edge
 from navigator.converters.protocol import Conversion
 from navigator.errors import NotApplicableError, StepError
+from navigator.frameworks.availability import how_to_install
 from navigator.frameworks.gpu import no_gpu
 from navigator.frameworks.torch import torch_tensorrt
 from navigator.frameworks.torch.torch_tensorrt import FrontEnd
@@ -527,7 +528,7 @@ def test_a_library_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
     with pytest.raises(StepError, match="Torch-TensorRT can't be imported: ") as refusal:
         edge.convert(conversion(tmp_path, Mlp(), MLP_INPUTS, MLP_SHAPES))
-    assert refusal.value.hint.endswith("pip install 'torch-tensorrt<2.13,>=2.6'")
+    assert refusal.value.hint.endswith(how_to_install(("torch-tensorrt",), "torch-trt"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -655,9 +656,10 @@ def test_all_that_is_missing_is_named_at_once() -> None:
     assert found is not None
     assert found.reason == ("not installed: torch-tensorrt, tensorrt; torch is a CPU build; no NVIDIA GPU is visible")
     assert found.remedy == (
-        "pip install 'torch-tensorrt<2.13,>=2.6' tensorrt; then install torch from PyPI, which is built for CUDA; then "
-        "install the NVIDIA driver, so that nvidia-smi lists the GPU; start a container with --gpus all, or make the "
-        "NVIDIA runtime Docker's default; in a workflow, use the GPU variant of the action on a runner with a GPU"
+        f"{how_to_install(('torch-tensorrt', 'tensorrt'), 'torch-trt')}; then install torch from PyPI, which is built "
+        "for CUDA; then install the NVIDIA driver, so that nvidia-smi lists the GPU; start a container with --gpus "
+        "all, or make the NVIDIA runtime Docker's default; in a workflow, use the GPU variant of the action on a "
+        "runner with a GPU"
     )
     assert edge.unavailable(host(gpu=True, torch="2.12.0", torch_tensorrt="2.12.0", tensorrt="10.16.1")) is None
 

@@ -91,6 +91,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         use_explicit_typing: bool = True,
         enable_autocast: bool = False,
         autocast_low_precision_type: Any = None,
+        decompose_attention: bool = False,
     ) -> Any:
         warnings.warn("`use_explicit_typing` is deprecated. It is on by default", DeprecationWarning, 2)
         fake.given.append({key: value for key, value in locals().items() if key not in ("fake", "inputs")})
@@ -115,7 +116,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         save=save,
     )
     tensorrt = module_from_spec(ModuleSpec("tensorrt", None))
-    vars(tensorrt).update(BuilderFlag=SimpleNamespace(FP16=1))
+    vars(tensorrt).update(BuilderFlag=SimpleNamespace(FP16=1), INetworkDefinition=SimpleNamespace())
     monkeypatch.setitem(sys.modules, "torch_tensorrt", module)
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
     return fake
@@ -218,6 +219,7 @@ def test_an_engine_is_for_the_profile_and_its_program_says_so(
     mask = {"shape": (3, 1), "dtype": torch.float32}
     assert (call["arg_inputs"], call["kwarg_inputs"]) == (((x,), {"mask": mask}) if by_name else ((x, mask), {}))
     assert call["enabled_precisions"] == {torch.float32}
+    assert call["decompose_attention"]  # this TensorRT has no layer for it
     assert given.signature is not None
     model = torch_trt.load(given.destination, declared=given.signature)
     source = torch_export.load(given.source, declared=given.signature)

@@ -95,10 +95,12 @@ print(json.dumps({"version": onnxruntime.__version__, "providers": onnxruntime.g
 import tensorflow as tf
 from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils as binding
 before = binding.is_tensorrt_enabled()
+gpus = [each.name for each in tf.config.list_physical_devices("GPU")]
+after = binding.is_tensorrt_enabled()
 loaded = binding.get_loaded_tensorrt_version()
-print(json.dumps({"version": tf.__version__, "linked": binding.get_linked_tensorrt_version(), "enabled_before": before,
-    "loaded": loaded, "enabled_after": binding.is_tensorrt_enabled(),
-    "gpus": [each.name for each in tf.config.list_physical_devices("GPU")]}))
+print(json.dumps({"version": tf.__version__, "linked": binding.get_linked_tensorrt_version(), "gpus": gpus,
+    "enabled_before_gpus": before, "enabled_after_gpus": after, "loaded": loaded,
+    "enabled_after_version": binding.is_tensorrt_enabled()}))
 """,
 }
 

@@ -32,6 +32,17 @@ GPUS, _ = find_gpus()
 NOTHING = Signature(inputs=(), outputs=())
 
 
+def _lacks_cuda_provider() -> bool:
+    import onnxruntime
+
+    return "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
+
+
+on_cuda = pytest.mark.skipif(
+    bool(GPUS) and _lacks_cuda_provider(), reason="this onnxruntime has no CUDA provider: onnxruntime-gpu has one"
+)
+
+
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the repository's example models that need no TensorFlow."""
@@ -54,6 +65,7 @@ def the_examples(examples: Path, **keys: Any) -> dict[str, Any]:
     return {"defaults": defaults, "models": [each for each in models if "savedmodel" not in each["model_path"]]}
 
 
+@on_cuda
 def test_the_examples_pass_on_the_cpu_and_on_the_gpu_with_tf32_off(examples: Path, convert: Any, gpu: Gpu) -> None:
     code, cells, printed = convert(the_examples(examples))
 
@@ -74,6 +86,7 @@ def test_the_examples_pass_on_the_cpu_and_on_the_gpu_with_tf32_off(examples: Pat
         print(f"{gpu.name}: {each['model_name']} {each['conversion']}: max abs {worst:.2g}, {dict(names)}")
 
 
+@on_cuda
 def test_typed_onnx_passes_on_both(examples: Path, convert: Any, gpu: Gpu) -> None:
     """The engines themselves are built for TensorRT for RTX where it is installed; their ONNX files run everywhere."""
     keys = {"target_formats": ["trt-rtx"], "tensorrt_precisions": ["int8", "fp16"], "onnx_opsets": [18]}
@@ -149,6 +162,7 @@ def convolution(path: Path) -> tuple[Path, np.ndarray]:
     return path, rng.normal(size=(2, 256, 16, 16)).astype("float32")
 
 
+@on_cuda
 def test_tf32_is_off_where_onnx_runtime_has_it_on(tmp_path: Path) -> None:
     import onnxruntime
 
@@ -193,6 +207,7 @@ def test_an_artifact_that_is_wrong_on_the_gpu_only_is_a_mismatch(tmp_path: Path,
     assert (only_cpu, cells["liar torchscript"]["status"]["state"]) == (0, "passed")
 
 
+@on_cuda
 def test_memory_that_is_not_enough_is_a_sentence(tmp_path: Path) -> None:
     import onnx
     from onnx import TensorProto, helper

@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.gpu import visit_models
 
 REPOSITORY = Path(__file__).parents[2]
 WORK = Path("/tmp/visit")
+_PYTHON = (sys.executable, "-m")
 _PACK_SECONDS = 20
 _LAST_WORDS_SECONDS = 12
 
@@ -89,6 +91,7 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[
                 tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest),
                 tests("runs", ["test_runs.py"], rest),
                 facts("libraries", others, rest),
+                Job(name="plain", command=[*_PYTHON, "tests.gpu.plain", f"{WORK}/plain", str(models)], seconds=rest),
                 *(conversions(name, document, rest) for name, document in documents.items()),
             ],
         ]
@@ -113,6 +116,7 @@ class Visit:
         self._out = out
         self._ended: dict[str, dict[str, Any]] = {}
         self._begun = time.monotonic()
+        self._date = datetime.now(UTC).date().isoformat()
         self._over = threading.Event()
         self._packer = threading.Thread(target=self._pack_regularly, daemon=True)
 
@@ -164,7 +168,7 @@ class Visit:
 
     def _pack(self) -> None:
         """Pack logs and results; models, engines and measurements stay."""
-        (WORK / "visit.json").write_text(json.dumps(self._ended, indent=2))
+        (WORK / "visit.json").write_text(json.dumps({"date": self._date, "jobs": self._ended}, indent=2))
         half = WORK.with_suffix(".tar.gz")
         with tarfile.open(half, "w:gz") as packed:
             for path in sorted(WORK.rglob("*")):

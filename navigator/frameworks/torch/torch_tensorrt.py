@@ -37,6 +37,7 @@ class FrontEnd:
         calibrates: whether it calibrates int8.
         autocasts: whether it can change a program to fp16 itself.
         saves_ranges: whether it saves programs with dynamic shapes.
+        lacks_attention: whether its converter of attention needs a layer that the installed TensorRT doesn't have.
     """
 
     version: str
@@ -44,6 +45,7 @@ class FrontEnd:
     calibrates: bool = False
     autocasts: bool = False
     saves_ranges: bool = True
+    lacks_attention: bool = False
 
 
 def imported() -> _Module:
@@ -82,10 +84,13 @@ def for_torchscript(library: _Module) -> FrontEnd:
 
 def for_programs(library: _Module) -> FrontEnd:
     """Return what the front end for programs of torch.export supports."""
+    takes = inspect.signature(library.dynamo.compile).parameters
+    network = importlib.import_module("tensorrt").INetworkDefinition
     return FrontEnd(
         version=str(library.__version__),
         typed=_typed(),
-        autocasts="enable_autocast" in inspect.signature(library.dynamo.compile).parameters,
+        autocasts="enable_autocast" in takes,
+        lacks_attention="decompose_attention" in takes and not hasattr(network, "add_attention"),
         saves_ranges="dynamic_shapes" in inspect.signature(library.save).parameters,
     )
 
