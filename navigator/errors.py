@@ -78,6 +78,10 @@ class UndeclaredError(StepError):
     """Inside a worker: the model's file doesn't store what the user may declare, and a probe may find."""
 
 
+class ReturnedError(StepError):
+    """Inside a worker: a model ran, but what it returned can't be used. Other inputs rarely change that."""
+
+
 class NotApplicableError(StepError):
     """Inside a worker: this step would only copy the model, so that its artifact would have a wrong name."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from navigator.errors import StepError, UndeclaredError
+from navigator.errors import ReturnedError, StepError, UndeclaredError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
 from navigator.frameworks.torch import (
     constants,
@@ -128,7 +128,7 @@ class TorchScriptModel:
             raise torch_values.refusal(f"the TorchScript model fails on {given}", error, self.device) from error
         arrays = {name: torch_values.to_array(name, leaf) for name, leaf in torch_values.flatten(value)}
         if not arrays:
-            raise StepError("the TorchScript model returns no tensor")
+            raise ReturnedError("the TorchScript model returns no tensor", "return the tensors that it computes")
         seen = tuple(TensorSpec(name=name, shape=array.shape, dtype=array.dtype.name) for name, array in arrays.items())
         if not self.declared_outputs:
             self.seen_outputs = _widened(self.seen_outputs, seen)
@@ -273,10 +273,10 @@ def _declared(declared: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) ->
     """Return the declared outputs in the order in which the model returns them.
 
     Raises:
-        StepError: the model returns other outputs.
+        ReturnedError: the model returns other outputs.
     """
     if len(declared) != len(seen):
-        raise StepError(
+        raise ReturnedError(
             f"outputs: {len(declared)} declared ({', '.join(spec.name for spec in declared)}), "
             f"but the model returns {len(seen)}",
             f"set outputs to what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
@@ -285,7 +285,7 @@ def _declared(declared: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) ->
     pairs = zip(ordered, seen, strict=True)
     wrong = [text for ours, theirs in pairs if (text := difference(ours, theirs.shape, theirs.dtype))]
     if wrong:
-        raise StepError(
+        raise ReturnedError(
             f"outputs: {'; '.join(wrong)}",
             f"set outputs to what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
         )

@@ -182,6 +182,8 @@ def _dtype(name: str, text: str) -> np.dtype[Any]:
     if dtype is None or dtype.kind not in "biufc":
         raise StepError(
             f"input {name!r} has dtype {text}, which NumPy doesn't support" if text else f"input {name!r} has no dtype",
-            f"save the model with another dtype, or set one, e.g. `dtypes: {{{yaml_key(name)}: float32}}`",
+            f"set it, e.g. `dtypes: {{{yaml_key(name)}: float32}}`"
+            if not text
+            else "save the model in float32 or float16",
         )
     return dtype

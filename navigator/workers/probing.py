@@ -186,6 +186,7 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
     declared = Signature(inputs=config.inputs, outputs=config.outputs)
     until = time.monotonic() + _DEADLINE_SECONDS
     refusals: list[str] = []
+    returned: StepError | None = None
     for thorough in (False, True):
         for model in runner.undeclared(config.model_path, declared, config.arguments):
             inputs = model.signature.inputs
@@ -194,8 +195,11 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
             if first(ladder(frames, named(frames, {}, {}), config), questions, thorough=thorough):
                 return model
             refusals += list(questions.refusals.values())[:1]
+            returned = returned or questions.returned
             if time.monotonic() > until:
                 break
+        if returned is not None:
+            raise returned
     tried = (
         f"ran with none of {len(refusals)} signatures that were tried: {refusals[0] if refusals else 'it takes none'}"
     )
@@ -272,6 +276,8 @@ def _values(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfi
 
 
 def _refused(questions: Questions, wanted: Ladder) -> StepError:
+    if questions.returned is not None:
+        return questions.returned
     shapes, why = next(iter(questions.refusals.items()))
     axes = ", ".join(f"{name} {list(frame)}" for name, frame in wanted.frames.items() if -1 in frame)
     return StepError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import ReturnedError, StepError
 from navigator.frameworks.declaration import shapes as written_shapes
 from navigator.runners.protocol import LoadedModel
 from navigator.samples.symbols import Shape
@@ -49,7 +49,10 @@ class Cost:
 
 @dataclass(kw_only=True, slots=True)
 class Questions:
-    """A model that is asked, with what it answered. `deadline` is a time of `time.monotonic`."""
+    """A model that is asked, with what it answered. `deadline` is a time of `time.monotonic`.
+
+    `returned` is the first complaint about what it returned.
+    """
 
     model: LoadedModel
     bounds: Mapping[str, Bounds]
@@ -57,6 +60,7 @@ class Questions:
     refusals: dict[str, str] = field(default_factory=dict)
     costs: dict[int, Cost] = field(default_factory=dict)
     held: int = field(default_factory=lambda: _peak())
+    returned: ReturnedError | None = None
     first: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] | None = None
 
     @property
@@ -160,6 +164,8 @@ class Questions:
         try:
             outputs = cost.again(self.model)
         except StepError as error:
+            if isinstance(error, ReturnedError):
+                self.returned = self.returned or error
             return error.message
         except MemoryError:
             return "not enough memory"

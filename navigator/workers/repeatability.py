@@ -19,8 +19,8 @@ RANDOM = 2.0**-10
 # An operation that draws numbers is there: any difference that isn't the rounding of the last operations is its.
 _STEPS = 16
 
-_TRAINING = "save it in inference mode: module.eval() in PyTorch, training=False in Keras"
-_NOISE = "make what it draws an input of the model, or remove that part from the model"
+_MODE_ADVICE = "save it in inference mode: module.eval() in PyTorch, training=False in Keras"
+_NOISE_ADVICE = "make what it draws an input of the model, or remove that part from the model"
 
 
 def require_repeatable(
@@ -109,8 +109,8 @@ def _random(drawing: Sequence[str], changed: Mapping[str, str], sample: str) -> 
     more = f" (and {listed([each for each in changed if each != name])})" if len(changed) > 1 else ""
     source = f"it draws random numbers with {listed(drawing)}" if drawing else "it seems to draw random numbers"
     training = any(word in each.lower() for each in drawing for word in ("dropout", "rrelu"))
-    hints = [_TRAINING] if training or not drawing else []
-    hints += [] if drawing and all("dropout" in each.lower() for each in drawing) else [_NOISE]
+    hints = [_MODE_ADVICE] if training or not drawing else []
+    hints += [] if drawing and all("dropout" in each.lower() for each in drawing) else [_NOISE_ADVICE]
     return StepError(
         f"the source model is random, so that nothing can be compared with it: {source}. Run twice on sample "
         f"{sample!r}, its output {name!r}{more} differs {how}",

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import ReturnedError, StepError
 from navigator.frameworks.gpu import is_out_of_gpu_memory, out_of_gpu_memory
 from navigator.records import Device
 
@@ -64,22 +64,22 @@ def to_array(name: str, value: _Torch) -> np.ndarray:
     """Return an output as an array; Python numbers become arrays without axes.
 
     Raises:
-        StepError: a string, or a dtype that NumPy doesn't support.
+        ReturnedError: a string, or a dtype that NumPy doesn't support.
     """
     import torch
 
     if isinstance(value, bool | int | float):
         return np.asarray(value)
     if not isinstance(value, torch.Tensor):
-        raise StepError(
+        raise ReturnedError(
             f"output {name} is a {type(value).__name__}, not a tensor", "change the model to return only tensors"
         )
     if value.dtype is torch.bfloat16:
-        raise StepError(f"output {name} is bfloat16, which NumPy doesn't support", BFLOAT16_HINT)
+        raise ReturnedError(f"output {name} is bfloat16, which NumPy doesn't support", BFLOAT16_HINT)
     try:
         return np.array(value.detach().resolve_conj().resolve_neg().cpu().numpy(), copy=True)
     except (TypeError, RuntimeError) as error:
-        raise StepError(
+        raise ReturnedError(
             f"output {name} ({value.dtype}, {value.layout}) can't be a NumPy array: {reason(error)}"
         ) from error
 
@@ -103,7 +103,7 @@ def flatten(value: _Torch) -> list[tuple[str, _Torch]]:
     nested ones are joined by `__`: `hidden__0`.
 
     Raises:
-        StepError: two outputs have the same name.
+        ReturnedError: two outputs have the same name.
     """
     named = [
         ("__".join(path if path and not path[0].isdecimal() else ("output", *(path or ("0",)))), leaf)
@@ -112,7 +112,7 @@ def flatten(value: _Torch) -> list[tuple[str, _Torch]]:
     names = [name for name, _ in named]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise StepError(f"the model returns two outputs named {twice[0]}", "rename the keys that it returns")
+        raise ReturnedError(f"the model returns two outputs named {twice[0]}", "rename the keys that it returns")
     return named
 
 
