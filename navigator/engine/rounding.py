@@ -59,10 +59,10 @@ def measured_where_it_fails(
         return None
     noise = dict(reference.noise)
     for name, found in _noise_of(failing, model, step, reference, context).items():
-        own = _wider(reference.noise, found)
+        own = wider(reference.noise, found)
         if error(name, failing[name], own) > 1:
             return None
-        noise = _wider(noise, own)
+        noise = wider(noise, own)
     return replace(reference, noise=noise) if noise != reference.noise else None
 
 
@@ -144,7 +144,7 @@ def _noise_of(
     }
 
 
-def _wider(one: Mapping[str, Noise], other: Mapping[str, Noise]) -> dict[str, Noise]:
+def wider(one: Mapping[str, Noise], other: Mapping[str, Noise]) -> dict[str, Noise]:
     """Return the noise of each output that makes the larger tolerance, but for what is too large to be rounding."""
     larger = {
         name: each

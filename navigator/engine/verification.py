@@ -8,6 +8,7 @@ from navigator.engine import rounding
 from navigator.engine.dumps import kept
 from navigator.engine.metric import metric_of, unproven_by
 from navigator.engine.outcomes import Failure, Reference, Verified
+from navigator.engine.own_device import of_source
 from navigator.engine.rolled import with_rolled
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
 from navigator.engine.subject import Subject, loading
@@ -23,6 +24,7 @@ from navigator.records import (
     to_data,
 )
 from navigator.samples import storage
+from navigator.verify import devices
 from navigator.verify.compare import verify
 from navigator.verify.decisions import Scores
 from navigator.verify.differences import bounded
@@ -30,6 +32,7 @@ from navigator.verify.exceptions import Rounded
 from navigator.verify.gates import gates_of
 from navigator.verify.metric import overrules
 from navigator.verify.metric_sentences import verdict_sentence
+from navigator.verify.outputs import Outputs
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import configured, least_sqnr_db, rounding_limit, tolerances, units_of
 from navigator.workers import ties
@@ -138,19 +141,20 @@ def _judged(
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
     names = [name for name, _ in subject.compared(expected)]
     metric = metric_of(model, reference, names, outputs, (step.label, device), context)
-    everything, expected, actual = expected, subject.compared(expected), subject.compared(actual)
+    everything, actual = expected, subject.compared(actual)
+    wanted: Outputs = subject.compared(expected)
     equal = outputs_in(reference.outputs / ties.DIRECTORY, context.memory_bytes)
-    settled = actual if isinstance(equal, str) else all_settled(expected, actual, equal)
+    settled: Outputs = actual if isinstance(equal, str) else all_settled(wanted, actual, equal)
 
     def compared(reference: Reference, rounded: Rounded | None = None) -> Verdict:
         allowed = tolerances(model, step.precision, everything, reference.noise)
         return verify(
-            expected,
+            wanted,
             settled,
             atol=allowed.atol,
             rtol=allowed.rtol,
             units=units_of(model, step.precision, everything),
-            least_sqnr_db=least_sqnr_db(model, step.precision, expected),
+            least_sqnr_db=least_sqnr_db(model, step.precision, wanted),
             rounded=rounded,
             measured=step.precision is not Precision.FP32,
             scores=Scores(axes=model.scores, top_k=model.top_k),
@@ -162,13 +166,20 @@ def _judged(
 
     verdict = compared(reference)
     if not verdict.passed and subject.together and device is Device.CPU:
-        more = rounding.measured_where_it_fails(model, step, reference, expected, settled, context=context)
+        more = rounding.measured_where_it_fails(model, step, reference, wanted, settled, context=context)
         again = compared(more) if more is not None else verdict
         if more is not None and again.passed:
             verdict, reference = again, more
+    own = of_source(subject, wanted, context=context) if device is Device.CUDA and not verdict.passed else None
+    if own is not None:
+        left_out = {each.sample for each in own.apart}
+        wanted, settled = ([each for each in sets if each[0] not in left_out] for sets in (wanted, settled))
+        reference = replace(reference, noise=own.noise)
+        verdict = compared(reference)
+        verdict = replace(verdict, warnings=(*verdict.warnings, *devices.notes(own.apart)))
     if step.precision is Precision.FP16 and subject.onnx and any(each.mismatched for each in verdict.comparisons):
-        rounded = rounding.of_fp16(model, step, reference, subject.onnx, expected, settled, context=context)
-        verdict = compared(reference, rounded)
+        rounded = rounding.of_fp16(model, step, reference, subject.onnx, wanted, settled, context=context)
+        verdict = replace(compared(reference, rounded), warnings=verdict.warnings)
     largest = {name: bounded(each.largest) for name, each in rounding.applied(model, step, reference).items()}
     comparisons = tuple(replace(each, noise=largest.get(each.output)) for each in verdict.comparisons)
     warnings = (*verdict.warnings, *_notes(verified, reference))
@@ -184,8 +195,10 @@ def _judged(
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
     verdict = replace(rolled, comparisons=tuple(replace(each, device=device) for each in rolled.comparisons))
     if context.verbose or not verdict.passed:
-        runs = {f"{model.model_format}-runner": expected, f"{step.target_format}-converted-{device}-runner": actual}
-        samples = subject.compared(storage.load(reference.samples, mapped=True))
+        runs = {f"{model.model_format}-runner": wanted, f"{step.target_format}-converted-{device}-runner": actual}
+        names = [name for name, _ in wanted]
+        runs = {key: [each for each in sets if each[0] in names] for key, sets in runs.items()}
+        samples = [each for each in storage.load(reference.samples, mapped=True) if each[0] in names]
         verdict = kept(verdict, samples, runs, model, step, context)
     unproven = subject.calibrated and verdict.passed and not reference.held_out
     failure = _unproven(model, verified) if unproven else None

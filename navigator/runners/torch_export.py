@@ -156,14 +156,20 @@ def load(
 
     Declared inputs and outputs with other names rename those of the program by position.
     """
-    del signature_name, device, options
+    del signature_name, options
+    torch_values.prepare(device)
     program = load_program(path)
+    if device is Device.CUDA:
+        from torch.export.passes import move_to_device_pass
+
+        program = move_to_device_pass(program, str(device))
     slots = tuple(_slots(program))
     inputs = adopted("inputs", declared.inputs, [_spec(program, name, name) for name, _ in slots if name])
     return TorchExportModel(
         program=program,
         module=program.module(),
         slots=slots,
+        device=device,
         signature=Signature(inputs=inputs, outputs=adopted("outputs", declared.outputs, _outputs(program))),
     )
 
