@@ -70,4 +70,6 @@ def _plain(value: object, base: Path, root: Path) -> Json:
         return [_plain(each, base, root) for each in value]
     if isinstance(value, MetricFunction):
         return f"{_plain(value.path, base, root)}:{value.function}"
-    return to_data(value)
+    data = to_data(value)
+    # A record's own tuples are still tuples.
+    return _plain(data, base, root) if isinstance(data, dict | tuple) else data

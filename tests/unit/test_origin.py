@@ -11,14 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navigator import config
-from navigator.config.digest import digest
+from navigator.config.digest import digest, options
 from navigator.errors import ConfigurationError
 from navigator.github.origin import engine_variables, read_origin
 from navigator.host.checkout import checkout
 from navigator.plan.select import left_out, select
 from navigator.plan.shards import matrix as shard_matrix
 from navigator.plan.shards import shards
-from navigator.records import Format, MetricFunction, ModelConfig, Origin, Plan, Report, RunConfig, Selection
+from navigator.records import (
+    Format,
+    MetricFunction,
+    ModelConfig,
+    Origin,
+    Plan,
+    Report,
+    RunConfig,
+    Selection,
+    TensorSpec,
+)
 from navigator.render.sentences import verdict
 from navigator.report.merge import merge
 from navigator.report.origin import difference, lacking
@@ -69,6 +79,7 @@ CHANGES: dict[str, Any] = {
     "max_shapes": {"x": (8, 3)},
     "value_ranges": {"x": (0.0, 2.0)},
     "tensorrt_plugins": (Path("/r/plugin.so"),),
+    "inputs": (TensorSpec(name="x", shape=(-1, 3), dtype="float32"),),
 }
 INDIFFERENT: dict[str, Any] = {
     "config_path": Path("/elsewhere/navigator.yaml"),
@@ -84,6 +95,14 @@ def test_the_digest_is_of_what_decides_conversions(name: str) -> None:
     other = replace(run, models=(replace(run.models[0], **{name: (CHANGES | INDIFFERENT)[name]}),))
 
     assert (digest(other) != digest(run)) == (name in CHANGES)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_options_are_the_same_when_they_are_read_back(name: str) -> None:
+    models = (a_model(**{name: CHANGES[name]}),)
+    found = options(RunConfig(models=models, config_path=Path("/r/navigator.yaml")))
+
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_the_digest_is_the_same_in_every_checkout_and_notation(tmp_path: Path) -> None:
