@@ -12,7 +12,7 @@ from pathlib import Path
 from navigator.action import names
 from navigator.action.baseline import changes, to_report
 from navigator.action.cancellation import Cancellation
-from navigator.action.channels.comment import write_comment
+from navigator.action.channels.comment import mark_comment, write_comment
 from navigator.action.channels.commit import complete_check_run, set_status
 from navigator.action.channels.page import annotate, set_outputs, summarise, warn, warning
 from navigator.action.channels.uploads import Uploads
@@ -25,7 +25,7 @@ from navigator.errors import ExitCode, NavigatorError
 from navigator.github.budget import Budget
 from navigator.github.event import Event
 from navigator.github.rest import Rest
-from navigator.github.shared_comment import LAST_LINE_CHARS
+from navigator.github.shared_comment import AROUND_CHARS
 from navigator.github.voices import Record, Verdict, Voice, named
 from navigator.records import Changes, Report, State
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
@@ -41,7 +41,7 @@ PUBLISHING_SECONDS = 3600.0
 
 # A check run has room for 65,535 characters.
 _CHECK_CHARS = 65_000
-_COMMENT_CHARS = LIMIT_CHARS - LAST_LINE_CHARS
+_COMMENT_CHARS = LIMIT_CHARS - AROUND_CHARS
 
 # How long comment, status and check run may take each: a limit of GitHub's rates begins at a minute, and may last an
 # hour. Before the work begins nothing is worth a wait.
@@ -106,8 +106,11 @@ class Publisher:
         self._job = replace(self._job, event=event)
 
     def mark_pending(self) -> None:
-        """Set the status while the run goes on."""
+        """Set the status while the run goes on, and mark a comment on an earlier commit as out of date."""
         self._set_status("pending", "converting and verifying", seconds=_PENDING_SECONDS)
+        # A comment that only changes with the outcome may stay as it is.
+        if self._job.inputs.comment != "change":
+            mark_comment(self._job, self._within(_PENDING_SECONDS), cancelled=False)
 
     def start_publishing(self) -> None:
         """Let the time for publishing begin: what was done until now took its own."""
@@ -186,11 +189,13 @@ class Publisher:
             self.set_outputs({"status": "cancelled", "exit_code": str(int(ExitCode.CANCELLED))})
             self._set_status("error", said)
             self._check("cancelled", said, said)
+            self._mark_as_cancelled()
             return
         summary = self._seen(summary)
         self._show(summary, directory, ExitCode.CANCELLED)
         self._judge(summary, ExitCode.CANCELLED)
         self._check_results(summary, ExitCode.CANCELLED)
+        self._mark_as_cancelled()
 
     def set_outputs(self, outputs: dict[str, str]) -> None:
         """Write outputs of the step; later ones win."""
@@ -246,6 +251,11 @@ class Publisher:
 
     def _heard(self, rivals: Sequence[Record]) -> None:
         self._rivals |= {each.voice: None for each in rivals}
+
+    def _mark_as_cancelled(self) -> None:
+        """Mark the comment if there is time left, which matters less than everything else."""
+        if self._budget.left:
+            mark_comment(self._job, self._within(_CHANNEL_SECONDS), cancelled=True)
 
     def _tell_rivals(self) -> None:
         """Say in the log and the summary which other jobs have the same status or comment, and what to do."""

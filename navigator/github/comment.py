@@ -4,6 +4,7 @@ A comment is ours if its first line begins with our marker and our token's user 
 that copy the marker are left alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -68,7 +69,9 @@ class _Thread:
         return f"/repos/{self.repository}/issues/comments/{comment['id']}"
 
 
-def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, record: Record) -> Written:
+def upsert(
+    rest: Rest, repository: str, number: int, body: str, *, mode: str, record: Record, commit: str = ""
+) -> Written:
     """Write the comment if `mode` wants it.
 
     Of several voices each has its part of the comment, the worst verdict first. Each looks again after it wrote, since
@@ -82,17 +85,20 @@ def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, re
         mode: `always`; `change`: if the outcome isn't the comment's, and without a comment only a failure; `failure`:
             a failure, or a success after a comment about a failure.
         record: who writes it, and the verdict.
+        commit: the full SHA that it's about. A newer run's comment on another commit stays.
 
     Raises:
         PublishError: GitHub refuses, or does not say.
     """
-    own = Part(record, *shared_comment.split(body))
+    own = Part(record, *shared_comment.split(body), commit)
     thread = _Thread(rest, repository, number, own.marker, _login(rest))
     comment = thread.find()
     rivals: tuple[Record, ...] = ()
     if comment is None and record.succeeded and mode != "always":
         return Written(None)
     for _ in range(_ROUNDS):
+        if comment is not None and _is_newer(_own(comment, record), own):
+            break
         wanted, rivals = _wanted(own, _text(comment) if comment else "", mode)
         if comment is None:
             comment = thread.post(wanted)
@@ -108,6 +114,45 @@ def upsert(rest: Rest, repository: str, number: int, body: str, *, mode: str, re
     return Written(str(comment["html_url"]), rivals)
 
 
+def mark(
+    rest: Rest, repository: str, number: int, marker: str, *, record: Record, commit: str, line: Callable[[str], str]
+) -> None:
+    """Let the comment say on top that it's out of date, if it is about another commit and nobody changed it.
+
+    Args:
+        rest: with a token that may write issues or pull requests.
+        repository: owner/name.
+        number: of the pull request.
+        marker: the start of the comment.
+        record: whose part of it.
+        commit: what it isn't about.
+        line: returns the markdown to show on top, for the commit that it is about, "" if that's unknown.
+
+    Raises:
+        PublishError: GitHub refuses, or does not say.
+    """
+    thread = _Thread(rest, repository, number, marker, _login(rest))
+    comment = thread.find()
+    own = _own(comment, record) if comment is not None else None
+    if own is None or not own.is_whole or own.commit == commit or own.record.voice.run > record.voice.run:
+        return
+    parts = [own.marked(line(own.commit)) if each == own else each for each in shared_comment.read(_text(comment))]
+    wanted = shared_comment.compose(parts)
+    # What is too long for another line stays as it is.
+    if wanted != _text(comment) and all(each.is_whole for each in shared_comment.read(wanted)):
+        thread.edit(comment, wanted)
+
+
+def _own(comment: Json, record: Record) -> Part | None:
+    """Return what the same voice said in a comment before."""
+    return next((each for each in shared_comment.read(_text(comment)) if each.record.voice.same(record.voice)), None)
+
+
+def _is_newer(there: Part | None, own: Part) -> bool:
+    """Tell whether a later run said something about another commit."""
+    return there is not None and there.commit != own.commit and there.record.voice.run > own.record.voice.run
+
+
 def _wanted(own: Part, text: str, mode: str) -> tuple[str, tuple[Record, ...]]:
     """Return what a comment with this text is to be, and the other voices in it."""
     parts = shared_comment.read(text)
@@ -117,7 +162,10 @@ def _wanted(own: Part, text: str, mode: str) -> tuple[str, tuple[Record, ...]]:
     if mode == "change" and shared_comment.outcome(text) == shared_comment.outcome(wanted):
         # Nobody sees a change, and the next job of this run still finds that this one spoke.
         before = next((each for each in parts if each.record.voice.same(own.record.voice)), None)
-        wanted = shared_comment.compose([replace(own, content=before.content), *rivals]) if before else text
+        if before is not None and before.is_marked:
+            return wanted, tuple(each.record for each in rivals)
+        kept = replace(own, content=before.content, commit=before.commit) if before else None
+        wanted = shared_comment.compose([kept, *rivals]) if kept else text
     return wanted, tuple(each.record for each in rivals)
 
 

@@ -95,6 +95,22 @@ def comment(
     return first + summary_markdown(summary, limit_chars=room, log_url=links.log_url, title=title, links=_links(links))
 
 
+def out_of_date(about: str, commit: str, run_url: str, *, cancelled: bool) -> str:
+    """Return the line on top of a comment on the commit `about`, "" if that's unknown, since there's a run of another.
+
+    Args:
+        about: a full SHA, or "".
+        commit: the other run's.
+        run_url: the other run.
+        cancelled: whether the other run was cancelled; else it hasn't ended.
+    """
+    earlier = clean(about)[:7] or "an earlier commit"
+    run = f"the run for {clean(commit)[:7]}"
+    what = "was cancelled" if cancelled else "hasn't ended"
+    mark = "⏹️" if cancelled else "⏳"
+    return f"{mark} **Out of date**, about {text(earlier)}: {link(text(run), run_url) or text(run)} {what}."
+
+
 def problem_text(
     error: NavigatorError, *, key: str, links: Links | None = None, title: str = "", limit_chars: int = LIMIT_CHARS
 ) -> str:

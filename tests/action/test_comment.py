@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from navigator.github.budget import Budget
-from navigator.github.comment import upsert
+from navigator.github.comment import mark, upsert
 from navigator.github.rest import PublishError, Rest
 from navigator.github.shared_comment import Part, compose, split
 from navigator.github.voices import Record, Verdict, Voice
@@ -20,6 +20,9 @@ REPOSITORY = "octocat/models"
 VOICE = Voice(workflow="0" * 8, run=7, attempt=2, job="convert", part="1" * 8, leg="2" * 8)
 GOOD, BAD = "0123456789abcdef", "fedcba9876543210"
 BOT = "github-actions[bot]"
+KEY = "CI / navigator.yaml"
+NEW, NEWER = "e" * 40, "f" * 40
+LATER = replace(VOICE, run=8)
 
 
 class _PullRequest:
@@ -35,10 +38,18 @@ class _PullRequest:
         written = [{"login": login, "body": body} for login, body in comments]
         self.control("comments", {"issue": 1, "comments": written})
 
-    def say(self, body: str, *, mode: str = "always", success: bool = True, voice: Voice = VOICE) -> str | None:
+    def say(
+        self, body: str, *, mode: str = "always", success: bool = True, voice: Voice = VOICE, commit: str = NEW
+    ) -> str | None:
         rest = Rest(self.api_url, self.token, Budget(60))
         record = Record(voice, Verdict.success if success else Verdict.failure)
-        return upsert(rest, REPOSITORY, 1, body, mode=mode, record=record).url
+        return upsert(rest, REPOSITORY, 1, body, mode=mode, record=record, commit=commit).url
+
+    def mark(self, *, voice: Voice, commit: str = NEWER) -> None:
+        """Say that a run of another commit hasn't ended."""
+        rest = Rest(self.api_url, self.token, Budget(60))
+        record = Record(voice, Verdict.pending)
+        mark(rest, REPOSITORY, 1, marker(KEY), record=record, commit=commit, line=lambda about: f"Not {about[:3]}")
 
     @property
     def state(self) -> Any:
@@ -60,14 +71,14 @@ def pull_request(github: str) -> _PullRequest:
     return _PullRequest(github)
 
 
-def _body(text: str, outcome: str = GOOD, key: str = "CI / navigator.yaml") -> str:
+def _body(text: str, outcome: str = GOOD, key: str = KEY) -> str:
     return f"{marker(key)}{outcome} -->\n{text}\n"
 
 
 def _kept(text: str, outcome: str = GOOD, voice: Voice = VOICE) -> str:
     """Return the comment that a run left."""
     record = Record(voice, Verdict.success if outcome == GOOD else Verdict.failure)
-    return compose([Part(record, *split(_body(text, outcome)))])
+    return compose([Part(record, *split(_body(text, outcome)), NEW)])
 
 
 def test_the_first_run_comments_and_the_next_one_edits(pull_request: _PullRequest) -> None:
@@ -278,3 +289,76 @@ def test_two_jobs_at_once_leave_one_comment(pull_request: _PullRequest) -> None:
     [(_, text)] = pull_request.comments
     assert "report of good" in text
     assert "report of bad" in text
+
+
+# Out of date ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_comment_on_an_earlier_commit_says_so_until_there_is_a_new_one(pull_request: _PullRequest) -> None:
+    pull_request.say(_body("report"))
+    pull_request.mark(voice=LATER)
+    pull_request.mark(voice=LATER)
+    assert pull_request.comments == [(BOT, _body("> Not eee\n\nreport"))]
+    assert pull_request.writes == ["POST", "PATCH"]
+
+    pull_request.say(_body("new report"), voice=LATER, commit=NEWER)
+    assert pull_request.comments == [(BOT, _body("new report"))]
+
+
+def test_a_comment_that_only_changes_with_the_outcome_does_not_stay_marked(pull_request: _PullRequest) -> None:
+    pull_request.say(_body("report"))
+    pull_request.mark(voice=LATER)
+    pull_request.say(_body("new report"), mode="change", voice=LATER, commit=NEWER)
+    assert pull_request.comments == [(BOT, _body("new report"))]
+
+
+def test_only_the_part_of_the_same_job_is_marked(pull_request: _PullRequest) -> None:
+    other = replace(VOICE, part="3" * 8)
+    pull_request.say(_body("one"))
+    pull_request.say(_body("other"), voice=other)
+    pull_request.mark(voice=replace(other, run=8))
+    [(_, text)] = pull_request.comments
+    assert text.count("> Not eee") == 1
+    assert "> Not eee\n\nother\n" in text
+
+
+@pytest.mark.parametrize(
+    ("voice", "commit"),
+    [
+        pytest.param(LATER, NEW, id="same commit"),
+        pytest.param(replace(VOICE, run=6), NEWER, id="of an earlier run"),
+        pytest.param(replace(LATER, part="3" * 8), NEWER, id="of another job"),
+    ],
+)
+def test_a_comment_that_is_not_out_of_date_is_not_marked(pull_request: _PullRequest, voice: Voice, commit: str) -> None:
+    pull_request.say(_body("report"))
+    pull_request.mark(voice=voice, commit=commit)
+    assert pull_request.comments == [(BOT, _body("report"))]
+    assert pull_request.writes == ["POST"]
+
+
+def test_where_there_is_no_comment_of_ours_nothing_is_marked(pull_request: _PullRequest) -> None:
+    pull_request.mark(voice=LATER)
+    pull_request.has((BOT, _kept("report").replace("report", "what somebody wrote")), ("eve", _kept("hers")))
+    pull_request.mark(voice=LATER)
+    assert pull_request.writes == []
+
+
+def test_a_comment_that_is_too_long_for_a_mark_stays_whole(pull_request: _PullRequest) -> None:
+    room = 65_535 - len(_kept("x" * 50_000)) + 50_000
+    pull_request.has((BOT, _kept("x" * room)))
+    pull_request.mark(voice=LATER)
+    assert pull_request.comments == [(BOT, _body("x" * room))]
+
+
+@pytest.mark.fault(
+    "A run ends after a newer one of the pull request",
+    "The comment stays about the newer commit.",
+)
+def test_an_earlier_run_that_ends_later_leaves_the_comment_on_a_newer_commit(pull_request: _PullRequest) -> None:
+    url = pull_request.say(_body("newer"), voice=LATER, commit=NEWER)
+    assert pull_request.say(_body("older")) == url
+    assert pull_request.comments == [(BOT, _body("newer"))]
+
+    pull_request.say(_body("again"), commit=NEWER)
+    assert pull_request.comments == [(BOT, _body("again"))], "the same commit, run again"

@@ -49,10 +49,39 @@ def test_while_a_conversion_runs(job: "Job") -> None:
     ]
     assert "## ⚠️ Incomplete: 1 of 2 conversions cancelled" in ended.summary
     assert [each[0] for each in job.statuses] == ["pending", "error"]
-    assert job.statuses[-1][1].startswith("Incomplete: 1 of 2 conversions cancelled; 1 passed, 1 cancelled; ")
+    assert job.statuses[-1][1].startswith("Incomplete: 1 of 2 conversions cancelled (aaaaaaa): tiny onnx_op14; 1")
     assert [each["conclusion"] for each in job.github["check_runs"]] == ["cancelled"]
     # There is no time for these.
     assert (job.comments, job.artifacts()) == ([], {})
+
+
+@pytest.mark.fault(
+    "A run is cancelled, and the pull request has a comment on an earlier commit",
+    "The comment says that it's out of date, and which commit it's about.",
+)
+def test_a_comment_on_an_earlier_commit_is_marked_as_out_of_date(job: "Job") -> None:
+    ended = job.run()
+    assert ended.code == 0, ended.log
+    [before] = job.comments
+    assert "### ✅ 2 of 2 conversions passed (aaaaaaa)\n" in before
+
+    job.variables["GITHUB_RUN_ID"] = str(int(job.variables["GITHUB_RUN_ID"]) + 1)
+    job.pull_request(sha="b" * 40)
+    job.sabotage(SLOW)
+    process = job.start()
+    wait_for(lambda: job.comments != [before], process)
+    first, heading = job.comments[0].splitlines()[1:4:2]
+    assert first.startswith("> ⏳ **Out of date**, about aaaaaaa: [the run for bbbbbbb](")
+    assert first.endswith(") hasn't ended.")
+    assert heading == before.splitlines()[1]
+
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    ended = job.end(process, began)
+    assert ended.seconds < PATIENCE_SECONDS
+    first = job.comments[0].splitlines()[1]
+    assert first.startswith("> ⏹️ **Out of date**, about aaaaaaa: [the run for bbbbbbb](")
+    assert first.endswith(") was cancelled.")
 
 
 def test_before_there_is_a_result(job: "Job", chaos: Callable[[str], tuple[str, str]]) -> None:

@@ -71,7 +71,8 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
 
     [comment] = job.comments
     assert re.match(
-        r"<!-- model-navigator:Models/navigator.yaml outcome:[0-9a-f]{16} -->\n## ✅ 2 of 2 conversions passed", comment
+        r"<!-- model-navigator:Models/navigator.yaml outcome:[0-9a-f]{16} -->\n### ✅ 2 of 2 conversions passed",
+        comment,
     )
     digest = outputs["artifact_digest"].removeprefix("sha256:")[:12]
     models, results = (f"{RUN}/artifacts/{outputs[name]}" for name in ("artifact_id", "results_artifact_id"))
