@@ -5,6 +5,7 @@ A wrong configuration is raised; `navigator.action.main` tells it.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from navigator.action import models
@@ -24,7 +25,7 @@ from navigator.plain_data import PlainDataError, parse_json
 from navigator.plan.planner import plan
 from navigator.plan.select import chosen
 from navigator.plan.shards import matrix
-from navigator.records import Json
+from navigator.records import FailOn, Json, Rules
 from navigator.render.plan import plan_text
 from navigator.render.sentences import verdict
 from navigator.render.streams import write
@@ -64,7 +65,10 @@ def cmd_report(job: Job, publisher: Publisher, _cancelled: Cancellation) -> Exit
     given = given_baseline(job)
     merged = summarize(merge(collect(job, publisher), _matrix(job), allow_partial=job.inputs.allow_partial))
     check_reported(job, publisher, merged)
-    merged = summarize(merged.report, publisher.changes(merged.report, given))
+    report = merged.report
+    if job.inputs.fail_on == "regression":
+        report = replace(report, rules=replace(report.rules or Rules(), fail_on=FailOn.REGRESSION))
+    merged = summarize(report, publisher.changes(report, given))
     show_changes(job, merged)
     directory = _directory(job)
     problem = unwritten(job, merged, directory)

@@ -146,7 +146,11 @@ def load(job: Job) -> RunConfig:
     """Load the configuration with what the inputs say instead of it."""
     check_configuration(job)
     job.directory(job.inputs.workspace_path)
-    given = {"workspace_path": job.inputs.workspace_path, "cache_path": job.inputs.cache_path}
+    given = {
+        "workspace_path": job.inputs.workspace_path,
+        "cache_path": job.inputs.cache_path,
+        "fail_on": _fail_on(job),
+    }
     overrides = {key: value for key, value in given.items() if value}
     return config.load(Path(job.inputs.config), overrides, working_directory=job.workspace)
 
@@ -159,11 +163,17 @@ def _arguments(job: Job) -> list[str]:
         ("--workspace-path", inputs.workspace_path),
         ("--cache-path", inputs.cache_path),
         ("--shard", inputs.shard),
+        ("--fail-on", _fail_on(job)),
     ):
         arguments += [option, value] if value else []
     for option, globs in (("--models", inputs.models), ("--conversions", inputs.conversions)):
         arguments += [option, *globs] if globs else []
     return [*arguments, "--verbose"] if inputs.verbose else arguments
+
+
+def _fail_on(job: Job) -> str:
+    """Return what fails the engine's run instead of what the configuration says, "" if that counts."""
+    return job.inputs.fail_on if job.inputs.fail_on == "regression" else ""
 
 
 def _models(job: Job, made: Report, directory: Path) -> tuple[models.ModelFiles, ...]:

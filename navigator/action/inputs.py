@@ -104,7 +104,7 @@ class Inputs:
     overwrite: bool = True
     baseline: str = "auto"
     with_: Annotated[tuple[str, ...], _lines] = ()
-    fail_on: Literal["failure", "error", "never"] = "failure"
+    fail_on: Literal["failure", "regression", "error", "never"] = "failure"
     docker: bool = False
     verbose: bool = False
     matrix: str = ""

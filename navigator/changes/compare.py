@@ -134,9 +134,9 @@ class _Comparison:
         base, run = self._base.report, self._run.report
         yield from _other_configuration(base, run)
         yield from filter(None, map(self._other_inputs, self._run.results))
-        yield from self._accepted.notes(
-            everything=all(each.complete and coverage(each).is_whole for each in (base, run))
-        )
+        if not _same_commit(base, run):
+            whole = all(each.complete and coverage(each).is_whole for each in (base, run))
+            yield from self._accepted.notes(everything=whole)
 
     def _other_inputs(self, name: str) -> str:
         known = self._base.results.get(self._previous.get(name, ""), {})
@@ -204,6 +204,14 @@ def _other_configuration(base: Report, run: Report) -> tuple[str, ...]:
     if None in names or names[0] == names[1]:
         return ()
     return (f"the base is of the configuration {quote(str(names[0]))}, and this run of {quote(str(names[1]))}",)
+
+
+def _same_commit(base: Report, run: Report) -> bool:
+    """Return whether only machines and packages can differ: no entry of `accept` is for that."""
+    one, other = base.origin, run.origin
+    if one is None or other is None or not one.commit:
+        return False
+    return one.commit == other.commit and not one.modified and not other.modified
 
 
 def _names(name: str, previous: str) -> Iterable[str]:

@@ -22,6 +22,7 @@ from navigator.report.summary import summarize
 from tests.support.builders import a_comparison, a_converted_model, a_host, a_report, a_result, a_source
 
 COMMIT = "1a2b3c4d" + "0" * 32
+NEXT = Origin(commit="e5f6" + "0" * 36)
 HOST = a_host({"onnx": "1.18", "onnxruntime": "1.22"})
 
 

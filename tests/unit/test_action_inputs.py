@@ -114,7 +114,9 @@ def test_a_wrong_choice_is_named_with_the_right_ones() -> None:
         "the input `command`: 'covnert' isn't one of validate, plan, convert, report, release, rehearse; "
         "did you mean convert?"
     )
-    assert _problem(fail_on="failures").endswith("isn't one of failure, error, never; did you mean failure?")
+    assert _problem(fail_on="failures").endswith(
+        "isn't one of failure, regression, error, never; did you mean failure?"
+    )
     assert _problem(artifact_protocol="5") == "the input `artifact_protocol`: '5' isn't one of 7, 4"
 
 

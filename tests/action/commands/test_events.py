@@ -70,7 +70,8 @@ def test_comment_always_leaves_alone_what_says_the_same(job: "Job", publish: Pub
 
 
 @pytest.mark.parametrize(
-    ("fail_on", "good", "bad", "wrong"), [("failure", 0, 1, 2), ("error", 0, 0, 2), ("never", 0, 0, 0)]
+    ("fail_on", "good", "bad", "wrong"),
+    [("failure", 0, 1, 2), ("regression", 0, 1, 2), ("error", 0, 0, 2), ("never", 0, 0, 0)],
 )
 def test_what_fails_the_job(job: "Job", publish: Publish, fail_on: str, good: int, bad: int, wrong: int) -> None:
     assert publish("good", fail_on=fail_on).code == good
