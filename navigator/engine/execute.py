@@ -12,7 +12,6 @@ from functools import partial
 from itertools import chain
 
 from navigator.cache.layers import Layers
-from navigator.config.digest import options
 from navigator.engine.conversion import run_convert
 from navigator.engine.environments import Environments
 from navigator.engine.listener import Listener
@@ -60,7 +59,7 @@ class Execution:
         command: str,
         listener: Listener | None = None,
     ) -> None:
-        self._run, self._options = run, options(run)
+        self._run = run
         self._workspace = workspace
         self._timing = (cache.timing if cache is not None else None) or workspace.path / "timing"
         self._memory_bytes = memory_bytes
@@ -69,7 +68,7 @@ class Execution:
         self._jobs = run.jobs or max(1, min(4, host.cpu_count))
         self._models = {model.config.model_name: ModelState(plan=model) for model in plan.models}
         self._unfinished = dict(self._models)
-        self._sources = Sources(host, cache=cache, memory_limit_bytes=run.memory_limit_bytes)
+        self._sources = Sources(host, run, cache=cache)
         self._stopped = threading.Event()
         self._errors: list[Exception] = []
         self._machine_notes: tuple[str, ...] = ()
@@ -106,7 +105,7 @@ class Execution:
 
     def given(self) -> tuple[Given, ...]:
         """Return what was given of each model."""
-        return tuple(self._sources.given(name, self._options[name]) for name in self._models)
+        return tuple(map(self._sources.given, self._models))
 
     def run(self) -> None:
         """Run until every cell has a result. An interrupt kills the workers and leaves the others without one.

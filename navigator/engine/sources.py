@@ -6,6 +6,7 @@ from pathlib import Path
 
 from navigator.cache.digests import Stamp, digest, identity, model_digest, size_bytes, stamp
 from navigator.cache.layers import Layers
+from navigator.config.digest import options
 from navigator.engine.cached_steps import Keys, keys, recall, remember
 from navigator.engine.outcomes import Artifact, Verified
 from navigator.engine.workspace import Workspace
@@ -16,9 +17,9 @@ from navigator.records import (
     Given,
     Host,
     InvalidRecordError,
-    Json,
     ModelConfig,
     ModelPlan,
+    RunConfig,
     from_data,
     to_data,
 )
@@ -50,15 +51,16 @@ class Sources:
 
     Args:
         host: this machine, part of the cache keys.
+        run: the options of the run and its models.
         cache: None if disabled.
-        memory_limit_bytes: memory limit of a worker, part of the keys too.
     """
 
-    def __init__(self, host: Host, *, cache: Layers | None, memory_limit_bytes: int | None) -> None:
+    def __init__(self, host: Host, run: RunConfig, *, cache: Layers | None) -> None:
         self._host = host
         self._cache = cache
-        self._memory_limit_bytes = memory_limit_bytes
+        self._memory_limit_bytes = run.memory_limit_bytes
         self._sources: dict[str, Source] = {}
+        self._given = {name: Given(model_name=name, options=each) for name, each in options(run).items()}
 
     def __getitem__(self, model: str) -> Source:
         return self._sources[model]
@@ -67,12 +69,9 @@ class Sources:
         """Return the size of a model, 0 if it wasn't read."""
         return self._sources[model].size_bytes if model in self._sources else 0
 
-    def given(self, model: str, options: Mapping[str, Json]) -> Given:
-        """Return what was given of a model, with these options."""
-        if model not in self._sources:
-            return Given(model_name=model, options=options)
-        source = self._sources[model]
-        return Given(model_name=model, sha256=source.sha256, options=options, files=source.digests)
+    def given(self, model: str) -> Given:
+        """Return what was given of a model: the same object, unless it was read since."""
+        return self._given[model]
 
     def read(self, plan: ModelPlan, watch: Watch) -> None:
         """Read a model's files, and those that its options name.
@@ -98,6 +97,9 @@ class Sources:
             size_bytes=size_bytes(model.model_path),
             files=files,
             stamp=before,
+        )
+        self._given[model.model_name] = replace(
+            self._given[model.model_name], sha256=sha256, files=self[model.model_name].digests
         )
 
     def recall(self, plan: ModelPlan, workspace: Workspace) -> Iterator[tuple[str, Artifact | Verified]]:

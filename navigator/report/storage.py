@@ -3,14 +3,14 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
 
 from navigator.errors import ConfigurationError, quote
 from navigator.plain_data import PlainDataError, line_of, parse_yaml
-from navigator.records import CellResult, InvalidRecordError, Json, Report, from_data, to_data
+from navigator.records import InvalidRecordError, Json, Report, from_data, to_data
 from navigator.safe_files import half_of, read_file, replace_file
 
 RESULTS = "convert_results.yaml"
@@ -26,6 +26,9 @@ VERSION = 1
 _WIDTH = 100_000
 
 
+# The keys whose lists are as long as the configuration.
+_LISTS = ("models", "results", "found")
+
 # 10,000 conversions are 40 MiB.
 _MOST_BYTES = 64 * 2**20
 
@@ -35,11 +38,14 @@ _NUMBER_ELSEWHERE = re.compile(r"[-+]?(\.?\d[\d_]*(\.\d*)?([eE][-+]?\d+)?|0o[0-7
 
 
 class ResultsFile:
-    """A convert_results.yaml that a run writes after each step, with mostly the same results."""
+    """A convert_results.yaml that a run writes after each step: all that is the same as before is formatted once.
+
+    Otherwise, the time to write it would grow with the square of the conversions.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._texts: dict[tuple[str, str], tuple[CellResult, str]] = {}
+        self._texts: dict[tuple[str, int], tuple[object, bytes]] = {}
 
     def write(self, report: Report) -> None:
         """Write the file atomically: readers see the earlier report or this one.
@@ -47,18 +53,24 @@ class ResultsFile:
         Raises:
             OSError: it can't be written.
         """
-        results = "".join(map(self._text_of, report.results))
-        data = to_data(replace(report, results=()))
-        del data["results"]
-        last = {key: data.pop(key) for key in ("notes", "found", "seconds", "complete", "shard")}
-        replace_file(self._path, f"{_dump(data)}results:{results or ' []'}\n{_dump(last)}".encode())
+        texts: list[bytes] = []
+        for each in fields(report):
+            value = getattr(report, each.name)
+            if value and each.name in _LISTS:
+                texts.append(f"{each.name}:\n".encode())
+                texts += [self._text(each.name, index, item) for index, item in enumerate(value)]
+            else:
+                texts.append(self._text(each.name, -1, value))
+        replace_file(self._path, b"".join(texts))
 
-    def _text_of(self, result: CellResult) -> str:
-        key = (result.model_name, result.conversion)
-        known, text = self._texts.get(key, (None, ""))
-        if known is not result:
-            text = "\n" + _dump([to_data(result)]).rstrip("\n")
-            self._texts[key] = result, text
+    def _text(self, key: str, index: int, value: object) -> bytes:
+        """Return the value of a key, or one item of its list, as lines."""
+        known, text = self._texts.get((key, index), (None, b""))
+        if text and (known is value or known == value):
+            return text
+        data = to_data(value)
+        text = _dump({key: data} if index < 0 else [data]).encode()
+        self._texts[key, index] = value, text
         return text
 
 

@@ -18,6 +18,7 @@ from navigator.records import (
     Comparison,
     ConversionConfig,
     Format,
+    Given,
     Gpu,
     Host,
     Origin,
@@ -294,6 +295,30 @@ def test_reports_fit_the_schema(tmp_path: Path) -> None:
     validator.validate(yaml.safe_load(EVERY_STATE.read_text()))
     storage.write(a_report(PASSED), tmp_path / "r.yaml")
     validator.validate(yaml.safe_load((tmp_path / "r.yaml").read_text()))
+
+
+def test_what_is_the_same_in_a_report_is_formatted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    formatted, dump = [], yaml.dump
+
+    def counted(data: Any, **options: Any) -> Any:
+        formatted.append(data)
+        return dump(data, **options)
+
+    monkeypatch.setattr(yaml, "dump", counted)
+    names = [f"m{number}" for number in range(50)]
+    results = [replace(PASSED, model_name=name) for name in names]
+    file = storage.ResultsFile(tmp_path / "one.yaml")
+    file.write(a_report(*results, models=[Given(model_name=name, sha256="a" * 64, options={}) for name in names]))
+    formatted.clear()
+    results[7] = replace(a_result(State.FAILED), model_name="m7")
+    again = a_report(*results, models=[Given(model_name=name, sha256="a" * 64, options={}) for name in names])
+    file.write(again)
+    assert [list(each) if isinstance(each, dict) else each[0]["model_name"] for each in formatted] == [
+        ["summary"],
+        "m7",
+    ]
+    storage.write(again, tmp_path / "two.yaml")
+    assert (tmp_path / "one.yaml").read_text() == (tmp_path / "two.yaml").read_text()
 
 
 def test_a_shard_fits_the_schema_and_comes_back(tmp_path: Path) -> None:
