@@ -36,6 +36,7 @@ class Description:
         custom_operators: those that don't belong to the format or its runtime.
         quantized: whether it computes with quantized numbers; None: not known.
         training: whether it's in training mode, so that it draws or changes its statistics; None: not known.
+        notes: sentences on what its operators mean for conversions.
         unknown: sentences on what only running or another program tells.
     """
 
@@ -53,4 +54,5 @@ class Description:
     custom_operators: tuple[str, ...] = ()
     quantized: bool | None = None
     training: bool | None = None
+    notes: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()

@@ -61,6 +61,8 @@ def _lines(described: Description, path: Path) -> Iterator[str]:
     for name, each in described.values.items():
         yield f"values of {clean(name)}: {each.low:g} to {each.high:g} ({clean(each.why)})"
     yield from _operators(described)
+    for sentence in described.notes:
+        yield f"note: {clean(sentence)}"
     for sentence in described.unknown:
         yield f"not known: {clean(sentence)}"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import lookups
+from navigator.frameworks.torch import calls, differing
 from navigator.frameworks.torch.arguments import parameters
 from navigator.records import Description, Format, Signature, TensorSpec, ValueRange
 from navigator.runners import RUNNERS, torchscript
-from navigator.runners.protocol import TellsValues
+from navigator.runners.protocol import ExportDiffers, TellsValues
 from navigator.samples.values import Told
 
 _NOTHING = Signature(inputs=(), outputs=())
@@ -46,7 +47,8 @@ def completed(description: Description, path: Path) -> Description:
                 inputs=inputs if description.inputs is None else description.inputs,
                 outputs=outputs if description.outputs is None else description.outputs,
             )
-            return replace(known, values=_ranges(told))
+            notes = model.export_notes if isinstance(model, ExportDiffers) else ()
+            return replace(known, values=_ranges(told), notes=notes)
 
 
 def _ranges(told: Mapping[str, Told]) -> dict[str, ValueRange]:
@@ -65,4 +67,5 @@ def _script(description: Description, path: Path) -> Description:
         custom_operators=tuple(sorted(kind for kind in nodes if kind.partition("::")[0] not in _TORCH)),
         quantized=any(kind.startswith("quantized::") for kind in nodes),
         training=bool(module.training),
+        notes=differing.notes([*calls.of_script(module)], (), "torchscript"),
     )

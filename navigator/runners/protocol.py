@@ -112,6 +112,15 @@ class TellsMode(Protocol):
 
 
 @runtime_checkable
+class ExportDiffers(Protocol):
+    """A source model in memory whose graph shows operators that are exported wrongly for some values."""
+
+    @property
+    def export_notes(self) -> tuple[str, ...]:
+        """Sentences on them, none if it has none."""
+
+
+@runtime_checkable
 class KeepsState(Protocol):
     """A source model in memory whose graph shows whether it keeps a state from call to call."""
 

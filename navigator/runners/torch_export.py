@@ -16,7 +16,17 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
-from navigator.frameworks.torch import constants, lookups, randomness, rounding, stored, ties, training
+from navigator.frameworks.torch import (
+    calls,
+    constants,
+    differing,
+    lookups,
+    randomness,
+    rounding,
+    stored,
+    ties,
+    training,
+)
 from navigator.frameworks.torch import values as torch_values
 from navigator.models.stored import Computed, Stored
 from navigator.records import AxisSpec, Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
@@ -74,6 +84,10 @@ class TorchExportModel:
     @cached_property
     def training_operations(self) -> tuple[str, ...]:
         return training.of_program(self.program)
+
+    @property
+    def export_notes(self) -> tuple[str, ...]:
+        return differing.notes([*calls.of_program(self.program)], self.signature.inputs, "torch-export")
 
     @cached_property
     def told(self) -> Mapping[str, Told]:

@@ -17,7 +17,9 @@ import numpy as np
 from navigator.errors import ReturnedError, StepError, UndeclaredError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
 from navigator.frameworks.torch import (
+    calls,
     constants,
+    differing,
     lookups,
     randomness,
     rounding,
@@ -95,6 +97,10 @@ class TorchScriptModel:
     @cached_property
     def told(self) -> Mapping[str, Told]:
         return lookups.of_script(self.module, self.arguments)
+
+    @property
+    def export_notes(self) -> tuple[str, ...]:
+        return differing.notes([*calls.of_script(self.module)], self.inputs, "torchscript")
 
     @property
     def state_advice(self) -> str:

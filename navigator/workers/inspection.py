@@ -64,7 +64,11 @@ def describe(
         answered = from_data(Description, result.value)
     except InvalidRecordError as error:
         raise StepError(f"{path} left a damaged answer in its worker: {error}") from error
-    return answered if said.inputs is None else replace(said, outputs=answered.outputs, values=answered.values)
+    return (
+        answered
+        if said.inputs is None
+        else replace(said, outputs=answered.outputs, values=answered.values, notes=answered.notes)
+    )
 
 
 def found(model: ModelConfig, *, timeout_seconds: float, memory_bytes: int) -> FoundShapes | None:

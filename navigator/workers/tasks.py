@@ -27,7 +27,7 @@ from navigator.records import (
 )
 from navigator.runners import RUNNERS
 from navigator.runners.inspection import completed
-from navigator.runners.protocol import KeepsState, LoadedModel
+from navigator.runners.protocol import ExportDiffers, KeepsState, LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample
@@ -90,7 +90,12 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         properties=model.properties,
         samples=(*runs.infos, *rolled.infos),
         axes=known_axes(model),
-        notes=(*runs.notes, *ties.notes(model, runs.outputs, equal), *rolled.notes),
+        notes=(
+            *runs.notes,
+            *(model.export_notes if isinstance(model, ExportDiffers) else ()),
+            *ties.notes(model, runs.outputs, equal),
+            *rolled.notes,
+        ),
         warnings=tuple(saved_in_training_mode(model)),
         unstable=unstable,
         state_advice=model.state_advice if unstable and isinstance(model, KeepsState) else "",

@@ -5,19 +5,23 @@ Once an operator is mended, here or in a newer version, its line in `differing_o
 
 import math
 import os
+import warnings
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch  # noqa: TID253 - makes the models
+import torch.nn.functional as F  # noqa: N812, TID253
 import yaml
 
+from navigator.frameworks.torch import calls, differing
+from navigator.records import TensorSpec
 from tests.support.differences import difference
 from tests.support.operator_exports import EXPORTERS, sweep
 from tests.support.operators import operators
 
-LISTED: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "differing_operators.yaml").read_text())
+LISTED: dict[str, Any] = yaml.safe_load(differing.PATH.read_text())
 
 
 @pytest.mark.nightly
@@ -67,3 +71,62 @@ def test_another_type_is_a_difference() -> None:
 
 def test_what_the_last_bit_of_an_input_changes_is_none() -> None:
     assert difference(np.full(1, 3.0), np.full(1, 2.0), np.ones(1)) == ""
+
+
+def noted(function: Any, inputs: list[torch.Tensor], exporter: str) -> tuple[str, ...]:
+    """Return what is noted on a function that is traced or exported."""
+    specs = [
+        TensorSpec(name=f"x{index}", shape=tuple(each.shape), dtype=str(each.dtype).removeprefix("torch."))
+        for index, each in enumerate(inputs)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if exporter == "torchscript":
+            return differing.notes([*calls.of_script(torch.jit.trace(function, inputs))], specs, exporter)
+
+        class Module(torch.nn.Module):  # type: ignore[misc] # torch is untyped here
+            def forward(self, *given: torch.Tensor) -> torch.Tensor:
+                return function(*given)
+
+        return differing.notes([*calls.of_program(torch.export.export(Module(), tuple(inputs)))], specs, exporter)
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize(
+    ("function", "dtype", "listed"),
+    [
+        (lambda x: x**3, "float32", ""),
+        (lambda x: x**3, "int32", "aten::pow (whole numbers that overflow)"),
+        (lambda x: x + 3, "int64", ""),
+    ],
+)
+def test_models_with_a_differing_operator_are_noted_where_their_inputs_may_show_it(
+    exporter: str, function: Any, dtype: str, listed: str
+) -> None:
+    notes = noted(function, [torch.ones(2, 3, dtype=getattr(torch, dtype))], exporter)
+    assert len(notes) == bool(listed)
+    assert all(listed in note and "torch 2.13" in note for note in notes)
+
+
+def test_only_the_kind_of_call_that_differs_is_noted() -> None:
+    x = torch.ones(1, 2, 8)
+    plain = noted(lambda x: F.pad(x, (1, 1), mode="circular"), [x], "torchscript")
+    assert plain == ()
+    (negative,) = noted(lambda x: F.pad(x, (2, -1), mode="circular"), [x], "torchscript")
+    assert "aten::pad (negative padding takes more than it should)" in negative
+    scalar = noted(lambda x: torch.addcmul(x, x, x), [torch.tensor(2.0)], "torchscript")
+    assert "a scalar becomes a vector" in scalar[0]
+
+
+def test_other_versions_are_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(differing, "version", lambda _: "1.0")
+    assert noted(lambda x: x**3, [torch.ones(2, dtype=torch.int32)], "torchscript") == ()
+
+
+def test_every_listed_operator_is_one_of_a_graph() -> None:
+    for exporter in EXPORTERS:
+        for name in LISTED[exporter]:
+            for each in LISTED["operators"].get(name, [f"aten::{name}"]):
+                assert hasattr(torch.ops.aten, each.removeprefix("aten::")), name
+    listed = {*LISTED["torchscript"], *LISTED["torch-export"]}
+    assert {*LISTED["operators"], *LISTED["only_for"]} <= listed

@@ -66,4 +66,7 @@ def _constant(value: _Torch) -> Any:
     node = value.node()
     if node.kind() == "prim::GetAttr" and node.s("name") == "training":
         return False
+    if node.kind() == "prim::ListConstruct":
+        items = [_constant(each) for each in node.inputs()]
+        return COMPUTED if any(each is COMPUTED for each in items) else items
     return value.toIValue() if node.kind() == "prim::Constant" else COMPUTED
