@@ -14,6 +14,7 @@ from navigator.records import EngineOptions, Precision, PrecisionMode, Propertie
 from navigator.workers.local.pool import TaskResult, TaskStatus
 from tests.gpu.conftest import REPOSITORY
 from tests.gpu.engines import Engines, off, ranged, spec
+from tests.gpu.programs import MAKE
 
 FP32 = {"precision": Precision.FP32, "max_workspace_size": 2**32}
 FP16 = {
@@ -22,27 +23,6 @@ FP16 = {
     "tf32": True,
     "max_workspace_size": 2**32,
 }
-
-# What the examples are, and how they become a program and TorchScript.
-MAKE = """
-import sys, torch
-from torch.export import Dim
-sys.path.insert(0, {examples!r})
-from architectures import BertSmall, MlpMixer, ResNet50
-torch.manual_seed(0)
-with torch.no_grad():
-    batch, length = Dim("batch", min=1, max=64), Dim("length", min=2, max=512)
-    ids, mask = torch.randint(0, 8192, (2, 24)), torch.ones(2, 24, dtype=torch.int64)
-    bert, mixer, resnet = BertSmall().eval(), MlpMixer().eval(), ResNet50().eval()
-    image = torch.rand(2, 3, 128, 128)
-    both = {{0: batch, 1: length}}
-    torch.export.save(torch.export.export(bert, (ids, mask), dynamic_shapes=(both, both)), "bert_small.pt2")
-    torch.export.save(torch.export.export(mixer, (image,), dynamic_shapes=({{0: batch}},)), "mlp_mixer.pt2")
-    named = torch.export.export(bert, (ids,), kwargs={{"attention_mask": mask}})
-    torch.export.save(named, "named.pt2")
-    torch.jit.save(torch.jit.trace(bert, (ids, mask), check_trace=False), "bert_small.pt")
-    torch.jit.save(torch.jit.trace(resnet, image, check_trace=False), "resnet50.pt")
-"""
 
 IDS, MASK = spec("input_ids", (-1, -1), "int64"), spec("attention_mask", (-1, -1), "int64")
 BERT = Signature(
@@ -74,7 +54,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models")
-    script = MAKE.format(examples=str(REPOSITORY / "examples"))
+    script = MAKE.format(examples=str(REPOSITORY / "examples"), only=())
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=directory, check=True)
     return directory
 

@@ -30,6 +30,7 @@ from typing import Any
 import yaml
 
 from tests.gpu import visit_models
+from tests.gpu.programs import MAKE
 
 REPOSITORY = Path(__file__).parents[2]
 WORK = Path("/tmp/visit")
@@ -49,7 +50,7 @@ class Job:
 
 def tests(name: str, files: Sequence[str], seconds: float, *more: str) -> Job:
     """Return a job that runs tests."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-ra", "-s", "--durations=0", "--timeout=240"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-rA", "--durations=0", "--timeout=240"]
     command += ["-p", "no:cacheprovider", "-W", "default", "-o", "console_output_style=classic"]
     command += [f"--junit-xml={WORK}/{name}/junit.xml", f"--basetemp={WORK}/{name}/tmp"]
     command += [*more, *(f"tests/gpu/{each}" for each in files)]
@@ -77,6 +78,14 @@ def example_models(*names: str) -> Job:
     return Job(name="make", command=[sys.executable, "examples/make_models.py", "--only", *names], seconds=90)
 
 
+def programs() -> Job:
+    """Return a job that exports examples as programs."""
+    directory = REPOSITORY / "examples" / "models"
+    script = f"import os\nos.makedirs({str(directory)!r}, exist_ok=True)\nos.chdir({str(directory)!r})\n"
+    make = MAKE.format(examples=str(REPOSITORY / "examples"), only=("bert_small.pt2",))
+    return Job(name="programs", command=[sys.executable, "-W", "ignore", "-c", script + make], seconds=90)
+
+
 def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[list[Job]]:
     """Return the stages of a visit, whose jobs share `left` seconds."""
     if what == "tensorrt":
@@ -85,11 +94,11 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[
         others = ("tensorrt without a GPU", "torch", "torch-tensorrt", "onnxruntime")
         documents = visit_models.tensorrt(models)
         return [
-            [facts("facts", timed, 45), example_models("conv", "mlp_mixer", "bert_small", "resnet50")],
+            [facts("facts", timed, 45), example_models("conv", "mlp_mixer", "bert_small", "resnet50"), programs()],
             [
-                tests("torch", ["test_torch_tensorrt.py"], rest),
-                tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest),
-                tests("runs", ["test_runs.py"], rest),
+                tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest, "-n", "3"),
+                tests("torch", ["test_torch_tensorrt.py"], rest, "-n", "2"),
+                tests("runs", ["test_runs.py"], rest, "-n", "2"),
                 facts("libraries", others, rest),
                 Job(name="plain", command=[*_PYTHON, "tests.gpu.plain", f"{WORK}/plain", str(models)], seconds=rest),
                 *(conversions(name, document, rest) for name, document in documents.items()),

@@ -1,7 +1,7 @@
 """The models of a visit and how they are converted: the examples, and trained models that packages ship.
 
-Those that aren't in the directory of models are left out. Engines are built at optimization level 1 but for one model:
-all of them at TensorRT's own level would take longer than a visit.
+Those that aren't in the directory of models are left out. Engines are built at optimization level 1: at TensorRT's own
+level they would take longer than a visit.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ Model = dict[str, Any]
 
 _DEFAULTS = {"launch_mode": "local", "random_seed": 0, "fail_on_unverified": False, "timeout_seconds": 300}
 _FAST = {"tensorrt_optimization_level": 1}
-_TRAINED = {"target_formats": ["trt"], "tensorrt_precisions": ["fp32", "fp16", "int8"]}
+_MOST = {"tensorrt_precisions": ["fp32", "fp16", "int8"]}
 _ALL = {"tensorrt_precisions": ["fp32", "fp16", "int8"], "tensorrt_precisions_mode": "mixed"}
 
 
@@ -38,36 +38,33 @@ def _example(directory: Path, name: str, **keys: Any) -> Model:
 
 def tensorrt(directory: Path) -> dict[str, Model]:
     """Return the configurations of runs, by name: a run builds one engine at a time, and several take turns."""
-    return {
-        "examples": examples(directory),
-        "image-examples": image_examples(directory),
-        "torch-trt": torch_tensorrt(directory),
-        "trained": trained(directory),
-        "trained-ocr": ocr(directory),
+    keys = {**_MOST, "target_formats": ["onnx", "trt"], **_FAST}
+    of_programs = {**_MOST, "target_formats": ["torch-trt"], **_FAST}
+    examples = {
+        "conv": [_example(directory, "conv", **{**keys, **_ALL}, onnx_opsets=[13])],
+        "mlp_mixer": [_example(directory, "mlp_mixer", **keys, onnx_opsets=[18])],
+        "bert_small": [_example(directory, "bert_small", **keys, onnx_opsets=[17])],
+        "mobilenetv2": [_from_onnx(_example(directory, "mobilenetv2", **keys), directory)],
+        "resnet50": [_example(directory, "resnet50", **keys, onnx_opsets=[13, 17])],
+        "torch-trt": [_bert_program(**of_programs), _example(directory, "mlp_mixer", **of_programs)],
+        # Its front end has no optimization levels.
+        "torchscript": [
+            _example(directory, name, **_MOST, target_formats=["torch-trt"]) for name in ("bert_small", "resnet50")
+        ],
     }
+    documents = {name: _document(models) for name, models in examples.items()}
+    return {name: each for name, each in {**documents, **trained(directory)}.items() if each["models"]}
 
 
-def examples(directory: Path) -> Model:
-    """Return examples that become TensorRT engines, by ONNX."""
-    keys = {**_ALL, "target_formats": ["onnx", "trt"]}
-    return _document(
-        [
-            _example(directory, "conv", **keys, onnx_opsets=[13]),
-            _example(directory, "mlp_mixer", **keys, **_FAST, onnx_opsets=[18]),
-            _example(directory, "bert_small", **keys, **_FAST, onnx_opsets=[17]),
-        ]
-    )
-
-
-def image_examples(directory: Path) -> Model:
-    """Return the other examples that become TensorRT engines, by ONNX."""
-    keys = {**_ALL, "target_formats": ["onnx", "trt"]}
-    return _document(
-        [
-            _from_onnx(_example(directory, "mobilenetv2", **keys, **_FAST), directory),
-            _example(directory, "resnet50", **keys, **_FAST, onnx_opsets=[13]),
-        ]
-    )
+def _bert_program(**keys: Any) -> Model:
+    sizes = {"min": [1, 8], "opt": [2, 32], "max": [4, 64]}
+    return {
+        "model_name": "bert_small_program",
+        "model_path": str(REPOSITORY / "examples" / "models" / "bert_small.pt2"),
+        "value_ranges": {"input_ids": [0, 8191], "attention_mask": [0, 1]},
+        **{f"{name}_shapes": {"input_ids": size, "attention_mask": size} for name, size in sizes.items()},
+        **keys,
+    }
 
 
 def _from_onnx(model: Model, directory: Path) -> Model:
@@ -80,95 +77,64 @@ def _from_onnx(model: Model, directory: Path) -> Model:
     return {key: value for key, value in {**model, **changed}.items() if key != "signature_name"}
 
 
-def torch_tensorrt(directory: Path) -> Model:
-    """Return the models that become Torch-TensorRT's."""
-    keys = {"target_formats": ["torch-trt"], **_ALL}
-    return _document(
-        [
-            _example(directory, "mlp_mixer", **keys),
-            _example(directory, "bert_small", **keys),
-            {
-                "model_name": "minilm-program",
-                "model_path": str(directory / "minilm.pt2"),
-                "min_shapes": {"input_ids": [1, 8], "attention_mask": [1, 8]},
-                "opt_shapes": {"input_ids": [2, 32], "attention_mask": [2, 32]},
-                "max_shapes": {"input_ids": [4, 64], "attention_mask": [4, 64]},
-                "value_ranges": {"input_ids": [0, 30521], "attention_mask": [0, 1]},
-                **keys,
-            },
-            _example(directory, "resnet50", **keys),
-        ]
-    )
-
-
-def trained(directory: Path) -> Model:
-    """Return trained models as ONNX, which become TensorRT engines."""
-    keys = {**_TRAINED, **_FAST}
-    return _document(
-        [
-            {
-                "model_name": "magika",
-                "model_path": str(directory / "magika.onnx"),
-                "max_batch_size": 4,
-                "value_ranges": {"bytes": [0, 256]},
-                **keys,
-            },
-            {
-                "model_name": "silero-vad",
-                "model_path": str(directory / "silero_vad.onnx"),
-                "min_shapes": {"input": [1, 576], "state": [2, 1, 128]},
-                "opt_shapes": {"input": [2, 576], "state": [2, 2, 128]},
-                "max_shapes": {"input": [4, 576], "state": [2, 4, 128]},
-                "value_ranges": {"input": [-1, 1], "state": [-1, 1], "sr": [16000, 16000]},
-                **keys,
-            },
-            {
-                "model_name": "minilm",
-                "model_path": str(directory / "minilm.onnx"),
-                "min_shapes": {"input_ids": [1, 8], "attention_mask": [1, 8]},
-                "opt_shapes": {"input_ids": [2, 32], "attention_mask": [2, 32]},
-                "max_shapes": {"input_ids": [4, 64], "attention_mask": [4, 64]},
-                "value_ranges": {"input_ids": [0, 30521], "attention_mask": [0, 1]},
-                **keys,
-            },
-        ]
-    )
-
-
-def ocr(directory: Path) -> Model:
-    """Return the trained models of an OCR as ONNX."""
-    keys = {**_TRAINED, **_FAST}
-    return _document(
-        [
-            {
-                "model_name": "ppocr-cls",
-                "model_path": str(directory / "ch_ppocr_mobile_v2.0_cls_infer.onnx"),
-                "min_shapes": {"x": [1, 3, 48, 192]},
-                "opt_shapes": {"x": [2, 3, 48, 192]},
-                "max_shapes": {"x": [4, 3, 48, 192]},
-                "value_ranges": {"x": [-1, 1]},
-                **keys,
-            },
-            {
-                "model_name": "ppocr-det",
-                "model_path": str(directory / "ch_PP-OCRv4_det_infer.onnx"),
-                "min_shapes": {"x": [1, 3, 160, 160]},
-                "opt_shapes": {"x": [1, 3, 320, 320]},
-                "max_shapes": {"x": [2, 3, 320, 320]},
-                "value_ranges": {"x": [-1, 1]},
-                **keys,
-            },
-            {
-                "model_name": "ppocr-rec",
-                "model_path": str(directory / "ch_PP-OCRv4_rec_infer.onnx"),
-                "min_shapes": {"x": [1, 3, 48, 160]},
-                "opt_shapes": {"x": [1, 3, 48, 320]},
-                "max_shapes": {"x": [2, 3, 48, 320]},
-                "value_ranges": {"x": [-1, 1]},
-                **keys,
-            },
-        ]
-    )
+def trained(directory: Path) -> dict[str, Model]:
+    """Return trained models as ONNX, which become TensorRT engines, each for a run of its own."""
+    keys = {**_MOST, "target_formats": ["trt"], **_FAST}
+    models: list[Model] = [
+        {
+            "model_name": "magika",
+            "model_path": str(directory / "magika.onnx"),
+            "max_batch_size": 4,
+            "value_ranges": {"bytes": [0, 256]},
+            **keys,
+        },
+        {
+            "model_name": "silero-vad",
+            "model_path": str(directory / "silero_vad.onnx"),
+            "min_shapes": {"input": [1, 576], "state": [2, 1, 128]},
+            "opt_shapes": {"input": [2, 576], "state": [2, 2, 128]},
+            "max_shapes": {"input": [4, 576], "state": [2, 4, 128]},
+            "value_ranges": {"input": [-1, 1], "state": [-1, 1], "sr": [16000, 16000]},
+            **keys,
+        },
+        {
+            "model_name": "minilm",
+            "model_path": str(directory / "minilm.onnx"),
+            "min_shapes": {"input_ids": [1, 8], "attention_mask": [1, 8]},
+            "opt_shapes": {"input_ids": [2, 32], "attention_mask": [2, 32]},
+            "max_shapes": {"input_ids": [4, 64], "attention_mask": [4, 64]},
+            "value_ranges": {"input_ids": [0, 30521], "attention_mask": [0, 1]},
+            **keys,
+        },
+        {
+            "model_name": "ppocr-cls",
+            "model_path": str(directory / "ch_ppocr_mobile_v2.0_cls_infer.onnx"),
+            "min_shapes": {"x": [1, 3, 48, 192]},
+            "opt_shapes": {"x": [2, 3, 48, 192]},
+            "max_shapes": {"x": [4, 3, 48, 192]},
+            "value_ranges": {"x": [-1, 1]},
+            **keys,
+        },
+        {
+            "model_name": "ppocr-det",
+            "model_path": str(directory / "ch_PP-OCRv4_det_infer.onnx"),
+            "min_shapes": {"x": [1, 3, 160, 160]},
+            "opt_shapes": {"x": [1, 3, 320, 320]},
+            "max_shapes": {"x": [2, 3, 320, 320]},
+            "value_ranges": {"x": [-1, 1]},
+            **keys,
+        },
+        {
+            "model_name": "ppocr-rec",
+            "model_path": str(directory / "ch_PP-OCRv4_rec_infer.onnx"),
+            "min_shapes": {"x": [1, 3, 48, 160]},
+            "opt_shapes": {"x": [1, 3, 48, 320]},
+            "max_shapes": {"x": [2, 3, 48, 320]},
+            "value_ranges": {"x": [-1, 1]},
+            **keys,
+        },
+    ]
+    return {each["model_name"]: _document([each]) for each in models}
 
 
 def tensorflow(directory: Path) -> Model:
