@@ -99,6 +99,7 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[
                 tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest, "-n", "3"),
                 tests("torch", ["test_torch_tensorrt.py"], rest, "-n", "2"),
                 tests("runs", ["test_runs.py"], rest, "-n", "2"),
+                tests("onnx", ["test_gpu.py"], rest, "-n", "2"),
                 facts("libraries", others, rest),
                 Job(name="plain", command=[*_PYTHON, "tests.gpu.plain", f"{WORK}/plain", str(models)], seconds=rest),
                 *(conversions(name, document, rest) for name, document in documents.items()),
@@ -114,7 +115,7 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[
         command = [sys.executable, "benchmarks/tensorrt_engines.py", "--out", f"{WORK}/benchmark"]
         return [[example_models("resnet50", "mlp_mixer")], [Job(name="benchmark", command=command, seconds=left - 30)]]
     again = tests("again", [each.removeprefix("tests/gpu/") for each in chosen], left / 2) if chosen else None
-    alone = tests("alone", ["test_full_gpu.py", "test_gpu.py"], left / 2 if chosen else left)
+    alone = tests("alone", ["test_full_gpu.py"], left / 2 if chosen else left)
     return [*([[again]] if again else []), [alone]]
 
 
