@@ -46,8 +46,8 @@ _VERBS: Mapping[Change, str] = {
 
 _MEASURES = {Measure.SIZE: "size", Measure.PEAK_MEMORY: "peak memory", Measure.LATENCY: "latency"}
 
-# Of what fails, the base doesn't tell whether it did before.
-_UNTOLD = (Change.NEW, Change.NOT_COMPARED)
+# Of what fails, the base says nothing of whether it did before.
+_FAILING = {Change.NEW: "{fail} and {be} new", Change.NOT_COMPARED: "{fail} and {be} not compared"}
 
 _LOOSENING = (KeyKind.LOOSENED, KeyKind.FEWER_SAMPLES)
 
@@ -110,8 +110,7 @@ def regressions(changes: Changes) -> str:
         amount = sum(each.is_regression for each in changes.of(change))
         if amount:
             noun = f"{amount:,}" if parts else count(amount, "conversion")
-            fails = f"{'fails' if amount == 1 else 'fail'} without a result in the base"
-            parts.append(f"{noun} {fails if change in _UNTOLD else _verb(change, amount)}")
+            parts.append(f"{noun} {_verb(change, amount, _FAILING)}")
     options = sum(key.is_regression for _, key in changes.keys)
     return ", ".join([*parts, *_counted_options(options)])
 
@@ -147,8 +146,8 @@ def what(change: ConversionChange) -> str:
         case Change.NEW if after is not None and after.status.state is State.PASSED:
             return word(State.PASSED)
         case Change.NOT_COMPARED:
-            now = f"; here: {_outcome(change)}" if after is not None and change.is_regression else ""
-            return f"{_short(change.reason)}{now}"
+            known = after is None or after.status.message in change.reason or not change.is_regression
+            return f"{_short(change.reason)}{'' if known else f'; here: {_outcome(change)}'}"
         case Change.FIXED:
             return _earlier(before)
         case _:
@@ -235,8 +234,10 @@ def _counted_options(amount: int) -> list[str]:
     return [f"{count(amount, 'option')} {'lets' if amount == 1 else 'let'} more pass"] if amount else []
 
 
-def _verb(change: Change, amount: int) -> str:
-    return _VERBS[change].format(be="is" if amount == 1 else "are", fail="fails" if amount == 1 else "fail")
+def _verb(change: Change, amount: int, others: Mapping[Change, str] | None = None) -> str:
+    return {**_VERBS, **(others or {})}[change].format(
+        be="is" if amount == 1 else "are", fail="fails" if amount == 1 else "fail"
+    )
 
 
 def _outcome(change: ConversionChange) -> str:

@@ -44,16 +44,19 @@ def result_of(summary: Summary) -> str:
         case ExitCode.CANCELLED:
             return f"Incomplete: {undecided:,} {of_all} cancelled{f', {failed:,} failed' if failed else ''}"
         case ExitCode.FAILURE if summary.changes is not None and fails_on_regression(summary.report, summary.changes):
-            return f"{regressions(summary.changes)}; {_passed(summary)}"
+            return f"{regressions(summary.changes)}; {_passed(summary)}{_incomplete(summary)}"
         case ExitCode.FAILURE:
-            incomplete = "" if summary.report.complete else ", and the run is incomplete"
-            return f"{failed:,} {of_all} failed{incomplete}"
+            return f"{failed:,} {of_all} failed{_incomplete(summary)}"
         case ExitCode.NOTHING_TO_DO:
             lacking = "can run on this machine" if summary.states.get(State.UNAVAILABLE) else "applies to its model"
             return f"Nothing was converted: no conversion {lacking}"
         case ExitCode.OK if summary.failed:  # only a run that is judged by its changes passes like this
             return f"No regression; {_passed(summary)}"
     return _passed(summary)
+
+
+def _incomplete(summary: Summary) -> str:
+    return "" if summary.report.complete else ", and the run is incomplete"
 
 
 def _passed(summary: Summary) -> str:

@@ -178,6 +178,21 @@ def test_what_breaks_fails_once(
     ]
 
 
+def test_the_last_run_in_the_same_workspace_can_be_the_base(
+    project: Path, convert: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(TINY)[0] == 0
+    capsys.readouterr()
+
+    code, results = convert(TINY.replace("[13, 17]", "[17, 18]"), "--baseline", "navigator_workspace")
+
+    assert code == 1
+    assert sections(capsys.readouterr().out)[0] == (
+        "Compared with navigator_workspace: 1 conversion is gone, 1 is new, 1 option changed"
+    )
+    assert [each["conversion"] for each in results["results"]] == ["onnx_op17", "onnx_op18"]
+
+
 def test_shards_are_compared_with_a_whole_run(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "--workspace-path", "before"]) == 0
     for shard in ("1/2", "2/2"):

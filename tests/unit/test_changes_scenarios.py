@@ -196,6 +196,10 @@ SCENARIOS: dict[str, tuple[Report, Report]] = {
         a_run(passing("m/trt"), passing("m/onnx"), host=GPU),
         a_run(cell("m/trt", State.UNAVAILABLE, message="no GPU", requested=False), passing("m/onnx")),
     ),
+    "no GPU for a requested one": (
+        a_run(passing("m/trt"), host=GPU),
+        a_run(cell("m/trt", State.UNAVAILABLE, message="no GPU")),
+    ),
     "a package is gone": (
         a_run(passing("m/tf"), passing("m/onnx")),
         a_run(
