@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from navigator.samples.constants import Compared, Constant
 from navigator.samples.values import Told
 
 # A size may be read from an input: small ones show as much as large ones.
@@ -34,6 +35,7 @@ class Lookups:
 
     origins: dict[Hashable, str]
     found: dict[str, list[Told]] = field(default_factory=dict)
+    constants: dict[str, dict[Constant, None]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: Iterable[str]) -> "Lookups":
@@ -79,6 +81,15 @@ class Lookups:
     def sign(self, value: Hashable) -> None:
         """Note that `value` goes into what depends on its sign: a division that rounds, a remainder, a magnitude."""
         self._tell(value, Told(low=0, high=1, why="", signed=True))
+
+    def against(self, value: Hashable, number: float, *, ordered: bool) -> None:
+        """Note that `value` is compared with a number, and whether as more or less."""
+        if value in self.origins and abs(number) < _NO_LIMIT:
+            self.constants.setdefault(self.origins[value], {})[Constant(float(number), ordered)] = None
+
+    def compared(self) -> Compared:
+        """Return the numbers that each input is compared with, in the order of the graph."""
+        return {name: tuple(each) for name, each in self.constants.items()}
 
     def told(self) -> Mapping[str, Told]:
         """Return what is known of each input: of several tables, the one with the fewest rows.

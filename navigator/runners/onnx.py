@@ -5,7 +5,7 @@ Uses the names in the file unchanged: if they differ from the source model's, ve
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +16,10 @@ import numpy as np
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
+from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.memory import require_memory
+from navigator.frameworks.onnx import branches, lookups, stored
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.frameworks.onnx import lookups, stored
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.randomness import random_operations
@@ -78,6 +79,7 @@ class OnnxModel:
     sorting_operations: tuple[str, ...] = ()
     training_operations: tuple[str, ...] = ()
     told: Mapping[str, Told] = field(default_factory=dict)
+    reads: Lookups = field(default_factory=lambda: Lookups.of(()))
 
     @contextmanager
     def perturbed(self) -> Iterator["OnnxModel"]:
@@ -106,6 +108,10 @@ class OnnxModel:
         except Exception as error:
             raise StepError(f"ONNX Runtime can't load {self.path.name}: {onnx_file.sentence(error)}") from error
         yield replace(self, session=session)
+
+    def untaken(self, samples: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[str, str]]:
+        """See `navigator.runners.protocol.Branches`."""
+        return branches.untaken(self.path, samples)
 
     @contextmanager
     def shaken(self, seed: int) -> Iterator["OnnxModel"]:
@@ -190,6 +196,7 @@ def load(
         outputs=tuple(_spec(value, "output", unranked) for value in session.get_outputs()),
     )
     own = {spec.name for spec in signature.inputs}
+    reads = lookups.read(model) if options is None else Lookups.of(())
     unused = tuple(spec.name for spec in declared.inputs if spec.name not in own)
     return OnnxModel(
         session=session,
@@ -205,7 +212,8 @@ def load(
         },
         sorting_operations=lookups.sorting_operations(model),
         training_operations=training_operations(model),
-        told=lookups.told(model) if options is None else {},
+        told=reads.told(),
+        reads=reads,
     )
 
 

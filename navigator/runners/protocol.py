@@ -1,6 +1,6 @@
 """The interfaces of runners and loaded models. `navigator.runners` lists the runners."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from navigator.frameworks.lookups import Lookups
 from navigator.models.stored import Computed, Stored
 from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions
 from navigator.samples.values import Told
@@ -100,6 +101,26 @@ class TellsValues(Protocol):
     @property
     def told(self) -> Mapping[str, Told]:
         """What its graph tells about the values of its inputs, by name, those of which it tells nothing left out."""
+
+
+@runtime_checkable
+class ShowsReads(Protocol):
+    """A source model in memory whose graph shows what it reads from its inputs, such as what it compares them with."""
+
+    @property
+    def reads(self) -> Lookups:
+        """What it reads, by the names that `infer` uses."""
+
+
+@runtime_checkable
+class Branches(Protocol):
+    """A source model in memory whose file shows where it takes one of two branches."""
+
+    def untaken(self, samples: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[str, str]]:
+        """Yield the operators that choose a branch and the branch that no sample takes, by their names in the format.
+
+        It may leave out what would take long to find out.
+        """
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import difference, written
+from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.tensorflow import lookups, stored
 from navigator.frameworks.tensorflow.randomness import random_operations
 from navigator.frameworks.tensorflow.rounding import perturbed
@@ -55,8 +56,12 @@ class _LoadedSavedModel:
         return lookups.sorting_operations(self.opened.function)
 
     @cached_property
+    def reads(self) -> Lookups:
+        return lookups.read(self.opened.function, [spec.name for spec in self.signature.inputs])
+
+    @property
     def told(self) -> Mapping[str, Told]:
-        return lookups.told(self.opened.function, [spec.name for spec in self.signature.inputs])
+        return self.reads.told()
 
     @contextmanager
     def perturbed(self) -> Iterator["_LoadedSavedModel"]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import adopted, shapes
+from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.torch import (
     calls,
     constants,
@@ -90,10 +91,14 @@ class TorchExportModel:
         return differing.notes([*calls.of_program(self.program)], self.signature.inputs, "torch-export")
 
     @cached_property
-    def told(self) -> Mapping[str, Told]:
+    def reads(self) -> Lookups:
         placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         names = [spec.name for spec in self.signature.inputs]
         return lookups.of_program(self.program, dict(zip(placeholders, names, strict=True)))
+
+    @property
+    def told(self) -> Mapping[str, Told]:
+        return self.reads.told()
 
     @contextmanager
     def perturbed(self) -> Iterator["TorchExportModel"]:

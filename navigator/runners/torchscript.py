@@ -16,6 +16,7 @@ import numpy as np
 
 from navigator.errors import ReturnedError, StepError, UndeclaredError
 from navigator.frameworks.declaration import difference, in_model_order, shapes, written
+from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.torch import (
     calls,
     constants,
@@ -95,12 +96,16 @@ class TorchScriptModel:
         return training.of_script(self.module)
 
     @cached_property
-    def told(self) -> Mapping[str, Told]:
+    def reads(self) -> Lookups:
         return lookups.of_script(self.module, self.arguments)
 
     @property
     def export_notes(self) -> tuple[str, ...]:
         return differing.notes([*calls.of_script(self.module)], self.inputs, "torchscript")
+
+    @property
+    def told(self) -> Mapping[str, Told]:
+        return self.reads.told()
 
     @property
     def state_advice(self) -> str:

@@ -24,6 +24,7 @@ from navigator.samples.axes import (
     random_shapes,
     ties,
 )
+from navigator.samples.constants import Compared
 from navigator.samples.own_data import Sample, read_samples
 from navigator.samples.probes import PROBES, probes
 from navigator.samples.shapes import NOTHING, refuse, refuse_unknown, resolve, resolve_shapes, yaml_key
@@ -96,13 +97,15 @@ def look_for_trouble(
     *,
     memory_bytes: int,
     told: Mapping[str, Told] | None = None,
+    compared: Compared | None = None,
     axes: Mapping[str, Sequence[AxisSpec]] = NOTHING,
 ) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
     """Return the samples beside generated ones that look for trouble, none beside the user's own; see `generate`."""
     if config.samples:
         return [], ()
     layout = resolve(inputs, config, axes)
-    return probes(drawn_from(inputs, config, told), layout, seed=config.random_seed, memory_bytes=memory_bytes)
+    bounds = drawn_from(inputs, config, told)
+    return probes(bounds, layout, seed=config.random_seed, memory_bytes=memory_bytes, compared=compared)
 
 
 def drawn_from(

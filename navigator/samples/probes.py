@@ -9,16 +9,19 @@ Each is small and looks for one kind of fault, so that one that the source model
 - `counts`: whole numbers that nobody gave a range, from 0 to 7, a single one from 2. Ordinary samples have 0 and 1.
 - `negatives`: such numbers from -7 to -1, where the model minds their sign. Divisions that round to the other side.
 - `masked`: a row whose mask is all false. A slot of the batch that nobody filled.
+- `compared`, `compared_1`, …: numbers that the model compares its inputs with. A branch that nothing else takes.
 
 Masks are all true beside ends, and prefixes (the first elements true, as with padding) elsewhere.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from navigator.records import SampleInfo
+from navigator.samples import constants
 from navigator.samples.axes import Tie, batch_axes, fitting, following, ties
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
@@ -35,33 +38,38 @@ Values = tuple[np.ndarray, str]
 
 
 def probes(
-    bounds: Mapping[str, Bounds], layout: Layout, *, seed: int, memory_bytes: int
+    bounds: Mapping[str, Bounds],
+    layout: Layout,
+    *,
+    seed: int,
+    memory_bytes: int,
+    compared: constants.Compared | None = None,
 ) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
-    """Return the probes that apply to the inputs, at most one of each kind, and their description for the report.
+    """Return the probes that apply to the inputs, and their description for the report.
 
     Args:
         bounds: of each input.
         layout: the shapes within which probes stay.
         seed: the same one gives the same arrays.
         memory_bytes: as in `navigator.samples.generate.generate`.
+        compared: what the model compares each input with.
     """
     tied = ties(layout)
     wanted = _shapes(layout, tied)
     shapes = fitting(wanted, layout, tied, {name: each.dtype for name, each in bounds.items()}, memory_bytes)
     batch = batch_axes(tied)
     samples, infos = [], []
-    for kind, (applies, fill) in _KINDS.items():
-        if not any(_varies(each, shapes[name]) and applies(each, shapes[name]) for name, each in bounds.items()):
-            continue
+    for kind, fill in _wanted(bounds, shapes, compared or {}):
         made = {
             name: fill(
+                name,
                 _Place(
                     rng=generator(seed, kind, name),
                     shape=shapes[name],
                     bounds=each,
                     axis=batch.get(name),
                     batched=bool(batch),
-                )
+                ),
             )
             for name, each in bounds.items()
         }
@@ -75,6 +83,29 @@ def probes(
             )
         )
     return samples, tuple(infos)
+
+
+def _wanted(
+    bounds: Mapping[str, Bounds], shapes: Mapping[str, Shape], compared: constants.Compared
+) -> Iterator[tuple[str, Callable[[str, "_Place"], Values]]]:
+    """Yield the name of each probe, and what fills an input of it."""
+    for kind, (applies, fill) in _KINDS.items():
+        if any(_varies(each, shapes[name]) and applies(each, shapes[name]) for name, each in bounds.items()):
+            yield kind, partial(_filled, fill)
+    found = {name: constants.candidates(bounds[name], each) for name, each in compared.items() if name in bounds}
+    found = {name: numbers for name, numbers in found.items() if numbers and np.prod(shapes[name])}
+    for turn, kind in enumerate(constants.NAMES[: constants.count(found, shapes)]):
+        yield kind, partial(_compared, found, turn)
+
+
+def _filled(fill: Callable[["_Place"], Values], name: str, place: "_Place") -> Values:
+    del name
+    return fill(place)
+
+
+def _compared(found: Mapping[str, tuple[float, ...]], turn: int, name: str, place: "_Place") -> Values:
+    array, told = place.ordinary()
+    return (array, constants.filled(place.rng, array, found[name], turn)) if name in found else (array, told)
 
 
 def is_free_count(bounds: Bounds) -> bool:
@@ -225,5 +256,5 @@ _KINDS: Mapping[str, tuple[Callable[[Bounds, Shape], bool], Callable[[_Place], V
 }
 """Each probe: the inputs for which there is one, and what it fills every input with."""
 
-PROBES = tuple(_KINDS)
+PROBES = (*_KINDS, *constants.NAMES)
 """The names of all probes."""

@@ -72,7 +72,8 @@ class Bounds:
     signed: bool = False
 
     def __str__(self) -> str:
-        between = f"{self.low:g} to {self.high:g}" if self.dtype.kind == "f" else f"{self.low} to {self.high}"
+        ends = dict.fromkeys(f"{end:g}" if self.dtype.kind == "f" else f"{end}" for end in (self.low, self.high))
+        between = " to ".join(ends)
         return f"{between} ({self.why})" if self.why else between
 
     def holds(self, value: float) -> bool:

@@ -25,7 +25,7 @@ from navigator.samples.values import Bounds
 from navigator.workers.extents import Extents, first
 from navigator.workers.loading import arguments_of
 from navigator.workers.questions import Questions
-from navigator.workers.source_runs import narrowed
+from navigator.workers.source_runs import others
 
 # All questions together, unless one of them takes longer.
 _DEADLINE_SECONDS = 20.0
@@ -168,13 +168,13 @@ def advised(error: StepError, model: LoadedModel, inputs: Sequence[TensorSpec], 
 def _with_signature(inputs: Sequence[TensorSpec], found: FoundShapes) -> FoundShapes:
     """Return what was found with the model's inputs: axes that have only one size have it in the signature too."""
 
-    def narrowed(spec: TensorSpec) -> TensorSpec:
+    def others(spec: TensorSpec) -> TensorSpec:
         if spec.name not in found.min_shapes:
             return spec
         sizes = zip(found.min_shapes[spec.name], found.max_shapes[spec.name], strict=True)
         return replace(spec, shape=tuple(low if low == high else -1 for low, high in sizes))
 
-    return replace(found, inputs=tuple(map(narrowed, inputs)))
+    return replace(found, inputs=tuple(map(others, inputs)))
 
 
 def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
@@ -267,12 +267,12 @@ def _tells_more(
 
 
 def _values(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> Iterator[Mapping[str, Bounds]]:
-    """Yield the bounds of the values to ask with: those of the samples, and what a guessed range is narrowed to."""
+    """Yield the bounds of the values to ask with: those of the samples, and what a guessed range is others to."""
     says = model.told if isinstance(model, TellsValues) else {}
     bounds = drawn_from(inputs, config, says)
     yield bounds
-    if narrow := narrowed(bounds):
-        yield drawn_from(inputs, config, {**says, **narrow})
+    for other in others(model, inputs, bounds):
+        yield drawn_from(inputs, config, {**says, **other})
 
 
 def _refused(questions: Questions, wanted: Ladder) -> StepError:

@@ -1,5 +1,6 @@
 """Runs the source model on its samples, and leaves out the generated ones that say nothing about a conversion."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -9,7 +10,8 @@ import numpy as np
 from navigator.errors import StepError, listed
 from navigator.ranges import spread
 from navigator.records import AxisSpec, ModelConfig, SampleInfo, TensorSpec
-from navigator.runners.protocol import LoadedModel, NamesAxes, TellsValues
+from navigator.runners.protocol import Branches, LoadedModel, NamesAxes, ShowsReads, TellsValues
+from navigator.samples.constants import MOST, Compared, candidates
 from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look_for_trouble
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
@@ -53,11 +55,35 @@ def run(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig, m
     try:
         return _run(model, inputs, config, memory_bytes, says)
     except StepError:
-        narrow = {} if config.samples else narrowed(drawn_from(inputs, config, says))
-        if narrow:
+        for other in () if config.samples else others(model, inputs, drawn_from(inputs, config, says)):
             with suppress(StepError):
-                return _run(model, inputs, config, memory_bytes, {**says, **narrow})
+                return _run(model, inputs, config, memory_bytes, {**says, **other})
         raise
+
+
+def others(
+    model: LoadedModel, inputs: Sequence[TensorSpec], bounds: Mapping[str, Bounds]
+) -> Iterator[Mapping[str, Told]]:
+    """Yield what inputs may be instead if the source model refuses what was guessed.
+
+    That's 0 and 1, and then, for single numbers of which nothing is known, each of those that it compares them with.
+    """
+    guessed = narrowed(bounds)
+    if guessed:
+        yield guessed
+    compared = known_constants(model)
+    single = [spec.name for spec in inputs if spec.shape is not None and math.prod(spec.shape) == 1]
+    choices = {name: candidates(bounds[name], compared[name]) for name in single if name in compared}
+    choices = {name: numbers for name, numbers in choices.items() if numbers and is_free_count(bounds[name])}
+    why = f"with which it compares this input; {_REFUSED} others"
+    for turn in range(min(MOST, max(map(len, choices.values()), default=0))):
+        chosen = {name: numbers[turn % len(numbers)] for name, numbers in choices.items()}
+        yield {**guessed, **{name: Told(low=number, high=number, why=why) for name, number in chosen.items()}}
+
+
+def known_constants(model: LoadedModel) -> Compared:
+    """Return what the source model's graph compares its inputs with."""
+    return model.reads.compared() if isinstance(model, ShowsReads) else {}
 
 
 def narrowed(bounds: Mapping[str, Bounds]) -> dict[str, Told]:
@@ -71,7 +97,10 @@ def _run(
 ) -> SourceRuns:
     axes = known_axes(model)
     samples, infos = generate(inputs, config, memory_bytes=memory_bytes, told=says, axes=axes)
-    probes, probed = look_for_trouble(inputs, config, memory_bytes=memory_bytes, told=says, axes=axes)
+    compared = known_constants(model)
+    probes, probed = look_for_trouble(
+        inputs, config, memory_bytes=memory_bytes, told=says, compared=compared, axes=axes
+    )
     asked_for = [info.shapes for info in infos if config.samples or info.name not in EXTRA]
     outputs: list[Sample] = []
     told: list[SampleInfo] = []
@@ -104,6 +133,18 @@ def _run(
 def known_axes(model: LoadedModel) -> dict[str, tuple[AxisSpec, ...]]:
     """Return what the source model's file says of its inputs' axes."""
     return dict(model.axes) if isinstance(model, NamesAxes) else {}
+
+
+def untaken_branches(model: LoadedModel, samples: Sequence[Sample]) -> Iterator[str]:
+    """Say which branches no sample takes: nothing that is in them is verified."""
+    if isinstance(model, Branches):
+        # No model fails for want of a warning, and what this runs is made of its file.
+        with suppress(Exception):
+            for name, branch in model.untaken(arrays for _, arrays in samples):
+                yield (
+                    f"no sample takes the {branch} of {name}, so that it isn't verified: set value_ranges, shapes or "
+                    "samples that do"
+                )
 
 
 def _misdeclared(declared: Sequence[TensorSpec], outputs: Sequence[Sample]) -> Iterator[str]:

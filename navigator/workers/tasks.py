@@ -41,7 +41,7 @@ from navigator.workers.repeatability import require_repeatable, saved_in_trainin
 from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import RolledSource, roll_converted, roll_source
 from navigator.workers.search import search
-from navigator.workers.source_runs import known_axes, run
+from navigator.workers.source_runs import known_axes, run, untaken_branches
 from navigator.workers.weights import weights
 
 # A latency is the median of this many runs, at least and at most, for about this long.
@@ -96,7 +96,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
             *ties.notes(model, runs.outputs, equal),
             *rolled.notes,
         ),
-        warnings=tuple(saved_in_training_mode(model)),
+        warnings=(*saved_in_training_mode(model), *untaken_branches(model, runs.samples)),
         unstable=unstable,
         state_advice=model.state_advice if unstable and isinstance(model, KeepsState) else "",
         calibration=tuple(

@@ -11,6 +11,7 @@ import torch
 
 from navigator.records import Signature, TensorSpec
 from navigator.runners import torch_export, torchscript
+from navigator.samples.constants import Constant
 from navigator.samples.values import Told
 
 NAMES = ("ids", "kinds", "place", "digit", "valid", "scale")
@@ -135,3 +136,41 @@ def test_torch_export(tmp_path: Path) -> None:
     assert told(found) == EXPECTED
     assert found["valid"].mask
     assert found["kinds"].why == "rows of kinds.0.weight"
+
+
+class Comparing(torch.nn.Module):
+    """Takes one of two branches, and one of several numbers."""
+
+    def forward(self, x: torch.Tensor, rate: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        y = torch.where(ids[:, :2].long() == 5000, x, -x)
+        if rate > 8000:
+            y = y * 2
+        return y if rate.item() != 16000 else y + 1
+
+
+class Selecting(torch.nn.Module):
+    def forward(self, x: torch.Tensor, rate: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        y = torch.where(ids[:, :2].long() == 5000, x, -x)
+        return torch.cond(rate.sum() > 8000, lambda y: y * 2, lambda y: y - 1, (y,)) + (rate != 16000)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_numbers_that_inputs_are_compared_with_are_read(tmp_path: Path) -> None:
+    tensors = (torch.rand(3, 2), torch.tensor([1]), torch.zeros(3, 4, dtype=torch.int32))
+    specs = tuple(
+        TensorSpec(name=name, shape=tuple(each.shape), dtype=str(each.dtype).removeprefix("torch."))
+        for name, each in zip(("x", "rate", "ids"), tensors, strict=True)
+    )
+    with torchscript.quiet():
+        torch.jit.script(Comparing()).save(str(tmp_path / "m.pt"))
+    script = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=specs, outputs=())).reads.compared()
+    assert {name: list(each) for name, each in script.items()} == {
+        "ids": [Constant(5000)],
+        "rate": [Constant(8000, ordered=True), Constant(16000)],
+    }
+    torch.export.save(torch.export.export(Selecting(), tensors), tmp_path / "m.pt2")
+    program = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=())).reads.compared()
+    assert {name: list(each) for name, each in program.items()} == {
+        "ids": [Constant(5000)],
+        "rate": [Constant(16000)],  # not the threshold of a sum
+    }

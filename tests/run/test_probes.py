@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import numpy_helper, parser, save  # noqa: TID253 - makes the models
+from onnx import load, numpy_helper, parser, save  # noqa: TID253 - makes the models
 
 # The mean of what a mask selects; of nothing it's 0, and in the second one the mean of all.
 NOBODY = """
@@ -72,6 +72,34 @@ FAULTS = {
     ),
 }
 
+# Two branches, of which no ordinary sample takes the first one.
+BRANCHES = """
+    y = If(chosen) <then_branch = a () => (float[n, 4] t) {{ t = {} }},
+                    else_branch = b () => (float[n, 4] e) {{ e = {} }}>"""
+EQUAL = "rate = Constant<value = int64 {16000}>() chosen = Equal(sr, rate) "
+ABOVE = "most = Constant<value = int64 {512}>() chosen = Greater(size, most) "
+WARM = "limit = Constant<value_float = 37.5>() chosen = GreaterOrEqual(heat, limit) "
+PADDED = (
+    "pad = Constant<value = int64 {5000}>() is = Equal(ids, pad) f = Cast<to = 1>(ids) z = Neg(f) y = Where(is, %s, f)"
+)
+FAULTS |= {
+    f"{name}_{branch}": (
+        f"(float[n, 4] x, {given}) => (float[n, 4] y)",
+        "",
+        condition + BRANCHES.format("Neg(x)", "Sqrt(x)"),
+        condition + BRANCHES.format(*wrong),
+        sample if branch == "then" else "",
+    )
+    for name, given, condition, sample in (
+        ("rate", "int64 sr", EQUAL, "compared"),
+        ("size", "int64[1] size", ABOVE, "compared"),
+        ("heat", "float heat", WARM, "compared"),
+    )
+    for branch, wrong in (("then", ("Sqrt(x)", "Sqrt(x)")), ("else", ("Neg(x)", "Neg(x)")))
+} | {
+    "padding": ("(int64[n, 40] ids) => (float[n, 40] y)", "", PADDED % "z", PADDED % "f", "compared"),
+}
+
 SABOTAGE = """
 import pathlib
 import onnx.version_converter
@@ -123,7 +151,7 @@ def test_faults_of_some_values_are_found_without_ranges_or_samples(
     assert "counts" not in samples
     for name, (*_, sample) in FAULTS.items():
         (comparison,) = cells[name, "onnx_op17"]["comparisons"]
-        assert sample in ("", comparison["worst"]["sample"]), name
+        assert comparison["worst"]["sample"].startswith(sample), name
 
 
 def test_probes_that_the_source_model_does_not_take_are_left_out_and_told(
@@ -220,3 +248,53 @@ def test_a_source_model_that_gives_nan_alone_is_told_as_before(convert: Any, pro
     assert code == 1
     assert results["results"][0]["status"]["state"] == "mismatched"
     assert "the source model returns NaN" in results["results"][0]["comparisons"][0]["problem"]
+
+
+def test_a_single_number_is_one_that_the_model_compares_it_with_if_it_refuses_others(
+    convert: Any, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate that belongs to one size, as in silero-vad: another one doesn't fit, and a branch stays unverified."""
+    body = EQUAL + BRANCHES.format("Add(x, four)", "Add(x, three)").replace("n, 4", "n, m")
+    write(project / "rates.onnx", 15, "(float[n, m] x, int64 sr) => (float[n, m] y)", body)
+    model = load(project / "rates.onnx")
+    for name, size in (("four", 4), ("three", 3)):
+        model.graph.initializer.append(numpy_helper.from_array(np.ones((1, size), np.float32), name))
+    save(model, project / "rates.onnx")
+
+    code, results = convert(
+        """\
+        defaults: {target_formats: onnx, onnx_opsets: 17, min_shapes: {x: [1, 4]}, max_shapes: {x: [8, 4]}}
+        models: [{model_name: rates, model_path: rates.onnx}]
+        """
+    )
+
+    assert code == 0
+    (result,) = results["results"]
+    assert result["status"]["state"] == "passed"
+    samples = {each["name"]: each["values"]["sr"] for each in result["samples"] if not each["refused"]}
+    assert samples["opt"].startswith("16000 (with which it compares this input")
+    (warning,) = result["warnings"]
+    assert "no sample takes the else_branch of " in warning
+    assert "sr: sampled from 16000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(8000, ["then_branch"]), (16000, ["else_branch"])])
+def test_a_branch_that_the_user_s_samples_do_not_take_is_named(
+    convert: Any, project: Path, rate: int, warned: list[str]
+) -> None:
+    write(
+        project / "rates.onnx",
+        15,
+        "(float[n, 4] x, int64 sr) => (float[n, 4] y)",
+        EQUAL + BRANCHES.format("Neg(x)", "Sqrt(x)"),
+    )
+    for number in range(2):
+        np.savez(project / f"{number}.npz", x=np.full((2, 4), number + 1, np.float32), sr=np.array(rate))
+    _, results = convert(
+        """\
+        defaults: {target_formats: onnx, onnx_opsets: 17, samples: [0.npz, 1.npz]}
+        models: [{model_name: rates, model_path: rates.onnx}]
+        """
+    )
+    (result,) = results["results"]
+    assert [each.split(" of ")[0].removeprefix("no sample takes the ") for each in result["warnings"]] == warned

@@ -5,7 +5,8 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper, parser  # noqa: TID253 - makes the models
 
 from navigator.frameworks.lookups import Lookups
-from navigator.frameworks.onnx.lookups import told
+from navigator.frameworks.onnx.lookups import read, told
+from navigator.samples.constants import Constant
 from navigator.samples.values import bounds_of
 
 ZERO = "zero = Constant<value = int64 {0}>()"
@@ -149,3 +150,23 @@ def test_a_tree_with_one_threshold_and_one_without() -> None:
         "n": (2.205, 2.6950000000000003),
     }
     assert str(bounds_of("n", np.dtype("uint8"), {}, told_of["n"])) == "2 to 3 (thresholds of its trees)"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("e = Equal(ids, five)", [Constant(5)]),
+        ("e = Equal(five, ids)", [Constant(5)]),
+        ("i = Cast<to = 6>(ids) e = Less(i, five)", [Constant(5, ordered=True)]),
+        ("e = GreaterOrEqual(five, ids)", [Constant(5, ordered=True)]),
+        ("some = Constant<value_ints = [3, 4]>() e = Equal(ids, some)", [Constant(3), Constant(4)]),
+        # Neither a choice of the model's, nor infinity, nor what is computed from the input.
+        ("many = Constant<value = int64[17] {0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,17}>() e = Equal(ids, many)", []),
+        ("none = Constant<value_float = 3e38>() f = Cast<to = 1>(ids) e = Less(f, none)", []),
+        ("i = Add(ids, five) e = Equal(i, five)", []),
+        ("e = Equal(ids, more)", []),
+    ],
+)
+def test_what_an_input_is_compared_with_is_read(body: str, expected: list[Constant]) -> None:
+    found = read(model(f"five = Constant<value = int64 {{5}}>() {body} y = Cast<to = 1>(e)")).compared()
+    assert list(found.get("ids", ())) == expected

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from navigator.errors import StepError
 from navigator.records import ModelConfig, TensorSpec
+from navigator.samples.constants import MOST, NAMES, Constant, candidates
 from navigator.samples.generate import drawn_from, generate, look_for_trouble
 from navigator.samples.probes import PROBES
 from navigator.samples.values import Bounds, Origin, Told, nudged
@@ -305,3 +306,55 @@ def test_probes_are_few_whatever_the_inputs(dtypes: list[str], dynamic: bool) ->
     assert len(set(names)) == len(names) <= len(PROBES)
     assert all(set(info.values) == set(info.shapes) for info in infos)
     assert bounds("x", "int64").origin is Origin.DEFAULT
+
+
+# What the model compares its inputs with
+
+
+def test_numbers_that_an_input_is_compared_with_are_sampled_one_each() -> None:
+    given = {"sr": [Constant(16000), Constant(8000)], "x": [Constant(0.5, ordered=True)]}
+    found, infos = look_for_trouble(
+        (spec("x", (-1, 6)), spec("sr", (), "int64")), config(), memory_bytes=GIB, compared=given
+    )
+    made = {name: arrays for name, arrays in found if name in NAMES}
+    assert {name: int(arrays["sr"]) for name, arrays in made.items()} == {"compared": 16000, "compared_1": 8000}
+    for arrays in made.values():
+        assert 0 < np.count_nonzero(arrays["x"] == 0.5) <= arrays["x"].size // 2
+    told = {info.name: info.values for info in infos}
+    assert told["compared"] == {
+        "x": "0.5, with which the model compares it",
+        "sr": "16000, with which the model compares it",
+    }
+
+
+@given(st.integers(1, 40), st.integers(1, 60))
+def test_every_number_is_in_a_sample_as_far_as_there_is_room(size: int, count: int) -> None:
+    numbers = [Constant(1000 + number) for number in range(count)]
+    found, _ = look_for_trouble((spec("ids", (size,), "int64"),), config(), memory_bytes=GIB, compared={"ids": numbers})
+    made = [arrays["ids"] for name, arrays in found if name in NAMES]
+    seen = {int(value) for array in made for value in array.ravel()} - set(range(8))
+    assert len(made) <= MOST
+    assert len(seen) == min(count, MOST * min(size, MOST))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ranges", "constants", "expected"),
+    [
+        ("int64", None, [Constant(16000)], (16000,)),
+        ("int64", None, [Constant(100, ordered=True)], (100, 99, 101)),
+        # Drawn anyway, or no number of the dtype.
+        ("int64", None, [Constant(0), Constant(1), Constant(0.5)], ()),
+        ("uint8", None, [Constant(7), Constant(300), Constant(-1)], (7,)),
+        ("int64", {"x": (0, 5)}, [Constant(3), Constant(16000)], ()),
+        ("int64", {"x": (0, 500)}, [Constant(3), Constant(16000)], (3,)),
+        ("float32", None, [Constant(0.25, ordered=True)], (0.25,)),
+        ("float32", None, [Constant(16.0, ordered=True)], (16, 14, 18)),
+        ("float32", None, [Constant(0.0)], ()),
+        ("float32", {"x": (-1, 1)}, [Constant(0.5), Constant(2.0)], (0.5,)),
+        ("bool", None, [Constant(1)], ()),
+    ],
+)
+def test_which_numbers_are_sampled(
+    dtype: str, ranges: dict[str, tuple[float, float]] | None, constants: list[Constant], expected: tuple[float, ...]
+) -> None:
+    assert candidates(bounds("x", dtype, ranges=ranges), constants) == expected

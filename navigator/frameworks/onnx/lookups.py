@@ -20,11 +20,19 @@ _SAME_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 # What depends on the sign of the first input; Div of whole numbers rounds towards 0.
 _SIGNS = frozenset({"Abs", "Div", "Mod", "Relu", "Sign"})
 
+_COMPARING = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
+
+# Of longer constants, none is a choice of the model's.
+_MOST_COMPARED = 16
+
 # ai.onnx.ml's ensembles of decision trees.
 _TREES = frozenset({"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"})
 
 # Of longer constants, none is read.
 _MOST_NUMBERS = 2**22
+
+# Of a Constant, instead of a tensor.
+_PLAIN = frozenset({"value_float", "value_floats", "value_int", "value_ints"})
 
 # TensorProto.BOOL
 _BOOL = 9
@@ -38,6 +46,11 @@ _EMBEDDINGS = ((0, 2), (1, 4), (8, 3))
 
 def told(model: Proto) -> Mapping[str, Told]:
     """Return what the graph of `model` tells about its inputs, by name. Its weights need not be loaded."""
+    return read(model).told()
+
+
+def read(model: Proto) -> Lookups:
+    """Return what the graph of `model` reads from its inputs. Its weights need not be loaded."""
     import onnx.inliner
 
     if model.functions:
@@ -50,7 +63,7 @@ def told(model: Proto) -> Mapping[str, Told]:
             shapes[tensor.name], constants[tensor.name] = tuple(tensor.dims), tensor
         for node in graph.node:
             _read(node, lookups, shapes, constants)
-    return lookups.told()
+    return lookups
 
 
 def sorting_operations(model: Proto) -> tuple[str, ...]:
@@ -73,8 +86,9 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 shapes[node.output[0]], constants[node.output[0]] = tuple(attribute.t.dims), attribute.t
-            elif attribute.ints:
-                shapes[node.output[0]] = (len(attribute.ints),)
+            elif attribute.name in _PLAIN:
+                tensor = _plain(attribute)
+                shapes[node.output[0]], constants[node.output[0]] = tuple(tensor.dims), tensor
     if kind in _SAME_SHAPE and inputs and inputs[0] in shapes:
         shapes[node.output[0]] = shapes[inputs[0]]
     if kind in _SAME and inputs:
@@ -94,6 +108,10 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
     if kind == "Equal":
         for value, compared in (inputs, reversed(inputs)):
             lookups.encoded(value, _counted(constants.get(compared)), "numbers in Equal")
+    if kind in _COMPARING and len(inputs) > 1:
+        for value, compared in (inputs, reversed(inputs)):
+            for number in _numbers(constants.get(compared), _MOST_COMPARED):
+                lookups.against(value, number, ordered=kind != "Equal")
     if kind == "EmbedLayerNormalization":
         for index, table in _EMBEDDINGS:
             if index < len(inputs) and inputs[table] in shapes:
@@ -116,6 +134,14 @@ def _thresholds(node: Proto) -> np.ndarray:
     values = np.array(held.get("nodes_values", ())) if as_tensor is None else _numbers(as_tensor, _MOST_NUMBERS)
     leaves = np.array([mode == b"LEAF" for mode in held.get("nodes_modes", ())], bool)
     return values[~leaves] if values.shape == leaves.shape else np.empty(0)
+
+
+def _plain(attribute: Proto) -> Proto:
+    """Return the constant that an attribute with plain numbers has."""
+    import onnx
+
+    values = np.array(onnx.helper.get_attribute_value(attribute))
+    return onnx.numpy_helper.from_array(values.astype(np.int64 if values.dtype.kind == "i" else np.float32))
 
 
 def _number(tensor: Proto) -> int:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from navigator.frameworks.lookups import Lookups, sorting
-from navigator.samples.values import Told
 
 # TensorFlow's objects; the package ships no types that hold for every version.
 _Tf = Any
@@ -29,6 +28,9 @@ _SAME = frozenset({"ClipByValue", "Maximum", "Minimum"}) | frozenset(
 # What depends on the sign of the first input.
 _SIGNS = frozenset({"Abs", "FloorDiv", "FloorMod", "Mod", "Relu", "Sign", "TruncateDiv", "TruncateMod"})
 
+_EQUAL = frozenset({"Equal", "NotEqual"})
+_COMPARING = _EQUAL | {"Greater", "GreaterEqual", "Less", "LessEqual"}
+
 # DT_BOOL
 _BOOL = 10
 
@@ -46,8 +48,8 @@ class _Tables:
     constants: dict[str, _Tf] = field(default_factory=dict)
 
 
-def told(function: _Tf, inputs: Sequence[str]) -> Mapping[str, Told]:
-    """Return what a concrete function, and all that it calls, tells about its inputs.
+def read(function: _Tf, inputs: Sequence[str]) -> Lookups:
+    """Return what a concrete function, and all that it calls, reads from its inputs.
 
     Args:
         function: the function of a signature.
@@ -66,7 +68,7 @@ def told(function: _Tf, inputs: Sequence[str]) -> Mapping[str, Told]:
         if shape is not None and not shape.unknown_rank:
             tables.shapes[inside.name.partition(":")[0]] = [axis.size for axis in shape.dim]
     _read_all(graph.node, "", tables)
-    return tables.lookups.told()
+    return tables.lookups
 
 
 def sorting_operations(function: _Tf) -> tuple[str, ...]:
@@ -112,6 +114,11 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
         shape = shapes[inputs[0]]
         if axis is not None and -len(shape) <= axis < len(shape):
             lookups.row(inputs[1], shape[axis], "rows of a table")
+    if node.op in _COMPARING and len(inputs) > 1:
+        for value, against in (inputs[:2], inputs[1::-1]):
+            number = _constant(tables, against)
+            if number is not None:
+                lookups.against(value, number, ordered=node.op not in _EQUAL)
     if node.op == "OneHot":
         lookups.row(inputs[0], _number(tables, inputs[1]) or 0, "depth of OneHot")
     if node.op == "Range" and len(inputs) > 1:
@@ -119,6 +126,12 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
 
 
 def _number(tables: _Tables, name: str) -> int | None:
+    """Return a constant of one element as a whole number, None for any other."""
+    number = _constant(tables, name)
+    return None if number is None else int(number)
+
+
+def _constant(tables: _Tables, name: str) -> float | None:
     """Return a constant of one element, None for any other."""
     import tensorflow as tf
 
@@ -126,4 +139,4 @@ def _number(tables: _Tables, name: str) -> int | None:
     if tensor is None:
         return None
     array = tf.make_ndarray(tensor)
-    return int(array.item()) if array.size == 1 else None
+    return array.item() if array.size == 1 and array.dtype.kind in "iuf" else None

@@ -6,7 +6,6 @@ from typing import Any
 
 from navigator.frameworks.lookups import Lookups, sorting
 from navigator.frameworks.torch.arguments import Argument
-from navigator.samples.values import Told
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
@@ -27,7 +26,22 @@ _SAME = frozenset(
             "flatten",
             "index_select",
         ),
-        *("int", "long", "narrow", "permute", "repeat", "reshape", "select", "slice", "squeeze", "t", "to"),
+        *(
+            "Float",
+            "Int",
+            "item",
+            "int",
+            "long",
+            "narrow",
+            "permute",
+            "repeat",
+            "reshape",
+            "select",
+            "slice",
+            "squeeze",
+            "t",
+            "to",
+        ),
         *("transpose", "type_as", "unflatten", "unsqueeze", "view"),
     )
 )
@@ -35,6 +49,9 @@ _SAME = frozenset(
 
 # What depends on the sign of the first argument.
 _SIGNS = frozenset(f"aten::{name}" for name in ("abs", "floor_divide", "fmod", "relu", "remainder", "sign"))
+
+_EQUAL = frozenset({"aten::eq", "aten::ne"})
+_COMPARING = _EQUAL | {"aten::ge", "aten::gt", "aten::le", "aten::lt"}
 
 _CASTS = frozenset({"aten::to", "aten::_to_copy"})
 
@@ -51,8 +68,8 @@ class _Value:
     name: str = ""
 
 
-def of_script(module: _Torch, arguments: Sequence[Argument]) -> Mapping[str, Told]:
-    """Return what a TorchScript module tells about its inputs, by name; tensors in lists are left out."""
+def of_script(module: _Torch, arguments: Sequence[Argument]) -> Lookups:
+    """Return what a TorchScript module reads from its inputs; tensors in lists are left out."""
     graph = module.inlined_graph
     own, *values = graph.inputs()
     names = [each.name for each in module.forward.schema.arguments[1:]]
@@ -74,11 +91,11 @@ def of_script(module: _Torch, arguments: Sequence[Argument]) -> Mapping[str, Tol
     for node in _nodes(graph):
         outputs = [each.debugName() for each in node.outputs()]
         _read(node.kind(), [argument(each) for each in node.inputs()], outputs[0] if outputs else "", lookups)
-    return lookups.told()
+    return lookups
 
 
-def of_program(program: _Torch, inputs: Mapping[str, str]) -> Mapping[str, Told]:
-    """Return what a torch.export program tells about its inputs, by name.
+def of_program(program: _Torch, inputs: Mapping[str, str]) -> Lookups:
+    """Return what a torch.export program reads from its inputs.
 
     Args:
         program: the program.
@@ -103,7 +120,7 @@ def of_program(program: _Torch, inputs: Mapping[str, str]) -> Mapping[str, Told]
         if node.op == "call_function" and schema is not None:
             keywords = [argument(each) for each in node.kwargs.values()]
             _read(schema.name, [argument(each) for each in node.args], node.name, lookups, keywords)
-    return lookups.told()
+    return lookups
 
 
 def sorting_in_script(module: _Torch) -> tuple[str, ...]:
@@ -128,6 +145,8 @@ def _read(
         lookups.sign(first.key)
     if kind == "aten::where":
         lookups.chosen([each.key for each in (second, third) if isinstance(each, _Value)], result)
+    if kind in _COMPARING and isinstance(first, _Value) and isinstance(second, int | float):
+        lookups.against(first.key, second, ordered=kind not in _EQUAL)
     if kind in _CASTS and isinstance(first, _Value) and _BOOL in (second, *keywords):
         lookups.truth(first.key)
     if kind in ("aten::embedding", "aten::embedding_bag"):

@@ -1,0 +1,86 @@
+"""The numbers that a graph compares its inputs with: each may decide on a branch that no other sample takes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from navigator.samples.symbols import Shape
+from navigator.samples.values import Bounds, Origin
+
+MOST = 8
+"""More samples than that aren't made, and of a long array, so many numbers fit in one."""
+
+NAMES = tuple("compared" if not number else f"compared_{number}" for number in range(MOST))
+"""The names of these samples."""
+
+# Whole numbers of so small a range are all drawn.
+_FEW = 8
+
+# How far beyond a threshold the other side is sampled: a part of it, or of 1.
+_BEYOND = 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A number that an input is compared with; `ordered` if it's a threshold, not one that it may equal."""
+
+    number: float
+    ordered: bool = False
+
+
+Compared = Mapping[str, Sequence[Constant]]
+"""What each input is compared with."""
+
+
+def candidates(bounds: Bounds, constants: Iterable[Constant]) -> tuple[float, ...]:
+    """Return the numbers that an input may be, and that its ordinary samples may not have.
+
+    A threshold is one, and so are numbers on both sides of it, as far as they're out of the range. Nothing goes beyond
+    a range that the user gives.
+    """
+    if bounds.mask:
+        return ()
+    whole = bounds.dtype.kind in "iu"
+    found: dict[float, None] = {}
+    for each in constants:
+        step = 1 if whole else _BEYOND * max(1.0, abs(each.number))
+        beyond = [each.number - step, each.number + step] if each.ordered else []
+        found |= dict.fromkeys([each.number, *(number for number in beyond if not bounds.holds(number))])
+    return tuple(number for number in found if _is_new(bounds, number, whole=whole))
+
+
+def _is_new(bounds: Bounds, number: float, *, whole: bool) -> bool:
+    known = bounds.origin is Origin.GIVEN
+    if not whole:
+        return (number != 0 or not bounds.holds(0)) and (not known or bounds.holds(number))
+    limits = np.iinfo(bounds.dtype)
+    if number != int(number) or not limits.min <= number <= limits.max:
+        return False
+    if bounds.holds(number):
+        return bounds.high - bounds.low >= _FEW
+    return not known
+
+
+def count(found: Mapping[str, Sequence[float]], shapes: Mapping[str, Shape]) -> int:
+    """Return how many samples it takes to have each number in one."""
+    needed = (-(-len(numbers) // _room(shapes[name])) for name, numbers in found.items() if np.prod(shapes[name]))
+    return min(MOST, max(needed, default=0))
+
+
+def filled(rng: np.random.Generator, array: np.ndarray, numbers: Sequence[float], turn: int) -> str:
+    """Set some elements of an array to the numbers whose turn it is, one each and up to half; return what for.
+
+    The numbers start again where there are fewer than turns.
+    """
+    room = _room(array.shape)
+    turns = -(-len(numbers) // room)
+    chosen = numbers[turn % turns * room :][:room]
+    places = rng.permutation(array.size)[: max(len(chosen), array.size // 2)]
+    flat = array.reshape(-1)
+    flat[places] = np.resize(np.array(chosen).astype(array.dtype), len(places))
+    return f"{', '.join(f'{number:.15g}' for number in chosen)}, with which the model compares it"
+
+
+def _room(shape: Shape) -> int:
+    return min(MOST, int(np.prod(shape))) or 1
