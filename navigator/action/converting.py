@@ -102,7 +102,7 @@ def cmd_rehearse(job: Job, publisher: Publisher, cancelled: Cancellation) -> Exi
         publisher.publish_cancelled(None, ran.directory)
         return ExitCode.CANCELLED
     if not ran.has_results:
-        if ran.ended.code is ExitCode.OK:
+        if ran.ended.code == ExitCode.OK:
             publisher.report_nothing(ran.ended.last_words)
             return ExitCode.OK
         raise _no_results(ran.ended)

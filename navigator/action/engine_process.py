@@ -6,6 +6,7 @@ not read results.
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -32,6 +33,7 @@ _GRACE_SECONDS = 3.0
 _UNKILLABLE_SECONDS = 1.0
 _LINE_BYTES = 64 * 1024
 _LAST_LINES = 5
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,14 +103,23 @@ def run_engine(
 def _environment(identity: Identity, job: Job) -> dict[str, str]:
     """Return what a worker may see; with `docker: true` also where Docker is, and the proxies that its builds need.
 
-    The runner's HOME holds what earlier steps logged in with.
+    A rehearsal installs packages, so it's told of indexes and proxies. The runner's HOME holds what earlier steps
+    logged in with.
     """
     allowed = worker_environment(job.environment)
+    if job.inputs.command == "rehearse":
+        allowed |= {name: value for name, value in job.environment.items() if _is_for_installing(name, value)}
     if job.inputs.docker:
         names = (name for name in job.environment if name.startswith("DOCKER_") or name.lower().endswith("_proxy"))
         allowed |= {name: job.environment[name] for name in names if not is_secret(name)}
     own = {"HOME": str(identity.home), "TMPDIR": str(identity.home), LAYER_VARIABLE: job.event.cache_layer}
     return allowed | own
+
+
+def _is_for_installing(name: str, value: str) -> bool:
+    """Tell whether a variable is pip's, uv's or a proxy's, without a password that a model could read."""
+    wanted = name.startswith(("PIP_", "UV_")) or name.lower().endswith("_proxy") or name in _CERTIFICATES
+    return wanted and not is_secret(name) and not re.search(r"://[^/\s]*@", value)
 
 
 class _Relay:
