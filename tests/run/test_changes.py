@@ -1,6 +1,7 @@
 """Runs compared with earlier ones from the command line, with real conversions."""
 
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,18 @@ def sabotaged(model, opset):
     weight = onnx.numpy_helper.to_array(model.graph.initializer[0]).copy()
     weight[2, 1] += 0.5
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, 'weight'))
+    return model
+onnx.version_converter.convert_version = sabotaged
+"""
+
+
+WRONG_OPERATOR = """\
+import onnx.version_converter
+convert_version = onnx.version_converter.convert_version
+def sabotaged(model, opset):
+    model = convert_version(model, opset)
+    for node in model.graph.node:
+        node.op_type = node.op_type.replace('Tanh', 'Softsign')
     return model
 onnx.version_converter.convert_version = sabotaged
 """
@@ -176,6 +189,26 @@ def test_what_breaks_fails_once(
         "Compared with broken.yaml: 1 conversion is fixed",
         "  fixed: tiny onnx_op17: it was mismatched in the base",
     ]
+
+
+def test_an_error_that_grows_within_a_wide_tolerance_is_a_regression(
+    project: Path, convert: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong operator that no comparison with the source model can tell from what the user allows."""
+    wide = f"{TINY}atol: 0.5\n"
+    assert convert(wide)[0] == 0
+    base = kept(project, "base.yaml")
+    (project / "sabotage").mkdir()
+    (project / "sabotage" / "sitecustomize.py").write_text(WRONG_OPERATOR)
+    monkeypatch.setenv("PYTHONPATH", str(project / "sabotage"))
+    capsys.readouterr()
+
+    code, _ = convert(wide, "--baseline", base)
+
+    assert code == 1
+    said = sections(capsys.readouterr().out)
+    assert said[0] == "Compared with base.yaml: 1 conversion got worse"
+    assert re.fullmatch(r"  worse: tiny onnx_op17: error of y \S+ → 0\.\d+ \(tolerance 0\.5\)", said[1]), said
 
 
 def test_the_last_run_in_the_same_workspace_can_be_the_base(
