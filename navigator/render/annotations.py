@@ -10,11 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from navigator.config import Problem
-from navigator.records import CellResult
+from navigator.records import CellResult, Change
+from navigator.render.changes import option, rows
 from navigator.render.sentences import verdict
 from navigator.render.text import clean
 from navigator.render.values import count, word
-from navigator.report.summary import Group, Summary
+from navigator.report.summary import Group, Summary, fails_on_regression
 
 # How many conversions a message names; the report has all.
 _NAMED = 10
@@ -43,6 +44,8 @@ class Annotation:
 def of_report(summary: Summary, root: Path) -> tuple[Annotation, ...]:
     """Return an error for each reason that fails conversions of a model, and a warning for each weak check.
 
+    Regressions are errors if they fail the run, else warnings, and so are failures that only regressions excuse.
+
     GitHub shows ten errors of a step, so causes come before the conversions that they block, and the first error of
     each model before any second one.
 
@@ -51,8 +54,11 @@ def of_report(summary: Summary, root: Path) -> tuple[Annotation, ...]:
         root: the directory that paths are relative to. A model outside of it has no place.
     """
     annotations = [
-        _error(group, root) for groups in (summary.failures, summary.downstream) for group in _each_model_first(groups)
+        _failure(group, summary, root)
+        for groups in (summary.failures, summary.downstream)
+        for group in _each_model_first(groups)
     ]
+    annotations += _regressions(summary, root)
     if not summary.report.complete and not summary.failed:
         annotations.append(Annotation(level=Level.ERROR, message=verdict(summary)))
     for each in summary.warnings:
@@ -92,7 +98,7 @@ def _each_model_first(groups: Iterable[Group]) -> Iterator[Group]:
     yield from (group for _, group in sorted(ranked, key=lambda each: each[0]))
 
 
-def _error(group: Group, root: Path) -> Annotation:
+def _failure(group: Group, summary: Summary, root: Path) -> Annotation:
     first = group.first
     names = group.conversions
     what = clean(names[0]) if len(names) == 1 else count(len(names), "conversion")
@@ -100,12 +106,39 @@ def _error(group: Group, root: Path) -> Annotation:
     if first.remedy:
         said.append(f"How to fix: {clean(first.remedy)}")
     title = f"{clean(first.model_name)}: {what} {word(first.status.state)}"
-    return _at(first, Level.ERROR, title, "\n".join(said), root)
+    return _at(first, _level(group, summary), title, "\n".join(said), root)
 
 
-def _at(result: CellResult, level: Level, title: str, message: str, root: Path) -> Annotation:
+def _level(group: Group, summary: Summary) -> Level:
+    """Return an error for what fails the run: not what the base has too, where only regressions count."""
+    changes = summary.changes
+    if changes is None or not fails_on_regression(summary.report, changes):
+        return Level.ERROR
+    names = {(each.model_name, each.conversion) for each in changes.conversions if each.is_regression}
+    found = any((each.model_name, each.conversion) in names for each in group.results)
+    return Level.ERROR if found else Level.WARNING
+
+
+def _regressions(summary: Summary, root: Path) -> Iterator[Annotation]:
+    """Yield what got worse, is gone or lets more pass, where nobody accepts it; what is broken has failed."""
+    changes = summary.changes
+    if changes is None or not changes.baseline.found:
+        return
+    level = Level.ERROR if fails_on_regression(summary.report, changes) else Level.WARNING
+    models = {each.model_name: each for each in (*summary.failed, *summary.others)}
+    for row in rows(changes, Change.WORSE, Change.REMOVED):
+        if row.is_regression:
+            title = f"{clean(row.model_name)}: {count(len(row.conversions), 'conversion')} {word(row.change)}"
+            yield _at(models.get(row.model_name), level, title, f"{row.title}: {row.what}", root)
+    for model, key in changes.keys:
+        if key.is_regression:
+            title = f"{clean(model)}: {clean(key.key)}" if model else clean(key.key)
+            yield _at(models.get(model), level, f"{title} lets more pass", option(model, key), root)
+
+
+def _at(result: CellResult | None, level: Level, title: str, message: str, root: Path) -> Annotation:
     """Return an annotation at the line of the result's model, if that is known and under `root`."""
-    source = result.source_model_config
+    source = result.source_model_config if result is not None else None
     path = _inside(str(source.config_path), root) if source is not None and source.config_path is not None else ""
     line = source.line if source is not None and path and source.line is not None and source.line > 0 else None
     return Annotation(level=level, message=message, title=title, path=path, line=line)

@@ -7,13 +7,13 @@ comment.
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from navigator.config import InvalidConfigurationError
 from navigator.errors import NavigatorError
-from navigator.records import Report
+from navigator.records import Change, Changes, KeyKind
 from navigator.render.escape import code, link, text
 from navigator.render.markdown import summary_markdown
 from navigator.render.text import clean
@@ -62,12 +62,23 @@ def marker(key: str) -> str:
     return f"<!-- model-navigator:{encoded} outcome:"
 
 
-def outcome(result: Report | NavigatorError) -> str:
+def outcome(result: Summary | NavigatorError) -> str:
     """Return 16 hexadecimal digits that differ if a reader would see another outcome."""
-    if isinstance(result, Report):
-        states = sorted((each.model_name, each.conversion, str(each.status.state)) for each in result.results)
-        return _short_digest(json.dumps([states, result.complete]))
-    return _short_digest(json.dumps(_problems(result)))
+    if isinstance(result, NavigatorError):
+        return _short_digest(json.dumps(_problems(result)))
+    report = result.report
+    states = sorted((each.model_name, each.conversion, str(each.status.state)) for each in report.results)
+    news = sorted(_news(result.changes)) if result.changes is not None else []
+    return _short_digest(json.dumps([states, report.complete, *([news] if news else [])]))
+
+
+def _news(changes: Changes) -> Iterator[tuple[str, ...]]:
+    """Yield what the base adds to the outcome: what changed for better or worse."""
+    same = (Change.UNCHANGED, Change.STILL_FAILING, Change.NOT_COMPARED)
+    yield from (
+        (each.model_name, each.conversion, each.change) for each in changes.conversions if each.change not in same
+    )
+    yield from ((model, key.key, key.of, key.kind) for model, key in changes.keys if key.kind is not KeyKind.CHANGED)
 
 
 def comment(
@@ -90,7 +101,7 @@ def comment(
         limit_chars: maximum length of the comment, see `navigator.render.markdown.summary_markdown`.
     """
     above = f"**{text(problem, 200)}**\n\n" if clean(problem) else ""
-    first = f"{_first_line(outcome(summary.report), key)}{above}"
+    first = f"{_first_line(outcome(summary), key)}{above}"
     room = limit_chars - len(first)
     return first + summary_markdown(summary, limit_chars=room, log_url=links.log_url, title=title, links=_links(links))
 

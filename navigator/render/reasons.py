@@ -16,7 +16,7 @@ from navigator.records import (
 )
 from navigator.render.changes import replacements, value_text
 from navigator.render.escape import code, text, unbroken
-from navigator.render.results import share, worst
+from navigator.render.results import worst
 from navigator.render.values import count, milliseconds, number, size, word
 from navigator.verify.sentences import broken_gates, where
 
@@ -34,7 +34,7 @@ def failing(result: CellResult) -> tuple[str, ...]:
 
 def reason(results: Sequence[tuple[CellResult, CellResult | None]]) -> str:
     """Return why conversions with one reason fail; each is given with its result in the base, if there is one."""
-    after, before = max(results, key=lambda each: _share(each[0]))
+    after, before = max(results, key=lambda each: _size_of_error(each[0]))
     found = _measured(after)
     if found is None:
         return text(_without_state(after), _CHARS) or "no reason was given"
@@ -105,9 +105,9 @@ def _without_state(result: CellResult) -> str:
     return message.removeprefix(f"{word(state)}: ").removeprefix(f"{word(state)} ")
 
 
-def _share(result: CellResult) -> float:
+def _size_of_error(result: CellResult) -> float:
     found = _measured(result)
-    return share(found) if found is not None else 0.0
+    return found.max_abs_error or 0.0 if found is not None else 0.0
 
 
 def _error(before: CellResult | None, found: Comparison) -> str:

@@ -7,11 +7,12 @@ import pytest
 
 from navigator import config
 from navigator.config import InvalidConfigurationError, Problem
-from navigator.records import CellResult, SourceModel, State, Status
+from navigator.records import CellResult, FailOn, Rules, SourceModel, State, Status
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
 from navigator.report import storage
 from navigator.report.summary import Summary, summarize
 from tests.support.builders import a_report, a_result, a_source
+from tests.support.comparisons import a_run, compared, given, passing
 
 CASES = Path(__file__).parents[1] / "cases" / "render"
 EVERY_STATE = summarize(storage.read(CASES / "every_state.yaml"))
@@ -149,3 +150,46 @@ def test_a_problem_outside_of_the_repository_names_its_place() -> None:
 
     assert found.message == "/elsewhere/n.yaml:3:1: it is wrong; put it right"
     assert (found.path, found.line, found.column) == ("", None, None)
+
+
+# Changes since the base ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "failing", "changed"),
+    [(FailOn.REGRESSION, Level.WARNING, Level.ERROR), (FailOn.FAILURE, Level.ERROR, Level.WARNING)],
+)
+def test_regressions_are_errors_where_they_fail_the_run(fail_on: FailOn, failing: Level, changed: Level) -> None:
+    at = a_source(config_path=Path("/repo/models/navigator.yaml"), line=12)
+    rules = Rules(fail_on=fail_on, accept={"removed m/onnx_op14": "on purpose"})
+    base = a_run(
+        *(passing(f"m/onnx_op{opset}") for opset in (13, 14, 15)),
+        failed("m", "onnx_op16", "no"),
+        models=(given(search_seconds=5),),
+        rules=Rules(fail_on=fail_on),
+    )
+    run = a_run(
+        passing("m/onnx_op15", size=2_000_000, source_model_config=at),
+        failed("m", "onnx_op16", "no"),
+        models=(given(search_seconds=0),),
+        rules=rules,
+    )
+
+    found = of_report(summarize(run, compared(base, run)), ROOT)
+
+    assert [(each.level, each.title) for each in found] == [
+        (failing, "m: onnx_op16 failed"),
+        (changed, "m: 1 conversion worse"),
+        (changed, "m: 1 conversion removed"),
+        (changed, "m: search_seconds lets more pass"),
+    ]
+    assert {each.path for each in found} == {"models/navigator.yaml"}
+    assert found[1].message == "m onnx_op15: size 976.6 KiB → 1.9 MiB"
+    assert found[2].message == "m onnx_op13: it passed in the base"
+    assert found[3].message == "m: search_seconds lets more pass: 5 → 0"
+
+
+def test_what_is_broken_is_an_error_once() -> None:
+    base, run = a_run(passing("m/onnx")), a_run(failed("m", "onnx", "no"))
+    [found] = of_report(summarize(run, compared(base, run)), ROOT)
+    assert (found.level, found.title) == (Level.ERROR, "m: onnx failed")

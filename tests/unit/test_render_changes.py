@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from navigator.records import CellResult, Changes, FailOn, Report, Rules, State
+from navigator.records import CellResult, Changes, FailOn, Report, Rules, State, WorstElement
 from navigator.render.folds import Fold, Part, markdown
 from navigator.render.headline import headline
 from navigator.render.markdown import summary_markdown
@@ -50,7 +50,18 @@ def test_equal_failures_are_one_row_with_the_largest_error_and_the_one_before() 
     )
 
 
-def test_what_happened_to_most_importance_is_named_and_the_rest_counted() -> None:
+def test_the_largest_error_is_shown_whichever_is_furthest_out_of_tolerance() -> None:
+    def wrong(name: str, error: float, reference: float) -> CellResult:
+        element = WorstElement(sample="s", index=(0,), reference=reference, value=reference + error)
+        compared = a_comparison("y", passed=False, max_abs_error=error, rtol=0.1, worst=element)
+        return cell(name, State.MISMATCHED, comparisons=(compared,))
+
+    _, row = map(plain, shown(GOOD, a_run(wrong("m/onnx_op13", 0.4, 0.0), wrong("m/onnx_op17", 0.5, 4.0))))
+
+    assert "`y` error 0 → at most **0.5**; atol 1e-05, rtol 0.1" in row
+
+
+def test_what_matters_most_is_named_and_the_rest_counted() -> None:
     base = a_run(passing("m/a"), passing("m/b"), mismatched("m/c"), passing("m/d", size=10**6))
     run = a_run(mismatched("m/a"), passing("m/c"), passing("m/d", size=10**7), mismatched("m/e"))
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,19 @@ from markdown_it import MarkdownIt
 
 from navigator.config import InvalidConfigurationError, Problem
 from navigator.errors import ConfigurationError, NavigatorError
-from navigator.records import Baseline, CellResult, Changes, Report, State, Status
+from navigator.records import (
+    Baseline,
+    CellResult,
+    Change,
+    Changes,
+    ConversionChange,
+    KeyChange,
+    KeyKind,
+    ModelChange,
+    Report,
+    State,
+    Status,
+)
 from navigator.render.comment import ArtifactLink, Links, comment, marker, outcome, problem_text
 from navigator.render.headline import description
 from navigator.render.markdown import summary_markdown
@@ -54,7 +67,7 @@ def test_a_comment_is_the_summary_between_its_marker_and_its_links() -> None:
     shown = comment(summarize(EVERY_STATE), key="main", links=LINKS)
 
     first, rest = shown.split("\n", 1)
-    assert first == f"<!-- model-navigator:main outcome:{outcome(EVERY_STATE)} -->"
+    assert first == f"<!-- model-navigator:main outcome:{outcome(summarize(EVERY_STATE))} -->"
     assert FIRST.fullmatch(first)
     last = f"[Converted models]({RUN}/artifacts/2) (12.0 MiB, sha256 `0123456789ab`) · [Results]({RUN}/artifacts/3)"
     assert rest == f"{summary_markdown(summarize(EVERY_STATE))}\n{last} · [Job]({RUN})\n"
@@ -161,7 +174,7 @@ def test_long_keys_that_begin_alike_differ() -> None:
 
 
 def test_the_outcome_changes_with_what_became_of_cells_and_with_nothing_else() -> None:
-    known = outcome(EVERY_STATE)
+    known = outcome(summarize(EVERY_STATE))
     slower = replace(EVERY_STATE, seconds=EVERY_STATE.seconds + 1, notes=("a note",))
     turned = replace(EVERY_STATE, results=EVERY_STATE.results[::-1])
     others = [
@@ -172,9 +185,22 @@ def test_the_outcome_changes_with_what_became_of_cells_and_with_nothing_else() -
         replace(EVERY_STATE, results=(of_state(State.FAILED), *EVERY_STATE.results[1:])),
     ]
 
-    assert known == outcome(slower) == outcome(turned)
+    assert known == outcome(summarize(slower)) == outcome(summarize(turned))
     assert re.fullmatch("[0-9a-f]{16}", known)
-    assert len({known, *map(outcome, others)}) == 1 + len(others)
+    assert len({known, *(outcome(summarize(each)) for each in others)}) == 1 + len(others)
+
+
+def test_what_changed_since_the_base_is_part_of_the_outcome() -> None:
+    there = Changes(baseline=Baseline(found=True))
+    gone = ConversionChange(model_name="m", conversion="onnx", change=Change.REMOVED)
+    looser = ModelChange(name="m", keys=(KeyChange(key="atol", before=1, after=2, kind=KeyKind.LOOSENED),))
+    changed = ModelChange(name="m", keys=(KeyChange(key="jobs", before=1, after=2),))
+
+    def of(**more: Any) -> str:
+        return outcome(summarize(EVERY_STATE, replace(there, **more)))
+
+    assert outcome(summarize(EVERY_STATE)) == of() == of(models=(changed,))
+    assert len({of(), of(conversions=(gone,)), of(models=(looser,))}) == 3
 
 
 # Length -------------------------------------------------------------------------------------------------------------
@@ -218,7 +244,7 @@ def test_a_comment_on_many_cells_is_within_github_s_limits_and_failures_come_fir
     assert len(shown) <= 65_535
     assert len(shown.encode("utf-16-le")) // 2 <= 2 * 65_535
     assert len(shown.encode()) <= 262_144
-    assert shown.startswith(f"{marker('main')}{outcome(made)} -->\n")
+    assert shown.startswith(f"{marker('main')}{outcome(summarize(made))} -->\n")
     assert shown.count("<!--") == shown.count("-->") == 1
     assert shown.endswith(f"[Job]({RUN})\n")
     failed = f"{number // 2:,} of {number:,}"

@@ -148,43 +148,49 @@ def test_the_usual_job_has_plain_names() -> None:
         assert names.status_context(inputs) == "model-navigator"
         assert names.artifact_prefix(inputs) == "model-navigator"
         assert names.comment_key(inputs, "Models") == "Models/navigator.yaml"
+        assert names.title(inputs) == ""
 
 
 @pytest.mark.parametrize(
-    ("inputs", "context", "artifact", "key"),
+    ("inputs", "context", "artifact", "key", "title"),
     [
         (
             Inputs(models=("res*", "bert")),
             "model-navigator (models bert res*)",
             r"model-navigator-models-bert-res-[0-9a-f]{8}",
             "W/navigator.yaml (models bert res*)",
+            "models bert res*",
         ),
         (
             Inputs(config="gpu.yaml", conversions=("onnx_op17",)),
             "model-navigator (gpu.yaml, conversions onnx_op17)",
             "model-navigator-gpu.yaml-conversions-onnx_op17",
             "W/gpu.yaml (conversions onnx_op17)",
+            "gpu.yaml, conversions onnx_op17",
         ),
         (
             Inputs(config="ci/../gpu/navigator.yaml"),
             "model-navigator (gpu/navigator.yaml)",
             r"model-navigator-gpu-navigator.yaml-[0-9a-f]{8}",
             "W/gpu/navigator.yaml",
+            "gpu/navigator.yaml",
         ),
         (
             Inputs(models=("bert",), status_context="mine", artifact_name="my"),
             "mine",
             "my",
             "W/navigator.yaml (mine)",
+            "mine",
         ),
     ],
 )
 def test_another_configuration_and_filters_are_in_the_names(
-    inputs: Inputs, context: str, artifact: str, key: str
+    inputs: Inputs, context: str, artifact: str, key: str, title: str
 ) -> None:
     assert names.status_context(inputs) == context
     assert re.fullmatch(artifact, names.artifact_prefix(inputs))
     assert names.comment_key(inputs, "W") == key
+    assert names.title(inputs) == title
 
 
 globs = some.lists(some.text(some.characters(codec="utf-8", exclude_characters=" ,\n"), min_size=1), max_size=3)

@@ -63,6 +63,11 @@ def test_jobs_that_convert_different_models_have_their_own_status(pair: "Job", o
     assert all("; covers only 1 of 2 models)" in each for each in said)
     assert _shown(pair) == {"model-navigator (models good)": "success", "model-navigator (models broken)": "failure"}
     assert sorted("❌" in each for each in pair.comments) == [False, True]
+    headings = sorted(each.splitlines()[1] for each in pair.comments)
+    assert [each.partition(" conv")[0] for each in headings] == [
+        "### ✅ models good: 1 of 1",
+        "### ❌ models broken: 1 of 1",
+    ]
     assert pair.artifacts().keys() == {
         "model-navigator-models-good-results",
         "model-navigator-models-good-models",
