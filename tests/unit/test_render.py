@@ -735,6 +735,27 @@ def test_a_log_says_now_and_then_what_runs() -> None:
     assert said.empty()
 
 
+def test_a_log_says_how_far_a_conversion_is_and_nothing_of_what_a_model_could_write() -> None:
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    stream = io.StringIO()
+    progress = Progress(two_models(), stream, doing=lambda model, label: f"Timing\x1b[31m {model}\n{label}, 40 %" * 9)
+    beat = Heartbeat(said.put, 2, progress._how_far, every_seconds=0.01)
+    beat.start()
+    try:
+        beat.started(("resnet50", "trt_fp32", "convert"))
+        beat.started(("resnet50", "trt_fp32", "verify"))
+        line = said.get(timeout=10)
+        while "verify" not in line:
+            line = said.get(timeout=10)
+    finally:
+        beat.stop()
+
+    told = re.search(r"convert for 0\.\d s \((.*)\), resnet50 trt_fp32 verify for 0\.\d s$", line)
+    assert told
+    assert told[1].startswith("Timing [31m resnet50 trt_fp32, 40 %")
+    assert len(told[1]) <= 60
+
+
 def test_a_run_has_a_heartbeat_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("navigator.render.heartbeat.EVERY_SECONDS", 0.01)
     stream = io.StringIO()
