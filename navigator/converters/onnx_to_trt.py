@@ -153,37 +153,40 @@ def _configuration(
     arguments: dict[str, Any] = {
         "profiles": [shapes],
         "sparse_weights": options.sparse_weights,
-        "progress_monitor": progress.monitor(trt, conversion.progress),
     }
     if options.max_workspace_size:
         arguments["memory_pool_limits"] = {trt.MemoryPoolType.WORKSPACE: options.max_workspace_size}
-    if options.optimization_level is not None:
-        arguments["builder_optimization_level"] = options.optimization_level
     if rtx:
         from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
         arguments["compute_capabilities"] = targets(trt, options.compute_capabilities) or None
-        return _Configured(trt, CreateConfigRTX(**arguments), tf32=options.tf32)
+        return _Configured(trt, CreateConfigRTX(**arguments), conversion)
     if conversion.verbose:
         arguments["profiling_verbosity"] = trt.ProfilingVerbosity.DETAILED
     if measured is not None and measured.exists():
         arguments["load_timing_cache"] = str(measured)
-    return _Configured(trt, CreateConfig(**arguments), tf32=options.tf32)
+    return _Configured(trt, CreateConfig(**arguments), conversion)
 
 
 class _Configured:
-    """Creates the configuration, sets TF32, which is on by default, and keeps it to read its properties."""
+    """Creates the configuration, sets what not every Polygraphy can set, and keeps it to read its properties."""
 
-    def __init__(self, trt: _Trt, create: _Trt, *, tf32: bool) -> None:
+    def __init__(self, trt: _Trt, create: _Trt, conversion: Conversion[TrtOptions]) -> None:
         self._trt = trt
         self._create = create
-        self._tf32 = tf32
+        self._options = conversion.options
+        self._monitor = progress.monitor(trt, conversion.progress)
         self.made: _Trt = None
 
     def __call__(self, builder: _Trt, network: _Trt) -> _Trt:
         self.made = self._create(builder, network)
-        change = self.made.set_flag if self._tf32 else self.made.clear_flag
+        # TF32 is on by default.
+        change = self.made.set_flag if self._options.tf32 else self.made.clear_flag
         change(self._trt.BuilderFlag.TF32)
+        if self._options.optimization_level is not None:
+            self.made.builder_optimization_level = self._options.optimization_level
+        if self._monitor is not None:
+            self.made.progress_monitor = self._monitor
         return self.made
 
 
