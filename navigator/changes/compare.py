@@ -50,7 +50,9 @@ class _Comparison:
         self._gone = [name for name in base.results if name not in renamed and not run.has(name)]
         before, after = base.report.environment, run.report.environment
         self._same_gpus, self._alike = machines.same_gpus(before, after), machines.alike(before, after)
-        self._accepted = Accepted(base.report.rules, run.report.rules)
+        # At one commit both have the same entries, and they may be for what packages change.
+        earlier = None if _same_commit(base.report, run.report) else base.report.rules
+        self._accepted = Accepted(earlier, run.report.rules)
 
     def changes(self, base: Base) -> Changes:
         before, after = base.report.environment, self._run.report.environment
@@ -207,7 +209,7 @@ def _other_configuration(base: Report, run: Report) -> tuple[str, ...]:
 
 
 def _same_commit(base: Report, run: Report) -> bool:
-    """Return whether only machines and packages can differ: no entry of `accept` is for that."""
+    """Return whether only machines and packages can differ."""
     one, other = base.origin, run.origin
     if one is None or other is None or not one.commit:
         return False
