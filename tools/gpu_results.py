@@ -1,6 +1,6 @@
 """Results of runs on GPUs, which are kept in tests/gpu/results.yaml, and the tables that the documentation has of them.
 
-    python tools/gpu_results.py VISIT.tar.gz ...    add what `python -m tests.gpu.visit` brought back
+    python tools/gpu_results.py VISIT ...    add what `python -m tests.gpu.visit` brought back, packed or unpacked
 
 A run on the same day with the same versions takes the place of what it repeats.
 """
@@ -42,9 +42,7 @@ Data = dict[str, Any]
 
 def runs(archive: Path) -> Iterator[Data]:
     """Yield the runs of a visit: where, with which versions, and what became of each conversion and test."""
-    with tarfile.open(archive) as packed:
-        content = {each.name: packed.extractfile(each) for each in packed.getmembers() if each.isfile()}
-        files = {name: file.read() for name, file in content.items() if file is not None}
+    files = _unpacked(archive) if archive.is_dir() else _packed(archive)
     date = json.loads(files["visit.json"])["date"]
     found: dict[str, Data] = {}
     for name, text in files.items():
@@ -54,6 +52,17 @@ def runs(archive: Path) -> Iterator[Data]:
     for each in found.values():
         each["tests"] = {name: _tests(text) for name, text in sorted(tests.items())}
     yield from found.values()
+
+
+def _packed(archive: Path) -> dict[str, bytes]:
+    with tarfile.open(archive) as packed:
+        content = {each.name: packed.extractfile(each) for each in packed.getmembers() if each.isfile()}
+        return {name: file.read() for name, file in content.items() if file is not None}
+
+
+def _unpacked(directory: Path) -> dict[str, bytes]:
+    found = [*directory.glob("*/workspace/convert_results.yaml"), *directory.glob("*/junit.xml")]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in [directory / "visit.json", *found]}
 
 
 def _add(found: dict[str, Data], report: Mapping[str, Any], date: str) -> None:
