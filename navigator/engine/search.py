@@ -31,10 +31,12 @@ from navigator.workers.task import Task
 
 Arrays = Mapping[str, np.ndarray]
 
-# Without `search_seconds`: so much of the time that converting and verifying took, and at least a little. Loading the
-# models is part of it.
+# Without `search_seconds`: so much of the time that converting and verifying took, and at least a little; and so much
+# more for loading both models, or there's no search.
 _SHARE = 0.05
 _LEAST_SECONDS = 0.1
+_LOADING_SHARE = 0.2
+_LOADING_SECONDS = 0.05
 
 # In seconds, for loading both models, and for the last inputs if a model takes forever for them.
 _PATIENCE = 120.0
@@ -99,8 +101,10 @@ def _seconds(verified: Verified, subject: Subject) -> float:
     if wanted != "auto":
         return wanted
     loading = verified.load_seconds + subject.reference.load_seconds
-    allowed = max(_LEAST_SECONDS, _SHARE * (subject.artifact.seconds + verified.seconds.verify))
-    return allowed - loading if loading <= allowed / 2 else 0.0
+    took = subject.artifact.seconds + verified.seconds.verify
+    if loading > max(_LOADING_SECONDS, _LOADING_SHARE * took):
+        return 0.0
+    return max(_LEAST_SECONDS, _SHARE * took)
 
 
 def _task(subject: Subject, seconds: float, context: StepContext) -> Task:
