@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from navigator.render.values import count
+
 _RESERVE_CHARS = 400
 """Room for the sentence on what was left out."""
 
@@ -43,7 +45,7 @@ def markdown(parts: Sequence[Part | Fold], limit_chars: int | None = None) -> st
     for part in parts[1:]:
         fitting, room = _fitted(part, room, left_out)
         kept += fitting
-    what = ", ".join(kind if number == 1 else f"{number:,} {kind}s" for kind, number in left_out.items())
+    what = ", ".join(count(number, kind) for kind, number in left_out.items())
     remark = Part(f"**Truncated:** the full report doesn't fit here. Left out: {what}.")
     cut = _joined([*kept, remark])
     # Not even the first fits; it has no markup that the end could leave open.

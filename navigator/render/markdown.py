@@ -139,6 +139,6 @@ def _everything(summary: Summary) -> Iterator[Fold]:
     parts = [Part(model_table(each), "model table") for each in summary.models]
     if summary.skipped:
         parts.append(Part(skipped_table(summary.skipped), "table of skipped conversions"))
-    parts.append(Part(f"<sub>{text(environment(summary.report.environment))}</sub>", "environment"))
+    parts.append(Part(f"<sub>{text(environment(summary.report.environment))}</sub>", "line about the machine"))
     tried = f"{count(summary.tried, 'conversion')} of {count(len(summary.models), 'model')}"
     yield Fold(f"All results: {tried}", tuple(parts))

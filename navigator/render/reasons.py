@@ -50,6 +50,16 @@ def reason(results: Sequence[tuple[CellResult, CellResult | None]]) -> str:
     return "; ".join(parts)
 
 
+def recovery(results: Sequence[tuple[CellResult, CellResult]]) -> str:
+    """Return why conversions that pass now failed in the base, in the order of before and after."""
+    before, after = max(results, key=lambda each: _size_of_error(each[0]))
+    found = _measured(before)
+    if found is None:
+        return text(_without_state(before), _CHARS)
+    now = _error(after, found)
+    return f"{code(found.output, 60)}{where(found)} error {_arrow(_number(found.max_abs_error), now)}" if now else ""
+
+
 def differences(found: Sequence[Sequence[Difference]], *, worse: bool) -> str:
     """Return what differs in conversions of which the same measures do: the largest change of each."""
     parts = []
@@ -149,4 +159,4 @@ def _growth(found: Difference) -> str:
 
 def _arrow(before: str, after: str, *, most: bool = False) -> str:
     shown = f"{'at most ' if most else ''}**{after}**"
-    return f"{before} → {shown}" if before else shown
+    return f"{before} → {shown}" if before and before != after else shown

@@ -11,7 +11,7 @@ from navigator.records import CellResult, Change, Changes, ConversionChange, Key
 from navigator.render.changes import what
 from navigator.render.escape import code, text
 from navigator.render.markdown_failures import MARKS
-from navigator.render.reasons import accepted, also, differences, failing, option, reason
+from navigator.render.reasons import accepted, also, differences, failing, option, reason, recovery
 from navigator.render.values import count, word
 from navigator.report.summary import DOWNSTREAM, Summary, fails_run
 
@@ -175,10 +175,9 @@ def _removed(changes: Iterable[ConversionChange]) -> Iterator[Row]:
 
 
 def _fixed(changes: Iterable[ConversionChange]) -> Iterator[Row]:
-    for group in _alike(changes, lambda each: failing(each.before) if each.before else ()):
-        before = group[0].before
-        why = f"was {word(before.status.state)}, {reason([(before, None)])}" if before else "passes"
-        yield _row(Kind.FIXED, "✅", group, why)
+    for group in _alike(changes, lambda each: (what(each), failing(each.before) if each.before else ())):
+        why = recovery([(each.before, each.after) for each in group if each.before and each.after])
+        yield _row(Kind.FIXED, "✅", group, f"{text(what(group[0]))}{f': {why}' if why else ''}")
 
 
 def _added(changes: Iterable[ConversionChange]) -> Iterator[Row]:

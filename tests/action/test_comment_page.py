@@ -21,12 +21,12 @@ CASES = Path(__file__).parents[1] / "cases" / "comments"
 
 # The most pixels that a comment may be high without its frame, on a desktop and on a phone.
 HEIGHTS = {
-    "nothing_changed": (100, 200),
-    "four_of_16": (500, 700),
-    "many_different": (900, 2000),
-    "hostile": (700, 1300),
+    "nothing_changed": (120, 220),
+    "four_of_16": (900, 1000),
+    "many": (2500, 2500),
+    "many_different": (2500, 2500),
 }
-USUAL = (600, 1100)
+USUAL = (900, 1600)
 TEXTS = [name for name in SITUATIONS if name != "many_different"]
 
 

@@ -84,6 +84,19 @@ def test_what_failed_before_is_told_after_what_is_new() -> None:
     assert [row.split("**")[1] for row in rows] == ["Broken", "Still failing"]
 
 
+def test_what_is_fixed_says_what_was_wrong() -> None:
+    broken = cell("m/b", State.FAILED, message="no Erf in opset 8")
+    base = a_run(mismatched("m/a"), broken, cell("m/c", State.UNAVAILABLE, message="no GPU"))
+
+    _, *rows = map(plain, shown(base, a_run(passing("m/a", 1e-6), passing("m/b"), passing("m/c"))))
+
+    assert rows == [
+        "- ✅ **Fixed** `m` a: it was mismatched in the base: `y` error 0.5 → **1e-06**",
+        "- ✅ **Fixed** `m` b: it failed in the base: no Erf in opset 8",
+        "- ✅ **Fixed** `m` c: it was unavailable in the base: no GPU",
+    ]
+
+
 @pytest.mark.parametrize(("fail_on", "mark"), [(FailOn.REGRESSION, "✅"), (FailOn.FAILURE, "❌")])
 def test_a_run_in_which_only_the_same_fails(fail_on: FailOn, mark: str) -> None:
     failing = with_rules(a_run(mismatched("m/a"), passing("m/b")), fail_on=fail_on)
@@ -91,7 +104,7 @@ def test_a_run_in_which_only_the_same_fails(fail_on: FailOn, mark: str) -> None:
     [heading, row] = map(plain, shown(failing, failing))
 
     assert heading == f"### {mark} Nothing changed, 1 of 2 conversions still fails (main 1a2b3c4 → 1a2b3c4): `m` a"
-    assert row.startswith("- ❌ **Still failing** `m` a: mismatched, `y` error 0.5 → **0.5**; ")
+    assert row.startswith("- ❌ **Still failing** `m` a: mismatched, `y` error **0.5**; ")
 
 
 def test_what_is_accepted_is_no_alarm_and_says_why() -> None:
@@ -189,10 +202,10 @@ def test_parts_are_paragraphs_and_items_one_list() -> None:
     ("limit", "there", "left_out"),
     [
         (len(markdown(PARTS)), "xyz", ""),
-        (6100, "xz", "table"),
+        (6100, "xz", "1 table"),
         (3500, "x", "2 tables"),
-        (3300, "z", "detail, table"),
-        (450, "", "detail, 2 tables"),
+        (3300, "z", "1 detail, 1 table"),
+        (450, "", "1 detail, 2 tables"),
     ],
 )
 def test_the_last_parts_are_left_out_first(limit: int, there: str, left_out: str) -> None:
