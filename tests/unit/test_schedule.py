@@ -178,7 +178,7 @@ def test_one_engine_is_built_on_a_gpu_at_a_time_and_what_needs_none_runs_beside_
 def test_a_gpu_does_not_wait_for_work_that_can_be_done_beside_its_own() -> None:
     model = engines(gpu(0), formats=(Format.ONNX, Format.TRT))
 
-    assert launch(model, set(), room=1) == [("trt_fp32", "convert", "GPU-0")]
+    assert launch(model, set(), room=2) == [("source", "reference", ""), ("trt_fp32", "convert", "GPU-0")]
     assert launch(model, {"GPU-0"}, room=1) == [("onnx", "convert", "")]
 
 
