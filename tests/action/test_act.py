@@ -5,6 +5,7 @@ workflow. GitHub's API is the fake behind GitHub's own description, artifacts ar
 containers as `docker run` does, and leaves out paths and variables of GitHub's runner: those are test_image's.
 """
 
+import base64
 import json
 import os
 import re
@@ -22,6 +23,7 @@ import requests
 
 from navigator.action.inputs import Inputs
 from navigator.action.names import artifact_prefix
+from tests.support.wheels import LIKE_INSTALLED, wheel
 
 ROOT = Path(__file__).parents[2]
 HEAD = "1234567890abcdef1234567890abcdef12345678"
@@ -94,6 +96,22 @@ jobs:
 """
 
 
+REHEARSE = """
+on: [push, pull_request]
+jobs:
+  rehearse:
+    runs-on: self-hosted
+    steps:
+      - uses: actions/checkout@v5
+      - uses: ./
+        with:
+          artifact_protocol: 4
+          command: rehearse
+          with: |
+            onnx==98.*
+        env: {PIP_NO_INDEX: "1", PIP_FIND_LINKS: wheels}
+"""
+
 GPU = """
 on: [push, pull_request]
 jobs:
@@ -165,15 +183,17 @@ def repository(tmp_path: Path, released: Path, tiny_onnx: Path) -> Path:
     for variant in ("slim", "convert", "gpu"):
         workflow = workflow.replace(f"uses: $/{variant}", f"uses: org/model-navigator/{variant}@v1")
     (place / ".github/workflows/convert.yml").write_text(workflow)
-    git = ["git", "-C", str(place), "-c", "user.name=Octocat", "-c", "user.email=octocat@example.org"]
-    for words in (
-        ["init", "--quiet", "--initial-branch=main"],
-        ["remote", "add", "origin", "https://github.com/octocat/models"],
-        ["add", "."],
-        ["commit", "--quiet", "--message", "Models"],
-    ):
-        subprocess.run([*git, *words], check=True)
+    git(place, "init", "--quiet", "--initial-branch=main")
+    git(place, "remote", "add", "origin", "https://github.com/octocat/models")
+    git(place, "add", ".")
+    git(place, "commit", "--quiet", "--message", "Models")
     return place
+
+
+def git(repository: Path, *words: str) -> str:
+    who = ["-c", "user.name=Octocat", "-c", "user.email=octocat@example.org"]
+    done = subprocess.run(["git", "-C", repository, *who, *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -190,7 +210,8 @@ def act(tmp_path: Path, repository: Path, released: Path) -> Act:
                 "base": {"ref": "main"},
             },
         }
-        (tmp_path / "event.json").write_text(json.dumps(payload if event == "pull_request" else {}))
+        home = {"repository": {"default_branch": "main"}}
+        (tmp_path / "event.json").write_text(json.dumps(home | (payload if event == "pull_request" else {})))
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         upload = tmp_path / "upload"
@@ -209,6 +230,7 @@ def act(tmp_path: Path, repository: Path, released: Path) -> Act:
         command += ["--artifact-server-path", tmp_path / "artifacts", "--artifact-server-addr", "127.0.0.1"]
         command += ["--artifact-server-port", str(port)]
         command += ["--env", f"GITHUB_API_URL={api_url}", "--secret", f"GITHUB_TOKEN={TOKEN}"]
+        command += ["--env", "GITHUB_WORKFLOW_REF=octocat/models/.github/workflows/run.yml@refs/heads/main"]
         return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=280)
 
     return run
@@ -290,6 +312,65 @@ def test_a_wrong_model_in_a_shard_fails_the_workflow_and_leaves_the_others(
     (comment,) = state["comments"]
     assert "second" in comment["body"]
     assert "2 passed" in comment["body"]
+
+
+@pytest.mark.parametrize("workflow", [CONVERT, MANY], ids=["one job", "shards"])
+def test_a_pull_request_is_compared_with_the_run_of_its_base(
+    act: Act, github: str, repository: Path, tmp_path: Path, workflow: str
+) -> None:
+    say(github, "branches", {"main": pushed(github, repository)})
+    assert act(workflow, "push", github).returncode == 0
+    keep(github, repository, tmp_path)
+    base = git(repository, "rev-parse", "--short=7", "HEAD")
+    random_outputs(repository / "second.onnx")
+    (repository / "navigator.yaml").write_text(CONFIGURATION.replace("[13, 15]", "[13]"))
+    git(repository, "add", "-u")
+    git(repository, "commit", "--quiet", "--message", "Change")
+    pushed(github, repository)
+
+    ran = act(workflow, "pull_request", github)
+
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    said = re.findall(r"\| (Compared with .*|  broken: .*|  removed: .*)", ran.stdout)
+    # Once, by the job that converts, or the one that reports.
+    assert [each.startswith("Compared") for each in said].count(True) == 1, said
+    assert said[0].startswith(f"Compared with main {base} (merge base): 2 conversions broke, 1 is gone"), said
+    assert said[1].startswith("  broken: second onnx_op1"), said
+    assert said[-1].startswith("  removed: first onnx_op15: "), said
+
+
+def test_an_upgrade_is_rehearsed_in_the_image(act: Act, github: str, repository: Path) -> None:
+    wheel(repository / "wheels", "onnx", "98.0", LIKE_INSTALLED)
+
+    ran = act(REHEARSE, "pull_request", github)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "proposed: onnx 98.0" in ran.stdout
+    assert "Compared with the installed versions: nothing changed" in ran.stdout
+    state = told(github)
+    contexts = [(each["state"], each["context"]) for each in state["statuses"]]
+    assert contexts == [("pending", "model-navigator (rehearsal)"), ("success", "model-navigator (rehearsal)")]
+
+
+def pushed(github: str, repository: Path) -> str:
+    """Tell GitHub of the last commit, and return it."""
+    commit, *parents = git(repository, "log", "-1", "--format=%H %P").split()
+    say(github, "commits", {commit: parents})
+    return commit
+
+
+def keep(github: str, repository: Path, tmp_path: Path) -> None:
+    """Let GitHub have the run of a push, with the results that act's server has."""
+    about = {"id": 500, "name": "Models", "owner": "octocat", "branch": "main", "file": "run.yml"}
+    say(github, "runs", [about | {"sha": git(repository, "rev-parse", "HEAD")}])
+    (found,) = (tmp_path / "artifacts").rglob("model-navigator-results.zip")
+    content = base64.b64encode(found.read_bytes()).decode()
+    say(github, "artifacts", {"run": 500, "name": found.stem, "base64": content})
+    shutil.rmtree(tmp_path / "artifacts")
+
+
+def say(github: str, what: str, body: Any) -> None:
+    requests.post(f"{github}/control/{what}", json=body, timeout=10).raise_for_status()
 
 
 def test_a_wrong_configuration_is_told_before_any_shard(act: Act, github: str, repository: Path) -> None:
