@@ -23,6 +23,7 @@ from navigator.changes.base import Base
 from navigator.config import InvalidConfigurationError
 from navigator.errors import ExitCode, NavigatorError
 from navigator.github.budget import Budget
+from navigator.github.commands import SUMMARY_LIMIT_BYTES
 from navigator.github.event import Event
 from navigator.github.rest import Rest
 from navigator.github.shared_comment import AROUND_CHARS
@@ -41,6 +42,8 @@ PUBLISHING_SECONDS = 3600.0
 
 # A check run has room for 65,535 characters.
 _CHECK_CHARS = 65_000
+# A job summary has room for 1 MiB: for as many characters, or, whatever they are, for a quarter.
+_SUMMARY_CHARS = (1_000_000, 250_000)
 _COMMENT_CHARS = LIMIT_CHARS - AROUND_CHARS
 
 # How long comment, status and check run may take each: a limit of GitHub's rates begins at a minute, and may last an
@@ -219,7 +222,11 @@ class Publisher:
             }
         )
         title = names.title(self._job.inputs)
-        summarise(self._job, summary_markdown(summary, log_url=self._job.event.log_url, title=title))
+        for chars in _SUMMARY_CHARS:
+            text = summary_markdown(summary, limit_chars=chars, log_url=self._job.event.log_url, title=title)
+            if len(text.encode("utf-8", "replace")) <= SUMMARY_LIMIT_BYTES:
+                break
+        summarise(self._job, text)
 
     def _seen(self, summary: Summary) -> Summary:
         """Return the summary as readers see it to whom the workspace is the repository."""

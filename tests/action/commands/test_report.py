@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from navigator.report.storage import write
+from tests.support.situations import all_of, mismatched, run
+
 if TYPE_CHECKING:
     from tests.action.commands.conftest import Job
 
@@ -244,3 +247,26 @@ def test_a_report_that_cannot_be_written_is_told_all_the_same(job: "Job", report
         assert "results/summary.md couldn't be written: Is a directory" in told.replace("\\", "")
     assert "## ✅ 2 of 2 conversions passed" in job.comments[0]
     assert (job.workspace / "results/convert_results.yaml").is_file()
+
+
+@pytest.mark.fault(
+    "A report is larger than what GitHub shows of a job summary, or takes for a comment",
+    "Both keep the verdict and what failed, and say what is left out.",
+)
+def test_a_report_that_is_too_large_keeps_what_matters(job: "Job") -> None:
+    # Three bytes a character: in characters it would fit into the summary.
+    name = "模型" * 20
+    models = [f"{name}{number}" for number in range(500)]
+    results = all_of(models, **dict.fromkeys(models[:400], mismatched))
+    (job.workspace / "results").mkdir()
+    write(run(results, origin=None), job.workspace / "results/convert_results.yaml")
+
+    ended = job.run("report", workspace_path="results")
+
+    assert ended.code == 1, ended.log
+    for text, limit in ((ended.summary, 1024 * 1024), (job.comments[0], 65_535 * 3)):
+        assert limit * 0.2 < len(text.encode()) <= limit
+        assert f"1,600 of 2,000 conversions failed: `{name}0`" in text
+        assert f"Details: <code>{name}0</code>, 4 of 4 mismatched" in text
+        assert "**Truncated:** the full report doesn't fit here. Left out: " in text
+        assert text.count("<details>") == text.count("</details>")
