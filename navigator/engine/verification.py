@@ -12,6 +12,7 @@ from navigator.engine.own_device import of_source
 from navigator.engine.rolled import with_rolled
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
 from navigator.engine.subject import Subject, loading
+from navigator.engine.undecided import decided_alike
 from navigator.models.files import model_files
 from navigator.records import (
     Device,
@@ -164,25 +165,34 @@ def _judged(
             rounding_limit=rounding_limit(step.precision),
         )
 
+    apart: tuple[str, ...] = ()
     verdict = compared(reference)
     if not verdict.passed and subject.together and device is Device.CPU:
         more = rounding.measured_where_it_fails(model, step, reference, wanted, settled, context=context)
         again = compared(more) if more is not None else verdict
         if more is not None and again.passed:
             verdict, reference = again, more
+    alike = None if verdict.passed else decided_alike(subject, reference, wanted, settled, context=context)
+    if alike is not None:
+        differed, settled = settled, alike[0]
+        again = compared(reference)
+        if again.passed:
+            verdict = replace(again, warnings=(*again.warnings, *alike[1]))
+        else:
+            settled = differed
     own = of_source(subject, wanted, context=context) if device is Device.CUDA and not verdict.passed else None
     if own is not None:
         left_out = {each.sample for each in own.apart}
         wanted, settled = ([each for each in sets if each[0] not in left_out] for sets in (wanted, settled))
         reference = replace(reference, noise=own.noise)
         verdict = compared(reference)
-        verdict = replace(verdict, warnings=(*verdict.warnings, *devices.notes(own.apart)))
+        apart = tuple(devices.notes(own.apart))
     if step.precision is Precision.FP16 and subject.onnx and any(each.mismatched for each in verdict.comparisons):
         rounded = rounding.of_fp16(model, step, reference, subject.onnx, wanted, settled, context=context)
-        verdict = replace(compared(reference, rounded), warnings=verdict.warnings)
+        verdict = compared(reference, rounded)
     largest = {name: bounded(each.largest) for name, each in rounding.applied(model, step, reference).items()}
     comparisons = tuple(replace(each, noise=largest.get(each.output)) for each in verdict.comparisons)
-    warnings = (*verdict.warnings, *_notes(verified, reference))
+    warnings = (*verdict.warnings, *apart, *_notes(verified, reference))
     metrics = (metric,) if isinstance(metric, MetricResult) else ()
     verdict = replace(verdict, comparisons=comparisons, warnings=warnings, metrics=metrics, weights=answer.weights)
     if answer.weights is not None and answer.weights.wrong:

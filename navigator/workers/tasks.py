@@ -42,6 +42,7 @@ from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import RolledSource, roll_converted, roll_source
 from navigator.workers.search import search
 from navigator.workers.source_runs import known_axes, run, untaken_branches
+from navigator.workers.undecided import runs as runs_undecided
 from navigator.workers.weights import weights
 
 # A latency is the median of this many runs, at least and at most, for about this long.
@@ -127,6 +128,23 @@ def rounding(arguments: Mapping[str, Json]) -> Json:
     arrays.save(Path(arguments["noise"]), found.rounded)
     arrays.save(Path(arguments["noise"]) / BATCHES, found.batches)
     return to_data(RoundingAnswer(runs=len(found.rounded) + len(found.batches)))
+
+
+def undecided(arguments: Mapping[str, Json]) -> Json:
+    """Run the source model where it may decide otherwise.
+
+    Args:
+        arguments: `config` (a complete `ModelConfig`), `samples`: the directory to read, `names` of those to run, and
+            `runs`: the directory to write.
+
+    Returns:
+        a `RoundingAnswer`.
+    """
+    model = source_loader(from_data(ModelConfig, arguments["config"]))()
+    samples = [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
+    found = list(runs_undecided(model, samples))
+    arrays.save(Path(arguments["runs"]), found)
+    return to_data(RoundingAnswer(runs=len(found)))
 
 
 def fp16_rounding(arguments: Mapping[str, Json]) -> Json:
@@ -215,6 +233,7 @@ def _latency(model: LoadedModel, sample: Sample, device: Device) -> Latency:
 TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {
     "reference": reference,
     "rounding": rounding,
+    "undecided": undecided,
     "fp16_rounding": fp16_rounding,
     "convert": convert,
     "infer": infer,

@@ -1,0 +1,64 @@
+"""What the source model decides otherwise where it rounds otherwise: orders, classes, thresholds that are all but ties.
+
+Only runs the model; `navigator.verify.undecided` says what that means for a comparison.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from navigator.runners.protocol import LoadedModel, SourceModel, TellsValues
+from navigator.samples.generate import Sample
+
+Arrays = Mapping[str, np.ndarray]
+
+# How far each number may move, in steps of its dtype: by 7.6e-6 in float32, not quite the 1e-5 that values may differ.
+_STEPS = 64
+
+# Directions in which a sample is moved, each forth and back: one of both brings two values closer to each other.
+_DIRECTIONS = 4
+
+# In seconds. What isn't run until then says nothing.
+_LONGEST = 30.0
+
+
+def runs(model: LoadedModel, samples: Sequence[Sample]) -> Iterator[tuple[str, Arrays]]:
+    """Yield what the model returns for inputs and weights that are all but the same, each sample several times.
+
+    Numbers of floats are left out unless the model sorts: nothing else puts them at other places.
+    """
+    end = time.monotonic() + _LONGEST
+    sorts = isinstance(model, TellsValues) and bool(model.sorting_operations)
+    yield from _runs(model, samples, sorts, end)
+    if isinstance(model, SourceModel):
+        # A framework may refuse to write to weights, with errors of its own.
+        with suppress(Exception), model.perturbed() as other:
+            yield from _runs(other, samples, sorts, end)
+
+
+def _runs(model: LoadedModel, samples: Sequence[Sample], sorts: bool, end: float) -> Iterator[tuple[str, Arrays]]:
+    for seed, sign in itertools.product(range(_DIRECTIONS), (1, -1)):
+        for name, inputs in samples:
+            if time.monotonic() > end:
+                return
+            away = {key: nudged(array, sign, (seed, number)) for number, (key, array) in enumerate(inputs.items())}
+            with suppress(Exception):
+                outputs = model.infer(away)
+                yield name, {key: array for key, array in outputs.items() if sorts or array.dtype.kind not in "fc"}
+
+
+def nudged(array: np.ndarray, sign: int, seed: tuple[int, int]) -> np.ndarray:
+    """Return floats that are up to some steps of their dtype away in a direction or back, within their own range.
+
+    Whole numbers stay: zeros, ends and thresholds are what they are on purpose.
+    """
+    if array.dtype.kind != "f" or not array.size:
+        return array
+    step = _STEPS * float(np.finfo(array.dtype).eps)
+    parts = np.random.default_rng(seed).uniform(-step, step, array.shape)
+    with np.errstate(all="ignore"):
+        away = np.clip(array * (1 + sign * parts), array.min(), array.max())
+        return np.where(np.rint(array) == array, array, away).astype(array.dtype)
