@@ -44,11 +44,11 @@ class Effect(Enum):
     """What an operation does with numbers."""
 
     MOVES = auto()
-    """Puts them elsewhere and leaves them as they are."""
+    """Gives them another shape, other axes or fewer of them, and leaves them as they are and in their order."""
     TELLS = auto()
     """Returns something about them, such as how many there are."""
     COMPUTES = auto()
-    """Makes others."""
+    """Makes others, or puts them in another order."""
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ Both follow from the four vectors of the source model, but for an epsilon that's
 bias of the convolution before. So a vector that fits in most channels is wrong in the others.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +32,17 @@ _ROLES = {
     "running_var": "variance",
     "moving_variance": "variance",
 }
+
+# The order in which Keras has them, all or without some.
+_SEQUENCES = (
+    ("gamma", "beta", "mean", "variance"),
+    ("beta", "mean", "variance"),
+    ("gamma", "mean", "variance"),
+    ("mean", "variance"),
+)
+
+# From so many channels, at least, the epsilon is taken.
+_CLEAREST = 5
 
 # The largest epsilon that's plausible.
 _LARGEST_EPSILON = 0.1
@@ -65,16 +76,19 @@ class _Norm:
     def scale(self, epsilon: float) -> np.ndarray:
         return self.gamma / np.sqrt(self.variance + epsilon)
 
-    def epsilon(self, scales: np.ndarray) -> float | None:
-        """Return the epsilon for which most channels have these factors, None if there can't be one."""
+    def epsilon(self, scales: np.ndarray, doubts: np.ndarray) -> float | None:
+        """Return the epsilon for which most channels have these factors, None if there can't be one.
+
+        Rounding hides it where the variance is large, and where the factors are doubtful, relative to them.
+        """
         with np.errstate(all="ignore"):
             found = np.square(self.gamma / scales) - self.variance
-        found = found[np.isfinite(found)]
-        if not found.size:
+            hidden = np.where(np.isfinite(found), np.square(self.gamma / scales) * doubts, np.inf)
+        clearest = np.argsort(hidden)[: max(_CLEAREST, len(found) // 4)]
+        clearest = clearest[np.isfinite(hidden[clearest])]
+        if not clearest.size:
             return None
-        middle = float(np.median(found))
-        # Rounding may make it negative where it's lost beside the variance.
-        return min(max(middle, 0.0), _LARGEST_EPSILON)
+        return min(max(float(np.median(found[clearest])), 0.0), _LARGEST_EPSILON)
 
 
 @dataclass(slots=True)
@@ -98,16 +112,16 @@ class Norms:
             if last in _ROLES:
                 groups.setdefault((prefix, each.size), {})[_ROLES[last]] = each
             norms._vectors.setdefault(each.size, []).append(each)
-        for (_, size), group in groups.items():
+        for group in (*groups.values(), *_numbered(norms._vectors)):
             if {"mean", "variance"} <= group.keys():
-                norms._groups.setdefault(size, []).append(group)
+                norms._groups.setdefault(group["variance"].size, []).append(group)
         return norms
 
     def factor(self, values: np.ndarray) -> Fit | None:
         """Return what explains a vector of factors."""
         values = values.reshape(-1).astype(np.float64)
         for norm in self._of(values.size):
-            epsilon = norm.epsilon(values)
+            epsilon = norm.epsilon(values, np.ones(values.size))
             if epsilon is None:
                 continue
             expected = norm.scale(epsilon)
@@ -125,7 +139,9 @@ class Norms:
         for bias in (np.zeros(values.size), *self._biases(values.size)):
             for norm in norms:
                 with np.errstate(all="ignore"):
-                    epsilon = norm.epsilon((norm.beta - values) / (norm.mean - bias))
+                    scales = (norm.beta - values) / (norm.mean - bias)
+                    rounded = np.abs(values) + np.abs(norm.beta) + (np.abs(bias) + np.abs(norm.mean)) * np.abs(scales)
+                    epsilon = norm.epsilon(scales, rounded / np.abs(norm.beta - values))
                 if epsilon is None:
                     continue
                 scale = norm.scale(epsilon)
@@ -144,8 +160,29 @@ class Norms:
     def _biases(self, size: int) -> Iterator[np.ndarray]:
         own = {each.name for group in self._groups.get(size, []) for each in group.values()}
         for each in self._vectors.get(size, []):
-            if each.name not in own and _ROLES.get(each.name.replace("/", ".").rpartition(".")[2]) == "beta":
+            last = each.name.replace("/", ".").rpartition(".")[2]
+            if last.isdecimal() or (each.name not in own and _ROLES.get(last) == "beta"):
                 yield each.read().astype(np.float64)
+
+
+def _numbered(vectors: Mapping[int, Sequence[Stored]]) -> Iterator[dict[str, Stored]]:
+    """Yield vectors that may be a normalization's, since they follow each other: `model.export` of Keras numbers them.
+
+    A scale or a center may have been left out. What isn't a normalization explains nothing.
+    """
+    lists: dict[tuple[int, str], dict[int, Stored]] = {}
+    for size, several in vectors.items():
+        for each in several:
+            prefix, _, last = each.name.rpartition("/")
+            if last.isdecimal():
+                lists.setdefault((size, prefix), {})[int(last)] = each
+    for numbered in lists.values():
+        for first in numbered:
+            for roles in _SEQUENCES:
+                group = {role: numbered.get(first + step) for step, role in enumerate(roles)}
+                found = {role: each for role, each in group.items() if each is not None}
+                if len(found) == len(roles):
+                    yield found
 
 
 def _norm(group: dict[str, Stored]) -> _Norm:

@@ -16,6 +16,8 @@ from navigator.models.stored import Computed, Stored
 from navigator.records import Weights, WrongWeight
 from navigator.verify.alignments import Difference, Layout, arranged, difference, fits, layouts, place
 from navigator.verify.batch_norms import Norms
+from navigator.verify.narrowing import narrower, rounded
+from navigator.verify.rows import joined
 
 FAR = 1e-5
 """From here on a number isn't the source's, relative to it: ten times what rounding explains."""
@@ -116,13 +118,13 @@ class _Known:
             if each.size:
                 self._sized[each.size].append(each)
         self._norms = Norms.of(source)
-        self._trials = _TRIALS * sum(each.size for each in source)
+        self._source = source
+        self._elements = sum(each.size for each in source)
+        self._trials = _TRIALS * self._elements
 
     def found(self, tensor: Stored) -> _Found | None:
         """Return what a converted tensor is made from; None if that isn't known."""
         candidates = self._sized.get(tensor.size, [])
-        if not candidates:
-            return None  # without reading it
         values = tensor.read()
         same = next((each for each in candidates if each.name == tensor.name), None)
         if same is not None and (found := self._by_name(same, tensor, values)) is not None:
@@ -138,7 +140,8 @@ class _Known:
                 self._used.add(found.source.name)
                 return found
             near = near or found
-        return near or self._folded(tensor, values) or self._rounded(ordered, tensor, values)
+        near = near or self._folded(tensor, values) or self._rounded(ordered, tensor, values)
+        return near or self._joined(tensor, values)
 
     def _by_name(self, same: Stored, tensor: Stored, values: np.ndarray) -> _Found | None:
         """Return what a tensor is made from if it's the one with the same name."""
@@ -146,7 +149,7 @@ class _Known:
             return None
         layout = Layout(tuple(range(len(_squeezed(same.shape)))), None)
         apart = difference(self._read(same), values, layout)
-        enough = self._named or (values.size >= _FEWEST_NAMED and apart.differing <= _AGREEING * values.size)
+        enough = self._named or (values.size >= _FEWEST_NAMED and apart.differing <= (1 - _AGREEING) * values.size)
         if apart.differing and not enough:
             return None
         self._used.add(same.name)
@@ -193,9 +196,31 @@ class _Known:
             )
         return _Found(fit.tensor, wrong, derived=True)
 
+    def _joined(self, tensor: Stored, values: np.ndarray) -> _Found | None:
+        """Return what a tensor is made from if its rows are those of several tensors, or some of one."""
+        self._trials -= self._elements
+        if self._trials < 0:
+            return None
+        found = joined(values, self._source, self._read)
+        if found is None:
+            return None
+        source, piece = found
+        wrong = None
+        if piece is not None:
+            wrong = WrongWeight(
+                tensor=source.name,
+                index=piece.index,
+                converted=tensor.name,
+                expected=_number(float(self._read(source)[piece.index])),
+                value=_number(float(values.flat[piece.position])),
+                differing=piece.differing,
+                total=tensor.size,
+            )
+        return _Found(source, wrong)
+
     def _rounded(self, candidates: list[Stored], tensor: Stored, values: np.ndarray) -> _Found | None:
         """Return what a tensor is made from if all of its numbers were rounded to a narrower type."""
-        dtype = _narrower(values)
+        dtype = narrower(values)
         if not dtype:
             return None
         for each in candidates:
@@ -204,7 +229,7 @@ class _Known:
                 if layout.axis is not None or not fits(stored, values, layout, _ROUNDED):
                     continue
                 lying = arranged(stored, values.shape, layout)
-                if _narrower(stored) != dtype and np.array_equal(_to(lying, dtype), values.reshape(lying.shape)):
+                if narrower(stored) != dtype and np.array_equal(rounded(lying, dtype), values.reshape(lying.shape)):
                     apart = difference(stored, values, layout)
                     return _Found(each, _wrong(each, tensor, apart, dtype, least=0.0))
         return None
@@ -225,7 +250,7 @@ class _Known:
 
 
 def _wrong(
-    source: Stored, tensor: Stored, apart: Difference, rounded: str = "", least: float = FAR
+    source: Stored, tensor: Stored, apart: Difference, dtype: str = "", least: float = FAR
 ) -> WrongWeight | None:
     if not apart.differing or apart.gap <= least:
         return None
@@ -237,7 +262,7 @@ def _wrong(
         value=_number(apart.value),
         differing=apart.differing,
         total=tensor.size,
-        rounded=rounded,
+        rounded=dtype,
     )
 
 
@@ -262,23 +287,6 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 
 def _is_near(some: tuple[float, float], others: tuple[float, float]) -> bool:
     return any(math.isclose(one, other, rel_tol=FAR) for one, other in zip(some, others, strict=True))
-
-
-def _narrower(values: np.ndarray) -> str:
-    """Return the narrower type of floats that has all numbers of a tensor in float32, "" if none has."""
-    if values.dtype != np.float32:
-        return ""
-    return next((each for each in ("bfloat16", "float16") if np.array_equal(_to(values, each), values)), "")
-
-
-def _to(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Return numbers rounded to a narrower type."""
-    with np.errstate(all="ignore"):
-        if dtype == "float16":
-            return values.astype(np.float16).astype(np.float32)
-        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-        even = bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)
-        return (even & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

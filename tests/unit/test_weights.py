@@ -182,3 +182,50 @@ def test_a_vector_that_a_normalization_explains_in_some_channels_only_is_not_jud
     variance = np.maximum(source["bn.running_var"], 0.5)
     found = judged(source, {"x": source["bn.weight"] / np.sqrt(variance)})
     assert (found.recognised, found.wrong) == (0, ())
+
+
+def gates(weight: Array, order: tuple[int, ...] = (0, 3, 1, 2)) -> Array:
+    """Return the rows of an LSTM's gates in ONNX's order."""
+    return np.concatenate([np.split(weight, 4)[gate] for gate in order])
+
+
+INPUT, HIDDEN = normal(48, 20), normal(48, 12, seed=1)
+BIASES = [normal(48, seed=seed) for seed in (2, 3)]
+LSTM = {"weight_ih": INPUT, "weight_hh": HIDDEN, "bias_ih": BIASES[0], "bias_hh": BIASES[1]}
+SEVERAL = {str(number): normal(24, 16, seed=number) for number in range(3)}
+JOINED: dict[str, tuple[dict[str, Array], Array]] = {
+    "gates": (LSTM, gates(INPUT)[None]),
+    "gates of columns": ({"kernel": INPUT.T.copy(), "other": normal(48, 20, seed=8)}, gates(INPUT)[None]),
+    "biases": (LSTM, np.concatenate([gates(each) for each in BIASES])[None]),
+    "biases of both directions": (LSTM, np.stack([np.concatenate([gates(each), gates(each)]) for each in BIASES])),
+    "queries, keys and values": (SEVERAL, np.concatenate(list(SEVERAL.values()))),
+    "a part": ({"w": INPUT}, INPUT[12:36]),
+    "columns of several": (SEVERAL, np.hstack(list(SEVERAL.values()))),
+    "filters": ({"w": normal(32, 6, 3, 3)}, normal(32, 6, 3, 3)[8:24]),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_rows_that_were_joined_split_or_put_in_order_are_recognised(name: str) -> None:
+    source, made = JOINED[name]
+    right = judged(source, {"x": made})
+    assert (right.recognised, right.wrong) == (1, ())
+    for at in (0, made.size // 2 + 1, made.size // 3, made.size - 1):
+        found = judged(source, {"x": off(made, at, 1e-2)})
+        if "both directions" in name:  # twice the same: what's missing isn't known
+            assert not found.wrong
+            continue
+        (wrong,) = found.wrong
+        assert (wrong.differing, wrong.total) == (1, made.size)
+        assert source[wrong.tensor][wrong.index] == pytest.approx(made.flat[at])
+        assert wrong.value == pytest.approx(made.flat[at] + np.float32(1e-2))
+
+
+def test_rows_that_are_mostly_unknown_or_between_no_known_ones_are_not_judged() -> None:
+    unknown = gates(INPUT)
+    unknown[::3] = normal(16, 20, seed=9)
+    replaced = gates(INPUT)
+    replaced[5] = normal(20, seed=9)
+    for values in (unknown, replaced):
+        found = judged(LSTM, {"x": values})
+        assert (found.recognised, found.wrong) == (0, ())

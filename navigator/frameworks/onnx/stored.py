@@ -11,8 +11,8 @@ from navigator.frameworks.onnx.weights import Proto, graphs
 from navigator.models.stored import Computed, Constants, Effect, Stored
 
 _EFFECTS = {
-    **dict.fromkeys(("Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split"), Effect.MOVES),
-    **dict.fromkeys(("Squeeze", "Tile", "Transpose", "Unsqueeze"), Effect.MOVES),
+    **dict.fromkeys(("Expand", "Flatten", "Identity", "Reshape", "Slice", "Split"), Effect.MOVES),
+    **dict.fromkeys(("Squeeze", "Transpose", "Unsqueeze"), Effect.MOVES),
     **dict.fromkeys(("Shape", "Size"), Effect.TELLS),
 }
 

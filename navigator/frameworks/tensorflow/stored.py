@@ -18,8 +18,8 @@ _Tf = Any
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 _EFFECTS = {
-    **dict.fromkeys(("BroadcastTo", "ConcatV2", "ExpandDims", "Gather", "GatherV2", "Identity", "Pack"), Effect.MOVES),
-    **dict.fromkeys(("Reshape", "Slice", "Split", "SplitV", "Squeeze", "StridedSlice", "Tile"), Effect.MOVES),
+    **dict.fromkeys(("BroadcastTo", "ExpandDims", "Identity"), Effect.MOVES),
+    **dict.fromkeys(("Reshape", "Slice", "Split", "SplitV", "Squeeze", "StridedSlice"), Effect.MOVES),
     **dict.fromkeys(("Transpose", "Unpack"), Effect.MOVES),
     **dict.fromkeys(("NoOp", "Rank", "Shape", "ShapeN", "Size", "VariableShape"), Effect.TELLS),
 }

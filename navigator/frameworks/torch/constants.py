@@ -12,10 +12,10 @@ _Torch = Any
 # Numbers stay as they are.
 _MOVING = frozenset(
     {
-        *(f"aten::{name}" for name in ("alias", "broadcast_to", "cat", "chunk", "clone", "contiguous", "detach")),
-        *(f"aten::{name}" for name in ("detach_", "expand", "expand_as", "flatten", "index_select", "lift_fresh")),
-        *(f"aten::{name}" for name in ("lift_fresh_copy", "movedim", "narrow", "numpy_T", "permute", "repeat")),
-        *(f"aten::{name}" for name in ("reshape", "select", "slice", "split", "split_with_sizes", "squeeze", "stack")),
+        *(f"aten::{name}" for name in ("alias", "broadcast_to", "chunk", "clone", "contiguous", "detach")),
+        *(f"aten::{name}" for name in ("detach_", "expand", "expand_as", "flatten", "lift_fresh")),
+        *(f"aten::{name}" for name in ("lift_fresh_copy", "movedim", "narrow", "numpy_T", "permute")),
+        *(f"aten::{name}" for name in ("reshape", "select", "slice", "split", "split_with_sizes", "squeeze")),
         *(f"aten::{name}" for name in ("t", "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as")),
         *(f"prim::{name}" for name in ("ListConstruct", "ListUnpack", "TupleConstruct", "TupleUnpack", "TupleIndex")),
         *("aten::__getitem__", "prim::unchecked_cast", "prim::unchecked_unwrap_optional"),
