@@ -23,9 +23,9 @@ from navigator import disks
 from navigator.errors import ConfigurationError, listed, one_line, quote
 from navigator.records import Replacement
 
-_REQUIREMENT = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?:\[[\w\s,.-]*\])?\s*(?:[<>=!~][^;@/\\]*)?(?:;.*)?"
-)
+_NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?\s*(?:\[[\w\s,.-]*\])?"
+_VERSION = r"[<>=!~]{1,3}\s*[\w.*+!-]+"
+_REQUIREMENT = re.compile(rf"{_NAME}\s*(?:{_VERSION}(?:\s*,\s*{_VERSION})*)?\s*(?:;.*)?")
 _REQUIREMENTS_BYTES = 2**20
 _UNREACHABLE = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ProxyError|ReadTimeoutError|SSLError"

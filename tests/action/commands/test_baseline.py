@@ -164,6 +164,8 @@ def test_a_pull_request_says_what_it_changes(
     for each in said:
         assert re.search(each, "\n".join(lines)), lines
     assert ended.code == code, ended.log
+    [comment] = repository.job.comments
+    assert f"https://github.com/octocat/models/actions/runs/{repository.last_run}" in comment
     assert repository.job.statuses[-1][0] == ("failure" if code else "success")
     assert ended.warnings == []
 
