@@ -256,8 +256,8 @@ def test_a_report_that_cannot_be_written_is_told_all_the_same(job: "Job", report
 def test_a_report_that_is_too_large_keeps_what_matters(job: "Job") -> None:
     # Three bytes a character: in characters it would fit into the summary.
     name = "模型" * 20
-    models = [f"{name}{number}" for number in range(500)]
-    results = all_of(models, **dict.fromkeys(models[:400], mismatched))
+    models = [f"{name}{number}" for number in range(800)]
+    results = all_of(models, **dict.fromkeys(models[:700], mismatched))
     (job.workspace / "results").mkdir()
     write(run(results, origin=None), job.workspace / "results/convert_results.yaml")
 
@@ -266,7 +266,7 @@ def test_a_report_that_is_too_large_keeps_what_matters(job: "Job") -> None:
     assert ended.code == 1, ended.log
     for text, limit in ((ended.summary, 1024 * 1024), (job.comments[0], 65_535 * 3)):
         assert limit * 0.2 < len(text.encode()) <= limit
-        assert f"1,600 of 2,000 conversions failed: `{name}0`" in text
+        assert f"2,800 of 3,200 conversions failed: `{name}0`" in text
         assert f"Details: <code>{name}0</code>, 4 of 4 mismatched" in text
         assert "**Truncated:** the full report doesn't fit here. Left out: " in text
         assert text.count("<details>") == text.count("</details>")
