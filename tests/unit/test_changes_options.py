@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from navigator.changes.compare import compare
 from navigator.changes.options import option_changes
 from navigator.changes.rehearsal import installed
+from navigator.changes.tolerances import applied
 from navigator.records import (
     Change,
     FailOn,
@@ -96,6 +97,12 @@ def test_automatic_tolerances_are_those_that_were_applied() -> None:
     applied = {(Precision.FP32, "atol"): {"y": 2e-3}}
     (change,) = option_changes(given(), given(atol={"": 1e-3}), applied, {})
     assert change.kind is KeyKind.TIGHTENED
+
+
+def test_the_widest_of_a_model_s_automatic_tolerances_counts() -> None:
+    results = [passing(f"m/{label}", atol=atol) for label, atol in (("a", 1e-2), ("b", 1e-4))]
+    for each in (results, results[::-1]):
+        assert applied(each)[Precision.FP32, "atol"] == {"y": 1e-2}
 
 
 JSON = st.recursive(
