@@ -55,9 +55,10 @@ _UNSUPPORTED = re.compile(
     r"(\. Support for this operator was added in version (?P<since>\d+))?"
 )
 
-# Operators with a more specific remedy: eval() creates them from nn.Transformer's layers.
-_FAST_PATH = "call torch.backends.mha.set_fastpath_enabled(False), then trace and save the model again"
-_ADVICE = {"aten::_transformer_encoder_layer_fwd": _FAST_PATH, "aten::_native_multi_head_attention": _FAST_PATH}
+_QUANTIZED = "quantized::"
+_UNQUANTIZED_ADVICE = (
+    "convert the model as it was before its quantization, and quantize the ONNX file with ONNX Runtime"
+)
 
 # Warnings of torch 2.13 for every export of a ScriptModule, or about choices that verification checks anyway.
 _KNOWN_WARNINGS = (
@@ -266,7 +267,9 @@ def _refusal(error: Exception, opset: int) -> StepError:
     if since is None:
         return StepError(
             f"{_exporter()} doesn't support operator {operator} at any opset up to {_HIGHEST_OPSET}",
-            _ADVICE.get(operator, "export the model with torch.export instead (.pt2), or replace the operator"),
+            _UNQUANTIZED_ADVICE
+            if operator.startswith(_QUANTIZED)
+            else "export the model with torch.export instead (.pt2), or replace the operator",
         )
     return StepError(
         f"{_exporter()} doesn't support operator {operator} at opset {opset}: it needs {since} or higher",

@@ -216,14 +216,22 @@ def _judged(
         failure = metric
     elif isinstance(metric, MetricResult) and verdict.passed and failure is None:
         failure = unproven_by(metric, step.precision)
-    if failure is None and not verdict.passed and reference.unstable:
-        failure = Failure(
-            state=State.MISMATCHED,
-            message=f"the source model keeps a state, which the converted model has lost: {verdict_sentence(verdict)}",
-            remedy=reference.state_advice,
-            log_path=verified.log_path,
-        )
+    if failure is None and not verdict.passed:
+        failure = _explained(verdict, verified, reference)
     return replace(verified, verdict=verdict, failure=failure)
+
+
+def _explained(verdict: Verdict, verified: Verified, reference: Reference) -> Failure | None:
+    """Return a mismatch with what to do about it, where its cause is known."""
+    message, remedy = verdict_sentence(verdict), ""
+    if reference.unstable:
+        message = f"the source model keeps a state, which the converted model has lost: {message}"
+        remedy = reference.state_advice
+    elif warned := [each for each in verified.output_model.properties.warnings if "; set " in each]:
+        remedy = warned[0].partition("; ")[2]
+    if not remedy:
+        return None
+    return Failure(state=State.MISMATCHED, message=message, remedy=remedy, log_path=verified.log_path)
 
 
 def _overruled(metric: MetricResult | Failure | None, model: ModelConfig, step: Step) -> frozenset[str]:

@@ -50,6 +50,8 @@ _OUT_OF_MEMORY = re.compile(
 # Weights, and the copies of them that kernels lay out for themselves.
 _SESSION_FACTOR = 2.5
 
+# What skl2onnx writes for the probabilities of a classifier, unless it's told otherwise.
+_ZIPPED = "seq(map(int64,tensor(float)))"
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -145,7 +147,7 @@ class OnnxModel:
             if _OUT_OF_MEMORY.search(str(error)):
                 raise out_of_gpu_memory(f"running {given} on ONNX Runtime") from error
             raise StepError(f"ONNX Runtime fails on {given}: {text}") from error
-        return dict(zip(outputs, values, strict=True))
+        return {name: _array(name, value) for name, value in zip(outputs, values, strict=True)}
 
 
 def unrunnable(device: Device, host: Host, options: Options) -> str:
@@ -236,7 +238,19 @@ def _incomparable(kind: str, name: str, written: str) -> StepError:
     )
 
 
+def _array(name: str, value: Any) -> np.ndarray:
+    """Return an output as an array: a ZipMap's probabilities of numbered classes as a row for each sample."""
+    if not isinstance(value, list):
+        return value  # type: ignore[no-any-return] # ONNX Runtime's arrays
+    classes = sorted({key for row in value for key in row})
+    if any(row.keys() != set(classes) for row in value):
+        raise StepError(f"output {name} has other classes in some rows than in others")
+    return np.array([[row[key] for key in classes] for row in value], np.float32).reshape(len(value), len(classes))
+
+
 def _spec(value: Any, kind: str, unranked: set[str]) -> TensorSpec:
+    if value.type == _ZIPPED and kind == "output":
+        return TensorSpec(name=value.name, shape=(-1, -1), dtype="float32")
     if value.type not in _DTYPES:
         raise _incomparable(kind, value.name, value.type)
     shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in value.shape)

@@ -272,16 +272,57 @@ def test_a_transformer_layer_with_a_mask_is_exported(tmp_path: Path) -> None:
     assert run.verdict(path).passed
 
 
-def test_a_transformer_layer_that_was_traced_on_the_fast_path_is_refused_with_the_switch(tmp_path: Path) -> None:
-    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("options", [{}, {"norm_first": True, "activation": "gelu"}], ids=["plain", "first"])
+def test_a_transformer_that_was_traced_on_the_fast_path_is_exported(
+    options: dict[str, Any], masked: bool, tmp_path: Path
+) -> None:
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, **options)
+            self.layers = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            hidden = torch.logical_not(mask) if masked else None
+            return torch.as_tensor(self.layers(x, src_key_padding_mask=hidden)) + mask.sum()
+
     with torch.no_grad():
-        source = saved(tmp_path / "fast.pt", layer, torch.ones(2, 5, 8))
-    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 8))), [("max", {"x": floats((2, 4, 8))})])
+        source = saved(tmp_path / "fast.pt", Encoder(), torch.ones(2, 5, 8), torch.ones(2, 5, dtype=torch.bool))
+    kinds = [node.kind() for node in torchscript.load_module(source).inlined_graph.nodes()]
+    assert kinds.count("aten::_transformer_encoder_layer_fwd") == 2
+    samples = [
+        (f"{batch}", {"x": floats((batch, length, 8)), "mask": np.arange(length) < np.full((batch, 1), length - 1)})
+        for batch, length in ((2, 4), (3, 7))
+    ]
+    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
 
-    with pytest.raises(StepError, match="aten::_transformer_encoder_layer_fwd at any opset") as refusal:
-        run.convert(17)
+    path, _ = run.convert(17)
 
-    assert "set_fastpath_enabled(False)" in refusal.value.hint
+    assert run.verdict(path).passed
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_that_was_traced_on_the_fast_path_is_exported(masked: bool, tmp_path: Path) -> None:
+    class Own(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> Any:
+            hidden = torch.logical_not(mask) if masked else None
+            return self.attention(x, x, x, key_padding_mask=hidden)
+
+    with torch.no_grad():
+        source = saved(tmp_path / "fast.pt", Own(), torch.ones(2, 5, 8), torch.ones(2, 5, dtype=torch.bool))
+    kinds = [node.kind() for node in torchscript.load_module(source).inlined_graph.nodes()]
+    assert "aten::_native_multi_head_attention" in kinds
+    samples = [("a", {"x": floats((2, 4, 8)), "mask": np.arange(4) < np.full((2, 1), 3)})]
+    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
+
+    path, _ = run.convert(17)
+
+    assert run.verdict(path).passed
 
 
 def test_attention_below_opset_14_is_refused_with_the_opset_to_choose(tmp_path: Path) -> None:

@@ -240,6 +240,26 @@ def test_values_for_one_place_are_added_up(tmp_path: Path, places: Any, values: 
     assert converted(tmp_path, put, target, values, opset=17, dtype=dtype).tolist() == expected
 
 
+@pytest.mark.parametrize("opset", [16, pytest.param(18, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    ("axis", "source", "alpha", "expected"),
+    [
+        (0, [[1, 1], [2, 2], [4, 4]], 1, [[5, 5], [2, 2], [6, 6]]),
+        (-1, [[1, 2, 4]] * 3, 2, [[10, 4], [12, 6], [14, 8]]),
+    ],
+)
+def test_rows_for_one_place_are_added_up(
+    tmp_path: Path, axis: int, source: Any, alpha: int, expected: Any, opset: int
+) -> None:
+    places = torch.tensor([0, 2, 0] if axis == 0 else [0, 1, 0])
+
+    def add(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return x.index_add(axis, places, rows, alpha=alpha)
+
+    target = [[0, 0], [2, 2], [4, 4]]
+    assert converted(tmp_path, add, target, source, opset=opset, dtype="float32").tolist() == expected
+
+
 def test_a_padding_of_bags_is_refused_and_bags_are_not(tmp_path: Path) -> None:
     def bags(weight: torch.Tensor, padding: int | None = None) -> torch.Tensor:
         return F.embedding_bag(torch.tensor([[0, 2]]), weight, mode="sum", padding_idx=padding)

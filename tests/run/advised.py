@@ -340,10 +340,16 @@ TORCH = (
         fix=instead(model_path="trained.pt"),
     ),
     Case(
-        name="fast",
-        keys={"model_path": "fast.pt"},
-        advice="call torch.backends.mha.set_fastpath_enabled(False), then trace and save the model again",
-        fix=instead(model_path="slow.pt"),
+        name="quantized",
+        keys={"model_path": "quantized.pt"},
+        advice="convert the model as it was before its quantization, and quantize the ONNX file with ONNX Runtime",
+        fix=instead(model_path="plain.pt"),
+    ),
+    Case(
+        name="lost_sums",
+        keys={"model_path": "sums.pt"},
+        advice="set onnx_opsets: [{}] or higher",
+        fix=paste,
     ),
     Case(
         name="two_inputs",

@@ -120,11 +120,15 @@ def write_torch(folder: Path) -> None:
     dropped = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Dropout(0.5))
     torch.jit.save(torch.jit.trace(dropped.train(), rows, check_trace=False), str(folder / "training.pt"))
     traced("trained", dropped)
-    for enabled in (True, False):
-        torch.backends.mha.set_fastpath_enabled(enabled)
-        layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
-        with torch.no_grad():
-            traced("fast" if enabled else "slow", layer, torch.rand(3, 5, 8))
+    layers = torch.nn.Sequential(torch.nn.Linear(8, 8))
+    scripted("quantized", torch.ao.quantization.quantize_dynamic(layers, {torch.nn.Linear}, dtype=torch.qint8))
+
+    class Sums(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            places = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
+            return torch.zeros_like(x).index_add(0, places, x)
+
+    scripted("sums", Sums())
 
 
 def write_onnx(folder: Path) -> None:

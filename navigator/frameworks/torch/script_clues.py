@@ -12,7 +12,7 @@ from navigator.records import TensorSpec
 _MOST_GUESSES = 96
 
 _RANKS_FLOAT = (2, 4, 3, 1, 5, 0)
-_RANKS_ROWS = (2, 3, 1, 4)
+_RANKS_ROWS = (2, 3, 1, 4, 5)
 _RANKS_WHOLE = (2, 1, 3, 0)
 
 # Pictures whose channels no layer tells have three of them, or one.

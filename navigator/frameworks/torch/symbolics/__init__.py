@@ -50,6 +50,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::var_mean": (_ANY, arithmetic.var_mean),
         "aten::std_mean": (_ANY, arithmetic.std_mean),
         "aten::binary_cross_entropy_with_logits": (_ANY, arithmetic.cross_entropy_of_logits),
+        "aten::index_add": (_RANGE, indexing.index_add),
         "aten::index_put": (_RANGE, indexing.index_put),
         "aten::embedding_bag": (_RANGE, indexing.embedding_bag),
         "aten::batch_norm": (_ANY, images.batch_norm),

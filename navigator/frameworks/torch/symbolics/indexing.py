@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from navigator.frameworks.torch.symbolics.values import Graph, Value, constant, dtype_of, is_none, known
+from navigator.frameworks.torch.symbolics.values import Graph, Value, constant, dtype_of, is_none, known, rank_of
 
 # The lowest opset whose ScatterND adds.
 _ADDS = 16
+
+_SUMS_ADVICE = f"set onnx_opsets: [{_ADDS}] or higher"
 
 # What adds, in ONNX as ScatterND and ScatterElements.
 _ADDING = ("index_put", "index_put_", "scatter_add", "scatter_add_", "index_add", "index_add_")
@@ -19,7 +21,7 @@ def lost_sums(module: Any, opset: int) -> tuple[str, ...]:
     graph = module.inlined_graph  # made anew for each access, and gone with its nodes
     return tuple(
         f"{name.removesuffix('_')} at opset {opset}: of several values for one place, ONNX keeps one instead of their "
-        f"sum; set onnx_opsets: [{_ADDS}] or higher"
+        f"sum; {_SUMS_ADVICE}"
         for name in _ADDING
         if any(map(_adds, graph.findAllNodes(f"aten::{name}")))
     )
@@ -46,6 +48,21 @@ def index_put(graph: Graph, target: Value, indices: Value, values: Value, accumu
     if put.node().kind() == "onnx::ScatterND" and not masked:
         put.node().s_("reduction", "add")
     return graph.op("Add", target, put)
+
+
+def index_add(graph: Graph, target: Value, dim: Value, index: Value, source: Value, alpha: Value = None) -> Value:
+    """Add up the values for one place. The exporter keeps one of them, at every opset."""
+    from torch.onnx import symbolic_helper, symbolic_opset9
+
+    if graph.opset < _ADDS:
+        return symbolic_opset9.index_add(graph, target, dim, index, source, alpha)
+    axis, rank = known(dim, "i"), rank_of(source)
+    if alpha is not None and known(alpha, "f") != 1:
+        source = graph.op("Mul", source, constant(graph, known(alpha, "f"), dtype_of(source)))
+    others = [each for each in range(rank) if each != axis % rank]
+    places = symbolic_helper._unsqueeze_helper(graph, index, others) if others else index
+    places = graph.op("Expand", places, graph.op("Shape", source))
+    return graph.op("ScatterElements", target, places, source, axis_i=axis, reduction_s="add")
 
 
 def embedding_bag(graph: Graph, weight: Value, indices: Value, offsets: Value, *arguments: Value) -> Value:
