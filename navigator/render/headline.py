@@ -14,8 +14,8 @@ from navigator.report.summary import Summary
 
 _COMMIT = 7
 
-_NEWS = (Kind.BROKEN, Kind.NEW_FAILING, Kind.WORSE, Kind.REMOVED, Kind.LOOSENED, Kind.FIXED)
-_ALARMING = (Kind.WORSE, Kind.REMOVED, Kind.LOOSENED)
+_NEWS = (Kind.BROKEN, Kind.NEW_FAILING, Kind.UNDECIDED, Kind.WORSE, Kind.REMOVED, Kind.LOOSENED, Kind.FIXED)
+_ALARMING = (Kind.BROKEN, Kind.WORSE, Kind.REMOVED, Kind.LOOSENED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,19 +63,22 @@ def _said(summary: Summary, found: Sequence[Row]) -> str:
     changes = summary.changes
     if changes is None or not changes.baseline.found or summary.exit_code is ExitCode.NOTHING_TO_DO:
         return result_of(summary)
-    news = [row for row in found if row.kind in _NEWS]
+    cancelled = summary.exit_code is ExitCode.CANCELLED
+    news = [row for row in found if row.kind in _NEWS and not (cancelled and row.kind is Kind.UNDECIDED)]
     amounts = {kind: sum(row.amount for row in news if row.kind is kind and not row.accepted) for kind in _NEWS}
     counted = [(kind, amount) for kind, amount in amounts.items() if amount]
     told = [_news(kind, amount, first=not index) for index, (kind, amount) in enumerate(counted)]
     if agreed := sum(row.amount for row in news if row.accepted):
         told.append(f"{count(agreed, 'change')} accepted")
-    if summary.exit_code is ExitCode.CANCELLED:
+    if cancelled:
         return "; ".join([result_of(summary), *told])
+    incomplete = "" if summary.report.complete else ", and the run is incomplete"
     if told:
-        return ", ".join(told)
+        return f"{', '.join(told)}{incomplete}"
     nothing = "Nothing changed" if changes.is_nothing else "Nothing broke"
     if still := sum(row.amount for row in found if row.kind is Kind.STILL_FAILING):
-        return f"{nothing}, {still:,} of {count(summary.tried, 'conversion')} still fail{'s' if still == 1 else ''}"
+        fail = "still fails" if still == 1 else "still fail"
+        return f"{nothing}, {still:,} of {count(summary.tried, 'conversion')} {fail}{incomplete}"
     passed = summary.states.get(State.PASSED, 0)
     return f"{nothing}, {passed:,} of {count(summary.tried, 'conversion')} passed"
 
@@ -88,10 +91,12 @@ def _news(kind: Kind, amount: int, *, first: bool) -> str:
             return f"{conversions} broke"
         case Kind.NEW_FAILING:
             return f"{amount:,} new {'conversion fails' if amount == 1 else 'conversions fail'}"
+        case Kind.UNDECIDED:
+            return f"{conversions} {'fails' if amount == 1 else 'fail'} without a result in the base"
         case Kind.WORSE:
             return f"{conversions} got worse"
         case Kind.LOOSENED:
-            return f"{count(amount, 'check')} loosened"
+            return f"{count(amount, 'option')} loosened"
         case _:
             return f"{conversions} {kind.lower()}"
 
@@ -101,7 +106,7 @@ def _shown(summary: Summary, found: Sequence[Row]) -> tuple[Kind, ...]:
     first = next((row.kind for row in found if row.kind in _NEWS and not row.accepted), None)
     if first is not None:
         return (first,)
-    return (Kind.FAILING, Kind.STILL_FAILING, Kind.UNDECIDED) if summary.failed else ()
+    return (Kind.FAILING, Kind.STILL_FAILING) if summary.failed else ()
 
 
 def _about(summary: Summary) -> str:

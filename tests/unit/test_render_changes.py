@@ -122,7 +122,7 @@ def test_looser_options_are_counted_and_shown_with_their_values() -> None:
 
     heading, *rows = map(plain, shown(base, run))
 
-    assert heading == "### ❌ 2 checks loosened (main 1a2b3c4 → 1a2b3c4): `m`"
+    assert heading == "### ❌ 2 options loosened (main 1a2b3c4 → 1a2b3c4): `m`"
     assert len(rows) == 1
     assert "`fp16_gates` of" in rows[0]
     assert "`search_seconds`" in rows[0]
@@ -149,6 +149,32 @@ def test_a_cancelled_run_says_so_first() -> None:
         "### ⚠️ Incomplete: 1 of 2 conversions cancelled, 1 failed; 1 conversion broke (main 1a2b3c4 → 1a2b3c4)"
     )
     assert [row.split("**")[1] for row in rows] == ["Broken", "Cancelled"]
+
+
+def test_what_fails_without_a_result_in_the_base_is_no_silence() -> None:
+    base = a_run(passing("m/a"), cell("m/b", State.CANCELLED, message="the run ended"), complete=False)
+
+    heading, row = map(plain, shown(base, a_run(passing("m/a"), mismatched("m/b"))))
+
+    assert heading == "### ❌ 1 conversion fails without a result in the base (main 1a2b3c4 → 1a2b3c4): `m` b"
+    assert row.startswith("- ❌ **Mismatched** `m` b: `y` error **0.5**; ")
+
+
+def test_what_this_machine_lacks_is_no_success() -> None:
+    gone = cell("m/onnx_op17", State.UNAVAILABLE, message="not installed: onnx", requested=False)
+
+    run = with_rules(a_run(passing("m/onnx_op13"), gone), fail_on=FailOn.FAILURE)
+    heading, row = map(plain, shown(with_rules(GOOD, fail_on=FailOn.FAILURE), run))
+
+    assert heading.startswith("### ⚠️ 1 conversion broke (")
+    assert row == "- 🔌 **Broken** `m` onnx_op17: unavailable, not installed: onnx"
+
+
+def test_a_run_that_was_broken_off_says_so() -> None:
+    run = a_run(mismatched("m/onnx_op13"), passing("m/onnx_op17"), complete=False)
+    assert shown(GOOD, run)[0].startswith("### ❌ 1 conversion broke, and the run is incomplete (")
+    run = with_rules(run, fail_on=FailOn.FAILURE)
+    assert shown(run, run)[0].startswith("### ❌ Nothing changed, 1 of 2 conversions still fails, and the run is incom")
 
 
 def test_without_a_baseline_one_line_says_so() -> None:
