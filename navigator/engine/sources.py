@@ -42,7 +42,7 @@ class Source:
 
     @property
     def is_unchanged(self) -> bool:
-        """Return whether it, its samples and its metric are unchanged since the keys were computed."""
+        """Return whether it and the files that its options name are unchanged since the keys were computed."""
         return stamp(*self.files) == self.stamp
 
 
@@ -136,5 +136,10 @@ class Sources:
 def _named(model: ModelConfig) -> dict[str, tuple[Path, ...]]:
     """Return the files that options name, by option."""
     metric = () if model.metric is None else (model.metric.path,)
-    named = {"samples": model.samples, "calibration_samples": model.calibration_samples, "metric": metric}
+    named = {
+        "samples": model.samples,
+        "calibration_samples": model.calibration_samples,
+        "metric": metric,
+        "tensorrt_plugins": model.tensorrt_plugins,
+    }
     return {key: paths for key, paths in named.items() if paths}
