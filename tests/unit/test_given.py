@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from navigator.config.digest import options
 from navigator.engine.sources import Sources
 from navigator.errors import NavigatorError
 from navigator.models.reading import Watch
@@ -28,12 +27,17 @@ def model(tmp_path: Path) -> ModelConfig:
     )
 
 
-def given(model: ModelConfig) -> Given:
-    """Return what a run without a cache says of a model."""
+def sources_of(model: ModelConfig) -> Sources:
+    """Return the sources of a run without a cache, none of which was read yet."""
     run = RunConfig(models=(model,), config_path=model.model_path.parent / "navigator.yaml")
-    sources = Sources(a_host(), cache=None, memory_limit_bytes=None)
+    return Sources(a_host(), run, cache=None)
+
+
+def given(model: ModelConfig) -> Given:
+    """Return what such a run says of a model."""
+    sources = sources_of(model)
     sources.read(a_plan(config=model), Watch())
-    return sources.given(model.model_name, options(run)[model.model_name])
+    return sources.given(model.model_name)
 
 
 def test_options_that_differ_from_their_defaults_are_as_they_are_read_back(model: ModelConfig) -> None:
@@ -63,7 +67,9 @@ def test_other_content_of_a_file_that_an_option_names_is_seen(name: str, option:
 
 def test_of_a_model_that_cannot_be_read_only_the_options_are_known(model: ModelConfig) -> None:
     model.model_path.unlink()
-    sources = Sources(a_host(), cache=None, memory_limit_bytes=None)
+    sources = sources_of(model)
     with pytest.raises((NavigatorError, OSError)):
         sources.read(a_plan(config=model), Watch())
-    assert sources.given("m", {"probe": False}) == Given(model_name="m", options={"probe": False})
+    told = sources.given("m")
+    assert (told.sha256, told.files) == ("", {})
+    assert told.options["samples"] == ["one.npz"]
