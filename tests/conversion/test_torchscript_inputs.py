@@ -105,6 +105,29 @@ class Double(nn.Module):  # type: ignore[misc]
         return self.last(x)
 
 
+class Video(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, 2, 3, padding=1)
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        return self.conv(video).mean((2, 3, 4))
+
+
+class Cache(nn.Module):  # type: ignore[misc]
+    """Attention whose keys of earlier steps are an input: nothing but what joins them tells their shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = nn.Linear(16, 32)
+
+    def forward(self, x: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
+        query, key = self.both(x).chunk(2, -1)
+        query = query.view(x.size(0), -1, 2, 8).transpose(1, 2)
+        key = torch.cat([past, key.view(x.size(0), -1, 2, 8).transpose(1, 2)], 2)
+        return torch.matmul(query, key.transpose(2, 3)).softmax(-1)
+
+
 def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None = None) -> FoundShapes:
     """Ask the file of a scripted module, or of a traced one if there's an example."""
     torch.manual_seed(0)
@@ -143,6 +166,13 @@ def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None =
             ["x float32 -1,-1,5", "h float32 2,-1,6", "c float32 2,-1,6"],
             id="states",
             marks=pytest.mark.nightly,
+        ),
+        pytest.param(Video(), None, ["video float32 -1,3,-1,-1,-1"], id="video", marks=pytest.mark.nightly),
+        pytest.param(
+            Cache(),
+            (torch.ones(1, 1, 16), torch.ones(1, 2, 3, 8)),
+            ["x float32 -1,16", "past float32 -1,2,-1,8"],
+            id="cache",
         ),
         pytest.param(Double(), None, ["x float64 -1,5"], id="float64"),
     ],

@@ -8,6 +8,16 @@ from dataclasses import dataclass, field, replace
 
 from navigator.records import TensorSpec
 
+# Operators whose result has the axes of their first argument, or of two.
+CONVERSIONS = frozenset({"to", "_to_copy", "type_as", "float", "half", "double", "long", "int"})
+UNARY = CONVERSIONS | {
+    *("contiguous", "clone", "detach", "alias", "dropout", "neg", "abs", "log", "log1p", "exp", "sqrt", "clamp"),
+    *("relu", "relu_", "sigmoid", "tanh", "leaky_relu", "leaky_relu_", "elu", "gelu", "silu", "silu_", "hardtanh"),
+    *("hardswish", "softmax", "log_softmax"),
+}
+BINARY = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "minimum", "maximum"})
+COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "logical_not"})
+
 # More are not worth their time: the likeliest come first.
 _MOST_GUESSES = 96
 
@@ -118,6 +128,17 @@ class Known:
 def moved(source: Source, kind: str, axes: tuple[int, ...]) -> Source:
     """Return a value after one more change of its axes."""
     return replace(source, moves=(*source.moves, Move(kind, axes)))
+
+
+def rearranged(sizes: list[int], kind: str, axes: tuple[int, ...]) -> list[int]:
+    """Return sizes after a change of axes, none after what may change them otherwise."""
+    if kind == "transpose":
+        one, other = (axis % len(sizes) for axis in axes)
+        swap = {one: other, other: one}
+        return [sizes[swap.get(axis, axis)] for axis in range(len(sizes))]
+    if kind == "permute" and len(axes) == len(sizes):
+        return [sizes[axis] for axis in axes]
+    return sizes if kind in ("contiguous", "clone", "to") else []
 
 
 def combined(options: Sequence[Sequence[TensorSpec]]) -> Iterator[tuple[TensorSpec, ...]]:

@@ -9,20 +9,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from navigator.frameworks.torch.arguments import NUMBERS, Parameter
-from navigator.frameworks.torch.script_clues import Clue, Known, Source, combined, moved
+from navigator.frameworks.torch.script_clues import (
+    BINARY,
+    COMPARISONS,
+    CONVERSIONS,
+    UNARY,
+    Clue,
+    Known,
+    Source,
+    combined,
+    moved,
+    rearranged,
+)
+from navigator.frameworks.torch.script_nodes import number, numbers
 from navigator.records import TensorSpec
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
-
-_CONVERSIONS = frozenset({"to", "_to_copy", "type_as", "float", "half", "double", "long", "int"})
-_UNARY = _CONVERSIONS | {
-    *("contiguous", "clone", "detach", "alias", "dropout", "neg", "abs", "log", "log1p", "exp", "sqrt", "clamp"),
-    *("relu", "relu_", "sigmoid", "tanh", "leaky_relu", "leaky_relu_", "elu", "gelu", "silu", "silu_", "hardtanh"),
-    *("hardswish", "softmax", "log_softmax"),
-}
-_BINARY = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "minimum", "maximum"})
-_COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "logical_not"})
 
 
 def guesses(module: _Torch, takes: Sequence[Parameter]) -> Iterator[tuple[TensorSpec, ...]]:
@@ -57,6 +60,7 @@ class _Reading:
     items: dict[str, int] = field(default_factory=dict)
     tuples: dict[str, list[tuple[int, Source]]] = field(default_factory=dict)
     containers: dict[str, str] = field(default_factory=dict)
+    reshaped: dict[str, list[int]] = field(default_factory=dict)
 
     def begin(self, parameter: Parameter, value: _Torch) -> None:
         """Note an argument."""
@@ -101,20 +105,38 @@ class _Reading:
         second = self._sources(inputs[1]) if len(inputs) > 1 else []
         self._types(kind, inputs, listed)
         self._layer(kind, inputs, first, second)
-        if kind in _UNARY:
-            changed = kind in _CONVERSIONS
+        self._reshape(kind, inputs, outputs[0])
+        if kind in UNARY:
+            changed = kind in CONVERSIONS
             self.sources[outputs[0]] = [replace(each, converted=each.converted or changed) for each in first]
-        elif kind in _BINARY:
+        elif kind in BINARY:
             self._broadcast(inputs, first, second)
             self.sources[outputs[0]] = [*first, *second]
-        elif kind in _COMPARISONS:
+        elif kind in COMPARISONS:
             self.sources[outputs[0]] = [replace(each, converted=True, compared=True) for each in first]
         elif kind == "cat" and listed:
-            axis = self._number(inputs[1])
+            axis = number(inputs[1])
+            self._beside(listed, axis)
             tracked = [each for value in listed for each in self._sources(value)]
             self.sources[outputs[0]] = [moved(each, "part", (axis,)) for each in tracked]
         else:
             self._move(kind, inputs, outputs[0], first)
+
+    def _beside(self, listed: Sequence[_Torch], axis: int) -> None:
+        """Note the sizes of values that are joined: those of one that was reshaped, but for the axis."""
+        for sizes in filter(None, (self.reshaped.get(each.debugName()) for each in listed)):
+            kept = {place: size for place, size in enumerate(sizes) if size > 0 and place != axis % len(sizes)}
+            for value in listed:
+                self._tell(self._sources(value), len(sizes), kept, "")
+
+    def _reshape(self, kind: str, inputs: Sequence[_Torch], output: str) -> None:
+        """Note the sizes of a value that was reshaped, -1 for those that are computed, also after a change of axes."""
+        known = self.reshaped.get(inputs[0].debugName()) if inputs else None
+        if kind in ("view", "reshape") and len(inputs) > 1 and inputs[1].node().kind() == "prim::ListConstruct":
+            self.reshaped[output] = [number(each, -1) for each in inputs[1].node().inputs()]
+        elif known:
+            axes = numbers(inputs[1]) if kind == "permute" else tuple(number(each) for each in inputs[1:3])
+            self.reshaped[output] = rearranged(known, kind, axes)
 
     def _builds(self, node: _Torch, inputs: Sequence[_Torch], outputs: Sequence[str]) -> bool:
         """Note tuples that the graph makes and takes apart, and values that are one branch's or the other's."""
@@ -131,7 +153,7 @@ class _Reading:
                     (index, each) for index, value in enumerate(inputs) for each in self._sources(value)
                 ]
             case "prim::TupleUnpack" | "prim::TupleIndex":
-                first = 0 if node.kind() == "prim::TupleUnpack" else self._number(inputs[1])
+                first = 0 if node.kind() == "prim::TupleUnpack" else number(inputs[1])
                 for index, output in enumerate(outputs, first):
                     self.sources[output] = [each for place, each in self._items(inputs[0]) if place == index]
             case _:
@@ -187,7 +209,7 @@ class _Reading:
         dtype = str(getattr(weight, "dtype", "")).removeprefix("torch.")
         if re.fullmatch(r"conv\dd|_convolution|conv_transpose\dd", kind) and len(shape) > 2:
             transposed = "transpose" in kind or (kind == "_convolution" and bool(inputs[6].toIValue()))
-            groups = self._number(inputs[{"_convolution": 8}.get(kind, 7 if transposed else 6)], 1)
+            groups = number(inputs[{"_convolution": 8}.get(kind, 7 if transposed else 6)], 1)
             channels = shape[0] if transposed else shape[1] * groups
             self._tell(first, len(shape), {1: channels}, dtype)
         elif kind == "linear" and len(shape) == 2:
@@ -200,7 +222,7 @@ class _Reading:
             held = next((each for each in map(self._held, inputs[1:4]) if each is not None), None)
             self._tell(first, None, {1: held.shape[0]} if held is not None else {}, "")
         elif kind == "layer_norm":
-            sizes = self._numbers(inputs[1])
+            sizes = numbers(inputs[1])
             self._tell(first, None, {index - len(sizes): size for index, size in enumerate(sizes)}, "")
         elif kind in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
             self._recurrent(kind, inputs, first)
@@ -220,7 +242,7 @@ class _Reading:
         dtype = str(weights[0].dtype).removeprefix("torch.")
         self._tell(first, 3, {2: weights[0].shape[1]}, dtype)
         states = list(inputs[1].node().inputs()) if kind == "lstm" else [inputs[1]]
-        layers = self._number(inputs[4], 1) * (2 if inputs[7].toIValue() else 1)
+        layers = number(inputs[4], 1) * (2 if inputs[7].toIValue() else 1)
         for state in states:
             self._tell(self._sources(state), 3, {0: layers, 2: weights[1].shape[1]}, dtype)
 
@@ -234,13 +256,13 @@ class _Reading:
 
     def _move(self, kind: str, inputs: Sequence[_Torch], output: str, first: list[Source]) -> None:
         if kind in ("unsqueeze", "squeeze", "select", "slice") and len(inputs) > 1:
-            axis = self._number(inputs[1], None)
+            axis = number(inputs[1], None)
             if axis is not None:
                 self.sources[output] = [moved(each, "part" if kind == "slice" else kind, (axis,)) for each in first]
         elif kind == "permute":
-            self.sources[output] = [moved(each, kind, self._numbers(inputs[1])) for each in first]
+            self.sources[output] = [moved(each, kind, numbers(inputs[1])) for each in first]
         elif kind == "transpose":
-            axes = (self._number(inputs[1]), self._number(inputs[2]))
+            axes = (number(inputs[1]), number(inputs[2]))
             self.sources[output] = [moved(each, kind, axes) for each in first]
         elif kind in ("flatten", "reshape", "view"):
             # Of two axes, the second is what comes out; of more, the ladder finds sizes that fit.
@@ -259,16 +281,6 @@ class _Reading:
 
     def _sources(self, value: _Torch) -> list[Source]:
         return self.sources.get(value.debugName(), [])
-
-    def _number(self, value: _Torch, default: Any = 0) -> Any:
-        held = value.toIValue()
-        return held if isinstance(held, int) else default
-
-    def _numbers(self, value: _Torch) -> tuple[int, ...]:
-        held = value.toIValue()
-        if held is None and value.node().kind() == "prim::ListConstruct":
-            held = [each.toIValue() for each in value.node().inputs()]
-        return tuple(each for each in held or () if isinstance(each, int))
 
     def _held(self, value: _Torch) -> _Torch | None:
         """Return a weight or a constant tensor, also a transposed one; None for what is computed."""

@@ -30,3 +30,17 @@ def constant(graph: Graph, before: Node, value: Any) -> Value:
     """Return a constant."""
     with graph.insert_point_guard(before):
         return graph.insertConstant(value)
+
+
+def number(value: Value, default: Any = 0) -> Any:
+    """Return a constant whole number, `default` for what is computed."""
+    held = value.toIValue()
+    return held if isinstance(held, int) else default
+
+
+def numbers(value: Value) -> tuple[int, ...]:
+    """Return the whole numbers of a list that are constants."""
+    held = value.toIValue()
+    if held is None and value.node().kind() == "prim::ListConstruct":
+        held = [each.toIValue() for each in value.node().inputs()]
+    return tuple(each for each in held or () if isinstance(each, int))
