@@ -28,6 +28,12 @@ REPOSITORY = BENCHMARKS.parent
 SCRATCH = REPOSITORY / "build" / "benchmarks" / "tensorrt_engines"
 SHAPES = {"min": [1, 3, 64, 64], "opt": [2, 3, 96, 96], "max": [4, 3, 128, 128]}
 INPUT = "image__0"
+_INPUTS: dict[str, Any] = {
+    "atol": 3e-4,
+    "rtol": 3e-4,
+    "value_ranges": {INPUT: [-2, 2]},
+    **{f"{name}_shapes": {INPUT: shape} for name, shape in SHAPES.items()},
+}
 # What a run's time is at most, relative to the plain program's.
 LIMIT = 1.15
 
@@ -86,12 +92,16 @@ def main() -> None:
 
 def _source() -> Path:
     """Return the example's ResNet-50 as ONNX, exported by model-navigator."""
-    config = REPOSITORY / "examples" / "navigator.yaml"
-    workspace = SCRATCH / "export"
-    command = [sys.executable, "-m", "navigator", "convert", "--config-path", str(config), "--cache-path", str(SCRATCH)]
-    command += ["--workspace-path", str(workspace), "--models", "resnet50", "--conversions", "onnx_op17"]
-    _timed(command)
-    return workspace / "converted" / "resnet50" / "onnx_op17" / "model.onnx"
+    model = {
+        "model_name": "resnet50",
+        "model_path": os.path.relpath(REPOSITORY / "examples" / "models" / "resnet50.pt", SCRATCH),
+        "target_formats": ["onnx"],
+        "onnx_opsets": [17],
+        "launch_mode": "local",
+        **_INPUTS,
+    }
+    _run(model, SCRATCH / "export")
+    return SCRATCH / "export" / "converted" / "resnet50" / "onnx_op17" / "model.onnx"
 
 
 def _navigator(source: Path, workspace: Path, conversions: str = "*") -> tuple[float, Path]:
@@ -102,21 +112,22 @@ def _navigator(source: Path, workspace: Path, conversions: str = "*") -> tuple[f
         "target_formats": ["trt"],
         "tensorrt_precisions": ["fp32", "fp16"],
         "launch_mode": "local",
-        "atol": 3e-4,
-        "rtol": 3e-4,
-        "value_ranges": {INPUT: [-2, 2]},
-        **{f"{name}_shapes": {INPUT: shape} for name, shape in SHAPES.items()},
+        **_INPUTS,
     }
-    (SCRATCH / "navigator.yaml").write_text(yaml.safe_dump(model, sort_keys=False))
-    command = [sys.executable, "-m", "navigator", "convert", "--config-path", SCRATCH / "navigator.yaml"]
-    command += ["--workspace-path", workspace, "--allow-outside", "--conversions", conversions]
-    seconds = _timed([str(each) for each in command])
+    seconds = _run(model, workspace, "--conversions", conversions)
     results = yaml.safe_load((workspace / "convert_results.yaml").read_text())["results"]
     if any(each["status"]["state"] != "passed" for each in results):
         raise SystemExit(f"not everything passed: see {workspace}")
     for each in results:
         print(f"  {each['conversion']}: {each['seconds']}", flush=True)
     return seconds, workspace / "converted" / "resnet50"
+
+
+def _run(model: dict[str, Any], workspace: Path, *more: str) -> float:
+    """Convert a model and return the seconds it took."""
+    (SCRATCH / "navigator.yaml").write_text(yaml.safe_dump(model, sort_keys=False))
+    command = [sys.executable, "-m", "navigator", "convert", "--config-path", str(SCRATCH / "navigator.yaml")]
+    return _timed([*command, "--workspace-path", str(workspace), "--allow-outside", *more])
 
 
 def _timed(command: list[str]) -> float:

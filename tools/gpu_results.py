@@ -82,7 +82,8 @@ def _add(found: dict[str, Data], report: Mapping[str, Any], date: str) -> None:
     )
     for each in report["results"]:
         configuration = each["conversion_config"]
-        if configuration["tensorrt_config"] is None or each["intermediate"]:
+        unfinished = each["status"]["state"] == "cancelled"
+        if configuration["tensorrt_config"] is None or each["intermediate"] or unfinished:
             continue
         run["conversions"].append(
             {
@@ -91,7 +92,7 @@ def _add(found: dict[str, Data], report: Mapping[str, Any], date: str) -> None:
                 "conversion": each["conversion"],
                 "target": configuration["target_format"],
                 "precision": configuration["tensorrt_config"]["precision"],
-                "level": configuration["tensorrt_config"]["optimization_level"],
+                "level": configuration["tensorrt_config"].get("optimization_level"),
                 "state": each["status"]["state"],
                 "message": "" if each["status"]["state"] == "passed" else each["status"]["message"],
                 "error": _worst(each["comparisons"]),
@@ -156,21 +157,22 @@ def gpu_results() -> str:
 def _shown(run: Data) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     yield f"**{run['gpu']}**, driver {run['driver']}, on {run['date']}: Python {run['python']}, {versions}."
+    if run.get("note"):
+        yield escaped(run["note"])
     rows: dict[tuple[str, str], dict[str, list[Data]]] = {}
     for each in run["conversions"]:
         way = " → ".join([each["source"], *_between(each), each["target"]])
         rows.setdefault((each["model"], way), {}).setdefault(each["precision"], []).append(each)
-    yield table(
-        ("Model", "Conversion", *_PRECISIONS),
-        (
-            (escaped(model), escaped(way), *(_cell(cells.get(precision, [])) for precision in _PRECISIONS))
-            for (model, way), cells in rows.items()
-        ),
+    cells = (
+        (escaped(model), escaped(way), *(_cell(found.get(precision, [])) for precision in _PRECISIONS))
+        for (model, way), found in rows.items()
     )
+    if rows:
+        yield table(("Model", "Conversion", *_PRECISIONS), cells)
     for name, tests in run.get("tests", {}).items():
         counts = ", ".join(f"{count} {what}" for what, count in tests["counts"].items())
         others = "; ".join(f"{escaped(test)} ({escaped(why)})" for test, why in tests["others"].items())
-        yield f"Tests, {name}: {counts}." + (f" Not passed: {others}." if others else "")
+        yield f"Tests ({name}): {counts}." + (f" Not passed: {others}." if others else "")
 
 
 def _between(conversion: Data) -> list[str]:
@@ -181,6 +183,7 @@ def _cell(conversions: list[Data]) -> str:
     found: dict[str, None] = {}
     for each in conversions:
         error = f", {each['error']:.2g}" if each["error"] is not None else ""
+        error = error or (f", max abs {each['max_abs']:.2g}" if each.get("max_abs") is not None else "")
         message = f": {escaped(each['message'][:_LONGEST])}" if each["state"] in ("failed", "not_applicable") else ""
         found[f"{each['state'].replace('_', ' ')}{error}{message}"] = None
     return "<br>".join(found) or "not run"

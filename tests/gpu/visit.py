@@ -3,15 +3,17 @@
     python -m tests.gpu.visit WHAT [--minutes N] [--models DIRECTORY] [--out DIRECTORY]
 
 WHAT is `tensorrt` (ONNX, TorchScript and torch.export to engines), `tensorflow` (SavedModel to TF-TRT), `again` (the
-tests named by `--tests`, and those that need the GPU alone) or `benchmark`. Jobs of a stage run side by side, as far as
-they don't measure time; each has a limit, and is interrupted so that it can still write its results.
+tests named by `--tests`, and those that need the GPU alone) or `benchmark`. Jobs of a stage run side by side, a few at
+a time: each engine's builder reads 1.4 GB first, and with 18 jobs at once the smallest build took a minute. At the end
+of a stage's time, jobs are interrupted, so that they can still write their results.
 
-What came out is `visit.tar.gz` in `--out`, by default `$OUT`: every log and result, written again and again, so that a
-visit that is cut off leaves what it had.
+What came out is `<WHAT>.tar.gz` in `--out`, by default `$OUT`: results, and the ends of logs, written again and again,
+so that a visit that is cut off leaves what it had.
 """
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -22,6 +24,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +39,12 @@ REPOSITORY = Path(__file__).parents[2]
 WORK = Path("/tmp/visit")
 _PYTHON = (sys.executable, "-m")
 _PACK_SECONDS = 20
+# Of a log, its end; of everything else that is kept, all of it up to this size.
+_LOG_BYTES = 40_000
+_KEPT_BYTES = 2_000_000
+_KEPT = (".txt", ".log", ".json", ".xml", ".yaml", ".md")
+# How many jobs run at a time.
+_AT_ONCE = 5
 _LAST_WORDS_SECONDS = 12
 
 
@@ -96,10 +105,10 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[
         return [
             [facts("facts", timed, 45), example_models("conv", "mlp_mixer", "bert_small", "resnet50"), programs()],
             [
-                tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest, "-n", "3"),
-                tests("torch", ["test_torch_tensorrt.py"], rest, "-n", "2"),
-                tests("runs", ["test_runs.py"], rest, "-n", "2"),
-                tests("onnx", ["test_gpu.py"], rest, "-n", "2"),
+                tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest),
+                tests("torch", ["test_torch_tensorrt.py"], rest),
+                tests("runs", ["test_runs.py"], rest),
+                tests("onnx", ["test_gpu.py"], rest),
                 facts("libraries", others, rest),
                 Job(name="plain", command=[*_PYTHON, "tests.gpu.plain", f"{WORK}/plain", str(models)], seconds=rest),
                 *(conversions(name, document, rest) for name, document in documents.items()),
@@ -120,10 +129,10 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[
 
 
 class Visit:
-    """Runs jobs and keeps their results. `out` is the folder that comes back."""
+    """Runs jobs and keeps their results in the archive `packed`, in the folder that comes back."""
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, packed: Path) -> None:
+        self._packed = packed
         self._ended: dict[str, dict[str, Any]] = {}
         self._begun = time.monotonic()
         self._date = datetime.now(UTC).date().isoformat()
@@ -135,17 +144,19 @@ class Visit:
         self._packer.start()
         try:
             for stage in planned:
-                threads = [threading.Thread(target=self._run, args=(job,)) for job in stage]
-                for each in threads:
-                    each.start()
-                for each in threads:
-                    each.join()
+                end = time.monotonic() + max(job.seconds for job in stage)
+                with ThreadPoolExecutor(_AT_ONCE) as threads:
+                    list(threads.map(lambda job, end=end: self._run(job, end), stage))
         finally:
             self._over.set()
             self._packer.join()
             self._pack()
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Job, end: float) -> None:
+        """Run a job for its seconds, but not beyond the end of its stage."""
+        if time.monotonic() > end - _LAST_WORDS_SECONDS:
+            self._ended[job.name] = {"code": None, "seconds": 0, "stopped": "never begun"}
+            return
         directory = WORK / job.name
         directory.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
@@ -156,7 +167,10 @@ class Visit:
                 job.command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output, start_new_session=True
             )
             late = ""
-            for number, patience in ((signal.SIGINT, job.seconds), (signal.SIGKILL, _LAST_WORDS_SECONDS)):
+            for number, patience in (
+                (signal.SIGINT, min(job.seconds, end - time.monotonic())),
+                (signal.SIGKILL, _LAST_WORDS_SECONDS),
+            ):
                 try:
                     process.wait(patience)
                     break
@@ -179,14 +193,21 @@ class Visit:
     def _pack(self) -> None:
         """Pack logs and results; models, engines and measurements stay."""
         (WORK / "visit.json").write_text(json.dumps({"date": self._date, "jobs": self._ended}, indent=2))
-        half = WORK.with_suffix(".tar.gz")
+        half = self._packed.with_suffix(".half")
         with tarfile.open(half, "w:gz") as packed:
             for path in sorted(WORK.rglob("*")):
-                small = path.suffix in (".txt", ".log", ".json", ".xml", ".yaml", ".md") and not path.is_symlink()
-                if small and path.is_file() and path.stat().st_size < 4 * 2**20:
-                    packed.add(path, str(path.relative_to(WORK)))
-        shutil.copyfile(half, self._out / "half.tar.gz")
-        (self._out / "half.tar.gz").replace(self._out / "visit.tar.gz")
+                if path.suffix in _KEPT and path.is_file() and not path.is_symlink():
+                    _add(packed, path)
+        half.replace(self._packed)
+
+
+def _add(packed: tarfile.TarFile, path: Path) -> None:
+    content = path.read_bytes()
+    content = content[-_LOG_BYTES:] if path.suffix in (".log", ".txt") else content
+    if len(content) <= _KEPT_BYTES:
+        entry = tarfile.TarInfo(str(path.relative_to(WORK)))
+        entry.size = len(content)
+        packed.addfile(entry, io.BytesIO(content))
 
 
 def main() -> None:
@@ -202,7 +223,9 @@ def main() -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     left = 60 * arguments.minutes - _LAST_WORDS_SECONDS
-    Visit(arguments.out).run(stages(arguments.what, arguments.models.resolve(), left, arguments.tests))
+    Visit(arguments.out / f"{arguments.what}.tar.gz").run(
+        stages(arguments.what, arguments.models.resolve(), left, arguments.tests)
+    )
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_a_visit_becomes_a_table_and_a_later_one_replaces_what_it_repeats(tmp_pa
     text = gpu_results.gpu_results()
     assert "**NVIDIA H200**, driver 580, on 2026-11-30: Python 3.12.3, tensorrt 10.6.0." in text
     assert "| resnet50 | torchscript → onnx → trt | passed, 1e-06 | passed, 0.005 | not run |" in text
-    assert "Tests, engines: 1 passed, 1 failure, 1 skipped. Not passed: fails (failure: assert 1 == 2); waits" in text
+    assert "Tests (engines): 1 passed, 1 failure, 1 skipped. Not passed: fails (failure: assert 1 == 2); waits" in text
 
 
 def test_a_refusal_is_quoted(tmp_path: Path) -> None:
