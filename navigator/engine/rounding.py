@@ -12,7 +12,7 @@ from navigator.engine.step_context import StepContext, answer_of, outputs_in
 from navigator.models.files import model_files
 from navigator.records import Device, Format, ModelConfig, Precision, Step, to_data
 from navigator.samples.found import with_found
-from navigator.verify.exceptions import Rounded
+from navigator.verify.exceptions import Rounded, transferred
 from navigator.verify.noise import Noise, measured
 from navigator.verify.outputs import Outputs
 from navigator.verify.search import excess
@@ -74,6 +74,7 @@ def of_fp16(
     expected: Outputs,
     actual: Outputs,
     *,
+    itself: bool,
     context: StepContext,
 ) -> Rounded | None:
     """Return what an fp16 model returns if it rounds otherwise, for the samples that fail; None if it can't be run.
@@ -85,6 +86,7 @@ def of_fp16(
         onnx: the ONNX file that computes in fp16: the converted model, or what an engine was built from.
         expected: the outputs of the source model.
         actual: those of the converted model, for the same samples.
+        itself: whether they are those of this file, on the CPU.
         context: where the file can be run.
     """
     allowed = tolerances(model, step.precision, expected)
@@ -112,7 +114,8 @@ def of_fp16(
     runs = outputs_in(directory, context.memory_bytes)
     if isinstance(answer, Failure) or isinstance(runs, str):
         return None
-    return {name: [arrays for other, arrays in runs if other == name] for name in failing}
+    found = {name: [arrays for other, arrays in runs if other == name] for name in failing}
+    return found if itself else {name: transferred(converted.get(name, {}), each) for name, each in found.items()}
 
 
 def _noise_of(

@@ -16,6 +16,7 @@ from navigator.engine.undecided import decided_alike
 from navigator.models.files import model_files
 from navigator.records import (
     Device,
+    Format,
     MetricResult,
     ModelConfig,
     Precision,
@@ -188,7 +189,10 @@ def _judged(
         verdict = compared(reference)
         apart = tuple(devices.notes(own.apart))
     if step.precision is Precision.FP16 and subject.onnx and any(each.mismatched for each in verdict.comparisons):
-        rounded = rounding.of_fp16(model, step, reference, subject.onnx, wanted, settled, context=context)
+        itself = device is Device.CPU and step.target_format is Format.ONNX
+        rounded = rounding.of_fp16(
+            model, step, reference, subject.onnx, wanted, settled, itself=itself, context=context
+        )
         verdict = compared(reference, rounded)
     largest = {name: bounded(each.largest) for name, each in rounding.applied(model, step, reference).items()}
     comparisons = tuple(replace(each, noise=largest.get(each.output)) for each in verdict.comparisons)

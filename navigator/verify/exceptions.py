@@ -5,6 +5,7 @@ score by more than that. On inputs far from what a model was made for, its layer
 follows. A tolerance in parts of an output's range allows neither.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +29,32 @@ _ROUNDED_PART = 1 / 100
 
 # More than a part is a count that has less than this chance if it's no more than that.
 _CHANCE = 0.05
+
+
+def transferred(
+    outputs: Mapping[str, np.ndarray], runs: Sequence[Mapping[str, np.ndarray]]
+) -> list[dict[str, np.ndarray]]:
+    """Return what a converted model returns if it rounds otherwise, from runs of another of the same precision.
+
+    An engine is run elsewhere than the ONNX file that it was built from: a difference between the two is the engine's
+    error as well as rounding. Only what differs between runs of one of them is rounding, and is added to `outputs`.
+
+    Args:
+        outputs: of the converted model, for one sample.
+        runs: of the other, each with other rounding. A single one tells nothing.
+    """
+    found = []
+    for one, other in itertools.pairwise(runs):
+        changed = {}
+        for name, value in outputs.items():
+            pair = [run[name] for run in (one, other) if name in run and run[name].shape == value.shape]
+            if len(pair) == 2 and value.dtype.kind == "f":
+                with np.errstate(all="ignore"):
+                    difference = pair[1].astype(np.float64) - pair[0].astype(np.float64)
+                    difference[~np.isfinite(difference)] = 0
+                    changed[name] = np.asarray(value + difference)
+        found.append(changed)
+    return found
 
 
 def few_scores(output: ComparedOutput, least_sqnr_db: float) -> bool:

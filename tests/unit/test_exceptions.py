@@ -7,6 +7,7 @@ import pytest
 
 from navigator.records import Precision, Verdict
 from navigator.verify.compare import verify
+from navigator.verify.exceptions import transferred
 from navigator.verify.sentences import sentence
 from navigator.verify.tolerances import least_sqnr_db, tolerances, units_of
 from tests.support.builders import a_model
@@ -145,6 +146,22 @@ def test_what_other_rounding_changes_as_much_is_accepted_and_named(by: float) ->
 def test_what_is_not_rounding_or_too_much_of_it_does_not_pass(by: float, noise: float, every: int) -> None:
     reference, value = off(by, every)
     assert not judged(reference, value, Precision.FP16, rounded=shaken(value, noise)).passed
+
+
+def test_an_engine_is_not_held_against_runs_of_the_file_that_it_was_built_from() -> None:
+    """They are right where the engine is wrong: that they differ from it isn't rounding."""
+    reference, wrong = off(2.0)
+    runs = [{"y": each} for each in shaken(reference, 0.001)]
+    assert judged(reference, wrong, Precision.FP16, rounded=[run["y"] for run in runs]).passed  # taken for its own
+
+    own = [run["y"] for run in transferred({"y": wrong}, runs)]
+    assert not judged(reference, wrong, Precision.FP16, rounded=own).passed
+
+    large = [{"y": each} for each in shaken(reference, 1.0)]
+    assert judged(
+        reference, wrong, Precision.FP16, rounded=[run["y"] for run in transferred({"y": wrong}, large)]
+    ).passed
+    assert transferred({"y": wrong}, large[:1]) == []
 
 
 def test_without_a_run_of_the_sample_nothing_is_known_of_its_rounding() -> None:
