@@ -60,7 +60,7 @@ peers: $(READY)
 nightly: $(READY)
 	@$(BIN)/python -m pytest -n auto -m "nightly or hypothesis" --hypothesis-profile nightly --timeout 3600
 
-JUDGES := navigator/plan/*,navigator/report/*,navigator/verify/*
+JUDGES := navigator/changes/*,navigator/plan/*,navigator/report/*,navigator/verify/*
 coverage: $(READY)
 	@$(BIN)/python -m pytest -n auto --cov --cov-report= tests/unit
 	$(BIN)/coverage report --sort=cover

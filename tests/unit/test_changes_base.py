@@ -105,7 +105,10 @@ def a_pass_without_evidence(path: Path) -> None:
     path.write_text(path.read_text().replace("state: failed", "state: passed"))
 
 
-@pytest.mark.fault("The results to compare with aren't results, or are a link or a pipe", "one line, exit code 2")
+@pytest.mark.fault(
+    "The results to compare with aren't results, or are a link or a pipe",
+    "One line says so before anything runs; exit code 2.",
+)
 @pytest.mark.parametrize(
     "made", [nothing_there, a_link, os.mkfifo, not_results, an_endless_text, a_pass_without_evidence]
 )

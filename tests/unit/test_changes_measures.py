@@ -109,7 +109,7 @@ def measured(size: int, **changes: Any) -> CellResult:
 
 
 def test_memory_and_latency_depend_on_the_inputs() -> None:
-    assert changed(measured(1), measured(4)) == []
+    assert changed(measured(1), measured(1)) == changed(measured(1), measured(4)) == []
     same = replace(measured(4), samples=measured(1).samples)
     assert changed(measured(1), same) == [Measure.PEAK_MEMORY, Measure.LATENCY]
 

@@ -1,4 +1,4 @@
-"""What a reader is told of 40 comparisons: the wording, and whether `fail_on: regression` fails the run."""
+"""What a reader is told of every kind of comparison: the wording, and whether `fail_on: regression` fails the run."""
 
 from dataclasses import replace
 from pathlib import Path
