@@ -4,6 +4,7 @@ Done here and not by the engine, which runs models and knows no token. Trouble w
 sentence in the report.
 """
 
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from navigator.report.storage import RESULTS
 _SECONDS = 60.0
 """How long the search and the download may take: no result waits for more."""
 _BYTES = 64 * 2**20
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def given_baseline(job: Job) -> Base | Changes | None:
@@ -53,10 +55,13 @@ def changes(job: Job, budget: Budget, report: Report, given: Base | Changes | No
     """
     if job.inputs.baseline == "none":
         return None
-    found = given if given is not None else _found(job, budget, report)
-    if isinstance(found, Changes):
-        return found
-    return compare(report, replace(found, report=seen_from(found.report, job.workspace)))
+    try:
+        found = given if given is not None else _found(job, budget, report)
+        if isinstance(found, Changes):
+            return found
+        return compare(report, replace(found, report=seen_from(found.report, job.workspace)))
+    except Exception as error:  # noqa: BLE001 - whatever an answer or a file holds, the results are told
+        return without(f"internal error in the comparison, please report it: {type(error).__name__}: {error}")
 
 
 def to_report(known: Changes, report: Report) -> Changes:
@@ -73,8 +78,9 @@ def to_report(known: Changes, report: Report) -> Changes:
 
 def _found(job: Job, budget: Budget, report: Report) -> Base | Changes:
     """Search for the results of the commit before the change, of the same workflow, configuration and filters."""
-    origin, event = report.origin, job.event
-    converted = (origin.merge_commit if origin else "") or event.sha
+    event, merged = job.event, report.origin.merge_commit if report.origin else ""
+    # Of a fork's results, it may be any text.
+    converted = merged if _SHA.fullmatch(merged) else event.sha
     artifact = names.results_artifact(job.inputs)
     why = ""
     try:

@@ -77,13 +77,16 @@ class Repository:
         self.keep(self.last_run)
         return ended
 
-    def keep(self, run: int, name: str = RESULTS) -> None:
-        """Keep an artifact that the job uploaded as one of a run."""
+    def keep(self, run: int, *, instead: tuple[str, str] = ("", "")) -> None:
+        """Keep the results that the job uploaded as those of a run, with a text in them instead of another one."""
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
-            for path, data in self.job.artifacts()[name].items():
-                archive.writestr(path, data)
-        self.job.say("artifacts", {"run": run, "name": name, "base64": base64.b64encode(content.getvalue()).decode()})
+            for path, data in self.job.artifacts()[RESULTS].items():
+                assert path != "convert_results.yaml" or instead[0].encode() in data
+                archive.writestr(path, data.replace(instead[0].encode(), instead[1].encode()) if instead[0] else data)
+        self.job.say(
+            "artifacts", {"run": run, "name": RESULTS, "base64": base64.b64encode(content.getvalue()).decode()}
+        )
 
     def proposed(self, command: str = "convert", owner: str = "octocat", **inputs: str) -> "Ended":
         """Run for a pull request with the last commit."""
@@ -235,9 +238,10 @@ def test_a_fork_is_compared_with_the_base_repository(repository: Repository) -> 
     # The workflow that follows tells the pull request, without a checkout, and compares by itself.
     repository.job.variables["INPUT_TOKEN"] = token
     repository.job.say("pulls", [{"number": 7, "owner": "stranger", "branch": "topic", "sha": head}])
-    repository.keep(900)
+    repository.keep(900, instead=("merge_commit: ''", "merge_commit: x/../../evil"))
     repository.job.workflow_run(sha=head)
     ended = repository.job.run("report")
+    assert not [path for _, path, _ in repository.job.github["calls"] if "evil" in path]
     assert ended.code == 1, ended.log
     assert compared(ended)[0].startswith(f"Compared with {repository.name}: 2 conversions broke")
     assert repository.job.statuses[-1][::2] == ("failure", head)
