@@ -19,7 +19,7 @@ from navigator.frameworks.gpu import no_gpu
 from navigator.frameworks.tensorrt import engine_file, library, progress, timing
 from navigator.frameworks.tensorrt.library import NAMES
 from navigator.frameworks.tensorrt.messages import Collected, collected, explained
-from navigator.frameworks.tensorrt.onnx_source import parseable
+from navigator.frameworks.tensorrt.onnx_source import branches_within, parseable
 from navigator.frameworks.tensorrt.profile import profile
 from navigator.records import Configuration, Format, Host, ModelConfig, Precision, Properties, StepOptions
 from navigator.runners.trt import TrtOptions
@@ -71,6 +71,11 @@ class OnnxToTrt:
         return build(conversion, rtx=self.TARGET is Format.TRT_RTX)
 
 
+_BRANCHES_ADVICE = (
+    "the model has {} inside of branches or loops, where the builder fails (TensorRT for RTX 1.7): export it without "
+    "them, such as traced instead of scripted"
+)
+
 ONNX_TO_TRT = OnnxToTrt(
     TARGET=Format.TRT,
     DISTRIBUTIONS=("tensorrt", "polygraphy"),
@@ -112,7 +117,11 @@ def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> Properties:
             None if rtx else timing.file_of(conversion.timing_cache, conversion.gpu, f"tensorrt-{trt.__version__}")
         )
         configure = _configuration(trt, shapes, conversion, measured, rtx=rtx)
-        engine = _built(network, configure, name, log)
+        try:
+            engine = _built(network, configure, name, log)
+        except StepError as error:
+            within = "" if error.hint else ", ".join(branches_within(source))
+            raise StepError(error.message, error.hint or (within and _BRANCHES_ADVICE.format(within))) from error
         conversion.destination.write_bytes(memoryview(engine))
         timing.keep(configure.made, measured)
     gpu = None if rtx else conversion.gpu

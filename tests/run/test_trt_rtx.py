@@ -154,6 +154,40 @@ def test_a_model_whose_fp16_overflows_is_caught_and_named(tmp_path: Path) -> Non
     assert "65504" in told
 
 
+BRANCHES = """
+<ir_version: 8, opset_import: ["" : 17]>
+branches (float[batch, 4] x) => (float[batch, 4] y) {
+    sum = ReduceSum <keepdims = 0> (x)
+    zero = Constant <value = float {0.0}> ()
+    one = Constant <value = float {1.0}> ()
+    positive = Greater(sum, zero)
+    large = Greater(sum, one)
+    y = If (positive) <
+        then_branch = then () => (float[batch, 4] a) { INNER },
+        else_branch = otherwise () => (float[batch, 4] b) { b = Neg(x) }
+    >
+}
+"""
+NESTED = """a = If (large) <
+    then_branch = deeper () => (float[batch, 4] c) { c = Relu(x) },
+    else_branch = other () => (float[batch, 4] d) { d = Abs(x) }
+>"""
+
+
+def test_branches_in_branches_are_told_and_without_them_the_model_is_built(tmp_path: Path) -> None:
+    models = {}
+    for name, inner in (("nested", NESTED), ("plain", "a = Relu(x)")):
+        models[name] = tmp_path / f"{name}.onnx"
+        onnx.save(parser.parse_model(BRANCHES.replace("INNER", inner)), models[name])
+
+    results = onnx_models.convert(tmp_path, models, {"target_formats": ["trt-rtx"], "tensorrt_precisions": "fp32"})
+
+    found = {each["model_name"]: each for each in results if each["conversion"].endswith("trt-rtx_fp32")}
+    assert found["plain"]["status"]["state"] == "unverified"
+    assert found["nested"]["status"]["state"] == "failed"
+    assert found["nested"]["remedy"].startswith("the model has If inside of branches or loops")
+
+
 def test_precisions_that_nothing_in_the_model_takes_are_not_applicable(tmp_path: Path) -> None:
     """A copy of a model of integers is no fp16 model, and an engine of it no fp16 engine."""
     text = "<ir_version: 9, opset_import: ['' : 17]> m (int64[n] x) => (int64[n] y) { y = Add(x, x) }"

@@ -6,7 +6,7 @@ output too, since an engine can't have both.
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -73,3 +73,17 @@ def _unequal(graph: Proto, shapes: ShapeProfile) -> Iterator[Proto]:
         name = dimension.dim_param
         if not _NAME.fullmatch(name) or len(sizes.get(name, ())) > 1:
             yield dimension
+
+
+def branches_within(path: Path) -> list[str]:
+    """Return the operators with subgraphs that are within others': an If within an If."""
+    return sorted({node.op_type for node in _nested(onnx_file.structure(path).graph.node, 0)})
+
+
+def _nested(nodes: Iterable[Proto], depth: int) -> Iterator[Proto]:
+    for node in nodes:
+        graphs = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+        if graphs and depth:
+            yield node
+        for graph in graphs:
+            yield from _nested(graph.node, depth + 1)
