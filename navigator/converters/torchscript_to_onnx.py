@@ -22,6 +22,7 @@ from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, parameters
 from navigator.frameworks.torch.flat import flattened
 from navigator.frameworks.torch.onnx_patches import known_ranks, plain_graphs
+from navigator.frameworks.torch.streamed_weights import streamed_weights
 from navigator.frameworks.torch.symbolics import right_operators
 from navigator.frameworks.torch.symbolics.indexing import lost_sums
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, Signature, StepOptions, TensorSpec
@@ -45,10 +46,8 @@ _LOWEST_OPSET = 7
 _DEFAULT_OPSET = 14
 _HIGHEST_OPSET = 20
 
-# Peak memory by size of the file, measured at 0.5 and 2.1 GB (torch 2.13): above protobuf's limit, it streams weights.
-_MEMORY_FACTOR = 4.0
-_STREAMED_MEMORY_FACTOR = 1.3
-_STREAMED_FROM_BYTES = 2**31
+# Peak memory by size of the file: 1.5 at 1.3 GB, since constants that are transposed are there twice (torch 2.13).
+_MEMORY_FACTOR = 2.0
 
 _UNSUPPORTED = re.compile(
     r"operator '(?P<operator>[^']+)' to ONNX opset version \d+ is not supported"
@@ -120,8 +119,7 @@ def _export(conversion: Conversion[Options], destination: Path, opset: int) -> t
     assert conversion.signature is not None
     assert conversion.samples is not None
     size = conversion.source.stat().st_size
-    factor = _MEMORY_FACTOR if size < _STREAMED_FROM_BYTES else _STREAMED_MEMORY_FACTOR
-    require_memory(int(size * factor), f"exporting {conversion.source.name} ({gigabytes(size)})")
+    require_memory(int(size * _MEMORY_FACTOR), f"exporting {conversion.source.name} ({gigabytes(size)})")
     module = load_module(conversion.source)
     torch_values.refuse_bfloat16([*module.named_parameters(), *module.named_buffers()])
     samples = arrays.load(conversion.samples, mapped=True)
@@ -159,7 +157,7 @@ def _run_exporter(
     names = [name for argument in arguments for name in argument.inputs]
     sample = _example(samples, signature.inputs)
     tensors = {name: torch_values.to_tensor(sample[name]) for name in names}
-    with quiet(), known_ranks(), plain_graphs(), right_operators(opset), torch.no_grad():
+    with quiet(), known_ranks(), plain_graphs(), streamed_weights(), right_operators(opset), torch.no_grad():
         for message in _KNOWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         torch.onnx.export(

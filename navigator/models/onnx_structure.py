@@ -49,17 +49,17 @@ def _without_weights(cursor: Cursor, length: int, message: Message, name: str, d
             raise DamagedError
         inner = INSIDE.get((message, number))
         if kind == _VARINT:
-            yield _varint(tag) + _varint(value)
+            yield varint(tag) + varint(value)
         elif kind != _LENGTH:
-            yield _varint(tag) + cursor.read(value)
+            yield varint(tag) + cursor.read(value)
         elif value > LARGE_BYTES and (message, number) == (Message.TENSOR, _RAW_DATA):
             yield _place(name, cursor.at, value)
             cursor.skip(value)
         elif value > LARGE_BYTES and inner is not None:
             content = b"".join(_without_weights(cursor, value, inner, name, depth + 1))
-            yield _varint(tag) + _varint(len(content)) + content
+            yield varint(tag) + varint(len(content)) + content
         else:
-            yield _varint(tag) + _varint(value)
+            yield varint(tag) + varint(value)
             yield from _pieces(cursor, value)
 
 
@@ -67,13 +67,13 @@ def _place(name: str, offset: int, length: int) -> bytes:
     """Return the fields of a tensor whose values are in a file."""
     entries = (("location", name), ("offset", str(offset)), ("length", str(length)))
     found = (_text(1, key) + _text(2, value) for key, value in entries)
-    external = b"".join(_varint(_EXTERNAL_DATA << 3 | _LENGTH) + _varint(len(each)) + each for each in found)
-    return external + _varint(_DATA_LOCATION << 3) + _varint(_EXTERNAL)
+    external = b"".join(varint(_EXTERNAL_DATA << 3 | _LENGTH) + varint(len(each)) + each for each in found)
+    return external + varint(_DATA_LOCATION << 3) + varint(_EXTERNAL)
 
 
 def _text(number: int, text: str) -> bytes:
     content = text.encode("utf-8", "surrogateescape")
-    return _varint(number << 3 | _LENGTH) + _varint(len(content)) + content
+    return varint(number << 3 | _LENGTH) + varint(len(content)) + content
 
 
 def _pieces(cursor: Cursor, length: int) -> Iterator[bytes]:
@@ -85,7 +85,8 @@ def _pieces(cursor: Cursor, length: int) -> Iterator[bytes]:
         yield piece
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Return a number as protobuf writes it."""
     found = bytearray()
     while value > 0x7F:
         found.append(value & 0x7F | 0x80)

@@ -87,10 +87,10 @@ def test_what_is_no_model_has_no_structure(tmp_path: Path, content: bytes) -> No
 
 
 def test_messages_nested_deeper_than_protobuf_reads_are_not_followed(tmp_path: Path) -> None:
-    inner = b"\x4a" + onnx_structure._varint(LARGE_BYTES + 1) + bytes(LARGE_BYTES + 1)
+    inner = b"\x4a" + onnx_structure.varint(LARGE_BYTES + 1) + bytes(LARGE_BYTES + 1)
     for _ in range(150):
         for number in (6, 5, 1):  # a graph in an attribute of a node
-            inner = onnx_structure._varint(number << 3 | 2) + onnx_structure._varint(len(inner)) + inner
+            inner = onnx_structure.varint(number << 3 | 2) + onnx_structure.varint(len(inner)) + inner
     path = tmp_path / "deep.onnx"
-    path.write_bytes(b"\x3a" + onnx_structure._varint(len(inner)) + inner)
+    path.write_bytes(b"\x3a" + onnx_structure.varint(len(inner)) + inner)
     assert structure(path) is None

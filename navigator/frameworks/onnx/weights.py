@@ -19,7 +19,7 @@ from navigator.models.reading import copy_content
 Proto = Any
 
 # Where a tensor may begin in an external data file, so that it can be mapped into memory.
-_ALIGNMENT_BYTES = 65536
+ALIGNMENT_BYTES = 65536
 
 # Weights over this are kept from the version converter; the values it reads (axes, shapes) are far smaller.
 _LARGE_TENSOR_BYTES = 65536
@@ -139,7 +139,7 @@ def gather(model: Proto, path: Path) -> bool:
         return False
     with target.open("wb") as data:
         for tensor, location in zip(external, locations, strict=True):
-            data.write(b"\0" * (-data.tell() % _ALIGNMENT_BYTES))
+            data.write(b"\0" * (-data.tell() % ALIGNMENT_BYTES))
             offset = data.tell()
             with (path.parent / location).open("rb") as weights:
                 shutil.copyfileobj(weights, data, 1 << 24)

@@ -1,0 +1,90 @@
+"""Writes an ONNX file whose large weights are elsewhere in memory, without a copy of all of them.
+
+protobuf copies them into a message, and again into the bytes of the file.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from navigator.frameworks.onnx import weights as onnx_weights
+from navigator.frameworks.onnx.file import INLINE_LIMIT_BYTES
+from navigator.frameworks.onnx.weights import Proto
+from navigator.models.onnx_structure import varint
+
+# The fields of onnx.ModelProto, GraphProto and TensorProto, and how protobuf writes those that have a length.
+_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+_LENGTH = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weight:
+    """A large weight.
+
+    Args:
+        tensor: its name, type and dimensions.
+        size_bytes: of its values.
+        values: returns them; called once.
+    """
+
+    tensor: Proto
+    size_bytes: int
+    values: Callable[[], memoryview]
+
+
+def save(model: Proto, weights: Sequence[Weight], destination: Path) -> None:
+    """Save `model` with `weights` as further initializers; over protobuf's limit they go into a file beside it.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    own = sum(onnx_weights.size_bytes(tensor) for tensor in onnx_weights.tensors(model))
+    if own + sum(each.size_bytes for each in weights) <= INLINE_LIMIT_BYTES:
+        _save_inline(model, weights, destination)
+    else:
+        _save_beside(model, weights, destination)
+
+
+def _save_inline(model: Proto, weights: Sequence[Weight], destination: Path) -> None:
+    import onnx
+
+    graph = model.graph.SerializeToString()
+    others = onnx.ModelProto()
+    others.CopyFrom(model)
+    others.ClearField("graph")
+    heads = [_head(each) for each in weights]
+    length = len(graph) + sum(len(head) + each.size_bytes for head, each in zip(heads, weights, strict=True))
+    with destination.open("wb") as file:
+        file.write(others.SerializeToString())
+        file.write(_begin(_GRAPH, length))
+        file.write(graph)
+        for head, each in zip(heads, weights, strict=True):
+            file.write(head)
+            file.write(each.values())
+
+
+def _head(weight: Weight) -> bytes:
+    """Return what comes before the values of an initializer."""
+    tensor: bytes = weight.tensor.SerializeToString() + _begin(_RAW_DATA, weight.size_bytes)
+    return _begin(_INITIALIZER, len(tensor) + weight.size_bytes) + tensor
+
+
+def _begin(field: int, length: int) -> bytes:
+    return varint(field << 3 | _LENGTH) + varint(length)
+
+
+def _save_beside(model: Proto, weights: Sequence[Weight], destination: Path) -> None:
+    import onnx
+
+    data = destination.with_name(f"{destination.name}.data")
+    with data.open("wb") as file:
+        for each in weights:
+            offset = file.tell() + -file.tell() % onnx_weights.ALIGNMENT_BYTES
+            file.seek(offset)
+            file.write(each.values())
+            tensor = model.graph.initializer.add()
+            tensor.CopyFrom(each.tensor)
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in (("location", data.name), ("offset", offset), ("length", each.size_bytes)):
+                tensor.external_data.add(key=key, value=str(value))
+    onnx.save_model(model, str(destination))
