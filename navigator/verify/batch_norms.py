@@ -18,7 +18,7 @@ _NEAR = 2e-6
 _FAR = 10.0
 
 # So many channels, and so many of all, have to fit, but for so many.
-_FITTING = 8
+_FITTING = 6
 _DIFFERING = 0.02
 
 # What PyTorch and Keras call the vectors.

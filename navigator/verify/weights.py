@@ -28,6 +28,9 @@ _AGREEING = 0.75
 # So many numbers that aren't alike tell whose tensor it is, of this many that are looked at.
 _TELLING, _LOOKED_AT = 8, 4096
 
+# So many must agree in addition to those that tell the factors.
+_EVIDENT = 6
+
 # A single number tells nothing, unless it has a name.
 _FEWEST = 2
 
@@ -269,7 +272,7 @@ def _wrong(
 def _is_evident(apart: Difference) -> bool:
     """Return whether so much agrees that chance doesn't explain it, for each factor one less."""
     spent = 0 if apart.factors is None else len(apart.factors)
-    return apart.agreeing - spent >= _TELLING and apart.agreeing >= _AGREEING * apart.informative
+    return apart.agreeing - spent >= _EVIDENT and apart.agreeing >= _AGREEING * apart.informative
 
 
 def _is_telling(values: np.ndarray) -> bool:
