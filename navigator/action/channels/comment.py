@@ -1,9 +1,12 @@
 """The comment on the pull request."""
 
+from contextlib import suppress
+
 from navigator.action.channels.page import set_outputs, warning
 from navigator.action.job import Job
 from navigator.github.budget import Budget
 from navigator.github.comment import mark, upsert
+from navigator.github.errors import PublishError
 from navigator.github.pull_request import pull_request_of
 from navigator.github.voices import Record, Verdict
 from navigator.render.comment import marker, out_of_date
@@ -35,10 +38,14 @@ def write_comment(job: Job, budget: Budget, body: str, *, verdict: Verdict) -> t
 
 
 def mark_comment(job: Job, budget: Budget, *, cancelled: bool) -> None:
-    """Let a comment on an earlier commit say that it's out of date, if the job comments."""
+    """Let a comment on an earlier commit say that it's out of date, if the job comments.
+
+    Trouble is only told where the run is cancelled: otherwise the job comments again, and tells it then.
+    """
     if job.inputs.comment == "never" or not job.speaks_for_commit:
         return
-    with warning(job, "couldn't mark the comment on the pull request as out of date"):
+    told = warning(job, "couldn't mark the comment on the pull request as out of date")
+    with told if cancelled else suppress(PublishError):
         rest = job.rest(budget)
         number = pull_request_of(rest, job.event)
         if number is not None:
