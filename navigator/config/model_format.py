@@ -33,6 +33,7 @@ _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _LOOK_ALIKES = {
     Format.TF_SAVEDMODEL: (Format.TF_TRT,),
     Format.TORCHSCRIPT: (Format.TORCH_TRT,),
+    Format.TORCH_EXPORT: (Format.TORCH_TRT,),
     Format.TRT: (Format.TRT_RTX,),
 }
 _ENGINES = (Format.TRT, Format.TRT_RTX)

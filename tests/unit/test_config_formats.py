@@ -42,6 +42,12 @@ def test_torch_is_recognised_by_content(torch_files: Path, name: str, found: For
     assert detect_format(torch_files / name, None) is found
 
 
+@pytest.mark.parametrize("name", ["scripted", "exported"])
+def test_a_file_of_torch_may_be_declared_to_have_engines(torch_files: Path, name: str) -> None:
+    """Torch-TensorRT writes both, which look like those without engines."""
+    assert detect_format(torch_files / name, Format.TORCH_TRT) is Format.TORCH_TRT
+
+
 @pytest.mark.parametrize(
     ("name", "what"),
     [
