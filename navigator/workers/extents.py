@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from navigator.samples.found import explained
 from navigator.samples.ladder import Kind, Ladder, Levels
@@ -14,6 +14,10 @@ _WITHOUT_BATCH = 0.25
 # How many lengths are tried one by one beyond the smallest that runs.
 _RAISED = 4
 
+# How much wider than high a picture is tried to be.
+_WIDER = (8, 4, 2)
+
+_REFUSED = "larger ones are refused"
 _STEPS = (1, 2, 4, 8, 16, 32)
 
 
@@ -62,6 +66,7 @@ class Extents:
         for kind in others:
             if self.high[kind] == self.low[kind]:
                 self._raise_high(kind, base)
+        self._widen()
         if batch:
             self.high[Kind.BATCH] = self._highest(Kind.BATCH, {**self.high, **batch}, 1.0)
         for kind in others:
@@ -69,6 +74,25 @@ class Extents:
                 self.step[kind] = self._step(kind, base)
                 if self.low[kind] == 1 and self.step[kind] == self.high[kind] - 1 > 1:
                     self.low[kind] = self.high[kind]  # one element stands for all, and no other size will do
+
+    def _widen(self) -> None:
+        """Try sides of different lengths where longer ones are refused together: lines of text are low and wide."""
+        sides = [index for index, size in enumerate(self.ladder.sizes) if size.kind is Kind.SIDE and not size.limited]
+        if len(sides) < 2 or self.ladder.factors or self.reasons.get((Kind.SIDE, "high")) != _REFUSED:
+            return
+        for factor in _WIDER:
+            for index in sides:
+                factors = [(1, 0)] * len(self.ladder.sizes)
+                factors[index] = (factor, 0)
+                wide = replace(self.ladder, factors=tuple(factors))
+                batch = {Kind.BATCH: self.low[Kind.BATCH]} if Kind.BATCH in self.low else {}
+                ends = [wide.shapes({**levels, **batch}) for levels in (self.low, self.high)]
+                if self.questions.over:
+                    return
+                if not self.questions.cost(ends[1], _WITHOUT_BATCH) and all(map(self.questions.takes, ends)):
+                    self.ladder = wide
+                    self.reasons[Kind.SIDE, "high"] = "longer ones together are refused"
+                    return
 
     def _raise_low(self, base: Levels) -> None:
         """Raise a smallest length at which the model runs without looking at its inputs."""
@@ -123,13 +147,16 @@ class Extents:
             must = kind is Kind.BATCH and best == 1
             cost = "" if must else self.questions.cost(shapes, share)
             if self.questions.over or cost:
-                self.reasons[kind, "high"] = f"larger ones take {cost}" if cost else "the largest in the time for it"
+                if not refused:
+                    self.reasons[kind, "high"] = (
+                        f"larger ones take {cost}" if cost else "the largest in the time for it"
+                    )
                 break
             if self.questions.takes(shapes):
                 best, refused = rung, 0
             else:
                 refused = refused or rung
-                self.reasons[kind, "high"] = "larger ones are refused"
+                self.reasons[kind, "high"] = _REFUSED
         if refused and kind is not Kind.SIDE:
             best = self._between(kind, base, refused, best)
         return best
@@ -143,7 +170,7 @@ class Extents:
             else:
                 refused = middle
         self.reasons[kind, "low" if refused < taken else "high"] = (
-            "smaller ones are refused" if refused < taken else "larger ones are refused"
+            "smaller ones are refused" if refused < taken else _REFUSED
         )
         return taken
 

@@ -219,6 +219,17 @@ def test_what_costs_much_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(shapes["x"][0] for shapes in model.asked) <= 32
 
 
+def test_sides_that_are_refused_together_are_tried_apart() -> None:
+    """A reader of lines of text: 32 or 64 high, and as wide as the line."""
+    answer = found(Model((IMAGE,), lambda x: x[2] in (32, 64) and x[3] % 32 == 0))
+    assert answer.min_shapes["x"][2:] == (32, 256)
+    assert answer.max_shapes["x"][2:] == (64, 512)
+    assert "x[2]: 32 to 64" in finding(answer)
+    assert "longer ones together are refused" in finding(answer)
+    # A square stays one.
+    assert found(Model((IMAGE,), lambda x: x[2] == x[3] <= 64)).max_shapes["x"][2:] == (64, 64)
+
+
 def test_samples_stay_small() -> None:
     model = Model((spec("x", -1, 2**20),), lambda _: True)
     assert found(model).max_shapes["x"][0] == 4
