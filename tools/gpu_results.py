@@ -184,7 +184,7 @@ def _cell(conversions: list[Data]) -> str:
     for each in conversions:
         error = f", {each['error']:.2g}" if each["error"] is not None else ""
         error = error or (f", max abs {each['max_abs']:.2g}" if each.get("max_abs") is not None else "")
-        message = f": {escaped(each['message'][:_LONGEST])}" if each["state"] in ("failed", "not_applicable") else ""
+        message = f": {escaped(each['message'][:_LONGEST])}" if each["state"] in ("failed", "mismatched", "not_applicable") else ""
         found[f"{each['state'].replace('_', ' ')}{error}{message}"] = None
     return "<br>".join(found) or "not run"
 
