@@ -34,6 +34,8 @@ _HEAD = """\
 # What was run on a GPU, by `python -m tests.gpu.visit`. tools/gpu_results.py writes it; the documentation shows it.
 """
 _PRECISIONS = ("fp32", "fp16", "int8")
+# The states whose messages are shown.
+_EXPLAINED = ("failed", "mismatched", "not_applicable")
 # A message that is longer isn't for a table.
 _LONGEST = 160
 
@@ -184,7 +186,7 @@ def _cell(conversions: list[Data]) -> str:
     for each in conversions:
         error = f", {each['error']:.2g}" if each["error"] is not None else ""
         error = error or (f", max abs {each['max_abs']:.2g}" if each.get("max_abs") is not None else "")
-        message = f": {escaped(each['message'][:_LONGEST])}" if each["state"] in ("failed", "mismatched", "not_applicable") else ""
+        message = f": {escaped(each['message'][:_LONGEST])}" if each["state"] in _EXPLAINED else ""
         found[f"{each['state'].replace('_', ' ')}{error}{message}"] = None
     return "<br>".join(found) or "not run"
 
