@@ -26,7 +26,9 @@ def harmless(text: str) -> str:
 
 def clean(text: str) -> str:
     """Return text on one line, without characters that control a terminal, a browser or the text direction."""
-    return " ".join("".join(_printable(each, " ") for each in text).split())
+    # Most texts are plain, and there are tens of thousands in a large report.
+    plain = text.isascii() and text.isprintable()
+    return " ".join((text if plain else "".join(_printable(each, " ") for each in text)).split())
 
 
 def lines(text: str) -> list[str]:
