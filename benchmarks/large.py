@@ -67,7 +67,7 @@ def _compare(repeats: int, layers: int) -> None:
         "plain export and comparison": (plain, ()),
         "model-navigator": (_navigator("onnx"), ()),
         "again, unchanged, from the cache": (_navigator("cached"), _navigator("cached")),
-        "with fp16 and int8": (_navigator("typed", "--cells", "onnx*"), ()),
+        "with fp16 and int8": (_navigator("typed", "--conversions", "onnx*"), ()),
     }
     taken: dict[str, list[Measured]] = {name: [] for name in rows}
     for repeat in range(repeats):

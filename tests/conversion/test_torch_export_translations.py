@@ -105,6 +105,21 @@ class Shifted(torch.nn.Module):
         return x >> 1, x >> torch.ones_like(x), (x.int() - 128) >> 1, x << 1, x << torch.ones_like(x), x.int() << 1
 
 
+class Angles(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (*map(torch.angle, (x, y, z, b)), torch.angle(torch.view_as_complex(x.reshape(-1, 2))))
+
+
+def test_angles_of_whole_numbers_are_floats(tmp_path: Path) -> None:
+    numbers: dict[str, np.ndarray] = {
+        "x": np.array([-2, 1, 3, -0.5], np.float32),
+        "y": np.array([-2, 0, 3], np.int64),
+        "z": np.array([0, 200], np.uint8),
+        "b": np.array([True, False]),
+    }
+    outputs_of(exported(tmp_path, Angles(), numbers), 18)
+
+
 def test_bytes_stay_bytes_when_they_are_shifted(tmp_path: Path) -> None:
     run = exported(tmp_path, Shifted(), {"x": np.array([200, 7, 0], np.uint8)})
     assert outputs_of(run, 18) == [

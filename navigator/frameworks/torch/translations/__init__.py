@@ -23,6 +23,7 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.special_erfcx.default: arithmetic.erfcx,
         aten.log_sigmoid.default: arithmetic.log_sigmoid,
         aten.atan2.default: arithmetic.atan2,
+        aten.angle.default: arithmetic.angle,
         aten.bitwise_right_shift.Tensor: arithmetic.shift("right"),
         aten.bitwise_right_shift.Tensor_Scalar: arithmetic.shift("right"),
         aten.__rshift__.Tensor: arithmetic.shift("right"),

@@ -91,6 +91,15 @@ def atan2(y: _Value, x: _Value) -> _Value:
     return op.Where(op.Less(x, 0.0), turned, angle)
 
 
+def angle(value: _Value) -> _Value:
+    """Return float32 for whole numbers, whose type onnxscript keeps: 3 instead of pi for a negative one."""
+    from onnxscript import opset18 as op
+
+    if not value.dtype.is_floating_point():
+        value = op.Cast(value, to=1)  # onnx.TensorProto.FLOAT
+    return op.Where(op.Less(value, op.CastLike(0.0, value)), op.CastLike(math.pi, value), op.CastLike(0.0, value))
+
+
 def shift(direction: str) -> Callable[..., _Value]:
     """Keep uint8, which onnxscript makes int8: 200 >> 0 is -56. `direction` is "left" or "right"."""
 
