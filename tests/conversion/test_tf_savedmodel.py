@@ -153,6 +153,20 @@ def test_a_bicubic_resize_has_tensorflows_weights(models: Path, tmp_path: Path, 
         np.testing.assert_allclose(array, 3, rtol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("opset", [11, 13, 18])
+def test_a_bicubic_resize_of_pictures_of_any_size_has_tensorflows_weights(
+    models: Path, tmp_path: Path, opset: int
+) -> None:
+    artifact, _ = convert(models / "bicubic_open", tmp_path, opset)
+    model = tf_savedmodel.load(models / "bicubic_open", declared=NOTHING_DECLARED)
+    loaded = onnx_runner.load(artifact, declared=model.signature)
+    for size in ((9, 8), (3, 17)):
+        inputs = {"image": np.random.default_rng(0).standard_normal((2, *size, 2)).astype(np.float32)}
+        made = loaded.infer(inputs)
+        for name, right in model.infer(inputs).items():
+            np.testing.assert_allclose(made[name], right, rtol=1e-5, atol=1e-6 * np.abs(right).max(), err_msg=name)
+
+
 def test_names_types_and_dynamic_axes_are_the_signatures(models: Path, tmp_path: Path) -> None:
     artifact, _ = convert(models / "several", tmp_path, 15)
     source = tf_savedmodel.load(models / "several", declared=NOTHING_DECLARED).signature

@@ -142,6 +142,16 @@ def functions(root: Path) -> None:
             "from_bytes": tf.image.resize(bytes, [3, 10], method="bicubic"),
         },
     )
+    save(
+        root / "bicubic_open",
+        {"image": ([None, None, None, 2], "float32")},
+        lambda image: {
+            "twice": tf.image.resize(image, tf.shape(image)[1:3] * 2, method="bicubic"),
+            "fixed": tf.image.resize(image, [4, 20], method="bicubic"),
+            "corners": tf.raw_ops.ResizeBicubic(images=image, size=tf.shape(image)[1:3] - 2, align_corners=True),
+            "corner": tf.raw_ops.ResizeBicubic(images=image, size=[4, 12]),
+        },
+    )
     save(root / "einsum", x, lambda x: {"y": tf.einsum("bi,bj,bk->bijk", x, x, x)})
     save(root / "text_inside", x, lambda x: {"y": tf.strings.length(tf.strings.as_string(x))})
     save(root / "text", {"x": ([None], "string")}, lambda x: {"y": tf.strings.length(x)})
