@@ -23,7 +23,7 @@ from navigator.render.files import write_files
 from navigator.report import storage
 from navigator.report.merge import merge
 from navigator.report.ownership import check_report_directory
-from navigator.report.storage import RESULTS, SUMMARY
+from navigator.report.storage import REPORT, RESULTS
 from navigator.report.summary import Summary, summarize
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def write_report(merged: Summary, directory: Path, owner: Path) -> None:
     write_files(merged, directory)
     if os.geteuid() == 0:
         found = owner.stat()
-        for path in (directory, directory / RESULTS, directory / SUMMARY):
+        for path in (directory, *(directory / name for name in REPORT)):
             os.chown(path, found.st_uid, found.st_gid, follow_symlinks=False)
 
 
@@ -109,7 +109,7 @@ def _results(job: Job, publisher: Publisher, directory: Path) -> Iterator[Path]:
         if number == _REPORTS:
             raise ConfigurationError(f"there are more than {_REPORTS} results", "a job matrix has at most 256 jobs")
         place = directory / f"report{number}"
-        unpack(archive, place, names=(RESULTS, SUMMARY), limit_bytes=2 * _REPORT_BYTES)
+        unpack(archive, place, names=REPORT, limit_bytes=2 * _REPORT_BYTES)
         archive.unlink()
         yield place
 

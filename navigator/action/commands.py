@@ -30,7 +30,7 @@ from navigator.render.plan import plan_text
 from navigator.render.sentences import verdict
 from navigator.render.streams import write
 from navigator.report.merge import merge
-from navigator.report.storage import RESULTS, SUMMARY
+from navigator.report.storage import REPORT
 from navigator.report.summary import summarize
 
 Command = Callable[[Job, Publisher, Cancellation], ExitCode]
@@ -110,7 +110,7 @@ def cmd_release(job: Job, publisher: Publisher, _cancelled: Cancellation) -> Exi
             job.event.repository,
             tag,
             [Asset(name=each.name, files=each.files) for each in found],
-            extras=[directory / RESULTS, directory / SUMMARY],
+            extras=[path for name in REPORT if (path := directory / name).is_file()],
             draft=job.inputs.draft,
             overwrite=job.inputs.overwrite,
         )

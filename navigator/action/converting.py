@@ -31,7 +31,7 @@ from navigator.records import FailOn, Origin, Report, RunConfig
 from navigator.render.console import changes_text
 from navigator.render.files import UnwrittenError
 from navigator.report.report import broken_off
-from navigator.report.storage import RESULTS, SUMMARY
+from navigator.report.storage import REPORT, RESULTS
 from navigator.report.summary import Summary, summarize
 
 # Reading a larger report takes a second.
@@ -130,7 +130,7 @@ def _run(
     directory = place(run.workspace_path)
     origin = own_origin(job, run, commit)
     publisher.mark_pending()
-    for name in (RESULTS, SUMMARY):
+    for name in REPORT:
         (directory / name).unlink(missing_ok=True)
     with sandbox(run, job) as identity:
         resolved = directory.resolve()

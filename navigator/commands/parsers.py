@@ -149,6 +149,7 @@ def _add_report(verbs: "argparse._SubParsersAction[Parser]") -> None:
     report.add_argument("--baseline", type=Path, metavar="PATH", help=_BASELINE)
     what = "report results that cover only a part of the configuration"
     report.add_argument("--allow-partial", action="store_true", help=what)
+    report.add_argument("--open", action="store_true", help="open the page of the report in your browser")
 
 
 def _add_rehearse(verbs: "argparse._SubParsersAction[Parser]") -> None:

@@ -2,13 +2,14 @@
 
 import argparse
 import sys
+import webbrowser
 from pathlib import Path
 
 from navigator.errors import ConfigurationError, ExitCode
 from navigator.plain_data import parse_json
 from navigator.records import Json
 from navigator.render.streams import write
-from navigator.report.storage import RESULTS, SUMMARY
+from navigator.report.storage import PAGE, RESULTS, SUMMARY
 
 # GitHub's limit for the outputs of a job, of which a matrix is one.
 _MATRIX_BYTES = 2**20
@@ -44,8 +45,10 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     namespace.output.mkdir(parents=True, exist_ok=True)
     write_files(summary, namespace.output)
     show_summary(summary)
-    results, page = shown(namespace.output / RESULTS), shown(namespace.output / SUMMARY)
-    write(f"results: {results}\nsummary: {page}\n", sys.stdout)
+    written = {"results": RESULTS, "summary": SUMMARY, "page": PAGE}
+    write("".join(f"{what}: {shown(namespace.output / name)}\n" for what, name in written.items()), sys.stdout)
+    if namespace.open and not webbrowser.open((namespace.output / PAGE).resolve().as_uri()):
+        raise ConfigurationError(f"there is no browser here to open {PAGE} with", "open the file on another machine")
     return summary.exit_code
 
 

@@ -23,6 +23,7 @@ from navigator.engine.search import searched
 from navigator.engine.sources import Sources
 from navigator.engine.step_context import StepContext, failure_from
 from navigator.engine.subject import subject_of
+from navigator.engine.timeline import Timeline
 from navigator.engine.verification import run_verify, unverified
 from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, exhausted
@@ -44,6 +45,7 @@ class Execution:
         cache: None if disabled.
         memory_bytes: memory limit of a worker.
         command: command line of this run, to reproduce failures.
+        started: when the run began, by time.monotonic().
         listener: callbacks.
     """
 
@@ -57,6 +59,7 @@ class Execution:
         cache: Layers | None,
         memory_bytes: int,
         command: str,
+        started: float,
         listener: Listener | None = None,
     ) -> None:
         self._run = run
@@ -65,6 +68,7 @@ class Execution:
         self._memory_bytes = memory_bytes
         self._command = command
         self._listener = listener or Listener()
+        self.timeline = Timeline(started)
         self._jobs = run.jobs or max(1, min(4, host.cpu_count))
         self._models = {model.config.model_name: ModelState(plan=model) for model in plan.models}
         self._unfinished = dict(self._models)
@@ -150,6 +154,7 @@ class Execution:
             room, busy = self._jobs - len(running), {unit.gpu for unit in running.values()}
             for unit in startable(self._unfinished.values(), room=room, busy=busy):
                 self._models[unit.model].started[unit.key] = unit
+                self.timeline.begin(unit)
                 self._listener.on_start(unit)
                 running[threads.submit(self._work, unit, environments)] = unit
             if not running:
@@ -157,6 +162,7 @@ class Execution:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 unit = running.pop(future)
+                self.timeline.end(unit)
                 self._note(unit, future)
                 self._models[unit.model].block()
                 self._changed(self._models[unit.model])

@@ -71,6 +71,7 @@ class _Record:
         """
         with suppress(OSError):
             self._workspace.summary.unlink(missing_ok=True)
+            self._workspace.page.unlink(missing_ok=True)
         try:
             self._file.write(self._report(execution))
         except OSError:
@@ -105,6 +106,7 @@ class _Record:
             selection=self._selection,
             rules=self._rules,
             models=execution.given(),
+            timeline=execution.timeline.spans,
         )
 
 
@@ -169,6 +171,7 @@ def convert(
         cache=cache,
         memory_bytes=run.memory_limit_bytes or int(available_memory_bytes() * 0.9),
         command=command,
+        started=started,
         listener=Listener(
             on_progress=progress.say,
             on_start=lambda unit: progress.started(unit.model, unit.label, unit.kind),
@@ -247,4 +250,5 @@ def _show(final: Summary, record: _Record, workspace: Workspace) -> None:
     if record.unwritten:
         write(f"{record.unwritten}\n", sys.stderr)
     else:
-        write(f"results: {shown(workspace.results)}\nsummary: {shown(workspace.summary)}\n", sys.stdout)
+        files = {"results": workspace.results, "summary": workspace.summary, "page": workspace.page}
+        write("".join(f"{name}: {shown(path)}\n" for name, path in files.items()), sys.stdout)

@@ -121,6 +121,10 @@ class Workspace:
     def summary(self) -> Path:
         return self.path / storage.SUMMARY
 
+    @property
+    def page(self) -> Path:
+        return self.path / storage.PAGE
+
     def artifact(self, model: str, step: Step) -> Path:
         """Return the path of a step's finished artifact."""
         return self.path / "converted" / model / _flat(step.label) / artifact_name(step)

@@ -51,11 +51,14 @@ from navigator.records.results import (
     Rules,
     Seconds,
     SourceModel,
+    Span,
     Status,
     TensorRTConfig,
+    Work,
 )
 from navigator.records.verdict import (
     DEFAULT_TOLERANCE,
+    DISTRIBUTION,
     Agreement,
     Comparison,
     Decisions,
@@ -76,6 +79,7 @@ from navigator.records.verdict import (
 
 __all__ = [
     "DEFAULT_TOLERANCE",
+    "DISTRIBUTION",
     "Agreement",
     "Auto",
     "AxisSpec",
@@ -133,6 +137,7 @@ __all__ = [
     "Slices",
     "Source",
     "SourceModel",
+    "Span",
     "State",
     "Status",
     "Step",
@@ -143,6 +148,7 @@ __all__ = [
     "ValueRange",
     "Verdict",
     "Weights",
+    "Work",
     "WorstElement",
     "WorstSlice",
     "WrongWeight",

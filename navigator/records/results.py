@@ -5,6 +5,7 @@ Field names are its keys.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -233,12 +234,37 @@ class Rules:
     accept: Mapping[str, str] = field(default_factory=dict)
 
 
+class Work(StrEnum):
+    """What a worker does."""
+
+    REFERENCE = "reference"
+    """It runs the source model."""
+    CONVERT = "convert"
+    VERIFY = "verify"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """What a worker did: when it began after the start of the run, and how long it took.
+
+    `worker` counts those at work at the same time, from 0. `conversion` is "source" for the source model.
+    """
+
+    worker: Count
+    model_name: str
+    conversion: str
+    work: Work
+    start: Duration
+    seconds: Duration
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """convert_results.yaml: what ran, where, and every planned conversion exactly once.
 
     `shard` is "3/7" for the third of seven shards of a run, "" for a complete run. `origin` and `rules` are None if
-    they're unknown, and a model may not be in `models`, as in files of versions that didn't write them.
+    they're unknown, and a model may not be in `models`, as in files of versions that didn't write them. `timeline` is
+    in the order in which work ended, and empty for merged shards, whose clocks differ.
     """
 
     version: int
@@ -255,3 +281,4 @@ class Report:
     complete: bool = False
     """False during the run, and indefinitely if it was killed."""
     shard: str = ""
+    timeline: tuple[Span, ...] = ()

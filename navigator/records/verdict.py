@@ -11,6 +11,10 @@ DEFAULT_TOLERANCE = 1e-5
 """Absolute and relative tolerance that `auto` is never below, and that outputs have whose entry is left out."""
 
 
+DISTRIBUTION = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Limits of the errors that `Comparison.distribution` counts together, in tolerances."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleInfo:
     """One set of inputs for verification; `reduced_from` are the configured shapes, if they did not fit into memory.
@@ -113,7 +117,8 @@ class Comparison:
     finite reference values. `noise` is how much the source model's own rounding changes the output, None unless `atol`
     was made from it. `overruled` is whether elements don't match, but the user's metric accepts the output. `steps` are
     the numbers of steps after which it was compared, with its state fed back; none for single steps. `gates` are the
-    user's own limits for what a reduced precision keeps.
+    user's own limits for what a reduced precision keeps. `distribution` counts the elements by error: those without
+    one, those up to each of `DISTRIBUTION` times their own tolerance, and those above.
     """
 
     output: str
@@ -137,6 +142,7 @@ class Comparison:
     overruled: bool = False
     steps: tuple[Count, ...] = ()
     gates: tuple[Gate, ...] = ()
+    distribution: tuple[Count, ...] = ()
 
 
 class MetricOutcome(StrEnum):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from navigator.records import CellResult, FoundShapes, Given, Host, Origin, Report, Rules, Selection, State
+from navigator.records import CellResult, FoundShapes, Given, Host, Origin, Report, Rules, Selection, Span, State
 from navigator.report.storage import VERSION
 from navigator.report.summary import counts
 
@@ -22,6 +22,7 @@ def build(
     selection: Selection | None = None,
     rules: Rules | None = None,
     models: Sequence[Given] = (),
+    timeline: Sequence[Span] = (),
 ) -> Report:
     """Return the report of a run with its counts.
 
@@ -37,6 +38,7 @@ def build(
         selection: the part of the configuration that was converted; None: all of it.
         rules: what decides whether the run fails; None if it's unknown.
         models: what was given of each model, as far as it's known.
+        timeline: what the workers did.
     """
     return Report(
         version=VERSION,
@@ -52,6 +54,7 @@ def build(
         selection=selection or Selection(),
         rules=rules,
         models=tuple(models),
+        timeline=tuple(timeline),
     )
 
 

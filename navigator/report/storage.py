@@ -15,9 +15,11 @@ from navigator.safe_files import half_of, read_file, replace_file
 
 RESULTS = "convert_results.yaml"
 SUMMARY = "summary.md"
-"""The names of the two files of a report."""
+PAGE = "report.html"
+REPORT = (RESULTS, SUMMARY, PAGE)
+"""The names of the files of a report."""
 
-FILES = (RESULTS, SUMMARY, *(str(half_of(Path(name))) for name in (RESULTS, SUMMARY)))
+FILES = (*REPORT, *(str(half_of(Path(name))) for name in REPORT))
 """The files of a report, and what writing them leaves beside them if it's killed."""
 
 VERSION = 1
@@ -27,7 +29,7 @@ _WIDTH = 100_000
 
 
 # The keys whose lists are as long as the configuration.
-_LISTS = ("models", "results", "found")
+_LISTS = ("models", "results", "found", "timeline")
 
 # 10,000 conversions are 40 MiB.
 _MOST_BYTES = 64 * 2**20

@@ -285,6 +285,7 @@ def _comparison(output: ComparedOutput, samples: int, found: Agreement | None, g
         agreement=found,
         gates=gates,
         overruled=output.overruled and not output.problem,
+        distribution=tuple(totals.distribution) if compared else (),
     )
 
 

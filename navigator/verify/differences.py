@@ -7,10 +7,13 @@ converted. Knows nothing about outputs, names or messages.
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+from navigator.records import DISTRIBUTION
 
 # Small enough for the pieces and their float64 copies to stay in the processor's cache.
 _PIECE = 2**16
@@ -26,6 +29,8 @@ class Tally:
     Equal infinities match, as in numpy.isclose, with an error of 0; `infinite` counts them. `reference_nan`,
     `reference_infinite` and `value_non_finite` count the other elements that aren't finite, by the first that applies;
     `first_non_finite` is the position of the first of those.
+
+    `distribution` counts errors as `Comparison.distribution` does.
     """
 
     total: int = 0
@@ -44,6 +49,7 @@ class Tally:
     reference_infinite: int = 0
     value_non_finite: int = 0
     first_non_finite: tuple[int, tuple[int, ...]] | None = None
+    distribution: list[int] = field(default_factory=lambda: [0] * (len(DISTRIBUTION) + 2))
 
 
 def pieces(reference: np.ndarray, value: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -94,7 +100,9 @@ def tally(totals: Tally, number: int, reference: np.ndarray, value: np.ndarray, 
             _add_relative(totals, distance, magnitude)
             ranged = magnitude if left.dtype.kind == "c" else left
             totals.low, totals.high = min(totals.low, float(ranged.min())), max(totals.high, float(ranged.max()))
-            excess = distance - (magnitude * rtol + atol)
+            allowed = magnitude * rtol + atol
+            _add_distribution(totals, distance, allowed)
+            excess = distance - allowed
             totals.mismatched += int(np.count_nonzero(excess > 0))
             position = int(np.argmax(excess))
             if math.isnan(excess[position]):
@@ -105,6 +113,14 @@ def tally(totals: Tally, number: int, reference: np.ndarray, value: np.ndarray, 
                 totals.largest_excess = float(excess[position])
                 at = start + (position if where is None else int(where[position]))
                 totals.worst = (number, _index(at, reference.shape))
+
+
+def _add_distribution(totals: Tally, distance: np.ndarray, allowed: np.ndarray) -> None:
+    """Count errors by how much of their tolerance they are."""
+    exact = distance.size - int(np.count_nonzero(distance))
+    below = [max(exact, int(np.count_nonzero(distance <= limit * allowed))) for limit in DISTRIBUTION]
+    for place, (low, high) in enumerate(pairwise((0, exact, *below, distance.size))):
+        totals.distribution[place] += high - low
 
 
 def needed_atol(reference: np.ndarray, value: np.ndarray, rtols: Sequence[float]) -> list[float]:

@@ -259,7 +259,7 @@ def test_a_workflow_converts_and_a_later_job_reads_its_artifacts(act: Act, githu
             f"{model}/onnx_op{opset}/model.onnx"
             for model, opset in (("first", 13), ("first", 15), ("second", 13), ("second", 14))
         ],
-        "model-navigator-results": ["convert_results.yaml", "summary.md"],
+        "model-navigator-results": ["convert_results.yaml", "report.html", "summary.md"],
     }
     state = told(github)
     assert [(each["state"], each["context"]) for each in state["statuses"]] == [
@@ -409,6 +409,7 @@ def test_the_composite_runs_the_image_itself_and_uploads(act: Act, github: str, 
     assert [each for each in uploaded if not each.endswith(".log")] == [
         f"{prefix}-models-1-of-1: {place}/converted/first/onnx_op15/model.onnx",
         f"{prefix}-results-1-of-1: {place}/convert_results.yaml",
+        f"{prefix}-results-1-of-1: {place}/report.html",
         f"{prefix}-results-1-of-1: {place}/summary.md",
     ]
     assert [each for each in uploaded if each.startswith(f"{prefix}-logs-1-of-1: ")]

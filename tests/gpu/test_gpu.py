@@ -128,6 +128,7 @@ def test_gpus_work_side_by_side_and_each_on_one_thing_at_a_time(examples: Path, 
             cache=None,
             memory_bytes=2**36,
             command="",
+            started=time.monotonic(),
             listener=Listener(
                 on_start=lambda unit: began.update({(unit.gpu, unit): time.monotonic()}),
                 on_end=on_end,

@@ -70,7 +70,7 @@ def sections(said: str) -> list[str]:
     """Return the lines on what changed, and the verdict."""
     lines = said.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("Compared with"))
-    return [line for line in lines[start:] if not line.startswith(("results: ", "summary: "))]
+    return [line for line in lines[start:] if not line.startswith(("results: ", "summary: ", "page: "))]
 
 
 def write_source(directory: Path, name: str) -> None:

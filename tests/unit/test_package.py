@@ -43,8 +43,9 @@ def test_the_wheel_has_the_package_its_types_and_the_schemas_and_nothing_else(wh
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "navigator").rglob("*.py")}
     schemas = {f"navigator/schemas/{path.name}" for path in (ROOT / "schemas").glob("*.json")}
     assert len(schemas) == 2
-    # The workflow that `init` writes, and what `convert` notes of operators.
+    # The workflow that `init` writes, what `convert` notes of operators, and the page of a report.
     data = {"navigator/commands/models.yml", "navigator/frameworks/torch/differing_operators.yaml"}
+    data |= {f"navigator/render/page/report.{kind}" for kind in ("html.jinja", "css", "js")}
     assert held == modules | schemas | data | {"navigator/py.typed"}
     assert not [name for name in held if PurePosixPath(name).stem in {"option_table", "action_table"}]
     assert len(licenses) == 1

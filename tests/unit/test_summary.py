@@ -13,6 +13,7 @@ from navigator.render.columns import aligned, width
 from navigator.render.console import summary_text
 from navigator.render.files import UnwrittenError, write_files
 from navigator.render.markdown import summary_markdown
+from navigator.render.page.page import report_page
 from navigator.render.sentences import reductions
 from navigator.report import storage
 from navigator.report.report import seen_from
@@ -124,13 +125,14 @@ def test_the_table_of_a_report_is_aligned_for_wide_names() -> None:
 # Files --------------------------------------------------------------------------------------------------------------
 
 
-def test_results_and_summary_are_written(tmp_path: Path) -> None:
+def test_results_summary_and_page_are_written(tmp_path: Path) -> None:
     summary = summarize(a_report(a_result()))
     write_files(summary, tmp_path)
 
     assert storage.read(tmp_path / "convert_results.yaml") == summary.report
     assert (tmp_path / "summary.md").read_text(encoding="utf-8") == summary_markdown(summary)
-    assert len([*tmp_path.iterdir()]) == 2
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == report_page(summary)
+    assert len([*tmp_path.iterdir()]) == 3
 
 
 @pytest.mark.parametrize(("broken", "whole"), [("convert_results.yaml", "summary.md"), ("summary.md", storage.RESULTS)])
@@ -147,8 +149,11 @@ def test_a_file_that_cannot_be_written_is_named_and_the_other_is_written(
     assert (tmp_path / whole).is_file()
 
 
-def test_both_files_are_named_if_neither_can_be_written(tmp_path: Path) -> None:
-    with pytest.raises(UnwrittenError, match=r"convert_results\.yaml couldn't .*; .*summary\.md couldn't be written"):
+def test_all_files_are_named_if_none_can_be_written(tmp_path: Path) -> None:
+    with pytest.raises(
+        UnwrittenError,
+        match=r"convert_results\.yaml couldn't .*; .*summary\.md couldn't .*; .*report\.html couldn't be",
+    ):
         write_files(summarize(a_report()), tmp_path / "nowhere")
 
 

@@ -17,7 +17,7 @@ from navigator.github.commands import mask
 from navigator.github.release_assets import unique
 from navigator.records import Json
 from navigator.render.comment import ArtifactLink, Links
-from navigator.report.storage import RESULTS, SUMMARY
+from navigator.report.storage import REPORT
 
 
 class Uploads:
@@ -56,8 +56,8 @@ class Uploads:
 
     def upload_results(self, directory: Path) -> None:
         """Upload the files of the report. Raises PublishError."""
-        # An engine that was killed leaves no summary.
-        there = [(name, directory / name) for name in (RESULTS, SUMMARY) if (directory / name).is_file()]
+        # An engine that was killed leaves only results.
+        there = [(name, directory / name) for name in REPORT if (directory / name).is_file()]
         made = self._upload(f"{names.results_artifact(self._job.inputs)}{self._job.artifact_suffix}", there)
         self.links = replace(self.links, results_url=self._url(made))
         set_outputs(self._job, {"results_artifact_id": str(made.id), "artifacts": self._list(made)})

@@ -156,7 +156,7 @@ def test_an_engine_that_was_killed_leaves_its_results(job: "Job") -> None:
     why = "the engine was killed by signal 9, most likely out of memory"
     assert ended.code == 1, ended.log
     assert [ended.outputs[name] for name in ("status", "exit_code", "passed", "failures")] == ["failure", "1", "1", "1"]
-    assert job.artifacts()["model-navigator-results"].keys() == {"convert_results.yaml", "summary.md"}
+    assert job.artifacts()["model-navigator-results"].keys() == {"convert_results.yaml", "summary.md", "report.html"}
     assert job.artifacts()["model-navigator-models"].keys() == {"tiny/onnx_op13/model.onnx"}
     assert job.statuses[-1][0] == "failure"
     assert [each["conclusion"] for each in job.github["check_runs"]] == ["failure"]

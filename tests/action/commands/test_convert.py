@@ -54,7 +54,7 @@ def test_a_pull_request_whose_cells_are_good(job: "Job") -> None:
 
     uploaded = job.artifacts()
     assert uploaded.keys() == {RESULTS, MODELS}
-    assert uploaded[RESULTS].keys() == {"convert_results.yaml", "summary.md"}
+    assert uploaded[RESULTS].keys() == {"convert_results.yaml", "summary.md", "report.html"}
     assert uploaded[MODELS].keys() == {f"tiny/onnx_op{opset}/model.onnx" for opset in (13, 14)}
     assert not any(job.seen(content.decode("latin-1")) for files in uploaded.values() for content in files.values())
     assert ended.summary == uploaded[RESULTS]["summary.md"].decode()

@@ -98,7 +98,7 @@ def test_a_part_is_released_if_it_is_allowed(job: "Job") -> None:
     nothing_released(job)
     assert job.run("release", allow_partial="true").code == 0
     names = {each["name"] for each in job.github["assets"]}
-    assert names == {"convert_results.yaml", "summary.md", "SHA256SUMS", "tiny-onnx_op13.onnx"}
+    assert names == {"convert_results.yaml", "summary.md", "report.html", "SHA256SUMS", "tiny-onnx_op13.onnx"}
 
 
 def test_results_without_an_origin_are_reported_and_not_released(job: "Job", reports: Callable[[str], bytes]) -> None:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.action.commands.conftest import Job
 
-NAMES = {"convert_results.yaml", "summary.md", "SHA256SUMS", "tiny-onnx_op13.onnx", "tiny-onnx_op14.onnx"}
+NAMES = {
+    "convert_results.yaml",
+    "summary.md",
+    "report.html",
+    "SHA256SUMS",
+    "tiny-onnx_op13.onnx",
+    "tiny-onnx_op14.onnx",
+}
 
 
 def tagged(job: "Job") -> None:
