@@ -79,6 +79,18 @@ class SourceModel(LoadedModel, Protocol):
 
 
 @runtime_checkable
+class Exact(Protocol):
+    """A source model in memory that can compute in float64."""
+
+    def in_double(self) -> AbstractContextManager[LoadedModel]:
+        """Return the model with its weights in float64, which takes and returns floats of that type.
+
+        Raises:
+            StepError: its weights aren't all in float32.
+        """
+
+
+@runtime_checkable
 class Shaken(Protocol):
     """A converted model in memory whose rounding to fp16 can be measured."""
 

@@ -106,6 +106,12 @@ class TorchExportModel:
         with rounding.perturbed(self.module):
             yield self
 
+    @contextmanager
+    def in_double(self) -> Iterator["TorchExportModel"]:
+        """See `navigator.runners.protocol.Exact`."""
+        with rounding.in_double(self.module):
+            yield self
+
     def ordered(self, *, rotated: bool) -> AbstractContextManager[ties.Met]:
         """See `navigator.runners.protocol.OrdersTies`."""
         return ties.ordered(rotated=rotated)

@@ -7,7 +7,7 @@ declared, outputs may be. The ONNX export uses this module to load files.
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,12 @@ class TorchScriptModel:
         """See `navigator.runners.protocol.SourceModel.perturbed`."""
         with rounding.perturbed(self.module):
             yield self
+
+    @contextmanager
+    def in_double(self) -> Iterator["TorchScriptModel"]:
+        """See `navigator.runners.protocol.Exact`."""
+        with rounding.in_double(self.module):
+            yield replace(self, declared_outputs=rounding.doubled(self.declared_outputs), seen_outputs=())
 
     def ordered(self, *, rotated: bool) -> AbstractContextManager[ties.Met]:
         """See `navigator.runners.protocol.OrdersTies`."""

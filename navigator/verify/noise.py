@@ -63,11 +63,11 @@ def measured(reference: Outputs, probes: Outputs, rtol: Mapping[str, float], bat
         rounded, apart = (_pairs(reference, each, name) for each in (probes, batches))
         if not (rounded or apart):
             continue
-        found[name] = _noise([*apart, *rounded], values, rtol, name)
+        found[name] = _noise([*apart, *rounded], values, rtol, name, (apart, rounded))
         if found[name].rejected and rounded and apart:
-            own = _noise(rounded, values, rtol, name)
+            own = _noise(rounded, values, rtol, name, (rounded,))
             if not own.rejected and _are_far(apart, _DEPENDENT * max(own.largest, own.atol / FACTOR)):
-                found[name] = replace(own, apart=_noise(apart, values, rtol, name).largest)
+                found[name] = replace(own, apart=_noise(apart, values, rtol, name, (apart,)).largest)
     return found
 
 
@@ -128,6 +128,7 @@ def _noise(
     reference: Sequence[np.ndarray],
     rtol: Mapping[str, float],
     name: str,
+    kinds: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]],
 ) -> Noise:
     largest = unmasked = needed = 0.0
     allowed = tolerance_of(rtol, name)
@@ -145,13 +146,23 @@ def _noise(
             needed = max(needed, FACTOR * unmasked * _share_of_small_values(pairs, level))
     if needed <= DEFAULT_TOLERANCE:
         return Noise(largest=largest, atol=DEFAULT_TOLERANCE)
-    # A run that changed nothing measured nothing: two batches often give the same sums as one.
-    told = [pair for pair in pairs if not np.array_equal(*pair, equal_nan=True)]
     itemsize = pairs[0][0].real.dtype.itemsize
     limit = _LIMITS.get(itemsize, 0.0) * spread(reference)
     if not needed <= limit:
         return Noise(largest=largest, atol=DEFAULT_TOLERANCE, rejected=True)
-    return Noise(largest=largest, atol=float(f"{needed:.1e}"), size=size(told) if real and itemsize > 2 else None)
+    return Noise(
+        largest=largest, atol=float(f"{needed:.1e}"), size=_largest_size(kinds) if real and itemsize > 2 else None
+    )
+
+
+def _largest_size(kinds: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> Size:
+    """Return the size of the noise of the kind of change that makes the most: another may hardly show."""
+    # A run that changed nothing measured nothing: two batches often give the same sums as one.
+    told = [[pair for pair in pairs if not np.array_equal(*pair, equal_nan=True)] for pairs in kinds]
+    found = Size()
+    for pairs in told:
+        found = found.larger(size(pairs)) if pairs else found
+    return found
 
 
 def _share_of_small_values(pairs: Sequence[tuple[np.ndarray, np.ndarray]], level: float) -> float:

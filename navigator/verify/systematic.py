@@ -38,6 +38,15 @@ class Size:
     mean: float = 0.0
     count: int = 0
 
+    def larger(self, other: "Size") -> "Size":
+        """Return the larger number of each kind, of as many errors as both have."""
+        return Size(
+            rms=max(self.rms, other.rms),
+            channel=max(self.channel, other.channel),
+            mean=max(self.mean, other.mean),
+            count=self.count + other.count,
+        )
+
 
 def size(pairs: Pairs) -> Size:
     """Return the size of the errors of one output, without masks and what isn't finite.

@@ -11,7 +11,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.ranges import bounds
-from navigator.runners.protocol import LoadedModel, Shaken, SourceModel
+from navigator.runners.protocol import Exact, LoadedModel, Shaken, SourceModel
 from navigator.samples.generate import Sample
 from navigator.workers.repeatability import uninformative
 
@@ -114,6 +114,25 @@ def rounded(model: LoadedModel, samples: Iterable[tuple[str, Arrays]]) -> Iterat
             away = {name: stepped(array, number) for number, (name, array) in enumerate(inputs.items())}
             with suppress(Exception):
                 yield sample, other.infer(away)
+
+
+def exact(model: LoadedModel, samples: Iterable[tuple[str, Arrays]]) -> Iterator[tuple[str, Arrays]]:
+    """Yield what the model returns if it computes in float64, in its own dtypes, for the samples that it takes so.
+
+    What it's off by in float32 may have a direction that no change of the last bits shows, as in sums of squares.
+    """
+    if not isinstance(model, Exact):
+        return
+    # A traced constant in float32 may not go with the others: then nothing is known.
+    with suppress(Exception), model.in_double() as other:
+        for sample, inputs in samples:
+            with suppress(Exception):
+                outputs = other.infer({name: _cast(array, np.float32, np.float64) for name, array in inputs.items()})
+                yield sample, {name: _cast(array, np.float64, np.float32) for name, array in outputs.items()}
+
+
+def _cast(array: np.ndarray, one: type, other: type) -> np.ndarray:
+    return array.astype(other) if array.dtype == one else array
 
 
 def shaken(model: LoadedModel, samples: Sequence[Sample]) -> Iterator[Sample]:

@@ -35,7 +35,7 @@ from navigator.workers import ties
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll, RoundingAnswer
 from navigator.workers.loading import arguments_of, converted_loader, source_loader
 from navigator.workers.metric import metric
-from navigator.workers.noise import BATCHES, Probes, probes, probes_of, shaken
+from navigator.workers.noise import BATCHES, Probes, exact, probes, probes_of, shaken
 from navigator.workers.probing import advised, probed
 from navigator.workers.repeatability import require_repeatable, saved_in_training_mode
 from navigator.workers.rolled import DIRECTORY as ROLLED
@@ -125,9 +125,10 @@ def rounding(arguments: Mapping[str, Json]) -> Json:
     model = source_loader(from_data(ModelConfig, arguments["config"]))()
     samples = [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
     found = probes_of(model, samples, arrays.load(Path(arguments["outputs"]), mapped=True))
-    arrays.save(Path(arguments["noise"]), found.rounded)
+    rounded = [*found.rounded, *exact(model, samples)]
+    arrays.save(Path(arguments["noise"]), rounded)
     arrays.save(Path(arguments["noise"]) / BATCHES, found.batches)
-    return to_data(RoundingAnswer(runs=len(found.rounded) + len(found.batches)))
+    return to_data(RoundingAnswer(runs=len(rounded) + len(found.batches)))
 
 
 def undecided(arguments: Mapping[str, Json]) -> Json:

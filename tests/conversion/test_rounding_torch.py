@@ -14,10 +14,11 @@ from navigator.converters import torchscript_to_onnx
 from navigator.records import Precision, Signature, TensorSpec, Verdict
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export, torchscript
+from navigator.runners.protocol import LoadedModel
 from navigator.verify.compare import verify
 from navigator.verify.noise import FACTOR, Noise, measured
 from navigator.verify.tolerances import tolerances
-from navigator.workers.noise import probes
+from navigator.workers.noise import exact, probes
 from tests.support.builders import a_model
 from tests.support.exports import Exports
 
@@ -135,3 +136,44 @@ def test_the_module_is_as_before_to_the_last_bit(kind: str, tmp_path: Path) -> N
     assert all(torch.equal(each, before[name]) for name, each in model.module.named_parameters())
     assert torch.get_num_threads() == threads
     assert np.array_equal(model.infer({"x": x.numpy()}).popitem()[1], one)
+
+
+@pytest.mark.parametrize("outputs", [(), (TensorSpec(name="y", shape=(-1, 10), dtype="float32"),)])
+def test_torchscript_in_float64_is_close_and_comes_back(
+    exported: tuple[Exports, Path], outputs: tuple[TensorSpec, ...]
+) -> None:
+    path = exported[1].parent.parent / "m.pt"
+    model = torchscript.load(path, declared=Signature(inputs=INPUTS, outputs=outputs))
+    check_exact(model)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torch_export_in_float64_is_close_and_comes_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    batch = torch.export.Dim("batch", min=1, max=8)
+    program = torch.export.export(Residual(5).eval(), (torch.rand(2, 3, 24, 24),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, tmp_path / "m.pt2")
+    check_exact(torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=())))
+
+
+def check_exact(model: LoadedModel) -> None:
+    before = [model.infer(inputs) for _, inputs in SAMPLES]
+    found = list(exact(model, SAMPLES))
+    after = [model.infer(inputs) for _, inputs in SAMPLES]
+    assert [name for name, _ in found] == [name for name, _ in SAMPLES]
+    for (_, outputs), one, other in zip(found, before, after, strict=True):
+        for name, array in one.items():
+            assert outputs[name].dtype == array.dtype == np.float32
+            assert np.array_equal(array, other[name])
+            error = np.abs(outputs[name] - array).max() / np.abs(array).max()
+            assert 0 < error < 1e-4
+
+
+def test_a_model_with_weights_in_float64_is_not_run_in_another_type(tmp_path: Path) -> None:
+    with torchscript.quiet():
+        torch.jit.save(
+            torch.jit.trace(Residual(2).eval().double(), torch.rand(2, 3, 24, 24).double()), tmp_path / "m.pt"
+        )
+    inputs = (TensorSpec(name="x", shape=(-1, 3, 24, 24), dtype="float64"),)
+    model = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=inputs, outputs=()))
+    assert list(exact(model, [(name, {"x": each["x"].astype("float64")}) for name, each in SAMPLES])) == []

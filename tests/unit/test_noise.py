@@ -198,3 +198,16 @@ def test_a_run_that_changed_nothing_is_no_part_of_the_size_of_the_noise() -> Non
     assert measured(outputs(source), outputs(source), RTOL)["y"].size is None
     half = source.astype(np.float16)
     assert measured(outputs(half), outputs(half + np.float16(8)), RTOL)["y"].size is None
+
+
+def test_errors_as_a_whole_are_those_of_the_change_that_makes_the_most() -> None:
+    """Two batches hardly show what other weights do: pooled with it, they'd hide half of it."""
+    source = values(1000)
+    rng = np.random.default_rng(3)
+    loud, quiet = (source + (rng.normal(size=source.shape) * by).astype(np.float32) for by in (1e-2, 1e-4))
+    found = measured(outputs(source), outputs(loud), RTOL, outputs(quiet))["y"]
+    alone = measured(outputs(source), outputs(loud), RTOL)["y"]
+    assert found.size is not None
+    assert alone.size is not None
+    assert found.size.rms == alone.size.rms
+    assert found.size.count == 2 * alone.size.count

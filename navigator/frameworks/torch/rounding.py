@@ -3,7 +3,11 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
+
+from navigator.errors import StepError
+from navigator.records import TensorSpec
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
@@ -28,6 +32,30 @@ def perturbed(module: _Torch) -> Iterator[None]:
         for each in flipped:
             each.bitwise_xor_(1)
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def in_double(module: _Torch) -> Iterator[None]:
+    """Run with all parameters and buffers in float64, and in float32 afterwards, which loses nothing.
+
+    Raises:
+        StepError: some aren't in float32.
+    """
+    import torch
+
+    tensors = [each for each in (*module.parameters(), *module.buffers()) if each.is_floating_point()]
+    if any(each.dtype is not torch.float32 for each in tensors):
+        raise StepError("its weights aren't all in float32")
+    module.double()
+    try:
+        yield
+    finally:
+        module.float()
+
+
+def doubled(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """Return outputs as they're in float64."""
+    return tuple(replace(each, dtype="float64") if each.dtype == "float32" else each for each in specs)
 
 
 def _bits(module: _Torch) -> Iterator[_Torch]:
