@@ -64,6 +64,7 @@ runs:
         path: |
           ${{{{ steps.run.outputs.results_path }}}}
           ${{{{ steps.run.outputs.summary_path }}}}
+          ${{{{ steps.run.outputs.page_path }}}}
         retention-days: ${{{{ inputs.retention_days }}}}
         overwrite: ${{{{ inputs.overwrite == 'true' && github.run_attempt != '1' }}}}
     - id: models

@@ -30,11 +30,12 @@ from navigator.github.shared_comment import AROUND_CHARS
 from navigator.github.voices import Record, Verdict, Voice, named
 from navigator.records import Changes, Report, State
 from navigator.render.annotations import Annotation, Level, of_problems, of_report
+from navigator.render.badge import badge
 from navigator.render.comment import LIMIT_CHARS, comment, problem_text
 from navigator.render.headline import description
 from navigator.render.markdown import summary_markdown
 from navigator.report.report import seen_from
-from navigator.report.storage import RESULTS, SUMMARY
+from navigator.report.storage import PAGE, RESULTS, SUMMARY
 from navigator.report.summary import Summary, summarize
 
 PUBLISHING_SECONDS = 3600.0
@@ -216,8 +217,10 @@ class Publisher:
                 "coverage": str(summary.coverage),
                 "results_path": self._job.shown(directory / RESULTS),
                 "summary_path": self._job.shown(directory / SUMMARY),
+                "page_path": self._job.shown(directory / PAGE),
                 "models_path": self._job.shown(directory / "converted"),
                 "results": results_json(summary),
+                "badge": badge(summary),
                 "artifact_name": names.artifact_prefix(self._job.inputs),
             }
         )

@@ -4,6 +4,7 @@
 """
 
 import io
+import json
 import os
 import queue
 import re
@@ -36,6 +37,7 @@ from navigator.records import (
     WorstElement,
 )
 from navigator.render import console
+from navigator.render.badge import badge
 from navigator.render.columns import width
 from navigator.render.console import Progress, show_log, show_summary
 from navigator.render.escape import code, fence, row, text
@@ -767,3 +769,17 @@ def test_a_run_has_a_heartbeat_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None
             time.sleep(0.01)
 
     assert "resnet50 onnx_op13 convert for" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("report", "message", "color"),
+    [
+        (GOOD, "3 of 3 passed", "brightgreen"),
+        (replace(GOOD, complete=False), "incomplete", "lightgrey"),
+        (replace(GOOD, results=()), "none", "lightgrey"),
+        (replace(EVERY_STATE, results=(of_state(State.MISMATCHED),)), "0 of 1 passed", "red"),
+    ],
+)
+def test_a_badge_says_how_many_passed(report: Report, message: str, color: str) -> None:
+    shown = json.loads(badge(summarize(report)))
+    assert shown == {"schemaVersion": 1, "label": "conversions", "message": message, "color": color}
