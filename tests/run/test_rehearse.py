@@ -3,6 +3,8 @@
 The wheels are the tests' own, so that no network is needed and it's known what they change.
 """
 
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -166,3 +168,20 @@ def test_without_a_network_it_is_said(
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     assert main(["rehearse", "--with", "onnx==99.*"]) == 2
     assert "onnx==99.* can't be installed: the package index can't be reached\n" in capfd.readouterr().err
+
+
+def test_an_interrupt_ends_both_processes(project: Path, index: Path) -> None:
+    wheel(index, "onnx", "97.0", LIKE_INSTALLED + "import time\ntime.sleep(300)\n")
+    command = [sys.executable, "-P", "-m", "navigator", "rehearse", "--with", "onnx==97.0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if line.startswith("proposed: "):
+                    break
+            # As a runner does it: only this process hears of it.
+            process.terminate()
+            assert process.wait(60) == 130
+            process.stdout.read()  # which ends when no process has it open any more
+        finally:
+            process.kill()
