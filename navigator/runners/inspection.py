@@ -8,8 +8,10 @@ from pathlib import Path
 
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import lookups
+from navigator.frameworks.tensorflow import signatures
 from navigator.frameworks.torch import calls, differing
 from navigator.frameworks.torch.arguments import parameters
+from navigator.models.structure.saved_model import CUSTOM_UNKNOWN
 from navigator.records import Description, Format, Signature, TensorSpec, ValueRange
 from navigator.runners import RUNNERS, torchscript
 from navigator.runners.protocol import ExportDiffers, TellsValues
@@ -37,6 +39,9 @@ def completed(description: Description, path: Path) -> Description:
             return replace(description, values=_ranges(lookups.told(onnx_file.structure(path))))
         case Format.TORCHSCRIPT:
             return _script(description, path)
+        case Format.TF_SAVEDMODEL if custom := signatures.unregistered(description.operators):
+            # TensorFlow can't load it either.
+            return replace(description, custom_operators=custom, unknown=_without_custom(description))
         case _:
             runner = RUNNERS[description.model_format]
             model = runner.load(path, declared=_NOTHING, signature_name=description.signature_name or None)
@@ -46,9 +51,14 @@ def completed(description: Description, path: Path) -> Description:
                 description,
                 inputs=inputs if description.inputs is None else description.inputs,
                 outputs=outputs if description.outputs is None else description.outputs,
+                unknown=_without_custom(description),
             )
             notes = model.export_notes if isinstance(model, ExportDiffers) else ()
             return replace(known, values=_ranges(told), notes=notes)
+
+
+def _without_custom(description: Description) -> tuple[str, ...]:
+    return tuple(each for each in description.unknown if each != CUSTOM_UNKNOWN)
 
 
 def _ranges(told: Mapping[str, Told]) -> dict[str, ValueRange]:

@@ -64,10 +64,15 @@ def describe(
         answered = from_data(Description, result.value)
     except InvalidRecordError as error:
         raise StepError(f"{path} left a damaged answer in its worker: {error}") from error
-    return (
-        answered
-        if said.inputs is None
-        else replace(said, outputs=answered.outputs, values=answered.values, notes=answered.notes)
+    if said.inputs is None:
+        return answered
+    return replace(
+        said,
+        outputs=answered.outputs,
+        values=answered.values,
+        notes=answered.notes,
+        custom_operators=answered.custom_operators,
+        unknown=answered.unknown,
     )
 
 

@@ -11,6 +11,7 @@ from navigator.errors import ConfigurationError
 from navigator.frameworks.tensorflow.signatures import open_signature
 from navigator.models import structure
 from navigator.records import Format
+from navigator.runners.inspection import completed
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,21 @@ def test_a_truncated_file_is_refused(saved: Path, tmp_path: Path) -> None:
         (tmp_path / "saved_model.pb").write_bytes(data[:part])
         with pytest.raises(ConfigurationError, match="is damaged or truncated"):
             structure.read(tmp_path, Format.TF_SAVEDMODEL)
+
+
+def test_operators_of_other_libraries_are_told_though_tensorflow_cannot_load_them(tmp_path: Path) -> None:
+    """TensorFlow knows which ones it has, and the file which there are."""
+    module = tf.Module()
+    spec = tf.TensorSpec([None, 4, 4, 1], tf.float32, name="x")
+    module.run = tf.function(lambda x: {"y": tf.image.resize(x, [8, 8], method="bicubic")}, input_signature=[spec])
+    tf.saved_model.save(module, str(tmp_path / "own"), signatures=module.run)
+    described = completed(structure.read(tmp_path / "own", Format.TF_SAVEDMODEL), tmp_path / "own")
+    assert "ResizeBicubic" in described.operators
+    assert described.custom_operators == ()
+    assert described.unknown == ()
+
+    file = tmp_path / "own" / "saved_model.pb"
+    file.write_bytes(file.read_bytes().replace(b"ResizeBicubic", b"ResizeStrange"))
+    described = completed(structure.read(tmp_path / "own", Format.TF_SAVEDMODEL), tmp_path / "own")
+    assert described.custom_operators == ("ResizeStrange",)
+    assert described.unknown == ()

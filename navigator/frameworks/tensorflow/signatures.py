@@ -4,7 +4,7 @@ Loads SavedModels for the runner and the converters. Runs nothing.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,13 @@ def choose_signature(path: Path, wanted: str | None) -> str:
             f"set signature_name to one of: {listed(names)}",
         )
     return names[0]
+
+
+def unregistered(operators: Iterable[str]) -> tuple[str, ...]:
+    """Return the operators that TensorFlow doesn't have: those of libraries that a program has to load."""
+    from tensorflow.python.framework import op_def_registry
+
+    return tuple(sorted(name for name in operators if op_def_registry.get(name) is None))
 
 
 def reason(error: BaseException) -> str:

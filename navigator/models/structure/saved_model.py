@@ -67,6 +67,9 @@ class _Graph:
         return used
 
 
+CUSTOM_UNKNOWN = "which operators are custom, which only TensorFlow tells"
+
+
 def read(path: Path, signature_name: str | None, operators: bool) -> Description:
     """See `navigator.models.structure.read`."""
     file_path = path / "saved_model.pb"
@@ -100,7 +103,7 @@ def read(path: Path, signature_name: str | None, operators: bool) -> Description
         operators=dict(counts.most_common()),
         quantized=any(name.startswith(_QUANTIZED) for name in counts) if operators else None,
         training=any(each.training for each in used) if operators else None,
-        unknown=("which operators are custom, which only TensorFlow tells",) if operators else (),
+        unknown=(CUSTOM_UNKNOWN,) if operators else (),
     )
 
 
