@@ -69,6 +69,7 @@ def merge(reports: Sequence[Report], matrix: Json = None, *, allow_partial: bool
         origin=origin,
         selection=selected(ordered, results),
         rules=next((each.rules for each in ordered if each.rules is not None), None),
+        timeline=ordered[0].timeline if len(ordered) == 1 else (),
         models=tuple({given.model_name: given for each in reversed(ordered) for given in each.models}.values()),
     )
 

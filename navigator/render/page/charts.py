@@ -139,6 +139,8 @@ def _measured(bars: Sequence[Bar], caption: str, title: str, told: Callable[[flo
     chart = _bars(len(bars), bars=2 if compared else 1)
     chart.value_formatter = told
     chart.x_labels = [_short(each.name) for each in bars]
+    largest = max(max(each.value, each.before or 0) for each in bars)
+    chart.y_labels = [largest * part / 4 for part in range(5)]
     series: dict[str, list[float | None]] = {"now": [each.value for each in bars]}
     if compared:
         series["in the base"] = [each.before for each in bars]

@@ -32,7 +32,8 @@ from navigator.report.summary import ModelSummary, Summary, fails_run
 MOST_CHARTS = 32
 _OUTPUTS = 12
 
-_WITHOUT = (State.NOT_APPLICABLE, State.UNAVAILABLE)
+# Of other changes, the conversion's own message says what happened.
+_TOLD = (Change.WORSE, Change.BETTER, Change.FIXED, Change.NOT_COMPARED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +68,7 @@ class Entry:
     state: str
     fails: bool
     change: str
+    is_changed: bool
     was: str
     message: str
     remedy: str
@@ -146,7 +148,8 @@ def _entry(id_: str, result: CellResult, known: Mapping[str, CellResult], change
         state=word(result.status.state),
         fails=fails_run(result),
         change=word(change.change) if change is not None else "",
-        was=what(change) if change is not None and change.change is not Change.UNCHANGED else "",
+        is_changed=change is not None and change.change not in (Change.UNCHANGED, Change.STILL_FAILING),
+        was=what(change) if change is not None and change.change in _TOLD else "",
         message=result.status.message,
         remedy=result.remedy,
         reproduce=reproduction([result.reproduce]) if fails_run(result) and result.reproduce else "",
