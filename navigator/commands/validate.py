@@ -9,6 +9,7 @@ from navigator.commands import subject
 from navigator.errors import ConfigurationError, ExitCode, listed, one_line
 from navigator.models import structure
 from navigator.records import Description, Format, ModelConfig, RunConfig
+from navigator.render.columns import columns_of, wrapped
 from navigator.render.streams import write
 from navigator.render.values import count
 
@@ -23,7 +24,8 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     lines = [f"{subject.named(namespace)}: valid, {count(len(loaded.models), 'model')}"]
     if unknown := list(_unknown(loaded)):
         lines += ["not known without running:", *(f"  {each}" for each in unknown)]
-    write("".join(f"{one_line(line)}\n" for line in lines), sys.stdout)
+    fitted = wrapped(map(one_line, lines), columns_of(sys.stdout))
+    write("".join(f"{line}\n" for line in fitted), sys.stdout)
     return ExitCode.OK
 
 
