@@ -76,7 +76,7 @@ class Difference:
 
 def layouts(source: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[Layout]:
     """Yield how a tensor of one shape may lie in one of another, the simplest first. Both have as many elements."""
-    before, after = _squeezed(source), _squeezed(shape)
+    before, after = squeezed(source), squeezed(shape)
     count = len(before)
     orders = list(itertools.permutations(range(count))) if count <= _MOST_AXES else [tuple(range(count))]
     if sorted(before) == sorted(after):
@@ -90,12 +90,12 @@ def layouts(source: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[Layout]
 
 def arranged(source: np.ndarray, shape: tuple[int, ...], layout: Layout) -> np.ndarray:
     """Return the source's tensor as it lies in a tensor of that shape, without axes of one; a view if it can be."""
-    return source.reshape(_squeezed(source.shape)).transpose(layout.order).reshape(_squeezed(shape))
+    return source.reshape(squeezed(source.shape)).transpose(layout.order).reshape(squeezed(shape))
 
 
 def place(position: int, source: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
     """Return the index in the source's tensor of a position in the flat tensor."""
-    before = _squeezed(source)
+    before = squeezed(source)
     found = dict(zip(layout.order, np.unravel_index(position, [before[axis] for axis in layout.order]), strict=True))
     inside = iter(int(found[axis]) for axis in range(len(before)))
     return tuple(0 if size == 1 else next(inside) for size in source)
@@ -103,9 +103,9 @@ def place(position: int, source: tuple[int, ...], layout: Layout) -> tuple[int, 
 
 def fits(source: np.ndarray, values: np.ndarray, layout: Layout, near: float = NEAR) -> bool:
     """Return whether a few elements agree in a layout, as near as that."""
-    rows = _rows(_squeezed(values.shape), layout.axis)
+    rows = _rows(squeezed(values.shape), layout.axis)
     right = values.reshape(-1)[rows].astype(np.float64)
-    before = _squeezed(source.shape)
+    before = squeezed(source.shape)
     index = np.unravel_index(rows, [before[axis] for axis in layout.order]) if before else ()
     own = [index[layout.order.index(axis)] for axis in range(len(before))]
     left = source.reshape(before)[tuple(own)].reshape(rows.shape).astype(np.float64)
@@ -122,7 +122,7 @@ def fits(source: np.ndarray, values: np.ndarray, layout: Layout, near: float = N
 def difference(source: np.ndarray, values: np.ndarray, layout: Layout) -> Difference:
     """Compare all numbers of a tensor with the source's in a layout."""
     left = arranged(source, values.shape, layout)
-    right = values.reshape(_squeezed(values.shape))
+    right = values.reshape(squeezed(values.shape))
     if not left.ndim:
         left, right = left.reshape(1), right.reshape(1)
     factors = None if layout.axis is None else channel_factors(left, right, layout.axis)
@@ -239,5 +239,6 @@ def _spread(factors: np.ndarray, axes: int, axis: int) -> np.ndarray:
     return factors.astype(np.float32).reshape(shape)
 
 
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without axes of one."""
     return tuple(size for size in shape if size != 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from navigator.models.stored import Computed, Stored
 from navigator.records import Weights, WrongWeight
-from navigator.verify.alignments import Difference, Layout, arranged, difference, fits, layouts, place
+from navigator.verify.alignments import Difference, Layout, arranged, difference, fits, layouts, place, squeezed
 from navigator.verify.batch_norms import Norms
 from navigator.verify.narrowing import narrower, rounded
 from navigator.verify.rows import joined
@@ -116,6 +116,7 @@ class _Known:
         self._sized: dict[int, list[Stored]] = defaultdict(list)
         self._ends: dict[str, tuple[float, float]] = {}
         self._kept: dict[str, np.ndarray] = {}
+        self._bytes = 0
         self._used: set[str] = set()
         for each in source:
             if each.size:
@@ -148,9 +149,9 @@ class _Known:
 
     def _by_name(self, same: Stored, tensor: Stored, values: np.ndarray) -> _Found | None:
         """Return what a tensor is made from if it's the one with the same name."""
-        if _squeezed(same.shape) != _squeezed(tensor.shape):
+        if squeezed(same.shape) != squeezed(tensor.shape):
             return None
-        layout = Layout(tuple(range(len(_squeezed(same.shape)))), None)
+        layout = Layout(tuple(range(len(squeezed(same.shape)))), None)
         apart = difference(self._read(same), values, layout)
         enough = self._named or (values.size >= _FEWEST_NAMED and apart.differing <= (1 - _AGREEING) * values.size)
         if apart.differing and not enough:
@@ -161,7 +162,7 @@ class _Known:
     def _fitting(self, candidates: list[Stored], tensor: Stored, values: np.ndarray) -> Iterator[_Found]:
         """Yield the source's tensors of which a converted one has most numbers, and where the others differ."""
         ends = _ends(values)
-        for factored in (False, True):
+        for factored in (False, True) if len(squeezed(tensor.shape)) > 1 else (False,):
             for each in candidates:
                 if not factored and not _is_near(self._ends_of(each), ends):
                     continue
@@ -180,7 +181,7 @@ class _Known:
 
     def _folded(self, tensor: Stored, values: np.ndarray) -> _Found | None:
         """Return what a vector is made from if it's what is left of a batch normalization."""
-        if len(_squeezed(tensor.shape)) != 1:
+        if len(squeezed(tensor.shape)) != 1:
             return None
         fit = self._norms.factor(values) or self._norms.summand(values)
         if fit is None:
@@ -241,9 +242,11 @@ class _Known:
         if tensor.name not in self._kept:
             values = tensor.read()
             self._ends[tensor.name] = _ends(values)
-            if sum(each.nbytes for each in self._kept.values()) + values.nbytes > _KEPT_BYTES:
+            if self._bytes + values.nbytes > _KEPT_BYTES:
                 self._kept.clear()
+                self._bytes = 0
             self._kept[tensor.name] = values
+            self._bytes += values.nbytes
         return self._kept[tensor.name]
 
     def _ends_of(self, tensor: Stored) -> tuple[float, float]:
@@ -290,10 +293,6 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 
 def _is_near(some: tuple[float, float], others: tuple[float, float]) -> bool:
     return any(math.isclose(one, other, rel_tol=FAR) for one, other in zip(some, others, strict=True))
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)
 
 
 def _number(value: float) -> float | str:
