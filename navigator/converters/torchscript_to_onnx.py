@@ -54,6 +54,8 @@ _UNSUPPORTED = re.compile(
     r"(\. Support for this operator was added in version (?P<since>\d+))?"
 )
 
+# The exporter has these from a higher opset on, but not with the complex numbers that torch insists on.
+_REFUSED_LATER = frozenset({"aten::stft"})
 _QUANTIZED = "quantized::"
 _UNQUANTIZED_ADVICE = (
     "convert the model as it was before its quantization, and quantize the ONNX file with ONNX Runtime"
@@ -262,7 +264,7 @@ def _refusal(error: Exception, opset: int) -> StepError:
             "export the model with torch.export instead (.pt2), or check the graph in the log",
         )
     operator, since = found["operator"], found["since"]
-    if since is None:
+    if since is None or operator in _REFUSED_LATER:
         return StepError(
             f"{_exporter()} doesn't support operator {operator} at any opset up to {_HIGHEST_OPSET}",
             _UNQUANTIZED_ADVICE
