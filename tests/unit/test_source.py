@@ -25,7 +25,8 @@ VERSIONS = dict.fromkeys(("onnx", "onnx-ir", "onnxruntime"), "1")
 host = Host(python="", system="", cpu="", cpu_count=1, memory_bytes=2**30, versions=VERSIONS)
 model = ModelConfig(model_name="m", model_path=Path("model.onnx").absolute(), model_format=Format.ONNX)
 run = RunConfig(models=(model,))
-print(json.dumps([[each.artifact, each.verdict] for each in keys(plan(run, host).models[0], host)[0].values()]))
+found, _ = keys(plan(run, host).models[0], host, "0" * 64)
+print(json.dumps([[each.artifact, each.verdict] for each in found.values()]))
 """
 
 
