@@ -460,15 +460,16 @@ def test_inputs_that_do_not_fill_forward_are_refused(tagger: Exports) -> None:
         torchscript.load(tagger.source, declared=declared(spec("ids", (-1, -1), "int64")))
 
 
-def test_a_number_as_argument_is_refused(tmp_path: Path) -> None:
+def test_a_number_as_argument_needs_a_value(tmp_path: Path) -> None:
     class Scaled(torch.nn.Module):
         def forward(self, x: torch.Tensor, times: int) -> torch.Tensor:
             return x * times
 
     source = saved(tmp_path / "scaled.pt", Scaled())
     for inputs in ([spec("x", (-1, 3))], []):
-        with pytest.raises(StepError, match="forward takes times: int, but inputs are tensors"):
+        with pytest.raises(StepError, match="forward takes times: int, whose values aren't known") as caught:
             torchscript.load(source, declared=declared(*inputs))
+        assert caught.value.hint.startswith("set them, with your values: `arguments: {times: 1}`")
 
 
 def test_nested_outputs_and_numbers_have_names(tmp_path: Path) -> None:
