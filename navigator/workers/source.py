@@ -28,14 +28,18 @@ COMPUTING = (
 IMPORTED = (*COMPUTING, "verify")
 """All that a worker imports: a search for disagreements also compares."""
 
+# What else lies there, such as compiled modules, isn't read.
+_SUFFIXES = (".py", ".yaml")
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def source_files(parts: Iterable[str] = COMPUTING) -> dict[str, Path]:
-    """Return the Python files of modules and packages by their names, such as `navigator/errors.py`."""
+    """Return the files of modules and packages, with the data they read, by names such as `navigator/errors.py`."""
     found = [
         file
         for part in parts
-        for file in ((_PACKAGE / part).rglob("*.py") if (_PACKAGE / part).is_dir() else [_PACKAGE / part])
+        for file in ((_PACKAGE / part).rglob("*") if (_PACKAGE / part).is_dir() else [_PACKAGE / part])
+        if file.suffix in _SUFFIXES
     ]
     return {str(file.relative_to(_PACKAGE.parent)): file for file in sorted(found)}

@@ -76,10 +76,22 @@ def test_what_workers_import_stands_alone(tmp_path: Path) -> None:
     for name, path in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / name)
-    names = [name.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for name in files]
+    modules = [name.removesuffix(".py") for name in files if name.endswith(".py")]
+    names = [name.replace("/", ".").removesuffix(".__init__") for name in modules]
 
     said = run(f"import importlib\nfor name in {names}: print(importlib.import_module(name).__file__)", tmp_path)
 
     assert all(line.startswith(str(tmp_path)) for line in said.splitlines())
     assert "navigator.workers.tasks" in names
     assert not {name.split(".")[1] for name in names if "." in name} & {"render", "action", "github", "report", "cli"}
+
+
+@pytest.mark.fault("A worker reads a file of this program that isn't in a conversion image", "every such file is in it")
+def test_what_workers_read_is_with_them() -> None:
+    everything = {
+        str(path.relative_to(PACKAGE.parent))
+        for part in IMPORTED
+        for path in (PACKAGE / part).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert everything <= source_files(IMPORTED).keys()
