@@ -124,8 +124,9 @@ class Drawn:
         if axis is None:
             patch(self._rng, array, self._bounds[name])
         else:
-            for row in np.moveaxis(array, axis, 0)[:_ROWS]:
-                patch(self._rng, row[None], self._bounds[name])
+            rows = np.moveaxis(array, axis, 0)
+            for place in range(min(len(rows), _ROWS)):
+                patch(self._rng, rows[place : place + 1], self._bounds[name])
         return array
 
     def _rows(self, name: str, shape: Shape, ways: Sequence[Way]) -> np.ndarray:

@@ -4,6 +4,7 @@ Knows no samples and no shapes beyond those of one array. The same generator giv
 """
 
 from collections.abc import Callable
+from types import EllipsisType
 
 import numpy as np
 
@@ -57,7 +58,9 @@ def patch(rng: np.random.Generator, row: np.ndarray, bounds: Bounds) -> None:
     for axis in axes if kind < 0.5 else [int(rng.choice(axes))] if axes else []:
         start = int(rng.integers(row.shape[axis]))
         where[axis] = slice(start, start + 1) if kind < 0.8 else slice(start, None) if kind < 0.9 else slice(start)
-    place = row[tuple(where)]
+    # Without the dots, an array without axes gives a number, which isn't a part of it.
+    within: tuple[slice | EllipsisType, ...] = (*where, ...)
+    place = row[within]
     if rng.random() < 0.7:
         place[...] = _value(rng, bounds)
     else:

@@ -66,6 +66,23 @@ def test_proposals_stay_in_the_ranges_and_shapes(style: Any) -> None:
     assert style is Drawn.climb or len(sizes) > 4
 
 
+@pytest.mark.parametrize(
+    ("spec", "before"),
+    [
+        (TensorSpec(name="number", shape=(), dtype="int64"), np.array(3)),
+        (TensorSpec(name="vector", shape=(-1,), dtype="float32"), np.full(5, 0.5, np.float32)),
+        (TensorSpec(name="vector", shape=(5,), dtype="float32"), np.full(5, 0.5, np.float32)),
+    ],
+)
+def test_numbers_and_vectors_are_changed_too(spec: TensorSpec, before: np.ndarray) -> None:
+    config = ModelConfig(model_name="m", model_path=Path("/m.onnx"), max_batch_size=5)
+    proposals = drawn((spec,), config)
+    changed = [proposals.patched(spec.name, before) for _ in range(50)]
+    assert {np.shape(each) for each in changed} == {before.shape}
+    assert sum((each != before).any() for each in changed) > 25
+    assert all(style(proposals, 1e9)[spec.name].ndim == before.ndim for style in STYLES for _ in range(50))
+
+
 def test_every_whole_number_and_every_end_alone_come_up() -> None:
     proposals = drawn()
     seen: set[int] = set()
