@@ -54,21 +54,26 @@ def _convert(
     kind: str, versions: str, workspace: Path, arguments: Sequence[str], environment: Mapping[str, str]
 ) -> ExitCode:
     """Run `convert` in a workspace of its own."""
+    from navigator.engine import interrupts
+
     write(f"\n{kind}: {versions}\n", sys.stdout)
     sys.stdout.flush()
     results = workspace / RESULTS
     results.unlink(missing_ok=True)
-    process = subprocess.Popen(
-        # -P: no file of the working directory is a module.
-        [sys.executable, "-P", "-m", "navigator", "convert", *arguments, "--workspace-path", str(workspace)],
-        env=environment,
-    )
+    process = None
     try:
+        with interrupts.held():  # a process that's started and not known yet would run on
+            process = subprocess.Popen(
+                # -P: no file of the working directory is a module.
+                [sys.executable, "-P", "-m", "navigator", "convert", *arguments, "--workspace-path", str(workspace)],
+                env=environment,
+            )
         code = process.wait()
     except KeyboardInterrupt:
-        # A terminal tells both processes, a runner only this one.
-        process.terminate()
-        process.wait()
+        if process is not None:
+            # A terminal tells both processes, a runner only this one.
+            process.terminate()
+            process.wait()
         raise
     if code in (ExitCode.OK, ExitCode.FAILURE) and not results.is_file():
         code = -1

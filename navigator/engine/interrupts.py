@@ -38,6 +38,19 @@ def caught() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN if _State.seen else handler)
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Raise only afterwards, since what happens meanwhile can't be broken off halfway."""
+    before, _State.held = _State.held, True
+    seen_before = _State.seen
+    try:
+        yield
+    finally:
+        _State.held = before
+    if _State.seen and not (seen_before or before):
+        raise KeyboardInterrupt
+
+
 def hold() -> None:
     """Raise no more: what is left is short, and writes results."""
     _State.held = True

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -115,3 +117,16 @@ def test_a_page_of_256_conversions_is_small() -> None:
 def test_a_report_without_results_has_a_page() -> None:
     shown = parsed(page(replace(REPORTS["good"], results=(), timeline=())))
     assert "Conversions" not in shown.texts
+
+
+def test_drawing_leaves_later_imports_alone() -> None:
+    code = (
+        "import sys, warnings; warnings.simplefilter('error'); before = [*sys.meta_path]\n"
+        "from navigator.render.page.charts import Bar, sizes\n"
+        "assert sizes([Bar(name='a', value=1), Bar(name='b', value=2)], 'sizes') is not None\n"
+        "assert sys.meta_path == before\n"
+        "try: import no_such_module\n"
+        "except ModuleNotFoundError: print('missing')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "missing\n"

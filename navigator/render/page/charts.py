@@ -1,6 +1,7 @@
 """Charts of a report, as SVG for its page. Drawn by pygal; colors and fonts are the page's (`report.css`). Pure."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -99,12 +100,10 @@ def _dot(amount: float | None, *, is_bad: bool) -> dict[str, Any]:
 
 def distribution(outputs: Sequence[Errors], title: str) -> Figure | None:
     """Return how many elements have errors of which size, in parts of their tolerance; None if nothing was compared."""
-    import pygal
-
     shown = [each for each in outputs if any(each.comparison.distribution)]
     if not shown:
         return None
-    chart = pygal.Dot(**_options(_HEAD + 30 * len(shown)), logarithmic=True)
+    chart = _pygal().Dot(**_options(_HEAD + 30 * len(shown)), logarithmic=True)
     chart.x_labels = [
         "no error",
         *(f"≤ {percent(limit)}" if limit <= 1 else f"≤ {limit:g}x" for limit in DISTRIBUTION),
@@ -149,12 +148,10 @@ def _measured(bars: Sequence[Bar], caption: str, title: str, told: Callable[[flo
 
 def timeline(spans: Sequence[Span], title: str) -> Figure | None:
     """Return what the workers did, one line for each; None without anything."""
-    import pygal
-
     if not spans:
         return None
     workers = 1 + max(each.worker for each in spans)
-    chart = pygal.XY(
+    chart = _pygal().XY(
         **_options(_HEAD + 40 * workers),
         allow_interruptions=True,
         show_dots=False,
@@ -172,11 +169,18 @@ def timeline(spans: Sequence[Span], title: str) -> Figure | None:
     return _figure(chart, "What each worker did, in time after the start", title, lines)
 
 
-def _bars(rows: int, *, bars: int, logarithmic: bool = False) -> Any:
+def _pygal() -> Any:
+    """Import pygal without what it does to all later imports: they'd warn where a module is missing (3.1)."""
+    importers = [*sys.meta_path]
     import pygal
 
+    sys.meta_path[:] = [each for each in sys.meta_path if each in importers]
+    return pygal
+
+
+def _bars(rows: int, *, bars: int, logarithmic: bool = False) -> Any:
     height = _HEAD + rows * (10 + 12 * bars)
-    return pygal.HorizontalBar(**_options(height), logarithmic=logarithmic, print_values=False)
+    return _pygal().HorizontalBar(**_options(height), logarithmic=logarithmic, print_values=False)
 
 
 def _options(height: int) -> dict[str, Any]:
