@@ -171,10 +171,10 @@ def timeline(spans: Sequence[Span], title: str) -> Figure | None:
 
 def _pygal() -> Any:
     """Import pygal without what it does to all later imports: they'd warn where a module is missing (3.1)."""
-    importers = [*sys.meta_path]
     import pygal
 
-    sys.meta_path[:] = [each for each in sys.meta_path if each in importers]
+    # Not all that are new: importlib_metadata, which it imports, replaces the importer that finds distributions.
+    sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, pygal.PluginImportFixer)]
     return pygal
 
 
