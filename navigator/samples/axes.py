@@ -170,6 +170,15 @@ def random_shapes(
     return None
 
 
+def counted_shapes(layout: Layout, tied: Sequence[Tie], number: int) -> dict[str, Shape] | None:
+    """Return shapes between min and max, in which every size comes up one after the other, the smallest first.
+
+    A model that does something else from some size on mostly does so at a small one. None if there are none.
+    """
+    inside = [(tie.low, max(1, tie.high - tie.low + 1)) for tie in tied]
+    return _sized(layout, tied, [low + number % room for low, room in inside]) if tied else None
+
+
 def _between(tie: Tie, rng: np.random.Generator) -> int:
     inside = tie.high - tie.low > 1
     return int(rng.integers(tie.low + inside, tie.high - inside, endpoint=True))

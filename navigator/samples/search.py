@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from navigator.samples.axes import batch_axes, random_shapes, ties
+from navigator.samples.axes import batch_axes, counted_shapes, random_shapes, ties
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
 from navigator.samples.values import Bounds, Origin, generator, uniform
@@ -71,7 +71,7 @@ class Drawn:
         self._known = sorted(_unique(_shapes(arrays) for _, arrays in self.samples), key=_elements)
         self._counters = dict.fromkeys(self._bounds, 0)
         self._tried: deque[Shapes] = deque(maxlen=_REMEMBERED)
-        self._turn = 0
+        self._turn = self._size = 0
 
     def propose(self, elements: float) -> Arrays:
         self._turn += 1
@@ -158,9 +158,16 @@ class Drawn:
         fitting = [each for each in self._known if _elements(each) <= elements] or self._known[:1]
         kind = int(self._rng.integers(3))
         if kind == 0 and self._ties:
-            found = random_shapes(self.layout, self._ties, self._rng, self._tried)
+            self._size += 1
+            counted = self._size % 2 == 1
+            found = (
+                counted_shapes(self.layout, self._ties, self._size // 2)
+                if counted
+                else random_shapes(self.layout, self._ties, self._rng, self._tried)
+            )
             if found is not None and _elements(found) <= elements:
-                self._tried.append(found)
+                if not counted:
+                    self._tried.append(found)
                 return found
         if kind == 1:
             with_rows = [each for each in fitting if all(each[name][axis] > 1 for name, axis in self._batch.items())]

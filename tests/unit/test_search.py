@@ -83,6 +83,12 @@ def test_numbers_and_vectors_are_changed_too(spec: TensorSpec, before: np.ndarra
     assert all(style(proposals, 1e9)[spec.name].ndim == before.ndim for style in STYLES for _ in range(50))
 
 
+def test_every_size_comes_up_soon() -> None:
+    config = ModelConfig(model_name="m", model_path=Path("/m.onnx"), max_batch_size=24)
+    proposals = drawn((TensorSpec(name="x", shape=(-1, 3), dtype="float32"),), config)
+    assert {len(proposals.propose(1e9)["x"]) for _ in range(300)} == {*range(1, 25)}
+
+
 def test_every_whole_number_and_every_end_alone_come_up() -> None:
     proposals = drawn()
     seen: set[int] = set()
