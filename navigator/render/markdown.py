@@ -108,10 +108,8 @@ def _notes(summary: Summary) -> Iterator[Fold]:
         Part(f"- {code(each.first.model_name)} {names(each.conversions)}: {text(each.first.status.message)}", "note")
         for each in summary.unverified
     ]
-    changes = summary.changes.notes if summary.changes is not None else ()
-    parts += [
-        Part(f"- {text(note)}", "note") for note in (*changes, *summary.report.notes, *summary.report.environment.notes)
-    ]
+    run = (*summary.report.notes, *summary.report.environment.notes)
+    parts += [Part(f"- {text(note)}", "note") for note in (*_of_changes(summary), *run)]
     parts += [
         Part(
             f"{code(found.model_name)}: {text(finding(found), limit=2000)}; {KEEP}:\n\n"
@@ -125,12 +123,13 @@ def _notes(summary: Summary) -> Iterator[Fold]:
 
 
 def _of_changes(summary: Summary) -> Iterator[str]:
-    """Yield what isn't compared, and why."""
+    """Yield what isn't compared, and why, and what there is to know of the comparison."""
     changes = summary.changes
-    if changes is None or not changes.baseline.found:
+    if changes is None:
         return
-    yield from (f"{row.title} not compared: {row.what}" for row in compared_rows(changes, Change.NOT_COMPARED))
-    if changes.baseline.note:
+    if changes.baseline.found:
+        yield from (f"{row.title} not compared: {row.what}" for row in compared_rows(changes, Change.NOT_COMPARED))
+    if changes.baseline.found and changes.baseline.note:
         yield f"the base: {changes.baseline.note}"
     yield from changes.notes
 
