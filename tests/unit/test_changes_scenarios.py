@@ -1,6 +1,7 @@
 """What a reader is told of every kind of comparison: the wording, and whether `fail_on: regression` fails the run."""
 
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from navigator.errors import ExitCode
 from navigator.records import (
     CellResult,
+    Change,
     ConversionConfig,
     Device,
     FailOn,
@@ -23,6 +25,9 @@ from navigator.records import (
     State,
     TensorRTConfig,
 )
+from navigator.render.changes import rows
+from navigator.render.markdown import summary_markdown
+from navigator.render.page.page import report_page
 from navigator.report.summary import summarize
 from tests.support.builders import a_comparison, a_gpu, a_host, a_source
 from tests.support.comparisons import HOST, NEXT, a_run, cell, compared, given, passing, said
@@ -257,6 +262,16 @@ def test_what_is_said(name: str) -> None:
     text = f"{said(base, run)}exit code {int(code)}\n"
     assert text == (GOLDEN / f"{name.replace(' ', '_')}.txt").read_text()
     assert code in (ExitCode.OK, ExitCode.FAILURE)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_is_not_compared_is_said_to_every_reader(name: str) -> None:
+    base, run = SCENARIOS[name]
+    changes = compared(base, run)
+    expected = [row.what for row in rows(changes, Change.NOT_COMPARED)] + [changes.baseline.note, *changes.notes]
+    summary = summarize(run, changes)
+    for shown in (said(base, run), summary_markdown(summary).replace("\\", ""), unescape(report_page(summary))):
+        assert not [each for each in expected if each not in shown]
 
 
 def test_every_file_is_read() -> None:
