@@ -22,7 +22,6 @@ from navigator.records import (
     ConversionChange,
     Difference,
     KeyChange,
-    KeyKind,
     ModelChange,
     Regression,
     Report,
@@ -30,8 +29,6 @@ from navigator.records import (
     State,
 )
 from navigator.report.summary import coverage, fails_run
-
-_LOOSENING = (KeyKind.LOOSENED, KeyKind.FEWER_SAMPLES)
 
 
 def compare(report: Report, base: Base) -> Changes:
@@ -175,7 +172,7 @@ class _Comparison:
         return Source.UNCHANGED if before == after else Source.CHANGED
 
     def _judged_key(self, name: str, previous: str, change: KeyChange) -> KeyChange:
-        if change.kind not in _LOOSENING:
+        if not change.kind.loosens:
             return change
         accepted = self._accepted.reason(Regression.LOOSENED, _names(name, previous), change.key)
         return replace(change, accepted=accepted, is_regression=not accepted)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from navigator.converters.protocol import Container, Conversion, Variant, engine_segment, falls_back_to_tf32
+from navigator.converters.protocol import Container, Conversion, Variant, engine_variant
 from navigator.errors import StepError
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.gpu import no_gpu
@@ -21,7 +21,7 @@ from navigator.frameworks.tensorrt.library import NAMES
 from navigator.frameworks.tensorrt.messages import Collected, collected, explained
 from navigator.frameworks.tensorrt.onnx_source import branches_within, parseable
 from navigator.frameworks.tensorrt.profile import profile
-from navigator.records import Configuration, Format, Host, ModelConfig, Precision, Properties, StepOptions
+from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
 from navigator.runners.trt import TrtOptions
 
 # Objects of TensorRT and Polygraphy; their types differ between versions.
@@ -48,19 +48,14 @@ class OnnxToTrt:
 
     def variant(self, model: ModelConfig, configuration: Configuration) -> Variant:
         """Return the step for the configuration's precision and mode."""
-        precision = configuration.precision or Precision.FP32
         rtx = self.TARGET is Format.TRT_RTX
-        options = TrtOptions(
-            precision=precision,
-            precision_mode=None if precision is Precision.FP32 else configuration.precision_mode,
-            max_workspace_size=model.tensorrt_max_workspace_size,
-            tf32=falls_back_to_tf32(configuration),
-            sparse_weights=model.tensorrt_sparse_weights,
-            optimization_level=model.tensorrt_optimization_level,
+        return engine_variant(
+            TrtOptions,
+            model,
+            configuration,
             plugins=model.tensorrt_plugins,
             compute_capabilities=model.tensorrt_rtx_compute_capabilities if rtx else (),
         )
-        return Variant(segment=engine_segment(configuration), options=options, precision=precision)
 
     def unavailable(self, host: Host) -> Unavailable | None:
         """Return why `host` can't build engines, or None."""

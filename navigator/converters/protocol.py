@@ -192,6 +192,37 @@ def engine_segment(configuration: Configuration) -> str:
     return "_".join([configuration.target_format, *(part for part in parts if part)])
 
 
-def falls_back_to_tf32(configuration: Configuration) -> bool:
-    """Return whether float32 layers may use TF32, to which TensorRT falls back from a lower precision."""
-    return configuration.precision_mode is PrecisionMode.HIERARCHY and configuration.precision is not Precision.FP32
+def engine_variant(
+    options: type[EngineOptions],
+    model: ModelConfig,
+    configuration: Configuration,
+    *,
+    artifact_name: str = "",
+    **own: Any,
+) -> Variant:
+    """Return the step that builds an engine for the configuration's precision and mode.
+
+    Args:
+        options: the converter's.
+        model: the model's configuration.
+        configuration: the point of the matrix.
+        artifact_name: see `Variant`.
+        own: the options that this converter has besides those of every engine.
+    """
+    precision = configuration.precision or Precision.FP32
+    reduced = precision is not Precision.FP32
+    return Variant(
+        segment=engine_segment(configuration),
+        options=options(
+            precision=precision,
+            precision_mode=configuration.precision_mode if reduced else None,
+            max_workspace_size=model.tensorrt_max_workspace_size,
+            # TensorRT falls back to it from a lower precision.
+            tf32=reduced and configuration.precision_mode is PrecisionMode.HIERARCHY,
+            sparse_weights=model.tensorrt_sparse_weights,
+            optimization_level=model.tensorrt_optimization_level,
+            **own,
+        ),
+        precision=precision,
+        artifact_name=artifact_name,
+    )

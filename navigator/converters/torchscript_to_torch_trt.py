@@ -20,15 +20,13 @@ from navigator.converters.protocol import (
     Container,
     Conversion,
     Variant,
-    engine_segment,
-    falls_back_to_tf32,
+    engine_variant,
     refuse_level,
     require_engines,
 )
 from navigator.errors import StepError
-from navigator.frameworks.availability import Unavailable, how_to_get, missing
+from navigator.frameworks.availability import Unavailable, how_to_get
 from navigator.frameworks.declaration import shapes
-from navigator.frameworks.gpu import no_gpu, together
 from navigator.frameworks.torch import torch_tensorrt
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import bind, describe, parameters
@@ -92,24 +90,12 @@ class Traits:
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant:
     """Return the step for the configuration's precision and mode."""
-    precision = configuration.precision or Precision.FP32
-    options = Options(
-        precision=precision,
-        precision_mode=None if precision is Precision.FP32 else configuration.precision_mode,
-        max_workspace_size=model.tensorrt_max_workspace_size,
-        tf32=falls_back_to_tf32(configuration),
-        sparse_weights=model.tensorrt_sparse_weights,
-        optimization_level=model.tensorrt_optimization_level,
-        explicit_precision=model.tensorrt_explicit_precision,
-    )
-    return Variant(segment=engine_segment(configuration), options=options, precision=precision)
+    return engine_variant(Options, model, configuration, explicit_precision=model.tensorrt_explicit_precision)
 
 
 def unavailable(host: Host) -> Unavailable | None:
     """Return why `host` can't run it, or None."""
-    cpu = torch_tensorrt.cpu_build(host)
-    built = Unavailable(reason=cpu, remedy="install torch from PyPI, which is built for CUDA") if cpu else None
-    return together(missing(DISTRIBUTIONS, "torch-trt", host), built, no_gpu(host))
+    return torch_tensorrt.unavailable(DISTRIBUTIONS, host)
 
 
 def convert(conversion: Conversion[Options]) -> Properties:

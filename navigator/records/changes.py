@@ -105,6 +105,11 @@ class KeyKind(StrEnum):
     CHANGED = "changed"
     """Something else."""
 
+    @property
+    def loosens(self) -> bool:
+        """Whether more passes, or less is looked at: a regression, unless somebody accepts it."""
+        return self in (KeyKind.LOOSENED, KeyKind.FEWER_SAMPLES)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyChange:

@@ -49,8 +49,6 @@ _MEASURES = {Measure.SIZE: "size", Measure.PEAK_MEMORY: "peak memory", Measure.L
 # Of what fails, the base says nothing of whether it did before.
 _FAILING = {Change.NEW: "{fail} and {be} new", Change.NOT_COMPARED: "{fail} and {be} not compared"}
 
-_LOOSENING = (KeyKind.LOOSENED, KeyKind.FEWER_SAMPLES)
-
 # The characters of a value, a reason or a message, and how many packages a line names.
 _VALUE, _REASON, _PACKAGES = 60, 300, 8
 
@@ -87,11 +85,11 @@ def counted(changes: Changes) -> str:
             noun = f"{amount:,}" if parts else count(amount, "conversion")
             parts.append(f"{noun} {_verb(change, amount)}")
         if change is Change.REMOVED:
-            parts += _counted_options(sum(key.kind in _LOOSENING for _, key in changes.keys))
+            parts += _counted_options(sum(key.kind.loosens for _, key in changes.keys))
     models = sum(each.source is Source.CHANGED for each in changes.models)
     if models:
         parts.append(f"{count(models, 'source model')} changed")
-    others = sum(key.kind not in _LOOSENING for _, key in changes.keys)
+    others = sum(not key.kind.loosens for _, key in changes.keys)
     if others:
         parts.append(f"{count(others, 'option')} changed")
     failing = len(changes.of(Change.STILL_FAILING))

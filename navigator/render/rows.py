@@ -190,7 +190,7 @@ def _loosened(keys: Iterable[tuple[str, KeyChange]]) -> Iterator[Row]:
     """Yield the options that let more pass, those of a model together."""
     groups: dict[tuple[str, str, KeyKind], list[KeyChange]] = {}
     for model, key in keys:
-        if key.kind in (KeyKind.LOOSENED, KeyKind.FEWER_SAMPLES):
+        if key.kind.loosens:
             groups.setdefault((model, key.accepted, key.kind), []).append(key)
     for (model, why, kind), group in groups.items():
         said = "; ".join(map(option, group))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from navigator.cli import main
-from tests.support.wheels import LIKE_INSTALLED, wheel
+from tests.support.wheels import LIKE_INSTALLED, WRONG_WEIGHTS, wheel
 
 CONFIGURATION = """\
 model_name: tiny
@@ -23,23 +23,6 @@ onnx_opsets: [13, 14]
 cache_path: cache
 output_path: delivered.onnx
 """
-
-# Converts to another opset, and gets the weights wrong.
-WRONG_WEIGHTS = (
-    LIKE_INSTALLED
-    + """
-from onnx import numpy_helper as _helper, version_converter as _converter
-_convert = _converter.convert_version
-
-def _wrong(model, opset):
-    made = _convert(model, opset)
-    for each in made.graph.initializer:
-        each.CopyFrom(_helper.from_array(_helper.to_array(each) * 2, each.name))
-    return made
-
-_converter.convert_version = _wrong
-"""
-)
 
 
 @pytest.fixture

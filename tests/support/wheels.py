@@ -15,6 +15,23 @@ __path__ = [str(_real)]
 exec(compile((_real / "__init__.py").read_text(), str(_real / "__init__.py"), "exec"))
 """
 
+# Converts to another opset, and gets the weights wrong.
+WRONG_WEIGHTS = (
+    LIKE_INSTALLED
+    + """
+from onnx import numpy_helper as _helper, version_converter as _converter
+_convert = _converter.convert_version
+
+def _wrong(model, opset):
+    made = _convert(model, opset)
+    for each in made.graph.initializer:
+        each.CopyFrom(_helper.from_array(_helper.to_array(each) * 2, each.name))
+    return made
+
+_converter.convert_version = _wrong
+"""
+)
+
 
 def wheel(directory: Path, name: str, version: str, code: str, *requires: str) -> Path:
     """Write a wheel of a package with one module, and return it."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from navigator.errors import StepError
-from navigator.frameworks.availability import how_to_install
+from navigator.frameworks.availability import Unavailable, how_to_install, missing
+from navigator.frameworks.gpu import no_gpu, together
 from navigator.frameworks.torch import values as torch_values
 from navigator.records import Device, Host
 
@@ -102,6 +103,13 @@ def _typed() -> bool:
 def cpu_build(host: Host) -> str:
     """Return that the torch of `host` was built without CUDA, or ""."""
     return "torch is a CPU build" if host.versions.get("torch", "").endswith("+cpu") else ""
+
+
+def unavailable(distributions: tuple[str, ...], host: Host) -> Unavailable | None:
+    """Return why `host` can't build engines with Torch-TensorRT, or None."""
+    cpu = cpu_build(host)
+    built = Unavailable(reason=cpu, remedy="install torch from PyPI, which is built for CUDA") if cpu else None
+    return together(missing(distributions, "torch-trt", host), built, no_gpu(host))
 
 
 @contextmanager

@@ -5,26 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.wheels import LIKE_INSTALLED, wheel
+from tests.support.wheels import LIKE_INSTALLED, WRONG_WEIGHTS, wheel
 
 if TYPE_CHECKING:
     from tests.action.commands.conftest import Job
-
-WRONG_WEIGHTS = (
-    LIKE_INSTALLED
-    + """
-from onnx import numpy_helper as _helper, version_converter as _converter
-_convert = _converter.convert_version
-
-def _wrong(model, opset):
-    made = _convert(model, opset)
-    for each in made.graph.initializer:
-        each.CopyFrom(_helper.from_array(_helper.to_array(each) * 2, each.name))
-    return made
-
-_converter.convert_version = _wrong
-"""
-)
 
 
 @pytest.fixture
