@@ -12,6 +12,7 @@ from functools import partial
 from itertools import chain
 
 from navigator.cache.layers import Layers
+from navigator.engine import interrupts
 from navigator.engine.conversion import run_convert
 from navigator.engine.environments import Environments
 from navigator.engine.listener import Listener
@@ -32,6 +33,9 @@ from navigator.records import CellResult, FoundShapes, Given, Host, Plan, Proper
 
 # The work of a unit returns a function that records its outcome, for the thread that changes the state.
 Noted = Callable[[], object]
+
+# How often the thread that waits looks for signals: the kernel may give one to another thread, which doesn't wake it.
+_LOOK_SECONDS = 0.2
 
 
 class Execution:
@@ -128,7 +132,9 @@ class Execution:
         with ThreadPoolExecutor(max_workers=self._jobs) as threads, environments:
             self._machine_notes = environments.notes
             try:
-                self._loop(threads, environments)
+                # Raised inside a lock's `__enter__`, a `KeyboardInterrupt` would leave it locked for all threads.
+                with interrupts.held():
+                    self._loop(threads, environments)
             except BaseException:
                 self._stopped.set()
                 environments.cancel()
@@ -151,6 +157,8 @@ class Execution:
         """Start units that can start and record those that end, until none is running."""
         running: dict[Future[Noted], Unit] = {}
         while True:
+            if interrupts.seen():
+                raise KeyboardInterrupt
             room, busy = self._jobs - len(running), {unit.gpu for unit in running.values()}
             for unit in startable(self._unfinished.values(), room=room, busy=busy):
                 self._models[unit.model].started[unit.key] = unit
@@ -159,7 +167,7 @@ class Execution:
                 running[threads.submit(self._work, unit, environments)] = unit
             if not running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
                 unit = running.pop(future)
                 self.timeline.end(unit)

@@ -196,11 +196,14 @@ def _run_to_end(
     cancelled = False
     try:
         with progress:
-            execution.run()
+            try:
+                execution.run()
+            finally:
+                interrupts.hold()
     except KeyboardInterrupt:
         cancelled = True
     finally:
-        interrupts.hold()
+        interrupts.hold()  # also if nothing began
         more = ("interrupted: unfinished conversions are marked cancelled",) if cancelled else ()
         delivered = _delivered(plan, execution, undelivered)
         lines = (*more, *(line for line, _ in delivered))

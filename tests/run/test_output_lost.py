@@ -83,7 +83,7 @@ def test_a_closed_terminal_ends_the_run_like_sigterm(tiny: Path, slow: dict[str,
     wait_for_first(tiny, terminal=ours)
     os.close(ours)  # The kernel sends SIGHUP, and output fails from now on.
 
-    assert process.wait(30) == 130
+    assert process.wait(60) == 130
     assert_cancelled(tiny)
 
 
@@ -119,6 +119,28 @@ def test_signals_one_after_the_other_cost_no_result(tiny: Path, slow: dict[str, 
     printed, _ = process.communicate()
 
     assert process.returncode == 130, printed
+    assert_cancelled(tiny)
+
+
+def test_a_signal_that_the_kernel_gives_to_another_thread_ends_the_run(tiny: Path, slow: dict[str, str]) -> None:
+    """It does so if the main thread has one to handle already."""
+    with (tiny / "slow/sitecustomize.py").open("a") as file:
+        file.write(
+            "import pathlib, signal, sys, threading\n"
+            "results = pathlib.Path('navigator_workspace/convert_results.yaml')\n"
+            "def tell():\n"
+            "    while not (results.exists() and 'state: passed' in results.read_text()): time.sleep(0.1)\n"
+            "    time.sleep(0.5)\n"
+            "    signal.pthread_kill(threading.get_ident(), signal.SIGHUP)\n"
+            "def ours(event, values):\n"
+            "    if event == 'import' and values[0] == 'navigator.engine.run':\n"
+            "        threading.Thread(target=tell, daemon=True).start()\n"
+            "sys.addaudithook(ours)\n"
+        )
+
+    done = subprocess.run(CONVERT, env=slow, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 130, done.stdout
     assert_cancelled(tiny)
 
 
