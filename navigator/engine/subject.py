@@ -31,14 +31,16 @@ Outputs = list[tuple[str, dict[str, np.ndarray]]]
 class Subject:
     """What is verified: the artifact of a step of a model, against the model's reference.
 
-    `together` is whether the source model runs in the same environment. `onnx` is the ONNX file that computes in the
-    artifact's precision: itself, or what an engine was built from.
+    `origin` is the file that the artifact was made from. `together` is whether the source model runs in the same
+    environment. `onnx` is the ONNX file that computes in the artifact's precision: itself, or what an engine was built
+    from.
     """
 
     model: ModelConfig
     step: Step
     artifact: Artifact
     reference: Reference
+    origin: Path
     together: bool = False
     onnx: Path | None = None
 
@@ -48,11 +50,18 @@ class Subject:
         return bool(self.artifact.properties.calibrated)
 
     @property
-    def compares_weights(self) -> bool:
-        """Whether its weights are to be the source model's, and these can be read where it runs."""
+    def weights_of(self) -> tuple[Format, Path] | None:
+        """The format and the file that its weights are to be from; None if they aren't compared.
+
+        In a reduced precision, that's the ONNX file that it's made from, whose own weights have been compared already.
+        """
         copied = self.artifact.properties.exporter == "copied"
-        exact = self.step.target_format is Format.ONNX and self.step.precision is Precision.FP32
-        return self.model.compare_weights and self.together and exact and not copied
+        if not self.model.compare_weights or self.step.target_format is not Format.ONNX or copied:
+            return None
+        if self.step.precision is not Precision.FP32:
+            return Format.ONNX, self.origin
+        source = self.model.model_format
+        return (source, self.model.model_path) if source is not None and self.together else None
 
     @property
     def infos(self) -> tuple[SampleInfo, ...]:
@@ -97,13 +106,16 @@ def subject_of(model: ModelState, label: str) -> Subject:
     artifact, step = model.outcomes[label], model.step(label)
     assert isinstance(artifact, Artifact)
     assert isinstance(model.reference, Reference)
+    origin = model.artifact(step.parent)
+    assert origin is not None
     return Subject(
         model=model.plan.config,
         step=step,
         artifact=artifact,
         reference=model.reference,
+        origin=origin,
         together=step.image == model.plan.image,
-        onnx=artifact.path if step.target_format is Format.ONNX else model.artifact(step.parent),
+        onnx=artifact.path if step.target_format is Format.ONNX else origin,
     )
 
 

@@ -92,9 +92,9 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
         "outputs": str(outputs),
         "roll": to_data(reference.roll),
     }
-    compares = device is Device.CPU and subject.compares_weights
-    if compares:
-        arguments |= {"source": str(model.model_path), "source_format": model.model_format}
+    origin = subject.weights_of if device is Device.CPU else None
+    if origin is not None:
+        arguments |= {"source_format": origin[0], "source": str(origin[1]), "precision": step.precision}
     return context.task(
         "infer",
         arguments,
@@ -103,7 +103,7 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
         unit="verify" if device is Device.CPU else f"verify-{device}",
         reads=(
             *(subject.artifact.path.parent, reference.samples, *step.options.files),
-            *(model_files(model.model_path) if compares else ()),
+            *(model_files(origin[1]) if origin is not None else ()),
         ),
         writes=(outputs,),
         # TF32 is an engine's own matter. A traced TorchScript module has it written into its convolutions: only the

@@ -25,6 +25,24 @@ class Stored:
         return math.prod(self.shape)
 
 
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A tensor in a file of reduced precision, and the names that what it's made from may have in the file before.
+
+    `read` returns its values, and the sizes of the steps between the numbers that its type has there: zeros if it
+    keeps its type. May raise OSError.
+    """
+
+    name: str
+    origins: tuple[str, ...]
+    shape: tuple[int, ...]
+    read: Callable[[], tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Computed:
     """The tensors of a model that it computes others from before it uses them, as a weight norm or a clipping does.

@@ -18,7 +18,7 @@ from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.memory import require_memory
-from navigator.frameworks.onnx import branches, lookups, stored
+from navigator.frameworks.onnx import branches, lookups, reduced, stored
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx import weights as onnx_weights
@@ -26,7 +26,7 @@ from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.training import training_operations
 from navigator.frameworks.onnx.weights import Proto
 from navigator.models.files import model_files
-from navigator.models.stored import Computed, Stored
+from navigator.models.stored import Computed, Reduced, Stored
 from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
 from navigator.samples.values import Told
@@ -168,6 +168,11 @@ def weights(path: Path) -> list[Stored]:
 def computed(path: Path) -> Computed:
     """See `navigator.runners.protocol.StoresWeights`."""
     return stored.computed(path)
+
+
+def reduced_weights(path: Path) -> list[Reduced]:
+    """See `navigator.runners.protocol.StoresReduced`."""
+    return reduced.weights(path)
 
 
 def load(

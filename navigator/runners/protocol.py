@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from navigator.frameworks.lookups import Lookups
-from navigator.models.stored import Computed, Stored
+from navigator.models.stored import Computed, Reduced, Stored
 from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions
 from navigator.samples.values import Told
 
@@ -232,6 +232,18 @@ class StoresWeights(Protocol):
 
         Raises:
             StepError: it can't be loaded.
+        """
+
+
+@runtime_checkable
+class StoresReduced(Protocol):
+    """A runner of a format whose files may be in reduced precision, made from other files of it."""
+
+    def reduced_weights(self, path: Path) -> list[Reduced]:
+        """Return the tensors of floats that the file at `path` stores, also those that are stored as integers.
+
+        Raises:
+            StepError: it isn't of this format.
         """
 
 

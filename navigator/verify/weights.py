@@ -31,8 +31,8 @@ _TELLING, _LOOKED_AT = 8, 4096
 # So many must agree in addition to those that tell the factors.
 _EVIDENT = 6
 
-# A single number tells nothing, unless it has a name.
-_FEWEST = 2
+FEWEST = 2
+"""A single number tells nothing, unless it has a name."""
 
 # Fewer numbers don't tell a tensor, not even if it has the same name.
 _FEWEST_NAMED = 4
@@ -46,8 +46,8 @@ _KEPT_BYTES = 2**28
 # Tensors are tried for a layout until so many times the size of the source model was read.
 _TRIALS = 8
 
-# More wrong tensors aren't named.
-_NAMED = 10
+NAMED = 10
+"""More wrong tensors aren't named."""
 
 
 def compared(
@@ -73,7 +73,7 @@ def compared(
     wrong: list[WrongWeight] = []
     doubted: Computed | None = None
     for tensor in converted:
-        if tensor.size < _FEWEST and not named:
+        if tensor.size < FEWEST and not named:
             continue
         tensors += 1
         elements += tensor.size
@@ -92,7 +92,7 @@ def compared(
         recognised=recognised,
         elements=elements,
         recognised_elements=recognised_elements,
-        wrong=tuple(wrong[:_NAMED]),
+        wrong=tuple(wrong[:NAMED]),
     )
 
 
@@ -193,8 +193,8 @@ class _Known:
                 tensor=fit.tensor.name,
                 index=(at,),
                 converted=tensor.name,
-                expected=_number(float(fit.expected[at])),
-                value=_number(float(values.flat[at])),
+                expected=number(float(fit.expected[at])),
+                value=number(float(values.flat[at])),
                 differing=int(fit.wrong.size),
                 total=tensor.size,
             )
@@ -215,8 +215,8 @@ class _Known:
                 tensor=source.name,
                 index=piece.index,
                 converted=tensor.name,
-                expected=_number(float(self._read(source)[piece.index])),
-                value=_number(float(values.flat[piece.position])),
+                expected=number(float(self._read(source)[piece.index])),
+                value=number(float(values.flat[piece.position])),
                 differing=piece.differing,
                 total=tensor.size,
             )
@@ -264,8 +264,8 @@ def _wrong(
         tensor=source.name,
         index=place(apart.worst, source.shape, apart.layout),
         converted=tensor.name,
-        expected=_number(apart.expected),
-        value=_number(apart.value),
+        expected=number(apart.expected),
+        value=number(apart.value),
         differing=apart.differing,
         total=tensor.size,
         rounded=dtype,
@@ -295,6 +295,6 @@ def _is_near(some: tuple[float, float], others: tuple[float, float]) -> bool:
     return any(math.isclose(one, other, rel_tol=FAR) for one, other in zip(some, others, strict=True))
 
 
-def _number(value: float) -> float | str:
+def number(value: float) -> float | str:
     """Return a number as JSON has it: what isn't finite is a text."""
     return value if math.isfinite(value) else str(value)

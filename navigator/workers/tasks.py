@@ -175,8 +175,8 @@ def infer(arguments: Mapping[str, Json]) -> Json:
 
     Args:
         arguments: those of `navigator.workers.loading.converted_loader`, `samples`: the directory to read, `outputs`:
-            the directory to write, `roll`: how the source model was rolled forward, or None; and `source` and
-            `source_format` if the weights are to be compared with the source model's.
+            the directory to write, `roll`: how the source model was rolled forward, or None; and those of
+            `navigator.workers.weights.weights` if the weights are to be compared.
 
     Returns:
         an `InferAnswer`.

@@ -73,7 +73,15 @@ def converted(module: Any, directory: Path) -> tuple[Path, Path]:
 
 
 def judged(source: Path, made: Path) -> Weights:
-    found = weights({"source": str(source), "source_format": "tf-savedmodel", "path": str(made), "format": "onnx"})
+    found = weights(
+        {
+            "source": str(source),
+            "source_format": "tf-savedmodel",
+            "path": str(made),
+            "format": "onnx",
+            "precision": "fp32",
+        }
+    )
     assert found is not None
     return found
 

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from navigator.frameworks.onnx import stored
+from navigator.records import Precision
 from navigator.workers.weights import weights
 from tests.conversion.typed_onnx import written
 from tests.support.exports import floats
@@ -56,7 +57,7 @@ def test_large_weights_are_read_where_they_lie(tmp_path: Path, external: bool) -
 
     def judge(name: str) -> int:
         paths = {"source": str(tmp_path / "m.onnx"), "path": str(tmp_path / name / "m.onnx")}
-        found = weights({**paths, "source_format": "onnx", "format": "onnx"})
+        found = weights({**paths, "source_format": "onnx", "format": "onnx", "precision": "fp32"})
         assert found is not None
         assert found.recognised_elements == found.elements == values.size
         return sum(each.differing for each in found.wrong)
@@ -67,4 +68,6 @@ def test_large_weights_are_read_where_they_lie(tmp_path: Path, external: bool) -
 def test_a_file_that_is_no_model_costs_only_this_evidence(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_text("nothing")
     path = str(tmp_path / "m.onnx")
-    assert weights({"source": path, "path": path, "source_format": "onnx", "format": "onnx"}) is None
+    for precision in Precision:
+        arguments = {"source": path, "path": path, "source_format": "onnx", "format": "onnx", "precision": precision}
+        assert weights(arguments) is None

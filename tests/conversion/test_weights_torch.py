@@ -97,7 +97,9 @@ def exported(model: nn.Module, example: Any, directory: Path, edge: str) -> tupl
 
 
 def judged(source: Path, made: Path, edge: str) -> Weights:
-    found = weights({"source": str(source), "source_format": edge, "path": str(made), "format": "onnx"})
+    found = weights(
+        {"source": str(source), "source_format": edge, "path": str(made), "format": "onnx", "precision": "fp32"}
+    )
     assert found is not None
     return found
 

@@ -18,10 +18,11 @@ from navigator.converters.onnx_to_typed_onnx import Options, convert
 from navigator.converters.protocol import Conversion
 from navigator.frameworks.onnx import graph as onnx_graph
 from navigator.frameworks.onnx import rounding as onnx_rounding
-from navigator.records import Precision, PrecisionMode, Signature
+from navigator.records import Format, Precision, PrecisionMode, Signature, Weights
 from navigator.runners import onnx as onnx_runner
 from navigator.samples import storage as arrays
 from navigator.verify.compare import verify
+from navigator.workers.weights import weights
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -61,8 +62,23 @@ class Typed:
         self.precision = str(options.precision)
         conversion = Conversion(source=source, destination=self.path, options=options, samples=directory)
         self.properties = convert(conversion)
+        found = self.weights()
+        assert found is not None
+        assert not found.wrong
         self.model = onnx.load(str(self.path))
         self.graph = self.model.graph
+
+    def weights(self) -> Weights | None:
+        """Return what is said of the weights in the file, beside those of the source model."""
+        return weights(
+            {
+                "source": str(self.source),
+                "path": str(self.path),
+                "source_format": Format.ONNX,
+                "format": Format.ONNX,
+                "precision": self.precision,
+            }
+        )
 
     def operators(self) -> list[str]:
         return [node.op_type for node in self.graph.node]

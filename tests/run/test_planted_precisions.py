@@ -53,6 +53,7 @@ ERRORS = {
         "bias lost": ("bias_fp16", "a[:] = 0"),
         "bias of one channel": ("c_fp16", "a[5] += 0.5"),
         "an overflow": ("w_fp16", "a[3, 4] = np.inf"),
+        "one weight by 1 %": ("w_fp16", "a[3, 4] *= 1.01"),
     },
     "int8": {
         "one scale doubled": ("v_1_scale_int8", "a[2] *= 2"),
@@ -63,11 +64,12 @@ ERRORS = {
         "zero point": ("x_zero_int8", "a[...] = 120"),
         "one channel negated": ("v_1_quantized_int8", "a[:, 1] *= -1"),
         "one row lost": ("w_1_quantized_int8", "a[5] = 0"),
+        "one weight by a step": ("w_1_quantized_int8", "a[3, 4] -= np.sign(a[3, 4])"),
         "bias of one channel": ("c", "a[5] += 1.5"),
     },
 }
 LABELS = {"fp16": "onnx_fp16", "int8": "onnx_int8_single"}
-QUICK = {"fp16": ["one channel doubled"], "int8": ["one scale doubled"]}
+QUICK = {"fp16": ["one channel doubled", "one weight by 1 %"], "int8": ["one scale doubled", "one weight by a step"]}
 
 
 def check(

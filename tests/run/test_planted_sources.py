@@ -173,12 +173,14 @@ def test_errors_of_every_framework_are_found(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", EDGES)
+@pytest.mark.parametrize(("name", "model"), [(name, model) for name, edge in EDGES.items() for model in edge.models])
 def test_planted_errors_are_found_and_honest_rewrites_pass(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch, name: str, model: str
 ) -> None:
     edge = EDGES[name]
-    wanted = every(edge)
-    errors = [each for model, names in wanted.items() for each in names if each in edge.models[model].errors]
-    assert len(errors) >= 100
-    check(results(convert, project, monkeypatch, name, wanted), edge)
+    check(results(convert, project, monkeypatch, name, {model: every(edge)[model]}), edge)
+
+
+def test_enough_errors_are_planted() -> None:
+    for edge in EDGES.values():
+        assert sum(len(known.errors) for known in edge.models.values()) >= 100

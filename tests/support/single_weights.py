@@ -107,7 +107,7 @@ def main(name: str, directory: Path, count: int) -> dict[str, list[str]]:
 
     def wrong(path: Path) -> bool:
         arguments = {"source": str(config.model_path), "source_format": config.model_format}
-        found = weights({**arguments, "path": str(path), "format": "onnx"})
+        found = weights({**arguments, "path": str(path), "format": "onnx", "precision": Precision.FP32})
         assert found is not None
         return bool(found.wrong)
 

@@ -90,7 +90,7 @@ def units(server: ForkServer, tmp_path: Path) -> Iterator[dict[str, Callable[[],
             known = run_reference(model, context=context)
             assert isinstance(known, Reference)
             artifact = Artifact(path=made, properties=Properties(), seconds=0, peak_memory_bytes=0)
-            subject = Subject(model=model, step=step, artifact=artifact, reference=known)
+            subject = Subject(model=model, step=step, artifact=artifact, reference=known, origin=made)
             verified = run_verify(subject, Device.CPU, context=context)
             return verified if isinstance(verified, Failure) else verified.failure
 

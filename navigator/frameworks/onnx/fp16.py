@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LARGEST = 65504.0
 
+SUFFIX = "_fp16"
+"""What ends the name of a value's fp16 form."""
+
 # Samples are few: other inputs may reach further than they do.
 _HEADROOM = 2
 
@@ -158,7 +161,7 @@ def apply(model: "ir.Model", plan: Plan) -> None:
     import onnx_ir as ir
 
     graph = model.graph
-    suffix = onnx_graph.free_suffix(graph, "_fp16")
+    suffix = onnx_graph.free_suffix(graph, SUFFIX)
     nodes = list(graph)
     for value in [*graph.inputs, *graph.initializers.values(), *(value for node in nodes for value in node.outputs)]:
         maker = value.producer()

@@ -33,6 +33,9 @@ _OUTPUT_AXES = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 
 QUANTIZING = frozenset(["QuantizeLinear", "DequantizeLinear"])
 
+STORED, SUFFIX = "_quantized", "_int8"
+"""What ends the name of weights that are stored as int8, after the axis of their scales."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Product:
@@ -78,7 +81,7 @@ def quantize(model: "ir.Model", samples: Path) -> int:
     products = list(_products(graph))
     factors = [product.node.inputs[0] for product in products]
     reached = onnx_magnitudes.measure(model, samples, values=factors, smallest_of=())
-    written = _Writer(graph, onnx_graph.free_suffix(graph, "_int8"))
+    written = _Writer(graph, onnx_graph.free_suffix(graph, SUFFIX))
     for product, factor in zip(products, factors, strict=True):
         weights = product.node.inputs[1]
         product.node.replace_input_with(0, written.factor(factor, reached[factor].largest, product.node))
@@ -113,7 +116,7 @@ class _Writer:
             others = tuple(k for k in range(array.ndim) if k != axis)
             scales = _scales(np.abs(array).max(axis=others, initial=0.0))
             steps = np.rint(array / np.expand_dims(scales, others)).clip(-_STEPS, _STEPS).astype(np.int8)
-            stored = onnx_graph.add_initializer(self.graph, f"{name}_quantized{self.suffix}", steps)
+            stored = onnx_graph.add_initializer(self.graph, f"{name}{STORED}{self.suffix}", steps)
             inputs = [stored, *self._scale(name, scales)]
             along = {} if axis is None else {"axis": axis}
             self.made[value, axis] = self._add("DequantizeLinear", inputs, f"{name}_dequantized", reader, along)

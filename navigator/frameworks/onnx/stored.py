@@ -24,8 +24,8 @@ def weights(path: Path) -> list[Stored]:
         StepError: it is not an ONNX file.
     """
     return [
-        Stored(name, tuple(tensor.dims), partial(_values, tensor, path.parent))
-        for name, tensor in _named(onnx_file.structure(path))
+        Stored(name, tuple(tensor.dims), partial(values, tensor, path.parent))
+        for name, tensor in named(onnx_file.structure(path))
         if tensor.data_type in _floats()
     ]
 
@@ -37,7 +37,7 @@ def computed(path: Path) -> Computed:
         StepError: it is not an ONNX file.
     """
     model = onnx_file.structure(path)
-    constants = Constants({name: frozenset({name}) for name, _ in _named(model)})
+    constants = Constants({name: frozenset({name}) for name, _ in named(model)})
     constants.origins[""] = frozenset()  # an input that's left out
     for graph in graphs(model):
         for node in graph.node:
@@ -46,8 +46,8 @@ def computed(path: Path) -> Computed:
     return constants.computed()
 
 
-def _named(model: Proto) -> Iterator[tuple[str, Proto]]:
-    """Yield each tensor of a model with the name of its value."""
+def named(model: Proto) -> Iterator[tuple[str, Proto]]:
+    """Yield each tensor of a model with the name of its value: initializers and constants."""
     for graph in graphs(model):
         for tensor in getattr(graph, "initializer", ()):
             yield tensor.name, tensor
@@ -63,7 +63,12 @@ def _floats() -> frozenset[int]:
     return frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
 
 
-def _values(tensor: Proto, directory: Path) -> np.ndarray:
+def values(tensor: Proto, directory: Path) -> np.ndarray:
+    """Return the numbers of a tensor of a file in that directory.
+
+    Raises:
+        OSError: they're in another file, which can't be read.
+    """
     from onnx import TensorProto, numpy_helper
 
     if tensor.data_location != TensorProto.EXTERNAL:
