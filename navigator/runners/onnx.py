@@ -21,7 +21,6 @@ from navigator.frameworks.memory import require_memory
 from navigator.frameworks.onnx import branches, lookups, reduced, stored
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import sessions as onnx_sessions
-from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.training import training_operations
 from navigator.frameworks.onnx.weights import Proto
@@ -97,19 +96,18 @@ class OnnxModel:
         settings.log_severity_level = 3
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // 2)
+        source: str | bytes = str(self.path)
         weights: list[Any] = []  # the session uses them, but doesn't keep them
         with suppress(StepError):
             require_memory(int(size * (_SESSION_FACTOR + 2)), "weights one step away")
-            for name, values in onnx_weights.stepped(onnx_file.load(self.path), self.path.parent):
-                weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
-                settings.add_initializer(name, weights[-1])
+            source, weights = onnx_sessions.stepped(self.path, settings)
         try:
-            session = onnxruntime.InferenceSession(
-                str(self.path), settings, providers=onnx_sessions.providers(Device.CPU)
-            )
+            session = onnxruntime.InferenceSession(source, settings, providers=onnx_sessions.providers(Device.CPU))
         except Exception as error:
             raise StepError(f"ONNX Runtime can't load {self.path.name}: {onnx_file.sentence(error)}") from error
+        del source  # it may be as large as the model
         yield replace(self, session=session)
+        del weights
 
     def untaken(self, samples: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[str, str]]:
         """See `navigator.runners.protocol.Branches`."""

@@ -9,6 +9,7 @@ import pytest
 
 from navigator.errors import StepError
 from navigator.frameworks.onnx import opsets as onnx_opsets
+from navigator.frameworks.onnx.weights import tensors
 from navigator.records import Signature
 from navigator.runners import onnx as onnx_runner
 from tests.conversion.typed_onnx import written
@@ -114,6 +115,33 @@ gate (float[n, 8] x) => (float[n, 1] y) {
     >
 }
 """
+
+
+def test_large_weights_stay_what_they_are_wherever_they_are_stored(tmp_path: Path) -> None:
+    weights = [np.full((200, 100), number, np.float32) for number in range(3)]
+    text = """
+        <ir_version: 8, opset_import: ["" : 13]> m (float[n, 200] x, bool c) => (float[n, 100] y) {
+            a = MatMul(x, one) d = Constant<value = float {0}>()
+            b = If(c) <
+                then_branch = t () => (float[200, 100] p) { p = Constant<value = float {1}>() },
+                else_branch = e () => (float[200, 100] q) { q = Constant<value = float {2}>() }
+            >
+            f = MatMul(x, b) g = MatMul(x, d) h = Add(a, f) y = Add(g, h)
+        }
+    """
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights[0] + 7, "one"))
+    for tensor in tensors(model):
+        if not tensor.dims:
+            values = weights[int(onnx.numpy_helper.to_array(tensor))]
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, tmp_path / "m.onnx")
+    before = {each.raw_data for each in tensors(model)}
+    assert len(before) == 4
+
+    path, _ = change(tmp_path / "m.onnx", tmp_path, 19)
+
+    assert {each.raw_data for each in tensors(onnx.load(path))} == before
 
 
 def test_names_that_the_version_converter_gives_twice_are_told_apart(tmp_path: Path) -> None:

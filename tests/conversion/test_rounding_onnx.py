@@ -157,3 +157,50 @@ def test_only_weights_are_stepped(tmp_path: Path) -> None:
         assert value.dtype == values[name].dtype
         assert set(steps[values[name] != 0].tolist()) <= {0.5, 1.0}
         assert np.array_equal(value == 0, values[name] == 0)
+
+
+# A main graph, a branch and a function, each with a constant; short ones and whole numbers stay.
+INNER = """
+<ir_version: 8, opset_import: ["" : 17, "own" : 1]> m (float[n, 9] x, bool c) => (float[n, 9] y)
+<float[9] bias = {1, 2, 3, 4, 5, 6, 7, 8, 9}> {
+    w = Constant<value = float[9] {1, 2, 3, 4, 5, 6, 7, 8, 9}>()
+    k = Constant<value = int64[9] {1, 2, 3, 4, 5, 6, 7, 8, 9}>()
+    s = Constant<value = float[2] {0.5, 1.5}>()
+    a = Mul(x, w)
+    b = If(c) <
+        then_branch = one () => (float[9] p) { p = Constant<value = float[9] {1, 2, 3, 4, 5, 6, 7, 8, 9}>() },
+        else_branch = two () => (float[9] q) <float[9] e = {1, 2, 3, 4, 5, 6, 7, 8, 9}> { q = Identity(e) }
+    >
+    d = Add(a, b) f = own.scaled(d) y = Add(f, bias)
+}
+<domain: "own", opset_import: ["" : 17]> scaled (z) => (r) {
+    g = Constant<value = float[9] {1, 2, 3, 4, 5, 6, 7, 8, 9}>() r = Mul(z, g)
+}
+"""
+
+
+def test_constants_branches_and_functions_have_weights_too(tmp_path: Path) -> None:
+    from navigator.frameworks.onnx.weights import stepped, tensors
+
+    model = onnx.parser.parse_model(INNER)
+    before = [onnx.numpy_helper.to_array(each) for each in tensors(model)]
+    assert [name for name, _ in stepped(model, tmp_path)] == ["bias"]
+    after = [onnx.numpy_helper.to_array(each) for each in tensors(model)]
+    moved = [not np.array_equal(*pair) for pair in zip(before, after, strict=True)]
+    # Only the main graph's initializer stays in the file: a session gets another one for it.
+    assert [each.dtype.kind == "f" and each.size == 9 for each in before][1:] == moved[1:]
+    assert not moved[0]
+    assert sum(moved) == 4
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_constants_one_step_away_are_part_of_the_noise(tmp_path: Path, flag: bool) -> None:
+    onnx.save(onnx.parser.parse_model(INNER), tmp_path / "m.onnx")
+    model = runner.load(tmp_path / "m.onnx", declared=Signature(inputs=(), outputs=()))
+    inputs = {"x": np.full((2, 9), 3, np.float32), "c": np.array(flag)}
+    before = model.infer(inputs)["y"]
+    with model.perturbed() as other:
+        after = other.infer(inputs)["y"]
+    # The rounding of one product in one weight is half of a step of it: more moved.
+    steps = np.abs(after - before) / np.spacing(before)
+    assert 1 < steps.max() < 20

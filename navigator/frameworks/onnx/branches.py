@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.frameworks.onnx.weights import Proto
+from navigator.frameworks.onnx.weights import FOLDER, Proto
 
 # What decides on a branch is a small part of a graph, as a rule: a larger one isn't run again.
 _MOST_NODES = 100
-
-_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def untaken(path: Path, samples: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[str, str]]:
@@ -41,7 +39,7 @@ def _values(model: Proto, path: Path, samples: Iterable[Mapping[str, np.ndarray]
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
-    settings.add_session_config_entry(_FOLDER, str(path.parent))
+    settings.add_session_config_entry(FOLDER, str(path.parent))
     session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
     names, inputs = [each.name for each in session.get_outputs()], [each.name for each in session.get_inputs()]
     for arrays in samples:

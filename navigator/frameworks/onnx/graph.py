@@ -116,7 +116,7 @@ def session(model: "ir.Model") -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
     for directory in {str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", directory)
+        options.add_session_config_entry(onnx_weights.FOLDER, directory)
     try:
         content = ir.to_proto(model).SerializeToString()
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -8,7 +8,8 @@ from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
-from navigator.frameworks.onnx.weights import Proto, graphs, shaken
+from navigator.frameworks.onnx import weights as onnx_weights
+from navigator.frameworks.onnx.weights import FOLDER, Proto, graphs
 from navigator.records import Device
 
 _CUDA_PROVIDER = "CUDAExecutionProvider"
@@ -43,7 +44,7 @@ def open_session(path: Path, model: Proto, device: Device, *, typed: bool) -> tu
         # The CPU must round like hardware with fp16, or errors would only show in an engine.
         rounded = onnx_rounding.rounded(path)
         if rounded is not None:
-            settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+            settings.add_session_config_entry(FOLDER, str(path.parent))
             source = rounded
     try:
         session, warning = _opened(source, settings, device)
@@ -66,6 +67,25 @@ def open_session(path: Path, model: Proto, device: Device, *, typed: bool) -> tu
     return session, warning
 
 
+def stepped(path: Path, settings: Any) -> tuple[str | bytes, list[Any]]:
+    """Make the settings of a session those of the file with its weights one step away.
+
+    Returns:
+        What to open: the file, or its changed content. And what must be kept as long as the session.
+    """
+    import onnxruntime
+
+    model = onnx_file.load(path)
+    weights = []
+    for name, values in onnx_weights.stepped(model, path.parent):
+        weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
+        settings.add_initializer(name, weights[-1])
+    if not any(True for _ in onnx_weights.inner(model)):
+        return str(path), weights
+    settings.add_session_config_entry(FOLDER, str(path.parent))
+    return model.SerializeToString(), weights
+
+
 def open_shaken(path: Path, seed: int) -> tuple[Any, list[Any]]:
     """Open a session of a file that was converted to fp16, with half of its float16 weights a step away, on the CPU.
 
@@ -84,11 +104,11 @@ def open_shaken(path: Path, seed: int) -> tuple[Any, list[Any]]:
     model = onnx.load_model_from_string(content)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
-    settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    settings.add_session_config_entry(FOLDER, str(path.parent))
     # Otherwise, what is computed from weights alone is computed from those in the file (1.32).
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     weights = []
-    for name, values in shaken(model, path.parent, seed):
+    for name, values in onnx_weights.shaken(model, path.parent, seed):
         weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
         settings.add_initializer(name, weights[-1])
     try:

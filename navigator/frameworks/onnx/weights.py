@@ -7,6 +7,7 @@ writes the files themselves.
 import math
 import shutil
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ Proto = Any
 # Where a tensor may begin in an external data file, so that it can be mapped into memory.
 ALIGNMENT_BYTES = 65536
 
+FOLDER = "session.model_external_initializers_file_folder_path"
+"""ONNX Runtime's setting: where the external data of a model is that it gets from memory."""
+
 # Weights over this are kept from the version converter; the values it reads (axes, shapes) are far smaller.
 _LARGE_TENSOR_BYTES = 65536
 _TAKEN = "taken by navigator"
@@ -34,10 +38,12 @@ _FEWEST_CONSTANTS = 9
 # Of float16 as a whole number, without its sign: the largest finite one.
 _LARGEST_HALF = 0x7BFF
 
+_WHOLE: dict[int, Any] = {2: np.int16, 4: np.int32, 8: np.int64}
+
 
 def graphs(model: Proto) -> Iterator[Proto]:
     """Yield the graph, its functions and every subgraph in them (If and Loop bodies)."""
-    waiting = [model.graph, *model.functions]
+    waiting = [*model.functions, model.graph]
     while waiting:
         graph = waiting.pop()
         yield graph
@@ -51,14 +57,36 @@ def tensors(model: Proto) -> Iterator[Proto]:
     """Yield every tensor stored in `model`: initializers and constants."""
     for graph in graphs(model):
         yield from getattr(graph, "initializer", ())
-        for sparse in getattr(graph, "sparse_initializer", ()):
-            yield sparse.values
-            yield sparse.indices
-        for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
+        yield from _among_nodes(graph)
+
+
+def _among_nodes(graph: Proto) -> Iterator[Proto]:
+    """Yield the tensors of a graph, not of those in it, that aren't ordinary initializers."""
+    for sparse in getattr(graph, "sparse_initializer", ()):
+        yield sparse.values
+        yield sparse.indices
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def inner(model: Proto) -> Iterator[Proto]:
+    """Yield the floats inside `model` that no session can replace: all but the initializers of its main graph.
+
+    Paddle's exporter writes all weights as constants among the nodes. Short ones are left out, and external data.
+    """
+    from onnx import TensorProto
+
+    main, *others = graphs(model)
+    stored = [_among_nodes(main)]
+    for graph in others:
+        stored += [iter(getattr(graph, "initializer", ())), _among_nodes(graph)]
+    for tensor in chain.from_iterable(stored):
+        floats = tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+        if floats and math.prod(tensor.dims) >= _FEWEST_CONSTANTS and not tensor.external_data:
+            yield tensor
 
 
 def size_bytes(tensor: Proto) -> int:
@@ -74,8 +102,8 @@ def size_bytes(tensor: Proto) -> int:
 def stepped(model: Proto, directory: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the name and the values of each weight with its last bits flipped: one step of its dtype away.
 
-    Single numbers stay, such as exponents and epsilons, and so do zeros, since arithmetic with the smallest numbers is
-    slow, and weights with infinities.
+    Those among the nodes change in `model`. Single numbers stay, such as exponents and epsilons, and so do zeros, since
+    arithmetic with the smallest numbers is slow, and weights with infinities.
 
     Args:
         model: was read without its external data.
@@ -83,20 +111,29 @@ def stepped(model: Proto, directory: Path) -> Iterator[tuple[str, np.ndarray]]:
     """
     from onnx import numpy_helper
 
-    whole = {2: np.int16, 4: np.int32, 8: np.int64}
     for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) < _FEWEST_WEIGHTS:
-            continue
-        values = np.array(numpy_helper.to_array(tensor, str(directory)))
-        if values.dtype.kind == "f" and np.isfinite(values).all():
-            values.view(whole[values.dtype.itemsize])[...] ^= values != 0
-            yield tensor.name, values
+        if math.prod(tensor.dims) >= _FEWEST_WEIGHTS:
+            values = np.array(numpy_helper.to_array(tensor, str(directory)))
+            if _flip(values):
+                yield tensor.name, values
+    for tensor in inner(model):
+        values = np.array(numpy_helper.to_array(tensor))
+        if _flip(values):
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _flip(values: np.ndarray) -> bool:
+    """Flip the last bits of numbers; return whether they're finite floats."""
+    finite = values.dtype.kind == "f" and bool(np.isfinite(values).all())
+    if finite:
+        values.view(_WHOLE[values.dtype.itemsize])[...] ^= values != 0
+    return finite
 
 
 def shaken(model: Proto, directory: Path, seed: int) -> list[tuple[str, np.ndarray]]:
     """Return the name and the values of each float16 weight, half of the numbers one step up or down.
 
-    Constants among the nodes change in `model`. Zeros and the largest numbers stay, and so do short weights.
+    Those among the nodes change in `model`. Zeros and the largest numbers stay, and so do short weights.
 
     Args:
         model: was read without its external data.
@@ -106,21 +143,24 @@ def shaken(model: Proto, directory: Path, seed: int) -> list[tuple[str, np.ndarr
     from onnx import TensorProto, numpy_helper
 
     rng = np.random.default_rng(seed)
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    found = []
-    for tensor in tensors(model):
-        if tensor.data_type != TensorProto.FLOAT16 or math.prod(tensor.dims) < _FEWEST_CONSTANTS:
-            continue
-        values = np.array(numpy_helper.to_array(tensor, str(directory)))
-        whole = values.view(np.int16)
-        size = whole & 0x7FFF
-        steps = rng.choice(np.array([-1, 0, 0, 1], np.int16), values.shape)
-        whole += steps * ((size > 0) & (size < _LARGEST_HALF))
-        if tensor.name in initializers:
-            found.append((tensor.name, values))
-        else:
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    found = [
+        (tensor.name, _shake(numpy_helper.to_array(tensor, str(directory)), rng))
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT16 and math.prod(tensor.dims) >= _FEWEST_CONSTANTS
+    ]
+    for tensor in inner(model):
+        if tensor.data_type == TensorProto.FLOAT16:
+            tensor.CopyFrom(numpy_helper.from_array(_shake(numpy_helper.to_array(tensor), rng), tensor.name))
     return found
+
+
+def _shake(weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    values = np.array(weight)
+    whole = values.view(_WHOLE[2])
+    size = whole & 0x7FFF
+    steps = rng.choice(np.array([-1, 0, 0, 1], np.int16), values.shape)
+    whole += steps * ((size > 0) & (size < _LARGEST_HALF))
+    return values
 
 
 def gather(model: Proto, path: Path) -> bool:
@@ -176,20 +216,21 @@ def copy_external(model: Proto, source: Path, destination: Path) -> None:
 
 
 def take(model: Proto) -> dict[str, bytes]:
-    """Take the values of the large weights out of `model`, and return them by name.
+    """Take the values of the large weights out of `model`, and return them by where it says that they are.
 
     The version converter serializes the model several times over: with its weights that takes six times their size.
     It passes on tensors whose values are kept elsewhere.
     """
     import onnx
 
-    values = {}
-    for tensor in model.graph.initializer:
+    values: dict[str, bytes] = {}
+    for tensor in tensors(model):
         if tensor.HasField("raw_data") and size_bytes(tensor) > _LARGE_TENSOR_BYTES:
-            values[tensor.name] = tensor.raw_data
+            location = f"{_TAKEN} {len(values)}"
+            values[location] = tensor.raw_data
             tensor.ClearField("raw_data")
             tensor.data_location = onnx.TensorProto.EXTERNAL
-            tensor.external_data.add(key="location", value=_TAKEN)
+            tensor.external_data.add(key="location", value=location)
     return values
 
 
@@ -197,12 +238,13 @@ def put_back(model: Proto, values: dict[str, bytes]) -> None:
     """Put back what `take` took, emptying `values`.
 
     Raises:
-        KeyError: the converter renamed a weight.
+        KeyError: the converter lost a weight.
     """
-    for tensor in model.graph.initializer:
-        if any(entry.value == _TAKEN for entry in tensor.external_data):
+    for tensor in tensors(model):
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        if location.startswith(_TAKEN):
             tensor.ClearField("external_data")
             tensor.ClearField("data_location")
-            tensor.raw_data = values.pop(tensor.name)
+            tensor.raw_data = values.pop(location)
     if values:
-        raise KeyError(f"weights lost: {', '.join(values)}")
+        raise KeyError(f"{len(values)} weights were lost")
