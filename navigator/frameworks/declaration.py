@@ -6,7 +6,7 @@ Pure: knows no framework and no file. Matches by name if the names agree, and ot
 import re
 from collections.abc import Mapping, Sequence
 
-from navigator.errors import StepError
+from navigator.errors import ReturnedError, StepError
 from navigator.records import TensorSpec
 
 _INDEX = re.compile(r"__(\d+)$")
@@ -78,13 +78,16 @@ def adopted(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]
     )
 
 
-def agreed(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+def agreed(
+    kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec], owner: str = "the model"
+) -> tuple[TensorSpec, ...]:
     """Return the tensors of a model that stores their names, with static sizes from `declared` too.
 
     Args:
         kind: "inputs" or "outputs", for the message.
         declared: the user's declaration, may have fewer tensors.
         own: the model's signature, in its order.
+        owner: whose they are, for the message.
 
     Raises:
         StepError: a name that the model does not have, another dtype, or another shape.
@@ -93,7 +96,7 @@ def agreed(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec])
     wrong = [
         difference(spec, known[spec.name].shape, known[spec.name].dtype)
         if spec.name in known
-        else f"{spec.name} is declared, but the model has no {kind.removesuffix('s')} of that name"
+        else f"{spec.name} is declared, but {owner} has no {kind.removesuffix('s')} of that name"
         for spec in declared
     ]
     if any(wrong):
@@ -104,6 +107,38 @@ def agreed(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec])
     wanted = {spec.name: spec for spec in declared}
     return tuple(
         TensorSpec(name=spec.name, shape=_narrower(wanted.get(spec.name, spec), spec), dtype=spec.dtype) for spec in own
+    )
+
+
+def returned(declared: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """Return the declared outputs in the order in which the model returns them.
+
+    Raises:
+        ReturnedError: the model returns other outputs.
+    """
+    if len(declared) != len(seen):
+        raise ReturnedError(
+            f"outputs: {len(declared)} declared ({', '.join(spec.name for spec in declared)}), "
+            f"but the model returns {len(seen)}",
+            f"set outputs to what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
+        )
+    ordered = in_model_order(declared, [spec.name for spec in seen])
+    pairs = zip(ordered, seen, strict=True)
+    wrong = [text for ours, theirs in pairs if (text := difference(ours, theirs.shape, theirs.dtype))]
+    if wrong:
+        raise ReturnedError(
+            f"outputs: {'; '.join(wrong)}",
+            f"set outputs to what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
+        )
+    return ordered
+
+
+def widened(before: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """Return outputs that cover earlier and current ones: -1 for axes that differ."""
+    known = {spec.name: spec.shape for spec in before}
+    return tuple(
+        TensorSpec(name=spec.name, shape=_covering(known.get(spec.name, spec.shape), spec.shape), dtype=spec.dtype)
+        for spec in seen
     )
 
 
@@ -126,3 +161,9 @@ def _narrower(declared: TensorSpec, own: TensorSpec) -> tuple[int, ...] | None:
     if declared.shape is None or own.shape is None:
         return own.shape or declared.shape
     return tuple(ours if theirs == -1 else theirs for ours, theirs in zip(declared.shape, own.shape, strict=True))
+
+
+def _covering(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if one is None or other is None or len(one) != len(other):
+        return None
+    return tuple(ours if ours == theirs else -1 for ours, theirs in zip(one, other, strict=True))

@@ -5,21 +5,21 @@ Runs a signature and checks it against a declared one. `navigator.frameworks.ten
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from navigator.errors import StepError, listed
-from navigator.frameworks.declaration import difference, written
+from navigator.frameworks.declaration import agreed
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.tensorflow import lookups, stored
 from navigator.frameworks.tensorflow.randomness import random_operations
 from navigator.frameworks.tensorflow.rounding import perturbed
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
 from navigator.models.stored import Computed, Stored
-from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
+from navigator.records import Device, Host, Properties, Signature, StepOptions
 from navigator.runners.protocol import TENSORFLOW, Axis
 from navigator.samples.values import Told
 
@@ -115,11 +115,12 @@ def load(
     """
     del device, options
     opened = open_signature(path, signature_name)
+    owner = f"signature {opened.name!r}"
     return _LoadedSavedModel(
         opened,
         Signature(
-            inputs=_agreed("input", opened.signature.inputs, declared.inputs, opened.name),
-            outputs=_agreed("output", opened.signature.outputs, declared.outputs, opened.name),
+            inputs=agreed("inputs", declared.inputs, opened.signature.inputs, owner),
+            outputs=agreed("outputs", declared.outputs, opened.signature.outputs, owner),
         ),
     )
 
@@ -132,32 +133,3 @@ def weights(path: Path) -> list[Stored]:
 def computed(path: Path) -> Computed:
     """See `navigator.runners.protocol.StoresWeights`."""
     return stored.computed(path)
-
-
-def _agreed(
-    kind: str, actual: tuple[TensorSpec, ...], declared: tuple[TensorSpec, ...], signature_name: str
-) -> tuple[TensorSpec, ...]:
-    """Return `actual` with static axes from `declared` too.
-
-    Raises:
-        StepError: they contradict each other.
-    """
-    hint = f"remove {kind}s, since a SavedModel stores them, or set `{kind}s: {written(actual)}`"
-    wanted = {spec.name: spec for spec in declared}
-    unknown = sorted(wanted.keys() - {spec.name for spec in actual})
-    if unknown:
-        raise StepError(f"signature {signature_name!r} has no {kind} {listed(unknown)}", hint)
-    wrong = [
-        text
-        for spec in actual
-        if spec.name in wanted and (text := difference(wanted[spec.name], spec.shape, spec.dtype))
-    ]
-    if wrong:
-        raise StepError(f"{kind}s of signature {signature_name!r}: {'; '.join(wrong)}", hint)
-    return tuple(_narrowed(spec, wanted[spec.name]) if spec.name in wanted else spec for spec in actual)
-
-
-def _narrowed(actual: TensorSpec, declared: TensorSpec) -> TensorSpec:
-    if declared.shape is None or actual.shape is None:
-        return replace(actual, shape=actual.shape or declared.shape)
-    return replace(actual, shape=tuple(max(axes) for axes in zip(actual.shape, declared.shape, strict=True)))

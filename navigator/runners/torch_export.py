@@ -5,7 +5,7 @@ The ONNX export uses this module to load files.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +22,7 @@ from navigator.frameworks.torch import (
     constants,
     differing,
     lookups,
+    programs,
     randomness,
     rounding,
     stored,
@@ -30,7 +31,7 @@ from navigator.frameworks.torch import (
 )
 from navigator.frameworks.torch import values as torch_values
 from navigator.models.stored import Computed, Stored
-from navigator.records import AxisSpec, Device, Host, Json, Properties, Signature, StepOptions, TensorSpec
+from navigator.records import AxisSpec, Device, Host, Json, Properties, Signature, StepOptions
 from navigator.runners.protocol import TORCH, Axis
 from navigator.samples.values import Told
 
@@ -71,10 +72,10 @@ class TorchExportModel:
     @cached_property
     def axes(self) -> dict[str, tuple[AxisSpec, ...]]:
         """What the program says of its inputs' axes (see `navigator.runners.protocol.NamesAxes`)."""
-        values = _values(self.program)
+        values = programs.values(self.program)
         placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         return {
-            spec.name: tuple(_axis(self.program, size) for size in values[placeholder].shape)
+            spec.name: tuple(programs.axis(self.program, size) for size in values[placeholder].shape)
             for spec, placeholder in zip(self.signature.inputs, placeholders, strict=True)
         }
 
@@ -151,11 +152,11 @@ class TorchExportModel:
     def _outside(self, inputs: Mapping[str, np.ndarray]) -> str:
         """Return which axis of which input is outside the range of the export, or ""."""
         placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
-        values = _values(self.program)
+        values = programs.values(self.program)
         for spec, placeholder in zip(self.signature.inputs, placeholders, strict=True):
             given = inputs[spec.name].shape
             for axis, (size, own) in enumerate(zip(given, values[placeholder].shape, strict=False)):
-                low, high = _range(self.program, own)
+                low, high = programs.limits(self.program, own)
                 # Programs exported for sizes from 2 also run with 0 and 1: torch doesn't check a minimum of 2.
                 if size > high or size < (low if low > 2 or low == high else 0):
                     allowed = f"{low}" if low == high else f"{low} to {high} ({own})"
@@ -188,14 +189,14 @@ def load(
         from torch.export.passes import move_to_device_pass
 
         program = move_to_device_pass(program, str(device))
-    slots = tuple(_slots(program))
-    inputs = adopted("inputs", declared.inputs, [_spec(program, name, name) for name, _ in slots if name])
+    slots = tuple(programs.slots(program))
+    inputs = adopted("inputs", declared.inputs, [programs.spec_of(program, name, name) for name, _ in slots if name])
     return TorchExportModel(
         program=program,
         module=program.module(),
         slots=slots,
         device=device,
-        signature=Signature(inputs=inputs, outputs=adopted("outputs", declared.outputs, _outputs(program))),
+        signature=Signature(inputs=inputs, outputs=adopted("outputs", declared.outputs, programs.outputs(program))),
     )
 
 
@@ -235,90 +236,3 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
         warnings.filterwarnings("ignore", message=r"The given buffer is not writable")
         yield
-
-
-def _slots(program: _Torch) -> Iterator[tuple[str, Json]]:
-    from torch.export.graph_signature import ConstantArgument, InputKind, TensorArgument
-
-    for spec in program.graph_signature.input_specs:
-        if spec.kind is not InputKind.USER_INPUT:
-            continue
-        if isinstance(spec.arg, TensorArgument):
-            yield spec.arg.name, None
-        elif isinstance(spec.arg, ConstantArgument):
-            yield "", spec.arg.value
-        else:
-            raise StepError(
-                f"input {spec.arg.name} of the program is a number, not a tensor",
-                "export the model with a tensor instead",
-            )
-
-
-def _outputs(program: _Torch) -> list[TensorSpec]:
-    """Return the outputs of the program, named by the keys of a dictionary, or else `output__<index>`."""
-    from torch.export.graph_signature import ConstantArgument, OutputKind, TensorArgument
-    from torch.utils import _pytree
-
-    arguments = [spec.arg for spec in program.graph_signature.output_specs if spec.kind is OutputKind.USER_OUTPUT]
-    present = [each for each in arguments if not (isinstance(each, ConstantArgument) and each.value is None)]
-    # The value that the program returns, with names of nodes instead of tensors.
-    placed = [each if any(each is other for other in present) else None for each in arguments]
-    named = torch_values.flatten(_pytree.tree_unflatten(placed, program.call_spec.out_spec))
-    if len(named) != len(present) or any(leaf is not each for (_, leaf), each in zip(named, present, strict=True)):
-        # A container class of the model, whose fields are unknown to torch.
-        named = [(f"output__{index}", each) for index, each in enumerate(present)]
-    for name, argument in named:
-        if not isinstance(argument, TensorArgument):
-            raise StepError(
-                f"output {name} of the program is a number, not a tensor", "change the model to return only tensors"
-            )
-    if not named:
-        raise StepError("the program returns no tensor")
-    return [_spec(program, name, argument.name) for name, argument in named]
-
-
-def _spec(program: _Torch, name: str, node: str) -> TensorSpec:
-    """Return the spec of the tensor at `node` of the graph, named `name`."""
-    value = _values(program)[node]
-    dtype = str(value.dtype).removeprefix("torch.")
-    if dtype == "bfloat16":
-        raise StepError(f"{name} is bfloat16, which NumPy doesn't support", torch_values.BFLOAT16_HINT)
-    return TensorSpec(name=name, shape=_sizes(value.shape), dtype=dtype)
-
-
-def _values(program: _Torch) -> dict[str, _Torch]:
-    """Return the value of each node in the graph: a tensor without data."""
-    return {node.name: node.meta["val"] for node in program.graph.nodes if "val" in node.meta}
-
-
-def _sizes(shape: Sequence[_Torch]) -> tuple[int, ...]:
-    return tuple(size if isinstance(size, int) else -1 for size in shape)
-
-
-def _axis(program: _Torch, size: _Torch) -> AxisSpec:
-    """Return the size of an axis as an expression of the program's symbols, with their ranges."""
-    if isinstance(size, int):
-        return AxisSpec()
-    ranges: dict[str, tuple[int, int | None]] = {}
-    for symbol in size.node.expr.free_symbols:
-        bounds = program.range_constraints.get(symbol)
-        low, high = (0, float("inf")) if bounds is None else _limits(bounds)
-        # Without a maximum, a minimum of 2 is torch's own default, which isn't checked.
-        smallest = 1 if high == float("inf") and low <= 2 else max(low, 1)
-        ranges[str(symbol)] = (smallest, None if high == float("inf") else int(high))
-    return AxisSpec(size=str(size.node.expr), ranges=ranges)
-
-
-def _range(program: _Torch, size: _Torch) -> tuple[int, float]:
-    """Return the range of an axis."""
-    if isinstance(size, int):
-        return size, size
-    bounds = program.range_constraints.get(size.node.expr)
-    if bounds is None:
-        return 0, float("inf")
-    return _limits(bounds)
-
-
-def _limits(bounds: _Torch) -> tuple[int, float]:
-    high = float(bounds.upper)
-    return int(bounds.lower), (int(high) if high < 2**31 else float("inf"))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import ReturnedError, StepError, UndeclaredError
-from navigator.frameworks.declaration import difference, in_model_order, shapes, written
+from navigator.frameworks.declaration import returned, shapes, widened, written
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.torch import (
     calls,
@@ -148,9 +148,9 @@ class TorchScriptModel:
             raise ReturnedError("the TorchScript model returns no tensor", "return the tensors that it computes")
         seen = tuple(TensorSpec(name=name, shape=array.shape, dtype=array.dtype.name) for name, array in arrays.items())
         if not self.declared_outputs:
-            self.seen_outputs = _widened(self.seen_outputs, seen)
+            self.seen_outputs = widened(self.seen_outputs, seen)
             return arrays
-        declared = self.seen_outputs = _declared(self.declared_outputs, seen)
+        declared = self.seen_outputs = returned(self.declared_outputs, seen)
         return {spec.name: array for spec, array in zip(declared, arrays.values(), strict=True)}
 
 
@@ -284,41 +284,3 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is (deprecated|not supported)")
         yield
-
-
-def _declared(declared: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """Return the declared outputs in the order in which the model returns them.
-
-    Raises:
-        ReturnedError: the model returns other outputs.
-    """
-    if len(declared) != len(seen):
-        raise ReturnedError(
-            f"outputs: {len(declared)} declared ({', '.join(spec.name for spec in declared)}), "
-            f"but the model returns {len(seen)}",
-            f"set outputs to what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
-        )
-    ordered = in_model_order(declared, [spec.name for spec in seen])
-    pairs = zip(ordered, seen, strict=True)
-    wrong = [text for ours, theirs in pairs if (text := difference(ours, theirs.shape, theirs.dtype))]
-    if wrong:
-        raise ReturnedError(
-            f"outputs: {'; '.join(wrong)}",
-            f"set outputs to what it returns, with -1 for a dynamic axis: `outputs: {written(seen)}`",
-        )
-    return ordered
-
-
-def _widened(before: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """Return outputs that cover earlier and current ones: -1 for axes that differ."""
-    known = {spec.name: spec.shape for spec in before}
-    return tuple(
-        TensorSpec(name=spec.name, shape=_covering(known.get(spec.name, spec.shape), spec.shape), dtype=spec.dtype)
-        for spec in seen
-    )
-
-
-def _covering(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    if one is None or other is None or len(one) != len(other):
-        return None
-    return tuple(ours if ours == theirs else -1 for ours, theirs in zip(one, other, strict=True))

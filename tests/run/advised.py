@@ -472,13 +472,13 @@ TENSORFLOW = (
     Case(
         name="tf_outputs",
         keys={"model_path": "plain", "outputs": ["y:-1,4:float64"]},
-        advice="remove {}s, since a SavedModel stores them, or set `{}s: {}`",
+        advice="remove {}, or set `{}: {}`",
         fix=paste,
     ),
     Case(
         name="tf_inputs",
         keys={"model_path": "plain", "inputs": ["x:-1,5:float32"]},
-        advice="remove {}s, since a SavedModel stores them, or set `{}s: {}`",
+        advice="remove {}, or set `{}: {}`",
         fix=paste,
     ),
 )
