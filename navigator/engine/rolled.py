@@ -11,7 +11,7 @@ from navigator.verify.outputs import Outputs
 from navigator.verify.rolled import Rolled, joined, judge, over_steps
 from navigator.verify.tolerances import tolerances
 from navigator.workers.answers import Roll
-from navigator.workers.rolled import DIRECTORY, sample_name
+from navigator.workers.rolled import DIRECTORY, GIVEN, sample_name
 
 
 def source_rolled(
@@ -76,3 +76,28 @@ def with_rolled(
         return next(each for each in (single, rolled, actual) if isinstance(each, str))
     known, noise = reference.rolled, reference.noise
     return joined(verdict, judge(model, precision, single, rolled, actual, known=known, single=noise, stopped=stopped))
+
+
+def with_steps(
+    single: tuple[Outputs, ...], verdict: Verdict, reference: Reference, outputs: Path, *, memory_bytes: int
+) -> tuple[Outputs, ...]:
+    """Return inputs and outputs of single steps after those of the steps of a roll that were compared.
+
+    The inputs of a step are those of the source model, with its own state. Steps are small, so they're kept first.
+
+    Args:
+        single: the inputs, the source model's outputs and the converted model's.
+        verdict: on single steps and on several.
+        reference: the source model's inputs and outputs.
+        outputs: where those of the converted model are.
+        memory_bytes: the memory that the worker had.
+    """
+    names = {sample_name(number) for each in verdict.comparisons for number in each.steps}
+    if not names:
+        return single
+    places = (reference.samples / DIRECTORY / GIVEN, reference.outputs / DIRECTORY, outputs / DIRECTORY)
+    steps = [outputs_in(each, memory_bytes) for each in places]
+    rolled = [[each for each in sets if each[0] in names] for sets in steps if not isinstance(sets, str)]
+    if len(rolled) < len(places):
+        return single
+    return tuple([*steps, *samples] for steps, samples in zip(rolled, single, strict=True))

@@ -9,7 +9,7 @@ from navigator.engine.dumps import kept
 from navigator.engine.metric import metric_of, unproven_by
 from navigator.engine.outcomes import Failure, Reference, Verified
 from navigator.engine.own_device import of_source
-from navigator.engine.rolled import with_rolled
+from navigator.engine.rolled import with_rolled, with_steps
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
 from navigator.engine.subject import Subject, loading
 from navigator.engine.undecided import decided_alike
@@ -209,11 +209,12 @@ def _judged(
         return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
     verdict = replace(rolled, comparisons=tuple(replace(each, device=device) for each in rolled.comparisons))
     if context.verbose or not verdict.passed:
-        runs = {f"{model.model_format}-runner": wanted, f"{step.target_format}-converted-{device}-runner": actual}
         names = [name for name, _ in wanted]
-        runs = {key: [each for each in sets if each[0] in names] for key, sets in runs.items()}
         samples = [each for each in storage.load(reference.samples, mapped=True) if each[0] in names]
-        verdict = kept(verdict, samples, runs, model, step, context)
+        made = [each for each in actual if each[0] in names]
+        sets = with_steps((samples, wanted, made), verdict, reference, outputs, memory_bytes=context.memory_bytes)
+        runners = (f"{model.model_format}-runner", f"{step.target_format}-converted-{device}-runner")
+        verdict = kept(verdict, sets[0], dict(zip(runners, sets[1:], strict=True)), model, step, context)
     unproven = subject.calibrated and verdict.passed and not reference.held_out
     failure = _unproven(model, verified) if unproven else None
     if isinstance(metric, Failure) and not any(each.problem for each in comparisons):

@@ -25,6 +25,9 @@ from navigator.workers.source_runs import SourceRuns, known_axes
 DIRECTORY = "rolled"
 """Where the inputs and outputs of the steps are, below those of the samples."""
 
+GIVEN = "given"
+"""Where the inputs of the steps that are compared are, with the source model's state, below those of all steps."""
+
 # `auto`: more than the 256 values of a byte, as far as the source model gets in this time, but never fewer.
 _STEPS = 300
 _SECONDS = 2.0
@@ -39,6 +42,9 @@ _TIMES = 10
 
 Arrays = Mapping[str, np.ndarray]
 
+# What a model was given in a step, and what it returned.
+Run = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RolledSource:
@@ -47,7 +53,8 @@ class RolledSource:
     Args:
         roll: how, None if it has no state or can't be rolled.
         steps: the inputs of each step, the first with the states.
-        outputs: the source model's outputs after the numbers of steps in `roll`.
+        given: what the source model was given in the steps whose numbers are in `roll`.
+        outputs: what it returned in these.
         noise: the same with other rounding.
         infos: of these steps, for the report.
         notes: which outputs feed which inputs, for the report.
@@ -55,6 +62,7 @@ class RolledSource:
 
     roll: Roll | None = None
     steps: Sequence[Sample] = ()
+    given: Sequence[Sample] = ()
     outputs: Sequence[Sample] = ()
     noise: Sequence[Sample] = ()
     infos: tuple[SampleInfo, ...] = ()
@@ -107,7 +115,8 @@ def roll_source(model: LoadedModel, signature: Signature, config: ModelConfig, r
     return RolledSource(
         roll=roll,
         steps=[(str(number), arrays) for number, arrays in enumerate(inputs, 1)],
-        outputs=[(sample_name(number), arrays) for number, arrays in after.items()],
+        given=[(sample_name(number), given) for number, (given, _) in after.items()],
+        outputs=[(sample_name(number), outputs) for number, (_, outputs) in after.items()],
         noise=_noise(model, roll, inputs),
         infos=tuple(_info(begin, number, inputs, runs) for number in after),
         notes=(f"{told}, rolled forward {roll.kept[-1]} steps{f'; {ended}' if ended else ''}",),
@@ -127,7 +136,8 @@ def roll_converted(model: LoadedModel, roll: Roll, steps: Sequence[Sample]) -> t
     """
     found: list[Sample] = []
     try:
-        for number, outputs in enumerate(_roll(model, roll.feeds, [arrays for _, arrays in steps], roll.kept[-1]), 1):
+        runs = _roll(model, roll.feeds, [arrays for _, arrays in steps], roll.kept[-1])
+        for number, (_, outputs) in enumerate(runs, 1):
             if number in roll.kept:
                 found.append((sample_name(number), outputs))
     except StepError as error:
@@ -142,8 +152,8 @@ def sample_name(steps: int) -> str:
 
 def _roll(
     model: LoadedModel, feeds: Mapping[str, str], inputs: Sequence[Arrays], count: int, *, rounded: bool = False
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the outputs of each step; `rounded` if all numbers that go in are one step of their dtype away.
+) -> Iterator[Run]:
+    """Yield the inputs and outputs of each step; `rounded` if all numbers that go in are one step of their dtype away.
 
     Raises:
         StepError: the model fails, or doesn't return its state.
@@ -158,7 +168,7 @@ def _roll(
                 for at, (name, array) in enumerate(taken.items())
             }
         outputs = model.infer(taken)
-        yield outputs
+        yield taken, outputs
         if absent := [name for name in feeds if name not in outputs]:
             raise StepError(f"it returns no {listed(absent)}")
         state = {fed: outputs[name] for name, fed in feeds.items()}
@@ -178,17 +188,17 @@ def _rounded(array: np.ndarray, before: np.ndarray | None, seed: int) -> np.ndar
 
 def _outputs(
     model: LoadedModel, feeds: Mapping[str, str], inputs: Sequence[Arrays], count: int, seconds: float
-) -> tuple[dict[int, dict[str, np.ndarray]], str]:
-    """Return the source model's outputs after the numbers of steps to compare, and why it ended before `count`."""
-    found: dict[int, dict[str, np.ndarray]] = {}
-    last: dict[int, dict[str, np.ndarray]] = {}
+) -> tuple[dict[int, Run], str]:
+    """Return the source model's run after the numbers of steps to compare, and why it ended before `count`."""
+    found: dict[int, Run] = {}
+    last: dict[int, Run] = {}
     end = time.monotonic() + seconds
     number = 0
     try:
-        for number, outputs in enumerate(_roll(model, feeds, inputs, count), 1):
-            if text := _unusable(outputs, last.get(number - 1, outputs)):
+        for number, run in enumerate(_roll(model, feeds, inputs, count), 1):
+            if text := _unusable(run[1], last.get(number - 1, run)[1]):
                 return found | last, f"step {number} returns {text}"
-            last = {number: outputs}
+            last = {number: run}
             if number > 1 and (number.bit_count() == 1 or number % max(_EVERY, count // _TIMES) == 0):
                 found |= last
             if number >= _AT_LEAST and time.monotonic() > end:
@@ -219,7 +229,7 @@ def _noise(model: LoadedModel, roll: Roll, inputs: Sequence[Arrays]) -> list[Sam
         found: list[Sample] = []
         # A framework may refuse to write to weights, with errors of its own.
         with suppress(Exception), context as other:
-            for number, outputs in enumerate(_roll(other, roll.feeds, inputs, roll.kept[-1], rounded=True), 1):
+            for number, (_, outputs) in enumerate(_roll(other, roll.feeds, inputs, roll.kept[-1], rounded=True), 1):
                 if number in roll.kept:
                     found.append((sample_name(number), outputs))
         if found:

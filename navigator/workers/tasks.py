@@ -39,7 +39,7 @@ from navigator.workers.noise import BATCHES, Probes, exact, probes, probes_of, s
 from navigator.workers.probing import advised, probed
 from navigator.workers.repeatability import require_repeatable, saved_in_training_mode
 from navigator.workers.rolled import DIRECTORY as ROLLED
-from navigator.workers.rolled import RolledSource, roll_converted, roll_source
+from navigator.workers.rolled import GIVEN, RolledSource, roll_converted, roll_source
 from navigator.workers.search import search
 from navigator.workers.source_runs import known_axes, run, untaken_branches
 from navigator.workers.undecided import runs as runs_undecided
@@ -84,6 +84,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     rolled = RolledSource() if unstable else roll_source(model, signature, config, runs)
     for name, sets in (("samples", rolled.steps), ("outputs", rolled.outputs), ("noise", rolled.noise)):
         arrays.save(Path(arguments[name]) / ROLLED, sets)
+    arrays.save(Path(arguments["samples"]) / ROLLED / GIVEN, rolled.given)
     divided = calibration(inputs, config, runs.samples, int(arguments["memory_bytes"]))
     arrays.save(Path(arguments["calibration"]), divided.samples)
     answer = ReferenceAnswer(

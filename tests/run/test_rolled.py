@@ -1,11 +1,15 @@
 """Whole runs on models with a state: a drift that one step hides is found in every format that has a source model."""
 
+import base64
+import io
+import json
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.run.test_sabotage import SOURCES
@@ -62,3 +66,28 @@ def test_a_drift_is_found_after_many_steps(
         assert each["status"]["state"] == "passed", (model, conversion, each["status"])
         rolled = [comparison for comparison in each["comparisons"] if comparison["steps"]]
         assert {comparison["output"] for comparison in rolled} == (set() if model == "single" else {"y", "new_state"})
+    check_dump(project / f"navigator_workspace/logs/drifts/{copy}")
+
+
+def array(written: dict[str, str]) -> np.ndarray:
+    return np.load(io.BytesIO(base64.b64decode(written["array"])))  # type: ignore[no-any-return] # depends on the file
+
+
+def check_dump(prefix: Path) -> None:
+    """Check that a mismatch leaves the steps that differ: the source model's inputs, and what both models returned."""
+    inputs = json.loads(Path(f"{prefix}.comparator_inputs.json").read_text())
+    runs = json.loads(Path(f"{prefix}.comparator_outputs.json").read_text())["lst"]
+    given = [{name: array(each) for name, each in step.items()} for step in inputs]
+    right, wrong = (
+        [{name: array(each["values"]) for name, each in step["outputs"].items()} for step in steps] for _, steps in runs
+    )
+    assert len(given) == len(right) == len(wrong)
+    # 2, 4, 8, 16, and from 32 on every 32 of 300, before the single steps.
+    apart = [np.abs(one["new_state"] - other["new_state"]).max() for one, other in zip(right, wrong, strict=True)][:14]
+    assert apart[0] < apart[3] < apart[13]
+    assert apart[13] > 1e-5
+    for step in range(14):
+        assert {name: each.shape for name, each in given[step].items()} == {"x": (1, 4), "state": (1, 4)}
+    # The state of a step is the source model's: the one after 2 steps isn't what the fourth is given.
+    assert not np.array_equal(given[1]["state"], right[0]["new_state"])
+    assert not np.array_equal(given[0]["state"], given[1]["state"])
