@@ -1,7 +1,6 @@
 """What a command works on: a configuration or a model, by the same arguments and defaults for every command."""
 
 import argparse
-import difflib
 import itertools
 import os
 from collections.abc import Iterator
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from navigator import config
 from navigator.commands.parsers import DEFAULT_CONFIG
+from navigator.config.paths import MOST_LOOKED_AT, instead
 from navigator.errors import ConfigurationError
 from navigator.records import Plan, RunConfig
 
 if TYPE_CHECKING:
     from navigator.records import Host
 
-# Of a directory that somebody may have filled with anything.
-_MOST_LOOKED_AT = 1000
 _MOST_SUGGESTED = 3
 
 
@@ -64,10 +62,7 @@ def require_file(file: Path) -> None:
     """Raise `ConfigurationError` if nothing has this name, with what has nearly the same."""
     if os.path.lexists(file):
         return
-    names = [path.name for path in _entries(file.parent)] if file.parent.is_dir() else []
-    near = difflib.get_close_matches(file.name, names, n=1)
-    hint = f"did you mean {file.parent / near[0]}?" if near else "check the path, or download the file first"
-    raise ConfigurationError(f"{file} does not exist", hint)
+    raise ConfigurationError(f"{file} does not exist", instead(file))
 
 
 def host_of(run: RunConfig) -> "Host":
@@ -105,9 +100,6 @@ def _nothing_given() -> ConfigurationError:
 
 
 def _models_here() -> Iterator[str]:
-    models = (path for path in _entries(Path()) if not path.name.startswith(".") and config.has_model_suffix(path))
+    here = sorted(itertools.islice(Path().iterdir(), MOST_LOOKED_AT))
+    models = (path for path in here if not path.name.startswith(".") and config.has_model_suffix(path))
     yield from (str(path) for path in itertools.islice(models, _MOST_SUGGESTED))
-
-
-def _entries(directory: Path) -> list[Path]:
-    return sorted(itertools.islice(directory.iterdir(), _MOST_LOOKED_AT))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from navigator.commands import subject
-from navigator.errors import ConfigurationError, ExitCode, listed, one_line
+from navigator.errors import ExitCode, listed, one_line
 from navigator.models import structure
 from navigator.records import Description, Format, ModelConfig, RunConfig
 from navigator.render.columns import columns_of, wrapped
@@ -41,13 +41,17 @@ def _unknown(loaded: RunConfig) -> Iterator[str]:
 
 
 def _unknown_of(model: ModelConfig) -> Iterator[str]:
-    """Yield what the file of a model leaves open, as far as the configuration and own samples don't say it."""
+    """Yield what the file of a model leaves open, as far as the configuration and own samples don't say it.
+
+    Raises:
+        ConfigurationError: it's damaged.
+    """
     assert model.model_format is not None
     if model.samples:
         return
     try:
         stored = structure.read(model.model_path, model.model_format, model.signature_name, operators=False)
-    except (ConfigurationError, OSError):
+    except OSError:  # the run tells which
         return
     if model.model_format is Format.TORCHSCRIPT and model.inputs:
         return

@@ -44,10 +44,8 @@ Values = Mapping[str, Value]
 
 def check_model(values: Values, problems: Problems, stored: Description | None = None) -> None:
     """Report values of one model that contradict each other, or what its file stores, as far as that was read."""
-    inputs, outputs = _declared(values, "inputs"), _declared(values, "outputs")
-    source = "declared in 'inputs'"
-    if inputs is None and stored is not None:
-        inputs, source = _by_name(stored.inputs), "stored in the model"
+    inputs, outputs = inputs_of(values, stored), _declared(values, "outputs")
+    source = "stored in the model" if _declared(values, "inputs") is None else "declared in 'inputs'"
     if outputs is None and stored is not None:
         outputs = _by_name(stored.outputs)
     _check_names(values, inputs, _OF_INPUTS, "input", problems)
@@ -138,9 +136,10 @@ def says_of_tensors(values: Values) -> bool:
     return any(value.data not in ({}, AUTO) for value in _present(values, (*_OF_INPUTS, *_OF_OUTPUTS)))
 
 
-def declared_inputs(values: Values) -> Mapping[str, Any] | None:
-    """Return the declared inputs by name, None if they are not declared."""
-    return _declared(values, "inputs")
+def inputs_of(values: Values, stored: Description | None) -> Mapping[str, Any] | None:
+    """Return the declared inputs by name, or else those that the model's file stores; None if neither is known."""
+    declared = _declared(values, "inputs")
+    return declared if declared is not None or stored is None else _by_name(stored.inputs)
 
 
 def _declared(values: Values, key: str) -> Mapping[str, Any] | None:

@@ -31,7 +31,23 @@ _BYTE_ORDER = re.compile(r"[<>=|](?=[a-zA-Z?][0-9]*$)")
 _SIZED_TEXT = re.compile(r"^[SUV][0-9]+$")
 # Names of the same types in other tools: not NumPy's, but unambiguous.
 _FOREIGN_PREFIX = re.compile(r"^(np\.|numpy\.|torch\.|tf\.|jnp\.|type_)")
-_FOREIGN = {"fp16": "float16", "fp32": "float32", "fp64": "float64", "boolean": "bool"}
+_FOREIGN = {
+    **{f"{short}{bits}": f"float{bits}" for short in ("f", "fp") for bits in (16, 32, 64)},
+    **{f"i{bits}": f"int{bits}" for bits in (16, 32, 64)},
+    "boolean": "bool",
+}
+# PyTorch's `float` isn't NumPy's.
+_TORCH = {
+    "byte": "uint8",
+    "char": "int8",
+    "short": "int16",
+    "int": "int32",
+    "long": "int64",
+    "half": "float16",
+    "float": "float32",
+    "double": "float64",
+}
+_TORCH_NAME = re.compile(r"torch\.(\w+)|(?:torch\.)?(?:cuda\.)?(\w+)tensor")
 
 
 def canonical_dtype(text: str) -> str | None:
@@ -46,14 +62,16 @@ def dtype_problem(text: str) -> tuple[str, str]:
             f"dtype {quote(text)} can't be verified: strings and objects can't be compared numerically",
             "convert only the part of the model that has numeric inputs and outputs",
         )
-    if text in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"):
+    if text in ("bfloat16", "bf16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"):
         return (
             f"{quote(text)} is not a NumPy dtype",
             "use one for the model's inputs and outputs, e.g. float32",
         )
     if text.startswith(("complex", "longdouble", "float128", "datetime64", "timedelta64")):
         return f"dtype {quote(text)} can't be verified", "use a float, int, uint or bool dtype, e.g. float32"
+    torch = _TORCH_NAME.fullmatch(text.lower())
     bare = _FOREIGN_PREFIX.sub("", text.lower())
-    meant = NAMES.get(_FOREIGN.get(bare, bare)) or nearest(bare, list(_SPELLINGS))
+    meant = (torch and _TORCH.get(torch[1] or torch[2])) or NAMES.get(_FOREIGN.get(bare, bare))
+    meant = meant or nearest(bare, list(_SPELLINGS))
     hint = f"did you mean '{meant}'?" if meant else "write e.g. float32, float16, int64, int32, uint8 or bool"
     return f"{quote(text)} is not a NumPy dtype", hint

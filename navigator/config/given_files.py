@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from navigator.config.checks import Value
-from navigator.config.paths import is_file
+from navigator.config.paths import instead, is_file
 from navigator.config.problems import Problems
 from navigator.errors import listed, quote
 from navigator.models.files import FETCH_LFS, is_pointer, pointer_problem
 
 _NPY = b"\x93NUMPY"
+_SAVE = "save it with numpy.savez(path, **{input name: array})"
 
 
 def check_samples(
@@ -27,7 +28,7 @@ def check_samples(
     Args:
         value: the option, for places.
         paths: its files, absolute.
-        inputs: the declared inputs by name, None if they are not declared.
+        inputs: the model's inputs by name, None if they are not known.
         problems: collects the problems.
         labelled: whether they may hold arrays that aren't inputs, for a metric.
     """
@@ -40,20 +41,22 @@ def check_plugins(value: Value, paths: Sequence[Path], problems: Problems) -> No
     """Report plugin libraries that don't exist or weren't fetched; `value` is the option, for places."""
     for position, path in enumerate(paths):
         if not is_file(path):
-            hint = "check the path, or build the plugin first"
-            problems.add(value.at(position), f"{value.subject}: {path} does not exist", hint)
+            problems.add(value.at(position), f"{value.subject}: {path} does not exist", instead(path))
         for message, hint in pointer_problem(path):
             problems.add(value.at(position), f"{value.subject}: {message}", hint)
 
 
 def _sample_problems(path: Path, inputs: Mapping[str, Any] | None, *, labelled: bool) -> Iterator[tuple[str, str]]:
-    if path.suffix not in (".npz", ".npy"):
-        yield "is neither an .npz nor an .npy file", "save it with numpy.savez(path, **{input name: array})"
-        return
     try:
+        if path.is_dir():
+            yield "is a directory", "list its files: .npz files with one array per input"
+            return
+        if path.suffix not in (".npz", ".npy"):
+            yield "is neither an .npz nor an .npy file", _SAVE
+            return
         if path.exists() and not path.is_file():
             # Opening a pipe would wait for somebody to write to it.
-            yield "isn't a file", "save it with numpy.savez(path, **{input name: array})"
+            yield "isn't a file", _SAVE
             return
         if is_pointer(path):
             yield "is a Git LFS pointer, not the file itself", FETCH_LFS
@@ -72,10 +75,10 @@ def _sample_problems(path: Path, inputs: Mapping[str, Any] | None, *, labelled: 
                     )
                 return
     except FileNotFoundError:
-        yield "does not exist", "check the path"
+        yield "does not exist", instead(path)
         return
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        yield "is not a NumPy archive", "save it with numpy.savez(path, **{input name: array})"
+        yield "is not a NumPy archive", _SAVE
         return
     except OSError as error:
         yield f"can't be read: {error.strerror or error}", "check the path"

@@ -14,7 +14,7 @@ from navigator.config.checks import (
     check_arguments,
     check_model,
     check_run,
-    declared_inputs,
+    inputs_of,
     says_of_tensors,
 )
 from navigator.config.given_files import check_plugins, check_samples
@@ -109,11 +109,12 @@ def _resolve(context: Context, place: Place, given: Section) -> dict[str, Any]:
     data["model_format"] = source = _detect(context, values, data)
     known = {**_annotation(context, values, data, source), **values}
     data.update({key: known[key].data for key in _SIGNATURE if key in known})
-    check_model(known, context.problems, _stored(context, values, data))
+    stored = _stored(context, values, data)
+    check_model(known, context.problems, stored)
     check_arguments(known, source, context.problems)
     for key in SAMPLES:
         if key in values and len(data[key]) == len(values[key].data):
-            inputs, labelled = declared_inputs(known), "metric" in data
+            inputs, labelled = inputs_of(known, stored), "metric" in data
             check_samples(values[key], [Path(each) for each in data[key]], inputs, context.problems, labelled=labelled)
     if "tensorrt_plugins" in values:
         check_plugins(values["tensorrt_plugins"], [Path(each) for each in data["tensorrt_plugins"]], context.problems)
@@ -189,7 +190,9 @@ def _detect(context: Context, values: Mapping[str, Value], data: Mapping[str, An
 def _stored(context: Context, values: Mapping[str, Value], data: Mapping[str, Any]) -> Description | None:
     """Return what the file says of its inputs and outputs, if anybody asks; report a signature that isn't there."""
     source = data["model_format"]
-    if source is None or not (source is Format.TF_SAVEDMODEL or says_of_tensors(values)):
+    if source is None or not (
+        source is Format.TF_SAVEDMODEL or says_of_tensors(values) or any(key in values for key in SAMPLES)
+    ):
         return None
     try:
         return structure.read(Path(data["model_path"]), source, data.get("signature_name"), operators=False)

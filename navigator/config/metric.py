@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from navigator.config.checks import Values
-from navigator.config.paths import is_file
+from navigator.config.paths import instead, is_file
 from navigator.config.problems import Problems
 from navigator.config.schema import nearest
 from navigator.errors import listed, quote
@@ -46,7 +46,7 @@ def check_metric(values: Values, data: Mapping[str, Any], problems: Problems) ->
 def metric_problems(path: Path, function: str) -> Iterator[tuple[str, str]]:
     """Yield why a metric can't be called, and what to do about it."""
     if not is_file(path):
-        yield f"{path} does not exist", "check the path, which is relative to the file that names it"
+        yield f"{path} does not exist", instead(path)
         return
     pointers = list(pointer_problem(path))
     if pointers:

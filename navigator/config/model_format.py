@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
+from navigator.config.paths import MOST_LOOKED_AT, instead
 from navigator.errors import ConfigurationError, quote
 from navigator.models.files import FETCH_LFS, begins_pointer, is_pointer
 from navigator.records import Format
@@ -42,9 +43,12 @@ _IR_VERSION = 1
 _GRAPH = 7
 _LAST_FIELD = 63
 _MOST_FIELDS = 100_000
-_NAME_IT = "set model_format to one of: " + ", ".join(Format)
+# What isn't recognised by its content can only be one of these.
+_IF_ENGINE = "if it's an engine, set model_format to trt or trt-rtx"
 _FETCH = "export or download the model again"
 _SAVE_TORCH = "save the model with torch.jit.save (.pt) or torch.export.save (.pt2)"
+_LOAD_WEIGHTS = f"load them into their model, and {_SAVE_TORCH}"
+_SAVE_KERAS = "export a SavedModel with model.export(directory)"
 
 
 class DeclaredFormatError(ConfigurationError):
@@ -80,8 +84,11 @@ def _look_inside(path: Path, declared: Format | None) -> Format | None:
     """Return the format of the content, or None if it is not recognized."""
     found = _status(path)
     if found is None:
-        broken = "is a broken symbolic link" if path.is_symlink() else "does not exist"
-        raise ConfigurationError(f"{path} {broken}", "check the path, or download the model first")
+        if path.is_symlink():
+            raise ConfigurationError(
+                f"{path} is a broken symbolic link", "correct the link, or download its file first"
+            )
+        raise ConfigurationError(f"{path} does not exist", instead(path))
     if stat.S_ISDIR(found.st_mode):
         return _directory(path)
     if not stat.S_ISREG(found.st_mode):
@@ -122,9 +129,11 @@ def is_saved_model(path: Path) -> bool:
 def _directory(path: Path) -> Format | None:
     if is_saved_model(path):
         return Format.TF_SAVEDMODEL
-    children = sorted(path.iterdir())[:1000]
+    children = sorted(path.iterdir())[:MOST_LOOKED_AT]
     nested = [each for each in children if each.is_dir() and (each / _SAVED_MODEL_FILES[0]).is_file()]
     models = nested or [each for each in children if each.suffix in SUFFIXES]
+    if not models and any(each.suffix == ".safetensors" or each.name == "pytorch_model.bin" for each in children):
+        raise ConfigurationError(f"{path} holds weights without a graph", _LOAD_WEIGHTS)
     hint = f"did you mean {models[0]}?" if models else "set model_path to the directory that contains saved_model.pb"
     raise ConfigurationError(f"{path} is a directory without saved_model.pb", hint)
 
@@ -150,7 +159,7 @@ def _archive(path: Path) -> Format | None:
             f"{path} contains pickled weights or a pickled module (torch.save) but no graph", _SAVE_TORCH
         )
     if {"config.json", "model.weights.h5"} <= names:
-        raise ConfigurationError(f"{path} is a Keras archive", "export a SavedModel with model.export(directory)")
+        raise ConfigurationError(f"{path} is a Keras archive", _SAVE_KERAS)
     if any(name.endswith(_SAVED_MODEL_FILES[0]) for name in names):
         raise ConfigurationError(f"{path} is a zipped SavedModel", "unzip it and set model_path to the directory")
     raise ConfigurationError(f"{path} is a zip archive without a model in a known format", _SAVE_TORCH)
@@ -164,10 +173,11 @@ def _refuse_known(path: Path, head: bytes) -> None:
         )
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         raise ConfigurationError(
-            f"{path} contains a pickle (torch.save of an old PyTorch, or joblib) but no graph", _SAVE_TORCH
+            f"{path} contains a pickle (torch.save of an old PyTorch, or joblib) but no graph",
+            f"{_SAVE_TORCH}, or a scikit-learn model as ONNX with skl2onnx",
         )
     if head.startswith(b"\x89HDF\r\n"):
-        raise ConfigurationError(f"{path} is an HDF5 file (Keras)", "export a SavedModel with model.export(directory)")
+        raise ConfigurationError(f"{path} is an HDF5 file (Keras)", _SAVE_KERAS)
     if head[4:8] == b"TFL3":
         raise ConfigurationError(f"{path} is a TensorFlow Lite model", "use the SavedModel that it was created from")
 
@@ -216,11 +226,31 @@ def _by_suffix(path: Path) -> Format:
         return found
     if found is not None:
         text = f"{path} has the suffix {suffix}, but its content is not {found}"
-        raise ConfigurationError(text, f"{_FETCH}, or {_NAME_IT}")
+        raise ConfigurationError(text, f"{_FETCH}, or {_IF_ENGINE}")
     if suffix in (".yaml", ".yml"):
         raise ConfigurationError(
             f"{path} is a configuration or an annotation, not a model",
             f"to use it as the configuration, run `model-navigator convert {shlex.quote(path.name)}`",
         )
+    if (foreign := _foreign(suffix)) is not None:
+        raise ConfigurationError(f"{path} {foreign[0]}", foreign[1])
     name = f"suffix {quote(suffix)}" if suffix else "name, which has no suffix"
-    raise ConfigurationError(f"can't infer the format of {path} from its content or its {name}", _NAME_IT)
+    raise ConfigurationError(
+        f"can't infer the format of {path} from its content or its {name}",
+        f"export the model as ONNX, or, {_IF_ENGINE}",
+    )
+
+
+def _foreign(suffix: str) -> tuple[str, str] | None:
+    """Return what a file of another tool is, and what to use instead."""
+    match suffix:
+        case ".safetensors" | ".bin":
+            return "holds weights without a graph", _LOAD_WEIGHTS
+        case ".pb":
+            return "is a TensorFlow graph outside of a SavedModel", "save a SavedModel with tf.saved_model.save"
+        case ".json":
+            return "is text, not a model", "export the model as ONNX, for XGBoost with onnxmltools"
+        case ".gguf" | ".mlmodel" | ".caffemodel" | ".xml" | ".pdmodel" | ".mnn":
+            return "is in a format that can't be converted", "use the model that it was created from"
+        case _:
+            return None

@@ -3,10 +3,20 @@
 A navigator.yaml may come with a pull request from anyone, so it can only name paths in its own repository.
 """
 
+import difflib
+import itertools
 import os
+import re
 from pathlib import Path
 
+MOST_LOOKED_AT = 1000
+"""Of the files of a directory that somebody may have filled with anything."""
+
 _GIT = ".git"
+# Also as they are after `absolute`.
+_URL = re.compile(r"(^|/)[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_VARIABLE = re.compile(r"(^|/)~|\$")
+_PATTERN = re.compile(r"[*?\[]")
 
 
 def repository_of(config_path: Path) -> Path:
@@ -58,6 +68,38 @@ def shown(path: Path, working_directory: Path) -> Path:
     """Return `path` as a user in `working_directory` would write it."""
     inside = path.is_relative_to(working_directory)
     return path.relative_to(working_directory) if inside and path != working_directory else path
+
+
+def instead(path: Path) -> str:
+    """Return what to do about a path that leads to nothing, as far as one can tell what was meant."""
+    text = str(path)
+    if _URL.search(text):
+        return "download the file, and write its path"
+    if _VARIABLE.search(text):
+        return "write the path itself: neither ~ nor variables are expanded"
+    if _PATTERN.search(text):
+        return "write the path of each file: patterns aren't expanded"
+    if "\\" in text:
+        return "separate directories with /"
+    names = _beside(path)
+    alike = [each for each in names if _is_alike(Path(each), Path(path.name.lower()))]
+    near = difflib.get_close_matches(path.name.lower(), alike, n=1)
+    return f"did you mean {path.parent / names[near[0]]}?" if near else "check the path, or download the file first"
+
+
+def _is_alike(found: Path, wanted: Path) -> bool:
+    """Return whether one name may be a misspelling of another: names with the same suffix are alike already."""
+    if found.suffix != wanted.suffix:
+        return found.stem == wanted.stem
+    return bool(difflib.get_close_matches(wanted.stem, [found.stem], cutoff=0.7))
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """Return the names in the directory of a path, by their lower-case forms."""
+    try:
+        return {each.name.lower(): each.name for each in itertools.islice(path.parent.iterdir(), MOST_LOOKED_AT)}
+    except OSError:
+        return {}
 
 
 def is_file(path: Path) -> bool:

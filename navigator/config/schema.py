@@ -6,6 +6,7 @@ a configuration is validated.
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,9 @@ COMMAND_LINE_ONLY = "command line"
 
 _SCOPES = {"model_options": MODEL, "run_options": RUN, "command_line_options": COMMAND_LINE_ONLY}
 _LONGEST_KEY = 64
+# How alike two words are, from 0 to 1: one is the other with a typing error, and it may be.
+_MISSPELT = 0.8
+_SIMILAR = 0.7
 
 AUTO = "auto"
 
@@ -112,13 +116,29 @@ def spellings() -> Mapping[str, str]:
 
 
 def nearest(word: str, candidates: Sequence[str]) -> str | None:
-    """Return the candidate that `word` is probably a misspelling of."""
+    """Return the candidate that `word` is probably a misspelling of, or else the one that shares a rare part with it.
+
+    `seed` is a part of `random_seed`; of the parts of `opset_version`, fewer options have `opset` than `version`.
+    """
     if len(word) > _LONGEST_KEY:
         return None
-    close = difflib.get_close_matches(word.lower().replace("-", "_"), [each.replace("-", "_") for each in candidates])
-    if not close:
-        return None
-    return next(each for each in candidates if each.replace("-", "_") == close[0])
+    plain = {_plain(each): each for each in reversed(candidates)}
+    alike = {each: difflib.SequenceMatcher(None, _plain(word), each).ratio() for each in reversed(plain)}
+    common = Counter(part for each in plain for part in _parts(each))
+    shared = {each: sum(1 / common[part] for part in _parts(word) & _parts(each)) for each in alike}
+    close = max(alike, key=lambda each: (alike[each], each), default="")
+    related = max(alike, key=lambda each: (shared[each], alike[each]), default="")
+    if close and alike[close] < _MISSPELT and shared[related]:
+        return plain[related]
+    return plain[close] if close and alike[close] >= _SIMILAR else None
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_")
+
+
+def _parts(word: str) -> frozenset[str]:
+    return frozenset(part.removesuffix("s") for part in _plain(word).split("_") if len(part) > 2)
 
 
 def flow(value: Any) -> str:

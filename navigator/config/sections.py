@@ -94,10 +94,11 @@ def read_section(
     forbidden = _misplaced_in_file() if forbidden is None else forbidden
     written: dict[str, Entry] = {}
     found: dict[str, Value] = {}
+    meant: set[str] = set()
     for entry in entries:
         key = spellings().get(entry.key)
         if key is None:
-            _note_unknown(entry, problems)
+            meant.add(_note_unknown(entry, problems))
         elif key in forbidden:
             problems.add(entry.place, *forbidden[key])
         elif key in written:
@@ -111,7 +112,7 @@ def read_section(
             if value is not None:
                 found[key] = value
     good = _within_limits(found, problems)
-    return Section(values=good, wrong=frozenset(written) - frozenset(good))
+    return Section(values=good, wrong=frozenset(meant | written.keys()) - good.keys())
 
 
 def read_overrides(overrides: Mapping[str, Any], problems: Problems) -> Section:
@@ -167,13 +168,15 @@ def _misplaced_in_file() -> dict[str, tuple[str, str]]:
     }
 
 
-def _note_unknown(entry: Entry, problems: Problems) -> None:
+def _note_unknown(entry: Entry, problems: Problems) -> str:
+    """Report an unknown key, and return the canonical one that it probably stands for, or ""."""
     if entry.place.path is None:
         problems.add(entry.place, f"unknown option {flag(entry.key)}", "see --help")
-        return
-    meant = None if problems.full else nearest(entry.key, [*spellings(), *FORMS])
+        return ""
+    meant = None if problems.full else nearest(entry.key, [*options(), *FORMS, *spellings()])
     hint = f"did you mean '{meant}'?" if meant else "`model-navigator convert --help` lists all options"
     problems.add(entry.place, f"unknown key {quote(entry.key)}", hint)
+    return spellings().get(meant or "", "")
 
 
 def _read(option: Option, entry: Entry, problems: Problems) -> Value | None:

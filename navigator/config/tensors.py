@@ -48,9 +48,8 @@ def read_shapes(reading: Reading, node: Node) -> dict[str, list[int]] | None:
 
 def read_ranges(reading: Reading, node: Node) -> dict[str, list[float]] | None:
     """Return {input or "": [low, high]}."""
-    if isinstance(node, Items) and len(node.nodes) == 2 and all(_is_number(each) for each in node.nodes):
-        low, high = (read_number(reading, each) for each in node.nodes)
-        return None if low is None or high is None else {"": [low, high]}
+    if isinstance(node, Items) and node.nodes and all(_is_number(each) for each in node.nodes):
+        node = Entries(node.place, (Entry("", node.place, node),))
     found = {}
     for name, value in named(reading, node, unnamed=True).items():
         ends = _split(value)
@@ -197,9 +196,12 @@ def named(reading: Reading, node: Node, *, unnamed: bool) -> dict[str, Node]:
     for entry in _entries(node):
         if not entry.key and not unnamed:
             reading.wrong(entry.place, f"expected NAME=VALUE, got {shown(entry.value)}")
-        elif entry.key in found:
-            which = quote(entry.key) if entry.key else "the entry without a name"
-            reading.wrong(entry.place, f"{which} is set twice", "remove one of them")
+            return found
+        if entry.key in found and not entry.key:
+            reading.wrong(entry.place, "only one value may have no name")
+            return found
+        if entry.key in found:
+            reading.wrong(entry.place, f"{quote(entry.key)} is set twice", "remove one of them")
         elif is_null(entry.value):
             which = quote(entry.key) if entry.key else "an entry"
             reading.wrong(entry.place, f"{which} has no value")

@@ -12,7 +12,9 @@ from typing import Any
 
 import yaml
 
+from navigator.config.paths import instead
 from navigator.config.problems import Place, Problems
+from navigator.config.yaml_syntax import note_syntax
 from navigator.errors import quote
 from navigator.models.files import FETCH_LFS, begins_pointer
 
@@ -81,6 +83,9 @@ def read_yaml(path: Path, shown: Path, problems: Problems) -> Node | None:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        problems.add(whole, "the file does not exist", instead(path))
+        return None
     except OSError as error:
         problems.add(whole, f"can't read the file: {error.strerror or error}", "check the path")
         return None
@@ -105,7 +110,7 @@ def parse_yaml(text: str, shown: Path, problems: Problems) -> Node | None:
     try:
         return _Builder(loader, shown, problems).document()
     except yaml.YAMLError as error:
-        _note_syntax(error, text, shown, problems)
+        note_syntax(error, text, shown, problems)
     except _StopError:
         pass
     finally:
@@ -145,21 +150,6 @@ def _decode(data: bytes, shown: Path, problems: Problems) -> str | None:
 def _place_at(text: str, offset: int, shown: Path) -> Place:
     line_start = text.rfind("\n", 0, offset) + 1
     return Place(path=shown, line=text.count("\n", 0, offset) + 1, column=offset - line_start + 1)
-
-
-def _note_syntax(error: yaml.YAMLError, text: str, shown: Path, problems: Problems) -> None:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    context = getattr(error, "context", None)
-    message = f"invalid YAML: {what}" + (f" {context}" if context else "")
-    if mark is None:
-        problems.add(Place(path=shown), message, "check the syntax of the file")
-        return
-    lines = text.splitlines()
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    tab = "\t" in line[: len(line) - len(line.lstrip())]
-    hint = "indent with spaces; YAML doesn't allow tabs" if tab else "check indentation, quotes and brackets here"
-    problems.add(Place(path=shown, line=mark.line + 1, column=mark.column + 1), message, hint)
 
 
 class _Builder:

@@ -45,8 +45,10 @@ def _templates(tree: ast.Module) -> Iterator[str]:
             yield from filter(_is_advice, texts)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     for function in functions:
-        if "advice" in function.name:
+        if "advice" in function.name or function.name == "instead":
             yield from filter(_is_advice, _returned(function))
+        if function.returns is not None and "tuple[str, str]" in ast.unparse(function.returns):
+            yield from filter(_is_advice, _second(function, {**constants, **_assigned(function)}))
     for scope in (*functions, tree):
         known = {**constants, **_assigned(scope)}
         for node in ast.walk(scope):
@@ -61,6 +63,14 @@ def _returned(function: ast.FunctionDef) -> Iterator[str]:
             yield from _written(node.value, {})
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
             yield from _written(node.args[0], {})
+
+
+def _second(function: ast.FunctionDef, known: Mapping[str, list[str]]) -> Iterator[str]:
+    """Yield what a function says to do that returns or yields pairs: what is wrong, and what to do."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Return | ast.Yield | ast.DictComp) and node.value is not None:
+            pairs = (each for each in ast.walk(node.value) if isinstance(each, ast.Tuple) and len(each.elts) == 2)
+            yield from (text for pair in pairs for text in _written(pair.elts[1], known))
 
 
 def _assigned(scope: ast.AST) -> dict[str, list[str]]:
@@ -81,7 +91,7 @@ def _hint(call: ast.Call) -> ast.expr | None:
             return keyword.value
     if (name.endswith("Error") or name in _BY_POSITION) and len(call.args) > 1:
         return call.args[1]
-    return call.args[2] if name in ("add", "wrong", "stop") and len(call.args) > 2 else None
+    return call.args[2] if name in ("add", "wrong", "stop", "_Rule") and len(call.args) > 2 else None
 
 
 def _written(node: ast.expr, known: Mapping[str, list[str]]) -> Iterator[str]:

@@ -51,10 +51,13 @@ def test_a_byte_order_mark_is_no_problem(repository: Path) -> None:
 
 
 def test_a_missing_file_and_a_directory(repository: Path) -> None:
-    for name, what in (("nothing.yaml", "No such file or directory"), ("models", "Is a directory")):
+    for name, what in (
+        ("nothing.yaml", "the file does not exist; check the path, or download the file first"),
+        ("models", "can't read the file: Is a directory; check the path"),
+    ):
         with pytest.raises(config.InvalidConfigurationError) as raised:
             config.load(Path(name), {}, working_directory=repository)
-        assert str(raised.value) == f"{name}: can't read the file: {what}; check the path"
+        assert str(raised.value) == f"{name}: {what}"
 
 
 def test_no_framework_and_no_numpy_is_imported() -> None:
