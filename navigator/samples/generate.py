@@ -29,7 +29,7 @@ from navigator.samples.own_data import Sample, read_samples
 from navigator.samples.probes import PROBES, probes
 from navigator.samples.shapes import NOTHING, refuse, refuse_unknown, resolve, resolve_shapes, yaml_key
 from navigator.samples.symbols import Layout, Shape
-from navigator.samples.values import Bounds, Told, bounds_of, generator, rows, tell_rows_apart, uniform
+from navigator.samples.values import Bounds, Told, bounds_of, generator, rows, tell_rows_apart, touch_ends, uniform
 
 __all__ = ["EXTRA", "UNASKED", "Sample", "drawn_from", "generate", "look_for_trouble", "resolve_shapes"]
 
@@ -51,7 +51,8 @@ def generate(
     Returns the user's own `samples`. Defaults to one sample each in the min, opt and max shapes (equal shapes only
     once), in up to two random shapes in between, and in up to eight combinations of smallest and largest sizes. Values
     are uniform within their bounds, see `navigator.samples.values.bounds_of`, but the rows of a table are all looked up
-    before one is again; the first and the last row of a batch differ.
+    before one is again; the first and the last row of a batch differ. In the random shapes, each row has an element at
+    either end of a range that the user gave.
 
     Args:
         inputs: the source model's inputs.
@@ -86,6 +87,8 @@ def generate(
             unseen[name] = unseen[name][arrays[name].size :]
             if name in batch:
                 tell_rows_apart(rng, arrays[name], batch[name], bounds[name])
+            if info.name in RANDOM:
+                touch_ends(rng, arrays[name], batch.get(name), bounds[name])
         samples.append((info.name, arrays))
         infos.append(replace(info, values=values))
     return samples, tuple(infos)

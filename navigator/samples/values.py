@@ -24,6 +24,9 @@ _NOT_MASKS = frozenset({"count", "counts", "id", "ids", "idx", "index", "indices
     "tokens",
 }
 
+# In a shorter row, two ends leave too few ordinary values beside them.
+_ORDINARY = 4
+
 # Of larger ranges, samples see too little for an order to matter.
 _MOST_ROWS = 2**22
 
@@ -194,6 +197,19 @@ def tell_rows_apart(rng: np.random.Generator, array: np.ndarray, axis: int, boun
     if len(rows) > 1 and rows[0].size and bounds.low < bounds.high and np.array_equal(rows[0], rows[-1]):
         element = (-1, *(int(rng.integers(size)) for size in rows.shape[1:]))
         rows[element] = bounds.high if rows[element] != bounds.high else bounds.low
+
+
+def touch_ends(rng: np.random.Generator, array: np.ndarray, axis: int | None, bounds: Bounds) -> None:
+    """Set one element of each row along `axis` to the upper end of a range that the user gave, and one to the lower.
+
+    Where all values are ends, a softmax or a clipping behind them may hide what is wrong with one of them.
+    """
+    rows = array[None] if axis is None else np.moveaxis(array, axis, 0)
+    if bounds.origin is not Origin.GIVEN or bounds.mask or not len(rows) or rows[0].size < _ORDINARY:
+        return
+    for row in rows:
+        high, low = rng.choice(row.size, 2, replace=False)
+        row.flat[high], row.flat[low] = bounds.high, bounds.low
 
 
 def _floats(rng: np.random.Generator, count: int, bounds: Bounds) -> np.ndarray:

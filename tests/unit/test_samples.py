@@ -349,6 +349,36 @@ def test_a_sample_is_never_reduced_below_the_min_shapes() -> None:
 # Values
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize("shape", [(-1, 8), (3, 8)], ids=["batch", "one row"])
+def test_rows_of_the_random_samples_touch_both_ends_of_a_given_range(dtype: str, shape: tuple[int, ...]) -> None:
+    bounds = (-1000, 3000)
+    samples, _ = make(spec("x", shape, dtype), value_ranges={"x": bounds}, max_batch_size=32)
+    found = {name: arrays["x"] for name, arrays in samples}
+    assert "random_0" in found
+    for name, array in found.items():
+        rows = array.reshape(len(array), -1) if -1 in shape else array.reshape(1, -1)
+        for end in bounds:
+            count = (rows == end).sum(axis=1)
+            assert (count == (1 if name.startswith("random") else 0)).all(), (name, end)
+
+
+@pytest.mark.parametrize(
+    ("made", "options"),
+    [
+        (spec("x", (-1, 8), "float32"), {}),
+        (spec("x", (-1, 3), "float32"), {"value_ranges": {"x": (-2, 2)}}),
+        (spec("attention_mask", (-1, 8), "float32"), {"value_ranges": {"x": (-2, 2)}}),
+    ],
+    ids=["no range", "short rows", "another input's range"],
+)
+def test_other_rows_of_the_random_samples_are_ordinary(made: TensorSpec, options: dict[str, Any]) -> None:
+    more = (spec("x", (-1, 3), "float32"),) if made.name != "x" else ()
+    samples, _ = make(made, *more, max_batch_size=32, **options)
+    values = np.concatenate([arrays[made.name].ravel() for name, arrays in samples if name.startswith("random")])
+    assert not np.isin(values, (-2, 0, 1, 2)).any()
+
+
 REAL = st.floats(allow_nan=False, allow_infinity=False)
 
 
