@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -194,10 +195,14 @@ def channel_factors(left: np.ndarray, right: np.ndarray, axis: int) -> np.ndarra
     for each in (left, right):
         rows = each.reshape(1, -1) if axis < 0 else np.moveaxis(each, axis, 0)
         rows = rows.reshape(len(rows), -1)
-        count = rows.shape[1]
-        chosen = np.unique(np.linspace(0, count - 1, min(count, _MEDIAN_OF)).astype(int))
-        few.append(rows[:, chosen].astype(np.float64))
+        few.append(rows[:, _spaced(rows.shape[1])].astype(np.float64))
     return _factors(*few)
+
+
+@cache
+def _spaced(count: int) -> np.ndarray:
+    """Return some positions of so many, from the first to the last."""
+    return np.linspace(0, count - 1, min(count, _MEDIAN_OF)).astype(int)
 
 
 def _factors(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -211,6 +216,7 @@ def _factors(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(found), found, 1.0)
 
 
+@cache
 def _rows(shape: tuple[int, ...], axis: int | None) -> np.ndarray:
     """Return positions in a flat tensor: those of a few elements of a few channels, or of one row without channels."""
     draw = np.random.default_rng(0)

@@ -120,13 +120,17 @@ class Norms:
     def factor(self, values: np.ndarray) -> Fit | None:
         """Return what explains a vector of factors."""
         values = values.reshape(-1).astype(np.float64)
-        for norm in self._of(values.size):
+        norms = self._of(values.size)
+        for norm in norms:
+            if _too_many(np.sign(values) != np.sign(norm.gamma)):
+                continue
             epsilon = norm.epsilon(values, np.ones(values.size))
             if epsilon is None:
                 continue
             expected = norm.scale(epsilon)
             found = _fit(norm.named, expected, values, np.abs(expected))
             if found is not None:
+                _to_end(norms, norm)
                 return found
         return None
 
@@ -149,6 +153,7 @@ class Norms:
                 size = np.abs(norm.beta) + (np.abs(bias) + np.abs(norm.mean)) * np.abs(scale)
                 found = _fit(norm.named, expected, values, size)
                 if found is not None:
+                    _to_end(norms, norm)
                     return found
         return None
 
@@ -203,8 +208,17 @@ def _fit(named: Stored, expected: np.ndarray, values: np.ndarray, size: np.ndarr
         apart = np.abs(values - expected) / size
     apart = np.where(values == expected, 0.0, apart)
     differing = ~(apart <= _NEAR)
-    if values.size - differing.sum() < _FITTING or differing.sum() > max(1.0, _DIFFERING * values.size):
+    if values.size - differing.sum() < _FITTING or _too_many(differing):
         return None
     if len(np.unique(values)) < _FITTING or (differing & (apart <= _FAR * _NEAR)).any():
         return None
     return Fit(tensor=named, expected=expected, wrong=np.flatnonzero(differing))
+
+
+def _too_many(differing: np.ndarray) -> bool:
+    return int(np.count_nonzero(differing)) > max(1.0, _DIFFERING * differing.size)
+
+
+def _to_end(norms: list[_Norm], found: _Norm) -> None:
+    """Try a normalization last from now on: exporters keep the order, and use each once."""
+    norms.sort(key=lambda each: each is found)

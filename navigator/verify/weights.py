@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.ma  # numpy.unique imports it, which every worker would do anew
 
 from navigator.models.stored import Computed, Stored
 from navigator.records import Weights, WrongWeight
