@@ -119,4 +119,5 @@ def _write(texts: dict[Path, str]) -> None:
     except OSError as error:
         for path in made:
             path.unlink(missing_ok=True)
-        raise FileError(f"{path} can't be written: {error.strerror or error}", "check the directory") from error
+        hint = "name a file in a writable directory with --output"
+        raise FileError(f"{path} can't be written: {error.strerror or error}", hint) from error

@@ -78,9 +78,7 @@ def _convert(
     if code in (ExitCode.OK, ExitCode.FAILURE) and not results.is_file():
         code = -1
     if code not in [*ExitCode]:
-        raise UnfinishedError(
-            f"the run with the {kind} versions ended without results", "see its last lines above; is it able to start?"
-        )
+        raise UnfinishedError(f"the run with the {kind} versions ended without results", "its last lines above say why")
     return ExitCode(code)
 
 

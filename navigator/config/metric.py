@@ -14,7 +14,9 @@ from navigator.models.files import pointer_problem
 
 _ABOUT_IT = ("metric_lower_is_better", "quality")
 _MOST_BYTES = 2**20
-_SIGNATURE = "write it as `def {}(outputs, sample):`, or with `source` as a third argument"
+_SIGNATURE_HINT = "write it as `def {}(outputs, sample):`, or with `source` as a third argument"
+
+_CORRECT = "correct the file: it isn't valid Python"
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -60,9 +62,9 @@ def metric_problems(path: Path, function: str) -> Iterator[tuple[str, str]]:
     except OSError as error:
         yield f"{path} can't be read: {error.strerror or error}", "check its permissions"
     except SyntaxError as error:
-        yield f"{path}, line {error.lineno}: {error.msg}", "correct the file: it isn't valid Python"
+        yield f"{path}, line {error.lineno}: {error.msg}", _CORRECT
     except (ValueError, RecursionError, MemoryError):
-        yield f"{path} isn't valid Python", "correct the file"
+        yield f"{path} can't be parsed", _CORRECT
     else:
         yield from _function_problems(path.name, function, tree.body)
 
@@ -83,10 +85,10 @@ def _function_problems(file: str, function: str, body: Sequence[ast.stmt]) -> It
             yield f"{file} has no function {quote(function)}", hint
     elif isinstance(defined, ast.ClassDef | ast.AsyncFunctionDef):
         what = "a class" if isinstance(defined, ast.ClassDef) else "a coroutine"
-        yield f"{quote(function)} in {file} is {what}, not a function", _SIGNATURE.format(function)
+        yield f"{quote(function)} in {file} is {what}, not a function", _SIGNATURE_HINT.format(function)
     elif isinstance(defined, ast.FunctionDef) and not _takes_both(defined.args):
         text = f"{quote(function)} in {file}, line {defined.lineno}, can't be called with outputs and a sample"
-        yield text, _SIGNATURE.format(function)
+        yield text, _SIGNATURE_HINT.format(function)
 
 
 def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:

@@ -58,10 +58,12 @@ def _wrong(case: Case, before: Mapping[str, Any], after: Mapping[str, Any]) -> s
 
 
 REASONS = yaml.safe_load((Path(__file__).parent / "unapplied_advice.yaml").read_text())
+CONFIGURATIONS = yaml.safe_load((Path(__file__).parent / "advised_configurations.yaml").read_text(encoding="utf-8"))
 
 
 def test_every_advice_is_done_somewhere_or_says_why_not() -> None:
     cases = {case.advice for group in GROUPS.values() for case in group}
+    cases |= {row["advice"] for rows in CONFIGURATIONS.values() for row in rows}
     elsewhere = {text for texts in REASONS["done_by"].values() for text in texts}
     reasoned = {text for texts in REASONS["not_done"].values() for text in texts}
     modules = tuple(module for modules in REASONS["modules"].values() for module in modules)

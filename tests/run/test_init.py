@@ -1,5 +1,6 @@
 """`init`: what it writes is valid, converts, and overwrites nothing."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -135,3 +136,15 @@ def test_any_name_is_read_as_it_was(path: str, name: str) -> None:
         assert [each["model_path"] for each in models] == [path] * count
         shown = re.findall(r"^ *# (value_ranges: .*)$", text, re.MULTILINE)
         assert [yaml.safe_load(each) for each in shown] == [{"value_ranges": {name: [-2, 2]}}] * count
+
+
+def test_a_name_that_yaml_cannot_hold_is_changed_first(project: Path) -> None:
+    path = os.fsdecode(b"\xff.onnx")
+    (project / "tiny.onnx").rename(project / path)
+
+    refused = navigator(project, "init", path)
+    (project / path).rename(project / "renamed.onnx")
+    done = navigator(project, "init", "renamed.onnx")
+
+    assert (refused.returncode, done.returncode) == (2, 0)
+    assert "a name that isn't UTF-8, as YAML is\n  rename it\n" in refused.stderr

@@ -45,7 +45,7 @@ def _templates(tree: ast.Module) -> Iterator[str]:
             yield from filter(_is_advice, texts)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     for function in functions:
-        if "advice" in function.name or function.name == "instead":
+        if "advice" in function.name or function.name in ("instead", "example"):
             yield from filter(_is_advice, _returned(function))
         if function.returns is not None and "tuple[str, str]" in ast.unparse(function.returns):
             yield from filter(_is_advice, _second(function, {**constants, **_assigned(function)}))
