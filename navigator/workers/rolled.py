@@ -40,6 +40,9 @@ _GROWN = 16
 _EVERY = 32
 _TIMES = 10
 
+# Inputs of steps are kept up to this size: more isn't saved with a mismatch.
+_GIVEN_BYTES = 64 * 2**20
+
 Arrays = Mapping[str, np.ndarray]
 
 # What a model was given in a step, and what it returned.
@@ -53,7 +56,7 @@ class RolledSource:
     Args:
         roll: how, None if it has no state or can't be rolled.
         steps: the inputs of each step, the first with the states.
-        given: what the source model was given in the steps whose numbers are in `roll`.
+        given: what the source model was given in the steps whose numbers are in `roll`, as far as that isn't large.
         outputs: what it returned in these.
         noise: the same with other rounding.
         infos: of these steps, for the report.
@@ -115,7 +118,7 @@ def roll_source(model: LoadedModel, signature: Signature, config: ModelConfig, r
     return RolledSource(
         roll=roll,
         steps=[(str(number), arrays) for number, arrays in enumerate(inputs, 1)],
-        given=[(sample_name(number), given) for number, (given, _) in after.items()],
+        given=[(sample_name(number), given) for number, (given, _) in after.items() if given],
         outputs=[(sample_name(number), outputs) for number, (_, outputs) in after.items()],
         noise=_noise(model, roll, inputs),
         infos=tuple(_info(begin, number, inputs, runs) for number in after),
@@ -200,13 +203,18 @@ def _outputs(
                 return found | last, f"step {number} returns {text}"
             last = {number: run}
             if number > 1 and (number.bit_count() == 1 or number % max(_EVERY, count // _TIMES) == 0):
-                found |= last
+                found[number] = run if _has_room(found) else ({}, run[1])
             if number >= _AT_LEAST and time.monotonic() > end:
                 # Not the last one, so that machines of about the same speed compare the same steps.
                 return found, ""
     except StepError as error:
         return found | last, f"step {number + 1} can't be run: {error.message}"
     return found | last, ""
+
+
+def _has_room(found: Mapping[int, Run]) -> bool:
+    """Return whether the inputs of another step can be kept beside those of others."""
+    return sum(array.nbytes for given, _ in found.values() for array in given.values()) < _GIVEN_BYTES
 
 
 def _unusable(outputs: Arrays, before: Arrays) -> str:

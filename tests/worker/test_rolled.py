@@ -231,6 +231,20 @@ def test_a_source_model_is_rolled_as_far_as_it_runs(tmp_path: Path) -> None:
     assert "can't be run: ONNX Runtime fails on" in rolled.notes[0]
 
 
+def test_the_inputs_of_steps_are_kept_with_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = loaded(tmp_path / "m.onnx", "gru", GRU)
+    _, rolled, _ = source_of(model, configured(tmp_path / "m.onnx", state_steps=64))
+    assert [name for name, _ in rolled.given] == [name for name, _ in rolled.outputs]
+    for (_, given), (_, outputs) in zip(rolled.given, rolled.outputs, strict=True):
+        again = model.infer(given)
+        assert all(np.array_equal(again[name], outputs[name]) for name in outputs)
+
+    monkeypatch.setattr("navigator.workers.rolled._GIVEN_BYTES", 1)
+    _, large, _ = source_of(model, configured(tmp_path / "m.onnx", state_steps=64))
+    assert [name for name, _ in large.outputs] == [name for name, _ in rolled.outputs]
+    assert [name for name, _ in large.given] == ["rolled_2", "rolled_64"]
+
+
 def test_nan_ends_a_roll(tmp_path: Path) -> None:
     body = "k = Sub(ema, hundredth) new_ema = Identity(k) l = Sqrt(k) y = Add(x, l)"
     model = loaded(tmp_path / "m.onnx", "ema", body)
