@@ -76,3 +76,15 @@ def test_weights_that_are_constants_among_the_nodes_are_compared(tmp_path: Path)
     typed = Typed(written(tmp_path / "m.onnx", text + "y = MatMul(x, w) }"), FP16, {"x": floats(4, 2)})
     (wrong,) = planted(typed, "w_fp16", lambda a: np.where(a == a.max(), a * 1.01, a)).wrong
     assert (wrong.tensor, wrong.index, wrong.differing) == ("w", (1, 2), 1)
+
+
+def test_own_scales_of_blocks_keep_nothing_else_from_being_compared(tmp_path: Path) -> None:
+    text = """"" : 21
+        m (float[n, 4] x) => (float[n, 2] y)
+        <float[4, 2] w = {1, 2, 3, 4, 5, 6, 7, 8}, int8[4, 2] q = {1, 2, 3, 4, 5, 6, 7, 8}> {
+            s = Constant<value = float[2, 2] {0.5, 0.25, 0.125, 1}>()
+            d = DequantizeLinear<axis = 0, block_size = 2>(q, s) a = MatMul(x, w) b = MatMul(x, d) y = Add(a, b)
+        }"""
+    typed = Typed(written(tmp_path / "m.onnx", text), FP16, {"x": floats(4, 4)})
+    (wrong,) = planted(typed, "w_fp16", lambda a: np.where(a == 8, 8.1, a)).wrong
+    assert (wrong.tensor, wrong.index) == ("w", (3, 1))

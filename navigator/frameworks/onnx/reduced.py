@@ -51,7 +51,9 @@ def _quantized(model: Proto, tensors: Mapping[str, Proto], directory: Path) -> I
     for node in model.graph.node:
         if node.op_type != _DEQUANTIZES or not all(each in tensors for each in node.input):
             continue
-        name = node.input[0]
+        name, scale = node.input[:2]
+        if len(tensors[scale].dims) > 1:
+            continue  # of blocks, as no conversion here makes them
         axis = next((each.i for each in node.attribute if each.name == "axis"), None)
         origin = _STEPS.sub("", name)
         origin = origin if axis is None else origin.removesuffix(f"_{axis}")
