@@ -1,5 +1,6 @@
 """Rounding where a conversion fails: the source model's own, and that of a conversion to fp16."""
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +21,7 @@ from navigator.verify.tolerances import tolerances, units_of
 from navigator.workers.answers import RoundingAnswer
 from navigator.workers.noise import BATCHES
 
-# Rounding that reaches further than a tolerance shows in few samples. An error that more have is looked at no closer.
+# The worst ones show what rounding does; the source model is run on no more.
 _MOST_SAMPLES = 3
 
 
@@ -36,7 +37,8 @@ def measured_where_it_fails(
 ) -> Reference | None:
     """Return the reference with the noise of the samples that fail too, if that's what makes them fail; else None.
 
-    Each failing sample must be within what the source model's rounding explains on that sample itself.
+    The worst ones must each be within what the source model's rounding explains on that sample itself, and all others
+    within what it explains on any of them.
 
     Args:
         model: its configuration.
@@ -54,18 +56,20 @@ def measured_where_it_fails(
         allowed = tolerances(model, step.precision, expected, noise)
         return excess(arrays, converted.get(name, {}), allowed.atol, allowed.rtol)
 
-    failing = {name: arrays for name, arrays in expected if error(name, arrays, reference.noise) > 1}
-    if not failing:
-        # Every element is within the tolerance, but the errors as a whole aren't like the noise that was measured.
-        failing = dict(sorted(expected, key=lambda each: -_size(each[1]))[:_MOST_SAMPLES])
-    if len(failing) > _MOST_SAMPLES:
+    errors = {name: error(name, arrays, reference.noise) for name, arrays in expected}
+    failing = sorted((each for each in expected if errors[each[0]] > 1), key=lambda each: -errors[each[0]])
+    if any(math.isinf(errors[name]) for name, _ in failing):
         return None
+    # If there's none, the errors as a whole aren't like the noise that was measured.
+    chosen = dict((failing or sorted(expected, key=lambda each: -_size(each[1])))[:_MOST_SAMPLES])
     noise = dict(reference.noise)
-    for name, found in _noise_of(failing, model, step, reference, context).items():
+    for name, found in _noise_of(chosen, model, step, reference, context).items():
         own = wider(reference.noise, found)
-        if error(name, failing[name], own) > 1:
+        if error(name, chosen[name], own) > 1:
             return None
         noise = wider(noise, own)
+    if any(error(name, arrays, noise) > 1 for name, arrays in failing[_MOST_SAMPLES:]):
+        return None
     return replace(reference, noise=noise) if noise != reference.noise else None
 
 

@@ -24,7 +24,7 @@ from navigator.verify.ties import settled
 from navigator.workers import ties
 from navigator.workers.answers import SearchAnswer
 from navigator.workers.loading import converted_loader, source_loader
-from navigator.workers.noise import batch_size, changed
+from navigator.workers.noise import batch_size, changed, exact
 from navigator.workers.source_runs import known_axes
 
 Arrays = Mapping[str, np.ndarray]
@@ -155,7 +155,7 @@ class Search:
             actual = settled(expected, actual, ties.at(self.source, inputs, expected))
             error = excess(expected, actual, self.atol, self.rtol)
         if error > 1:
-            steps = list(changed(self.source, inputs))
+            steps = [*changed(self.source, inputs), *(each for _, each in exact(self.source, [("", inputs)]))]
             nudges = list(_nudges(self.source, inputs, self.scales))
             allowed = explained(expected, steps, nudges, self.rtol)
             error = 0.0 if allowed is None else excess(expected, actual, widened(self.atol, allowed), self.rtol)

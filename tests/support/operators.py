@@ -65,7 +65,8 @@ class Operator(torch.nn.Module):
         args, kwargs = _pytree.tree_unflatten(leaves, self._structure)
         returned = [x for x in _pytree.tree_leaves(self._function(*args, **kwargs)) if isinstance(x, torch.Tensor)]
         self.outputs = len(returned)
-        return tuple(returned)
+        # ONNX Runtime returns no complex numbers.
+        return tuple(torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in returned)
 
 
 class Together(torch.nn.Module):
