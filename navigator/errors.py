@@ -79,7 +79,7 @@ class UndeclaredError(StepError):
 
 
 class ReturnedError(StepError):
-    """Inside a worker: a model ran, but what it returned can't be used. Other inputs rarely change that."""
+    """Inside a worker: what a model does or returns can't be used. Other inputs rarely change that."""
 
 
 class NotApplicableError(StepError):

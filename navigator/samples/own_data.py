@@ -177,9 +177,14 @@ def _checked(path: Path, spec: TensorSpec, dtype: np.dtype[Any], array: np.ndarr
     shape = list(array.shape)
     expected = spec.shape if spec.shape is not None else array.shape
     if len(expected) != array.ndim or any(fixed not in (-1, size) for fixed, size in zip(expected, shape, strict=True)):
-        raise StepError(f"{path}: expected shape {list(expected)} for input {spec.name!r}, got {shape}")
+        raise StepError(
+            f"{path}: expected shape {list(expected)} for input {spec.name!r}, got {shape}",
+            "save arrays of the expected shape, with any size where it has -1",
+        )
     if array.size == 0 and 0 not in expected:
-        raise StepError(f"{path}: {spec.name!r} has shape {shape}, which has no elements")
+        raise StepError(
+            f"{path}: {spec.name!r} has shape {shape}, which has no elements", "save arrays without an axis of size 0"
+        )
     if array.dtype.newbyteorder("=") != dtype.newbyteorder("=") and not _survives(array, dtype):
         raise StepError(
             f"{path}: expected {dtype} for input {spec.name!r}, got {array.dtype} with values that don't fit",

@@ -3,6 +3,7 @@
 The function is anyone's code: it's run where models are, and gets copies of the arrays.
 """
 
+import math
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from navigator.samples.own_data import labels, sample_names
 from navigator.workers.answers import MetricAnswer
 
 _MOST_ITEMS = 1_000_000
+_RETURN_FINITE = "check it for a division by zero, and for a mean or maximum of nothing"
 _RETURN = "return a bool or a number for the sample, or an array with one for each of its items"
 
 Arrays = Mapping[str, np.ndarray]
@@ -139,9 +141,13 @@ class _Metric:
         except (Exception, SystemExit) as error:
             has = f"outputs has {listed(outputs)}; sample has {listed(sample)}"
             raise self._failed(error, f"for sample {name!r}", has) from error
-        problem, values = _numbers(returned)
-        if problem:
-            raise StepError(f"{self._where.function} returns {problem} for sample {name!r}", _RETURN)
+        what, values = _numbers(returned)
+        if what:
+            raise StepError(f"{self._where.function} returns {what} for sample {name!r}", _RETURN)
+        wrong = [each for each in values if not math.isfinite(each)]
+        if wrong:
+            several = f" in {len(wrong):,} of {len(values):,} values" if len(values) > 1 else ""
+            raise StepError(f"{self._where.function} returns {wrong[0]:g}{several} for sample {name!r}", _RETURN_FINITE)
         return values
 
     def _failed(self, error: BaseException, when: str, has: str = "") -> StepError:
@@ -172,8 +178,4 @@ def _numbers(returned: object) -> tuple[str, tuple[float, ...]]:
         return f"a {type(returned).__name__}", ()
     if values.dtype.kind not in "biuf":
         return f"a {type(returned).__name__}, not numbers,", ()
-    flat = values.astype(np.float64).reshape(-1)
-    wrong = flat[~np.isfinite(flat)]
-    if wrong.size:
-        return f"{wrong[0]:g} in {wrong.size:,} of {flat.size:,} values" if flat.size > 1 else f"{wrong[0]:g}", ()
-    return "", tuple(flat.tolist())
+    return "", tuple(values.astype(np.float64).reshape(-1).tolist())

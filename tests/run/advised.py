@@ -83,18 +83,6 @@ def instead(**other: Any) -> Fix:
     return fix
 
 
-def renamed(source: str) -> Fix:
-    """Return a fix that gives an array of a sample the name that an advice says."""
-
-    def fix(folder: Path, keys: Keys, remedy: str) -> Keys:
-        name = remedy.rpartition(" are ")[2].partition(";")[0]
-        (array,) = np.load(folder / source).values()
-        np.savez(folder / "renamed.npz", **{name: array})
-        return {**keys, "samples": ["renamed.npz"]}
-
-    return fix
-
-
 def saved_as(source: str) -> Fix:
     """Return a fix that runs the expression that an advice gives on the array of a sample."""
 
@@ -118,6 +106,9 @@ def drawn(outputs, sample):
 
 def spoken(outputs, sample):
     return "good"
+
+def undefined(outputs, sample):
+    return float(np.zeros(0).sum() / np.float64(outputs["y"].size * 0))
 
 def blind(outputs, sample):
     return -1.0
@@ -148,12 +139,11 @@ def write_data(folder: Path) -> None:
     """Write what the cases give their models."""
     rows = np.linspace(0.1, 1, 8, dtype=np.float32).reshape(2, 4)
     np.savez(folder / "right.npz", x=rows)
-    np.savez(folder / "named.npz", z=rows)
     np.savez(folder / "reshaped.npz", x=rows, s=np.array([4, 2]))
+    np.savez(folder / "narrow.npz", x=rows[:, :3])
+    np.savez(folder / "nothing.npz", x=rows[:0])
     np.savez(folder / "wide.npz", x=rows.astype(np.float64) / 3)
     np.savez(folder / "objects.npz", x=np.array([None, 1], dtype=object))
-    np.save(folder / "alone.npy", rows)
-    np.savez(folder / "both.npz", x=rows, n=rows)
     np.savez(folder / "labelled.npz", x=rows, label=rows)
     eights = np.linspace(0.1, 1, 16, dtype=np.float32).reshape(2, 8)
     np.savez(folder / "eights.npz", x=eights)
@@ -167,8 +157,8 @@ def _metric(name: str, advice: str) -> Case:
     return Case(name=f"metric_{name}", keys=keys, advice=advice, fix=instead(metric="metric.py:right"))
 
 
-def _samples(name: str, path: str, advice: str, fix: Fix, model: str = "plain.onnx") -> Case:
-    return Case(name=name, keys={"model_path": model, "samples": [path]}, advice=advice, fix=fix)
+def _samples(name: str, path: str, advice: str, fix: Fix) -> Case:
+    return Case(name=name, keys={"model_path": "plain.onnx", "samples": [path]}, advice=advice, fix=fix)
 
 
 ONNX = (
@@ -183,6 +173,24 @@ ONNX = (
         keys={"model_path": "typed.onnx", "onnx_opsets": [13]},
         advice="lowering an opset rarely works: export the model at opset {}, or {}",
         fix=paste,
+    ),
+    Case(
+        name="newer_file",
+        keys={"model_path": "newer_file.onnx"},
+        advice="set ir_version of the ONNX file to {} or lower, or install a newer onnxruntime",
+        fix=instead(model_path="plain.onnx"),
+    ),
+    Case(
+        name="newer_opset",
+        keys={"model_path": "newer_opset.onnx"},
+        advice="export the model at opset {} or lower, or install a newer onnxruntime",
+        fix=instead(model_path="plain.onnx"),
+    ),
+    Case(
+        name="older_opset",
+        keys={"model_path": "older_opset.onnx"},
+        advice="opset {} of ONNX has no operator {}: export the model at an opset that has it",
+        fix=instead(model_path="typed.onnx"),
     ),
     Case(
         name="random",
@@ -251,7 +259,18 @@ ONNX = (
         advice="remove these entries from dtypes; the model's signature already has them",
         fix=removed("dtypes"),
     ),
-    _samples("sample_name", "named.npz", "the model's inputs are {}{}", renamed("named.npz")),
+    _samples(
+        "sample_shape",
+        "narrow.npz",
+        "save arrays of the expected shape, with any size where it has -1",
+        instead(samples=["right.npz"]),
+    ),
+    _samples(
+        "sample_of_nothing",
+        "nothing.npz",
+        "save arrays without an axis of size 0",
+        instead(samples=["right.npz"]),
+    ),
     _samples("sample_dtype", "wide.npz", "save it as numpy.asarray(array, dtype={})", saved_as("wide.npz")),
     _samples(
         "sample_objects",
@@ -259,16 +278,9 @@ ONNX = (
         "save it with numpy.savez(path, **{input name: array}), without objects or strings",
         instead(samples=["right.npz"]),
     ),
-    _samples("sample_labelled", "labelled.npz", "the model's inputs are {}{}", instead(metric="metric.py:right")),
-    _samples(
-        "sample_alone",
-        "alone.npy",
-        "save each sample as an .npz file with one array per input",
-        instead(samples=["both.npz"]),
-        model="drawn.onnx",
-    ),
     _metric("drawn", "seed its random numbers: both models must be judged alike"),
     _metric("spoken", "return a bool or a number for the sample, or an array with one for each of its items"),
+    _metric("undefined", "check it for a division by zero, and for a mean or maximum of nothing"),
     _metric("blind", "read what it judges from its first argument, which has {}"),
     _metric("nothing", "check the labels and the metric: a model without hits has none to lose"),
     _metric("fails", "fix the metric; {}"),
@@ -278,6 +290,12 @@ ONNX = (
 )
 
 TORCH = (
+    Case(
+        name="on_gpu",
+        keys={"model_path": "on_gpu.pt"},
+        advice="the model creates tensors on a GPU: trace or script it on the CPU, or create them where an input is",
+        fix=instead(model_path="on_cpu.pt"),
+    ),
     Case(
         name="undeclared",
         keys={"model_path": "picture.pt", "probe": False},

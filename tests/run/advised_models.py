@@ -38,6 +38,14 @@ def write_torch(folder: Path) -> None:
                 held.append(x[index] * index)  # noqa: PERF401 - what TorchScript keeps as a loop
             return torch.stack(held)
 
+    class OnGpu(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.ones(1, device="cuda")
+
+    class OnCpu(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.ones(1, device=x.device)
+
     class Twice(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
             return {"a": {"b__c": x * 2}, "a__b": {"c": x * 3}}
@@ -109,6 +117,8 @@ def write_torch(folder: Path) -> None:
     exported("transformed", transformed)
     traced("half", Function(torch.tanh).to(torch.bfloat16), rows.to(torch.bfloat16))
     traced("float", Function(torch.tanh).to(torch.bfloat16).float())
+    scripted("on_gpu", OnGpu())
+    scripted("on_cpu", OnCpu())
     scripted("twice", Twice())
     scripted("once", Once())
     scripted("spoken", Spoken())
@@ -179,6 +189,9 @@ def write_onnx(folder: Path) -> None:
     )
     old = plain.replace('"" : 17', '"" : 6')
     text("old", old.replace("float[batch, 4] y", "float[batch, 4] y").replace("Tanh(x)", "Selu(x)"))
+    text("newer_file", plain.replace("ir_version: 8", "ir_version: 99"))
+    text("newer_opset", plain.replace('"" : 17', '"" : 99'))
+    text("older_opset", plain.replace("Tanh(x)", "Gelu(x)"))
     text("typed", plain.replace("Tanh(x)", "Gelu(x)").replace('"" : 17', '"" : 20'))
     strings = helper.make_graph(
         [helper.make_node("Identity", ["x"], ["y"])],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx  # noqa: TID253 - makes the models
 import pytest
 import yaml
 
@@ -24,6 +25,7 @@ ROWS = [
     for row in rows
 ]
 VALID = "model_name: m\nmodel_path: tiny.onnx\n"
+PAIR = '<ir_version: 8, opset_import: ["" : 17]> m (float[n, 4] x, float[n, 4] n) => (float[n, 4] y) { y = Add(x, n) }'
 METRIC = "def accuracy(outputs, sample):\n    return 1.0\n\ndef one(outputs):\n    return 1.0\n"
 
 _PLACE = re.compile(r"navigator\.yaml:(\d+):(\d+): ")
@@ -88,6 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
     _write_archives(root)
     _write_samples(root)
     _write_external_data(root, tiny_onnx)
+    onnx.save(onnx.parser.parse_model(PAIR), root / "pair.onnx")
     _write_results(root)
     return root
 
@@ -109,13 +112,12 @@ def _write_samples(root: Path) -> None:
         np.savez(root / f"{name}.npz", x=rows)
     np.save(root / "one.npy", rows)
     np.savez(root / "named.npz", z=rows)
+    np.savez(root / "pair.npz", x=rows, n=rows)
     np.savez(root / "empty.npz")
     np.savez(root / "labelled.npz", x=rows, label=np.ones(2))
 
 
 def _write_external_data(root: Path, model: Path) -> None:
-    import onnx
-
     for name, location in {"whole": "w", "lost": "w_lost", "short": "w_short", "apart": "w_apart"}.items():
         onnx.save(
             onnx.load(model), root / f"{name}.onnx", save_as_external_data=True, location=location, size_threshold=0

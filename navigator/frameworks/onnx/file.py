@@ -53,7 +53,7 @@ def load(path: Path) -> Proto:
     try:
         return onnx.load(str(path), load_external_data=False)
     except Exception as error:
-        raise StepError(f"{path} isn't a readable ONNX file: {sentence(error)}") from error
+        raise _unreadable(path, error) from error
 
 
 def structure(path: Path) -> Proto:
@@ -70,7 +70,11 @@ def structure(path: Path) -> Proto:
     except StepError:
         raise
     except Exception as error:
-        raise StepError(f"{path} isn't a readable ONNX file: {sentence(error)}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> StepError:
+    return StepError(f"{path} isn't a readable ONNX file: {sentence(error)}", "export or download the model again")
 
 
 def opset(path: Path) -> int | None:

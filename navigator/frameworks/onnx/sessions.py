@@ -1,5 +1,6 @@
 """Opens ONNX Runtime sessions, which compute exactly what a file specifies."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +169,16 @@ def _breaks_when_run(model: Proto) -> bool:
 
 
 def _advice(text: str, model: Proto) -> str:
-    """Return what the user can do if ONNX Runtime lacks an operator, or ""."""
+    """Return what the user can do if ONNX Runtime lacks an operator, or is older than the file, or ""."""
+    if newest := re.search(r"max supported IR version: (\d+)", text):
+        return f"set ir_version of the ONNX file to {newest[1]} or lower, or install a newer onnxruntime"
+    if newest := re.search(r"support for domain ai\.onnx is till opset (\d+)", text):
+        return f"export the model at opset {newest[1]} or lower, or install a newer onnxruntime"
+    opset = onnx_file.opset_of(model)
+    if unknown := re.search(r"No Op registered for (\w+)", text):
+        return f"opset {opset} of ONNX has no operator {unknown[1]}: export the model at an opset that has it"
     if "Could not find an implementation" not in text:
         return ""
-    opset = onnx_file.opset_of(model)
     if opset is not None and opset < _LOWEST_OPSET:
         has = f"ONNX Runtime supports opset {_LOWEST_OPSET} and higher"
         return f"{has}: export the model at such an opset, or convert it with onnx.version_converter"

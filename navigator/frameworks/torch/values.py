@@ -1,5 +1,6 @@
 """Converts inputs and outputs of torch models from and to named NumPy arrays, for TorchScript and torch.export."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 from navigator.errors import ReturnedError, StepError
 from navigator.frameworks.gpu import is_out_of_gpu_memory, out_of_gpu_memory
 from navigator.records import Device
+
+_NO_GPU = re.compile(r"Found no NVIDIA driver|No CUDA GPUs are available|not compiled with CUDA enabled")
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
@@ -49,6 +52,11 @@ def refusal(failure: str, error: BaseException, device: Device) -> StepError:
             text,
             "the model contains tensors that were created on the CPU: trace or script it on a GPU, or, if you serve it "
             "only on CPUs, set engine_count_per_device: {cpu: 1}",
+        )
+    if device is Device.CPU and _NO_GPU.search(text):
+        return ReturnedError(
+            text,
+            "the model creates tensors on a GPU: trace or script it on the CPU, or create them where an input is",
         )
     return StepError(text)
 
