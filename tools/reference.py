@@ -163,7 +163,7 @@ def command_line() -> str:
     lines: list[str] = []
     for name, parser in commands.items():
         # argparse has no public list of what a parser takes.
-        taken = [each for each in parser._actions if each.dest != "help"]
+        taken = [each for each in parser._actions if each.dest != "help" and each.help != argparse.SUPPRESS]
         if any(each.dest == "config_path" for each in taken):  # it takes all options, which have a page
             taken = [each for each in taken if each.dest not in options()]
         rows = ((_argument(each), escaped(sentence((each.help or "").replace("%%", "%")))) for each in taken)

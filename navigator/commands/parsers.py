@@ -157,6 +157,7 @@ def _add_rehearse(verbs: "argparse._SubParsersAction[Parser]") -> None:
     description = f"{what[0].upper()}{what[1:]}. Nothing that is installed is changed."
     rehearse = _verb(verbs, "rehearse", what=what, description=description)
     config.add_subject(rehearse)
+    rehearse.usage = "%(prog)s [FILE] --with REQUIREMENT [OPTION ...]"
     what = "a package and its proposed version, e.g. 'onnxruntime==1.31.*', or a file of such lines; may be repeated"
     rehearse.add_argument(
         "--with", action="append", required=True, dest="packages", metavar="REQUIREMENT|FILE", help=what

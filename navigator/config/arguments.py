@@ -41,10 +41,14 @@ _VALUES_NOT_REPRODUCED = ("--shard", "--baseline")
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Breaks lines only at spaces, so that names such as `tf-savedmodel` stay whole and can be copied."""
+    """Breaks lines only at spaces, so that names such as `tf-savedmodel` stay whole; names a repeated value once."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        repeats = action.nargs == "+"
+        return f"{action.metavar or default_metavar} ..." if repeats else super()._format_args(action, default_metavar)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +68,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_subject(parser: argparse.ArgumentParser) -> None:
     """Add what a command works on, a configuration or a model, with every option and the filters."""
+    # All options would be a page of their own.
+    parser.usage = "%(prog)s [FILE] [OPTION ...]"
     what = "a configuration, such as navigator.yaml, or a model (default: ./navigator.yaml); put it before all options"
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help=what)
     add_options(parser)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from navigator.commands.parsers import parsers
+
 ENVIRONMENT = {**os.environ, "COLUMNS": "80"}
 """A narrow terminal, on which long usage would be worst."""
 
@@ -193,3 +195,19 @@ def test_the_shell_completes_what_the_parsers_take(project: Path) -> None:
     assert completed("plan --target-formats tor") == ["torchscript", "torch-export", "torch-trt"]
     assert completed("convert --onnx-ops") == ["--onnx-opsets"]
     assert completed("inspect ti") == ["tiny.onnx"]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_help_fits_and_begins_with_one_line_of_usage(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name, parser in parsers()[1].items():
+        lines = parser.format_help().splitlines()
+        # Flags with their values, and addresses, have no place to break at.
+        too_long = [
+            line
+            for line in lines
+            if len(line) > columns and not line.startswith(("  -", "usage")) and " " in line.strip()
+        ]
+        assert not too_long, name
+        if name in ("convert", "validate", "plan"):
+            assert lines[:2] == [f"usage: model-navigator {name} [FILE] [OPTION ...]", ""]
