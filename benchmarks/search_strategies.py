@@ -25,6 +25,7 @@ from navigator.records import ModelConfig, Precision, Signature, Tolerances, fro
 from navigator.runners import onnx as runner
 from navigator.runners.protocol import LoadedModel
 from navigator.samples.generate import Sample
+from navigator.samples.probes import is_free_float
 from navigator.samples.search import STYLES, Drawn, Style, scales
 from navigator.samples.shapes import resolve
 from navigator.samples.symbols import Layout
@@ -42,7 +43,7 @@ MEMORY_BYTES = 8 * 2**30
 # The last one in which the reductions of the rare errors have their axes as attributes.
 OPSET = 17
 
-FRESH, CORNER, CLIMB = STYLES
+FRESH, CORNER, CLIMB, BEYOND = STYLES
 STRATEGIES: dict[str, tuple[Style, ...]] = {
     "uniform draws, as ordinary samples are": (Drawn.plain,),
     "fresh": (FRESH,),
@@ -50,7 +51,8 @@ STRATEGIES: dict[str, tuple[Style, ...]] = {
     "climb": (CLIMB,),
     "fresh, corner": (FRESH, CORNER),
     "fresh, climb": (FRESH, CLIMB),
-    "fresh, corner, climb": STYLES,
+    "fresh, corner, climb": (FRESH, CORNER, CLIMB),
+    "fresh, corner, climb, beyond": STYLES,
 }
 
 
@@ -76,6 +78,7 @@ class Subject:
     outputs: Sequence[Sample]
     layout: Layout
     allowed: Tolerances
+    free: Sequence[str]
 
     def shows(self, converted: LoadedModel) -> bool:
         """Return whether the samples show an error."""
@@ -92,7 +95,7 @@ class Subject:
         search = Search(
             source=self.source,
             converted=converted,
-            proposals=Drawn(samples=self.samples, layout=self.layout, seed=0, styles=styles),
+            proposals=Drawn(samples=self.samples, layout=self.layout, seed=0, styles=styles, free=self.free),
             scales=scales(self.samples),
             atol=self.allowed.atol,
             rtol=self.allowed.rtol,
@@ -142,6 +145,7 @@ def subject(path: Path, model: Model) -> Subject:
         outputs=runs.outputs,
         layout=resolve(source.signature.inputs, config, known_axes(source)),
         allowed=tolerances(config, Precision.FP32, runs.outputs, noise),
+        free=[name for name, each in runs.bounds.items() if is_free_float(each)],
     )
 
 

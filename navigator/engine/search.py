@@ -16,12 +16,13 @@ from navigator.engine.subject import Subject, loading
 from navigator.engine.verification import disturbed
 from navigator.errors import NavigatorError
 from navigator.models.files import model_files
-from navigator.records import Device, Precision, SampleInfo, Searched, to_data
+from navigator.records import Device, Precision, SampleInfo, Searched, Tolerances, to_data
 from navigator.render.values import count
 from navigator.samples import storage
 from navigator.samples.found import with_found
 from navigator.verify.compare import verify
 from navigator.verify.differences import bounded
+from navigator.verify.outputs import Outputs
 from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, excess, explained, widened
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import rounding_limit, tolerances
@@ -64,7 +65,7 @@ def searched(
 
 
 def _searched(verified: Verified, subject: Subject, seconds: float, context: StepContext) -> Verified:
-    task = _task(subject, min(seconds, context.timeout_seconds / 2), context)
+    task = _task(verified, subject, min(seconds, context.timeout_seconds / 2), context)
     before = stamp(subject.artifact.path.parent)
     result = context.workers.run(task)
     answer = answer_of(SearchAnswer, result, task)
@@ -107,12 +108,12 @@ def _seconds(verified: Verified, subject: Subject) -> float:
     return max(_LEAST_SECONDS, _SHARE * took)
 
 
-def _task(subject: Subject, seconds: float, context: StepContext) -> Task:
+def _task(verified: Verified, subject: Subject, seconds: float, context: StepContext) -> Task:
     model, step, reference = subject.model, subject.step, subject.reference
     found = context.workspace.scratch(model.model_name, step.label, "found")
     found.mkdir()  # so that the worker may write nothing beside it
     expected = outputs_in(reference.outputs, context.memory_bytes)
-    allowed = tolerances(model, step.precision, [] if isinstance(expected, str) else expected, reference.noise)
+    allowed = _allowed(verified, subject, [] if isinstance(expected, str) else expected)
     arguments = {
         **loading(subject, Device.CPU),
         "config": to_data(replace(with_found(model, reference.found), inputs=reference.signature.inputs)),
@@ -135,6 +136,13 @@ def _task(subject: Subject, seconds: float, context: StepContext) -> Task:
     return replace(task, timeout_seconds=min(task.timeout_seconds, _PATIENCE + 2 * seconds))
 
 
+def _allowed(verified: Verified, subject: Subject, expected: Outputs) -> Tolerances:
+    """Return the tolerances that the conversion has passed with, which noise may have widened where it failed."""
+    allowed = tolerances(subject.model, subject.step.precision, expected, subject.reference.noise)
+    passed = {each.output: each.atol for each in verified.verdict.comparisons if not each.steps}
+    return replace(allowed, atol={**allowed.atol, **passed})
+
+
 def _judged(verified: Verified, told: Searched, subject: Subject, context: StepContext) -> Verified:
     """Compare what a search found, and keep it if it's a disagreement."""
     model, step, reference = subject.model, subject.step, subject.reference
@@ -153,7 +161,7 @@ def _judged(verified: Verified, told: Searched, subject: Subject, context: StepC
     for name, arrays in found:
         sets.setdefault(name, []).append(arrays)
     inputs, source, converted = (sets.get(each, [{}])[0] for each in (INPUTS, SOURCE, CONVERTED))
-    allowed = tolerances(model, step.precision, expected, reference.noise)
+    allowed = _allowed(verified, subject, expected)
     rounding = explained(source, sets.get(STEP, []), sets.get(NUDGE, []), allowed.rtol)
     if rounding is None:
         return verified
@@ -201,7 +209,7 @@ def _found(told: Searched) -> str:
     tried = f"{count(told.inputs, 'set')} of inputs in {told.seconds:.2g} s"
     return (
         f"no other sample shows this: the search added sample {told.sample} after {tried}; if the model never gets "
-        "such inputs, narrow value_ranges"
+        "such inputs, say so with value_ranges"
     )
 
 

@@ -3,6 +3,7 @@
 Knows no framework: one module of each framework's folder goes through its graphs and says here what it meets.
 """
 
+import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,11 @@ _SIZES = (1, 8)
 
 # Larger thresholds stand for infinity: they tell missing values from all others.
 _NO_LIMIT = 1e30
+
+NAN = (math.nan,)
+"""What `Lookups.tested` is told of a test for NaN, for infinities, and for numbers that are neither."""
+INFINITE = (math.inf, -math.inf)
+NOT_FINITE = (*NAN, *INFINITE)
 
 _SORTING = ("topk", "sort", "nms", "nonmaxsuppression", "kthvalue", "median", "aten::mode")
 
@@ -86,6 +92,12 @@ class Lookups:
         """Note that `value` is compared with a number, and whether as more or less."""
         if value in self.origins and abs(number) < _NO_LIMIT:
             self.constants.setdefault(self.origins[value], {})[Constant(float(number), ordered)] = None
+
+    def tested(self, value: Hashable, numbers: Iterable[float]) -> None:
+        """Note that `value` is tested for NaN or infinities: what stands for missing numbers, for instance."""
+        if value in self.origins:
+            found = self.constants.setdefault(self.origins[value], {})
+            found |= dict.fromkeys(map(Constant, numbers))
 
     def compared(self) -> Compared:
         """Return the numbers that each input is compared with, in the order of the graph."""

@@ -1,5 +1,6 @@
 """The numbers that a graph compares its inputs with: each may decide on a branch that no other sample takes."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,9 +54,10 @@ def candidates(bounds: Bounds, constants: Iterable[Constant]) -> tuple[float, ..
 def _is_new(bounds: Bounds, number: float, *, whole: bool) -> bool:
     known = bounds.origin is Origin.GIVEN
     if not whole:
+        # A range that the user gives holds neither NaN nor infinities.
         return (number != 0 or not bounds.holds(0)) and (not known or bounds.holds(number))
     limits = np.iinfo(bounds.dtype)
-    if number != int(number) or not limits.min <= number <= limits.max:
+    if not math.isfinite(number) or number != int(number) or not limits.min <= number <= limits.max:
         return False
     if bounds.holds(number):
         return bounds.high - bounds.low >= _FEW

@@ -9,7 +9,7 @@ Each is small and looks for one kind of fault, so that one that the source model
 - `counts`: whole numbers that nobody gave a range, from 0 to 7, a single one from 2. Ordinary samples have 0 and 1.
 - `negatives`: such numbers from -7 to -1, where the model minds their sign. Divisions that round to the other side.
 - `masked`: a row whose mask is all false. A slot of the batch that nobody filled.
-- `compared`, `compared_1`, …: numbers that the model compares its inputs with. A branch that nothing else takes.
+- `compared`, `compared_1`, …: numbers that the model compares inputs with, or NaN. A branch that nothing else takes.
 
 Masks are all true beside ends, and prefixes (the first elements true, as with padding) elsewhere.
 """
@@ -113,6 +113,11 @@ def is_free_count(bounds: Bounds) -> bool:
     return bounds.dtype.kind in "iu" and bounds.origin is Origin.DEFAULT and not bounds.mask
 
 
+def is_free_float(bounds: Bounds) -> bool:
+    """Return whether nobody says from where the floats of an input are."""
+    return bounds.dtype.kind == "f" and bounds.origin is Origin.DEFAULT
+
+
 def _shapes(layout: Layout, tied: list[Tie]) -> dict[str, Shape]:
     """Return small shapes that the user asked for but for the batch: the min shapes, or opt where those are 1."""
     profile = layout.profile
@@ -189,7 +194,7 @@ def _zeros(place: _Place) -> Values:
 def _normal(place: _Place) -> Values:
     if place.bounds.mask:
         return place.prefixes()
-    if not _is_free_float(place.bounds, place.shape):
+    if not is_free_float(place.bounds):
         return place.ordinary()
     return place.rng.standard_normal(place.shape).astype(place.bounds.dtype), "standard normal"
 
@@ -235,11 +240,6 @@ def _has_zero(bounds: Bounds, shape: Shape) -> bool:
     return not bounds.mask and bounds.holds(0)
 
 
-def _is_free_float(bounds: Bounds, shape: Shape) -> bool:
-    del shape
-    return not bounds.mask and bounds.dtype.kind == "f" and bounds.origin is Origin.DEFAULT
-
-
 def _is_signed_count(bounds: Bounds, shape: Shape) -> bool:
     del shape
     return is_free_count(bounds) and bounds.signed
@@ -249,7 +249,7 @@ _KINDS: Mapping[str, tuple[Callable[[Bounds, Shape], bool], Callable[[_Place], V
     "ends": (_varies, _ends),
     "lows": (_has_one_end, _lows),
     "zeros": (_has_zero, _zeros),
-    "normal": (_is_free_float, _normal),
+    "normal": (lambda bounds, _: is_free_float(bounds), _normal),
     "counts": (lambda bounds, _: is_free_count(bounds), _counts),
     "negatives": (_is_signed_count, _negatives),
     "masked": (lambda bounds, _: bounds.mask, _masked),

@@ -1,12 +1,12 @@
 """Inputs that may show a disagreement: proposals of a search, each made from the samples and what earlier ones showed.
 
 Stays inside what the samples span: between the smallest and largest value of each input, and in shapes that they have
-or that lie in between. The user's own samples are only recombined. Runs no model. The same seed gives the same
-proposals to the same answers.
+or that lie in between; only floats that nobody gave a range are larger at times. The user's own samples are only
+recombined. Runs no model. The same seed gives the same proposals to the same answers.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from navigator.samples.axes import batch_axes, counted_shapes, random_shapes, ti
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
 from navigator.samples.values import Bounds, Origin, generator, uniform
-from navigator.samples.ways import WAYS, Way, patch
+from navigator.samples.ways import WAYS, Way, enlarged, patch
 
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, Shape]
@@ -54,12 +54,14 @@ class Drawn:
         layout: the shapes within which proposals stay.
         seed: the user's.
         styles: how to make them, in turn.
+        free: inputs of floats of which nobody says from where they are.
     """
 
     samples: Sequence[Sample]
     layout: Layout
     seed: int
     styles: Sequence[Style] = ()
+    free: Collection[str] = ()
     _best: list[tuple[float, Arrays]] = field(default_factory=list)
     _extreme: dict[tuple[str, bool], tuple[float, Arrays]] = field(default_factory=dict)
 
@@ -97,6 +99,15 @@ class Drawn:
     def corner(self, elements: float) -> Arrays:
         """Set one place of each row to an end: an element, a slice, or the first or last part."""
         return {name: self.patched(name, array) for name, array in self.plain(elements).items()}
+
+    def beyond(self, elements: float) -> Arrays:
+        """Draw floats that nobody gave a range larger than all samples, each row in a size of its own.
+
+        Where a hidden value is clipped or overflows isn't seen in inputs, and ordinary numbers may not get there.
+        """
+        inputs = self.fresh(elements)
+        free = [name for name in inputs if name in self.free]
+        return {**inputs, **{name: enlarged(self._rng, inputs[name], self._batch.get(name)) for name in free}}
 
     def plain(self, elements: float) -> dict[str, np.ndarray]:
         """Draw uniformly, as ordinary samples are drawn."""
@@ -175,7 +186,7 @@ class Drawn:
         return fitting[int(self._rng.integers(len(fitting)))]
 
 
-STYLES: tuple[Style, ...] = (Drawn.fresh, Drawn.corner, Drawn.climb)
+STYLES: tuple[Style, ...] = (Drawn.fresh, Drawn.corner, Drawn.climb, Drawn.beyond)
 """The combination that finds the most errors per second: see benchmarks/search_strategies.py."""
 
 
@@ -231,20 +242,21 @@ class Recombined:
         return {name: array[rows] for name, array in arrays.items()}
 
 
-def scales(samples: Sequence[Sample]) -> dict[str, float]:
+def scales(samples: Sequence[tuple[str, Arrays]]) -> dict[str, float]:
     """Return the largest magnitude of each input of floats."""
     found: dict[str, float] = {}
     for _, arrays in samples:
         for name, array in ((name, each) for name, each in arrays.items() if each.dtype.kind == "f"):
-            found[name] = max(found.get(name, 0.0), float(np.abs(array).max(initial=0)))
+            found[name] = max(found.get(name, 0.0), float(np.abs(array).max(initial=0, where=np.isfinite(array))))
     return found
 
 
 def spanned(samples: Sequence[Sample]) -> dict[str, Bounds]:
-    """Return the smallest and the largest value of each input."""
+    """Return the smallest and the largest value of each input that's a number."""
     found = {}
     for name in dict.fromkeys(name for _, arrays in samples for name in arrays):
-        arrays = [each[name] for _, each in samples if each[name].size]
+        numbers = (each[name][np.isfinite(each[name])] for _, each in samples)
+        arrays = [each for each in numbers if each.size]
         low = min((array.min().item() for array in arrays), default=0)
         high = max((array.max().item() for array in arrays), default=0)
         found[name] = Bounds(dtype=samples[0][1][name].dtype, low=low, high=high, origin=Origin.GIVEN)

@@ -230,7 +230,9 @@ def nudged(array: np.ndarray, bounds: Bounds) -> np.ndarray:
     """Return floats that differ a little, each from what it was and from all others; inside the bounds. Others stay."""
     if array.dtype.kind != "f":
         return array
-    step = max(2.0**-16, 4 * float(np.finfo(array.dtype).eps)) * max(1.0, float(np.abs(array).max(initial=0)))
+    step = max(2.0**-16, 4 * float(np.finfo(array.dtype).eps)) * max(
+        1.0, float(np.abs(array).max(initial=0, where=np.isfinite(array)))
+    )
     noise = step * np.random.default_rng(0).uniform(0.5, 1, array.shape)
     return np.where(array < (bounds.low / 2 + bounds.high / 2), array + noise, array - noise).astype(array.dtype)
 

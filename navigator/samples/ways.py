@@ -11,6 +11,9 @@ import numpy as np
 from navigator.samples.symbols import Shape
 from navigator.samples.values import Bounds, ends, uniform
 
+# Of ten, by which floats without a range become larger.
+_LARGEST_POWER = 2.5
+
 Way = Callable[[np.random.Generator, Shape, Bounds], np.ndarray]
 
 
@@ -65,6 +68,13 @@ def patch(rng: np.random.Generator, row: np.ndarray, bounds: Bounds) -> None:
         place[...] = _value(rng, bounds)
     else:
         place[...] = WAYS[rng.integers(len(WAYS))](rng, place.shape, bounds)
+
+
+def enlarged(rng: np.random.Generator, array: np.ndarray, axis: int | None) -> np.ndarray:
+    """Return floats that are larger, in every row along `axis` by a factor of its own."""
+    rows = [size if place == axis else 1 for place, size in enumerate(array.shape)]
+    with np.errstate(over="ignore"):
+        return (array * 10.0 ** rng.uniform(0, _LARGEST_POWER, rows)).astype(array.dtype)
 
 
 def _value(rng: np.random.Generator, bounds: Bounds) -> int | float:

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import Json, ModelConfig, Signature, from_data, to_data
-from navigator.runners.protocol import LoadedModel
+from navigator.records import Json, ModelConfig, Signature, TensorSpec, from_data, to_data
+from navigator.runners.protocol import LoadedModel, TellsValues
 from navigator.samples import storage
+from navigator.samples.generate import drawn_from
+from navigator.samples.probes import is_free_float
 from navigator.samples.search import Drawn, Proposals, Recombined, scales
 from navigator.samples.shapes import resolve
 from navigator.verify.differences import bounded
@@ -57,7 +59,7 @@ def search(arguments: Mapping[str, Json]) -> Json:
         proposals = Recombined(samples=samples, batched=batched, seed=config.random_seed)
     else:
         layout = resolve(inputs, config, known_axes(source))
-        proposals = Drawn(samples=samples, layout=layout, seed=config.random_seed)
+        proposals = Drawn(samples=samples, layout=layout, seed=config.random_seed, free=_free(source, inputs, config))
     run = Search(
         source=source,
         converted=converted,
@@ -75,6 +77,12 @@ def search(arguments: Mapping[str, Json]) -> Json:
     return to_data(
         SearchAnswer(seconds=seconds, inputs=run.inputs, largest=bounded(run.largest), found=run.found is not None)
     )
+
+
+def _free(source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> frozenset[str]:
+    """Return the inputs of floats that nobody gave a range."""
+    says = source.told if isinstance(source, TellsValues) else {}
+    return frozenset(name for name, each in drawn_from(inputs, config, says).items() if is_free_float(each))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +164,8 @@ class Search:
             error = excess(expected, actual, self.atol, self.rtol)
         if error > 1:
             steps = [*changed(self.source, inputs), *(each for _, each in exact(self.source, [("", inputs)]))]
-            nudges = list(_nudges(self.source, inputs, self.scales))
+            sizes = {name: max(size, self.scales.get(name, 0.0)) for name, size in scales([(INPUTS, inputs)]).items()}
+            nudges = list(_nudges(self.source, inputs, sizes))
             allowed = explained(expected, steps, nudges, self.rtol)
             error = 0.0 if allowed is None else excess(expected, actual, widened(self.atol, allowed), self.rtol)
             if error > 1:

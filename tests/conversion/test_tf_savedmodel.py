@@ -266,6 +266,11 @@ def test_updates_of_variables_are_named_and_mismatch(models: Path, tmp_path: Pat
     assert {each.output: each.passed for each in verdict.comparisons} == {"y": True, "z": False}
 
 
+def test_tests_for_missing_numbers_are_told(models: Path) -> None:
+    (found,) = tf_savedmodel.load(models / "missing", declared=NOTHING_DECLARED).reads.compared().values()
+    assert np.array_equal([each.number for each in found], [np.nan], equal_nan=True)
+
+
 def test_operations_that_draw_random_numbers_are_named(models: Path) -> None:
     found = {name: tf_savedmodel.load(models / name, declared=NOTHING_DECLARED) for name in ("random", "lstm")}
     assert found["random"].random_operations == ("RandomStandardNormal", "RandomUniform")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -174,3 +175,27 @@ def test_numbers_that_inputs_are_compared_with_are_read(tmp_path: Path) -> None:
         "ids": [Constant(5000)],
         "rate": [Constant(16000)],  # not the threshold of a sum
     }
+
+
+class Filling(torch.nn.Module):
+    """Replaces what's missing."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        known = torch.where(torch.isnan(x), torch.zeros_like(x), x)
+        return known + torch.where(torch.isfinite(y), y, torch.ones_like(y)) + torch.where(z != z, x, z)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_tests_for_what_is_no_number_are_read(tmp_path: Path) -> None:
+    tensors = (torch.rand(3, 2), torch.rand(3, 2), torch.rand(3, 2))
+    specs = tuple(TensorSpec(name=name, shape=(3, 2), dtype="float32") for name in "xyz")
+    with torchscript.quiet():
+        torch.jit.script(Filling()).save(str(tmp_path / "m.pt"))
+    torch.export.save(torch.export.export(Filling(), tensors), tmp_path / "m.pt2")
+    script = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=specs, outputs=()))
+    program = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=()))
+    for model in (script, program):
+        found = {name: [each.number for each in constants] for name, constants in model.reads.compared().items()}
+        assert np.array_equal(found["x"], [np.nan], equal_nan=True)
+        assert np.array_equal(found["y"], [np.nan, np.inf, -np.inf], equal_nan=True)
+        assert np.array_equal(found["z"], [np.nan], equal_nan=True)

@@ -118,6 +118,7 @@ def functions(root: Path) -> None:
             "all": tf.range(n),
         },
     )
+    save(root / "missing", x, lambda x: {"y": tf.where(tf.math.is_nan(x), 0.5, x)})
     save(root / "lgamma", x, lambda x: {"y": tf.math.lgamma(x)})
     save(root / "erfc", x, lambda x: {"y": tf.math.erfc(x)})
     save(

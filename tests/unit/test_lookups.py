@@ -1,5 +1,7 @@
 """What an ONNX graph tells about the numbers that it's given."""
 
+import math
+
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper, parser  # noqa: TID253 - makes the models
@@ -170,3 +172,28 @@ def test_a_tree_with_one_threshold_and_one_without() -> None:
 def test_what_an_input_is_compared_with_is_read(body: str, expected: list[Constant]) -> None:
     found = read(model(f"five = Constant<value = int64 {{5}}>() {body} y = Cast<to = 1>(e)")).compared()
     assert list(found.get("ids", ())) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("y = IsNaN(x)", [math.nan]),
+        ("g = Identity(x) y = IsInf(g)", [math.inf, -math.inf]),
+        ("g = Add(x, x) y = IsNaN(g)", []),
+    ],
+)
+def test_tests_for_what_is_no_number_are_read(body: str, expected: list[float]) -> None:
+    found = read(model(body, "float[n, 4] x")).compared()
+    assert list(found.get("x", ())) == [Constant(number) for number in expected]
+
+
+@pytest.mark.parametrize(("tracks", "expected"), [([0, 0, 0], False), ([1, 0, 0], True)])
+def test_trees_that_send_missing_features_somewhere_test_for_them(tracks: list[int], expected: bool) -> None:
+    made = model("y = IsNaN(x)", "float[n, 4] x")
+    del made.graph.node[:]
+    made.graph.node.append(
+        helper.make_node(
+            "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", nodes_missing_value_tracks_true=tracks
+        )
+    )
+    assert (Constant(math.nan) in read(made).compared().get("x", ())) is expected

@@ -1,5 +1,6 @@
 """Samples that look for trouble: what each of them has, for every dtype and range, and when there is none."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,9 @@ def test_every_number_is_in_a_sample_as_far_as_there_is_room(size: int, count: i
         ("float32", None, [Constant(0.0)], ()),
         ("float32", {"x": (-1, 1)}, [Constant(0.5), Constant(2.0)], (0.5,)),
         ("bool", None, [Constant(1)], ()),
+        ("float32", None, [Constant(math.nan), Constant(math.inf)], (math.nan, math.inf)),
+        ("float32", {"x": (-1, 1)}, [Constant(math.nan), Constant(math.inf)], ()),
+        ("int64", None, [Constant(math.nan), Constant(math.inf)], ()),
     ],
 )
 def test_which_numbers_are_sampled(

@@ -14,7 +14,7 @@ from navigator.errors import StepError
 from navigator.records import ModelConfig, Properties, Signature, TensorSpec
 from navigator.samples.generate import generate, look_for_trouble
 from navigator.samples.own_data import Sample
-from navigator.samples.search import STYLES, Drawn, Recombined, spanned
+from navigator.samples.search import STYLES, Drawn, Recombined, scales, spanned
 from navigator.samples.shapes import resolve
 from navigator.verify.search import excess, explained, widened
 from navigator.workers.search import Search
@@ -64,6 +64,23 @@ def test_proposals_stay_in_the_ranges_and_shapes(style: Any) -> None:
         assert inputs["ids"].min() >= -3
         assert inputs["ids"].max() <= 70
     assert style is Drawn.climb or len(sizes) > 4
+
+
+def test_floats_that_nobody_gave_a_range_are_larger_at_times() -> None:
+    proposals = drawn(styles=(Drawn.beyond,), free={"x"})
+    found = [proposals.propose(1e9) for _ in range(100)]
+    assert max(float(np.abs(each["x"]).max()) for each in found) > 100
+    assert all(np.isfinite(each["x"]).all() for each in found)
+    assert all(-3 <= each["ids"].min() <= each["ids"].max() <= 70 for each in found)
+    # Rows that saturate a model hide nothing of the others.
+    sizes = [np.abs(each["x"]).max(axis=(1, 2)) for each in found if len(each["x"]) > 1]
+    assert any(each.min() < 10 and each.max() > 100 for each in sizes)
+
+
+def test_what_is_no_number_in_a_sample_does_not_span_a_range() -> None:
+    samples = [("a", {"x": np.array([np.nan, -2, np.inf], np.float32)}), ("b", {"x": np.full(3, np.nan, np.float32)})]
+    assert (spanned(samples)["x"].low, spanned(samples)["x"].high) == (-2, -2)
+    assert scales(samples) == {"x": 2}
 
 
 @pytest.mark.parametrize(

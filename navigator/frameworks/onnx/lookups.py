@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from navigator.frameworks.lookups import Lookups, sorting
+from navigator.frameworks.lookups import INFINITE, NAN, Lookups, sorting
 from navigator.frameworks.onnx.weights import Proto, graphs
 from navigator.samples.values import Told
 
@@ -20,6 +20,8 @@ _SAME_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 # What depends on the sign of the first input; Div of whole numbers rounds towards 0.
 _SIGNS = frozenset({"Abs", "Div", "Mod", "Relu", "Sign"})
 
+_TESTS = {"IsNaN": NAN, "IsInf": INFINITE}
+
 _COMPARING = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 
 # Of longer constants, none is a choice of the model's.
@@ -27,6 +29,9 @@ _MOST_COMPARED = 16
 
 # ai.onnx.ml's ensembles of decision trees.
 _TREES = frozenset({"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"})
+
+# Where the features that are missing go.
+_MISSING = "nodes_missing_value_tracks_true"
 
 # Of longer constants, none is read.
 _MOST_NUMBERS = 2**22
@@ -112,12 +117,16 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
         for value, compared in (inputs, reversed(inputs)):
             for number in _numbers(constants.get(compared), _MOST_COMPARED):
                 lookups.against(value, number, ordered=kind != "Equal")
+    if kind in _TESTS:
+        lookups.tested(inputs[0], _TESTS[kind])
     if kind == "EmbedLayerNormalization":
         for index, table in _EMBEDDINGS:
             if index < len(inputs) and inputs[table] in shapes:
                 lookups.row(inputs[index], shapes[inputs[table]][0], f"rows of {inputs[table]}")
     if kind in _TREES:
         lookups.split(inputs[0], _thresholds(node))
+        if any(any(each.ints) for each in node.attribute if each.name == _MISSING):
+            lookups.tested(inputs[0], NAN)
     for position in _SIZES.get(kind, ()):
         if position < len(inputs):
             lookups.size(inputs[position], kind)

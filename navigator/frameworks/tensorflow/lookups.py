@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from navigator.frameworks.lookups import Lookups, sorting
+from navigator.frameworks.lookups import INFINITE, NAN, NOT_FINITE, Lookups, sorting
 
 # TensorFlow's objects; the package ships no types that hold for every version.
 _Tf = Any
@@ -29,6 +29,8 @@ _SAME = frozenset({"ClipByValue", "Maximum", "Minimum"}) | frozenset(
 _SIGNS = frozenset({"Abs", "FloorDiv", "FloorMod", "Mod", "Relu", "Sign", "TruncateDiv", "TruncateMod"})
 
 _EQUAL = frozenset({"Equal", "NotEqual"})
+_TESTS = {"IsNan": NAN, "IsInf": INFINITE, "IsFinite": NOT_FINITE}
+
 _COMPARING = _EQUAL | {"Greater", "GreaterEqual", "Less", "LessEqual"}
 
 # DT_BOOL
@@ -119,6 +121,8 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
             number = _constant(tables, against)
             if number is not None:
                 lookups.against(value, number, ordered=node.op not in _EQUAL)
+    if node.op in _TESTS:
+        lookups.tested(inputs[0], _TESTS[node.op])
     if node.op == "OneHot":
         lookups.row(inputs[0], _number(tables, inputs[1]) or 0, "depth of OneHot")
     if node.op == "Range" and len(inputs) > 1:

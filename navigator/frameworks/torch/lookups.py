@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from navigator.frameworks.lookups import Lookups, sorting
+from navigator.frameworks.lookups import INFINITE, NAN, NOT_FINITE, Lookups, sorting
 from navigator.frameworks.torch.arguments import Argument
 
 # A torch object; the types of the package differ between supported versions.
@@ -52,6 +52,12 @@ _SIGNS = frozenset(f"aten::{name}" for name in ("abs", "floor_divide", "fmod", "
 
 _EQUAL = frozenset({"aten::eq", "aten::ne"})
 _COMPARING = _EQUAL | {"aten::ge", "aten::gt", "aten::le", "aten::lt"}
+
+_TESTS = {
+    **dict.fromkeys(("aten::isnan", "aten::nanmean", "aten::nanmedian", "aten::nanquantile", "aten::nansum"), NAN),
+    "aten::isinf": INFINITE,
+    **dict.fromkeys(("aten::isfinite", "aten::nan_to_num"), NOT_FINITE),
+}
 
 _CASTS = frozenset({"aten::to", "aten::_to_copy"})
 
@@ -147,6 +153,11 @@ def _read(
         lookups.chosen([each.key for each in (second, third) if isinstance(each, _Value)], result)
     if kind in _COMPARING and isinstance(first, _Value) and isinstance(second, int | float):
         lookups.against(first.key, second, ordered=kind not in _EQUAL)
+    if kind in _TESTS and isinstance(first, _Value):
+        lookups.tested(first.key, _TESTS[kind])
+    # Of all numbers, only NaN isn't equal to itself.
+    if kind in _EQUAL and isinstance(first, _Value) and isinstance(second, _Value) and first.key == second.key:
+        lookups.tested(first.key, NAN)
     if kind in _CASTS and isinstance(first, _Value) and _BOOL in (second, *keywords):
         lookups.truth(first.key)
     if kind in ("aten::embedding", "aten::embedding_bag"):
