@@ -119,12 +119,12 @@ class _Known:
         self._kept: dict[str, np.ndarray] = {}
         self._bytes = 0
         self._used: set[str] = set()
-        for each in source:
-            if each.size:
-                self._sized[each.size].append(each)
-        self._norms = Norms.of(source)
-        self._source = source
-        self._elements = sum(each.size for each in source)
+        # Nothing is made from a tensor without elements.
+        self._source = [each for each in source if each.size]
+        for each in self._source:
+            self._sized[each.size].append(each)
+        self._norms = Norms.of(self._source)
+        self._elements = sum(each.size for each in self._source)
         self._trials = _TRIALS * self._elements
 
     def found(self, tensor: Stored) -> _Found | None:

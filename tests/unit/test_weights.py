@@ -56,7 +56,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_tensor_is_recognised_and_a_wrong_element_found(layout: str) -> None:
     made = LAYOUTS[layout]
-    others = {"other": normal(16, 6, 3, 3, seed=5), "small": normal(6)}
+    others = {"other": normal(16, 6, 3, 3, seed=5), "small": normal(6), "empty": normal(0, 54)}
     right = judged({**others, "w": WEIGHT}, {"x": made(WEIGHT)})
     assert (right.recognised, right.tensors, right.wrong) == (1, 1, ())
 
@@ -229,3 +229,9 @@ def test_rows_that_are_mostly_unknown_or_between_no_known_ones_are_not_judged() 
     for values in (unknown, replaced):
         found = judged(LSTM, {"x": values})
         assert (found.recognised, found.wrong) == (0, ())
+
+
+def test_a_source_tensor_without_elements_is_passed_over() -> None:
+    """Modules in PyTorch keep empty buffers until they're used."""
+    found = judged({"w": WEIGHT, "empty": normal(0, 6)}, {"x": normal(40, 6, seed=9)})
+    assert (found.tensors, found.recognised) == (1, 0)
