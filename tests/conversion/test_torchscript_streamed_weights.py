@@ -1,6 +1,7 @@
 """The TorchScript exporter's files with weights that come from the module's memory, against those that it writes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx  # noqa: TID253 - reads what was written
@@ -81,6 +82,25 @@ def test_the_same_weights_under_the_same_names(
         np.testing.assert_array_equal(run(path, rows), run(plain, rows))
     assert external_data(path) == ([] if limit is None else ["model.onnx.data"])
     assert sorted(each.name for each in path.parent.iterdir()) == ["model.onnx", *external_data(path)]
+
+
+def test_shapes_are_inferred_without_copies_of_large_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    largest: list[int] = []
+    infer = torch._C._jit_pass_onnx_graph_shape_type_inference
+
+    def noted(graph: Any, weights: dict[str, torch.Tensor], opset: int) -> Any:
+        largest.append(max((each.nbytes for each in weights.values()), default=0))
+        return infer(graph, weights, opset)
+
+    monkeypatch.setattr(torch._C, "_jit_pass_onnx_graph_shape_type_inference", noted)
+    export(tmp_path / "plain.onnx", 17)
+    copied = max(largest)
+    largest.clear()
+    with streamed_weights():
+        model = export(tmp_path / "streamed.onnx", 17)
+    assert copied >= 300 * 256 * 4
+    assert 256 * 4 <= max(largest) < 65536
+    assert onnx.load(tmp_path / "plain.onnx").graph.output == model.graph.output, "the shapes are known all the same"
 
 
 def test_a_model_without_large_weights_is_written_as_before(tmp_path: Path) -> None:

@@ -63,9 +63,12 @@ def test_allowed_variables() -> None:
     assert not {name for name in worker_environment(SECRETS) if name in SECRETS}
 
 
-def test_the_user_may_choose_how_threads_wait() -> None:
-    assert worker_environment({})["OMP_WAIT_POLICY"] == "PASSIVE"
-    assert worker_environment({"OMP_WAIT_POLICY": "ACTIVE"})["OMP_WAIT_POLICY"] == "ACTIVE"
+@pytest.mark.parametrize(
+    ("name", "default"), [("OMP_WAIT_POLICY", "PASSIVE"), ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")]
+)
+def test_the_user_may_choose_how_threads_wait_and_what_pages_are(name: str, default: str) -> None:
+    assert worker_environment({})[name] == default
+    assert worker_environment({name: "other"})[name] == "other"
 
 
 def test_modules_in_the_working_directory_are_not_imported(

@@ -8,7 +8,7 @@ import numpy as np
 
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx.weights import Proto, graphs
-from navigator.models.stored import Computed, Constants, Effect, Stored
+from navigator.models.stored import Computed, Constants, Effect, Stored, from_file
 
 _EFFECTS = {
     **dict.fromkeys(("Expand", "Flatten", "Identity", "Reshape", "Slice", "Split"), Effect.MOVES),
@@ -69,9 +69,15 @@ def values(tensor: Proto, directory: Path) -> np.ndarray:
     Raises:
         OSError: they're in another file, which can't be read.
     """
-    from onnx import TensorProto, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
     if tensor.data_location != TensorProto.EXTERNAL:
         return np.asarray(numpy_helper.to_array(tensor))
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    name = place.get("location", "")
+    if tensor.data_type in _floats() and Path(name).name == name and not (directory / name).is_symlink():
+        # onnx copies it three times.
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
+        return from_file(directory / name, int(place.get("offset", 0)), dtype, tensor.dims)
     copy = type(tensor).FromString(tensor.SerializeToString())
     return np.asarray(numpy_helper.to_array(copy, str(directory)))

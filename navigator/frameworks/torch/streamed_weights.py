@@ -2,12 +2,13 @@
 
 It copies all of them into a message, serializes that, parses it again and writes it: four times their memory, and over
 2 GiB it writes a file for each. Here it gets a graph whose large weights are inputs, which become initializers in the
-file. Remove once the exporter copies no more than one weight at a time.
+file. To infer shapes, it copies them into another message and keeps one more copy: here, it gets what may be shapes,
+and the types of all. Remove once the exporter copies no more than one weight at a time.
 """
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ _Torch = Any
 
 # What is shorter stays in the graph, where the exporter and others read it.
 _LARGE_BYTES = 65536
+
+_INFERENCE = "_jit_pass_onnx_graph_shape_type_inference"
 
 # Before this version, initializers have to be inputs too.
 _IR_WITHOUT_INPUTS = 4
@@ -33,11 +36,12 @@ def streamed_weights() -> Iterator[None]:
     except ImportError:  # torch before 2.9
         yield
         return
-    export, write = torch._C.Graph._export_onnx, onnx_proto_utils._export_file
-    if list(inspect.signature(write).parameters) != ["model_bytes", "f", "export_map"]:  # another version's
-        yield
+    if list(inspect.signature(onnx_proto_utils._export_file).parameters) != ["model_bytes", "f", "export_map"]:
+        yield  # another version's
         return
     apart: dict[str, _Torch] = {}
+    export, write = torch._C.Graph._export_onnx, onnx_proto_utils._export_file
+    infer = getattr(torch._C, _INFERENCE)
 
     def exported(graph: _Torch, weights: Mapping[str, _Torch], *arguments: Any) -> Any:
         apart.clear()
@@ -50,11 +54,25 @@ def streamed_weights() -> Iterator[None]:
         else:
             write(model_bytes, f, export_map)
 
-    torch._C.Graph._export_onnx, onnx_proto_utils._export_file = exported, written
+    def inferred(graph: _Torch, weights: Mapping[str, _Torch], opset: int) -> Any:
+        return infer(graph, {name: each for name, each in weights.items() if not _is_large(each)}, opset)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_instead(torch._C.Graph, "_export_onnx", exported))
+        stack.enter_context(_instead(onnx_proto_utils, "_export_file", written))
+        stack.enter_context(_instead(torch._C, _INFERENCE, inferred))
+        yield
+
+
+@contextlib.contextmanager
+def _instead(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Let `function` take the place of another one, within the block."""
+    own = getattr(owner, name)
+    setattr(owner, name, function)
     try:
         yield
     finally:
-        torch._C.Graph._export_onnx, onnx_proto_utils._export_file = export, write
+        setattr(owner, name, own)
 
 
 def _write(model_bytes: bytes, apart: Mapping[str, _Torch], destination: Path) -> None:
@@ -89,6 +107,8 @@ def _values(tensor: _Torch) -> memoryview:
 def _is_large(tensor: _Torch) -> bool:
     import torch
 
+    if not isinstance(tensor, torch.Tensor):  # what is packed or a number
+        return False
     plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and tensor.dtype in _types()
     return plain and tensor.numel() * tensor.element_size() > _LARGE_BYTES
 
