@@ -4,6 +4,7 @@ Pure: `navigator.workers.probing` runs the model.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,6 +36,9 @@ _LIKELY: Mapping[Kind, tuple[int, ...]] = {
 }
 # The largest of the small sizes that are worth trying one by one.
 _SMALL: Mapping[Kind, int] = {Kind.SIDE: 256, Kind.LENGTH: 640}
+
+# The largest stride for which a rounder size goes before a smaller one.
+_STRIDE = 8
 
 Levels = Mapping[Kind, int]
 """The size of each kind: sizes of one kind vary together."""
@@ -129,12 +133,18 @@ class Ladder:
             yield {kind: each[place] for kind, each, place in zip(kinds, choices, places, strict=True)}
 
     def small(self) -> Iterator[Levels]:
-        """Yield all small sizes: one that ends in a linear layer takes only one size."""
+        """Yield all small sizes: one that ends in a linear layer takes only one size.
+
+        With strides it takes some more, of which the roundest is the likeliest: 8 where 7 makes as many features.
+        """
         first = {kind: self._choices(kind)[0] for kind in self.kinds}
         for kind in self.kinds:
             if kind is not Kind.BATCH:
                 low = min(size.low for size in self.of(kind))
-                yield from ({**first, kind: size} for size in range(low, low + _SMALL[kind]))
+                sizes = sorted(
+                    range(low, low + _SMALL[kind]), key=lambda size: ((size - 1) // _STRIDE, -_roundness(size))
+                )
+                yield from ({**first, kind: size} for size in sizes)
 
     def related(self) -> Iterator["Ladder"]:
         """Yield ladders in which one size is larger than the others of its kind: a mask, one longer than the past."""
@@ -149,6 +159,11 @@ class Ladder:
         sizes = self.of(kind)
         low, high = min(size.low for size in sizes), max(size.high or _LIKELY[kind][-1] for size in sizes)
         return [size for size in _LIKELY[kind] if low <= size <= high] or [low]
+
+
+def _roundness(size: int) -> int:
+    """Return the largest power of 2 that divides a size, up to the largest stride."""
+    return math.gcd(size, _STRIDE)
 
 
 def ladder(frames: Mapping[str, Shape], names: Names, config: ModelConfig, *, states: bool = True) -> Ladder:

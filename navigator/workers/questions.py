@@ -164,6 +164,8 @@ class Questions:
         try:
             outputs = cost.again(self.model)
         except StepError as error:
+            # What a refused run held tells nothing of smaller ones.
+            self.held = max(self.held, _peak())
             if isinstance(error, ReturnedError):
                 self.returned = self.returned or error
             return error.message

@@ -84,6 +84,13 @@ IDS = (spec("ids", -1, -1, dtype="int64"), spec("mask", -1, -1, dtype="int64"))
             (IMAGE,), lambda x: x[2:] == (77, 77), {"x": (1, 3, 77, 77)}, {"x": (128, 3, 77, 77)}, id="any_size"
         ),
         pytest.param(
+            (IMAGE,),
+            lambda x: x[2:] in ((7, 7), (8, 8)),
+            {"x": (1, 3, 8, 8)},
+            {"x": (128, 3, 8, 8)},
+            id="roundest_size",
+        ),
+        pytest.param(
             IDS,
             lambda ids, mask: ids == mask and ids[1] <= 77,
             {"ids": (1, 1), "mask": (1, 1)},
@@ -217,6 +224,19 @@ def test_what_costs_much_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 <= answer.max_shapes["x"][0] <= 32
     assert "larger ones take more than 0.05 s" in finding(answer)
     assert max(shapes["x"][0] for shapes in model.asked) <= 32
+
+
+def test_the_memory_of_a_refused_run_is_not_that_of_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [2**20]
+    monkeypatch.setattr(questions, "_peak", lambda: held[0])
+
+    def only_small(x: Shape) -> bool:
+        held[0] = max(held[0], 10 * 2**30 if x[2] > 24 else 0)
+        return x[2:] == (24, 24)
+
+    answer = found(Model((IMAGE,), only_small))
+    assert answer.max_shapes["x"] == (128, 3, 24, 24)
+    assert "larger ones are refused" in finding(answer)
 
 
 def test_sides_that_are_refused_together_are_tried_apart() -> None:
