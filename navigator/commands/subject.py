@@ -101,5 +101,10 @@ def _nothing_given() -> ConfigurationError:
 
 def _models_here() -> Iterator[str]:
     here = sorted(itertools.islice(Path().iterdir(), MOST_LOOKED_AT))
-    models = (path for path in here if not path.name.startswith(".") and config.has_model_suffix(path))
+    models = (path for path in here if _is_plain(path.name) and config.has_model_suffix(path))
     yield from (str(path) for path in itertools.islice(models, _MOST_SUGGESTED))
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a file isn't hidden, and its name can be typed."""
+    return name.isprintable() and not name.startswith(".")

@@ -102,7 +102,9 @@ def _check_links(given: Section, data: Mapping[str, Any], repository: Path, prob
 def _resolve(context: Context, place: Place, given: Section) -> dict[str, Any]:
     """Find the model's format and signature, check its values, and return its record's data."""
     values = given.values
-    for key in ("model_name", "model_path"):
+    # Without a file, the name follows from the path.
+    required = ("model_name", "model_path") if place.path is not None else ("model_path",)
+    for key in required:
         if key not in values and key not in given.wrong:
             _note_absent(context, place, key)
     data = _with_paths(context, values)

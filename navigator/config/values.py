@@ -17,6 +17,8 @@ from navigator.errors import quote
 NUMBER = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]*", re.ASCII)
 _LONGEST_NUMBER = 40
+# What others call the choices of options.
+_CALLED = {"tensorrt": "trt", "pytorch": "torchscript", "tensorflow": "tf-savedmodel", "half": "fp16", "float": "fp32"}
 _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off"})
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -84,7 +86,8 @@ def read_text(reading: Reading, node: Node) -> str | None:
         reading.wrong(node.place, f"expected a string, got {kind(node)}")
         return None
     if _UNPRINTABLE.search(node.text):
-        reading.wrong(node.place, f"{quote(node.text)} contains a control character")
+        hint = "rename it" if reading.option.notation in ("path", "paths", "function") else ""
+        reading.wrong(node.place, f"{quote(node.text)} contains a control character", hint)
         return None
     if not node.text:
         reading.wrong(node.place, "must not be empty")
@@ -102,7 +105,7 @@ def read_choice(reading: Reading, node: Node) -> str | None:
     found = option.choice_aliases.get(word, word)
     if found in option.choices:
         return found
-    meant = nearest(word, option.choices)
+    meant = nearest(_CALLED.get(word.lower(), word), option.choices)
     hint = f"did you mean '{meant}'?" if meant else ""
     reading.wrong(node.place, f"expected {_either(option.choices)}, got {quote(node.text)}", hint)
     return None

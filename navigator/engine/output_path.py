@@ -27,7 +27,10 @@ def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, boo
     assert target is not None
     found = first_converted(model, results)
     if found is None or found.output_model is None:
-        return f"{name}: nothing was copied to output_path: no converted model fits {target}", False
+        copies = {step.label for step in model.steps if step.is_copy}
+        passed = {each.conversion for each in results if each.status.state is State.PASSED}
+        why = ", and copies of the source model don't count" if copies & passed else ""
+        return f"{name}: nothing was copied to output_path: no converted model fits {target}{why}", False
     try:
         _copy(found.output_model.path, target)
     except (NavigatorError, OSError) as error:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from navigator import disks
-from navigator.errors import ConfigurationError, listed, remedy
+from navigator.errors import ConfigurationError, listed
 from navigator.records import Step
 from navigator.report import ownership, storage
 from navigator.runners import RUNNERS
@@ -95,7 +95,9 @@ class Workspace:
         except OSError as error:
             raise ConfigurationError(
                 f"workspace {path}: {disks.reason(error, path)}",
-                remedy(error) or "choose a writable directory with --workspace-path",
+                disks.REMEDY
+                if disks.is_about_full_disk(error)
+                else "choose a writable directory with --workspace-path",
             ) from error
 
     def __enter__(self) -> Self:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from navigator.config.paths import instead
 from navigator.errors import ConfigurationError, quote
 from navigator.plain_data import PlainDataError, line_of, parse_yaml
 from navigator.records import InvalidRecordError, Json, Report, from_data, to_data
@@ -119,7 +120,12 @@ def found_below(path: Path, *, skip: Path | None = None) -> Iterator[Path]:
     """Yield the results files at or below `path`, except those in the directory `skip`.
 
     Doesn't follow links: a downloaded artifact may contain any.
+
+    Raises:
+        ConfigurationError: there's nothing at `path`.
     """
+    if not os.path.lexists(path):
+        raise ConfigurationError(f"{path} does not exist", instead(path))
     if not path.is_dir():
         yield path
         return

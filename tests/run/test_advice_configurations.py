@@ -54,6 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
     (root / "model.onnx").write_bytes(tiny_onnx.read_bytes())
     (root / "several" / "other.onnx").write_bytes(tiny_onnx.read_bytes())
     (root / "worked" / ".github" / "workflows" / "models.yml").write_text("name: Models\n")
+    (root / "two\nlines.onnx").write_bytes(tiny_onnx.read_bytes())
     (root / "dangling.onnx").symlink_to("nowhere")
     (root / "leaves").symlink_to("/usr")
     for name, content in {

@@ -179,7 +179,7 @@ def test_links_in_a_directory_are_not_followed(
             ["plan", "navigator.yaml", "--matrix", "--max-shards", "257"],
             "shards must be from 1 to 256, not 257",
         ),
-        (["report", "nowhere"], "not a results file: No such file or directory"),
+        (["report", "nowhere"], "nowhere does not exist\n  check the path, or download the file first"),
         (["report", ".", "--matrix", "{"], "--matrix: not a job matrix: "),
         (["report", ".", "--matrix", "{}"], "not a job matrix: 'include'"),
         (["report", ".", "--matrix", "[" * 100_000], "not a job matrix: "),

@@ -88,11 +88,10 @@ def test_what_makes_no_sense_for_several_models(repository: Path) -> None:
     assert load(repository, one, {"model_name": "renamed"}).models[0].model_name == "renamed"
 
 
-def test_without_a_file_name_and_path_are_needed(repository: Path) -> None:
+def test_without_a_file_a_path_is_needed(repository: Path) -> None:
     with pytest.raises(config.InvalidConfigurationError) as raised:
         config.load(None, {}, working_directory=repository)
     assert str(raised.value).splitlines() == [
-        "--model-name is required; write e.g. --model-name ResNet50, or name a file with --config-path",
         "--model-path is required; write e.g. --model-path models/resnet50.pt, or name a file with --config-path",
     ]
 

@@ -58,11 +58,11 @@ def written(job: "Job", _log: str) -> Inputs:
     return {}
 
 
-def moved(job: "Job", *, name: str = "") -> None:
-    """Take everything out of the workspace, to a directory in it if it has a name."""
+def moved(job: "Job", *, name: str = "", is_checkout: bool = False) -> None:
+    """Take everything out of the workspace, to a directory in it if it has a name; leave an empty checkout if asked."""
     shutil.copytree(job.workspace, job.root / "elsewhere")
     shutil.rmtree(job.workspace)
-    job.workspace.mkdir()
+    (job.workspace / ".git" if is_checkout else job.workspace).mkdir(parents=True)
     if name:
         shutil.copytree(job.root / "elsewhere", job.workspace / name)
 
@@ -74,7 +74,7 @@ CASES = {
         right=said(r"to a file that exists: (?P<config>\S+)"),
     ),
     "no_config": Case(
-        prepare=lambda job: (moved(job), (job.workspace / ".git").mkdir()),
+        prepare=lambda job: moved(job, is_checkout=True),
         advice="add the file, or set the input `config` to its path; the repository has no navigator.yaml",
         right=written,
     ),
