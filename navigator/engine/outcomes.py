@@ -71,7 +71,7 @@ class Reference:
     roll: Roll | None = None
     rolled: Rolled | None = None
     found: FoundShapes | None = None
-    load_seconds: float = 0.0
+    search_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +95,7 @@ class Verified:
     verdict: Verdict = field(default_factory=lambda: Verdict(comparisons=()))
     failure: Failure | None = None
     seconds: Seconds = field(default_factory=Seconds)
-    load_seconds: float = 0.0
+    search_seconds: float = 0.0
     latencies: tuple[Latency, ...] = ()
     peak_memory_bytes: int = 0
     log_path: Path | None = None

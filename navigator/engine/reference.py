@@ -19,8 +19,8 @@ from navigator.workers.answers import ReferenceAnswer
 from navigator.workers.noise import BATCHES
 
 _CRASHED = (
-    "the source model crashed in a run to find its shapes, and was run without it: set min_shapes and max_shapes, or "
-    "probe: false"
+    "the source model crashed on more inputs than its samples, and was run on these alone: set search_seconds: 0, and "
+    "min_shapes and max_shapes or probe: false"
 )
 _STATE = "make the state an input and an output"
 
@@ -30,12 +30,13 @@ def run_reference(model: ModelConfig, found: FoundShapes | None = None, *, conte
     """Run the source model on its samples; a failure is returned, not raised.
 
     Where nobody says which shapes it takes, it's asked first, unless an earlier run `found` them. If it crashes on one
-    of them, it's run without being asked.
+    of them, or on what a search is to try, it's run on its samples alone.
     """
     config = replace(with_found(model, found), probe=model.probe and found is None)
     outcome = _run(config, context)
-    if isinstance(outcome, Failure) and outcome.state is State.CRASHED and config.probe and not model.samples:
-        without = _run(replace(config, probe=False), context)
+    more = config.search_seconds == "auto" or (config.probe and not model.samples)
+    if isinstance(outcome, Failure) and outcome.state is State.CRASHED and more:
+        without = _run(replace(config, probe=False, search_seconds=0.0), context)
         return outcome if isinstance(without, Failure) else replace(without, notes=(*without.notes, _CRASHED))
     return outcome if isinstance(outcome, Failure) or found is None else replace(outcome, found=found)
 
@@ -101,5 +102,5 @@ def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
         roll=answer.roll,
         rolled=rolled,
         found=answer.found and replace(answer.found, model_name=name),
-        load_seconds=answer.load_seconds,
+        search_seconds=answer.search_seconds,
     )

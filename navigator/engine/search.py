@@ -1,10 +1,13 @@
-"""The search for a disagreement after a verification that passed: inputs beside the samples, in a worker.
+"""The search for a disagreement after a verification that passed: inputs beside the samples.
 
-A worker's word isn't a verdict: what it found is compared here, with the source model's own rounding at those inputs.
+By default, both models have run on them already, each in its own worker. Only outputs that are further apart than the
+tolerances need another worker with both models, which tells what the source model's own rounding is there. With
+`search_seconds`, that worker looks for inputs itself. A worker's word isn't a verdict: what it found is compared here.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from navigator.engine.subject import Subject, loading
 from navigator.engine.verification import disturbed
 from navigator.errors import NavigatorError
 from navigator.models.files import model_files
-from navigator.records import Device, Precision, SampleInfo, Searched, Tolerances, to_data
+from navigator.records import Device, SampleInfo, Searched, Tolerances, to_data
 from navigator.render.values import count
 from navigator.samples import storage
 from navigator.samples.found import with_found
@@ -28,16 +31,13 @@ from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import rounding_limit, tolerances
 from navigator.workers import ties
 from navigator.workers.answers import SearchAnswer
+from navigator.workers.search import DIRECTORY
 from navigator.workers.task import Task
 
 Arrays = Mapping[str, np.ndarray]
 
-# Without `search_seconds`: so much of the time that converting and verifying took, and at least a little; and so much
-# more for loading both models, or there's no search.
-_SHARE = 0.05
-_LEAST_SECONDS = 0.1
-_LOADING_SHARE = 0.2
-_LOADING_SECONDS = 0.05
+# In seconds, for what is further apart than the tolerances.
+_DOUBTS = 2.0
 
 # In seconds, for loading both models, and for the last inputs if a model takes forever for them.
 _PATIENCE = 120.0
@@ -52,20 +52,48 @@ def searched(
     """
     if isinstance(verified, Failure) or not verified.passed or device is not Device.CPU:
         return verified
-    why, seconds = _hindrance(subject), _seconds(verified, subject)
-    if not seconds:
+    seconds, why = subject.model.search_seconds, subject.unsearchable
+    if seconds == 0:
         return verified
     if why:
-        asked = subject.model.search_seconds != "auto"
-        return _warned(verified, f"not searched for a disagreement: {why}") if asked else verified
+        return verified if seconds == "auto" else _warned(verified, f"not searched for a disagreement: {why}")
     try:
-        return _searched(verified, subject, seconds, context)
+        if seconds == "auto":
+            return _tried(verified, subject, context)
+        task = _task(verified, subject, min(seconds, context.timeout_seconds / 2), context)
+        return _searched(verified, task, subject, context)
     except (NavigatorError, OSError, ValueError) as error:
         return _warned(verified, f"the search for a disagreement ended: {error}")
 
 
-def _searched(verified: Verified, subject: Subject, seconds: float, context: StepContext) -> Verified:
-    task = _task(verified, subject, min(seconds, context.timeout_seconds / 2), context)
+def _tried(verified: Verified, subject: Subject, context: StepContext) -> Verified:
+    """Compare what both models returned for inputs beside the samples, and look closer at what is too far apart."""
+    model, step, reference = subject.model, subject.step, subject.reference
+    own = context.workspace.scratch(model.model_name, step.label, f"outputs-{Device.CPU}")
+    expected, actual = (_unstacked(each / DIRECTORY, context) for each in (reference.outputs, own))
+    if not expected:
+        return verified
+    allowed = _allowed(verified, subject, _expected(subject, context))
+    errors = {
+        name: excess(arrays, actual.get(name, {}), allowed.atol, allowed.rtol) for name, arrays in expected.items()
+    }
+    told = Searched(
+        seconds=reference.search_seconds + verified.search_seconds,
+        inputs=len(errors),
+        largest_error=max((each for each in errors.values() if each <= 1), default=0.0),
+    )
+    verified = replace(verified, verdict=replace(verified.verdict, searched=told))
+    doubts = sorted((name for name, each in errors.items() if each > 1), key=lambda name: -errors[name])
+    if not doubts:
+        return verified
+    return _searched(verified, _task(verified, subject, _DOUBTS, context, doubts), subject, context)
+
+
+def _unstacked(directory: Path, context: StepContext) -> Mapping[str, Arrays]:
+    return storage.unstacked(storage.load(directory, mapped=True, limit_bytes=context.memory_bytes))
+
+
+def _searched(verified: Verified, task: Task, subject: Subject, context: StepContext) -> Verified:
     before = stamp(subject.artifact.path.parent)
     result = context.workers.run(task)
     answer = answer_of(SearchAnswer, result, task)
@@ -78,47 +106,34 @@ def _searched(verified: Verified, subject: Subject, seconds: float, context: Ste
         return _warned(verified, f"the search for a disagreement ended: {answer.message}")
     if stamp(subject.artifact.path.parent) != before:
         return disturbed(verified, "the converted model")
-    told = Searched(seconds=answer.seconds, inputs=answer.inputs, largest_error=answer.largest)
+    earlier = verified.verdict.searched
+    told = Searched(
+        seconds=answer.seconds + (earlier.seconds if earlier else 0.0),
+        inputs=earlier.inputs if earlier else answer.inputs,
+        largest_error=max(answer.largest, earlier.largest_error if earlier else 0.0),
+    )
     verified = replace(verified, verdict=replace(verified.verdict, searched=told))
     return _judged(verified, told, subject, context) if answer.found else verified
 
 
-def _hindrance(subject: Subject) -> str:
-    """Return why nothing can be searched, or ""."""
-    if subject.step.precision is not Precision.FP32:
-        return "the error of a reduced precision depends on the inputs"
-    if subject.artifact.properties.exporter == "copied":
-        return "it's a copy"
-    if subject.reference.unstable:
-        return "the source model keeps a state"
-    if not subject.together:
-        return "the source model runs in another environment"
-    return ""
+def _expected(subject: Subject, context: StepContext) -> Outputs:
+    expected = outputs_in(subject.reference.outputs, context.memory_bytes)
+    return [] if isinstance(expected, str) else expected
 
 
-def _seconds(verified: Verified, subject: Subject) -> float:
-    """Return how long to search, 0 for not at all."""
-    wanted = subject.model.search_seconds
-    if wanted != "auto":
-        return wanted
-    loading = verified.load_seconds + subject.reference.load_seconds
-    took = subject.artifact.seconds + verified.seconds.verify
-    if loading > max(_LOADING_SECONDS, _LOADING_SHARE * took):
-        return 0.0
-    return max(_LEAST_SECONDS, _SHARE * took)
-
-
-def _task(verified: Verified, subject: Subject, seconds: float, context: StepContext) -> Task:
+def _task(
+    verified: Verified, subject: Subject, seconds: float, context: StepContext, suspects: Sequence[str] | None = None
+) -> Task:
     model, step, reference = subject.model, subject.step, subject.reference
     found = context.workspace.scratch(model.model_name, step.label, "found")
     found.mkdir()  # so that the worker may write nothing beside it
-    expected = outputs_in(reference.outputs, context.memory_bytes)
-    allowed = _allowed(verified, subject, [] if isinstance(expected, str) else expected)
+    allowed = _allowed(verified, subject, _expected(subject, context))
     arguments = {
         **loading(subject, Device.CPU),
         "config": to_data(replace(with_found(model, reference.found), inputs=reference.signature.inputs)),
         "samples": str(reference.samples),
         "seconds": seconds,
+        "suspects": suspects,
         "atol": dict(allowed.atol),
         "rtol": dict(allowed.rtol),
         "found": str(found),

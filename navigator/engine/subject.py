@@ -64,6 +64,19 @@ class Subject:
         return (source, self.model.model_path) if source is not None and self.together else None
 
     @property
+    def unsearchable(self) -> str:
+        """Why no disagreement is searched for, or ""."""
+        if self.step.precision is not Precision.FP32:
+            return "the error of a reduced precision depends on the inputs"
+        if self.artifact.properties.exporter == "copied":
+            return "it's a copy"
+        if self.reference.unstable:
+            return "the source model keeps a state"
+        if not self.together:
+            return "the source model runs in another environment"
+        return ""
+
+    @property
     def infos(self) -> tuple[SampleInfo, ...]:
         """The samples and what they were used for."""
         reference = self.reference

@@ -91,6 +91,7 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
         "samples": str(reference.samples),
         "outputs": str(outputs),
         "roll": to_data(reference.roll),
+        "searches": device is Device.CPU and reference.search_seconds > 0 and not subject.unsearchable,
     }
     origin = subject.weights_of if device is Device.CPU else None
     if origin is not None:
@@ -123,7 +124,7 @@ def _ran(verified: Verified, answer: InferAnswer | Failure, result: TaskResult, 
             signature=told.signature if told else None,
             properties=artifact.properties.updated(told.properties) if told else artifact.properties,
         ),
-        load_seconds=told.load_seconds if told else 0.0,
+        search_seconds=told.search_seconds if told else 0.0,
         latencies=told.latencies if told else (),
         seconds=replace(verified.seconds, verify=result.seconds),
         peak_memory_bytes=max(verified.peak_memory_bytes, result.peak_memory_bytes),

@@ -76,6 +76,42 @@ def load(
     return found
 
 
+def stacked(sets: Sequence[tuple[str, Arrays]]) -> list[tuple[str, Arrays]]:
+    """Return sets with arrays of the same shapes as one, so that many small ones need few files; see `unstacked`.
+
+    Args:
+        sets: their names have no spaces.
+    """
+    alike: dict[tuple[object, ...], list[tuple[str, Arrays]]] = {}
+    for name, arrays in sets:
+        alike.setdefault(tuple((key, each.shape, each.dtype) for key, each in arrays.items()), []).append(
+            (name, arrays)
+        )
+    return [
+        (
+            " ".join(name for name, _ in group),
+            {key: np.stack([arrays[key] for _, arrays in group]) for key in group[0][1]},
+        )
+        for group in alike.values()
+    ]
+
+
+def unstacked(sets: Sequence[tuple[str, Arrays]]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the sets that `stacked` was given, by their names.
+
+    Raises:
+        ValueError: it didn't make these.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for names, arrays in sets:
+        several = names.split()
+        if any(not array.ndim or len(array) != len(several) for array in arrays.values()):
+            raise ValueError("its arrays aren't as many as their names")
+        for number, name in enumerate(several):
+            found[name] = {key: array[number, ...] for key, array in arrays.items()}
+    return found
+
+
 def _index(directory: Path) -> list[tuple[str, Mapping[str, str]]]:
     """Return the name of each set and its files by tensor."""
     text = read_file(directory / _INDEX, _INDEX_LIMIT_BYTES, directory.parent)

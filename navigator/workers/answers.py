@@ -37,7 +37,7 @@ class ReferenceAnswer:
         held_out: the names of the other samples.
         roll: how its state is rolled forward, None if it has none.
         found: the signature and shapes that running it showed; None if the file or the user says it all.
-        load_seconds: how long loading it took.
+        search_seconds: how long it was run on other inputs, which its conversions are to be tried on.
     """
 
     signature: Signature
@@ -52,7 +52,7 @@ class ReferenceAnswer:
     held_out: tuple[str, ...] = ()
     roll: Roll | None = None
     found: FoundShapes | None = None
-    load_seconds: Duration = 0.0
+    search_seconds: Duration = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,7 @@ class InferAnswer:
         properties: facts about it.
         latencies: of each sample, on a GPU. A CPU is shared with other steps, so that they'd say nothing there.
         stopped: why it can't be rolled forward as far as the source model.
-        load_seconds: how long loading it took.
+        search_seconds: how long it was run on what the source model was run on beside the samples.
         weights: its weights next to the source model's, None if they weren't compared.
     """
 
@@ -72,7 +72,7 @@ class InferAnswer:
     properties: Properties
     latencies: tuple[Latency, ...] = ()
     stopped: str = ""
-    load_seconds: Duration = 0.0
+    search_seconds: Duration = 0.0
     weights: Weights | None = None
 
 

@@ -1,6 +1,5 @@
-"""Loads the models that tasks name, and tells how long that took."""
+"""Loads the models that tasks name."""
 
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,29 +9,16 @@ from navigator.records import Device, Format, Json, ModelConfig, Signature, from
 from navigator.runners import RUNNERS
 from navigator.runners.protocol import LoadedModel
 
-
-class Loader:
-    """Loads a model, as often as it's called; `seconds` is how long the last time took, 0 before."""
-
-    def __init__(self, load: Callable[..., LoadedModel]) -> None:
-        self._load = load
-        self.seconds = 0.0
-
-    def __call__(self, **other: Any) -> LoadedModel:
-        """Return the model, loaded with `other` arguments if there are any."""
-        started = time.monotonic()
-        model = self._load(**other)
-        self.seconds = time.monotonic() - started
-        return model
+Loader = Callable[..., LoadedModel]
 
 
 def source_loader(config: ModelConfig) -> Loader:
-    """Return what loads the source model."""
+    """Return what loads the source model, with other arguments if it's called with some."""
     assert config.model_format is not None
     declared = Signature(inputs=config.inputs, outputs=config.outputs)
     runner = RUNNERS[config.model_format]
     load = partial(runner.load, config.model_path, declared=declared, signature_name=config.signature_name)
-    return Loader(partial(load, **arguments_of(config)))
+    return partial(load, **arguments_of(config))
 
 
 def arguments_of(config: ModelConfig) -> dict[str, Any]:
@@ -48,7 +34,7 @@ def converted_loader(arguments: Mapping[str, Json]) -> Loader:
             step's `options` as the runner reads them.
     """
     runner = RUNNERS[Format(arguments["format"])]
-    load = partial(
+    return partial(
         runner.load,
         Path(arguments["path"]),
         declared=from_data(Signature, arguments["declared"]),
@@ -56,4 +42,3 @@ def converted_loader(arguments: Mapping[str, Json]) -> Loader:
         device=Device(arguments["device"]),
         options=from_data(runner.Options, arguments["options"]),
     )
-    return Loader(load)

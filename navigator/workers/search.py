@@ -1,11 +1,14 @@
 """Searches for inputs for which a converted model disagrees with its source model, until its time is up.
 
-Runs both models in one process, and stops at the first inputs for which rounding doesn't explain the error. The parent
-compares what's written.
+By default, the source model's worker runs it on inputs that all of its conversions are tried on: nothing is loaded for
+it. Only where the parent finds a converted model off by more than its tolerance, or where the user gives time to search
+longer, both models run in one process, which stops at the first inputs for which rounding doesn't explain the error.
+The parent compares what's written.
 """
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +19,7 @@ from navigator.errors import StepError
 from navigator.records import Json, ModelConfig, Signature, TensorSpec, from_data, to_data
 from navigator.runners.protocol import LoadedModel, TellsValues
 from navigator.samples import storage
-from navigator.samples.generate import drawn_from
+from navigator.samples.generate import Sample, drawn_from
 from navigator.samples.probes import is_free_float
 from navigator.samples.search import Drawn, Proposals, Recombined, scales
 from navigator.samples.shapes import resolve
@@ -31,6 +34,15 @@ from navigator.workers.source_runs import known_axes
 
 Arrays = Mapping[str, np.ndarray]
 
+log = logging.getLogger(__name__)
+
+DIRECTORY = "search"
+"""Where the inputs that all conversions are tried on and the outputs for them are, below those of the samples."""
+
+# By default: so much of the time that the source model's samples took, and at least a little.
+_PART = 0.2
+_LEAST_SECONDS = 0.05
+
 # A run in larger shapes may take so much of the time that's left.
 _SHARE = 0.25
 
@@ -39,12 +51,72 @@ _NUDGES = 4
 _STEPS = 16.0
 
 
+def prepare(
+    source: LoadedModel,
+    inputs: Sequence[TensorSpec],
+    config: ModelConfig,
+    samples: Sequence[Sample],
+    *,
+    took: float,
+    into: tuple[Path, Path],
+) -> float:
+    """Run the source model on inputs that all its conversions are to be tried on; return for how long, 0 if it failed.
+
+    Args:
+        source: the source model.
+        inputs: its inputs.
+        config: its configuration.
+        samples: those that it has run on.
+        took: how many seconds that took.
+        into: the directories of the samples and of its outputs.
+    """
+    started = time.monotonic()
+    given: list[tuple[str, Arrays]] = []
+    returned: list[Sample] = []
+    try:
+        proposals = _proposals(source, inputs, config, samples)
+        for proposed in timed(proposals, max(_LEAST_SECONDS, _PART * took)):
+            with suppress(StepError):
+                outputs = source.infer(proposed)
+                proposals.learn(proposed, outputs, 0.0)
+                given.append((str(len(given)), proposed))
+                returned.append((str(len(returned)), outputs))
+    except Exception:  # it's only evidence beside the samples
+        log.warning("no other inputs can be tried", exc_info=True)
+        return 0.0
+    seconds = time.monotonic() - started
+    samples_directory, outputs_directory = into
+    storage.save(samples_directory / DIRECTORY, storage.stacked(given))
+    storage.save(outputs_directory / DIRECTORY, storage.stacked(returned))
+    return seconds
+
+
+def tried(converted: LoadedModel, samples: Path, outputs: Path) -> float:
+    """Run a converted model on what the source model was run on beside the samples; return for how long.
+
+    Args:
+        converted: the converted model.
+        samples: the directory of the samples.
+        outputs: the directory of its outputs. What it refuses is left out.
+    """
+    given = storage.unstacked(storage.load(samples / DIRECTORY))
+    started = time.monotonic()
+    found: list[Sample] = []
+    for name, inputs in given.items():
+        with suppress(StepError):
+            found.append((name, converted.infer(inputs)))
+    seconds = time.monotonic() - started
+    storage.save(outputs / DIRECTORY, storage.stacked(found))
+    return seconds
+
+
 def search(arguments: Mapping[str, Json]) -> Json:
     """Search for a disagreement, and write the first one.
 
     Args:
         arguments: those of `navigator.workers.loading.converted_loader`; `config` (a `ModelConfig`), `samples`: the
-            directory to read, `seconds`, `atol` and `rtol` by output name, `found`: the directory to write.
+            directory to read, `seconds`, `atol` and `rtol` by output name, `found`: the directory to write, and
+            `suspects`: what of the inputs that `prepare` wrote is to be tried, None for anything.
 
     Returns:
         a `SearchAnswer`.
@@ -53,24 +125,21 @@ def search(arguments: Mapping[str, Json]) -> Json:
     source, converted = source_loader(config)(), converted_loader(arguments)()
     samples = storage.load(Path(arguments["samples"]))
     inputs = from_data(Signature, arguments["declared"]).inputs
-    proposals: Proposals
-    if config.samples:
-        batched = all(batch_size(source, arrays) is not None for _, arrays in samples)
-        proposals = Recombined(samples=samples, batched=batched, seed=config.random_seed)
-    else:
-        layout = resolve(inputs, config, known_axes(source))
-        proposals = Drawn(samples=samples, layout=layout, seed=config.random_seed, free=_free(source, inputs, config))
     run = Search(
         source=source,
         converted=converted,
-        proposals=proposals,
+        proposals=_proposals(source, inputs, config, samples),
         scales=scales(samples),
         atol=arguments["atol"],
         rtol=arguments["rtol"],
         sorts=ties.sorts(source),
     )
     started = time.monotonic()
-    run.run(arguments["seconds"])
+    if arguments["suspects"] is None:
+        run.run(arguments["seconds"])
+    else:
+        given = storage.unstacked(storage.load(Path(arguments["samples"]) / DIRECTORY))
+        run.check((given[name] for name in arguments["suspects"]), arguments["seconds"])
     seconds = time.monotonic() - started
     if run.found is not None:
         storage.save(Path(arguments["found"]), run.found.sets())
@@ -79,10 +148,31 @@ def search(arguments: Mapping[str, Json]) -> Json:
     )
 
 
+def _proposals(
+    source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig, samples: Sequence[Sample]
+) -> Proposals:
+    if config.samples:
+        batched = all(batch_size(source, arrays) is not None for _, arrays in samples)
+        return Recombined(samples=samples, batched=batched, seed=config.random_seed)
+    layout = resolve(inputs, config, known_axes(source))
+    return Drawn(samples=samples, layout=layout, seed=config.random_seed, free=_free(source, inputs, config))
+
+
 def _free(source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> frozenset[str]:
     """Return the inputs of floats that nobody gave a range."""
     says = source.told if isinstance(source, TellsValues) else {}
     return frozenset(name for name, each in drawn_from(inputs, config, says).items() if is_free_float(each))
+
+
+def timed(proposals: Proposals, seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[Arrays]:
+    """Yield proposals for so many seconds, larger ones as soon as there's time for them."""
+    end, longest, pace = clock() + seconds, 0, 0.0
+    while (now := clock()) < end:
+        inputs = proposals.propose((end - now) * _SHARE / pace if pace else 0.0)
+        yield inputs
+        elements = sum(array.size for array in inputs.values())
+        if elements >= longest:
+            longest, pace = elements, (clock() - now) / max(1, elements)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,18 +224,21 @@ class Search:
     refused: int = 0
     largest: float = 0.0
     found: Disagreement | None = None
-    _longest: int = 0
-    _pace: float = 0.0
 
     def run(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Search for so many seconds, or until a disagreement is found."""
-        end = clock() + seconds
-        while self.found is None and (now := clock()) < end:
-            inputs = self.proposals.propose((end - now) * _SHARE / self._pace if self._pace else 0.0)
-            elements = sum(array.size for array in inputs.values())
+        for inputs in timed(self.proposals, seconds, clock):
             self._try(inputs)
-            if elements >= self._longest:
-                self._longest, self._pace = elements, (clock() - now) / max(1, elements)
+            if self.found is not None:
+                return
+
+    def check(self, suspects: Iterable[Arrays], seconds: float) -> None:
+        """Try some inputs, at least one, for so many seconds, or until a disagreement is found."""
+        end = time.monotonic() + seconds
+        for inputs in suspects:
+            self._try(inputs)
+            if self.found is not None or time.monotonic() > end:
+                return
 
     def _try(self, inputs: Arrays) -> None:
         try:

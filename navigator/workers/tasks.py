@@ -7,6 +7,8 @@ is the parent's.
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +42,7 @@ from navigator.workers.probing import advised, probed
 from navigator.workers.repeatability import require_repeatable, saved_in_training_mode
 from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import GIVEN, RolledSource, roll_converted, roll_source
-from navigator.workers.search import search
+from navigator.workers.search import prepare, search, tried
 from navigator.workers.source_runs import known_axes, run, untaken_branches
 from navigator.workers.undecided import runs as runs_undecided
 from navigator.workers.weights import weights
@@ -64,13 +66,14 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     assert config.model_format is not None
     load, given = source_loader(config), config
     model, config, found = probed(config, load, RUNNERS[config.model_format])
-    load_seconds = load.seconds
     inputs = agreed("inputs", config.inputs, model.signature.inputs)
     reload = partial(load, declared=Signature(inputs=inputs, outputs=config.outputs), **arguments_of(config))
+    started = time.monotonic()
     try:
         runs = run(model, inputs, config, int(arguments["memory_bytes"]))
     except StepError as error:
         raise advised(error, model, inputs, given) from error
+    took = time.monotonic() - started
     arrays.save(Path(arguments["samples"]), runs.samples)
     arrays.save(Path(arguments["outputs"]), runs.outputs)
     unstable = require_repeatable(model, runs.samples, runs.outputs, reload)
@@ -85,6 +88,9 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     for name, sets in (("samples", rolled.steps), ("outputs", rolled.outputs), ("noise", rolled.noise)):
         arrays.save(Path(arguments[name]) / ROLLED, sets)
     arrays.save(Path(arguments["samples"]) / ROLLED / GIVEN, rolled.given)
+    into = Path(arguments["samples"]), Path(arguments["outputs"])
+    searches = config.search_seconds == "auto" and not unstable
+    search_seconds = prepare(model, inputs, config, runs.samples, took=took, into=into) if searches else 0.0
     divided = calibration(inputs, config, runs.samples, int(arguments["memory_bytes"]))
     arrays.save(Path(arguments["calibration"]), divided.samples)
     answer = ReferenceAnswer(
@@ -108,7 +114,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         held_out=divided.held_out,
         roll=rolled.roll,
         found=found,
-        load_seconds=load_seconds,
+        search_seconds=search_seconds,
     )
     return to_data(answer)
 
@@ -176,15 +182,23 @@ def infer(arguments: Mapping[str, Json]) -> Json:
 
     Args:
         arguments: those of `navigator.workers.loading.converted_loader`, `samples`: the directory to read, `outputs`:
-            the directory to write, `roll`: how the source model was rolled forward, or None; and those of
-            `navigator.workers.weights.weights` if the weights are to be compared.
+            the directory to write, `roll`: how the source model was rolled forward, or None; `searches`: whether to
+            run it on other inputs too; and those of `navigator.workers.weights.weights` if the weights are to be
+            compared.
 
     Returns:
         an `InferAnswer`.
     """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        # Meanwhile: as long as the model is loaded, that takes one core, and this another.
+        found = thread.submit(weights, arguments) if "source" in arguments else None
+        answer = _inferred(arguments)
+    return to_data(replace(answer, weights=found.result() if found else None))
+
+
+def _inferred(arguments: Mapping[str, Json]) -> InferAnswer:
     device = Device(arguments["device"])
-    load = converted_loader(arguments)
-    model = load()
+    model = converted_loader(arguments)()
     samples = arrays.load(Path(arguments["samples"]))
     outputs = [(name, model.infer(inputs)) for name, inputs in samples]
     arrays.save(Path(arguments["outputs"]), outputs)
@@ -196,15 +210,13 @@ def infer(arguments: Mapping[str, Json]) -> Json:
         steps = arrays.load(Path(arguments["samples"]) / ROLLED)
         rolled, stopped = roll_converted(model, from_data(Roll, arguments["roll"]), steps)
         arrays.save(Path(arguments["outputs"]) / ROLLED, rolled)
-    return to_data(
-        InferAnswer(
-            signature=model.signature,
-            properties=model.properties,
-            latencies=tuple(latencies),
-            stopped=stopped,
-            load_seconds=load.seconds,
-            weights=weights(arguments) if "source" in arguments else None,
-        )
+    into = Path(arguments["samples"]), Path(arguments["outputs"])
+    return InferAnswer(
+        signature=model.signature,
+        properties=model.properties,
+        latencies=tuple(latencies),
+        stopped=stopped,
+        search_seconds=tried(model, *into) if arguments.get("searches") else 0.0,
     )
 
 

@@ -55,7 +55,7 @@ def planted(name: str, *errors: str) -> dict[str, str]:
     "The conversion is a mismatch if the search for one finds such inputs in its time (`search_seconds`).",
 )
 def test_errors_that_no_sample_shows_are_found(states: Any, project: Path) -> None:
-    errors = ("one element at the upper end", "one element at the lower end", "high mean", "two rows alike")
+    errors = ("one element above 0", "one element that isn't 0", "high mean", "two rows alike")
     bodies = planted("mlp", *errors)
 
     for error, found in states("mlp", bodies, 10).items():
@@ -70,6 +70,21 @@ def test_errors_that_no_sample_shows_are_found(states: Any, project: Path) -> No
         saved = [base64.b64decode(each["x"]["array"]) for each in json.loads(dump.read_text())]
         assert list(np.load(io.BytesIO(saved[0])).shape) == found["samples"][-1]["shapes"]["x"]
         assert len(saved) == comparison["samples"]
+
+
+def test_by_default_all_conversions_are_tried_on_other_inputs(states: Any) -> None:
+    bodies = planted("mlp", "high mean", "outputs clipped") | {"the same": f"{MODELS['mlp'].body} y = Identity(y0)"}
+
+    found = states("mlp", bodies, "auto")
+
+    assert {name: each["status"]["state"] for name, each in found.items()} == {
+        "high mean": "mismatched",
+        "outputs clipped": "mismatched",
+        "the same": "passed",
+    }
+    assert len({each["searched"]["inputs"] for each in found.values()}) == 1
+    assert found["high mean"]["searched"]["sample"] == found["outputs clipped"]["searched"]["sample"] == "found"
+    assert found["the same"]["searched"]["largest_error"] <= 1
 
 
 def test_nothing_is_searched_with_0_seconds(states: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from navigator.samples.storage import load, save
+from navigator.samples.storage import load, save, stacked, unstacked
 
 LIMIT = 1000
 
@@ -130,3 +130,29 @@ def test_arrays_behind_a_link_are_refused(tmp_path: Path) -> None:
     (tmp_path / "sets").symlink_to("others")
     with pytest.raises(OSError, match="a symbolic link"):
         load(tmp_path / "sets")
+
+
+def test_small_sets_share_files_and_come_apart_again(tmp_path: Path) -> None:
+    one, other = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(4, np.int64)
+    sets = [
+        ("0", {"x": one, "number": np.array(3)}),
+        ("1", {"x": one[:1], "number": np.array(3)}),
+        ("2", {"x": one + 1, "number": np.array(5)}),
+        ("3", {"x": one.astype(np.float64), "number": np.array(5)}),
+        ("4", {"z": other}),
+    ]
+    save(tmp_path / "sets", stacked(sets))
+    assert len(list((tmp_path / "sets").glob("*.npy"))) == 7
+    found = unstacked(load(tmp_path / "sets", mapped=True))
+    assert found.keys() == {"0", "1", "2", "3", "4"}
+    for name, arrays in sets:
+        assert found[name].keys() == arrays.keys()
+        for key, array in arrays.items():
+            assert found[name][key].dtype == array.dtype
+            np.testing.assert_array_equal(found[name][key], array, strict=True)
+
+
+@pytest.mark.parametrize("array", [np.zeros(2), np.array(1.0), np.zeros((4, 3))])
+def test_other_sets_do_not_come_apart(array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="as many as their names"):
+        unstacked([("0 1 2", {"x": array})])

@@ -16,8 +16,9 @@ from navigator.samples.generate import generate, look_for_trouble
 from navigator.samples.own_data import Sample
 from navigator.samples.search import STYLES, Drawn, Recombined, scales, spanned
 from navigator.samples.shapes import resolve
+from navigator.samples.storage import load, unstacked
 from navigator.verify.search import excess, explained, widened
-from navigator.workers.search import Search
+from navigator.workers.search import DIRECTORY, Search, prepare, tried
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -251,17 +252,23 @@ def refusing(x: np.ndarray) -> np.ndarray:
     raise StepError("no")
 
 
-def searched(source: Callable[..., Any], converted: Callable[..., Any], runs: int = 600) -> Search:
-    spec = TensorSpec(name="x", shape=(-1, 8), dtype="float32")
-    config = ModelConfig(model_name="m", model_path=Path("/m"), max_batch_size=4, value_ranges={"x": (-1, 1)})
-    search = Search(
+SPEC = TensorSpec(name="x", shape=(-1, 8), dtype="float32")
+BATCHES = ModelConfig(model_name="m", model_path=Path("/m"), max_batch_size=4, value_ranges={"x": (-1, 1)})
+
+
+def begun(source: Callable[..., Any], converted: Callable[..., Any]) -> Search:
+    return Search(
         source=Model(source),
         converted=Model(converted),
-        proposals=drawn((spec,), config),
+        proposals=drawn((SPEC,), BATCHES),
         scales={"x": 1},
         atol={"": 1e-5},
         rtol={},
     )
+
+
+def searched(source: Callable[..., Any], converted: Callable[..., Any], runs: int = 600) -> Search:
+    search = begun(source, converted)
     ticks = count()
     search.run(2 * runs, lambda: float(next(ticks)))
     return search
@@ -317,3 +324,45 @@ def test_what_rounding_explains_is_no_disagreement(source: Callable[..., Any], c
         search = searched(source, converted, 400)
     assert search.found is None, search.found
     assert search.inputs > 250
+
+
+def test_of_doubts_the_first_that_rounding_does_not_explain_is_found() -> None:
+    def off(x: np.ndarray) -> np.ndarray:
+        return np.asarray(argmax(x * np.float32(1 + 1e-7)) + (x[:, 0] == 1))
+
+    alike, wrong = np.zeros((2, 8), np.float32), np.eye(8, dtype=np.float32)[:1]
+    search = begun(argmax, off)
+    search.check([{"x": alike}, {"x": wrong}, {"x": -wrong}], 60)
+
+    assert search.found is not None
+    assert search.found.inputs["x"] is wrong
+    assert search.inputs == 2
+
+
+# What all conversions are tried on
+
+
+def test_all_conversions_are_tried_on_what_the_source_model_took(tmp_path: Path) -> None:
+    def few(x: np.ndarray) -> np.ndarray:
+        return weighted(x) if len(x) < 4 else refusing(x)
+
+    samples, outputs, own = (tmp_path / name for name in ("samples", "outputs", "own"))
+    known = drawn((SPEC,), BATCHES).samples
+    assert prepare(Model(few), (SPEC,), BATCHES, known, took=0.0, into=(samples, outputs)) > 0
+    given, expected = (unstacked(load(each / DIRECTORY)) for each in (samples, outputs))
+    assert given.keys() == expected.keys()
+    assert {len(arrays["x"]) for arrays in given.values()} == {1, 2, 3}
+    assert all(np.array_equal(few(arrays["x"]), expected[name]["y"]) for name, arrays in given.items())
+
+    assert tried(Model(lambda x: weighted(x) if len(x) < 3 else refusing(x)), samples, own) > 0
+    left = {name for name, arrays in given.items() if len(arrays["x"]) < 3}
+    assert unstacked(load(own / DIRECTORY)).keys() == left
+
+
+def test_a_source_model_that_fails_on_other_inputs_leaves_none(tmp_path: Path) -> None:
+    def failing(x: np.ndarray) -> np.ndarray:
+        raise ValueError("not one of its errors")
+
+    known = drawn((SPEC,), BATCHES).samples
+    assert prepare(Model(failing), (SPEC,), BATCHES, known, took=0.0, into=(tmp_path, tmp_path)) == 0
+    assert not list(tmp_path.iterdir())

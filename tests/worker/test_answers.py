@@ -207,14 +207,15 @@ def test_no_index(units: dict[str, Callable[[], Any]], tmp_path: Path, index: by
     assert isinstance(failure, Failure), failure
 
 
+@pytest.mark.parametrize("crashes_if", [{"probe": True}, {"search_seconds": "auto"}])
 @pytest.mark.parametrize("answer", [result("reference"), b'{"ok": false, "message": "no shapes"}'])
-def test_a_model_that_crashes_when_it_is_asked_is_run_without(
-    units: dict[str, Callable[[], Any]], tmp_path: Path, answer: bytes
+def test_a_model_that_crashes_on_more_than_its_samples_is_run_on_these_alone(
+    units: dict[str, Callable[[], Any]], tmp_path: Path, answer: bytes, crashes_if: dict[str, Any]
 ) -> None:
-    """Asking for shapes must not cost a model that runs: some runtimes divide by a size."""
+    """Asking for shapes must not cost a model that runs, nor a search: some runtimes divide by a size."""
     says(tmp_path, answer)
     source = tmp_path / "m.onnx"
-    source.write_text(json.dumps({**json.loads(source.read_text()), "crashes_if_asked": True}))
+    source.write_text(json.dumps({**json.loads(source.read_text()), "crashes_if": crashes_if}))
 
     outcome = units["reference"]()
 
@@ -223,4 +224,4 @@ def test_a_model_that_crashes_when_it_is_asked_is_run_without(
         assert outcome.state is State.CRASHED
     else:
         assert isinstance(outcome, Reference)
-        assert any("crashed in a run to find its shapes" in note for note in outcome.notes)
+        assert any("crashed on more inputs than its samples" in note for note in outcome.notes)
