@@ -86,7 +86,11 @@ def _comparisons(result: CellResult) -> list[str]:
     parts = []
     if measured:
         parts.append("\n".join([row(_HEAD), "|---|---|---|---|---|---|---|", *(_measured(each) for each in measured)]))
-    reasons = [(each, each.problem or broken_gates(each)) for each in shown]
+    reasons = [
+        (each, each.problem or broken_gates(each))
+        for each in shown
+        if not each.problem or each.problem not in result.status.message
+    ]
     problems = [f"- {code(each.output)}{where(each)}: {text(reason)}" for each, reason in reasons if reason]
     if problems:
         parts.append("\n".join(problems))

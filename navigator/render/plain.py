@@ -160,7 +160,7 @@ def _failure(result: CellResult) -> Iterator[Line]:
         yield Line(f"  {clean(result.status.message)}")
     failing = sorted((each for each in result.comparisons if not each.passed), key=share, reverse=True)
     for comparison in failing[:_OUTPUTS]:
-        yield from (Line(f"  {line}") for line in _comparison(comparison))
+        yield from (Line(f"  {line}") for line in _comparison(comparison, said=result.status.message))
     if len(failing) > _OUTPUTS:
         yield Line(f"  and {count(len(failing) - _OUTPUTS, 'more output')}")
     if result.remedy:
@@ -212,9 +212,9 @@ def _warnings(summary: Summary) -> Iterator[Line]:
     yield Line("")
 
 
-def _comparison(comparison: Comparison) -> Iterator[str]:
+def _comparison(comparison: Comparison, *, said: str) -> Iterator[str]:
     name = f"{clean(comparison.output)}{where(comparison)}"
-    if comparison.problem:
+    if comparison.problem and comparison.problem not in said:
         yield f"{name}: {clean(comparison.problem)}"
     if comparison.max_abs_error is not None:
         relative = f"max rel {number(comparison.max_rel_error)} (rtol {number(comparison.rtol)})"
