@@ -58,7 +58,7 @@ def load(
     """
     working_directory = working_directory.absolute()
     problems = Problems()
-    path = None if config_path is None else paths.absolute(str(config_path), working_directory)
+    path = None if config_path is None else Path(paths.absolute(str(config_path), working_directory))
     context = Context(
         working_directory=working_directory,
         config_path=path,
@@ -169,7 +169,7 @@ def _absolute(context: Context, value: Value, text: str, place: Place) -> str | 
         if why is not None:
             context.problems.add(place, f"{value.subject}: {why[0]}", why[1])
             return None
-    return str(paths.absolute(text, start))
+    return paths.absolute(text, start)
 
 
 def _detect(context: Context, values: Mapping[str, Value], data: Mapping[str, Any]) -> Format | None:
@@ -177,14 +177,15 @@ def _detect(context: Context, values: Mapping[str, Value], data: Mapping[str, An
     if "model_path" not in data:
         return None
     declared = Format(data["model_format"]) if "model_format" in data else None
+    path = Path(data["model_path"])
     try:
-        found = detect_format(Path(data["model_path"]), declared)
+        found = detect_format(path, declared)
     except ConfigurationError as error:
         blamed = values["model_format" if isinstance(error, DeclaredFormatError) else "model_path"]
         context.problems.add(blamed.place, f"{blamed.subject}: {error.message}", error.hint)
         return None
     value = values["model_path"]
-    for message, hint in model_problems(Path(data["model_path"])):
+    for message, hint in model_problems(path):
         context.problems.add(value.place, f"{value.subject}: {message}", hint)
     return found
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from navigator.config.paths import MOST_LOOKED_AT, instead
 from navigator.errors import ConfigurationError, quote
 from navigator.models.files import FETCH_LFS, begins_pointer, is_pointer
+from navigator.models.wire import Cursor
 from navigator.records import Format
 
 SUFFIXES = {
@@ -184,38 +185,26 @@ def _refuse_known(path: Path, head: bytes) -> None:
 
 def _onnx(path: Path, file: BinaryIO, size: int, declared: Format | None) -> Format | None:
     """Recognize ONNX by the fields of its outermost message, without parsing the graph."""
+    cursor = Cursor(file)
     graph = version = False
     for _ in range(_MOST_FIELDS):
-        if file.tell() >= size:
+        if cursor.at >= size:
             break
-        tag, value = _varint(file), _varint(file)
-        if tag is None or value is None or tag & 7 not in (0, 2) or not 1 <= tag >> 3 <= _LAST_FIELD:
+        tag, value = cursor.varint(), cursor.varint()
+        if tag < 0 or value < 0 or tag & 7 not in (0, 2) or not 1 <= tag >> 3 <= _LAST_FIELD:
             return None
         is_message = tag & 7 == 2
-        if is_message and file.tell() + value > size:
+        if is_message and cursor.at + value > size:
             named = Format.ONNX in (declared, SUFFIXES.get(path.suffix.lower()))
             if version and (named or tag >> 3 == _GRAPH):
-                text = f"{path} is truncated: expected at least {file.tell() + value} bytes, got {size}"
+                text = f"{path} is truncated: expected at least {cursor.at + value} bytes, got {size}"
                 raise ConfigurationError(text, _FETCH)
             return None
         if is_message:
-            file.seek(value, 1)
+            cursor.skip(value)
         version |= tag >> 3 == _IR_VERSION and not is_message
         graph |= tag >> 3 == _GRAPH and is_message
     return Format.ONNX if graph and version else None
-
-
-def _varint(file: BinaryIO) -> int | None:
-    """Read a protobuf varint, or return None if there is none."""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            return None
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    return None
 
 
 def _by_suffix(path: Path) -> Format:

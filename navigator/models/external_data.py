@@ -67,7 +67,9 @@ def externals(path: Path) -> Iterator[External]:
         if not start or start == _ZIP:
             return
         file.seek(0)
-        yield from _walk(Cursor(file), path, os.fstat(file.fileno()).st_size)
+        cursor, size = Cursor(file), os.fstat(file.fileno()).st_size
+        if not cursor.lacks(_LOCATION, size):
+            yield from _walk(cursor, path, size)
 
 
 def _walk(cursor: Cursor, path: Path, size: int) -> Iterator[External]:
