@@ -1,9 +1,13 @@
 """Measure large models against a plain export and comparison in one process, and write benchmarks/large.md.
 
-    python benchmarks/large.py [--repeats N] [--layers N]
+    python benchmarks/large.py [--repeats N] [--layers N] [--matrices N]
 
-The model is an encoder of BERT-large's dimensions with random weights, in TorchScript: 1.34 GB with 24 layers. Beside
-the conversion to ONNX, its fp16 and int8 forms are measured, and the second run of what hasn't changed, from the cache.
+The first model is an encoder of BERT-large's dimensions with random weights, in TorchScript: 1.34 GB with 24 layers.
+Beside the conversion to ONNX, its fp16 and int8 forms are measured, and the second run of what hasn't changed, from the
+cache. The second one is an ONNX file with external data, 4 GB with 60 matrices, which is raised by an opset.
+
+The plain process runs the samples that model-navigator runs, or, in a row of its own, the smallest, the usual and the
+largest only.
 """
 
 import argparse
@@ -15,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from run import Measured, measure
+from run import Measured, machine, measure
 
 BENCHMARKS = Path(__file__).resolve().parent
 SCRATCH = BENCHMARKS.parent / "build" / "benchmarks" / "large"
@@ -23,7 +27,11 @@ NAVIGATOR = Path(sys.executable).with_name("model-navigator")
 OPSET = 17
 TYPED = (f"onnx_op{OPSET}/onnx_fp16", f"onnx_op{OPSET}/onnx_int8_single")
 _WIDTH, _HEADS = 1024, 16
-SHAPES = ((1, 8), (1, 16), (2, 32))
+_SIDE = 4096
+# Of the samples that model-navigator makes: at first the smallest, the usual and the largest.
+SHAPES = ((1, 8), (1, 16), (2, 32), (2, 22), (1, 22), (2, 8), (1, 32), (2, 8), (2, 8))
+ROWS = (1, 1, 2, 2, 1, 2)
+FEW = 3
 CONFIGURATION = f"""
 model_name: encoder
 model_path: encoder.pt
@@ -36,6 +44,16 @@ opt_shapes: {{ids: [1, 16]}}
 max_shapes: {{ids: [2, 32]}}
 value_ranges: {{ids: [0, 30521]}}
 """
+MATRICES = f"""
+model_name: matrices
+model_path: matrices.onnx
+onnx_opsets: [{OPSET + 1}]
+target_formats: [onnx]
+max_batch_size: 2
+"""
+
+Rows = dict[str, tuple[Sequence[str | Path], Sequence[str | Path]]]
+"""Commands by what they do, and what runs once before the first of each, if anything."""
 
 
 def main() -> None:
@@ -43,21 +61,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--layers", type=int, default=24)
-    parser.add_argument("--make", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--matrices", type=int, default=60)
+    parser.add_argument("--make", choices=("encoder", "matrices"), help=argparse.SUPPRESS)
+    parser.add_argument("--plain", choices=("encoder", "matrices"), help=argparse.SUPPRESS)
+    parser.add_argument("--samples", type=int, default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.make:
-        _make(arguments.layers)
+        _make(arguments.layers) if arguments.make == "encoder" else _make_matrices(arguments.matrices)
     elif arguments.plain:
-        _plain()
+        (_plain if arguments.plain == "encoder" else _plain_matrices)(arguments.samples)
     else:
-        _compare(arguments.repeats, arguments.layers)
+        # Waiting threads of torch's spin otherwise, which would count as processor time; a worker's don't either.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        sections = [_heading(arguments.repeats)]
+        for name, rows, size in (
+            ("A TorchScript model", _encoder, ("--layers", arguments.layers)),
+            ("An ONNX model with external data", _matrices, ("--matrices", arguments.matrices)),
+        ):
+            shutil.rmtree(SCRATCH, ignore_errors=True)
+            SCRATCH.mkdir(parents=True)
+            taken = _taken(rows(*map(str, size)), arguments.repeats)
+            largest = max(file.stat().st_size for file in SCRATCH.glob("*.*"))
+            sections.append(_table(f"{name} of {largest / 1e9:.2f} GB", taken))
+        shutil.rmtree(SCRATCH)
+        text = "\n\n".join(sections) + "\n"
+        (BENCHMARKS / "large.md").write_text(text)
+        print(f"\n{text}")
 
 
-def _compare(repeats: int, layers: int) -> None:
-    shutil.rmtree(SCRATCH, ignore_errors=True)
-    SCRATCH.mkdir(parents=True)
-    subprocess.run([sys.executable, __file__, "--make", "--layers", str(layers)], check=True)
+def _encoder(*size: str) -> Rows:
+    subprocess.run([sys.executable, __file__, "--make", "encoder", *size], check=True)
     for name, more in (
         ("onnx", "target_formats: [onnx]"),
         ("cached", "target_formats: [onnx]\ncache_path: cache"),
@@ -70,15 +103,34 @@ def _compare(repeats: int, layers: int) -> None:
         ),
     ):
         (SCRATCH / f"{name}.yaml").write_text(f"{CONFIGURATION}{more}\n")
-    # Waiting threads of torch's spin otherwise, which would count as processor time; a worker's don't either.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    plain: Sequence[str | Path] = (sys.executable, __file__, "--plain")
-    rows = {
-        "plain export and comparison": (plain, ()),
+    return {
+        **_plain_rows("encoder", len(SHAPES)),
         "model-navigator": (_navigator("onnx"), ()),
         "again, unchanged, from the cache": (_navigator("cached"), _navigator("cached")),
         "with fp16 and int8": (_navigator("typed", "--conversions", *TYPED), ()),
     }
+
+
+def _matrices(*size: str) -> Rows:
+    subprocess.run([sys.executable, __file__, "--make", "matrices", *size], check=True)
+    (SCRATCH / "matrices.yaml").write_text(MATRICES)
+    (SCRATCH / "again.yaml").write_text(f"{MATRICES}cache_path: cache\n")
+    return {
+        **_plain_rows("matrices", len(ROWS)),
+        "model-navigator": (_navigator("matrices"), ()),
+        "again, unchanged, from the cache": (_navigator("again"), _navigator("again")),
+    }
+
+
+def _plain_rows(model: str, count: int) -> Rows:
+    plain = (sys.executable, __file__, "--plain", model, "--samples")
+    return {
+        f"plain conversion and comparison of the same {count} samples": ((*plain, str(count)), ()),
+        f"the same of {FEW} samples": ((*plain, str(FEW)), ()),
+    }
+
+
+def _taken(rows: Rows, repeats: int) -> dict[str, list[Measured]]:
     taken: dict[str, list[Measured]] = {name: [] for name in rows}
     for repeat in range(repeats):
         for name, (command, before) in rows.items():
@@ -87,9 +139,7 @@ def _compare(repeats: int, layers: int) -> None:
             taken[name].append(measure([str(each) for each in command], SCRATCH / "log"))
             run = taken[name][-1]
             print(f"{name}: {run.seconds:.1f} s, {run.processor_seconds:.1f} s of processors", flush=True)
-    text = _table(taken, (SCRATCH / "encoder.pt").stat().st_size)
-    (BENCHMARKS / "large.md").write_text(text)
-    print(f"\n{text}")
+    return taken
 
 
 def _navigator(name: str, *more: str) -> tuple[str | Path, ...]:
@@ -141,13 +191,60 @@ def _make(layers: int) -> None:
     traced.save(str(SCRATCH / "encoder.pt"))
 
 
-def _plain() -> None:
+def _make_matrices(count: int) -> None:
+    """Write products of large matrices, whose numbers stay as large as the first ones."""
+    import numpy as np
+    import onnx
+
+    draw = np.random.default_rng(0)
+    graph = onnx.GraphProto(name="matrices")
+    sides = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", _SIDE]) for name in "xy"]
+    graph.input.append(sides[0])
+    graph.output.append(sides[1])
+    with (SCRATCH / "matrices.onnx.data").open("wb") as file:
+        for number in range(count):
+            offset = file.tell()
+            (draw.standard_normal((_SIDE, _SIDE), np.float32) * np.float32((2 / _SIDE) ** 0.5)).tofile(file)
+            weights = graph.initializer.add(name=f"w{number}", data_type=onnx.TensorProto.FLOAT, dims=(_SIDE, _SIDE))
+            weights.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in (("location", "matrices.onnx.data"), ("offset", offset), ("length", 4 * _SIDE**2)):
+                weights.external_data.add(key=key, value=str(value))
+            given = f"r{number - 1}" if number else "x"
+            made = f"r{number}" if number < count - 1 else "y"
+            graph.node.append(onnx.helper.make_node("MatMul", [given, f"w{number}"], [f"m{number}"]))
+            graph.node.append(onnx.helper.make_node("Relu", [f"m{number}"], [made]))
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), SCRATCH / "matrices.onnx")
+
+
+def _plain_matrices(count: int) -> None:
+    import numpy as np
+    import onnx
+    import onnx.version_converter
+    import onnxruntime
+
+    source, made = SCRATCH / "matrices.onnx", SCRATCH / "plain" / "matrices.onnx"
+    made.parent.mkdir(exist_ok=True)
+    model = onnx.load(source, load_external_data=False)
+    onnx.save(onnx.version_converter.convert_version(model, OPSET + 1), made)
+    shutil.copyfile(f"{source}.data", f"{made}.data")
+    inputs = [np.random.default_rng(rows).random((rows, _SIDE), np.float32) for rows in ROWS[:count]]
+    found = []
+    for path in (source, made):
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        found.append([session.run(None, {"x": each})[0] for each in inputs])
+        del session
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def _plain(count: int) -> None:
     import numpy as np
     import onnxruntime
     import torch
 
     module = torch.jit.load(str(SCRATCH / "encoder.pt"))
-    inputs = [torch.randint(0, 30522, shape) for shape in SHAPES]
+    inputs = [torch.randint(0, 30522, shape) for shape in SHAPES[:count]]
     with torch.no_grad():
         expected = [module(each).numpy() for each in inputs]
     made = SCRATCH / "plain.onnx"
@@ -163,25 +260,30 @@ def _plain() -> None:
         dynamic_axes=axes,
     )
     session = onnxruntime.InferenceSession(str(made), providers=["CPUExecutionProvider"])
-    for each, reference in zip(inputs, expected, strict=True):
-        np.testing.assert_allclose(session.run(None, {"ids": each.numpy()})[0], reference, atol=1e-4)
+    for each, wanted in zip(inputs, expected, strict=True):
+        np.testing.assert_allclose(session.run(None, {"ids": each.numpy()})[0], wanted, atol=1e-4)
 
 
-def _table(taken: dict[str, list[Measured]], size: int) -> str:
-    lines = [
-        "# Benchmark of a large model",
-        "",
-        f"`python benchmarks/large.py` writes this file: a TorchScript model of {size / 1e9:.2f} GB, medians of",
-        "interleaved runs, each from process start to exit; processor time and memory are those of all its processes",
-        "together, memory at its peak.",
-        "",
+def _heading(repeats: int) -> str:
+    return (
+        "# Benchmark of large models\n\n"
+        f"`python benchmarks/large.py` writes this file: medians of {repeats} interleaved runs, each from start to "
+        "exit. Processor time and memory are those of all its processes together, memory at its peak. The plain "
+        "process measures no rounding of the source model's, takes no digest and compares no weights.\n\n"
+        f"{machine(('torch', 'onnx', 'onnxruntime'))}"
+    )
+
+
+def _table(title: str, taken: dict[str, list[Measured]]) -> str:
+    lines = [f"## {title}", ""]
+    lines += [
         "| | seconds | of plain | processor seconds | of plain | memory |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     medians = {
         name: [
-            statistics.median(run.seconds for run in runs),
-            statistics.median(run.processor_seconds for run in runs),
+            statistics.median(each)
+            for each in zip(*((run.seconds, run.processor_seconds) for run in runs), strict=True)
         ]
         for name, runs in taken.items()
     }
@@ -189,7 +291,7 @@ def _table(taken: dict[str, list[Measured]], size: int) -> str:
     for name, values in medians.items():
         ratios = [f"{each:.1f} | {each / whole:.2f}" for each, whole in zip(values, plain, strict=True)]
         lines.append(f"| {name} | {' | '.join(ratios)} | {_peak(taken[name]):.2f} GiB |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _peak(runs: Sequence[Measured]) -> float:

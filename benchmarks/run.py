@@ -174,17 +174,23 @@ def _memory(pid: int) -> int:
 
 
 def _heading(repeats: int) -> str:
-    names = ("tensorflow", "torch", "tf2onnx", "onnx", "onnxruntime")
-    memory = psutil.virtual_memory().total / 2**30
     return (
         "# Benchmark\n\n"
         "`make bench` writes this file. Times are medians of "
         f"{repeats} interleaved repeats, each from process start to exit; memory is the peak.\n\n"
-        f"Machine: {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, no GPU used. "
-        f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in names)}.\n\n"
+        f"{machine(('tensorflow', 'torch', 'tf2onnx', 'onnx', 'onnxruntime'))}\n\n"
         "*Best plain process*: `plain_process.py`, one process without isolation that imports each framework once, "
         "runs each source model once, converts once and raises the opset. *Shell script*: `by_hand.sh`, a fresh "
         "process for every conversion and every comparison."
+    )
+
+
+def machine(names: Sequence[str]) -> str:
+    """Say what a benchmark ran on, with the versions of these packages."""
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"Machine: {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, no GPU used. "
+        f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in names)}."
     )
 
 
