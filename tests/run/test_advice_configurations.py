@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import shlex
 import zipfile
@@ -16,7 +17,7 @@ import yaml
 
 from navigator.cli import main
 from tests.support.advice import matches
-from tests.support.builders import SAVED_MODEL
+from tests.support.builders import SAVED_MODEL, saved_model
 
 TABLE = yaml.safe_load((Path(__file__).parent / "advised_configurations.yaml").read_text(encoding="utf-8"))
 ROWS = [
@@ -49,8 +50,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
         (root / name).mkdir(parents=True)
     for name in ("", "folder/", "several/", "kept/", "kept/converted/m/", "../", "worked/"):
         (root / f"{name}tiny.onnx").write_bytes(tiny_onnx.read_bytes())
-    for name in ("saved", "outer/between/saved"):
-        (root / name / "saved_model.pb").write_bytes(SAVED_MODEL)
+    for name, content in {
+        "saved": SAVED_MODEL,
+        "outer/between/saved": SAVED_MODEL,
+        **dict.fromkeys(("linked", "circle", "piped"), SAVED_MODEL),
+        "pair": saved_model("one", "two"),
+        "unsigned": saved_model(),
+        "trains": saved_model("serving_default", tag="train"),
+    }.items():
+        (root / name).mkdir(exist_ok=True)
+        (root / name / "saved_model.pb").write_bytes(content)
+    (root / "linked" / "variables").symlink_to("/usr/include")
+    (root / "circle" / "variables").symlink_to(".")
+    os.mkfifo(root / "piped" / "variables")
     (root / "model.onnx").write_bytes(tiny_onnx.read_bytes())
     (root / "several" / "other.onnx").write_bytes(tiny_onnx.read_bytes())
     (root / "worked" / ".github" / "workflows" / "models.yml").write_text("name: Models\n")

@@ -32,7 +32,18 @@ PATHS = {
     Format.ONNX: Path("/r/m.onnx"),
 }
 
-SAVED_MODEL = b"\x12\x1e\x0a\x07\x22\x05serve\x2a\x13\x0a\x0fserving_default\x12\x00"
+
+def saved_model(*signatures: str, tag: str = "serve") -> bytes:
+    """Return the saved_model.pb of a SavedModel whose signatures have neither inputs nor outputs."""
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    entries = b"".join(field(5, field(1, name.encode()) + field(2, b"")) for name in signatures)
+    return field(2, field(1, field(4, tag.encode())) + entries)
+
+
+SAVED_MODEL = saved_model("serving_default")
 """The saved_model.pb of a SavedModel with a signature for serving, which has neither inputs nor outputs."""
 
 FRAMEWORKS = ("torch", "tensorflow", "tf-keras", "tf2onnx", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "numpy")
