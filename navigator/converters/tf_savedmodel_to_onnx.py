@@ -23,6 +23,7 @@ from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import opsets as onnx_opsets
+from navigator.frameworks.onnx import paddings
 from navigator.frameworks.tensorflow.freeze import FrozenGraph, freeze, weight_bytes
 from navigator.frameworks.tensorflow.signatures import choose_signature, open_signature, reason
 from navigator.frameworks.tensorflow.tf2onnx_patches import (
@@ -183,6 +184,7 @@ def _converted(frozen: FrozenGraph, opset: int, name: str) -> _Proto:
         del processed
         model = optimized.make_model(f"converted from {name}")
     _unlist_initializers(model)
+    paddings.made_explicit(model)
     _state_shapes(model, frozen.signature)
     return model
 

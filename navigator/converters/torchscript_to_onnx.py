@@ -18,6 +18,7 @@ from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import opsets as onnx_opsets
+from navigator.frameworks.onnx import paddings
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, parameters
 from navigator.frameworks.torch.flat import flattened
@@ -140,7 +141,7 @@ def _export(conversion: Conversion[Options], destination: Path, opset: int) -> t
             f"{_exporter()} at opset {opset}: {error.message}",
             error.hint or f"set onnx_opsets: [14], or higher up to {_HIGHEST_OPSET}",
         ) from error
-    _name_output_axes(destination, conversion.signature)
+    _mend(destination, conversion.signature)
     return lost_sums(module, opset)
 
 
@@ -221,22 +222,26 @@ def _dynamic_axes(
     }
 
 
-def _name_output_axes(path: Path, signature: Signature) -> None:
-    """Name the dynamic axes of the outputs of the file at `path` that are not an input's: `<output>_<axis>`.
-
-    The exporter names them after operators (torch 2.13). An axis that has the size of the example, although it is -1 in
-    `signature`, gets a name too.
-    """
+def _mend(path: Path, signature: Signature) -> None:
+    """Change in the file at `path` what the exporter can't be told before: names of axes, and padding."""
     import onnx
 
+    def mended(model: Any) -> bool:
+        return any([_rename_output_axes(model, signature), paddings.made_explicit(model)])
+
     # Most files of gigabytes need no change, which their structure tells.
-    if _rename_output_axes(onnx_file.structure(path), signature):
+    if mended(onnx_file.structure(path)):
         model = onnx_file.load(path)
-        _rename_output_axes(model, signature)
+        mended(model)
         onnx.save_model(model, str(path))
 
 
 def _rename_output_axes(model: Any, signature: Signature) -> bool:
+    """Name the dynamic axes of the outputs that are not an input's: `<output>_<axis>`; return whether there are any.
+
+    The exporter names them after operators (torch 2.13). An axis that has the size of the example, although it is -1 in
+    `signature`, gets a name too.
+    """
     inputs = {axis.dim_param for value in model.graph.input for axis in value.type.tensor_type.shape.dim}
     declared = {spec.name: spec.shape or () for spec in signature.outputs}
     names: dict[str, str] = {}

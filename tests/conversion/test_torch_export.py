@@ -10,11 +10,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.onnx._internal.exporter import _fx_passes
 
 from navigator.converters import CONVERTERS, torch_export_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.torch.onnx_patches import reshaped_views
 from navigator.records import AxisSpec, ModelConfig, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export
@@ -212,6 +215,26 @@ def test_an_epsilon_and_a_factor_near_1_are_kept(tmp_path: Path) -> None:
     model = onnx_runner.load(path, declared=run.signature)
     outputs = [(name, model.infer(inputs)) for name, inputs in run.samples]
     assert verify(run.expected, outputs, atol={"": 1e-7}, rtol={"": 5e-7}).passed
+
+
+def test_a_view_of_what_lies_otherwise_for_the_exporter_is_a_reshape() -> None:
+    """As in the attention of T5, whose heads lie one after another where the exporter runs the program."""
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    turned = graph.call_function(torch.ops.aten.transpose.int, (x, 1, 2))
+    viewed = graph.call_function(torch.ops.aten.view.default, (turned, [2, 12]))
+    graph.output((viewed,))
+    with FakeTensorMode():
+        for node, shape in ((x, (2, 3, 4)), (turned, (2, 4, 3)), (viewed, (2, 12))):
+            node.meta["val"] = torch.empty(shape)
+    module = torch.fx.GraphModule(torch.nn.Module(), graph)
+    with pytest.raises(ValueError, match="Cannot view"):
+        _fx_passes.insert_type_promotion_nodes(module)
+    with reshaped_views():
+        _fx_passes.insert_type_promotion_nodes(module)
+    values = torch.arange(24.0).reshape(2, 3, 4)
+    module.recompile()
+    assert torch.equal(module(values)[0], values.transpose(1, 2).reshape(2, 12))
 
 
 def test_half_precision(tmp_path: Path) -> None:

@@ -97,6 +97,37 @@ def exact_constants() -> Iterator[None]:
         SimplePatternMatcher._match_constant = match
 
 
+@contextlib.contextmanager
+def reshaped_views() -> Iterator[None]:
+    """Let the exporter of programs reshape where a program views.
+
+    After its decompositions, it runs the graph on values without numbers, whose strides aren't those that the program
+    was made with: the attention of T5 "cannot view a tensor with shape ... and strides". ONNX knows no strides. Remove
+    once such a program can be exported.
+    """
+    try:
+        from torch.onnx._internal.exporter import _fx_passes
+    except ImportError:  # torch with another exporter
+        yield
+        return
+    insert = _fx_passes.insert_type_promotion_nodes
+
+    def inserted(module: _Torch) -> None:
+        import torch
+
+        for part in module.modules():
+            for node in part.graph.nodes:
+                if node.target is torch.ops.aten.view.default:
+                    node.target = torch.ops.aten.reshape.default
+        insert(module)
+
+    _fx_passes.insert_type_promotion_nodes = inserted
+    try:
+        yield
+    finally:
+        _fx_passes.insert_type_promotion_nodes = insert
+
+
 def forget_computed_sizes(program: _Torch) -> None:
     """Remove the ranges of sizes that are computed from others, such as `past + 1`, from a loaded program.
 
