@@ -69,6 +69,7 @@ _KNOWN_WARNINGS = (
     r".*no signature found for",
     r"Exporting a model to ONNX with a batch_size other than 1",
     r"Setting 'keep_initializers_as_inputs=False' for opset version",
+    r"Constant folding in symbolic shape inference fails",
 )
 
 

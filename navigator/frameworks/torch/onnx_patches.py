@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from navigator.frameworks.torch.script_containers import resolve_containers
+from navigator.frameworks.torch.script_facts import decide
 from navigator.frameworks.torch.script_layers import take_apart
 from navigator.frameworks.torch.script_numbers import convert_numbers
 
@@ -59,6 +60,7 @@ def plain_graphs() -> Iterator[None]:
         import torch
 
         torch._C._jit_pass_inline(graph)
+        decide(graph, options.get("params_dict") or {})
         take_apart(graph)
         resolve_containers(graph)
         convert_numbers(graph)

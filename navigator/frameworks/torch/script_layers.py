@@ -8,7 +8,7 @@ import functools
 import warnings
 from typing import Any
 
-from navigator.frameworks.torch.script_nodes import Graph, nodes
+from navigator.frameworks.torch.script_nodes import Graph, constant, nodes
 
 _SOURCE = """
 def attention(query: Tensor, key: Tensor, value: Tensor, embed_dim: int, num_head: int, qkv_weight: Tensor,
@@ -61,9 +61,45 @@ def layer(src: Tensor, embed_dim: int, num_heads: int, qkv_weight: Tensor, qkv_b
     if not norm_first:
         x = torch.layer_norm(x, [embed_dim], norm_weight_2, norm_bias_2, eps)
     return x
+
+
+def without_padding(output: Tensor, mask: Tensor) -> Tensor:
+    hidden = mask.to(torch.bool)
+    later = hidden[:, :-1].logical_and(hidden[:, 1:].logical_not())
+    left_aligned = later.any().logical_not()
+    return output.masked_fill(hidden.logical_and(left_aligned).unsqueeze(-1), 0.0)
+
+
+def gru_cell(x: Tensor, state: Tensor, weight: Tensor, own_weight: Tensor, bias: Optional[Tensor],
+             own_bias: Optional[Tensor]) -> Tensor:
+    given = torch.nn.functional.linear(x, weight, bias).chunk(3, -1)
+    own = torch.nn.functional.linear(state, own_weight, own_bias).chunk(3, -1)
+    reset = torch.sigmoid(given[0] + own[0])
+    kept = torch.sigmoid(given[1] + own[1])
+    new = torch.tanh(given[2] + reset * own[2])
+    return new + kept * (state - new)
+
+
+def tanh_cell(x: Tensor, state: Tensor, weight: Tensor, own_weight: Tensor, bias: Optional[Tensor],
+              own_bias: Optional[Tensor]) -> Tensor:
+    given = torch.nn.functional.linear(x, weight, bias)
+    return torch.tanh(given + torch.nn.functional.linear(state, own_weight, own_bias))
+
+
+def relu_cell(x: Tensor, state: Tensor, weight: Tensor, own_weight: Tensor, bias: Optional[Tensor],
+              own_bias: Optional[Tensor]) -> Tensor:
+    given = torch.nn.functional.linear(x, weight, bias)
+    return torch.relu(given + torch.nn.functional.linear(state, own_weight, own_bias))
 """
 
-_LAYERS = {"aten::_transformer_encoder_layer_fwd": "layer", "aten::_native_multi_head_attention": "attention"}
+_LAYERS = {
+    "aten::_transformer_encoder_layer_fwd": "layer",
+    "aten::_native_multi_head_attention": "attention",
+    "aten::gru_cell": "gru_cell",
+    "aten::rnn_tanh_cell": "tanh_cell",
+    "aten::rnn_relu_cell": "relu_cell",
+}
+_ALIGNED, _PADDED = "aten::_nested_tensor_from_mask_left_aligned", "aten::to_padded_tensor"
 
 
 def take_apart(graph: Graph) -> None:
@@ -86,6 +122,24 @@ def take_apart(graph: Graph) -> None:
         torch._C._jit_pass_inline(graph)
         torch._C._jit_pass_constant_propagation(graph)
         torch._C._jit_pass_dce(graph)
+
+
+def keep_padding(graph: Graph) -> None:
+    """Let an encoder keep its padding instead of nesting its tensors.
+
+    Where torch nests them, which it does if all of the padding is at the end, the padding's outputs are zeros.
+    """
+    asked, padded = ([node for node in nodes(graph) if node.kind() == kind] for kind in (_ALIGNED, _PADDED))
+    for question, last in zip(asked, padded, strict=False):
+        branch, valid = last.owningBlock().owningNode(), question.inputsAt(1).node()
+        if valid.kind() != "aten::logical_not" or branch.kind() != "prim::If":
+            continue
+        with graph.insert_point_guard(branch):
+            made = graph.insertGraph(_graph("without_padding"), [last.inputsAt(0), valid.inputsAt(0)])
+        next(branch.outputs()).replaceAllUsesWith(made[0])
+        branch.destroy()
+        question.output().replaceAllUsesWith(constant(graph, question, False))
+        question.destroy()
 
 
 @functools.cache
