@@ -27,7 +27,7 @@ _SCOPES = {"model_options": MODEL, "run_options": RUN, "command_line_options": C
 _LONGEST_KEY = 64
 # How alike two words are, from 0 to 1: one is the other with a typing error, and it may be.
 _MISSPELT = 0.8
-_SIMILAR = 0.7
+_SIMILAR = 0.65
 
 AUTO = "auto"
 

@@ -408,3 +408,5 @@ def test_results_are_found_below_a_directory_but_not_through_links(tmp_path: Pat
 
     assert found == {f"a/{storage.RESULTS}", f"b/c/{storage.RESULTS}"}
     assert [*storage.found_below(tmp_path / "a" / storage.RESULTS, skip=tmp_path)] == [tmp_path / "a" / storage.RESULTS]
+    with pytest.raises(ConfigurationError, match="nowhere does not exist"):
+        next(storage.found_below(tmp_path / "nowhere"))
