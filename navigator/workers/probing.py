@@ -5,7 +5,6 @@ Runs it on small inputs first, and goes on while it costs little. `navigator.sam
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -24,7 +23,7 @@ from navigator.samples.symbols import named
 from navigator.samples.values import Bounds
 from navigator.workers.extents import Extents, first
 from navigator.workers.loading import arguments_of
-from navigator.workers.questions import Questions
+from navigator.workers.questions import Deadline, Questions
 from navigator.workers.source_runs import others
 
 # All questions together, unless one of them takes longer.
@@ -50,7 +49,7 @@ def ask(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -
         StepError: it runs in no shape that was tried, or the user's shapes contradict its signature.
     """
     axes = model.axes if isinstance(model, NamesAxes) else {}
-    until = time.monotonic() + _DEADLINE_SECONDS
+    until = Deadline(_DEADLINE_SECONDS)
     several = [Questions(model=model, bounds=bounds, deadline=until) for bounds in _values(model, inputs, config)]
     ladders = [list(_ladders(ranked, config, axes)) for ranked in _ranked(inputs, config)]
     if all(size.fixed for size in ladders[0][0].sizes):
@@ -154,7 +153,7 @@ def advised(error: StepError, model: LoadedModel, inputs: Sequence[TensorSpec], 
         found, _ = ask(model, inputs, free)
         axes = model.axes if isinstance(model, NamesAxes) else {}
         shapes = resolve_shapes(inputs, with_found(free, found), axes)
-        questions = Questions(model=model, bounds=next(_values(model, inputs, free)), deadline=math.inf)
+        questions = Questions(model=model, bounds=next(_values(model, inputs, free)), deadline=Deadline(math.inf))
         if any(questions.refusal(each) for each in (shapes.min, shapes.opt, shapes.max)):
             return error
     except StepError:
@@ -184,7 +183,7 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
         StepError: none does.
     """
     declared = Signature(inputs=config.inputs, outputs=config.outputs)
-    until = time.monotonic() + _DEADLINE_SECONDS
+    until = Deadline(_DEADLINE_SECONDS)
     refusals: list[str] = []
     returned: StepError | None = None
     for thorough in (False, True):
@@ -196,7 +195,7 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
                 return model
             refusals += list(questions.refusals.values())[:1]
             returned = returned or questions.returned
-            if time.monotonic() > until:
+            if until.over:
                 break
         if returned is not None:
             raise returned

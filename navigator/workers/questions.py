@@ -28,6 +28,29 @@ _GROWTH = 1.3
 _REPEATS = 3
 
 
+# How many times longer a deadline may be away if others use the machine too.
+_OTHERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A time limit that a busy machine extends: it's over when its seconds have passed, and this process used as many.
+
+    A model would otherwise have no shapes on a busy machine that it has on an idle one.
+    """
+
+    seconds: float
+    started: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=time.process_time)
+
+    @property
+    def over(self) -> bool:
+        passed = time.monotonic() - self.started
+        return passed > self.seconds and (
+            passed > _OTHERS * self.seconds or time.process_time() - self.used > self.seconds
+        )
+
+
 @dataclass(kw_only=True, slots=True)
 class Cost:
     """What one run took: the least of its runs, and by how many bytes the process grew."""
@@ -49,14 +72,14 @@ class Cost:
 
 @dataclass(kw_only=True, slots=True)
 class Questions:
-    """A model that is asked, with what it answered. `deadline` is a time of `time.monotonic`.
+    """A model that is asked, with what it answered until a deadline.
 
     `returned` is the first complaint about what it returned.
     """
 
     model: LoadedModel
     bounds: Mapping[str, Bounds]
-    deadline: float
+    deadline: Deadline
     refusals: dict[str, str] = field(default_factory=dict)
     costs: dict[int, Cost] = field(default_factory=dict)
     held: int = field(default_factory=lambda: _peak())
@@ -65,7 +88,7 @@ class Questions:
 
     @property
     def over(self) -> bool:
-        return time.monotonic() > self.deadline or len(self.refusals) >= _MOST_QUESTIONS
+        return self.deadline.over or len(self.refusals) >= _MOST_QUESTIONS
 
     def refusal(self, shapes: Mapping[str, Shape]) -> str:
         """Return why the model doesn't run in these shapes, "" if it does."""

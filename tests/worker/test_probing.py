@@ -359,3 +359,9 @@ def test_an_axis_is_not_static_because_the_machine_is_slow(monkeypatch: pytest.M
     answer = found(Model((IMAGE,), lambda x: x[2] % 32 == x[3] % 32 == 0 and x[2] > 32))
     assert answer.min_shapes["x"][2] < answer.max_shapes["x"][2]
     assert answer.min_shapes["x"][0] < answer.max_shapes["x"][0]
+
+
+@pytest.mark.parametrize(("passed", "used", "over"), [(19, 30, False), (21, 5, False), (21, 21, True), (61, 5, True)])
+def test_a_deadline_counts_the_time_of_others_only_as_far_as_it_must(passed: int, used: int, over: bool) -> None:
+    own = time.process_time() - used
+    assert questions.Deadline(20.0, time.monotonic() - passed, own).over is over
