@@ -13,13 +13,12 @@ largest only.
 import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from run import Measured, machine, measure
+from run import Measured, machine, measure, medians
 
 BENCHMARKS = Path(__file__).resolve().parent
 SCRATCH = BENCHMARKS.parent / "build" / "benchmarks" / "large"
@@ -280,15 +279,9 @@ def _table(title: str, taken: dict[str, list[Measured]]) -> str:
         "| | seconds | of plain | processor seconds | of plain | memory |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    medians = {
-        name: [
-            statistics.median(each)
-            for each in zip(*((run.seconds, run.processor_seconds) for run in runs), strict=True)
-        ]
-        for name, runs in taken.items()
-    }
-    plain = next(iter(medians.values()))
-    for name, values in medians.items():
+    found = {name: medians(runs) for name, runs in taken.items()}
+    plain = next(iter(found.values()))
+    for name, values in found.items():
         ratios = [f"{each:.1f} | {each / whole:.2f}" for each, whole in zip(values, plain, strict=True)]
         lines.append(f"| {name} | {' | '.join(ratios)} | {_peak(taken[name]):.2f} GiB |")
     return "\n".join(lines)

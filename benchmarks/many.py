@@ -7,14 +7,12 @@ Every conversion is the copy of an ONNX file with one product of matrices, so th
 
 import argparse
 import shutil
-import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import onnx
+from run import Measured, machine, measure, medians
 
 BENCHMARKS = Path(__file__).resolve().parent
 SCRATCH = BENCHMARKS.parent / "build" / "benchmarks" / "many"
@@ -30,11 +28,12 @@ def main() -> None:
     shutil.rmtree(SCRATCH, ignore_errors=True)
     SCRATCH.mkdir(parents=True)
     _write_models(max(arguments.counts))
-    taken: dict[int, list[float]] = {count: [] for count in arguments.counts}
+    taken: dict[int, list[Measured]] = {count: [] for count in arguments.counts}
     for _ in range(arguments.repeats):
         for count in arguments.counts:
             taken[count].append(_run(count))
-            print(f"{count} conversions: {taken[count][-1]:.1f} s", flush=True)
+            run = taken[count][-1]
+            print(f"{count} conversions: {run.seconds:.1f} s, {run.processor_seconds:.1f} s of processors", flush=True)
     text = _table(taken)
     (BENCHMARKS / "many.md").write_text(text)
     print(f"\n{text}")
@@ -52,34 +51,34 @@ def _write_models(count: int) -> None:
         onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), SCRATCH / f"{number}.onnx")
 
 
-def _run(count: int) -> float:
+def _run(count: int) -> Measured:
     models = "".join(
         f"- {{model_name: m{number}, model_path: {number}.onnx, target_formats: [onnx], max_batch_size: 4}}\n"
         for number in range(count)
     )
     file = SCRATCH / f"{count}.yaml"
     file.write_text(f"models:\n{models}")
-    command: list[str | Path] = [NAVIGATOR, "convert", "--config-path", file, "--workspace-path", SCRATCH / "workspace"]
-    started = time.monotonic()
-    with (SCRATCH / "log").open("wb") as log:
-        subprocess.run([*command, "--override-workspace"], check=True, stdout=log, stderr=log)
-    return time.monotonic() - started
+    workspace = ["--workspace-path", str(SCRATCH / "workspace"), "--override-workspace"]
+    return measure([str(NAVIGATOR), "convert", "--config-path", str(file), *workspace], SCRATCH / "log")
 
 
-def _table(taken: dict[int, list[float]]) -> str:
+def _table(taken: dict[int, list[Measured]]) -> str:
     lines = [
         "# Benchmark of many conversions",
         "",
         "`python benchmarks/many.py` writes this file: medians of interleaved runs, each from process start to exit.",
+        "Processor time is that of all processes together, which other work on the machine changes less.",
         "",
-        "| conversions | seconds | seconds each | of the few |",
-        "|---:|---:|---:|---:|",
+        machine(("onnx", "onnxruntime")),
+        "",
+        "| conversions | seconds | processor seconds | processor seconds each | of the few |",
+        "|---:|---:|---:|---:|---:|",
     ]
-    each = {count: statistics.median(seconds) / count for count, seconds in taken.items()}
-    few = next(iter(each.values()))
+    found = {count: medians(runs) for count, runs in taken.items()}
+    few = next(used / count for count, (_, used) in found.items())
     lines += [
-        f"| {count:,} | {statistics.median(seconds):.1f} | {each[count]:.3f} | {each[count] / few:.2f} |"
-        for count, seconds in taken.items()
+        f"| {count:,} | {seconds:.1f} | {used:.1f} | {used / count:.3f} | {used / count / few:.2f} |"
+        for count, (seconds, used) in found.items()
     ]
     return "\n".join(lines) + "\n"
 

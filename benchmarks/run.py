@@ -152,6 +152,11 @@ def measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Measured
     )
 
 
+def medians(runs: Sequence[Measured]) -> tuple[float, float]:
+    """Return the median seconds and processor seconds of several runs."""
+    return statistics.median(run.seconds for run in runs), statistics.median(run.processor_seconds for run in runs)
+
+
 def _poll(pid: int, ended: threading.Event, totals: list[int]) -> None:
     while not ended.wait(POLL_SECONDS):
         totals.append(_memory(pid))
