@@ -6,7 +6,7 @@ The ONNX export uses this module to load files.
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from navigator.errors import StepError
+from navigator.errors import ConfigurationError, StepError
 from navigator.frameworks.declaration import adopted, shapes
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.torch import (
@@ -30,8 +30,9 @@ from navigator.frameworks.torch import (
     training,
 )
 from navigator.frameworks.torch import values as torch_values
+from navigator.models import structure
 from navigator.models.stored import Computed, Stored
-from navigator.records import AxisSpec, Device, Host, Json, Properties, Signature, StepOptions
+from navigator.records import AxisSpec, Device, Format, Host, Json, Properties, Signature, StepOptions
 from navigator.runners.protocol import TORCH, Axis
 from navigator.samples.values import Told
 
@@ -223,9 +224,14 @@ def load_program(path: Path) -> _Torch:
             # As a file object: for a path, torch requires the suffix .pt2 (2.13).
             return torch.export.load(file)
     except Exception as error:
+        # The warnings are in the log.
+        why = torch_values.reason(error).removesuffix(" Please check the warnings above for possible errors.")
+        saved = ""
+        with suppress(ConfigurationError, OSError):
+            saved = structure.read(path, Format.TORCH_EXPORT, operators=False).producer
         raise StepError(
-            f"{path} can't be loaded as a torch.export program: {torch_values.reason(error)}",
-            f"save it with torch.export.save and a version of torch that is compatible with {torch.__version__}",
+            f"{path} can't be loaded as a torch.export program{f', which {saved} saved' if saved else ''}: {why}",
+            f"save it with torch {torch.__version__}, or install the torch that saved it",
         ) from error
 
 

@@ -425,6 +425,12 @@ TORCH = (
         fix=instead(samples=["eights.npz", "eights.npz"], model_path="plain.pt"),
     ),
     Case(
+        name="program_newer",
+        keys={"model_path": "newer.pt2"},
+        advice="save it with torch {}, or install the torch that saved it",
+        fix=instead(model_path="plain.pt2"),
+    ),
+    Case(
         name="program_high",
         keys={"model_path": "plain.pt2", "onnx_opsets": [99]},
         advice="set onnx_opsets between {} and {}, e.g. [{}]",
