@@ -13,8 +13,8 @@ import numpy as np
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import fp16 as onnx_fp16
 from navigator.frameworks.onnx import int8 as onnx_int8
-from navigator.frameworks.onnx.stored import named, values
-from navigator.frameworks.onnx.weights import Proto
+from navigator.frameworks.onnx.stored import named
+from navigator.frameworks.onnx.weights import Proto, values
 from navigator.models.stored import Reduced
 
 _DEQUANTIZES = "DequantizeLinear"

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.frameworks.onnx.weights import Proto, graphs
-from navigator.models.stored import Computed, Constants, Effect, Stored, from_file
+from navigator.frameworks.onnx.weights import Proto, floats, graphs, values
+from navigator.models.stored import Computed, Constants, Effect, Stored
 
 _EFFECTS = {
     **dict.fromkeys(("Expand", "Flatten", "Identity", "Reshape", "Slice", "Split"), Effect.MOVES),
@@ -26,7 +24,7 @@ def weights(path: Path) -> list[Stored]:
     return [
         Stored(name, tuple(tensor.dims), partial(values, tensor, path.parent))
         for name, tensor in named(onnx_file.structure(path))
-        if tensor.data_type in _floats()
+        if tensor.data_type in floats()
     ]
 
 
@@ -55,29 +53,3 @@ def named(model: Proto) -> Iterator[tuple[str, Proto]]:
             for attribute in node.attribute if node.op_type == "Constant" else ():
                 if attribute.HasField("t"):
                     yield node.output[0], attribute.t
-
-
-def _floats() -> frozenset[int]:
-    from onnx import TensorProto
-
-    return frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
-
-
-def values(tensor: Proto, directory: Path) -> np.ndarray:
-    """Return the numbers of a tensor of a file in that directory.
-
-    Raises:
-        OSError: they're in another file, which can't be read.
-    """
-    from onnx import TensorProto, helper, numpy_helper
-
-    if tensor.data_location != TensorProto.EXTERNAL:
-        return np.asarray(numpy_helper.to_array(tensor))
-    place = {entry.key: entry.value for entry in tensor.external_data}
-    name = place.get("location", "")
-    if tensor.data_type in _floats() and Path(name).name == name and not (directory / name).is_symlink():
-        # onnx copies it three times.
-        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
-        return from_file(directory / name, int(place.get("offset", 0)), dtype, tensor.dims)
-    copy = type(tensor).FromString(tensor.SerializeToString())
-    return np.asarray(numpy_helper.to_array(copy, str(directory)))

@@ -15,6 +15,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.models.reading import copy_content
+from navigator.models.stored import from_file
 
 # An onnx protobuf message; the package ships no types.
 Proto = Any
@@ -37,6 +38,9 @@ _FEWEST_CONSTANTS = 9
 
 # Of float16 as a whole number, without its sign: the largest finite one.
 _LARGEST_HALF = 0x7BFF
+
+# Fits into a core's cache.
+_PIECE = 2**16
 
 _WHOLE: dict[int, Any] = {2: np.int16, 4: np.int32, 8: np.int64}
 
@@ -77,15 +81,12 @@ def inner(model: Proto) -> Iterator[Proto]:
 
     Paddle's exporter writes all weights as constants among the nodes. Short ones are left out, and external data.
     """
-    from onnx import TensorProto
-
     main, *others = graphs(model)
     stored = [_among_nodes(main)]
     for graph in others:
         stored += [iter(getattr(graph, "initializer", ())), _among_nodes(graph)]
     for tensor in chain.from_iterable(stored):
-        floats = tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
-        if floats and math.prod(tensor.dims) >= _FEWEST_CONSTANTS and not tensor.external_data:
+        if tensor.data_type in floats() and math.prod(tensor.dims) >= _FEWEST_CONSTANTS and not tensor.external_data:
             yield tensor
 
 
@@ -97,6 +98,33 @@ def size_bytes(tensor: Proto) -> int:
         return 0
     itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     return int(math.prod(tensor.dims) * itemsize)
+
+
+def values(tensor: Proto, directory: Path) -> np.ndarray:
+    """Return the numbers of a tensor of a file in that directory.
+
+    Raises:
+        OSError: they're in another file, which can't be read.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return np.asarray(numpy_helper.to_array(tensor))
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    name = place.get("location", "")
+    if tensor.data_type in floats() and Path(name).name == name and not (directory / name).is_symlink():
+        # onnx copies it three times.
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
+        return from_file(directory / name, int(place.get("offset", 0)), dtype, tensor.dims)
+    copy = type(tensor).FromString(tensor.SerializeToString())
+    return np.asarray(numpy_helper.to_array(copy, str(directory)))
+
+
+def floats() -> frozenset[int]:
+    """Return the types of numbers that NumPy has too, of ONNX's floats."""
+    from onnx import TensorProto
+
+    return frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
 
 
 def stepped(model: Proto, directory: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -113,21 +141,24 @@ def stepped(model: Proto, directory: Path) -> Iterator[tuple[str, np.ndarray]]:
 
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) >= _FEWEST_WEIGHTS:
-            values = np.array(numpy_helper.to_array(tensor, str(directory)))
-            if _flip(values):
-                yield tensor.name, values
+            found = np.require(values(tensor, directory), requirements="W")
+            if _flip(found):
+                yield tensor.name, found
     for tensor in inner(model):
-        values = np.array(numpy_helper.to_array(tensor))
-        if _flip(values):
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        found = np.array(numpy_helper.to_array(tensor))
+        if _flip(found):
+            tensor.CopyFrom(numpy_helper.from_array(found, tensor.name))
 
 
-def _flip(values: np.ndarray) -> bool:
-    """Flip the last bits of numbers; return whether they're finite floats."""
-    finite = values.dtype.kind == "f" and bool(np.isfinite(values).all())
-    if finite:
-        values.view(_WHOLE[values.dtype.itemsize])[...] ^= values != 0
-    return finite
+def _flip(numbers: np.ndarray) -> bool:
+    """Flip the last bits of numbers, in place and a piece at a time; return whether they're finite floats."""
+    if numbers.dtype.kind != "f" or not all(math.isfinite(each) for each in (numbers.min(), numbers.max())):
+        return False
+    flat = numbers.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        piece.view(_WHOLE[piece.dtype.itemsize])[...] ^= piece != 0
+    return True
 
 
 def shaken(model: Proto, directory: Path, seed: int) -> list[tuple[str, np.ndarray]]:
