@@ -52,7 +52,8 @@ def _type_weights(graph: Graph, weights: Mapping[str, Any]) -> None:
     import torch
 
     for node in nodes(graph):
-        if node.kind() == "prim::GetAttr" and (found := weights.get(_path(node))) is not None:
+        found = weights.get(_path(node)) if node.kind() == "prim::GetAttr" else None
+        if isinstance(found, torch.Tensor):  # quantized layers hold packed weights
             node.output().setType(torch._C.TensorType.create_from_tensor(found))
 
 
