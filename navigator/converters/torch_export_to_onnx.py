@@ -14,7 +14,12 @@ from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.frameworks.torch import values as torch_values
-from navigator.frameworks.torch.onnx_patches import exact_constants, forget_computed_sizes, reshaped_views
+from navigator.frameworks.torch.onnx_patches import (
+    exact_constants,
+    forget_computed_sizes,
+    reshaped_views,
+    right_angles,
+)
 from navigator.frameworks.torch.translations import right_translations
 from navigator.records import Configuration, Format, Host, ModelConfig, Properties, StepOptions
 from navigator.runners.torch_export import load_program, quiet
@@ -79,7 +84,7 @@ def _export(conversion: Conversion[Options], opset: int) -> Properties:
     torch_values.refuse_bfloat16([*program.named_parameters(), *program.named_buffers()])
     exporter = f"torch.onnx {str(torch.__version__).split('+', 1)[0]} torch.export"
     try:
-        with quiet(), exact_constants(), reshaped_views():
+        with quiet(), exact_constants(), reshaped_views(), right_angles():
             torch.onnx.export(
                 program,
                 (),

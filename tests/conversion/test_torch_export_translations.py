@@ -189,6 +189,29 @@ def test_a_batch_is_normalized_by_itself(tmp_path: Path) -> None:
         np.testing.assert_allclose(normal, [[-1, -1], [1, 1]], rtol=1e-6)
 
 
+class Factors(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(image, scale_factor=(1.7, 0.6), mode="bilinear", antialias=True)
+
+
+def test_an_antialiased_resize_takes_the_factors_that_torch_is_given(tmp_path: Path) -> None:
+    image = np.arange(35, dtype=np.float32).reshape(1, 1, 5, 7)
+    (resized,) = outputs_of(exported(tmp_path, Factors(), {"image": image}), 18)
+    assert np.shape(resized) == (1, 1, 8, 4)
+    np.testing.assert_allclose(resized, Factors()(torch.from_numpy(image)).numpy(), rtol=1e-5)
+
+
+class Phases(torch.nn.Module):
+    def forward(self, real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:
+        return torch.angle(torch.complex(real, imaginary))
+
+
+def test_the_angle_of_a_negative_real_number_is_pi(tmp_path: Path) -> None:
+    parts = np.array([[-1, 1, 0, 0], [0, 0, 2, 0]], np.float32)
+    (angles,) = outputs_of(exported(tmp_path, Phases(), {"real": parts[0], "imaginary": parts[1]}), 18)
+    np.testing.assert_allclose(angles, [np.pi, 0, np.pi / 2, 0], rtol=1e-6)
+
+
 class Windows(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(image, 2, ceil_mode=True, divisor_override=3)
@@ -199,9 +222,15 @@ class Corners(torch.nn.Module):
         return F.interpolate(image, size=(2, 2), mode="bilinear", align_corners=True, antialias=True)
 
 
+class Sizes(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.ops.aten._upsample_bilinear2d_aa(image, (2, 2), False, 1.7, 0.9)
+
+
 @pytest.mark.parametrize(
     ("module", "sentence"),
     [
+        (Sizes(), "interpolate with antialias has no operator in ONNX for a size and other factors"),
         (Windows(), "avg_pool with divisor_override and ceil_mode has no operator in ONNX"),
         (Corners(), "interpolate with antialias and align_corners has no right operator in ONNX Runtime"),
     ],

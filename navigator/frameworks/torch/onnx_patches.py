@@ -11,6 +11,7 @@ from navigator.frameworks.torch.script_containers import resolve_containers
 from navigator.frameworks.torch.script_facts import decide
 from navigator.frameworks.torch.script_layers import take_apart
 from navigator.frameworks.torch.script_numbers import convert_numbers
+from navigator.frameworks.torch.translations.arithmetic import atan2
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
@@ -128,6 +129,22 @@ def reshaped_views() -> Iterator[None]:
         yield
     finally:
         _fx_passes.insert_type_promotion_nodes = insert
+
+
+@contextlib.contextmanager
+def right_angles() -> Iterator[None]:
+    """Let angles and logarithms of complex numbers be those of torch where the imaginary part is 0.
+
+    onnxscript (0.7.2) has -pi for pi. Remove once `torch.angle` of -1 + 0j is exported as pi.
+    """
+    from onnxscript.function_libs.torch_lib.ops import core
+
+    own = core._atan2
+    core._atan2 = lambda y, x, dtype=None: atan2(y, x)  # noqa: ARG005 - as it's called
+    try:
+        yield
+    finally:
+        core._atan2 = own
 
 
 def forget_computed_sizes(program: _Torch) -> None:

@@ -113,8 +113,11 @@ def _resized(
     return op.Cast(pixels, to=onnx_ir.DataType.UINT8)
 
 
-def antialiased(name: str) -> _Translation:
-    """Refuse align_corners, with which ONNX Runtime's (1.32) antialiased Resize takes other pixels than torch."""
+def antialiased(mode: str) -> _Translation:
+    """Resize by the factors that torch is given; onnxscript takes the quotients of the sizes.
+
+    Refuse align_corners, with which ONNX Runtime's (1.32) antialiased Resize takes other pixels than torch.
+    """
 
     def translation(
         image: _Value,
@@ -127,7 +130,15 @@ def antialiased(name: str) -> _Translation:
 
         if align_corners:
             raise ValueError("interpolate with antialias and align_corners has no right operator in ONNX Runtime")
-        return getattr(nn, name)(image, output_size, align_corners, scales_h, scales_w)
+        attributes = {"mode": mode, "antialias": 1, "exclude_outside": 1, "cubic_coeff_a": -0.5}
+        attributes["coordinate_transformation_mode"] = "half_pixel"
+        if scales_h is None or scales_w is None:
+            return nn._aten_upsample_output_size(image, output_size, **attributes)
+        factors = (scales_h, scales_w)
+        known = [each for each in zip(image.shape[2:], output_size, factors, strict=True) if isinstance(each[0], int)]
+        if any(isinstance(size, int) and math.floor(own * factor) != size for own, size, factor in known):
+            raise ValueError("interpolate with antialias has no operator in ONNX for a size and other factors")
+        return nn._aten_upsample_scales(image, factors, **attributes)
 
     return translation
 
