@@ -1,35 +1,32 @@
 """Runs the units of work, each with its own thread and worker process.
 
-`navigator.engine.schedule` decides what can start; `reference`, `conversion` and `verification` do the work of a unit.
+`navigator.engine.schedule` decides what can start; `reference` and `work` do the work of a unit.
 Outcomes are data. Only the thread that calls `run` changes the state.
 """
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 
 from navigator.cache.layers import Layers
 from navigator.engine import interrupts
-from navigator.engine.conversion import run_convert
 from navigator.engine.environments import Environments
 from navigator.engine.listener import Listener
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.reference import run_reference
 from navigator.engine.results import cell_results, obliged
 from navigator.engine.schedule import ModelState, Unit, UnitKind, startable
-from navigator.engine.search import searched
 from navigator.engine.sources import Sources
 from navigator.engine.step_context import StepContext, failure_from
 from navigator.engine.subject import subject_of
 from navigator.engine.timeline import Timeline
-from navigator.engine.verification import run_verify, unverified
+from navigator.engine.work import converted, verified
 from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, exhausted
 from navigator.models.reading import Watch
-from navigator.records import CellResult, FoundShapes, Given, Host, Plan, Properties, RunConfig, State
+from navigator.records import CellResult, FoundShapes, Given, Host, Plan, RunConfig, State
 
 # The work of a unit returns a function that records its outcome, for the thread that changes the state.
 Noted = Callable[[], object]
@@ -240,9 +237,13 @@ class Execution:
                 context = self._context(model, environments, model.plan.image)
                 return partial(self._refer, model, run_reference(model.plan.config, model.found, context=context))
             case UnitKind.CONVERT:
-                return self._convert(model, unit, environments)
+                context = self._context(model, environments, model.step(unit.label).image, unit.gpu)
+                return partial(model.decide, unit.label, converted(model, unit, context=context))
             case UnitKind.VERIFY:
-                return self._verify(model, unit, environments)
+                subject = subject_of(model, unit.label)
+                context = self._context(model, environments, subject.step.image, unit.gpu)
+                judged = verified(subject, unit.device, context=context, source=self._sources[model.name])
+                return partial(self._check, model, unit, judged, subject.artifact)
 
     def _refer(self, model: ModelState, reference: Reference | Failure) -> None:
         model.reference = reference
@@ -262,43 +263,6 @@ class Execution:
             image=image,
             gpu=next((each for each in model.plan.gpus if each.uuid == gpu), None),
         )
-
-    def _convert(self, model: ModelState, unit: Unit, environments: Environments) -> Noted:
-        step = model.step(unit.label)
-        source = model.artifact(step.parent)
-        assert source is not None
-        outcome = run_convert(
-            model.plan.config,
-            step,
-            source=source,
-            reference=model.reference if isinstance(model.reference, Reference) else None,
-            raise_from=model.artifact(unit.raise_from) if unit.raise_from else None,
-            calibrates=model.calibrates(step),
-            context=self._context(model, environments, step.image, unit.gpu),
-        )
-        above = model.outcomes.get(step.parent or "")
-        if isinstance(outcome, Artifact) and isinstance(above, Verified) and not model.calibrates(step):
-            # An engine keeps the scales of its ONNX file, and with them what they were measured on.
-            calibrated = Properties(calibrated=above.output_model.properties.calibrated)
-            outcome = replace(outcome, properties=calibrated.updated(outcome.properties))
-        return partial(model.decide, unit.label, outcome)
-
-    def _verify(self, model: ModelState, unit: Unit, environments: Environments) -> Noted:
-        subject = subject_of(model, unit.label)
-        artifact, step = subject.artifact, subject.step
-        context = self._context(model, environments, step.image, unit.gpu)
-        if not step.devices:
-            return partial(self._check, model, unit, unverified(subject, context=context), artifact)
-        verified = run_verify(subject, unit.device, context=context)
-        after = searched(verified, subject, unit.device, context=context)
-        if self._sources[model.name].is_unchanged:
-            verified = after
-        elif isinstance(verified, Verified):
-            # The model may have changed since its key was computed; a search would have run the new one.
-            note = f"{model.plan.config.model_path.name} or its samples changed during the run: run again"
-            verdict = replace(verified.verdict, warnings=(*verified.verdict.warnings, note))
-            verified = replace(verified, verdict=verdict)
-        return partial(self._check, model, unit, verified, artifact)
 
     def _check(self, model: ModelState, unit: Unit, verified: Verified | Failure, artifact: Artifact) -> None:
         """Record a verification; if it was the last one, cache the artifact if it passed, and remove scratch files."""
