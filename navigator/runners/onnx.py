@@ -96,6 +96,7 @@ class OnnxModel:
         settings.log_severity_level = 3
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // 2)
+        settings.add_session_config_entry(*onnx_sessions.UNPACKED)
         source: str | bytes = str(self.path)
         weights: list[Any] = []  # the session uses them, but doesn't keep them
         with suppress(StepError):

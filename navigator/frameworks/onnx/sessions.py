@@ -13,6 +13,9 @@ from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.weights import FOLDER, Proto, graphs
 from navigator.records import Device
 
+UNPACKED = ("session.disable_prepacking", "1")
+"""For a session of a few runs: kernels keep no copy of the weights as they lay them out. Results differ by rounding."""
+
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 
 # For lower opsets, ONNX Runtime (1.32) lacks operators.
@@ -105,6 +108,7 @@ def open_shaken(path: Path, seed: int) -> tuple[Any, list[Any]]:
     model = onnx.load_model_from_string(content)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    settings.add_session_config_entry(*UNPACKED)
     settings.add_session_config_entry(FOLDER, str(path.parent))
     # Otherwise, what is computed from weights alone is computed from those in the file (1.32).
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
