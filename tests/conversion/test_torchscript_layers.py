@@ -115,8 +115,8 @@ def test_a_scripted_encoder_returns_zeros_for_padding_only_where_torch_does(tmp_
     torch.manual_seed(0)
     at_the_end = np.array([[3, 4, 5, 0, 0], [1, 2, 3, 4, 5]])
     within = np.array([[3, 0, 5, 0, 0, 7], [1, 2, 3, 4, 5, 0]])
-    none = np.array([[3, 1, 5]])
-    samples = [("end", {"x": at_the_end}), ("within", {"x": within}), ("none", {"x": none})]
+    all_of_a_row = np.array([[3], [0]])
+    samples = [("end", {"x": at_the_end}), ("within", {"x": within}), ("all", {"x": all_of_a_row})]
     made = exported(Encoder(), samples, tmp_path)
     found = computed(made, 14)
     for each, (_, expected) in zip(found, made.expected, strict=True):

@@ -86,14 +86,17 @@ def log10(graph: Graph, value: Value) -> Value:
 
 
 def any_true(graph: Graph, value: Value, axis: Value = None, keep: Value = None) -> Value:
-    """Take every element but 0 for true. The exporter adds whole numbers, which may cancel, and cuts off others."""
+    """Take every element but 0 for true. The exporter adds whole numbers, which may cancel, and cuts off others.
+
+    What is true is counted: the largest of no elements is no 0.
+    """
     import torch
 
     truth = cast(graph, cast(graph, value, torch.bool), torch.int32)
     if axis is None:
-        found = graph.op("ReduceMax", truth, keepdims_i=0)
+        found = graph.op("ReduceSum", truth, keepdims_i=0)
     else:
-        found = reduced(graph, "ReduceMax", truth, known_axes(axis), keep=bool(known(keep, "i")))
+        found = reduced(graph, "ReduceSum", truth, known_axes(axis), keep=bool(known(keep, "i")))
     return cast(graph, found, torch.uint8 if dtype_of(value) is torch.uint8 else torch.bool)
 
 
