@@ -33,7 +33,7 @@ FAULTS = {
         "value_ranges: {x: [-2, 2]}",
         "y = Tanh(x)",
         "two = Constant<value_float = 2.0>() less = Less(x, two) i = Cast<to = 1>(less) t = Tanh(x) y = Mul(t, i)",
-        "ends",
+        "random",
     ),
     "epsilon_lost": (
         "(float[n, 40] x) => (float[n, 40] y)",
