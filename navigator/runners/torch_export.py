@@ -231,7 +231,7 @@ def load_program(path: Path) -> _Torch:
             saved = structure.read(path, Format.TORCH_EXPORT, operators=False).producer
         raise StepError(
             f"{path} can't be loaded as a torch.export program{f', which {saved} saved' if saved else ''}: {why}",
-            f"save it with torch {torch.__version__}, or install the torch that saved it",
+            f"save it with torch.export.save of torch {torch.__version__}, or install the torch that saved it",
         ) from error
 
 

@@ -427,7 +427,7 @@ TORCH = (
     Case(
         name="program_newer",
         keys={"model_path": "newer.pt2"},
-        advice="save it with torch {}, or install the torch that saved it",
+        advice="save it with torch.export.save of torch {}, or install the torch that saved it",
         fix=instead(model_path="plain.pt2"),
     ),
     Case(

@@ -313,4 +313,4 @@ def test_a_path_is_read_before_models_run(repository: Repository) -> None:
     assert ended.code == 1
     missing = repository.proposed(baseline="nowhere", artifacts="none")
     assert missing.code == 0, missing.log
-    assert compared(missing)[0].startswith("Not compared: nowhere: ")
+    assert compared(missing)[0].startswith("Not compared: nowhere does not exist")
