@@ -159,7 +159,12 @@ def _proposals(
 
 
 def _free(source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> frozenset[str]:
-    """Return the inputs of floats that nobody gave a range."""
+    """Return the inputs of floats that nobody gave a range, none if the user gave absolute tolerances.
+
+    Those are meant for outputs of the usual size, and larger inputs have larger errors.
+    """
+    if config.atol != "auto":
+        return frozenset()
     says = source.told if isinstance(source, TellsValues) else {}
     return frozenset(name for name, each in drawn_from(inputs, config, says).items() if is_free_float(each))
 

@@ -260,7 +260,7 @@ def test_outputs_that_cannot_be_read_cost_their_own_cell_only(convert: Any, sabo
 def test_a_bug_in_one_unit_leaves_the_others_results_and_is_said(
     convert: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from navigator.engine import execute
+    from navigator.engine import work
     from navigator.engine.verification import run_verify
 
     def broken(subject: Any, *args: Any, **kwargs: Any) -> Any:
@@ -268,7 +268,7 @@ def test_a_bug_in_one_unit_leaves_the_others_results_and_is_said(
             raise ZeroDivisionError("of ours")
         return run_verify(subject, *args, **kwargs)
 
-    monkeypatch.setattr(execute, "run_verify", broken)
+    monkeypatch.setattr(work, "run_verify", broken)
 
     code, results = convert(TINY.replace("[17]", "[13, 17, 18]") + "jobs: 2\n")
 

@@ -388,7 +388,9 @@ def test_deadline(run: Run, task: MakeTask, containers: Containers) -> None:
 
 
 def test_processes_are_bounded(run: Run) -> None:
-    found: Any = run("multiply", processes=40, threads=128, memory=8 * GIBIBYTE).value
+    result = run("multiply", processes=40, threads=128, memory=8 * GIBIBYTE)
+    assert result.status is TaskStatus.FINISHED, result.message
+    found: Any = result.value
     assert PROCESSES - 10 < found["count"] < PROCESSES
     assert found["problems"] == ["", "can't start new thread"]
     assert run("echo").status is TaskStatus.FINISHED

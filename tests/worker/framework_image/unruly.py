@@ -68,8 +68,11 @@ def _content(path: str) -> str:
 def multiply(arguments: Arguments) -> Any:
     """Start processes that start threads, all to stay; return how many there were and what stopped them."""
     ours, theirs = os.pipe()
+    told, tell = os.pipe()
     for _ in range(arguments["processes"]):
         if os.fork() == 0:
+            os.close(tell)
+            os.read(told, 1)  # the last process must find room too
             threading.stack_size(2**16)
             started, problem = 1, ""
             try:
@@ -80,6 +83,7 @@ def multiply(arguments: Arguments) -> Any:
                 problem = str(error)
             os.write(theirs, f"{started} {problem}\n".encode())
             time.sleep(60)
+    os.close(tell)
     with os.fdopen(ours) as lines:
         said = [lines.readline().strip().partition(" ") for _ in range(arguments["processes"])]
     return {"count": sum(int(started) for started, _, _ in said), "problems": sorted({each for _, _, each in said})}
