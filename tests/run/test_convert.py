@@ -282,7 +282,7 @@ def test_workers_that_crash_hang_or_die_cost_their_own_cells_only(
     )
     monkeypatch.setenv("PYTHONPATH", str(project / "sabotage"))
 
-    limits = "timeout_seconds: 5\nmemory_limit_bytes: 1000000000\n"
+    limits = "timeout_seconds: 15\nmemory_limit_bytes: 1000000000\n"
     code, results = convert(TINY.replace("[13, 17]", "[13, 14, 15, 16, 17, 18]") + limits)
 
     assert code == 1
