@@ -112,11 +112,11 @@ def test_what_passed_while_the_model_was_exchanged_is_not_kept(convert: Any, pro
     write_model(project / "other.onnx", seed=9)
     sabotage(
         f"""\
-        import os, shutil, onnx
+        import os, shutil, threading, onnx
         {WITHOUT_SANDBOX}
         def exchanging(original):
             def load(*args, **kwargs):
-                mine = {str(project / "other.onnx")!r} + str(os.getpid())
+                mine = {str(project / "other.onnx")!r} + str(threading.get_native_id())
                 shutil.copyfile({str(project / "other.onnx")!r}, mine)
                 os.replace(mine, {str(project / "tiny.onnx")!r})
                 return original(*args, **kwargs)
