@@ -20,6 +20,7 @@ from navigator.config.checks import (
 from navigator.config.given_files import check_plugins, check_samples
 from navigator.config.metric import check_metric, split
 from navigator.config.model_format import DeclaredFormatError, detect_format
+from navigator.config.onnx_versions import check_versions
 from navigator.config.problems import COMMAND_LINE, Place, Problems
 from navigator.config.schema import MODEL, RUN, flag, flow, options
 from navigator.config.sections import Section, entries_of, read_overrides, read_section, unused
@@ -121,6 +122,7 @@ def _resolve(context: Context, place: Place, given: Section) -> dict[str, Any]:
     if "tensorrt_plugins" in values:
         check_plugins(values["tensorrt_plugins"], [Path(each) for each in data["tensorrt_plugins"]], context.problems)
     check_metric(values, data, context.problems)
+    check_versions(values, data, context.problems)
     config_path = None if place.path is None else str(context.config_path)
     return {**data, "line": place.line, "config_path": config_path}
 

@@ -104,6 +104,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
     _write_samples(root)
     _write_external_data(root, tiny_onnx)
     onnx.save(onnx.parser.parse_model(PAIR), root / "pair.onnx")
+    for name, old, new in (("opset_99", '"" : 17', '"" : 99'), ("ir_99", "ir_version: 8", "ir_version: 99")):
+        onnx.save(onnx.parser.parse_model(PAIR.replace(old, new)), root / f"{name}.onnx")
     _write_results(root)
     return root
 

@@ -68,6 +68,24 @@ def read(path: Path, _signature_name: str | None, operators: bool) -> Descriptio
     return _with_operators(described, found) if operators else described
 
 
+def versions(path: Path) -> tuple[int, dict[str, int]]:
+    """Return the IR version of an ONNX file, and the opsets that it declares by domain.
+
+    Raises:
+        DamagedError: the file isn't made of protobuf's fields.
+        OSError: it can't be read.
+    """
+    ir_version, found = 0, _Found()
+    with BufferedReader(open_regular(path)) as file:
+        fields = Fields(file, os.fstat(file.fileno()).st_size)
+        for number, value in fields:
+            if number == 1:
+                ir_version = value
+            elif number == 8:
+                _opset(fields, value, found)
+    return ir_version, found.opsets
+
+
 def _with_operators(described: Description, found: _Found) -> Description:
     own = {key: count for key, count in found.operators.items() if key not in found.functions}
     names = {key: key[1] if key[0] in ("", "ai.onnx") else ".".join(key) for key in own}
