@@ -1,7 +1,7 @@
 """Runs the source model on its samples, and leaves out the generated ones that say nothing about a conversion."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -16,6 +16,7 @@ from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
 from navigator.samples.values import Bounds, Origin, Told, nudged
+from navigator.workers.missing import Missing, non_finite
 
 _DRAWN = (
     "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
@@ -31,7 +32,8 @@ _NUDGE_SHOWS = 0.01
 class SourceRuns:
     """The samples that the source model takes, its outputs, what to report of all samples, and what to note.
 
-    `bounds` are those of generated values, none of the user's own.
+    `bounds` are those of generated values, none of the user's own. `undefined` are the elements of outputs that can't
+    be compared, as booleans.
     """
 
     samples: list[Sample]
@@ -39,6 +41,14 @@ class SourceRuns:
     infos: tuple[SampleInfo, ...]
     bounds: Mapping[str, Bounds]
     notes: tuple[str, ...] = ()
+    undefined: Sequence[Sample] = ()
+
+    @property
+    def whole(self) -> "SourceRuns":
+        """Those of which everything can be compared, if there are any."""
+        partly = {name for name, _ in self.undefined}
+        samples, outputs = ([each for each in sets if each[0] not in partly] for sets in (self.samples, self.outputs))
+        return replace(self, samples=samples, outputs=outputs, undefined=()) if samples else self
 
 
 def run(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig, memory_bytes: int) -> SourceRuns:
@@ -114,10 +124,12 @@ def _run(
             told.append(replace(info, refused=error.message))
     notes: tuple[str, ...] = ()
     bounds: Mapping[str, Bounds] = {}
+    missing = Missing()
     if not config.samples:
         bounds = drawn_from(inputs, config, says)
-        notes = (*axis_notes(inputs, config, axes), *_notes(bounds))
-        found = _ambiguous(model, probes, outputs, bounds) | _non_finite(outputs)
+        missing = non_finite(outputs, sorts=isinstance(model, TellsValues) and bool(model.sorting_operations))
+        notes = (*axis_notes(inputs, config, axes), *_notes(bounds), *missing.notes)
+        found = _ambiguous(model, probes, outputs, bounds) | missing.unusable
         told = [replace(info, unusable=found.get(info.name, "")) for info in told]
     notes = (*notes, *_misdeclared(model.signature.outputs, outputs))
     skipped = {info.name for info in told if info.refused or info.unusable}
@@ -127,6 +139,7 @@ def _run(
         infos=tuple(told),
         bounds=bounds,
         notes=notes,
+        undefined=missing.undefined,
     )
 
 
@@ -174,25 +187,6 @@ def _notes(bounds: Mapping[str, Bounds]) -> Iterator[str]:
             yield f"{name}: sampled from {each}; set value_ranges"
 
 
-def _non_finite(outputs: Sequence[Sample]) -> dict[str, str]:
-    """Return where generated samples give NaN or infinity that their model doesn't mean, by sample.
-
-    NaN can't be compared. Infinity can: where an ordinary sample gives some, the model may mean it, as in logits of
-    what isn't allowed. Of the ordinary samples at least one stays, so that a model that only gives NaN is told as one.
-    """
-    ordinary = [(name, arrays) for name, arrays in outputs if name not in PROBES]
-    meant = {key for _, arrays in ordinary for key, array in arrays.items() if _count(np.isinf, array)}
-    found = {name: text for name, arrays in ordinary if (text := _first(arrays, np.isnan, "NaN"))}
-    if len(found) == len(ordinary):
-        found = {}
-    for name, arrays in outputs:
-        if name in PROBES:
-            unmeant = {key: array for key, array in arrays.items() if key not in meant}
-            text = _first(arrays, np.isnan, "NaN") or _first(unmeant, np.isinf, "infinity")
-            found |= {name: text} if text else {}
-    return found
-
-
 def _ambiguous(
     model: LoadedModel, probes: Sequence[Sample], outputs: Sequence[Sample], bounds: Mapping[str, Bounds]
 ) -> dict[str, str]:
@@ -225,13 +219,3 @@ def _differs(key: str, one: np.ndarray, again: Mapping[str, np.ndarray], outputs
         return not np.array_equal(one, other)
     allowed = _NUDGE_SHOWS * spread([arrays[key] for _, arrays in outputs])
     return not np.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)
-
-
-def _first(arrays: Mapping[str, np.ndarray], test: Callable[[np.ndarray], np.ndarray], word: str) -> str:
-    """Say how many values of the first output that has some pass a test."""
-    counts = ((key, array.size, _count(test, array)) for key, array in arrays.items())
-    return next((f"{word} for {count} of {size} values of {key}" for key, size, count in counts if count), "")
-
-
-def _count(test: Callable[[np.ndarray], np.ndarray], array: np.ndarray) -> int:
-    return int(np.count_nonzero(test(array))) if array.dtype.kind in "fc" else 0

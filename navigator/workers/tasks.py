@@ -37,6 +37,7 @@ from navigator.workers import ties
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll, RoundingAnswer
 from navigator.workers.loading import arguments_of, converted_loader, source_loader
 from navigator.workers.metric import metric
+from navigator.workers.missing import numbers
 from navigator.workers.noise import BATCHES, Probes, exact, probes, probes_of, shaken
 from navigator.workers.probing import advised, probed
 from navigator.workers.repeatability import require_repeatable, saved_in_training_mode
@@ -75,23 +76,25 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         raise advised(error, model, inputs, given) from error
     took = time.monotonic() - started
     arrays.save(Path(arguments["samples"]), runs.samples)
-    arrays.save(Path(arguments["outputs"]), runs.outputs)
+    arrays.save(Path(arguments["outputs"]), numbers(runs.outputs, runs.undefined))
     unstable = require_repeatable(model, runs.samples, runs.outputs, reload)
     signature = Signature(inputs=inputs, outputs=agreed("outputs", config.outputs, model.signature.outputs))
     equal = [] if unstable else ties.undefined(model, runs.samples, runs.outputs)
-    arrays.save(Path(arguments["outputs"]) / ties.DIRECTORY, equal)
+    # Where a model sorts, no sample has NaN.
+    arrays.save(Path(arguments["outputs"]) / ties.DIRECTORY, equal or runs.undefined)
     # A state of its own would be taken for noise.
-    noise = probes(model, runs.samples, runs.outputs) if config.atol == "auto" and not unstable else Probes([], [])
+    whole = runs.whole
+    noise = probes(model, whole.samples, whole.outputs) if config.atol == "auto" and not unstable else Probes([], [])
     arrays.save(Path(arguments["noise"]), noise.rounded)
     arrays.save(Path(arguments["noise"]) / BATCHES, noise.batches)
-    rolled = RolledSource() if unstable else roll_source(model, signature, config, runs)
+    rolled = RolledSource() if unstable else roll_source(model, signature, config, whole)
     for name, sets in (("samples", rolled.steps), ("outputs", rolled.outputs), ("noise", rolled.noise)):
         arrays.save(Path(arguments[name]) / ROLLED, sets)
     arrays.save(Path(arguments["samples"]) / ROLLED / GIVEN, rolled.given)
     into = Path(arguments["samples"]), Path(arguments["outputs"])
     searches = config.search_seconds == "auto" and not unstable
     search_seconds = prepare(model, inputs, config, runs.samples, took=took, into=into) if searches else 0.0
-    divided = calibration(inputs, config, runs.samples, int(arguments["memory_bytes"]))
+    divided = calibration(inputs, config, whole.samples, int(arguments["memory_bytes"]))
     arrays.save(Path(arguments["calibration"]), divided.samples)
     answer = ReferenceAnswer(
         signature=signature,
