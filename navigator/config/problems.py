@@ -82,6 +82,11 @@ class Problems:
         if problem not in self.found:
             self.found.append(problem)
 
+    def extend(self, other: "Problems") -> None:
+        """Note what was found elsewhere."""
+        self.found += other.found
+        self.left_out += other.left_out
+
     def check(self) -> None:
         """Raise what was found.
 

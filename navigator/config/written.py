@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from navigator.config import paths
-from navigator.config.model_format import is_saved_model
+from navigator.config.foreign import is_readable_model, why_foreign
 from navigator.config.problems import COMMAND_LINE, Place, Problems
 from navigator.config.sections import FORMS, Section, beside_models, entries_of, misplaced_in_model, read_section
-from navigator.config.subject import is_model
+from navigator.config.subject import CONFIGURATION, is_model
 from navigator.config.values import is_null, kind
 from navigator.config.yaml_nodes import Entries, Entry, Items, Node, read_yaml
+
+_INSTEAD = "name a navigator.yaml, or write one for a model: `model-navigator init MODEL`"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,11 +49,7 @@ def read_file(context: Context) -> Written:
     if path is None:
         return Written(run=Section(), models=[(COMMAND_LINE, Section())])
     shown = paths.shown(path, context.working_directory)
-    if is_model(path) and (path.is_file() or is_saved_model(path)):
-        hint = f"run `model-navigator convert {shlex.quote(str(shown))}`, or name a navigator.yaml that describes it"
-        problems.add(Place(path=shown), "this is a model, not a configuration", hint)
-        return Written(run=Section())
-    node = read_yaml(path, shown, problems)
+    node = _read(path, shown, problems)
     if node is None:
         return Written(run=Section())
     entries = entries_of(node, "the file", problems)
@@ -61,6 +59,27 @@ def read_file(context: Context) -> Written:
         return Written(run=Section())
     section = read_section(entries, problems)
     return Written(run=section, models=[(node.place, section)])
+
+
+def _read(path: Path, shown: Path, problems: Problems) -> Node | None:
+    """Return what a file holds, or report that it's something else than a configuration."""
+    whole = Place(path=shown)
+    if is_model(path) and is_readable_model(path):
+        hint = f"run `model-navigator convert {shlex.quote(str(shown))}`, or name a navigator.yaml that describes it"
+        problems.add(whole, "this is a model, not a configuration", hint)
+        return None
+    if path.is_dir():
+        inside = path / CONFIGURATION
+        hint = f"did you mean {shown / CONFIGURATION}?" if inside.is_file() else _INSTEAD
+        problems.add(whole, "this is a directory, not a navigator.yaml", hint)
+        return None
+    found = Problems()
+    node = read_yaml(path, shown, found)
+    if why := why_foreign(path, node, found):
+        problems.add(whole, f"this isn't a navigator.yaml: {why}", _INSTEAD)
+        return None
+    problems.extend(found)
+    return node
 
 
 def _several(node: Node, entries: Mapping[str, Entry], problems: Problems) -> Written:

@@ -46,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
         "saved",
         "outer/between/saved",
         "kept/converted/m",
+        "configured",
     ):
         (root / name).mkdir(parents=True)
     for name in ("", "folder/", "several/", "kept/", "kept/converted/m/", "../", "worked/"):
@@ -68,10 +69,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
     (root / "worked" / ".github" / "workflows" / "models.yml").write_text("name: Models\n")
     (root / "two\nlines.onnx").write_bytes(tiny_onnx.read_bytes())
     (root / "dangling.onnx").symlink_to("nowhere")
+    (root / "loop.yaml").symlink_to("loop.yaml")
     (root / "leaves").symlink_to("/usr")
     for name, content in {
         "empty.onnx": b"",
         "page.onnx": b"<!DOCTYPE html>",
+        "page.html": b"<!DOCTYPE html>",
+        "configured/navigator.yaml": VALID.replace("tiny", "../tiny").encode(),
         "pointer.onnx": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
         "blob": b"\x00\x01\x02",
         "model.safetensors": b"\x32" + bytes(9),
@@ -90,7 +94,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
         "large.yaml": VALID.encode() + b"#" * 2**22,
         "latin.yaml": VALID.encode() + b"# \xe9\n",
         "bomb.yaml": "\n".join(
-            ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+            ["atol: &a [x, x, x, x, x, x, x, x, x, x]"]
             + [
                 f"{after}: &{after} [{', '.join(['*' + name] * 10)}]"
                 for name, after in zip("abcde", "bcdef", strict=True)

@@ -19,6 +19,9 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
+INSTEAD = "name a navigator.yaml, or write one for a model: `model-navigator init MODEL`"
+
+
 def problems(root: Path, text: str | bytes) -> list[str]:
     path = root / "navigator.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -33,7 +36,7 @@ def problems(root: Path, text: str | bytes) -> list[str]:
         (b"", "navigator.yaml: the file is empty; add at least model_name and model_path"),
         (b"model_name: \xff\n", "navigator.yaml:1:13: byte 0xff is not valid UTF-8; save the file as UTF-8"),
         ("model_name: a".encode("utf-16"), "navigator.yaml:1:1: byte 0xff is not valid UTF-8; save the file as UTF-8"),
-        (b"a: \x01\n", "navigator.yaml:1:4: the character '\\x01' is not allowed in YAML; remove it"),
+        (b"atol: \x01\n", "navigator.yaml:1:7: the character '\\x01' is not allowed in YAML; remove it"),
         (
             b"#" * 2**22 + b"#",
             "navigator.yaml: the file is larger than 4 MiB; check the path: configuration files are small",
@@ -53,7 +56,7 @@ def test_a_byte_order_mark_is_no_problem(repository: Path) -> None:
 def test_a_missing_file_and_a_directory(repository: Path) -> None:
     for name, what in (
         ("nothing.yaml", "the file does not exist; check the path, or download the file first"),
-        ("models", "can't read the file: Is a directory; check the path"),
+        ("models", f"this is a directory, not a navigator.yaml; {INSTEAD}"),
     ):
         with pytest.raises(config.InvalidConfigurationError) as raised:
             config.load(Path(name), {}, working_directory=repository)
@@ -95,3 +98,43 @@ def test_collecting_stops_asking_for_suggestions_when_it_is_full() -> None:
         collected.add(COMMAND_LINE, f"problem {i}")
     assert collected.full
     assert collected.left_out == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("README.md", "# Models\n\n```yaml\nmodel_name: m\nmodel_path: m.onnx\n```\n", "line 3 can't be read as YAML"),
+        ("convert.py", '"""Converts."""\nimport torch\n', "line 1 can't be read as YAML"),
+        ("data.csv", "a,b\n1,2\n", "it has no 'key: value' lines"),
+        ("data.json", "[1, 2]", "it has no 'key: value' lines"),
+        ("data.json", "[]", "it has no 'key: value' lines"),
+        ("data.json", '{"a": 1', "line 1 can't be read as YAML"),
+        ("package.json", '{"name": "x", "scripts": {}, "private": true}', "its keys are name, scripts, private"),
+        ("site.yml", "site_name: x\nnav: []\ntheme: y\nplugins: []\n", "its keys are site_name, nav, theme and others"),
+        ("results.yaml", "environment: {}\norigin: {}\nmodels: {}\n", "its keys are environment, origin"),
+        ("list.yaml", "- {site: 1}\n- {theme: 2}\n", "its keys are site"),
+        ("weights.bin", "\0\1\2", "line 1 can't be read as YAML"),
+        ("weights.yaml", "\0\1\2", "line 1 can't be read as YAML"),
+    ],
+)
+def test_what_is_no_configuration_is_called_that(repository: Path, name: str, content: str, why: str) -> None:
+    (repository / name).write_text(content)
+    with pytest.raises(config.InvalidConfigurationError) as raised:
+        config.load(Path(name), {}, working_directory=repository)
+    (problem,) = raised.value.problems
+    assert problem.message == f"this isn't a navigator.yaml: {why}"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("- model_name: m\n- model_path: m.onnx\n", "the file must be a mapping, not a list"),
+        ("modelname: m\nmodle_path: m.onnx\nsite: x\n", "unknown key 'modle_path'; did you mean 'model_path'?"),
+        ("atoll: 1\n", "unknown key 'atoll'; did you mean 'atol'?"),
+        ("model_name: m\nsite: x\n", "unknown key 'site'"),
+        ('{"model_path": "m.onnx"', "the bracket that opens here isn't closed"),
+        ("defaults: [1\n", "the bracket that opens here isn't closed"),
+    ],
+)
+def test_what_may_be_a_configuration_keeps_its_problems(repository: Path, content: str, expected: str) -> None:
+    assert any(expected in problem for problem in problems(repository, content))
