@@ -194,7 +194,9 @@ def _explained(parser: Parser, message: str) -> tuple[str, str]:
     if message == f"the following arguments are required: {_COMMAND}":
         return "no command is given", f"for example: {PROGRAM} {_MAIN} FILE"
     if found := re.match(r"the following arguments are required: (.*)", message):
-        return message, f"for example: {parser.prog} {found[1]}"
+        value = "".join(f" {action.metavar}" for action in parser._actions if found[1] in action.option_strings)
+        example = f"{found[1]}{value}"
+        return message, f"for example: {parser.prog} {example}"
     if found := re.match(r"argument (.*?): not allowed with argument (.*)", message):
         return message, f"leave out {found[1]} or {found[2]}"
     if found := re.match(r"argument (.*?): ", message):

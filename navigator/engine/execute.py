@@ -226,7 +226,7 @@ class Execution:
         for label, outcome in model.outcomes.items():
             if isinstance(outcome, Failure):
                 self._workspace.remove_artifact(model.name, label)
-        if not model.pending:
+        if not model.pending and not model.runs_source:
             self._workspace.remove_scratch(model.name, "source")
 
     def _work(self, unit: Unit, environments: Environments) -> Noted:

@@ -75,6 +75,11 @@ class ModelState:
         """The steps whose cells have no result yet."""
         return [step for step in self.plan.steps if not isinstance(self.outcomes.get(step.label), Verified | Failure)]
 
+    @property
+    def runs_source(self) -> bool:
+        """Whether the source model is running, which may take longer than conversions that fail meanwhile."""
+        return self.reference is None and any(label == "source" for label, _, _ in self.started)
+
     def step(self, label: str) -> Step:
         return next(step for step in self.plan.steps if step.label == label)
 

@@ -68,8 +68,13 @@ def _passed(summary: Summary) -> str:
 def tally(summary: Summary) -> str:
     """Return the number of conversions by state and from the cache, and the time."""
     parts = [f"{amount:,} {word(state)}" for state, amount in summary.states.items()]
+    return "; ".join([", ".join(parts), *totals(summary)])
+
+
+def totals(summary: Summary) -> list[str]:
+    """Return the number of conversions from the cache, if any, and the time."""
     from_cache = [f"{summary.cached:,} from the cache"] if summary.cached else []
-    return "; ".join([", ".join(parts), *from_cache, seconds(summary.report.seconds)])
+    return [*from_cache, seconds(summary.report.seconds)]
 
 
 def reductions(model: ModelSummary) -> tuple[str, ...]:

@@ -100,6 +100,8 @@ def read(path: Path) -> Report:
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise _no_results(path, what or str(error)) from error
     version = data.get("version") if isinstance(data, dict) else None
+    if version is None:
+        raise ConfigurationError(f"{path}: not a results file: it has no version", f"write the path of a {RESULTS}")
     if version != VERSION:
         told = quote(version) if isinstance(version, str) else version
         raise ConfigurationError(

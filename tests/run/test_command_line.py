@@ -107,6 +107,10 @@ $ model-navigator report
 model-navigator report: error: the following arguments are required: PATH
   for example: model-navigator report PATH
   see `model-navigator report --help`
+$ model-navigator rehearse
+model-navigator rehearse: error: the following arguments are required: --with
+  for example: model-navigator rehearse --with REQUIREMENT|FILE
+  see `model-navigator rehearse --help`
 $ model-navigator convert
 no model is given, and there's no navigator.yaml in this directory
   did you mean `model-navigator convert tiny.onnx`?

@@ -261,6 +261,13 @@ def test_an_opset_that_fails_alone_leaves_the_others_good(convert: Any) -> None:
     assert states(results) == {"tiny onnx_op13": "passed", "tiny onnx_op99": "failed"}
 
 
+def test_a_conversion_that_fails_before_the_source_model_has_run_takes_nothing_from_it(convert: Any) -> None:
+    _, results = convert(TINY.replace("[13, 17]", "[99]"))
+
+    assert states(results) == {"tiny onnx_op99": "failed"}
+    assert not results.get("notes")
+
+
 @pytest.mark.fault(
     "A converter crashes, hangs or is killed",
     "That conversion fails with the reason. The others go on.",

@@ -201,7 +201,7 @@ def test_writing_replaces_the_file_at_once(tmp_path: Path) -> None:
     [
         (None, "No such file or directory"),
         ("results: [", "not a results file"),
-        ("- 1\n", "this is version None of convert_results.yaml, not 1"),
+        ("- 1\n", "not a results file: it has no version"),
         ("version: 2\n", "this is version 2 of convert_results.yaml, not 1"),
         ("version: 1\n", "missing required field `environment`"),
         ("version: 1\nnotes: &a [x]\nmore: [*a, *a]\n", "a YAML alias isn't allowed here"),

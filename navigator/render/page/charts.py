@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from navigator.records import DISTRIBUTION, Comparison, Span, Work
+from navigator.render.page.ticks import DURATIONS, LATENCIES, SIZES, ticks
 from navigator.render.text import clean, shorten
-from navigator.render.values import count, number, percent, seconds, size
+from navigator.render.values import count, milliseconds, number, percent, seconds, size
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -122,15 +123,17 @@ def distribution(outputs: Sequence[Errors], title: str) -> Figure | None:
 
 def sizes(bars: Sequence[Bar], title: str) -> Figure | None:
     """Return sizes in bytes as bars; None for fewer than two."""
-    return _measured(bars, "Size", title, lambda amount: size(int(amount)))
+    return _measured(bars, "Size", title, SIZES, lambda amount: size(int(amount)))
 
 
 def latencies(bars: Sequence[Bar], title: str) -> Figure | None:
     """Return latencies in seconds as bars; None for fewer than two."""
-    return _measured(bars, "Latency", title, lambda amount: f"{1000 * amount:.3g} ms")
+    return _measured(bars, "Latency", title, LATENCIES, milliseconds)
 
 
-def _measured(bars: Sequence[Bar], caption: str, title: str, told: Callable[[float], str]) -> Figure | None:
+def _measured(
+    bars: Sequence[Bar], caption: str, title: str, steps: Sequence[float], told: Callable[[float], str]
+) -> Figure | None:
     if len(bars) < 2:
         return None
     bars = bars[::-1]
@@ -139,7 +142,7 @@ def _measured(bars: Sequence[Bar], caption: str, title: str, told: Callable[[flo
     chart.value_formatter = told
     chart.x_labels = [_short(each.name) for each in bars]
     largest = max(max(each.value, each.before or 0) for each in bars)
-    chart.y_labels = [largest * part / 4 for part in range(5)]
+    chart.y_labels = ticks(largest, steps, told)
     series: dict[str, list[float | None]] = {"now": [each.value for each in bars]}
     if compared:
         series["in the base"] = [each.before for each in bars]
@@ -151,14 +154,16 @@ def timeline(spans: Sequence[Span], title: str) -> Figure | None:
     if not spans:
         return None
     workers = 1 + max(each.worker for each in spans)
+    end = max(each.start + each.seconds for each in spans)
     chart = _pygal().XY(
         **_options(_HEAD + 40 * workers),
         allow_interruptions=True,
         show_dots=False,
         stroke_style={"width": 14},
         range=(0.5, workers + 0.5),
-        xrange=(0, max(each.start + each.seconds for each in spans)),
+        xrange=(0, end),
     )
+    chart.x_labels = [each for each in ticks(end, DURATIONS, seconds) if each["value"] <= end]
     chart.x_value_formatter = seconds
     chart.y_labels = [{"label": f"worker {worker + 1}", "value": workers - worker} for worker in range(workers)]
     longest = sorted(spans, key=lambda span: -span.seconds)[:_MOST_SPANS]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from navigator.records import CellResult, Change, Comparison, ConversionChange, Device, State
 from navigator.render.changes import what
+from navigator.render.escape import unbroken
 from navigator.render.markdown_failures import MARKS
 from navigator.render.page import charts
 from navigator.render.page.charts import Bar, Errors, Figure
@@ -31,6 +32,16 @@ from navigator.report.summary import ModelSummary, Summary, fails_run
 # Drawing takes 0.05 s a model; those that fail come first.
 MOST_CHARTS = 32
 _OUTPUTS = 12
+
+_COLUMNS = {
+    "error": "Largest error",
+    "share": "Of the tolerance",
+    "size": "Size",
+    "convert": "Convert",
+    "verify": "Verify",
+    "memory": "Peak memory",
+    "latency": "Latency",
+}
 
 # Of other changes, the conversion's own message says what happened.
 _TOLD = (Change.WORSE, Change.BETTER, Change.FIXED, Change.NOT_COMPARED)
@@ -110,6 +121,12 @@ def models(summary: Summary) -> tuple[Model, ...]:
     )
 
 
+def columns(shown: Sequence[Model]) -> dict[str, str]:
+    """Return the titles of the columns of numbers in which any conversion has one."""
+    known = [each.numbers for model in shown for each in model.entries]
+    return {key: title for key, title in _COLUMNS.items() if any(numbers[key].shown for numbers in known)}
+
+
 def _key(change: ConversionChange) -> tuple[str, str]:
     return change.model_name, change.conversion
 
@@ -165,21 +182,21 @@ def _entry(id_: str, result: CellResult, known: Mapping[str, CellResult], change
 
 
 def _enters(result: CellResult, known: Mapping[str, CellResult]) -> bool:
-    """Return whether a conversion mismatches, and the model that it was converted from doesn't."""
-    if result.status.state is not State.MISMATCHED:
-        return False
+    """Return whether a conversion mismatches, and the converted model that it was made from doesn't."""
     parent = known.get(result.steps[-2]) if len(result.steps) > 1 else None
-    return parent is None or parent.status.state is not State.MISMATCHED
+    if parent is None or result.status.state is not State.MISMATCHED:
+        return False
+    return parent.status.state is not State.MISMATCHED
 
 
 def _output(comparison: Comparison) -> Output:
-    element = comparison.worst
+    element, error = comparison.worst, unbroken(number(comparison.max_abs_error))
     steps = f" after {comparison.steps[0]:,} to {comparison.steps[-1]:,} steps" if comparison.steps else ""
     return Output(
         name=f"{comparison.output}{steps}{' on the GPU' if comparison.device is not Device.CPU else ''}",
         passed=comparison.passed,
-        error=comparison.problem or f"{number(comparison.max_abs_error)}, mean {number(comparison.mean_abs_error)}",
-        allowed=f"{allowed_atol(comparison)}, rtol {number(comparison.rtol)}",
+        error=comparison.problem or f"{error}, mean {unbroken(number(comparison.mean_abs_error))}",
+        allowed=f"{unbroken(allowed_atol(comparison))}, {unbroken(f'rtol {number(comparison.rtol)}')}",
         portion=portion(comparison),
         worst="" if element is None else f"{value(element.reference)} → {value(element.value)} at {place(element)}",
     )

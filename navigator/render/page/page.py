@@ -16,8 +16,8 @@ from navigator.render.changes import SHOWN, option, remarks, rows, uncompared
 from navigator.render.headline import headline
 from navigator.render.markdown_failures import MARKS
 from navigator.render.page.charts import timeline
-from navigator.render.page.contents import MOST_CHARTS, models
-from navigator.render.sentences import environment, tally
+from navigator.render.page.contents import MOST_CHARTS, columns, models
+from navigator.render.sentences import environment, totals
 from navigator.render.text import clean, lines
 from navigator.render.values import word
 from navigator.report.summary import Summary
@@ -39,12 +39,13 @@ def report_page(summary: Summary) -> str:
     return template.render(
         title=headline(summary).plain,
         mark=headline(summary).mark,
-        tally=tally(summary),
+        totals=totals(summary),
         origin=report.origin,
         version=__version__,
         environment=environment(report.environment),
         states=[(word(state), MARKS[state], amount) for state, amount in summary.states.items()],
         models=shown,
+        columns=columns(shown),
         undrawn=max(0, len(shown) - MOST_CHARTS),
         skipped=[(group.first, group.conversions, word(group.first.status.state)) for group in summary.skipped],
         compared=compared,
