@@ -3,11 +3,16 @@
 import argparse
 import json
 import sys
+import time
+from dataclasses import replace
 
 from navigator.commands import subject
-from navigator.errors import ExitCode
-from navigator.records import to_data
+from navigator.errors import ConfigurationError, ExitCode
+from navigator.records import Format, ModelPlan, Plan, to_data
 from navigator.render.streams import write
+
+# Of a configuration with thousands of models, the first ones are looked into.
+_LOOK_SECONDS = 0.5
 
 
 def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
@@ -21,8 +26,35 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     if namespace.matrix:
         text = json.dumps(matrix(plan, namespace.max_shards))
     elif namespace.json:
-        text = json.dumps(to_data(plan), indent=2)
+        text = json.dumps(to_data(_with_export_notes(plan)), indent=2)
     else:
-        text = plan_text(plan, verbose=loaded.verbose, columns=columns_of(sys.stdout))
+        text = plan_text(_with_export_notes(plan), verbose=loaded.verbose, columns=columns_of(sys.stdout))
     write(f"{text}\n", sys.stdout)
     return ExitCode.OK
+
+
+def _with_export_notes(plan: Plan) -> Plan:
+    """Return a plan with what is known to go wrong in exports; `convert` notes it too, for all formats of torch."""
+    started = time.monotonic()
+    return Plan(
+        models=tuple(
+            replace(model, notes=(*model.notes, *_export_notes(model)))
+            if model.source_format is Format.TORCH_EXPORT and time.monotonic() - started < _LOOK_SECONDS
+            else model
+            for model in plan.models
+        )
+    )
+
+
+def _export_notes(model: ModelPlan) -> tuple[str, ...]:
+    from navigator.frameworks.torch.calls import Call
+    from navigator.frameworks.torch.differing import notes
+    from navigator.models import structure
+
+    if not any(step.source_format is Format.TORCH_EXPORT and step.target_format is Format.ONNX for step in model.steps):
+        return ()
+    try:
+        described = structure.read(model.config.model_path, Format.TORCH_EXPORT)
+    except (OSError, ConfigurationError):  # the run tells
+        return ()
+    return notes([Call(name, None, {}) for name in described.operators], described.inputs or (), "torch-export")

@@ -184,3 +184,26 @@ def test_what_a_file_beside_torchscript_declares_is_known(project: Path) -> None
     assert beside["unknown"] == []
     assert (alone["training"], alone["quantized"]) == (True, False)
     assert {"aten::relu", "aten::dropout"} <= alone["operators"].keys()
+
+
+def test_plan_tells_what_inspect_tells_of_the_export_of_a_program(project: Path) -> None:
+    import torch
+
+    class Power(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x, y):  # type: ignore[no-untyped-def]
+            return x**y
+
+    whole = torch.ones(2, 3, dtype=torch.int64)
+    torch.export.save(torch.export.export(Power(), (whole, whole)), project / "power.pt2")
+    torch.export.save(torch.export.export(Power(), (torch.ones(2), torch.ones(2))), project / "floats.pt2")
+
+    def planned(*arguments: str) -> list[str]:
+        (model,) = json.loads(navigator(project, "plan", *arguments, "--json").stdout)["models"]
+        return list(model["notes"])
+
+    (told,) = json.loads(navigator(project, "inspect", "power.pt2", "--json").stdout)["notes"]
+    assert "aten::pow" in told
+    assert planned("power.pt2") == [told]
+    assert planned("power.pt2", "--target-formats", "torch-trt") == []
+    assert planned("floats.pt2") == []
+    assert "note: exported to something else" in navigator(project, "plan", "power.pt2").stdout
