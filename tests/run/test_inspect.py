@@ -186,16 +186,20 @@ def test_what_a_file_beside_torchscript_declares_is_known(project: Path) -> None
     assert {"aten::relu", "aten::dropout"} <= alone["operators"].keys()
 
 
+POWERS = """
+import sys, torch
+
+class Power(torch.nn.Module):
+    def forward(self, x, y):
+        return x ** y
+
+for name, dtype in (("power", torch.int64), ("floats", torch.float32)):
+    torch.export.save(torch.export.export(Power(), 2 * (torch.ones(2, 3, dtype=dtype),)), f"{sys.argv[1]}/{name}.pt2")
+"""
+
+
 def test_plan_tells_what_inspect_tells_of_the_export_of_a_program(project: Path) -> None:
-    import torch
-
-    class Power(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, x, y):  # type: ignore[no-untyped-def]
-            return x**y
-
-    whole = torch.ones(2, 3, dtype=torch.int64)
-    torch.export.save(torch.export.export(Power(), (whole, whole)), project / "power.pt2")
-    torch.export.save(torch.export.export(Power(), (torch.ones(2), torch.ones(2))), project / "floats.pt2")
+    subprocess.run([sys.executable, "-c", POWERS, project], check=True)
 
     def planned(*arguments: str) -> list[str]:
         (model,) = json.loads(navigator(project, "plan", *arguments, "--json").stdout)["models"]
