@@ -5,6 +5,7 @@ minutes.
 """
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,13 +15,14 @@ from typing import Any
 import pytest
 import yaml
 
-from navigator.host.gpus import find_gpus
+from navigator.host.gpus import find_gpus, visible
 from navigator.records import Gpu
 from navigator.workers.local.pool import ForkServer
 from tests.gpu.engines import Engines
 
 REPOSITORY = Path(__file__).parents[2]
-GPUS, NOTES = find_gpus()
+_FOUND, NOTES = find_gpus()
+GPUS = visible(_FOUND, os.environ.get("CUDA_VISIBLE_DEVICES"))
 HERE = Path(__file__).parent
 
 

@@ -2,10 +2,11 @@
 
     python -m tests.gpu.visit WHAT [--minutes N] [--models DIRECTORY] [--out DIRECTORY]
 
-WHAT is `tensorrt` (ONNX, TorchScript and torch.export to engines), `tensorflow` (SavedModel to TF-TRT), `again` (the
-tests named by `--tests`, and those that need the GPU alone) or `benchmark`. Jobs of a stage run side by side, a few at
-a time: each engine's builder reads 1.4 GB first, and with 18 jobs at once the smallest build took a minute. At the end
-of a stage's time, jobs are interrupted, so that they can still write their results.
+WHAT is `tensorrt` (ONNX, TorchScript and torch.export to engines), `tensorflow` (SavedModel to TF-TRT, and through
+ONNX to TensorRT), `again` (the tests named by `--tests`, and those that need the GPU alone) or `benchmark`. Jobs of a
+stage run side by side, a few on each GPU: each engine's builder reads 1.4 GB first, and with 18 jobs at once the
+smallest build took a minute. Where there are several GPUs, the last one is for jobs that need one alone. At the end of
+a stage's time, jobs are interrupted, so that they can still write their results.
 
 What came out is `<WHAT>.tar.gz` in `--out`, by default `$OUT`: results, and the ends of logs, written again and again,
 so that a visit that is cut off leaves what it had.
@@ -16,6 +17,7 @@ import contextlib
 import io
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -25,36 +27,38 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from navigator.host.gpus import find_gpus, visible
 from tests.gpu import visit_models
 from tests.gpu.programs import MAKE
 
 REPOSITORY = Path(__file__).parents[2]
-WORK = Path("/tmp/visit")
+WORK = Path(os.environ.get("VISIT", "/tmp/visit"))
 _PYTHON = (sys.executable, "-m")
 _PACK_SECONDS = 20
 # Of a log, its end; of everything else that is kept, all of it up to this size.
 _LOG_BYTES = 40_000
 _KEPT_BYTES = 2_000_000
 _KEPT = (".txt", ".log", ".json", ".xml", ".yaml", ".md")
-# How many jobs run at a time.
+# How many jobs run on a GPU at a time.
 _AT_ONCE = 5
 _LAST_WORDS_SECONDS = 12
 
 
 @dataclass(kw_only=True, slots=True)
 class Job:
-    """A command with a limit in seconds."""
+    """A command with a limit in seconds, which has a GPU for itself if it is to be `alone`."""
 
     name: str
     command: Sequence[str]
     seconds: float
+    alone: bool = False
 
 
 def tests(name: str, files: Sequence[str], seconds: float, *more: str) -> Job:
@@ -95,8 +99,8 @@ def programs() -> Job:
     return Job(name="programs", command=[sys.executable, "-W", "ignore", "-c", script + make], seconds=90)
 
 
-def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[list[Job]]:
-    """Return the stages of a visit, whose jobs share `left` seconds."""
+def stages(what: str, models: Path, left: float, chosen: Sequence[str], *, several: bool) -> list[list[Job]]:
+    """Return the stages of a visit, whose jobs share `left` seconds; on `several` GPUs it does all that needs one."""
     if what == "tensorrt":
         rest = left - 45
         timed = ("machine", "tensorrt", "builder after a fork", "builder after a fork with the kernels")
@@ -105,34 +109,47 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str]) -> list[
         return [
             [facts("facts", timed, 45), example_models("conv", "mlp_mixer", "bert_small", "resnet50"), programs()],
             [
+                *([benchmark(rest), alone(rest)] if several else []),
                 tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest),
                 tests("torch", ["test_torch_tensorrt.py"], rest),
                 tests("runs", ["test_runs.py"], rest),
+                *(conversions(name, document, rest) for name, document in documents.items()),
                 tests("onnx", ["test_gpu.py"], rest),
                 facts("libraries", others, rest),
                 Job(name="plain", command=[*_PYTHON, "tests.gpu.plain", f"{WORK}/plain", str(models)], seconds=rest),
-                *(conversions(name, document, rest) for name, document in documents.items()),
             ],
         ]
     if what == "tensorflow":
         document = visit_models.tensorflow(models)
+        rest = left - 60
         return [
-            [facts("facts", ("machine", "tensorflow"), 40)],
-            [tests("tensorflow", ["test_tf_trt.py"], left - 40), conversions("tf-trt", document, left - 40)],
+            [facts("facts", ("machine", "tensorflow"), 40), example_models("mobilenetv2")],
+            [tests("tensorflow", ["test_tf_trt.py"], rest), conversions("saved-model", document, rest)],
         ]
     if what == "benchmark":
-        command = [sys.executable, "benchmarks/tensorrt_engines.py", "--out", f"{WORK}/benchmark"]
-        return [[example_models("resnet50", "mlp_mixer")], [Job(name="benchmark", command=command, seconds=left - 30)]]
+        return [[example_models("resnet50")], [benchmark(left - 30)]]
     again = tests("again", [each.removeprefix("tests/gpu/") for each in chosen], left / 2) if chosen else None
-    alone = tests("alone", ["test_full_gpu.py"], left / 2 if chosen else left)
-    return [*([[again]] if again else []), [alone]]
+    return [*([[again]] if again else []), [alone(left / 2 if chosen else left)]]
+
+
+def benchmark(seconds: float) -> Job:
+    """Return a job that compares building engines with a plain program."""
+    command = [sys.executable, "benchmarks/tensorrt_engines.py", "--out", f"{WORK}/benchmark"]
+    return Job(name="benchmark", command=command, seconds=seconds, alone=True)
+
+
+def alone(seconds: float) -> Job:
+    """Return a job that runs the tests that take all of a GPU's memory."""
+    return replace(tests("alone", ["test_full_gpu.py"], seconds), alone=True)
 
 
 class Visit:
-    """Runs jobs and keeps their results in the archive `packed`, in the folder that comes back."""
+    """Runs jobs on `gpus` (UUIDs) and keeps their results in the archive `packed`, in the folder that comes back."""
 
-    def __init__(self, packed: Path) -> None:
+    def __init__(self, packed: Path, gpus: Sequence[str]) -> None:
         self._packed = packed
+        self._shared = list(gpus[:-1] or gpus) * _AT_ONCE
+        self._alone = list(gpus[-1:])
         self._ended: dict[str, dict[str, Any]] = {}
         self._begun = time.monotonic()
         self._date = datetime.now(UTC).date().isoformat()
@@ -145,15 +162,25 @@ class Visit:
         try:
             for stage in planned:
                 end = time.monotonic() + max(job.seconds for job in stage)
-                with ThreadPoolExecutor(_AT_ONCE) as threads:
-                    list(threads.map(lambda job, end=end: self._run(job, end), stage))
+                jobs = {False: queue.SimpleQueue[Job](), True: queue.SimpleQueue[Job]()}
+                for job in stage:
+                    jobs[job.alone].put(job)
+                places = [*((gpu, jobs[False]) for gpu in self._shared), *((gpu, jobs[True]) for gpu in self._alone)]
+                with ThreadPoolExecutor(len(places)) as threads:
+                    list(threads.map(self._work, *zip(*places, strict=True), [end] * len(places)))
         finally:
             self._over.set()
             self._packer.join()
             self._pack()
 
-    def _run(self, job: Job, end: float) -> None:
-        """Run a job for its seconds, but not beyond the end of its stage."""
+    def _work(self, gpu: str, jobs: queue.SimpleQueue[Job], end: float) -> None:
+        """Run jobs on a GPU, until there are no more."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._run(jobs.get_nowait(), gpu, end)
+
+    def _run(self, job: Job, gpu: str, end: float) -> None:
+        """Run a job for its seconds, but not beyond the end of its stage; the tests of several GPUs see all of them."""
         if time.monotonic() > end - _LAST_WORDS_SECONDS:
             self._ended[job.name] = {"code": None, "seconds": 0, "stopped": "never begun"}
             return
@@ -162,6 +189,8 @@ class Visit:
         started = time.monotonic()
         with (directory / "output.txt").open("wb") as output:
             environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+            if job.name != "onnx":
+                environment["CUDA_VISIBLE_DEVICES"] = gpu
             environment["PYTHONPATH"] = f"{REPOSITORY}:{environment.get('PYTHONPATH', '')}"
             process = subprocess.Popen(
                 job.command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output, start_new_session=True
@@ -220,12 +249,13 @@ def main() -> None:
     parser.add_argument("--tests", nargs="*", default=[], help="tests to run again, as pytest names them")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(WORK, ignore_errors=True)
+    if WORK.exists():
+        shutil.rmtree(WORK)
     WORK.mkdir(parents=True)
     left = 60 * arguments.minutes - _LAST_WORDS_SECONDS
-    Visit(arguments.out / f"{arguments.what}.tar.gz").run(
-        stages(arguments.what, arguments.models.resolve(), left, arguments.tests)
-    )
+    gpus = [each.uuid for each in visible(find_gpus()[0], os.environ.get("CUDA_VISIBLE_DEVICES"))]
+    planned = stages(arguments.what, arguments.models.resolve(), left, arguments.tests, several=len(gpus) > 1)
+    Visit(arguments.out / f"{arguments.what}.tar.gz", gpus or [""]).run(planned)
 
 
 if __name__ == "__main__":

@@ -39,14 +39,15 @@ def _example(directory: Path, name: str, **keys: Any) -> Model:
 def tensorrt(directory: Path) -> dict[str, Model]:
     """Return the configurations of runs, by name: a run builds one engine at a time, and several take turns."""
     keys = {**_MOST, "target_formats": ["onnx", "trt"], **_FAST}
-    of_programs = {**_MOST, "target_formats": ["torch-trt"], **_FAST}
+    of_programs = {**_MOST, "target_formats": ["onnx", "trt", "torch-trt"], "onnx_opsets": [18], **_FAST}
     examples = {
         "conv": [_example(directory, "conv", **{**keys, **_ALL}, onnx_opsets=[13])],
-        "mlp_mixer": [_example(directory, "mlp_mixer", **keys, onnx_opsets=[18])],
-        "bert_small": [_example(directory, "bert_small", **keys, onnx_opsets=[17])],
+        "mlp_mixer": [_example(directory, "mlp_mixer", **{**of_programs, **_ALL})],
+        "bert_small": [_example(directory, "bert_small", **{**keys, **_ALL}, onnx_opsets=[17])],
         "mobilenetv2": [_from_onnx(_example(directory, "mobilenetv2", **keys), directory)],
         "resnet50": [_example(directory, "resnet50", **keys, onnx_opsets=[13, 17])],
-        "torch-trt": [_bert_program(**of_programs), _example(directory, "mlp_mixer", **of_programs)],
+        "bert_program": [_bert_program(**of_programs)],
+        "minilm_program": [_minilm(directory / "minilm.pt2", **{**of_programs, "target_formats": ["torch-trt"]})],
         # Its front end has no optimization levels.
         "torchscript": [
             _example(directory, name, **_MOST, target_formats=["torch-trt"]) for name in ("bert_small", "resnet50")
@@ -62,6 +63,17 @@ def _bert_program(**keys: Any) -> Model:
         "model_name": "bert_small_program",
         "model_path": str(REPOSITORY / "examples" / "models" / "bert_small.pt2"),
         "value_ranges": {"input_ids": [0, 8191], "attention_mask": [0, 1]},
+        **{f"{name}_shapes": {"input_ids": size, "attention_mask": size} for name, size in sizes.items()},
+        **keys,
+    }
+
+
+def _minilm(path: Path, **keys: Any) -> Model:
+    sizes = {"min": [1, 8], "opt": [2, 32], "max": [4, 64]}
+    return {
+        "model_name": f"minilm-{path.suffix[1:]}",
+        "model_path": str(path),
+        "value_ranges": {"input_ids": [0, 30521], "attention_mask": [0, 1]},
         **{f"{name}_shapes": {"input_ids": size, "attention_mask": size} for name, size in sizes.items()},
         **keys,
     }
@@ -97,15 +109,7 @@ def trained(directory: Path) -> dict[str, Model]:
             "value_ranges": {"input": [-1, 1], "state": [-1, 1], "sr": [16000, 16000]},
             **keys,
         },
-        {
-            "model_name": "minilm",
-            "model_path": str(directory / "minilm.onnx"),
-            "min_shapes": {"input_ids": [1, 8], "attention_mask": [1, 8]},
-            "opt_shapes": {"input_ids": [2, 32], "attention_mask": [2, 32]},
-            "max_shapes": {"input_ids": [4, 64], "attention_mask": [4, 64]},
-            "value_ranges": {"input_ids": [0, 30521], "attention_mask": [0, 1]},
-            **keys,
-        },
+        _minilm(directory / "minilm.onnx", **keys),
         {
             "model_name": "ppocr-cls",
             "model_path": str(directory / "ch_ppocr_mobile_v2.0_cls_infer.onnx"),
@@ -138,6 +142,6 @@ def trained(directory: Path) -> dict[str, Model]:
 
 
 def tensorflow(directory: Path) -> Model:
-    """Return the SavedModels that become TF-TRT's."""
-    keys = {"target_formats": ["tf-trt"], "tensorrt_precisions": ["fp32", "fp16", "int8"]}
+    """Return the SavedModels that become TF-TRT's, and engines of TensorRT if that is there, too."""
+    keys = {**_MOST, "target_formats": ["onnx", "trt", "tf-trt"], "onnx_opsets": [15], **_FAST}
     return _document([_example(directory, "mobilenetv2", **keys)])
