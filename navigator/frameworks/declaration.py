@@ -5,6 +5,7 @@ Pure: knows no framework and no file. Matches by name if the names agree, and ot
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from navigator.errors import ReturnedError, StepError
 from navigator.records import TensorSpec
@@ -29,6 +30,11 @@ def in_model_order(declared: Sequence[TensorSpec], names: Sequence[str]) -> tupl
     if sorted(indices) == list(range(len(declared))):
         return tuple(spec for _, spec in sorted(zip(indices, declared, strict=True), key=lambda pair: pair[0]))
     return tuple(declared)
+
+
+def doubled(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """Return inputs or outputs as they're in float64."""
+    return tuple(replace(each, dtype="float64") if each.dtype == "float32" else each for each in specs)
 
 
 def difference(declared: TensorSpec, shape: Sequence[int] | None, dtype: str) -> str:

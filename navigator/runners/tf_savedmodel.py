@@ -14,7 +14,7 @@ import numpy as np
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import agreed
 from navigator.frameworks.lookups import Lookups
-from navigator.frameworks.tensorflow import lookups, stored
+from navigator.frameworks.tensorflow import double, lookups, stored
 from navigator.frameworks.tensorflow.randomness import random_operations
 from navigator.frameworks.tensorflow.rounding import perturbed
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
@@ -68,6 +68,12 @@ class _LoadedSavedModel:
         """See `navigator.runners.protocol.SourceModel.perturbed`."""
         with perturbed(self.opened.function):
             yield self
+
+    @contextmanager
+    def in_double(self) -> Iterator["_LoadedSavedModel"]:
+        """See `navigator.runners.protocol.Exact`."""
+        opened = double.in_double(self.opened)
+        yield _LoadedSavedModel(opened, opened.signature)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the signature once. Outputs are in alphabetical order, since a SavedModel has no other.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import ReturnedError, StepError, UndeclaredError
-from navigator.frameworks.declaration import returned, shapes, widened, written
+from navigator.frameworks.declaration import doubled, returned, shapes, widened, written
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.torch import (
     calls,
@@ -121,7 +121,7 @@ class TorchScriptModel:
     def in_double(self) -> Iterator["TorchScriptModel"]:
         """See `navigator.runners.protocol.Exact`."""
         with rounding.in_double(self.module):
-            yield replace(self, declared_outputs=rounding.doubled(self.declared_outputs), seen_outputs=())
+            yield replace(self, declared_outputs=doubled(self.declared_outputs), seen_outputs=())
 
     def ordered(self, *, rotated: bool) -> AbstractContextManager[ties.Met]:
         """See `navigator.runners.protocol.OrdersTies`."""

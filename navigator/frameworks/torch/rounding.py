@@ -3,11 +3,9 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from navigator.errors import StepError
-from navigator.records import TensorSpec
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
@@ -51,11 +49,6 @@ def in_double(module: _Torch) -> Iterator[None]:
         yield
     finally:
         module.float()
-
-
-def doubled(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """Return outputs as they're in float64."""
-    return tuple(replace(each, dtype="float64") if each.dtype == "float32" else each for each in specs)
 
 
 def _bits(module: _Torch) -> Iterator[_Torch]:
