@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from navigator.cache.digests import artifact_digest, size_bytes
 from navigator.engine.outcomes import Artifact, Reference, Verified
 from navigator.engine.schedule import ModelState
@@ -23,8 +21,7 @@ from navigator.records import (
 )
 from navigator.runners import RUNNERS
 from navigator.runners.protocol import read_by
-
-Outputs = list[tuple[str, dict[str, np.ndarray]]]
+from navigator.verify.outputs import Outputs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

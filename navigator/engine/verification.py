@@ -6,38 +6,27 @@ from dataclasses import replace
 from navigator.cache.digests import stamp
 from navigator.engine import rounding
 from navigator.engine.dumps import kept
+from navigator.engine.judgement import Judgement
 from navigator.engine.metric import metric_of, unproven_by
 from navigator.engine.outcomes import Failure, Reference, Verified
-from navigator.engine.own_device import of_source
 from navigator.engine.rolled import with_rolled, with_steps
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
 from navigator.engine.subject import Subject, loading
-from navigator.engine.undecided import decided_alike
 from navigator.models.files import model_files
 from navigator.records import (
     Device,
-    Format,
     MetricResult,
     ModelConfig,
-    Precision,
     State,
     Step,
     Verdict,
     to_data,
 )
 from navigator.samples import storage
-from navigator.verify import devices
-from navigator.verify.compare import verify
-from navigator.verify.decisions import Scores
 from navigator.verify.differences import bounded
-from navigator.verify.exceptions import Rounded
-from navigator.verify.gates import gates_of
 from navigator.verify.metric import overrules
 from navigator.verify.metric_sentences import verdict_sentence
-from navigator.verify.outputs import Outputs
-from navigator.verify.ties import all_settled
-from navigator.verify.tolerances import configured, least_sqnr_db, rounding_limit, tolerances, units_of
-from navigator.workers import ties
+from navigator.verify.tolerances import configured
 from navigator.workers.answers import InferAnswer
 from navigator.workers.task import Task, TaskResult
 
@@ -138,93 +127,78 @@ def _judged(
     """Compare an artifact's outputs with the reference; keep both after a mismatch and in verbose runs."""
     model, step, reference = subject.model, subject.step, subject.reference
     outputs = context.workspace.scratch(model.model_name, step.label, f"outputs-{device}")
-    expected, actual = (outputs_in(each, context.memory_bytes) for each in (reference.outputs, outputs))
-    if isinstance(expected, str) or isinstance(actual, str):
-        message = f"converted, but {actual if isinstance(actual, str) else expected}"
-        return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
+    expected, made = (outputs_in(each, context.memory_bytes) for each in (reference.outputs, outputs))
+    if isinstance(expected, str) or isinstance(made, str):
+        return _unreadable(verified, made if isinstance(made, str) else str(expected))
     names = [name for name, _ in subject.compared(expected)]
     metric = metric_of(model, reference, names, outputs, (step.label, device), context)
-    everything, actual = expected, subject.compared(actual)
-    wanted: Outputs = subject.compared(expected)
-    equal = outputs_in(reference.outputs / ties.DIRECTORY, context.memory_bytes)
-    settled: Outputs = actual if isinstance(equal, str) else all_settled(wanted, actual, equal)
-
-    def compared(reference: Reference, rounded: Rounded | None = None) -> Verdict:
-        allowed = tolerances(model, step.precision, everything, reference.noise)
-        return verify(
-            wanted,
-            settled,
-            atol=allowed.atol,
-            rtol=allowed.rtol,
-            units=units_of(model, step.precision, everything),
-            least_sqnr_db=least_sqnr_db(model, step.precision, wanted),
-            rounded=rounded,
-            measured=step.precision is not Precision.FP32,
-            scores=Scores(axes=model.scores, top_k=model.top_k),
-            gates=gates_of(model, step.precision),
-            overruled=_overruled(metric, model, step),
-            noise=rounding.applied(model, step, reference) if device is Device.CPU else {},  # where it was measured
-            rounding_limit=rounding_limit(step.precision),
-        )
-
-    apart: tuple[str, ...] = ()
-    verdict = compared(reference)
-    if not verdict.passed and subject.together and device is Device.CPU:
-        more = rounding.measured_where_it_fails(model, step, reference, wanted, settled, context=context)
-        again = compared(more) if more is not None else verdict
-        if more is not None and again.passed:
-            verdict, reference = again, more
-    alike = None if verdict.passed else decided_alike(subject, reference, wanted, settled, context=context)
-    if alike is not None:
-        differed, settled = settled, alike[0]
-        again = compared(reference)
-        if again.passed:
-            verdict = replace(again, warnings=(*again.warnings, *alike[1]))
-        else:
-            settled = differed
-    own = of_source(subject, wanted, context=context) if device is Device.CUDA and not verdict.passed else None
-    if own is not None:
-        left_out = {each.sample for each in own.apart}
-        wanted, settled = ([each for each in sets if each[0] not in left_out] for sets in (wanted, settled))
-        reference = replace(reference, noise=own.noise)
-        verdict = compared(reference)
-        apart = tuple(devices.notes(own.apart))
-    if step.precision is Precision.FP16 and subject.onnx and any(each.mismatched for each in verdict.comparisons):
-        itself = device is Device.CPU and step.target_format is Format.ONNX
-        rounded = rounding.of_fp16(
-            model, step, reference, subject.onnx, wanted, settled, itself=itself, context=context
-        )
-        verdict = compared(reference, rounded)
-    largest = {name: bounded(each.largest) for name, each in rounding.applied(model, step, reference).items()}
-    comparisons = tuple(replace(each, noise=largest.get(each.output)) for each in verdict.comparisons)
-    warnings = (*verdict.warnings, *apart, *_notes(verified, reference))
-    metrics = (metric,) if isinstance(metric, MetricResult) else ()
-    verdict = replace(verdict, comparisons=comparisons, warnings=warnings, metrics=metrics, weights=answer.weights)
-    if answer.weights is not None and answer.weights.wrong:
-        verdict = replace(verdict, suggested=None)  # no tolerance makes up for a wrong weight
+    actual = subject.compared(made)
+    judgement = Judgement(subject, device, expected, actual, overruled=_overruled(metric, model, step), context=context)
+    judgement.excuse()
+    reference, verdict = judgement.reference, _told(judgement, verified, metric, answer, subject)
     rolled = with_rolled(
         verdict, model, step.precision, reference, outputs, stopped=answer.stopped, memory_bytes=context.memory_bytes
     )
     if isinstance(rolled, str):
-        message = f"converted, but {rolled}"
-        return replace(verified, failure=Failure(state=State.FAILED, message=message, log_path=verified.log_path))
+        return _unreadable(verified, rolled)
+    is_comparable = not any(each.problem for each in verdict.comparisons)
     verdict = replace(rolled, comparisons=tuple(replace(each, device=device) for each in rolled.comparisons))
     if context.verbose or not verdict.passed:
-        names = [name for name, _ in wanted]
+        names = [name for name, _ in judgement.wanted]
         samples = [each for each in storage.load(reference.samples, mapped=True) if each[0] in names]
-        made = [each for each in actual if each[0] in names]
-        sets = with_steps((samples, wanted, made), verdict, reference, outputs, memory_bytes=context.memory_bytes)
+        single = (samples, judgement.wanted, [each for each in actual if each[0] in names])
+        sets = with_steps(single, verdict, reference, outputs, memory_bytes=context.memory_bytes)
         runners = (f"{model.model_format}-runner", f"{step.target_format}-converted-{device}-runner")
         verdict = kept(verdict, sets[0], dict(zip(runners, sets[1:], strict=True)), model, step, context)
-    unproven = subject.calibrated and verdict.passed and not reference.held_out
-    failure = _unproven(model, verified) if unproven else None
-    if isinstance(metric, Failure) and not any(each.problem for each in comparisons):
-        failure = metric
-    elif isinstance(metric, MetricResult) and verdict.passed and failure is None:
-        failure = unproven_by(metric, step.precision)
-    if failure is None and not verdict.passed:
-        failure = _explained(verdict, verified, reference)
+    failure = _failure(verdict, verified, metric, subject, reference, is_comparable=is_comparable)
     return replace(verified, verdict=verdict, failure=failure)
+
+
+def _told(
+    judgement: Judgement,
+    verified: Verified,
+    metric: MetricResult | Failure | None,
+    answer: InferAnswer,
+    subject: Subject,
+) -> Verdict:
+    """Return the verdict with all that is known of the comparison besides."""
+    verdict, reference = judgement.verdict, judgement.reference
+    noise = rounding.applied(subject.model, subject.step, reference)
+    largest = {name: bounded(each.largest) for name, each in noise.items()}
+    return replace(
+        verdict,
+        comparisons=tuple(replace(each, noise=largest.get(each.output)) for each in verdict.comparisons),
+        warnings=(*judgement.warnings, *_notes(verified, reference)),
+        metrics=(metric,) if isinstance(metric, MetricResult) else (),
+        weights=answer.weights,
+        # No tolerance makes up for a wrong weight.
+        suggested=None if answer.weights is not None and answer.weights.wrong else verdict.suggested,
+    )
+
+
+def _failure(
+    verdict: Verdict,
+    verified: Verified,
+    metric: MetricResult | Failure | None,
+    subject: Subject,
+    reference: Reference,
+    *,
+    is_comparable: bool,
+) -> Failure | None:
+    """Return why a conversion hasn't passed if there's more to say than the verdict does."""
+    if isinstance(metric, Failure) and is_comparable:
+        return metric
+    if not verdict.passed:
+        return _explained(verdict, verified, reference)
+    if subject.calibrated and not reference.held_out:
+        return _unproven(subject.model, verified)
+    return unproven_by(metric, subject.step.precision) if isinstance(metric, MetricResult) else None
+
+
+def _unreadable(verified: Verified, why: str) -> Verified:
+    """Return the result for outputs that can't be read."""
+    failure = Failure(state=State.FAILED, message=f"converted, but {why}", log_path=verified.log_path)
+    return replace(verified, failure=failure)
 
 
 def _explained(verdict: Verdict, verified: Verified, reference: Reference) -> Failure | None:
