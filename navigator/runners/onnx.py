@@ -23,7 +23,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.training import training_operations
-from navigator.frameworks.onnx.weights import Proto
+from navigator.frameworks.onnx.weights import UNPACKED, Proto
 from navigator.models.files import model_files
 from navigator.models.stored import Computed, Reduced, Stored
 from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
@@ -96,7 +96,7 @@ class OnnxModel:
         settings.log_severity_level = 3
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // 2)
-        settings.add_session_config_entry(*onnx_sessions.UNPACKED)
+        settings.add_session_config_entry(*UNPACKED)
         source: str | bytes = str(self.path)
         weights: list[Any] = []  # the session uses them, but doesn't keep them
         with suppress(StepError):

@@ -150,7 +150,7 @@ def test_only_weights_are_stepped(tmp_path: Path) -> None:
     )
     onnx.save(onnx.helper.make_model(graph), tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0)
     model = onnx.load(tmp_path / "m.onnx", load_external_data=False)
-    found = dict(stepped(model, tmp_path))
+    found = dict(stepped(model, tmp_path / "m.onnx"))
     assert found.keys() == {"weight", "half"}
     for name, value in found.items():
         steps = np.abs(value - values[name]) / np.spacing(np.abs(values[name]))
@@ -184,7 +184,7 @@ def test_constants_branches_and_functions_have_weights_too(tmp_path: Path) -> No
 
     model = onnx.parser.parse_model(INNER)
     before = [onnx.numpy_helper.to_array(each) for each in tensors(model)]
-    assert [name for name, _ in stepped(model, tmp_path)] == ["bias"]
+    assert [name for name, _ in stepped(model, tmp_path / "m.onnx")] == ["bias"]
     after = [onnx.numpy_helper.to_array(each) for each in tensors(model)]
     moved = [not np.array_equal(*pair) for pair in zip(before, after, strict=True)]
     # Only the main graph's initializer stays in the file: a session gets another one for it.

@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,11 @@ from navigator.converters.onnx_to_typed_onnx import Options, convert
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.records import Precision, PrecisionMode
+from navigator.frameworks.onnx import graph as onnx_graph
+from navigator.frameworks.onnx import streamed
+from navigator.records import Precision, PrecisionMode, Signature
+from navigator.runners import onnx as onnx_runner
+from navigator.samples import storage as arrays
 from tests.conversion.typed_onnx import (
     FP16,
     HIERARCHY,
@@ -26,6 +31,8 @@ from tests.conversion.typed_onnx import (
     floats,
     written,
 )
+
+WIDE = '"" : 19\nm (float[n, 512] x) => (float[n, 512] y) { y = MatMul(x, w) }'
 
 
 @pytest.fixture
@@ -145,11 +152,88 @@ def test_a_model_that_onnx_ir_lacks_types_for_is_refused(tmp_path: Path) -> None
 def test_weights_over_the_limit_are_saved_beside_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Options
 ) -> None:
-    monkeypatch.setattr(onnx_file, "INLINE_LIMIT_BYTES", 1000)
-    text = '"" : 17\nm (float[n, 64] x) => (float[n, 64] y) { y = MatMul(x, w) }'
-    typed = Typed(written(tmp_path / "m.onnx", text, {"w": floats(64, 64)}), options, {"x": floats(3, 64)})
+    monkeypatch.setattr(streamed, "INLINE_LIMIT_BYTES", 1000)
+    typed = Typed(written(tmp_path / "m.onnx", WIDE, {"w": floats(512, 512)}), options, {"x": floats(3, 512)})
     assert sorted(each.name for each in typed.path.parent.iterdir()) == ["model.onnx", "model.onnx.data"]
     assert typed.matches(rounding=False)
+
+
+@PRECISIONS
+def test_no_file_is_parsed_with_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Options) -> None:
+    source = written(tmp_path / "m.onnx", WIDE, {"w": floats(512, 512)})
+    parsed: list[int] = []
+
+    def load(path: str, **options: Any) -> Any:
+        parsed.append(Path(path).stat().st_size)
+        return loaded(path, **options)
+
+    loaded = onnx.load
+    monkeypatch.setattr(onnx, "load", load)
+    made = tmp_path / "made" / "model.onnx"
+    made.parent.mkdir()
+    arrays.save(tmp_path / "samples", [("0", {"x": floats(3, 512)})])
+    convert(Conversion(source=source, destination=made, options=options, samples=tmp_path / "samples"))
+    declared = Signature(inputs=(), outputs=())
+    onnx_runner.load(made, declared=declared, options=onnx_runner.Options(precision=options.precision))
+    assert not [size for size in parsed if size > 512 * 512]
+
+
+@PRECISIONS
+def test_a_link_to_a_model_and_one_of_several_names_of_a_model_are_read(tmp_path: Path, options: Options) -> None:
+    """onnx-ir reads no weights from such files."""
+    source = written(tmp_path / "elsewhere" / "m.onnx", WIDE, {"w": floats(512, 512)})
+    for name, link in (("soft", Path.symlink_to), ("hard", Path.hardlink_to)):
+        (tmp_path / name).mkdir()
+        link(tmp_path / name / "m.onnx", source)
+        assert Typed(tmp_path / name / "m.onnx", options, {"x": floats(3, 512)}).matches(rounding=False)
+
+
+def test_weights_that_were_read_keep_no_file_open(tmp_path: Path) -> None:
+    """A process may have a thousand open."""
+    model = onnx_graph.prepare(written(tmp_path / "m.onnx", WIDE, {"w": floats(512, 512)}))
+    (weight,) = model.graph.initializers.values()
+    before = sorted(Path("/proc/self/fd").iterdir())
+    assert onnx_graph.stored(weight).shape == (512, 512)
+    onnx_graph.save(model, tmp_path / "again.onnx")
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    assert numpy_helper.to_array(onnx.load(str(tmp_path / "again.onnx")).graph.initializer[0]).tolist() == (
+        floats(512, 512).tolist()
+    )
+
+
+def test_large_constants_among_the_nodes_keep_their_values(tmp_path: Path) -> None:
+    """Of the main graph and of a branch, whole numbers too."""
+    text = """
+    "" : 17
+    m (float[n, 512] x, bool c) => (float[n, 512] y) {
+        a = MatMul(x, w)
+        y = If(c) <then_branch = one () => (float[n, 512] p) { p = Add(a, x) },
+                   else_branch = two () => (float[n, 512] q) { q = Identity(a) }>
+    }
+    """
+    source = written(tmp_path / "m.onnx", text)
+    model = onnx.load(str(source))
+    w, k = floats(512, 512, scale=0.1), np.arange(512 * 512).reshape(512, 512) % 512
+    constants = {
+        name: onnx.helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+        for name, value in (("w", w), ("k", k))
+    }
+    model.graph.node.insert(0, constants["w"])
+    branch = model.graph.node[2].attribute[0].g
+    del branch.node[:]
+    branch.node.extend(
+        [
+            constants["k"],
+            onnx.helper.make_node("Gather", ["k", "row"], ["picked"], axis=0),
+            onnx.helper.make_node("Cast", ["picked"], ["cast"], to=TensorProto.FLOAT),
+            onnx.helper.make_node("Add", ["a", "cast"], ["p"]),
+        ]
+    )
+    branch.initializer.append(numpy_helper.from_array(np.array(3), "row"))
+    onnx.save(model, str(source))
+    for options, name in ((FP16, "a"), (SINGLE, "b")):
+        samples = [{"x": floats(3, 512), "c": np.array(each)} for each in (True, False)]
+        assert Typed(source, options, *samples, name=name).matches(rounding=False)
 
 
 def test_external_data_that_is_missing_is_said(network: Path) -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
+from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import stored
+from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.records import Precision
 from navigator.workers.weights import weights
 from tests.conversion.typed_onnx import written
@@ -63,6 +65,21 @@ def test_large_weights_are_read_where_they_lie(tmp_path: Path, external: bool) -
         return sum(each.differing for each in found.wrong)
 
     assert (judge("right"), judge("wrong")) == (0, 200)
+
+
+def test_weights_of_a_model_behind_a_link_are_read(tmp_path: Path) -> None:
+    """As in the cache of Hugging Face's hub; onnx reads no external data behind links."""
+    tensors = {"w": floats((300, 200)), "k": np.arange(60_000).reshape(300, 200)}
+    text = '"" : 17\nm (float[n, 300] x) => (float[n, 200] y) { c = Cast<to = 1>(k) s = Add(w, c) y = MatMul(x, s) }'
+    written(tmp_path / "blobs" / "0", text, tensors)
+    link = tmp_path / "m.onnx"
+    link.symlink_to("blobs/0")
+    model = onnx_file.structure(link)
+    assert all(each.external_data for each in model.graph.initializer)
+    for each in model.graph.initializer:
+        np.testing.assert_array_equal(onnx_weights.values(each, link), tensors[each.name])
+    (weight,) = stored.weights(link)
+    np.testing.assert_array_equal(weight.read(), tensors["w"])
 
 
 def test_a_file_that_is_no_model_costs_only_this_evidence(tmp_path: Path) -> None:

@@ -73,6 +73,21 @@ def structure(path: Path) -> Proto:
         raise _unreadable(path, error) from error
 
 
+def light(path: Path) -> Proto:
+    """Return the model at `path` to be run or rewritten: the large initializers of its main graph stay in the file.
+
+    Neither ONNX Runtime (1.32) nor onnx-ir (1.1) reads others from there, nor any from a file of several names.
+
+    Raises:
+        StepError: it is not an ONNX file.
+    """
+    if path.is_symlink() or path.stat().st_nlink > 1:
+        return load(path)
+    model = structure(path)
+    onnx_weights.fill_inner(model, path)
+    return model
+
+
 def _unreadable(path: Path, error: Exception) -> StepError:
     return StepError(f"{path} isn't a readable ONNX file: {sentence(error)}", "export or download the model again")
 

@@ -6,12 +6,13 @@ reads them. Knows nothing of precisions; `navigator.frameworks.onnx.fp16` and `i
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.onnx import streamed
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.file import DEFAULT_DOMAINS
 from navigator.frameworks.onnx.weights import Proto
@@ -25,17 +26,19 @@ _LARGE_TENSOR_BYTES = 65536
 # Since this version of the file format, initializers need not be inputs too.
 _FREE_INITIALIZERS_IR = 4
 
+_Copy = TypeVar("_Copy")
+
 _SAVE_AGAIN = "save the model again, with its external data in the same directory"
 
 
 def read(path: Path) -> "ir.Model":
-    """Return the model at `path` as it is; its external data stays where it is.
+    """Return the model at `path` as it is; its large weights stay where they are.
 
     Raises:
         StepError: not an ONNX file, one that onnx-ir cannot represent, or onnx-ir isn't installed.
     """
     _require_onnx_ir()
-    return _from_proto(onnx_file.load(path), path.parent)
+    return _from_proto(onnx_file.light(path), path.parent)
 
 
 def _require_onnx_ir() -> None:
@@ -58,7 +61,7 @@ def prepare(path: Path) -> "ir.Model":
     import onnx.inliner
     from onnx_ir.passes import common
 
-    proto = onnx_file.load(path)
+    proto = onnx_file.light(path)
     model = _from_proto(onnx.inliner.inline_local_functions(proto) if proto.functions else proto, path.parent)
     common.RemoveInitializersFromInputsPass()(model)
     for node in list(model.graph.all_nodes()):
@@ -103,7 +106,9 @@ def forget_types(graph: "ir.Graph") -> None:
 
 
 def session(model: "ir.Model") -> Any:
-    """Return an ONNX Runtime session of `model` as it is, without optimisation; weights beside the file stay there.
+    """Return an ONNX Runtime session of `model` as it is, without optimisation, for a few runs.
+
+    Weights that are in the file or beside it stay there.
 
     Raises:
         StepError: ONNX Runtime cannot load it.
@@ -114,6 +119,7 @@ def session(model: "ir.Model") -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry(*onnx_weights.UNPACKED)
     tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
     for directory in {str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}:
         options.add_session_config_entry(onnx_weights.FOLDER, directory)
@@ -132,14 +138,26 @@ def save(model: "ir.Model", destination: Path) -> None:
     """
     import onnx_ir as ir
 
-    size = sum(value.const_value.nbytes for graph in model.graphs() for value in graph.initializers.values())
+    light = model.clone()
+    large = [value for value in light.graph.initializers.values() if value.const_value.nbytes > _LARGE_TENSOR_BYTES]
+    for value in large:
+        del light.graph.initializers[value.name]
     try:
-        if size <= onnx_file.INLINE_LIMIT_BYTES:
-            ir.save(ir.external_data.load_to_model(model), destination)
-        else:
-            ir.save(model, destination, external_data=f"{destination.name}.data")
+        proto = ir.to_proto(ir.external_data.load_to_model(light))
+        streamed.save(proto, [_weight(value) for value in large], destination)
     except (OSError, ValueError) as error:
         raise StepError(f"the model's weights can't be read: {onnx_file.sentence(error)}", _SAVE_AGAIN) from error
+
+
+def _weight(value: "ir.Value") -> streamed.Weight:
+    import onnx
+
+    held = value.const_value
+    return streamed.Weight(
+        tensor=onnx.TensorProto(name=value.name, data_type=held.dtype, dims=held.shape.numpy()),
+        size_bytes=held.nbytes,
+        values=lambda: memoryview(_released(held, held.tobytes())),
+    )
 
 
 def stored(value: "ir.Value") -> np.ndarray:
@@ -148,12 +166,21 @@ def stored(value: "ir.Value") -> np.ndarray:
     Raises:
         StepError: that file is missing, too short or outside the model's directory.
     """
+    held = value.const_value
     try:
-        array: np.ndarray = value.const_value.numpy()
+        return _released(held, np.array(held.numpy()))
     except (OSError, ValueError) as error:
         text = f"the weights {value.name!r} can't be read: {onnx_file.sentence(error)}"
         raise StepError(text, _SAVE_AGAIN) from error
-    return array
+
+
+def _released(tensor: "ir.TensorProtocol", copied: _Copy) -> _Copy:
+    """Return what was copied from a tensor, and let go of its file: each keeps a descriptor open (onnx-ir 1.1)."""
+    import onnx_ir as ir
+
+    if isinstance(tensor, ir.ExternalTensor):
+        tensor.release()
+    return copied
 
 
 def add_initializer(graph: "ir.Graph", name: str, array: np.ndarray) -> "ir.Value":

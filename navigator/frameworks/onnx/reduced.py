@@ -34,19 +34,19 @@ def weights(path: Path) -> list[Reduced]:
 
     model = onnx_file.structure(path)
     tensors = dict(named(model))
-    quantized = {each.name: each for each in _quantized(model, tensors, path.parent)}
+    quantized = {each.name: each for each in _quantized(model, tensors, path)}
     scales = {node.input[1] for node in model.graph.node if node.op_type == _DEQUANTIZES and node.input[0] in quantized}
     found = list(quantized.values())
     for name, tensor in tensors.items():
         half = tensor.data_type == TensorProto.FLOAT16
         if (half or tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE)) and name not in scales:
             origins = (name, _HALF.sub("", name)) if half else (name,)
-            read = partial(_floats, tensor, path.parent)
+            read = partial(_floats, tensor, path)
             found.append(Reduced(name, origins, tuple(tensor.dims), read))
     return found
 
 
-def _quantized(model: Proto, tensors: Mapping[str, Proto], directory: Path) -> Iterator[Reduced]:
+def _quantized(model: Proto, tensors: Mapping[str, Proto], path: Path) -> Iterator[Reduced]:
     """Yield the weights that are stored as int8."""
     for node in model.graph.node:
         if node.op_type != _DEQUANTIZES or not all(each in tensors for each in node.input):
@@ -57,20 +57,20 @@ def _quantized(model: Proto, tensors: Mapping[str, Proto], directory: Path) -> I
         axis = next((each.i for each in node.attribute if each.name == "axis"), None)
         origin = _STEPS.sub("", name)
         origin = origin if axis is None else origin.removesuffix(f"_{axis}")
-        read = partial(_dequantized, [tensors[each] for each in node.input], axis, directory)
+        read = partial(_dequantized, [tensors[each] for each in node.input], axis, path)
         yield Reduced(name, (origin,), tuple(tensors[name].dims), read)
 
 
-def _floats(tensor: Proto, directory: Path) -> tuple[np.ndarray, np.ndarray]:
-    found = values(tensor, directory)
+def _floats(tensor: Proto, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    found = values(tensor, path)
     if found.dtype != np.float16:
         return found, np.zeros((), found.dtype)
     with np.errstate(invalid="ignore"):  # no step leads from infinity
         return found.astype(np.float32), np.spacing(np.abs(found)).astype(np.float32)
 
 
-def _dequantized(tensors: list[Proto], axis: int | None, directory: Path) -> tuple[np.ndarray, np.ndarray]:
-    steps, scale, *zero = (values(each, directory) for each in tensors)
+def _dequantized(tensors: list[Proto], axis: int | None, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    steps, scale, *zero = (values(each, path) for each in tensors)
     along = [-1 if each == axis else 1 for each in range(steps.ndim)] if scale.ndim else []
     scale, *zero = (each.astype(np.float32).reshape(along) for each in (scale, *zero))
     return (steps - sum(zero)) * scale, scale

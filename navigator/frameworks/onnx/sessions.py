@@ -10,11 +10,8 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.frameworks.onnx import weights as onnx_weights
-from navigator.frameworks.onnx.weights import FOLDER, Proto, graphs
+from navigator.frameworks.onnx.weights import FOLDER, UNPACKED, Proto, graphs
 from navigator.records import Device
-
-UNPACKED = ("session.disable_prepacking", "1")
-"""For a session of a few runs: kernels keep no copy of the weights as they lay them out. Results differ by rounding."""
 
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 
@@ -71,21 +68,19 @@ def open_session(path: Path, model: Proto, device: Device, *, typed: bool) -> tu
     return session, warning
 
 
-def stepped(path: Path, settings: Any) -> tuple[str | bytes, list[Any]]:
+def stepped(path: Path, settings: Any) -> tuple[bytes, list[Any]]:
     """Make the settings of a session those of the file with its weights one step away.
 
     Returns:
-        What to open: the file, or its changed content. And what must be kept as long as the session.
+        What to open, and what must be kept as long as the session.
     """
     import onnxruntime
 
-    model = onnx_file.load(path)
+    model = onnx_file.light(path)
     weights = []
-    for name, values in onnx_weights.stepped(model, path.parent):
+    for name, values in onnx_weights.stepped(model, path):
         weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
         settings.add_initializer(name, weights[-1])
-    if not any(True for _ in onnx_weights.inner(model)):
-        return str(path), weights
     settings.add_session_config_entry(FOLDER, str(path.parent))
     return model.SerializeToString(), weights
 
@@ -113,7 +108,7 @@ def open_shaken(path: Path, seed: int) -> tuple[Any, list[Any]]:
     # Otherwise, what is computed from weights alone is computed from those in the file (1.32).
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     weights = []
-    for name, values in onnx_weights.shaken(model, path.parent, seed):
+    for name, values in onnx_weights.shaken(model, path, seed):
         weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
         settings.add_initializer(name, weights[-1])
     try:

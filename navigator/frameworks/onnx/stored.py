@@ -22,7 +22,7 @@ def weights(path: Path) -> list[Stored]:
         StepError: it is not an ONNX file.
     """
     return [
-        Stored(name, tuple(tensor.dims), partial(values, tensor, path.parent))
+        Stored(name, tuple(tensor.dims), partial(values, tensor, path))
         for name, tensor in named(onnx_file.structure(path))
         if tensor.data_type in floats()
     ]

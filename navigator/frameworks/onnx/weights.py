@@ -7,7 +7,6 @@ writes the files themselves.
 import math
 import shutil
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,9 @@ ALIGNMENT_BYTES = 65536
 
 FOLDER = "session.model_external_initializers_file_folder_path"
 """ONNX Runtime's setting: where the external data of a model is that it gets from memory."""
+
+UNPACKED = ("session.disable_prepacking", "1")
+"""For a session of a few runs: kernels keep no copy of the weights as they lay them out. Results differ by rounding."""
 
 # Weights over this are kept from the version converter; the values it reads (axes, shapes) are far smaller.
 _LARGE_TENSOR_BYTES = 65536
@@ -81,13 +83,43 @@ def inner(model: Proto) -> Iterator[Proto]:
 
     Paddle's exporter writes all weights as constants among the nodes. Short ones are left out, and external data.
     """
-    main, *others = graphs(model)
-    stored = [_among_nodes(main)]
-    for graph in others:
-        stored += [iter(getattr(graph, "initializer", ())), _among_nodes(graph)]
-    for tensor in chain.from_iterable(stored):
+    for tensor in _inside(model):
         if tensor.data_type in floats() and math.prod(tensor.dims) >= _FEWEST_CONSTANTS and not tensor.external_data:
             yield tensor
+
+
+def _inside(model: Proto) -> Iterator[Proto]:
+    """Yield every tensor but the initializers of the main graph."""
+    main, *others = graphs(model)
+    yield from _among_nodes(main)
+    for graph in others:
+        yield from getattr(graph, "initializer", ())
+        yield from _among_nodes(graph)
+
+
+def fill_inner(model: Proto, path: Path) -> None:
+    """Put the values into the tensors that `navigator.frameworks.onnx.file.structure` left in the file at `path`.
+
+    Not into the initializers of the main graph.
+    """
+    for tensor in _inside(model):
+        if _place(tensor).get("location") == path.name:
+            tensor.CopyFrom(_filled(tensor, path))
+
+
+def _filled(tensor: Proto, path: Path) -> Proto:
+    """Return a tensor with its values, which are in the model's own file at `path`."""
+    place = _place(tensor)
+    filled = type(tensor).FromString(tensor.SerializeToString())
+    filled.ClearField("external_data")
+    filled.ClearField("data_location")
+    filled.raw_data = from_file(path, int(place["offset"]), np.dtype(np.uint8), (int(place["length"]),)).tobytes()
+    return filled
+
+
+def _place(tensor: Proto) -> dict[str, str]:
+    """Return what a tensor says of where its values are: `location`, `offset` and `length`."""
+    return {entry.key: entry.value for entry in tensor.external_data}
 
 
 def size_bytes(tensor: Proto) -> int:
@@ -100,8 +132,8 @@ def size_bytes(tensor: Proto) -> int:
     return int(math.prod(tensor.dims) * itemsize)
 
 
-def values(tensor: Proto, directory: Path) -> np.ndarray:
-    """Return the numbers of a tensor of a file in that directory.
+def values(tensor: Proto, path: Path) -> np.ndarray:
+    """Return the numbers of a tensor of the file at `path`.
 
     Raises:
         OSError: they're in another file, which can't be read.
@@ -110,14 +142,15 @@ def values(tensor: Proto, directory: Path) -> np.ndarray:
 
     if tensor.data_location != TensorProto.EXTERNAL:
         return np.asarray(numpy_helper.to_array(tensor))
-    place = {entry.key: entry.value for entry in tensor.external_data}
+    place = _place(tensor)
     name = place.get("location", "")
-    if tensor.data_type in floats() and Path(name).name == name and not (directory / name).is_symlink():
+    is_own = name == path.name  # which may be a link, as others may not
+    if tensor.data_type in floats() and (is_own or (Path(name).name == name and not (path.parent / name).is_symlink())):
         # onnx copies it three times.
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
-        return from_file(directory / name, int(place.get("offset", 0)), dtype, tensor.dims)
-    copy = type(tensor).FromString(tensor.SerializeToString())
-    return np.asarray(numpy_helper.to_array(copy, str(directory)))
+        return from_file(path.parent / name, int(place.get("offset", 0)), dtype, tensor.dims)
+    copy = _filled(tensor, path) if is_own else type(tensor).FromString(tensor.SerializeToString())
+    return np.asarray(numpy_helper.to_array(copy, str(path.parent)))
 
 
 def floats() -> frozenset[int]:
@@ -127,7 +160,7 @@ def floats() -> frozenset[int]:
     return frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
 
 
-def stepped(model: Proto, directory: Path) -> Iterator[tuple[str, np.ndarray]]:
+def stepped(model: Proto, path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the name and the values of each weight with its last bits flipped: one step of its dtype away.
 
     Those among the nodes change in `model`. Single numbers stay, such as exponents and epsilons, and so do zeros, since
@@ -135,13 +168,13 @@ def stepped(model: Proto, directory: Path) -> Iterator[tuple[str, np.ndarray]]:
 
     Args:
         model: was read without its external data.
-        directory: where that is.
+        path: from there.
     """
     from onnx import numpy_helper
 
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) >= _FEWEST_WEIGHTS:
-            found = np.require(values(tensor, directory), requirements="W")
+            found = np.require(values(tensor, path), requirements="W")
             if _flip(found):
                 yield tensor.name, found
     for tensor in inner(model):
@@ -161,21 +194,21 @@ def _flip(numbers: np.ndarray) -> bool:
     return True
 
 
-def shaken(model: Proto, directory: Path, seed: int) -> list[tuple[str, np.ndarray]]:
+def shaken(model: Proto, path: Path, seed: int) -> list[tuple[str, np.ndarray]]:
     """Return the name and the values of each float16 weight, half of the numbers one step up or down.
 
     Those among the nodes change in `model`. Zeros and the largest numbers stay, and so do short weights.
 
     Args:
         model: was read without its external data.
-        directory: where that is.
+        path: from there.
         seed: of the choice.
     """
     from onnx import TensorProto, numpy_helper
 
     rng = np.random.default_rng(seed)
     found = [
-        (tensor.name, _shake(numpy_helper.to_array(tensor, str(directory)), rng))
+        (tensor.name, _shake(values(tensor, path), rng))
         for tensor in model.graph.initializer
         if tensor.data_type == TensorProto.FLOAT16 and math.prod(tensor.dims) >= _FEWEST_CONSTANTS
     ]
