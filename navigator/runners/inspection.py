@@ -14,7 +14,7 @@ from navigator.frameworks.torch.arguments import parameters
 from navigator.models.structure.saved_model import CUSTOM_UNKNOWN
 from navigator.records import Description, Format, Signature, TensorSpec, ValueRange
 from navigator.runners import RUNNERS, torchscript
-from navigator.runners.protocol import ExportDiffers, TellsValues
+from navigator.runners.abilities import ExportDiffers, TellsValues
 from navigator.samples.values import Told
 
 _NOTHING = Signature(inputs=(), outputs=())

@@ -111,12 +111,12 @@ class OnnxModel:
         del weights
 
     def untaken(self, samples: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[str, str]]:
-        """See `navigator.runners.protocol.Branches`."""
+        """See `navigator.runners.abilities.Branches`."""
         return branches.untaken(self.path, samples)
 
     @contextmanager
     def shaken(self, seed: int) -> Iterator["OnnxModel"]:
-        """Open a second session of a file in fp16; see `navigator.runners.protocol.Shaken`."""
+        """Open a second session of a file in fp16; see `navigator.runners.abilities.Shaken`."""
         size = sum(file.stat().st_size for file in model_files(self.path))
         require_memory(int(size * (_SESSION_FACTOR + 2)), "a second session for the rounding of fp16")
         session, weights = onnx_sessions.open_shaken(self.path, seed)
@@ -160,17 +160,17 @@ def unrunnable(device: Device, host: Host, options: Options) -> str:
 
 
 def weights(path: Path) -> list[Stored]:
-    """See `navigator.runners.protocol.StoresWeights`."""
+    """See `navigator.runners.abilities.StoresWeights`."""
     return stored.weights(path)
 
 
 def computed(path: Path) -> Computed:
-    """See `navigator.runners.protocol.StoresWeights`."""
+    """See `navigator.runners.abilities.StoresWeights`."""
     return stored.computed(path)
 
 
 def reduced_weights(path: Path) -> list[Reduced]:
-    """See `navigator.runners.protocol.StoresReduced`."""
+    """See `navigator.runners.abilities.StoresReduced`."""
     return reduced.weights(path)
 
 

@@ -71,7 +71,7 @@ class _LoadedSavedModel:
 
     @contextmanager
     def in_double(self) -> Iterator["_LoadedSavedModel"]:
-        """See `navigator.runners.protocol.Exact`."""
+        """See `navigator.runners.abilities.Exact`."""
         opened = double.in_double(self.opened)
         yield _LoadedSavedModel(opened, opened.signature)
 
@@ -132,10 +132,10 @@ def load(
 
 
 def weights(path: Path) -> list[Stored]:
-    """See `navigator.runners.protocol.StoresWeights`."""
+    """See `navigator.runners.abilities.StoresWeights`."""
     return stored.weights(path)
 
 
 def computed(path: Path) -> Computed:
-    """See `navigator.runners.protocol.StoresWeights`."""
+    """See `navigator.runners.abilities.StoresWeights`."""
     return stored.computed(path)

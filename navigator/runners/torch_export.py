@@ -72,7 +72,7 @@ class TorchExportModel:
 
     @cached_property
     def axes(self) -> dict[str, tuple[AxisSpec, ...]]:
-        """What the program says of its inputs' axes (see `navigator.runners.protocol.NamesAxes`)."""
+        """What the program says of its inputs' axes (see `navigator.runners.abilities.NamesAxes`)."""
         values = programs.values(self.program)
         placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         return {
@@ -110,12 +110,12 @@ class TorchExportModel:
 
     @contextmanager
     def in_double(self) -> Iterator["TorchExportModel"]:
-        """See `navigator.runners.protocol.Exact`."""
+        """See `navigator.runners.abilities.Exact`."""
         with rounding.in_double(self.module):
             yield self
 
     def ordered(self, *, rotated: bool) -> AbstractContextManager[ties.Met]:
-        """See `navigator.runners.protocol.OrdersTies`."""
+        """See `navigator.runners.abilities.OrdersTies`."""
         return ties.ordered(rotated=rotated)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -202,12 +202,12 @@ def load(
 
 
 def weights(path: Path) -> list[Stored]:
-    """See `navigator.runners.protocol.StoresWeights`."""
+    """See `navigator.runners.abilities.StoresWeights`."""
     return stored.of_program(path)
 
 
 def computed(path: Path) -> Computed:
-    """See `navigator.runners.protocol.StoresWeights`."""
+    """See `navigator.runners.abilities.StoresWeights`."""
     return constants.of_program(load_program(path))
 
 

@@ -119,12 +119,12 @@ class TorchScriptModel:
 
     @contextmanager
     def in_double(self) -> Iterator["TorchScriptModel"]:
-        """See `navigator.runners.protocol.Exact`."""
+        """See `navigator.runners.abilities.Exact`."""
         with rounding.in_double(self.module):
             yield replace(self, declared_outputs=doubled(self.declared_outputs), seen_outputs=())
 
     def ordered(self, *, rotated: bool) -> AbstractContextManager[ties.Met]:
-        """See `navigator.runners.protocol.OrdersTies`."""
+        """See `navigator.runners.abilities.OrdersTies`."""
         return ties.ordered(rotated=rotated)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -196,7 +196,7 @@ def load(
 
 
 def undeclared(path: Path, declared: Signature, arguments: Mapping[str, str]) -> Iterator[TorchScriptModel]:
-    """Yield the model with each signature that it may have, see `navigator.runners.protocol.Undeclared`."""
+    """Yield the model with each signature that it may have, see `navigator.runners.abilities.Undeclared`."""
     module = load_module(path)
     takes = parameters(module)
     fixed(takes, arguments)  # refuses what they can't be
@@ -210,12 +210,12 @@ def undeclared(path: Path, declared: Signature, arguments: Mapping[str, str]) ->
 
 
 def weights(path: Path) -> list[Stored]:
-    """See `navigator.runners.protocol.StoresWeights`."""
+    """See `navigator.runners.abilities.StoresWeights`."""
     return stored.of_script(path)
 
 
 def computed(path: Path) -> Computed:
-    """See `navigator.runners.protocol.StoresWeights`."""
+    """See `navigator.runners.abilities.StoresWeights`."""
     return constants.of_script(load_module(path))
 
 

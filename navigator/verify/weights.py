@@ -17,6 +17,7 @@ from navigator.models.stored import Computed, Stored
 from navigator.records import Weights, WrongWeight
 from navigator.verify.alignments import Difference, Layout, arranged, difference, fits, layouts, place, squeezed
 from navigator.verify.batch_norms import Norms
+from navigator.verify.kept_tensors import KeptTensors, ends
 from navigator.verify.narrowing import narrower, rounded
 from navigator.verify.rows import joined
 
@@ -40,9 +41,6 @@ _FEWEST_NAMED = 4
 
 # How near a tensor is that was rounded to bfloat16, and how many numbers are looked at first.
 _ROUNDED = 2.0**-8
-
-# Bytes of the source's tensors that are kept while others are compared with them.
-_KEPT_BYTES = 2**28
 
 # Tensors are tried for a layout until so many times the size of the source model was read.
 _TRIALS = 8
@@ -115,9 +113,7 @@ class _Known:
     def __init__(self, source: Sequence[Stored], *, named: bool) -> None:
         self._named = named
         self._sized: dict[int, list[Stored]] = defaultdict(list)
-        self._ends: dict[str, tuple[float, float]] = {}
-        self._kept: dict[str, np.ndarray] = {}
-        self._bytes = 0
+        self._kept = KeptTensors()
         self._used: set[str] = set()
         # Nothing is made from a tensor without elements.
         self._source = [each for each in source if each.size]
@@ -153,7 +149,7 @@ class _Known:
         if squeezed(same.shape) != squeezed(tensor.shape):
             return None
         layout = Layout(tuple(range(len(squeezed(same.shape)))), None)
-        apart = difference(self._read(same), values, layout)
+        apart = difference(self._kept.read(same), values, layout)
         enough = self._named or (values.size >= _FEWEST_NAMED and apart.differing <= (1 - _AGREEING) * values.size)
         if apart.differing and not enough:
             return None
@@ -162,16 +158,16 @@ class _Known:
 
     def _fitting(self, candidates: list[Stored], tensor: Stored, values: np.ndarray) -> Iterator[_Found]:
         """Yield the source's tensors of which a converted one has most numbers, and where the others differ."""
-        ends = _ends(values)
+        outer = ends(values)
         for factored in (False, True) if len(squeezed(tensor.shape)) > 1 else (False,):
             for each in candidates:
-                if not factored and not _is_near(self._ends_of(each), ends):
+                if not factored and not _is_near(self._kept.ends(each), outer):
                     continue
                 if factored:
                     self._trials -= each.size
                     if self._trials < 0:
                         return
-                stored = self._read(each)
+                stored = self._kept.read(each)
                 for layout in layouts(each.shape, tensor.shape):
                     if (layout.axis is not None) is not factored or not fits(stored, values, layout):
                         continue
@@ -206,7 +202,7 @@ class _Known:
         self._trials -= self._elements
         if self._trials < 0:
             return None
-        found = joined(values, self._source, self._read)
+        found = joined(values, self._source, self._kept.read)
         if found is None:
             return None
         source, piece = found
@@ -216,7 +212,7 @@ class _Known:
                 tensor=source.name,
                 index=piece.index,
                 converted=tensor.name,
-                expected=number(float(self._read(source)[piece.index])),
+                expected=number(float(self._kept.read(source)[piece.index])),
                 value=number(float(values.flat[piece.position])),
                 differing=piece.differing,
                 total=tensor.size,
@@ -229,7 +225,7 @@ class _Known:
         if not dtype:
             return None
         for each in candidates:
-            stored = self._read(each)
+            stored = self._kept.read(each)
             for layout in layouts(each.shape, tensor.shape):
                 if layout.axis is not None or not fits(stored, values, layout, _ROUNDED):
                     continue
@@ -238,22 +234,6 @@ class _Known:
                     apart = difference(stored, values, layout)
                     return _Found(each, _wrong(each, tensor, apart, dtype, least=0.0))
         return None
-
-    def _read(self, tensor: Stored) -> np.ndarray:
-        if tensor.name not in self._kept:
-            values = tensor.read()
-            self._ends[tensor.name] = _ends(values)
-            if self._bytes + values.nbytes > _KEPT_BYTES:
-                self._kept.clear()
-                self._bytes = 0
-            self._kept[tensor.name] = values
-            self._bytes += values.nbytes
-        return self._kept[tensor.name]
-
-    def _ends_of(self, tensor: Stored) -> tuple[float, float]:
-        if tensor.name not in self._ends:
-            self._read(tensor)
-        return self._ends[tensor.name]
 
 
 def _wrong(
@@ -285,11 +265,6 @@ def _is_telling(values: np.ndarray) -> bool:
     few = flat[:: max(1, flat.size // _LOOKED_AT)]
     few = np.abs(few[np.isfinite(few) & (few != 0)])
     return len(np.unique(few)) >= _TELLING
-
-
-def _ends(values: np.ndarray) -> tuple[float, float]:
-    """Return the first and the last number: they stay in place, however axes are ordered."""
-    return float(values.flat[0]), float(values.flat[-1])
 
 
 def _is_near(some: tuple[float, float], others: tuple[float, float]) -> bool:

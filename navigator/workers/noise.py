@@ -11,7 +11,8 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.ranges import bounds
-from navigator.runners.protocol import Exact, LoadedModel, Shaken, SourceModel
+from navigator.runners.abilities import Exact, Shaken
+from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
 from navigator.workers.repeatability import uninformative
 

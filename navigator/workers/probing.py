@@ -13,7 +13,8 @@ import numpy as np
 from navigator.errors import StepError, UndeclaredError
 from navigator.frameworks.declaration import agreed
 from navigator.records import AxisSpec, FoundShapes, ModelConfig, Signature, TensorSpec
-from navigator.runners.protocol import LoadedModel, NamesAxes, Runner, TakesArguments, TellsValues, Undeclared
+from navigator.runners.abilities import NamesAxes, TakesArguments, TellsValues, Undeclared
+from navigator.runners.protocol import LoadedModel, Runner
 from navigator.samples.found import block, completed, with_found
 from navigator.samples.generate import drawn_from
 from navigator.samples.ladder import Kind, Ladder, ladder

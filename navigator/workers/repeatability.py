@@ -9,7 +9,8 @@ import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.ranges import bounds
-from navigator.runners.protocol import KeepsState, LoadedModel, SourceModel, TellsMode
+from navigator.runners.abilities import KeepsState, TellsMode
+from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
 
 # The same inputs give other sums if threads add in another order. Of the architectures measured with random weights,

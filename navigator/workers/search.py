@@ -17,7 +17,8 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.records import Json, ModelConfig, Signature, TensorSpec, from_data, to_data
-from navigator.runners.protocol import LoadedModel, TellsValues
+from navigator.runners.abilities import TellsValues
+from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage
 from navigator.samples.generate import Sample, drawn_from
 from navigator.samples.probes import is_free_float

@@ -10,7 +10,8 @@ import numpy as np
 from navigator.errors import StepError, listed
 from navigator.ranges import spread
 from navigator.records import AxisSpec, ModelConfig, SampleInfo, TensorSpec
-from navigator.runners.protocol import Branches, LoadedModel, NamesAxes, ShowsReads, TellsValues
+from navigator.runners.abilities import Branches, NamesAxes, ShowsReads, TellsValues
+from navigator.runners.protocol import LoadedModel
 from navigator.samples.constants import MOST, Compared, candidates
 from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look_for_trouble
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count

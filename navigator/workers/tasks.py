@@ -28,8 +28,9 @@ from navigator.records import (
     to_data,
 )
 from navigator.runners import RUNNERS
+from navigator.runners.abilities import ExportDiffers, KeepsState
 from navigator.runners.inspection import completed
-from navigator.runners.protocol import ExportDiffers, KeepsState, LoadedModel
+from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import UNASKED, Sample

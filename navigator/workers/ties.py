@@ -9,7 +9,8 @@ import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.records import DEFAULT_TOLERANCE
-from navigator.runners.protocol import LoadedModel, OrdersTies, TellsValues
+from navigator.runners.abilities import OrdersTies, TellsValues
+from navigator.runners.protocol import LoadedModel
 from navigator.samples.generate import Sample
 
 DIRECTORY = "ties"

@@ -10,7 +10,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from navigator.runners.protocol import LoadedModel, SourceModel, TellsValues
+from navigator.runners.abilities import TellsValues
+from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
 
 Arrays = Mapping[str, np.ndarray]

@@ -8,7 +8,7 @@ from pathlib import Path
 from navigator.errors import StepError
 from navigator.records import Format, Json, Precision, Weights
 from navigator.runners import RUNNERS
-from navigator.runners.protocol import StoresReduced, StoresWeights
+from navigator.runners.abilities import StoresReduced, StoresWeights
 from navigator.verify.reduced_weights import reduced
 from navigator.verify.weights import compared
 

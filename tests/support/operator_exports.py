@@ -32,7 +32,8 @@ from navigator.errors import StepError
 from navigator.records import Signature, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export, torchscript
-from navigator.runners.protocol import SourceModel, TellsValues
+from navigator.runners.abilities import TellsValues
+from navigator.runners.protocol import SourceModel
 from tests.support.differences import difference
 from tests.support.exports import Exports
 from tests.support.operators import VALUES, Operator, Together, modules, operators
