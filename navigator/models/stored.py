@@ -11,14 +11,30 @@ from pathlib import Path
 
 import numpy as np
 
+# Fits into a core's cache.
+_PIECE_BYTES = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where numbers of a type lie in a file as they are, one after the other."""
+
+    path: Path
+    offset: int
+    dtype: np.dtype
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A tensor of floats in a file: its name, its shape, and what reads its values, which may raise OSError."""
+    """A tensor of floats in a file: its name, its shape, and what reads its values, which may raise OSError.
+
+    `place` is where they lie, None if they have to be decoded.
+    """
 
     name: str
     shape: tuple[int, ...]
     read: Callable[[], np.ndarray]
+    place: Place | None = None
 
     @property
     def size(self) -> int:
@@ -96,6 +112,27 @@ class Constants:
             names=frozenset(each for each in self.used if isinstance(each, str)),
             sizes=frozenset(each for each in self.used if isinstance(each, int)),
         )
+
+
+def same_bytes(one: Stored, other: Stored) -> bool:
+    """Return whether two tensors of as many numbers lie in their files as the same bytes. Holds a piece of each.
+
+    Raises:
+        OSError: they can't be read.
+    """
+    if one.place is None or other.place is None or one.place.dtype != other.place.dtype:
+        return False
+    left = one.size * one.place.dtype.itemsize
+    pieces = [memoryview(bytearray(min(left, _PIECE_BYTES))) for _ in range(2)]
+    with one.place.path.open("rb", 0) as first, other.place.path.open("rb", 0) as second:
+        first.seek(one.place.offset)
+        second.seek(other.place.offset)
+        while left:
+            read = [file.readinto(piece[:left]) for file, piece in zip((first, second), pieces, strict=True)]
+            if read != [min(left, _PIECE_BYTES)] * 2 or pieces[0].obj != pieces[1].obj:
+                return False
+            left -= min(left, _PIECE_BYTES)
+    return True
 
 
 def from_file(path: Path, offset: int, dtype: np.dtype, shape: Collection[int]) -> np.ndarray:

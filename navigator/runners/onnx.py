@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.training import training_operations
-from navigator.frameworks.onnx.weights import UNPACKED, Proto
+from navigator.frameworks.onnx.weights import UNPACKED, Proto, graphs
 from navigator.models.files import model_files
 from navigator.models.stored import Computed, Reduced, Stored
 from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
@@ -48,6 +49,9 @@ _OUT_OF_MEMORY = re.compile(
 )
 # Weights, and the copies of them that kernels lay out for themselves.
 _SESSION_FACTOR = 2.5
+
+# External data from here on stays where it is; see `_is_mapped`.
+_MAPPED_BYTES = 2**30
 
 # What skl2onnx writes for the probabilities of a classifier, unless it's told otherwise.
 _ZIPPED = "seq(map(int64,tensor(float)))"
@@ -97,6 +101,8 @@ class OnnxModel:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // 2)
         settings.add_session_config_entry(*UNPACKED)
+        if isinstance(self.session, onnx_sessions.Reopened):
+            self.session.close()
         source: str | bytes = str(self.path)
         weights: list[Any] = []  # the session uses them, but doesn't keep them
         with suppress(StepError):
@@ -190,7 +196,9 @@ def load(
     model = onnx_file.structure(path)
     _refuse_text(model)
     typed = options is not None and options.precision is not None
-    session, warning = onnx_sessions.open_session(path, model, device, typed=typed)
+    mapped = not typed and device is Device.CPU and _is_mapped(path, model)
+    open_session = partial(onnx_sessions.open_session, path, model, device, typed=typed, mapped=mapped)
+    session, warning = open_session()
     # The session returns [] for a scalar and for an unknown rank; only the file distinguishes them.
     unranked = {
         value.name
@@ -205,7 +213,7 @@ def load(
     reads = lookups.read(model) if options is None else Lookups.of(())
     unused = tuple(spec.name for spec in declared.inputs if spec.name not in own)
     return OnnxModel(
-        session=session,
+        session=onnx_sessions.Reopened(lambda: open_session()[0], session) if mapped else session,
         signature=signature,
         properties=Properties(
             onnx_opset=onnx_file.opset_of(model), unused_inputs=unused, warnings=(warning,) if warning else ()
@@ -221,6 +229,17 @@ def load(
         told=reads.told(),
         reads=reads,
     )
+
+
+def _is_mapped(path: Path, model: Proto) -> bool:
+    """Return whether a model has so many weights beside its file that no kernel should lay them out.
+
+    That takes as long as dozens of runs. A source model and one made from it are so run by the same kernels. Those of
+    other domains may not run otherwise.
+    """
+    files = model_files(path)[1:]
+    own = all(node.domain in onnx_file.DEFAULT_DOMAINS for graph in graphs(model) for node in graph.node)
+    return own and sum(file.stat().st_size for file in files) >= _MAPPED_BYTES
 
 
 def _refuse_text(model: Proto) -> None:

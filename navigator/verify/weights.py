@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.ma  # numpy.unique imports it, which every worker would do anew
 
-from navigator.models.stored import Computed, Stored
+from navigator.models.stored import Computed, Stored, same_bytes
 from navigator.records import Weights, WrongWeight
 from navigator.verify.alignments import Difference, Layout, arranged, difference, fits, layouts, place, squeezed
 from navigator.verify.batch_norms import Norms
@@ -126,12 +126,11 @@ class _Known:
     def found(self, tensor: Stored) -> _Found | None:
         """Return what a converted tensor is made from; None if that isn't known."""
         candidates = self._sized.get(tensor.size, [])
-        values = tensor.read()
         same = next((each for each in candidates if each.name == tensor.name), None)
-        if same is not None and (found := self._by_name(same, tensor, values)) is not None:
+        if same is not None and (found := self._by_name(same, tensor)) is not None:
             return found
-        telling = _is_telling(values)
-        if not telling:
+        values = tensor.read()
+        if not _is_telling(values):
             return None
         # What fits as it is goes before what needs a factor, and what nothing else was made from before the rest.
         ordered = sorted(candidates, key=lambda each: each.name in self._used)
@@ -144,17 +143,20 @@ class _Known:
         near = near or self._folded(tensor, values) or self._rounded(ordered, tensor, values)
         return near or self._joined(tensor, values)
 
-    def _by_name(self, same: Stored, tensor: Stored, values: np.ndarray) -> _Found | None:
+    def _by_name(self, same: Stored, tensor: Stored) -> _Found | None:
         """Return what a tensor is made from if it's the one with the same name."""
         if squeezed(same.shape) != squeezed(tensor.shape):
             return None
-        layout = Layout(tuple(range(len(squeezed(same.shape)))), None)
-        apart = difference(self._kept.read(same), values, layout)
-        enough = self._named or (values.size >= _FEWEST_NAMED and apart.differing <= (1 - _AGREEING) * values.size)
-        if apart.differing and not enough:
-            return None
+        wrong = None
+        if not same_bytes(same, tensor):
+            layout = Layout(tuple(range(len(squeezed(same.shape)))), None)
+            apart = difference(self._kept.read(same), tensor.read(), layout)
+            few = tensor.size >= _FEWEST_NAMED and apart.differing <= (1 - _AGREEING) * tensor.size
+            if apart.differing and not (self._named or few):
+                return None
+            wrong = _wrong(same, tensor, apart)
         self._used.add(same.name)
-        return _Found(same, _wrong(same, tensor, apart))
+        return _Found(same, wrong)
 
     def _fitting(self, candidates: list[Stored], tensor: Stored, values: np.ndarray) -> Iterator[_Found]:
         """Yield the source's tensors of which a converted one has most numbers, and where the others differ."""

@@ -1,11 +1,13 @@
 """A deep ONNX model's own rounding: rewrites that mean the same pass, a wrong weight doesn't."""
 
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx  # noqa: TID253 - makes the models
+import onnxruntime  # noqa: TID253 - is watched
 import pytest
 
 from navigator.records import Precision, Signature, Verdict
@@ -136,7 +138,7 @@ def test_weights_one_step_away_are_part_of_the_noise(tmp_path: Path) -> None:
 
 
 def test_only_weights_are_stepped(tmp_path: Path) -> None:
-    from navigator.frameworks.onnx.weights import stepped
+    from navigator.frameworks.onnx.steps import stepped
 
     values: dict[str, np.ndarray] = {
         "weight": np.array([[0.0, -1.5, 2.0]], np.float32),
@@ -180,7 +182,8 @@ INNER = """
 
 
 def test_constants_branches_and_functions_have_weights_too(tmp_path: Path) -> None:
-    from navigator.frameworks.onnx.weights import stepped, tensors
+    from navigator.frameworks.onnx.steps import stepped
+    from navigator.frameworks.onnx.weights import tensors
 
     model = onnx.parser.parse_model(INNER)
     before = [onnx.numpy_helper.to_array(each) for each in tensors(model)]
@@ -204,3 +207,34 @@ def test_constants_one_step_away_are_part_of_the_noise(tmp_path: Path, flag: boo
     # The rounding of one product in one weight is half of a step of it: more moved.
     steps = np.abs(after - before) / np.spacing(before)
     assert 1 < steps.max() < 20
+
+
+@pytest.mark.parametrize("limit", [0, 2**40])
+def test_much_external_data_is_held_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """A session makes room for the one with other weights, and opens again for the next run."""
+    monkeypatch.setattr(runner, "_MAPPED_BYTES", limit)
+    text = '<ir_version: 8, opset_import: ["" : 17]> m (float[n, 256] x) => (float[n, 256] y) { y = MatMul(x, w) }'
+    model = onnx.parser.parse_model(text)
+    weights = np.random.default_rng(0).standard_normal((256, 256), np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data")
+    opened: list[weakref.ref[Any]] = []
+    opens = onnxruntime.InferenceSession
+
+    def session(*arguments: Any, **options: Any) -> Any:
+        made = opens(*arguments, **options)
+        opened.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    source = runner.load(tmp_path / "m.onnx", declared=Signature(inputs=(), outputs=()))
+    inputs = {"x": np.ones((2, 256), np.float32)}
+    before = source.infer(inputs)["y"]
+    with source.perturbed() as other:
+        away = other.infer(inputs)["y"]
+        held = [each() is not None for each in opened]
+    assert held == ([False, True] if limit == 0 else [True, True])
+    assert np.array_equal(source.infer(inputs)["y"], before)
+    assert len(opened) == (3 if limit == 0 else 2)
+    np.testing.assert_allclose(before, inputs["x"] @ weights, rtol=1e-4, atol=1e-4)
+    assert 0 < np.abs(away - before).max() < 1e-3

@@ -1,12 +1,15 @@
 """Weights of a converted model beside the source model's: what's recognised, what's wrong, and what isn't judged."""
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from navigator.models.stored import Computed, Stored
+from navigator.models.stored import Computed, Place, Stored
 from navigator.records import Weights
 from navigator.verify.weights import compared
 
@@ -30,6 +33,16 @@ def judged(
     return compared(stored(source), stored(converted), lambda: computed or Computed(), **more)
 
 
+def lying(path: Path, values: Array) -> Stored:
+    """Return a tensor after some other bytes in a file; nobody may decode it."""
+
+    def read() -> Array:
+        raise AssertionError("read as a whole")
+
+    path.write_bytes(b"other" + values.tobytes())
+    return Stored("w", values.shape, read, Place(path, 5, values.dtype))
+
+
 def off(values: Array, at: int, by: float = 1e-3) -> Array:
     values = values.copy()
     values.flat[at] += np.float32(by)
@@ -51,6 +64,28 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "a factor for each channel, transposed": lambda w: (w * FACTOR[:, None, None, None]).transpose(1, 2, 3, 0),
     "a factor for each input": lambda w: w * normal(6, seed=2)[:, None, None],
 }
+
+
+def test_the_same_bytes_are_compared_a_piece_at_a_time(tmp_path: Path) -> None:
+    """As in a model whose external data is copied."""
+    large = normal(300, 1000)
+    one, other = (lying(tmp_path / name, large) for name in "ab")
+    found = compared([one], [other], Computed, named=True)
+    assert (found.recognised, found.recognised_elements, found.wrong) == (1, large.size, ())
+
+
+@pytest.mark.parametrize("change", ["last", "type", "end", "shape"])
+def test_other_bytes_under_the_same_name_are_looked_at(tmp_path: Path, change: str) -> None:
+    large = normal(300, 1000)
+    changed = {"last": off(large, -1), "type": large.astype(np.float64), "end": large, "shape": large.T.copy()}[change]
+    one, other = lying(tmp_path / "a", large), lying(tmp_path / "b", changed)
+    if change == "end":
+        os.truncate(tmp_path / "b", large.nbytes)
+    with pytest.raises(AssertionError, match="read as a whole"):
+        compared([one], [other], Computed, named=True)
+    one, other = replace(one, read=lambda: large), replace(other, read=lambda: changed)
+    found = compared([one], [other], Computed, named=True)
+    assert [each.differing for each in found.wrong] == ([1] if change == "last" else [])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -1,6 +1,7 @@
 """Opens ONNX Runtime sessions, which compute exactly what a file specifies."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
-from navigator.frameworks.onnx import weights as onnx_weights
+from navigator.frameworks.onnx import steps as onnx_steps
 from navigator.frameworks.onnx.weights import FOLDER, UNPACKED, Proto, graphs
 from navigator.records import Device
 
@@ -19,7 +20,31 @@ _CUDA_PROVIDER = "CUDAExecutionProvider"
 _LOWEST_OPSET = 7
 
 
-def open_session(path: Path, model: Proto, device: Device, *, typed: bool) -> tuple[Any, str]:
+class Reopened:
+    """A session that can make room for another one: once it's closed, it opens again when it's run.
+
+    Args:
+        reopen: opens the session.
+        session: it's open already.
+    """
+
+    def __init__(self, reopen: Callable[[], Any], session: Any) -> None:
+        self._reopen = reopen
+        self._session = session
+
+    def run(self, *arguments: Any) -> Any:
+        """Run the session; see `onnxruntime.InferenceSession.run`."""
+        self._session = self._session or self._reopen()
+        return self._session.run(*arguments)
+
+    def close(self) -> None:
+        """Free the session's memory."""
+        self._session = None
+
+
+def open_session(
+    path: Path, model: Proto, device: Device, *, typed: bool = False, mapped: bool = False
+) -> tuple[Any, str]:
     """Open a session that computes exactly what the file specifies; return it with a warning, or "".
 
     Args:
@@ -27,6 +52,8 @@ def open_session(path: Path, model: Proto, device: Device, *, typed: bool) -> tu
         model: its content.
         device: where to run.
         typed: whether the file was converted to fp16 or int8.
+        mapped: whether external data is used where it lies, for a few runs: that opens at once, and takes no memory
+            but the files' own.
 
     Raises:
         StepError: ONNX Runtime can't load it, or can't use the GPU.
@@ -35,6 +62,8 @@ def open_session(path: Path, model: Proto, device: Device, *, typed: bool) -> tu
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    if mapped:
+        settings.add_session_config_entry(*UNPACKED)
     if onnx_int8.is_quantized(model):
         # Exactly as in the graph, like the engines that are built from it. ONNX Runtime's own fusion of Q/DQ nodes
         # computes something else, and is wrong if their scales are fp16: an error of 7.1 for outputs of 5, 0.7 without
@@ -78,7 +107,7 @@ def stepped(path: Path, settings: Any) -> tuple[bytes, list[Any]]:
 
     model = onnx_file.light(path)
     weights = []
-    for name, values in onnx_weights.stepped(model, path):
+    for name, values in onnx_steps.stepped(model, path):
         weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
         settings.add_initializer(name, weights[-1])
     settings.add_session_config_entry(FOLDER, str(path.parent))
@@ -108,7 +137,7 @@ def open_shaken(path: Path, seed: int) -> tuple[Any, list[Any]]:
     # Otherwise, what is computed from weights alone is computed from those in the file (1.32).
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     weights = []
-    for name, values in onnx_weights.shaken(model, path, seed):
+    for name, values in onnx_steps.shaken(model, path, seed):
         weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
         settings.add_initializer(name, weights[-1])
     try:

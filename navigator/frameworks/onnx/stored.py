@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.frameworks.onnx.weights import Proto, floats, graphs, values
+from navigator.frameworks.onnx.weights import Proto, floats, graphs, place, values
 from navigator.models.stored import Computed, Constants, Effect, Stored
 
 _EFFECTS = {
@@ -22,7 +22,7 @@ def weights(path: Path) -> list[Stored]:
         StepError: it is not an ONNX file.
     """
     return [
-        Stored(name, tuple(tensor.dims), partial(values, tensor, path))
+        Stored(name, tuple(tensor.dims), partial(values, tensor, path), place(tensor, path))
         for name, tensor in named(onnx_file.structure(path))
         if tensor.data_type in floats()
     ]

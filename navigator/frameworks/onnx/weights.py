@@ -14,7 +14,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.models.reading import copy_content
-from navigator.models.stored import from_file
+from navigator.models.stored import Place, from_file
 
 # An onnx protobuf message; the package ships no types.
 Proto = Any
@@ -32,19 +32,8 @@ UNPACKED = ("session.disable_prepacking", "1")
 _LARGE_TENSOR_BYTES = 65536
 _TAKEN = "taken by navigator"
 
-# Fewer numbers aren't learned.
-_FEWEST_WEIGHTS = 2
-
-# Shorter constants may be the scales of a Resize or the padding of a Pad.
-_FEWEST_CONSTANTS = 9
-
-# Of float16 as a whole number, without its sign: the largest finite one.
-_LARGEST_HALF = 0x7BFF
-
-# Fits into a core's cache.
-_PIECE = 2**16
-
-_WHOLE: dict[int, Any] = {2: np.int16, 4: np.int32, 8: np.int64}
+FEWEST_CONSTANTS = 9
+"""Shorter constants may be the scales of a Resize or the padding of a Pad."""
 
 
 def graphs(model: Proto) -> Iterator[Proto]:
@@ -84,7 +73,7 @@ def inner(model: Proto) -> Iterator[Proto]:
     Paddle's exporter writes all weights as constants among the nodes. Short ones are left out, and external data.
     """
     for tensor in _inside(model):
-        if tensor.data_type in floats() and math.prod(tensor.dims) >= _FEWEST_CONSTANTS and not tensor.external_data:
+        if tensor.data_type in floats() and math.prod(tensor.dims) >= FEWEST_CONSTANTS and not tensor.external_data:
             yield tensor
 
 
@@ -103,21 +92,21 @@ def fill_inner(model: Proto, path: Path) -> None:
     Not into the initializers of the main graph.
     """
     for tensor in _inside(model):
-        if _place(tensor).get("location") == path.name:
+        if _said(tensor).get("location") == path.name:
             tensor.CopyFrom(_filled(tensor, path))
 
 
 def _filled(tensor: Proto, path: Path) -> Proto:
     """Return a tensor with its values, which are in the model's own file at `path`."""
-    place = _place(tensor)
+    said = _said(tensor)
     filled = type(tensor).FromString(tensor.SerializeToString())
     filled.ClearField("external_data")
     filled.ClearField("data_location")
-    filled.raw_data = from_file(path, int(place["offset"]), np.dtype(np.uint8), (int(place["length"]),)).tobytes()
+    filled.raw_data = from_file(path, int(said["offset"]), np.dtype(np.uint8), (int(said["length"]),)).tobytes()
     return filled
 
 
-def _place(tensor: Proto) -> dict[str, str]:
+def _said(tensor: Proto) -> dict[str, str]:
     """Return what a tensor says of where its values are: `location`, `offset` and `length`."""
     return {entry.key: entry.value for entry in tensor.external_data}
 
@@ -132,23 +121,36 @@ def size_bytes(tensor: Proto) -> int:
     return int(math.prod(tensor.dims) * itemsize)
 
 
+def place(tensor: Proto, path: Path) -> Place | None:
+    """Return where the floats of a tensor of the file at `path` lie in a file that onnx would read too, if they do."""
+    from onnx import TensorProto, helper
+
+    said = _said(tensor)
+    name = said.get("location", "")
+    is_beside = Path(name).name == name and not (path.parent / name).is_symlink()
+    # The model's own file may be a link.
+    if tensor.data_location != TensorProto.EXTERNAL or not (name == path.name or is_beside):
+        return None
+    if tensor.data_type not in floats():
+        return None
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
+    return Place(path.parent / name, int(said.get("offset", 0)), dtype)
+
+
 def values(tensor: Proto, path: Path) -> np.ndarray:
     """Return the numbers of a tensor of the file at `path`.
 
     Raises:
         OSError: they're in another file, which can't be read.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     if tensor.data_location != TensorProto.EXTERNAL:
         return np.asarray(numpy_helper.to_array(tensor))
-    place = _place(tensor)
-    name = place.get("location", "")
-    is_own = name == path.name  # which may be a link, as others may not
-    if tensor.data_type in floats() and (is_own or (Path(name).name == name and not (path.parent / name).is_symlink())):
-        # onnx copies it three times.
-        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
-        return from_file(path.parent / name, int(place.get("offset", 0)), dtype, tensor.dims)
+    lies = place(tensor, path)
+    if lies is not None:
+        return from_file(lies.path, lies.offset, lies.dtype, tensor.dims)  # onnx copies it three times
+    is_own = _said(tensor).get("location") == path.name
     copy = _filled(tensor, path) if is_own else type(tensor).FromString(tensor.SerializeToString())
     return np.asarray(numpy_helper.to_array(copy, str(path.parent)))
 
@@ -158,73 +160,6 @@ def floats() -> frozenset[int]:
     from onnx import TensorProto
 
     return frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
-
-
-def stepped(model: Proto, path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the name and the values of each weight with its last bits flipped: one step of its dtype away.
-
-    Those among the nodes change in `model`. Single numbers stay, such as exponents and epsilons, and so do zeros, since
-    arithmetic with the smallest numbers is slow, and weights with infinities.
-
-    Args:
-        model: was read without its external data.
-        path: from there.
-    """
-    from onnx import numpy_helper
-
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) >= _FEWEST_WEIGHTS:
-            found = np.require(values(tensor, path), requirements="W")
-            if _flip(found):
-                yield tensor.name, found
-    for tensor in inner(model):
-        found = np.array(numpy_helper.to_array(tensor))
-        if _flip(found):
-            tensor.CopyFrom(numpy_helper.from_array(found, tensor.name))
-
-
-def _flip(numbers: np.ndarray) -> bool:
-    """Flip the last bits of numbers, in place and a piece at a time; return whether they're finite floats."""
-    if numbers.dtype.kind != "f" or not all(math.isfinite(each) for each in (numbers.min(), numbers.max())):
-        return False
-    flat = numbers.reshape(-1)
-    for start in range(0, flat.size, _PIECE):
-        piece = flat[start : start + _PIECE]
-        piece.view(_WHOLE[piece.dtype.itemsize])[...] ^= piece != 0
-    return True
-
-
-def shaken(model: Proto, path: Path, seed: int) -> list[tuple[str, np.ndarray]]:
-    """Return the name and the values of each float16 weight, half of the numbers one step up or down.
-
-    Those among the nodes change in `model`. Zeros and the largest numbers stay, and so do short weights.
-
-    Args:
-        model: was read without its external data.
-        path: from there.
-        seed: of the choice.
-    """
-    from onnx import TensorProto, numpy_helper
-
-    rng = np.random.default_rng(seed)
-    found = [
-        (tensor.name, _shake(values(tensor, path), rng))
-        for tensor in model.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT16 and math.prod(tensor.dims) >= _FEWEST_CONSTANTS
-    ]
-    for tensor in inner(model):
-        if tensor.data_type == TensorProto.FLOAT16:
-            tensor.CopyFrom(numpy_helper.from_array(_shake(numpy_helper.to_array(tensor), rng), tensor.name))
-    return found
-
-
-def _shake(weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    values = np.array(weight)
-    whole = values.view(_WHOLE[2])
-    size = whole & 0x7FFF
-    steps = rng.choice(np.array([-1, 0, 0, 1], np.int16), values.shape)
-    whole += steps * ((size > 0) & (size < _LARGEST_HALF))
-    return values
 
 
 def gather(model: Proto, path: Path) -> bool:
