@@ -7,7 +7,7 @@ without it.
 import contextlib
 from collections.abc import Iterator
 
-from navigator.frameworks.torch.symbolics import arithmetic, images, indexing
+from navigator.frameworks.torch.symbolics import arithmetic, images, indexing, nearest
 from navigator.frameworks.torch.symbolics.values import Symbolic
 
 # The lowest opset with all operators that a function writes; below, the exporter's own stay.
@@ -63,5 +63,9 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::adaptive_max_pool3d": (_ANY, images.adaptive_pool("adaptive_max_pool3d", 3)),
         "aten::upsample_bilinear2d": (_RANGE, images.resize("upsample_bilinear2d", "linear")),
         "aten::upsample_bicubic2d": (_RANGE, images.resize("upsample_bicubic2d", "cubic")),
+        "aten::upsample_nearest1d": (_RANGE, nearest.upsample("upsample_nearest1d")),
+        "aten::upsample_nearest2d": (_RANGE, nearest.upsample("upsample_nearest2d")),
+        "aten::upsample_nearest3d": (_RANGE, nearest.upsample("upsample_nearest3d")),
+        "aten::__interpolate": (_RANGE, nearest.interpolate()),
         "aten::diagonal": (_RANGE, images.diagonal),
     }

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from navigator.frameworks.torch.translations import arithmetic, images, indexing
+from navigator.frameworks.torch.translations import arithmetic, images, indexing, nearest
 
 
 def right_translations() -> dict[Any, Callable[..., Any]]:
@@ -41,6 +41,12 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.upsample_bicubic2d.vec: images.upsample_vec("cubic"),
         aten._upsample_bilinear2d_aa.default: images.antialiased("linear"),
         aten._upsample_bicubic2d_aa.default: images.antialiased("cubic"),
+        aten.upsample_nearest1d.default: nearest.upsample1d,
+        aten.upsample_nearest2d.default: nearest.upsample2d,
+        aten.upsample_nearest3d.default: nearest.upsample3d,
+        aten.upsample_nearest1d.vec: nearest.upsample_vec,
+        aten.upsample_nearest2d.vec: nearest.upsample_vec,
+        aten.upsample_nearest3d.vec: nearest.upsample_vec,
         aten._native_batch_norm_legit_functional.default: images.batch_norm,
         aten.scaled_dot_product_attention.default: images.attention,
         operator.floordiv: arithmetic.floor_divide_sizes,

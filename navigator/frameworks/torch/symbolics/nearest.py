@@ -1,0 +1,127 @@
+"""Resizes to the nearest pixels: those that torch takes (see `navigator.frameworks.torch.nearest`)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from navigator.frameworks.torch.nearest import is_same
+from navigator.frameworks.torch.symbolics.values import (
+    Graph,
+    Symbolic,
+    Value,
+    cast,
+    constant,
+    is_none,
+    known,
+    part,
+    rank_of,
+)
+
+
+def upsample(name: str) -> Symbolic:
+    """Return what writes `upsample_nearest1d` and the like."""
+    from torch.onnx import symbolic_helper
+
+    def symbolic(graph: Graph, image: Value, size: Value, *factors: Value) -> Value:
+        given = _originals(graph)[2:]
+        several = given[0] if len(given) == 1 else given
+        taken = _taken(graph, image, size, None if all(map(is_none, factors)) else several)
+        own = symbolic_helper._interpolate_helper(name, rank_of(image), "nearest")
+        return own(graph, image, size, *factors) if taken is None else taken
+
+    quantized: Symbolic = symbolic_helper.quantized_args(True)(symbolic)
+    return quantized
+
+
+def interpolate() -> Symbolic:
+    """Return what writes calls of `torch.nn.functional.interpolate` in scripted modules."""
+    from torch.onnx import symbolic_helper
+
+    def symbolic(
+        graph: Graph, image: Value, size: Value, factor: Value, mode: Value, align: Value, recompute: Value, _: Value
+    ) -> Value:
+        given, taken = _originals(graph)[2], None
+        if symbolic_helper._maybe_get_const(mode, "s") == "nearest":
+            several = [given] * (rank_of(image) - 2) if isinstance(given, float) else given
+            recomputed = not is_none(recompute) and known(recompute, "b")
+            taken = _taken(graph, image, size, None if is_none(factor) else several, recomputed=recomputed)
+        own = symbolic_helper.__interpolate_helper
+        return own(graph, image, size, factor, mode, align, recompute) if taken is None else taken
+
+    quantized: Symbolic = symbolic_helper.quantized_args(True)(symbolic)
+    return quantized
+
+
+def _originals(graph: Graph) -> list[Any]:
+    """Return the arguments of torch's node, None where they're computed: the exporter makes float32 of factors."""
+    import torch
+
+    found = [each.toIValue() for each in graph.original_node.inputs()]
+    return [each.tolist() if isinstance(each, torch.Tensor) else each for each in found]
+
+
+def _taken(graph: Graph, image: Value, size: Value, factors: Any, *, recomputed: bool = False) -> Value | None:
+    """Return the pixels that torch takes, or None if a Resize takes the same, or factors are computed.
+
+    Args:
+        graph: where to write them.
+        image: with a batch and channels.
+        size: of the axes that follow; it counts without `factors`.
+        factors: for each axis; None if there are none.
+        recomputed: whether the sizes that `factors` lead to count in their place.
+    """
+    import torch
+    from torch.onnx import symbolic_helper
+
+    rank = rank_of(image)
+    if factors is not None and not all(isinstance(each, float) for each in factors):
+        return None
+    owns = (symbolic_helper._get_tensor_sizes(image) or [None] * rank)[2:]
+    sizes = _known_sizes(size, owns, factors)
+    by_factors = factors is not None and not recomputed
+    if all(map(is_same, owns, sizes, factors if by_factors else [None] * len(owns))):
+        return None
+    shape = graph.op("Shape", image)
+    for axis in range(2, rank):
+        index = axis - 2
+        own = graph.op("Gather", shape, constant(graph, axis, torch.int64), axis_i=0)
+        if factors is None:
+            count = _element(graph, size, index)
+        else:
+            # Of two numbers that aren't vectors the exporter makes float32.
+            exact = cast(graph, part(graph, shape, axis, axis + 1), torch.float64)
+            longer = graph.op("Floor", graph.op("Mul", exact, constant(graph, [factors[index]], torch.float64)))
+            count = symbolic_helper._squeeze_helper(graph, cast(graph, longer, torch.int64), [0])
+        length = cast(graph, own, torch.float32)
+        if by_factors:
+            reciprocal = constant(graph, 1 / factors[index], torch.float32)
+        else:
+            reciprocal = graph.op("Div", length, cast(graph, count, torch.float32))
+        zero, one = constant(graph, 0, torch.int64), constant(graph, 1, torch.int64)
+        places = cast(graph, graph.op("Range", zero, count, one), torch.float32)
+        places = graph.op("Floor", graph.op("Mul", places, reciprocal))
+        last = graph.op("Sub", length, constant(graph, 1.0))
+        image = graph.op("Gather", image, cast(graph, graph.op("Min", places, last), torch.int64), axis_i=axis)
+    return image
+
+
+def _known_sizes(size: Value, owns: Sequence[int | None], factors: Sequence[float] | None) -> Sequence[int | None]:
+    from torch.onnx import symbolic_helper
+
+    if factors is not None:
+        return [None if own is None else int(own * factor) for own, factor in zip(owns, factors, strict=True)]
+    value = None if symbolic_helper._is_packed_list(size) else symbolic_helper._maybe_get_const(size, "t")
+    found = value.view(-1).tolist() if value is not None and not symbolic_helper._is_value(value) else [None]
+    return found * len(owns) if len(found) == 1 else found
+
+
+def _element(graph: Graph, size: Value, index: int) -> Value:
+    """Return one of several sizes, which are a list or a vector, or the one for all."""
+    import torch
+    from torch.onnx import symbolic_helper
+
+    if symbolic_helper._is_packed_list(size):
+        return cast(graph, symbolic_helper._unpack_list(size)[index], torch.int64)
+    whole = cast(graph, size, torch.int64)
+    if symbolic_helper._get_tensor_rank(size) == 0:
+        return whole
+    return graph.op("Gather", whole, constant(graph, index, torch.int64), axis_i=0)
