@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from navigator import config
+from navigator import __version__, config
 from navigator.commands.inspect import inspected
 from navigator.commands.parsers import DEFAULT_CONFIG, PROGRAM
 from navigator.config.paths import repository_of
 from navigator.errors import ConfigurationError, ExitCode, FileError, StepError
+from navigator.frameworks.availability import REPOSITORY
 from navigator.records import Description
 from navigator.render.streams import write
+from navigator.render.text import clean
 
 if TYPE_CHECKING:
     from navigator.render.configuration import Starter
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 _WORKFLOW = Path(".github/workflows/models.yml")
 _TEMPLATE = Path(__file__).parent / "models.yml"
 _LOOK_SECONDS = 60.0
+
+# Not the path of the installed one: the file is committed, and means nothing on another machine then.
+_SCHEMA = (
+    f"https://raw.githubusercontent.com/{REPOSITORY}/v{__version__.partition('.')[0]}/schemas/navigator.schema.json"
+)
 
 
 def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
@@ -33,6 +40,8 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     for path in filter(None, (output if namespace.models else None, workflow)):
         if os.path.lexists(path):
             hint = "edit it, or name another file with --output" if path == output else "edit it, or remove it first"
+            if path == output and workflow is not None:
+                hint = "edit it, and leave out the models to write the workflow alone"
             raise ConfigurationError(f"{path} exists already, and nothing was written", hint)
     texts = {output: _configuration(namespace.models, output)} if namespace.models else {}
     if workflow is not None:
@@ -84,7 +93,7 @@ def _configuration(models: list[Path], output: Path) -> str:
         if relative.encode(errors="replace").decode() != relative:
             raise ConfigurationError(f"{path} has a name that isn't UTF-8, as YAML is", "rename it")
         found.append(_starter(name, relative, described, path))
-    return starter(found, schema=str(config.schema_path("navigator.schema.json")))
+    return starter(found, schema=_SCHEMA)
 
 
 def _starter(name: str, relative: str, described: Description, path: Path) -> "Starter":
@@ -96,6 +105,7 @@ def _starter(name: str, relative: str, described: Description, path: Path) -> "S
 
     model = config.load(None, {"model_path": str(path)}, working_directory=Path.cwd()).models[0]
     lines: tuple[str, ...] = ()
+    write(f"{clean(str(path))}: looking for the shapes that it runs in\n", sys.stderr)
     try:
         shapes = found(model, timeout_seconds=_LOOK_SECONDS, memory_bytes=int(available_memory_bytes() * 0.9))
     except StepError as error:

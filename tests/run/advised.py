@@ -50,18 +50,6 @@ def paste(folder: Path, keys: Keys, remedy: str) -> Keys:
     return {**keys, **found}
 
 
-def limit(key: str) -> Fix:
-    """Return a fix that sets an option to the number that an advice gives as its limit."""
-
-    def fix(folder: Path, keys: Keys, remedy: str) -> Keys:
-        del folder
-        found = re.search(rf"{key} to (\d+)", remedy)
-        assert found, remedy
-        return {**keys, key: [int(found[1])]}
-
-    return fix
-
-
 def removed(*names: str) -> Fix:
     """Return a fix that removes options."""
 
@@ -163,28 +151,10 @@ def _samples(name: str, path: str, advice: str, fix: Fix) -> Case:
 
 ONNX = (
     Case(
-        name="high",
-        keys={"model_path": "plain.onnx", "onnx_opsets": [99]},
-        advice="set onnx_opsets to {} or lower",
-        fix=limit("onnx_opsets"),
-    ),
-    Case(
         name="lowered",
         keys={"model_path": "typed.onnx", "onnx_opsets": [13]},
         advice="lowering an opset rarely works: export the model at opset {}, or {}",
         fix=paste,
-    ),
-    Case(
-        name="newer_file",
-        keys={"model_path": "newer_file.onnx"},
-        advice="set ir_version of the ONNX file to {} or lower, or install a newer onnxruntime",
-        fix=instead(model_path="plain.onnx"),
-    ),
-    Case(
-        name="newer_opset",
-        keys={"model_path": "newer_opset.onnx"},
-        advice="export the model at opset {} or lower, or install a newer onnxruntime",
-        fix=instead(model_path="plain.onnx"),
     ),
     Case(
         name="older_opset",
@@ -432,7 +402,7 @@ TORCH = (
     ),
     Case(
         name="program_high",
-        keys={"model_path": "plain.pt2", "onnx_opsets": [99]},
+        keys={"model_path": "plain.pt2", "onnx_opsets": [13]},
         advice="set onnx_opsets between {} and {}, e.g. [{}]",
         fix=lambda folder, keys, remedy: {**keys, "onnx_opsets": yaml.safe_load(remedy.rpartition("e.g. ")[2])},
     ),

@@ -27,7 +27,7 @@ def test_a_first_run_from_nothing_but_a_model(project: Path) -> None:
 
     done = navigator(project, "init", "wide.onnx")
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "wide.onnx: looking for the shapes that it runs in\n")
     assert done.stdout == (
         "navigator.yaml: written\n"
         "next:\n"
@@ -35,9 +35,11 @@ def test_a_first_run_from_nothing_but_a_model(project: Path) -> None:
         "  model-navigator convert   # convert and verify\n"
     )
     text = (project / "navigator.yaml").read_text()
-    first = re.match(r"# yaml-language-server: \$schema=(.*)\n", text)
+    first = re.match(
+        r"# yaml-language-server: \$schema=https://raw.githubusercontent.com/org/model-navigator/v1/(.*)\n", text
+    )
     assert first is not None
-    assert Path(first[1]).is_file()
+    assert (Path(__file__).parents[2] / first[1]).is_file()
     assert "\n# input x: float32 [batch, width]\n" in text
     found = yaml.safe_load(text)
     assert (found["model_name"], found["model_path"], found["target_formats"]) == ("wide", "wide.onnx", ["onnx"])
@@ -83,7 +85,8 @@ def test_nothing_is_overwritten_and_then_nothing_is_written(project: Path, there
     done = navigator(project, "init", "tiny.onnx", "--workflow")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{there} exists already, and nothing was written\n  edit it, or ")
+    advice = "edit it, and leave out the models" if there == "navigator.yaml" else "edit it, or remove it first"
+    assert done.stderr.startswith(f"{there} exists already, and nothing was written\n  {advice}")
     assert (project / there).read_text() == "mine\n"
     assert sorted(project.rglob("*")) == before
 
