@@ -23,6 +23,9 @@ NAN = (math.nan,)
 INFINITE = (math.inf, -math.inf)
 NOT_FINITE = (*NAN, *INFINITE)
 
+# What a recurrent layer keeps: no hidden value is larger, and few cells are.
+_HIDDEN, _CELL = 1.0, 8.0
+
 _SORTING = ("topk", "sort", "nms", "nonmaxsuppression", "kthvalue", "median", "aten::mode")
 
 
@@ -79,6 +82,14 @@ class Lookups:
     def size(self, value: Hashable, reader: str) -> None:
         """Note that `value` is a size that `reader` reads."""
         self._tell(value, Told(low=_SIZES[0], high=_SIZES[1], why=f"a size for {reader}"))
+
+    def states(self, values: Iterable[Hashable]) -> None:
+        """Note that a recurrent layer begins with `values`: the hidden state, and the cell of an LSTM.
+
+        A layer returns no others, and a larger cell shows how a runtime rounds a sigmoid and nothing else.
+        """
+        for value, most in zip(values, (_HIDDEN, _CELL), strict=False):
+            self._tell(value, Told(low=-most, high=most, why="states of a recurrent layer", real=True))
 
     def truth(self, value: Hashable) -> None:
         """Note that `value` is read as true and false."""

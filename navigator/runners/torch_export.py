@@ -20,6 +20,7 @@ from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.torch import (
     calls,
     constants,
+    containers,
     differing,
     lookups,
     programs,
@@ -222,7 +223,14 @@ def load_program(path: Path) -> _Torch:
     try:
         with quiet(), path.open("rb") as file:
             # As a file object: for a path, torch requires the suffix .pt2 (2.13).
-            return torch.export.load(file)
+            try:
+                return torch.export.load(file)
+            except Exception:
+                if not containers.register(path):
+                    raise
+            file.seek(0)
+            with containers.examples_left_out():
+                return torch.export.load(file)
     except Exception as error:
         # The warnings are in the log.
         why = torch_values.reason(error).removesuffix(" Please check the warnings above for possible errors.")

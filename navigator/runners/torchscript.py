@@ -43,7 +43,7 @@ from navigator.frameworks.torch.arguments import (
     refuse_unfillable,
 )
 from navigator.models.stored import Computed, Stored
-from navigator.records import Device, Host, Properties, Signature, StepOptions, TensorSpec
+from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis
 from navigator.samples.values import Told
 
@@ -94,6 +94,11 @@ class TorchScriptModel:
     @cached_property
     def training_operations(self) -> tuple[str, ...]:
         return training.of_script(self.module)
+
+    @cached_property
+    def axes(self) -> dict[str, tuple[AxisSpec, ...]]:
+        """See `navigator.runners.abilities.NamesAxes`."""
+        return script_inputs.axes(self.module, parameters(self.module), self.arguments, self.inputs)
 
     @cached_property
     def reads(self) -> Lookups:

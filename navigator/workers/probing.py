@@ -13,7 +13,7 @@ import numpy as np
 from navigator.errors import StepError, UndeclaredError
 from navigator.frameworks.declaration import agreed
 from navigator.records import AxisSpec, FoundShapes, ModelConfig, Signature, TensorSpec
-from navigator.runners.abilities import NamesAxes, TakesArguments, TellsValues, Undeclared
+from navigator.runners.abilities import TakesArguments, TellsValues, Undeclared
 from navigator.runners.protocol import LoadedModel, Runner
 from navigator.samples.found import block, completed, with_found
 from navigator.samples.generate import drawn_from
@@ -25,7 +25,7 @@ from navigator.samples.values import Bounds
 from navigator.workers.extents import Extents, first
 from navigator.workers.loading import arguments_of
 from navigator.workers.questions import Deadline, Questions
-from navigator.workers.source_runs import others
+from navigator.workers.source_runs import known_axes, others
 
 # All questions together, unless one of them takes longer.
 _DEADLINE_SECONDS = 20.0
@@ -49,7 +49,7 @@ def ask(model: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -
     Raises:
         StepError: it runs in no shape that was tried, or the user's shapes contradict its signature.
     """
-    axes = model.axes if isinstance(model, NamesAxes) else {}
+    axes = known_axes(model)
     until = Deadline(_DEADLINE_SECONDS)
     several = [Questions(model=model, bounds=bounds, deadline=until) for bounds in _values(model, inputs, config)]
     ladders = [list(_ladders(ranked, config, axes)) for ranked in _ranked(inputs, config)]
@@ -152,7 +152,7 @@ def advised(error: StepError, model: LoadedModel, inputs: Sequence[TensorSpec], 
     free = replace(config, min_shapes={}, opt_shapes={}, max_shapes={})
     try:
         found, _ = ask(model, inputs, free)
-        axes = model.axes if isinstance(model, NamesAxes) else {}
+        axes = known_axes(model)
         shapes = resolve_shapes(inputs, with_found(free, found), axes)
         questions = Questions(model=model, bounds=next(_values(model, inputs, free)), deadline=Deadline(math.inf))
         if any(questions.refusal(each) for each in (shapes.min, shapes.opt, shapes.max)):
@@ -192,7 +192,7 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
             inputs = model.signature.inputs
             questions = Questions(model=model, bounds=next(_values(model, inputs, config)), deadline=until)
             frames = frames_of(inputs, config)
-            if first(ladder(frames, named(frames, {}, {}), config), questions, thorough=thorough):
+            if first(ladder(frames, named(frames, known_axes(model), {}), config), questions, thorough=thorough):
                 return model
             refusals += list(questions.refusals.values())[:1]
             returned = returned or questions.returned

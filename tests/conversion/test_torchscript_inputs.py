@@ -141,6 +141,55 @@ def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None =
     return answer
 
 
+class Begun(nn.Module):  # type: ignore[misc]
+    """A recurrent layer whose state is given: torch doesn't check the state of a traced one, and crashes."""
+
+    def __init__(self, *, batch_first: bool = False, of: str = "numbers") -> None:
+        super().__init__()
+        self.of = of
+        self.words, self.wave = nn.Embedding(30, 5), nn.Conv1d(4, 5, 3, padding=1)
+        self.layer = nn.LSTM(5, 6, 2, batch_first=batch_first)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        read = {"numbers": lambda x: x, "words": self.words, "wave": lambda x: self.wave(x).transpose(1, 2)}[self.of]
+        y, (h, c) = self.layer(read(x), (h, c))
+        return y, h, c
+
+
+class InTuple(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(5, 6, batch_first=True)
+
+    def forward(self, x: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return self.layer(x, state)[0]
+
+
+STATE = (torch.zeros(2, 3, 6), torch.zeros(2, 3, 6))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize(
+    ("module", "x", "expected", "batch"),
+    [
+        (Begun(), torch.ones(7, 3, 5), "float32 -1,-1,5", 1),
+        (Begun(of="words"), torch.ones(7, 3, dtype=torch.int64), "int64 -1,-1", 1),
+        (Begun(of="wave", batch_first=True), torch.ones(3, 4, 7), "float32 -1,4,-1", 0),
+    ],
+    ids=["time_first", "words", "wave"],
+)
+def test_a_state_has_as_many_rows_as_the_input(
+    tmp_path: Path, module: Module, x: torch.Tensor, expected: str, batch: int
+) -> None:
+    answer = found(tmp_path / "m.pt", module, (x, *STATE))
+    written = [f"{each.dtype} {','.join(map(str, each.shape or ()))}" for each in answer.inputs]
+    assert written == [expected, *["float32 2,-1,6"] * 2]
+    model = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=answer.inputs, outputs=()))
+    tied = [(name, axis) for name, axes in model.axes.items() for axis, each in enumerate(axes) if each.size == "batch"]
+    assert tied == [("x", batch), ("h", 1), ("c", 1)]
+    assert answer.max_shapes["x"][batch] == answer.max_shapes["h"][1] == answer.max_shapes["c"][1] > 1
+
+
 @pytest.mark.parametrize(
     ("module", "example", "expected"),
     [
@@ -166,6 +215,9 @@ def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None =
             ["x float32 -1,-1,5", "h float32 2,-1,6", "c float32 2,-1,6"],
             id="states",
             marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            InTuple(), None, ["x float32 -1,-1,5", "state__0 float32 1,-1,6", "state__1 float32 1,-1,6"], id="tuple"
         ),
         pytest.param(Video(), None, ["video float32 -1,3,-1,-1,-1"], id="video", marks=pytest.mark.nightly),
         pytest.param(

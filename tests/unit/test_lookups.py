@@ -114,6 +114,26 @@ def test_the_embeddings_that_onnx_runtime_fuses() -> None:
     assert found(made) == {"ids": (0, 99, "rows of words"), "more": (0, 1, "rows of kinds")}
 
 
+@pytest.mark.parametrize(
+    ("kind", "activations", "expected"),
+    [
+        ("LSTM", None, {"h": 1.0, "c": 8.0}),
+        ("LSTM", ["Sigmoid", "Tanh", "tanh"], {"h": 1.0, "c": 8.0}),
+        ("LSTM", ["Sigmoid", "Relu", "Tanh"], {}),
+        ("GRU", None, {"h": 1.0}),
+    ],
+)
+def test_what_a_recurrent_layer_begins_with(
+    kind: str, activations: list[str] | None, expected: dict[str, float]
+) -> None:
+    made = model("y = Identity(x)", inputs="float[t, n, 4] x, float[1, n, 6] h, float[1, n, 6] c")
+    states = ["h", "c"] if kind == "LSTM" else ["h"]
+    given = {"activations": activations} if activations else {}
+    made.graph.node[0].CopyFrom(helper.make_node(kind, ["x", "w", "r", "", "", *states], ["y"], **given))
+    why = "states of a recurrent layer"
+    assert found(made) == {name: (-most, most, why) for name, most in expected.items()}
+
+
 def test_a_table_of_unknown_or_no_rows_tells_nothing() -> None:
     lookups = Lookups.of(["ids"])
     lookups.row("ids", 0, "rows of nothing")

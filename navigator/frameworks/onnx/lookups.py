@@ -37,6 +37,9 @@ _MISSING = "nodes_missing_value_tracks_true"
 _MOST_NUMBERS = 2**22
 
 # Of a Constant, instead of a tensor.
+# Activations of recurrent layers whose results are from -1 to 1; the usual ones.
+_BOUNDED = frozenset({b"sigmoid", b"tanh"})
+
 _PLAIN = frozenset({"value_float", "value_floats", "value_int", "value_ints"})
 
 # TensorProto.BOOL
@@ -117,6 +120,10 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
         for value, compared in (inputs, reversed(inputs)):
             for number in _numbers(constants.get(compared), _MOST_COMPARED):
                 lookups.against(value, number, ordered=kind != "Equal")
+    if kind in ("LSTM", "GRU", "RNN") and _BOUNDED.issuperset(
+        each.lower() for attribute in node.attribute if attribute.name == "activations" for each in attribute.strings
+    ):
+        lookups.states(inputs[5:7])
     if kind in _TESTS:
         lookups.tested(inputs[0], _TESTS[kind])
     if kind == "EmbedLayerNormalization":

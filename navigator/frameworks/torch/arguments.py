@@ -39,6 +39,13 @@ class Parameter:
     nullable: bool = False
     default: bool = False
 
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the inputs of a tensor or a tuple; those of others depend on what reads them."""
+        if self.kind == "tensor":
+            return [self.name]
+        return [f"{self.name}__{index}" for index in range(self.count if self.kind == "tuple" else 0)]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Argument:

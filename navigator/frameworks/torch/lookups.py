@@ -59,6 +59,11 @@ _TESTS = {
     **dict.fromkeys(("aten::isfinite", "aten::nan_to_num"), NOT_FINITE),
 }
 
+# Layers whose second argument is the state that they begin with, or a list of two.
+_RECURRENT = frozenset(
+    f"aten::{name}" for name in ("lstm", "lstm_cell", "gru", "gru_cell", "rnn_tanh", "rnn_tanh_cell")
+)
+
 _CASTS = frozenset({"aten::to", "aten::_to_copy"})
 
 # torch.bool, as TorchScript writes it.
@@ -171,6 +176,9 @@ def _read(
         lookups.row(first.key, second, "depth of one_hot")
     elif kind == "aten::arange" and isinstance(first, _Value):
         lookups.size(first.key, "arange")
+    elif kind in _RECURRENT:
+        states = second if isinstance(second, list) else [second]
+        lookups.states(each.key for each in states if isinstance(each, _Value))
 
 
 def _row(table: Any, axis: int, index: Any, lookups: Lookups) -> None:

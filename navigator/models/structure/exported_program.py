@@ -39,6 +39,39 @@ def read(path: Path, _signature_name: str | None, operators: bool) -> Descriptio
         raise UnreadableError(f"{type(error).__name__}: {error}") from error
 
 
+def containers(path: Path) -> Iterator[Json]:
+    """Yield what a program takes and returns its tensors in, of torch's JSON: `type`, `context` and `children_spec`.
+
+    Raises:
+        UnreadableError: it isn't a file of torch.export.
+    """
+    try:
+        for call in _json(path)["graph_module"]["module_call_graph"]:
+            for spec in ("in_spec", "out_spec") if call["signature"] else ():
+                yield from _nodes(parse_json(call["signature"][spec])[1])
+    except (KeyError, TypeError, IndexError, PlainDataError) as error:
+        raise UnreadableError(f"{type(error).__name__}: {error}") from error
+
+
+def _nodes(tree: Json) -> Iterator[Json]:
+    if tree["type"] is not None:
+        yield tree
+    for child in tree["children_spec"]:
+        yield from _nodes(child)
+
+
+def fields(context: Json, count: int) -> list[str] | None:
+    """Return the names of the `count` values in a container, by what torch writes about it; None if it doesn't say.
+
+    Dictionaries have a list of their keys, and so do the outputs of transformers; dataclasses have two lists, of which
+    the second are the fields that are None.
+    """
+    dataclass = isinstance(context, list) and len(context) == 2 and all(isinstance(each, list) for each in context)
+    names = context[0] if dataclass else context
+    named = isinstance(names, list) and len(names) == count and all(isinstance(each, str | int) for each in names)
+    return [str(each) for each in names] if named else None
+
+
 def _json(path: Path) -> Json:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -168,11 +201,8 @@ def _named_outputs(module: Json, outputs: list[Json]) -> Mapping[str, str] | Non
     tree = parse_json(spec)[1] if spec else None
     if tree is None or any(child["type"] is not None for child in tree["children_spec"]):
         return None
-    kind = str(tree["type"])
-    if kind in ("builtins.dict", "collections.OrderedDict"):
-        keys = parse_json(tree["context"])
-        keys = keys if isinstance(keys, list) else []
-        return dict(zip(map(str, keys), nodes, strict=True)) if len(keys) == len(nodes) else None
-    if tree["type"] is None or kind in ("builtins.tuple", "builtins.list"):
+    kind = tree["type"]
+    if kind is None or kind in ("builtins.tuple", "builtins.list", "collections.namedtuple"):
         return {f"output__{index}": node for index, node in enumerate(nodes)}
-    return None
+    keys = fields(parse_json(tree["context"]), len(nodes))
+    return dict(zip(keys, nodes, strict=True)) if keys else None
