@@ -54,8 +54,13 @@ def tolerance_changes(key: str, before: Json, after: Json, then: Applied, now: A
         kind = _kind(pairs)
         if kind is None:
             continue
-        entries = (each if each == "auto" else each.get(name) for each in (before, after))
-        yield KeyChange(key=key, of=name, before=next(entries), after=next(entries), kind=kind)
+        # Where an output has no entry of its own, another value applies to it.
+        instead = pairs[0] if name else (None, None)
+        shown = [
+            each if each == "auto" else each.get(name, value)
+            for each, value in zip((before, after), instead, strict=True)
+        ]
+        yield KeyChange(key=key, of=name, before=shown[0], after=shown[1], kind=kind)
 
 
 def _value(entries: Mapping[str, float], known: Mapping[str, float], output: str, least: float | None) -> float | None:

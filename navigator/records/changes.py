@@ -115,7 +115,8 @@ class KeyKind(StrEnum):
 class KeyChange:
     """An option that differs: `key` in navigator.yaml, `of` the output, input or measure that it's for, "" for all.
 
-    `before` and `after` are plain values: the default where the option isn't set, None where it has no such entry.
+    `before` and `after` are plain values: the default where the option isn't set, None where it has no such entry, or
+    for a tolerance what applies to the output instead.
     `accepted` and `is_regression` are as for conversions: what loosens is a regression, also fewer samples.
     """
 

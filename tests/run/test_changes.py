@@ -256,7 +256,7 @@ def test_a_changed_model_and_a_new_name_are_told(two: Path, capsys: pytest.Captu
     ("text", "told"),
     [
         (None, "base.yaml does not exist"),
-        ("hello: there\n", "this is version None"),
+        ("hello: there\n", "it has no version"),
         ("version: 2\n", "this is version 2"),
     ],
 )

@@ -92,6 +92,12 @@ def test_a_tolerance_that_is_written_down_as_it_was_is_no_change() -> None:
     assert option_changes(given(), written, APPLIED, APPLIED) == ()
 
 
+def test_an_output_without_a_tolerance_of_its_own_has_the_one_that_applies() -> None:
+    before, after = given(atol={"": 2e-5, "y": 1e-5}), given(atol={"": 2e-7})
+    changes = option_changes(before, after, APPLIED, APPLIED)
+    assert [(each.of, each.before, each.after) for each in changes] == [("", 2e-5, 2e-7), ("y", 1e-5, 2e-7)]
+
+
 def test_automatic_tolerances_are_those_that_were_applied() -> None:
     """A model with much rounding of its own had 2e-3: to set 1e-3 is stricter."""
     applied = {(Precision.FP32, "atol"): {"y": 2e-3}}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from navigator.records import Report
+from navigator.records import Report, State
 from navigator.render.page.page import report_page
 from navigator.render.values import word
 from navigator.report import storage
@@ -123,6 +123,18 @@ def test_a_page_of_256_conversions_is_small() -> None:
     ]
     assert len(many) == 256
     assert len(page(replace(report, results=tuple(many))).encode()) < 3 * 2**20
+
+
+def test_of_many_models_those_that_do_not_fail_are_folded() -> None:
+    known = {each.status.state: each for each in REPORTS["every_state"].results}
+
+    def shown(state: State, amount: int) -> str:
+        many = tuple(replace(known[state], model_name=f"model{number}") for number in range(amount))
+        return page(replace(REPORTS["every_state"], results=many))
+
+    assert "10 more, none of which fails" in shown(State.PASSED, 30)
+    assert "more, none of which fails" not in shown(State.PASSED, 20)
+    assert "more, none of which fails" not in shown(State.MISMATCHED, 30)
 
 
 def test_a_report_without_results_has_a_page() -> None:

@@ -20,17 +20,22 @@ _MOST_SPANS = 1500
 _NAME = 44
 
 _WIDTH, _HEAD = 860, 56
+_BAD = "var(--bad)"
 
 _WORK = {Work.REFERENCE: "source model", Work.CONVERT: "conversion", Work.VERIFY: "verification"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """A chart as SVG, and the names of its series in the order of their colors, none if there's one."""
+    """A chart as SVG, and the names of its series in the order of their colors, none if there's one.
+
+    `has_bad` is whether some of it has the color of what is out of tolerance.
+    """
 
     caption: str
     svg: str
     keys: tuple[str, ...] = ()
+    has_bad: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +100,7 @@ def _positive(error: float | None, comparison: Comparison) -> dict[str, Any] | N
 
 def _dot(amount: float | None, *, is_bad: bool) -> dict[str, Any]:
     """Return a value with its color."""
-    color = "var(--bad)" if is_bad else "var(--series-0)"
+    color = _BAD if is_bad else "var(--series-0)"
     return {"value": amount, "node": {"style": f"fill: {color}; stroke: {color}"}}
 
 
@@ -233,7 +238,8 @@ def _figure(
 
     chart.add_xml_filter(plain)
     drawn: str = chart.render(is_unicode=True)
-    return Figure(caption=caption, svg=drawn, keys=tuple(series) if has_keys and len(series) > 1 else ())
+    keys = tuple(series) if has_keys and len(series) > 1 else ()
+    return Figure(caption=caption, svg=drawn, keys=keys, has_bad=_BAD in drawn)
 
 
 def _short(name: str) -> str:

@@ -26,6 +26,9 @@ from navigator.samples.found import finding
 if TYPE_CHECKING:
     from jinja2 import Template
 
+# Models in the matrix; if there are more, those that don't fail are folded.
+_MOST_MODELS = 20
+
 _SAID = {change: word(change) for change in Change}
 
 
@@ -46,6 +49,7 @@ def report_page(summary: Summary) -> str:
         states=[(word(state), MARKS[state], amount) for state, amount in summary.states.items()],
         models=shown,
         columns=columns(shown),
+        unfolded=max(_MOST_MODELS, sum(model.fails for model in shown)),
         undrawn=max(0, len(shown) - MOST_CHARTS),
         skipped=[(group.first, group.conversions, word(group.first.status.state)) for group in summary.skipped],
         compared=compared,
