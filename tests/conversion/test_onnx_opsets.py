@@ -144,6 +144,37 @@ def test_large_weights_stay_what_they_are_wherever_they_are_stored(tmp_path: Pat
     assert {each.raw_data for each in tensors(onnx.load(path))} == before
 
 
+def test_packed_weights_and_those_behind_a_link_stay_what_they_are(tmp_path: Path) -> None:
+    packed = np.arange(512 * 512).reshape(512, 512) % 16
+    text = '<ir_version: 10, opset_import: ["" : 21]> m (float[n, 512] x) => (float[n, 512] y) {\n'
+    text += "d = DequantizeLinear(w, s) y = MatMul(x, d) }"
+    model = onnx.parser.parse_model(text)
+    pairs = (packed.reshape(-1, 2) @ [1, 16]).astype(np.uint8).tobytes()
+    weights = onnx.helper.make_tensor("w", onnx.TensorProto.UINT4, packed.shape, pairs, raw=True)
+    model.graph.initializer.append(weights)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0.5), "s"))
+    onnx.save(model, tmp_path / "m.onnx")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "m.onnx").symlink_to(tmp_path / "m.onnx")
+
+    path, _ = change(tmp_path / "link" / "m.onnx", tmp_path, 22)
+
+    found = next(each for each in onnx.load(path).graph.initializer if each.name == "w")
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(found).astype(int), packed)
+
+
+def test_no_weights_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '<ir_version: 8, opset_import: ["" : 13]> m (float[n, 300] x) => (float[n, 300] y) { y = MatMul(x, w) }'
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((300, 300), np.float32), "w"))
+    onnx.save(model, tmp_path / "m.onnx")
+    monkeypatch.delattr(onnx, "load")
+
+    path, _ = change(tmp_path / "m.onnx", tmp_path, 19)
+
+    assert abs(path.stat().st_size - (tmp_path / "m.onnx").stat().st_size) < 100
+
+
 def test_names_that_the_version_converter_gives_twice_are_told_apart(tmp_path: Path) -> None:
     source = written(tmp_path / "gate.onnx", BRANCHES)
 

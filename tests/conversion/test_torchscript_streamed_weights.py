@@ -9,7 +9,7 @@ import onnxruntime  # noqa: TID253 - runs what was written
 import pytest
 import torch  # noqa: TID253 - the framework is what is tested
 
-from navigator.frameworks.onnx import streamed
+from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.torch.streamed_weights import streamed_weights
 from navigator.models import onnx_structure
 from navigator.models.files import external_data
@@ -62,7 +62,7 @@ def test_the_same_weights_under_the_same_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opset: int, limit: int | None
 ) -> None:
     if limit is not None:
-        monkeypatch.setattr(streamed, "INLINE_LIMIT_BYTES", limit)
+        monkeypatch.setattr(onnx_file, "INLINE_LIMIT_BYTES", limit)
     (tmp_path / "streamed").mkdir()
     plain, path = tmp_path / "plain.onnx", tmp_path / "streamed" / "model.onnx"
     expected = export(plain, opset)

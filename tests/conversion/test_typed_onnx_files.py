@@ -15,7 +15,6 @@ from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import graph as onnx_graph
-from navigator.frameworks.onnx import streamed
 from navigator.records import Precision, PrecisionMode, Signature
 from navigator.runners import onnx as onnx_runner
 from navigator.samples import storage as arrays
@@ -152,7 +151,7 @@ def test_a_model_that_onnx_ir_lacks_types_for_is_refused(tmp_path: Path) -> None
 def test_weights_over_the_limit_are_saved_beside_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Options
 ) -> None:
-    monkeypatch.setattr(streamed, "INLINE_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(onnx_file, "INLINE_LIMIT_BYTES", 1000)
     typed = Typed(written(tmp_path / "m.onnx", WIDE, {"w": floats(512, 512)}), options, {"x": floats(3, 512)})
     assert sorted(each.name for each in typed.path.parent.iterdir()) == ["model.onnx", "model.onnx.data"]
     assert typed.matches(rounding=False)

@@ -14,6 +14,7 @@ from typing import Any
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import names as onnx_names
+from navigator.frameworks.onnx import streamed
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.file import DEFAULT_DOMAINS
 from navigator.frameworks.onnx.weights import Proto
@@ -50,8 +51,10 @@ def change(source: Path, destination: Path, opset: int) -> str:
         raise StepError(
             f"onnx {onnx.__version__} doesn't support opset {opset}", f"set onnx_opsets to {known} or lower"
         )
-    model = onnx_file.load(source)
-    before = onnx_file.opset_of(model)
+    # With its weights, the version converter would serialize it several times over: six times their size. It passes on
+    # tensors whose values are elsewhere (1.23).
+    model = onnx_file.structure(source)
+    before, lying = onnx_file.opset_of(model), onnx_weights.lying(model, source)
     if before is None or (opset < before and _is_same(model, before, opset)):
         changed, how = _declaring(model, opset), f"declared as opset {opset}"
         how += f" instead of {before}: its operators are the same in both" if before is not None else ""
@@ -60,10 +63,11 @@ def change(source: Path, destination: Path, opset: int) -> str:
     try:
         _require_same_interface(onnx_file.structure(source), changed)
         _require_opset(changed, opset)
+        _require_weights(lying, onnx_weights.lying(changed, source))
         with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
             made = Path(scratch) / destination.name
             onnx_weights.copy_external(changed, source, made)
-            onnx_file.save(changed, made)
+            streamed.save_from(source, changed, made)
             onnx_file.check(made, made_of=source)
             for path in made.parent.iterdir():
                 shutil.move(path, destination.parent / path.name)
@@ -106,9 +110,7 @@ def _converted(model: Proto, before: int, opset: int) -> Proto:
         # The converter silently drops model-local functions (onnx 1.23).
         inlined = onnx.inliner.inline_local_functions(model) if model.functions else model
         written = {name for graph in onnx_weights.graphs(inlined) for node in graph.node for name in node.output}
-        values = onnx_weights.take(inlined)
         converted = onnx.version_converter.convert_version(inlined, opset)
-        onnx_weights.put_back(converted, values)
     except Exception as error:
         raise _failure(before, opset, onnx_file.sentence(error)) from error
     onnx_names.separate(converted, written)
@@ -183,6 +185,11 @@ def _require_opset(model: Proto, asked: int) -> None:
     written = onnx_file.opset_of(model)
     if written != asked:
         raise StepError(f"it wrote opset {written} instead")
+
+
+def _require_weights(before: set[str], after: set[str]) -> None:
+    if lost := len(before - after):
+        raise StepError(f"it lost {lost} weights")
 
 
 def _verb(before: int, after: int) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import weights as onnx_weights
-from navigator.frameworks.onnx.file import INLINE_LIMIT_BYTES
 from navigator.frameworks.onnx.weights import Proto
 from navigator.models.onnx_structure import varint
 
@@ -38,11 +38,33 @@ def save(model: Proto, weights: Sequence[Weight], destination: Path) -> None:
     Raises:
         OSError: it can't be written.
     """
-    own = sum(onnx_weights.size_bytes(tensor) for tensor in onnx_weights.tensors(model))
-    if own + sum(each.size_bytes for each in weights) <= INLINE_LIMIT_BYTES:
+    own = sum(onnx_weights.size_bytes(tensor) for tensor in onnx_weights.tensors(model) if not tensor.external_data)
+    if own + sum(each.size_bytes for each in weights) <= onnx_file.INLINE_LIMIT_BYTES:
         _save_inline(model, weights, destination)
     else:
         _save_beside(model, weights, destination)
+
+
+def save_from(source: Path, model: Proto, destination: Path) -> None:
+    """Save `model`, whose large weights are still in the file at `source` (see `navigator.frameworks.onnx.file`).
+
+    Raises:
+        OSError: they can't be read, or it can't be written.
+    """
+    onnx_weights.fill_inner(model, source)
+    initializers = list(model.graph.initializer)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(each for each in initializers if not onnx_weights.is_in(each, source))
+    lying = [each for each in initializers if onnx_weights.is_in(each, source)]
+    save(model, [_lying_weight(each, source) for each in lying], destination)
+
+
+def _lying_weight(tensor: Proto, source: Path) -> Weight:
+    return Weight(
+        tensor=onnx_weights.without_place(tensor),
+        size_bytes=onnx_weights.stored_bytes(tensor),
+        values=lambda: onnx_weights.content(tensor, source).data,
+    )
 
 
 def _save_inline(model: Proto, weights: Sequence[Weight], destination: Path) -> None:

@@ -28,10 +28,6 @@ FOLDER = "session.model_external_initializers_file_folder_path"
 UNPACKED = ("session.disable_prepacking", "1")
 """For a session of a few runs: kernels keep no copy of the weights as they lay them out. Results differ by rounding."""
 
-# Weights over this are kept from the version converter; the values it reads (axes, shapes) are far smaller.
-_LARGE_TENSOR_BYTES = 65536
-_TAKEN = "taken by navigator"
-
 FEWEST_CONSTANTS = 9
 """Shorter constants may be the scales of a Resize or the padding of a Pad."""
 
@@ -92,18 +88,46 @@ def fill_inner(model: Proto, path: Path) -> None:
     Not into the initializers of the main graph.
     """
     for tensor in _inside(model):
-        if _said(tensor).get("location") == path.name:
+        if is_in(tensor, path):
             tensor.CopyFrom(_filled(tensor, path))
 
 
+def is_in(tensor: Proto, path: Path) -> bool:
+    """Return whether the values of a tensor lie in the model's own file at `path`."""
+    return _said(tensor).get("location") == path.name
+
+
+def lying(model: Proto, path: Path) -> set[str]:
+    """Return where in the file at `path` the values lie that `navigator.frameworks.onnx.file.structure` left there."""
+    return {_said(tensor)["offset"] for tensor in tensors(model) if is_in(tensor, path)}
+
+
+def stored_bytes(tensor: Proto) -> int:
+    """Return how many bytes the values take that lie in a model's own file."""
+    return int(_said(tensor)["length"])
+
+
+def content(tensor: Proto, path: Path) -> np.ndarray:
+    """Return the bytes of the values that lie in the file at `path`.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    return from_file(path, int(_said(tensor)["offset"]), np.dtype(np.uint8), (stored_bytes(tensor),))
+
+
+def without_place(tensor: Proto) -> Proto:
+    """Return a tensor without its values, and without saying where they are."""
+    found = type(tensor).FromString(tensor.SerializeToString())
+    found.ClearField("external_data")
+    found.ClearField("data_location")
+    return found
+
+
 def _filled(tensor: Proto, path: Path) -> Proto:
-    """Return a tensor with its values, which are in the model's own file at `path`."""
-    said = _said(tensor)
-    filled = type(tensor).FromString(tensor.SerializeToString())
-    filled.ClearField("external_data")
-    filled.ClearField("data_location")
-    filled.raw_data = from_file(path, int(said["offset"]), np.dtype(np.uint8), (int(said["length"]),)).tobytes()
-    return filled
+    found = without_place(tensor)
+    found.raw_data = content(tensor, path).tobytes()
+    return found
 
 
 def _said(tensor: Proto) -> dict[str, str]:
@@ -150,8 +174,7 @@ def values(tensor: Proto, path: Path) -> np.ndarray:
     lies = place(tensor, path)
     if lies is not None:
         return from_file(lies.path, lies.offset, lies.dtype, tensor.dims)  # onnx copies it three times
-    is_own = _said(tensor).get("location") == path.name
-    copy = _filled(tensor, path) if is_own else type(tensor).FromString(tensor.SerializeToString())
+    copy = _filled(tensor, path) if is_in(tensor, path) else type(tensor).FromString(tensor.SerializeToString())
     return np.asarray(numpy_helper.to_array(copy, str(path.parent)))
 
 
@@ -212,38 +235,3 @@ def copy_external(model: Proto, source: Path, destination: Path) -> None:
             raise StepError(f"{source} stores weights in {location!r}, the name of the converted file")
         target.parent.mkdir(parents=True, exist_ok=True)
         copy_content(origin, target)
-
-
-def take(model: Proto) -> dict[str, bytes]:
-    """Take the values of the large weights out of `model`, and return them by where it says that they are.
-
-    The version converter serializes the model several times over: with its weights that takes six times their size.
-    It passes on tensors whose values are kept elsewhere.
-    """
-    import onnx
-
-    values: dict[str, bytes] = {}
-    for tensor in tensors(model):
-        if tensor.HasField("raw_data") and size_bytes(tensor) > _LARGE_TENSOR_BYTES:
-            location = f"{_TAKEN} {len(values)}"
-            values[location] = tensor.raw_data
-            tensor.ClearField("raw_data")
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            tensor.external_data.add(key="location", value=location)
-    return values
-
-
-def put_back(model: Proto, values: dict[str, bytes]) -> None:
-    """Put back what `take` took, emptying `values`.
-
-    Raises:
-        KeyError: the converter lost a weight.
-    """
-    for tensor in tensors(model):
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        if location.startswith(_TAKEN):
-            tensor.ClearField("external_data")
-            tensor.ClearField("data_location")
-            tensor.raw_data = values.pop(location)
-    if values:
-        raise KeyError(f"{len(values)} weights were lost")
