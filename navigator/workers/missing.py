@@ -25,7 +25,7 @@ class Missing:
     notes: tuple[str, ...] = ()
 
 
-def non_finite(outputs: Sequence[Sample], *, sorts: bool) -> Missing:
+def non_finite(outputs: Sequence[Sample], *, spreads: bool) -> Missing:
     """Return where generated samples give NaN or infinity that their model doesn't mean.
 
     NaN can't be compared, nor can whole numbers beside it, which may be decided by it. Infinity can: where an ordinary
@@ -34,7 +34,8 @@ def non_finite(outputs: Sequence[Sample], *, sorts: bool) -> Missing:
 
     Args:
         outputs: the source model's.
-        sorts: whether it sorts values: among them, NaN moves all others, and in no defined way.
+        spreads: whether what is computed from NaN is NaN. It isn't where a model sorts: NaN moves all other values, and
+            in no defined way.
     """
     ordinary = [arrays for name, arrays in outputs if name not in PROBES]
     meant = {key for arrays in ordinary for key, array in arrays.items() if _count(np.isinf, array)}
@@ -48,7 +49,7 @@ def non_finite(outputs: Sequence[Sample], *, sorts: bool) -> Missing:
         if not masks:
             continue
         everything = all(key in masks and masks[key].all() for key, array in arrays.items() if array.size)
-        if sorts or everything:
+        if everything or not spreads:
             unusable[name] = _first(arrays, np.isnan, "NaN")
         else:
             undefined.append((name, masks))
@@ -84,16 +85,18 @@ def _masks(arrays: Arrays, kept: Collection[str]) -> dict[str, np.ndarray]:
 
 
 def _notes(outputs: Sequence[Sample], undefined: Sequence[Sample]) -> Iterator[str]:
-    """Say how much of each output isn't compared, and in which samples."""
-    dtypes = {key: array.dtype for _, arrays in outputs for key, array in arrays.items()}
-    for key in dict.fromkeys(key for _, masks in undefined for key in masks):
-        found = {name: masks[key] for name, masks in undefined if key in masks}
-        count, total = (sum(int(of(mask)) for mask in found.values()) for of in (np.count_nonzero, np.size))
-        why = "are NaN in the source model" if dtypes[key].kind in "fc" else "may be decided by NaN in the source model"
-        yield (
-            f"{key}: {count} of {total} values in sample{'s' if len(found) > 1 else ''} {listed(found)} {why}, so they "
-            "aren't compared; if the model never gets such inputs, set value_ranges"
-        )
+    """Say what isn't compared of each sample."""
+    partly = {name for name, _ in undefined}
+    for name, arrays in outputs:
+        if name in partly:
+            nan = [key for key, array in arrays.items() if _count(np.isnan, array)]
+            more = f" and some of {listed(nan[1:])}" if nan[1:] else ""
+            whole = [key for key, array in arrays.items() if array.dtype.kind in "biu"]
+            decided = f", nor are {listed(whole)}, which NaN may have decided" if whole else ""
+            yield (
+                f"in sample {name}, the source model returns {_first(arrays, np.isnan, 'NaN')}{more}, which aren't "
+                f"compared{decided}; set value_ranges if the model never gets such inputs"
+            )
 
 
 def _first(arrays: Arrays, test: Callable[[np.ndarray], np.ndarray], word: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.ranges import spread
-from navigator.records import AxisSpec, ModelConfig, SampleInfo, TensorSpec
+from navigator.records import AxisSpec, Format, ModelConfig, SampleInfo, TensorSpec
 from navigator.runners.abilities import Branches, NamesAxes, ShowsReads, TellsValues
 from navigator.runners.protocol import LoadedModel
 from navigator.samples.constants import MOST, Compared, candidates
@@ -24,6 +24,10 @@ _DRAWN = (
     "declared inputs, or provide your own inputs under samples"
 )
 _REFUSED = "the source model can't run"
+
+# ONNX Runtime computes NaN from it where these do, but for the sign. TensorFlow's softmax and pooling make numbers of
+# it.
+_SPREADING = frozenset({Format.ONNX, Format.TORCHSCRIPT, Format.TORCH_EXPORT})
 
 # A nudge of 2 ** -16 of an input changes less of an output, unless it changes which values are chosen.
 _NUDGE_SHOWS = 0.01
@@ -128,7 +132,8 @@ def _run(
     missing = Missing()
     if not config.samples:
         bounds = drawn_from(inputs, config, says)
-        missing = non_finite(outputs, sorts=isinstance(model, TellsValues) and bool(model.sorting_operations))
+        sorts = isinstance(model, TellsValues) and bool(model.sorting_operations)
+        missing = non_finite(outputs, spreads=config.model_format in _SPREADING and not sorts)
         notes = (*axis_notes(inputs, config, axes), *_notes(bounds), *missing.notes)
         found = _ambiguous(model, probes, outputs, bounds) | missing.unusable
         told = [replace(info, unusable=found.get(info.name, "")) for info in told]

@@ -3,6 +3,7 @@
 Each planted model is right for the ordinary samples, and its honest twin passes.
 """
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ def test_probes_that_the_source_model_does_not_take_are_left_out_and_told(
     assert logarithm["comparisons"][0]["samples"] == sum(not each for each in left_out.values())
     told = capsys.readouterr().out
     assert "sample zeros was skipped: the source model returns infinity for 40 of 80 values of y" in told
-    assert "80 values in sample normal are NaN in the source model, so they aren't compared" in told
+    assert re.search(r"in sample normal, .* NaN for \d+ of 80 values of y, which aren't compared; set", told)
     refused = {each["name"]: each["refused"] for each in places["samples"]}
     assert "indices element out of data bounds" in refused["normal"]
     assert not any(text for name, text in refused.items() if name != "normal")

@@ -10,23 +10,22 @@ PARTLY = {"y": np.array([np.nan, 2.0]), "k": np.array([1, 0]), "z": np.array([3.
 
 
 def test_what_is_a_number_is_compared_beside_nan() -> None:
-    found = non_finite([("min", ORDINARY), ("normal", PARTLY)], sorts=False)
+    found = non_finite([("min", ORDINARY), ("normal", PARTLY)], spreads=True)
     assert found.unusable == {}
     ((name, masks),) = found.undefined
     assert name == "normal"
     assert {key: mask.tolist() for key, mask in masks.items()} == {"y": [True, False], "k": [True, True]}
-    assert [note.partition(", so")[0] for note in found.notes] == [
-        "y: 1 of 2 values in sample normal are NaN in the source model",
-        "k: 2 of 2 values in sample normal may be decided by NaN in the source model",
-    ]
+    (note,) = found.notes
+    assert "in sample normal, the source model returns NaN for 1 of 2 values of y, which aren't compared" in note
+    assert "nor are k, which NaN may have decided; set value_ranges" in note
     (_, same), (_, filled) = numbers([("min", ORDINARY), ("normal", PARTLY)], found.undefined)
     assert same == ORDINARY
     assert filled["y"].tolist() == [1, 2]
     assert filled["k"] is PARTLY["k"]
 
 
-def test_nothing_is_compared_beside_nan_that_may_be_sorted() -> None:
-    found = non_finite([("min", ORDINARY), ("normal", PARTLY)], sorts=True)
+def test_nothing_is_compared_beside_nan_that_may_not_show() -> None:
+    found = non_finite([("min", ORDINARY), ("normal", PARTLY)], spreads=False)
     assert found.unusable == {"normal": "NaN for 1 of 2 values of y"}
     assert found.undefined == []
 
@@ -34,25 +33,25 @@ def test_nothing_is_compared_beside_nan_that_may_be_sorted() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_sample_without_numbers_is_left_out(value: float) -> None:
     outputs = [("min", {"y": np.ones(2)}), ("random_0", {"y": np.full(2, np.nan)}), ("zeros", {"y": np.full(2, value)})]
-    found = non_finite(outputs, sorts=False)
+    found = non_finite(outputs, spreads=True)
     assert found.unusable.keys() == {"random_0", "zeros"}
     assert found.undefined == []
 
 
 def test_infinity_is_compared_only_where_it_may_be_meant() -> None:
     infinite = {"y": np.array([np.inf, np.nan])}
-    found = non_finite([("min", {"y": np.ones(2)}), ("normal", infinite)], sorts=False)
+    found = non_finite([("min", {"y": np.ones(2)}), ("normal", infinite)], spreads=True)
     assert found.unusable == {"normal": "infinity for 1 of 2 values of y"}
-    found = non_finite([("min", {"y": np.array([np.inf, 1])}), ("normal", infinite)], sorts=False)
+    found = non_finite([("min", {"y": np.array([np.inf, 1])}), ("normal", infinite)], spreads=True)
     assert found.unusable == {}
     ((_, masks),) = found.undefined
     assert masks["y"].tolist() == [False, True]
     assert numbers([("min", {"y": np.full(2, np.inf)}), ("normal", infinite)], found.undefined)[1][1]["y"][1] == 0
 
 
-@pytest.mark.parametrize("sorts", [True, False])
-def test_an_output_that_always_has_nan_keeps_it(sorts: bool) -> None:
-    found = non_finite([("min", PARTLY), ("opt", PARTLY)], sorts=sorts)
+@pytest.mark.parametrize("spreads", [True, False])
+def test_an_output_that_always_has_nan_keeps_it(spreads: bool) -> None:
+    found = non_finite([("min", PARTLY), ("opt", PARTLY)], spreads=spreads)
     assert found.unusable == {}
     assert found.undefined == []
 
@@ -63,4 +62,4 @@ def test_at_least_one_ordinary_sample_stays() -> None:
         ("opt", {"y": np.array([1.0]), "z": np.array([np.nan])}),
         ("normal", PARTLY),
     ]
-    assert non_finite(outputs, sorts=True).unusable.keys() == {"normal"}
+    assert non_finite(outputs, spreads=False).unusable.keys() == {"normal"}
