@@ -1,11 +1,11 @@
 """Compare building and verifying TensorRT engines of ResNet-50 on a GPU with a plain Polygraphy program.
 
-    python benchmarks/tensorrt_engines.py [--repeats N] [--out DIRECTORY]    writes tensorrt_engines.md
+    python benchmarks/tensorrt_engines.py [--repeats N] [--level N] [--out DIRECTORY]    writes tensorrt_engines.md
 
-The plain program is one process: it is given the fp16 file that model-navigator made, which isn't timed, builds an
-engine of each file, runs both on the same shapes and compares them with ONNX Runtime. model-navigator is given the
-float32 file; it makes the fp16 file, verifies it, and builds and verifies the engines, each in a process of its own.
-Both begin without measurements of TensorRT's. Contestants take turns.
+The plain program is one process: it is given the fp16 file that model-navigator made, builds an engine of each file,
+runs both on the same shapes and compares them with ONNX Runtime. model-navigator is given the float32 file; it makes
+the fp16 file, verifies it, and builds and verifies the engines, each in a process of its own. Both begin without
+measurements of TensorRT's. Contestants take turns.
 """
 
 import argparse
@@ -44,13 +44,13 @@ from polygraphy.backend.trt import (CreateConfig, Profile, TrtRunner, engine_byt
                                     network_from_onnx_path)
 import onnxruntime
 import tensorrt as trt
-source, files, shapes, name = json.loads(sys.argv[1])
+source, files, shapes, name, level = json.loads(sys.argv[1])
 rng = np.random.default_rng(0)
 samples = [rng.uniform(-2, 2, shape).astype("float32") for shape in shapes.values()]
 session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
 expected = [session.run(None, {name: sample})[0] for sample in samples]
 for file, atol in files:
-    config = CreateConfig(profiles=[Profile().add(name, *shapes.values())])
+    config = CreateConfig(profiles=[Profile().add(name, *shapes.values())], builder_optimization_level=level)
     def exact(builder, network, config=config):
         made = config(builder, network)
         made.clear_flag(trt.BuilderFlag.TF32)
@@ -70,22 +70,23 @@ def main() -> None:
     """Run the benchmark and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--level", type=int, help="TensorRT's optimization level instead of its default")
     parser.add_argument("--out", type=Path, default=BENCHMARKS)
     arguments = parser.parse_args()
     shutil.rmtree(SCRATCH, ignore_errors=True)
     SCRATCH.mkdir(parents=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     source = _source()
-    half = _navigator(source, SCRATCH / "typed", conversions="onnx_fp16")[1]
-    files = [[str(source), 3e-4], [str(half / "onnx_fp16" / "model.onnx"), 0.1]]
     runs: dict[str, list[float]] = {"plain": [], "navigator": []}
     for repeat in range(arguments.repeats):
-        given = json.dumps([str(source), files, SHAPES, INPUT])
+        seconds, made = _navigator(source, SCRATCH / f"run-{repeat}", arguments.level)
+        runs["navigator"].append(seconds)
+        print(f"navigator: {seconds:.1f} s\n{(SCRATCH / 'last.log').read_text()[-3000:]}", flush=True)
+        files = [[str(source), 3e-4], [str(made / "onnx_fp16" / "model.onnx"), 0.1]]
+        given = json.dumps([str(source), files, SHAPES, INPUT, arguments.level])
         runs["plain"].append(_timed([sys.executable, "-c", PLAIN, given]))
         print(f"plain: {runs['plain'][-1]:.1f} s\n{(SCRATCH / 'last.log').read_text()[-1500:]}", flush=True)
-        runs["navigator"].append(_navigator(source, SCRATCH / f"run-{repeat}")[0])
-        print(f"navigator: {runs['navigator'][-1]:.1f} s\n{(SCRATCH / 'last.log').read_text()[-3000:]}", flush=True)
-        text = _table(runs)
+        text = _table(runs, arguments.level)
         (arguments.out / "tensorrt_engines.md").write_text(text)
     print(f"\n{text}")
 
@@ -104,7 +105,7 @@ def _source() -> Path:
     return SCRATCH / "export" / "converted" / "resnet50" / "onnx_op17" / "model.onnx"
 
 
-def _navigator(source: Path, workspace: Path, conversions: str = "*") -> tuple[float, Path]:
+def _navigator(source: Path, workspace: Path, level: int | None) -> tuple[float, Path]:
     """Return the seconds of a run, and the directory of what it made."""
     model: dict[str, Any] = {
         "model_name": "resnet50",
@@ -112,9 +113,10 @@ def _navigator(source: Path, workspace: Path, conversions: str = "*") -> tuple[f
         "target_formats": ["trt"],
         "tensorrt_precisions": ["fp32", "fp16"],
         "launch_mode": "local",
+        **({} if level is None else {"tensorrt_optimization_level": level}),
         **_INPUTS,
     }
-    seconds = _run(model, workspace, "--conversions", conversions)
+    seconds = _run(model, workspace)
     results = yaml.safe_load((workspace / "convert_results.yaml").read_text())["results"]
     if any(each["status"]["state"] != "passed" for each in results):
         raise SystemExit(f"not everything passed: see {workspace}")
@@ -123,11 +125,11 @@ def _navigator(source: Path, workspace: Path, conversions: str = "*") -> tuple[f
     return seconds, workspace / "converted" / "resnet50"
 
 
-def _run(model: dict[str, Any], workspace: Path, *more: str) -> float:
+def _run(model: dict[str, Any], workspace: Path) -> float:
     """Convert a model and return the seconds it took."""
     (SCRATCH / "navigator.yaml").write_text(yaml.safe_dump(model, sort_keys=False))
     command = [sys.executable, "-m", "navigator", "convert", "--config-path", str(SCRATCH / "navigator.yaml")]
-    return _timed([*command, "--workspace-path", str(workspace), "--allow-outside", *more])
+    return _timed([*command, "--workspace-path", str(workspace), "--allow-outside"])
 
 
 def _timed(command: list[str]) -> float:
@@ -145,17 +147,20 @@ def _timed(command: list[str]) -> float:
     return seconds
 
 
-def _table(runs: dict[str, list[float]]) -> str:
+def _table(runs: dict[str, list[float]], level: int | None) -> str:
     medians = {name: statistics.median(seconds) for name, seconds in runs.items()}
     names = ("onnx", "onnxruntime", "polygraphy", "tensorrt", "torch")
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in names)])
     ratio = medians["navigator"] / medians["plain"]
+    at = "TensorRT's own optimization level" if level is None else f"optimization level {level}"
     lines = [
         "# Engines of ResNet-50 for TensorRT",
         "",
         f"`python benchmarks/tensorrt_engines.py` writes this file: medians of {len(runs['plain'])}, in seconds.",
         "",
-        f"An fp32 and an fp16 engine at dynamic shapes, built and compared at three shapes. {_gpu()}. {versions}.",
+        f"An fp32 and an fp16 engine at dynamic shapes, built at {at} and compared at three shapes.",
+        "",
+        f"{_gpu()}. {versions}.",
         "",
         "| | seconds | of the plain program's |",
         "|---|---:|---:|",

@@ -40,7 +40,12 @@ def is_out_of_gpu_memory(error: BaseException | None) -> bool:
     if error is None:
         return False
     known = type(error).__name__ in ("OutOfMemoryError", "ResourceExhaustedError")
-    return known or "out of memory" in str(error).lower()
+    return known or says_out_of_memory(str(error))
+
+
+def says_out_of_memory(text: str) -> bool:
+    """Return whether a framework's text, in a process that has a GPU, says that there's no memory left on it."""
+    return "out of memory" in text.lower()
 
 
 def out_of_gpu_memory(doing: str) -> StepError:

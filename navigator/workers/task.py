@@ -12,6 +12,7 @@ from pathlib import Path
 
 from navigator import disks
 from navigator.errors import NavigatorError
+from navigator.frameworks.gpu import out_of_gpu_memory, says_out_of_memory
 from navigator.plain_data import PlainDataError, parse_json
 from navigator.records import Json
 from navigator.safe_files import open_file
@@ -205,6 +206,9 @@ def _read_result(task: Task, ended: Exit, log_start: int) -> tuple[TaskStatus, J
     last = last_line(task.log_path, log_start)
     if disks.says_full_disk(last) or disks.is_full(task.directory):
         return _on_full_disk(task, message)
+    if task.gpu and says_out_of_memory(last):
+        full = out_of_gpu_memory(f"{message}: it")
+        return TaskStatus.FAILED, None, full.message, full.hint
     remedy = f"{_MORE_MEMORY}; {_see(task)}" if ended.status == -signal.SIGKILL else _see(task)
     return TaskStatus.CRASHED, None, f"{message}; last output: {last}" if last else message, remedy
 

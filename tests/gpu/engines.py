@@ -118,7 +118,7 @@ class Engines:
     def log(self) -> str:
         """Return the log of the last worker."""
         return (
-            sorted(self.directory.glob("*-*"), key=lambda path: int(path.name.split("-")[0]))[-1] / "log"
+            sorted(self.directory.glob("*-*"), key=lambda path: int(path.name.split("-")[0]))[-1] / "worker.log"
         ).read_text()
 
     def _own(self, what: str) -> Path:
@@ -142,20 +142,25 @@ def images(batch: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {"x": np.random.default_rng(seed).normal(size=(batch, CHANNELS, 16, 16)).astype("float32")}
 
 
-def convolutions(path: Path, *, opset: int = 17, dtype: str = "float32", sparse: bool = False, layers: int = 2) -> Path:
+def convolutions(
+    path: Path, *, opset: int = 17, dtype: str = "float32", sparse: bool = False, layers: int = 2, grow: int = 0
+) -> Path:
     """Write some convolutions, whose outputs reach some hundreds: there TF32's short mantissa shows.
 
+    Each has `grow` channels more than the one before, so that TensorRT measures each: equal ones it measures once.
     `sparse`: of each four weights along the input channels two are zero, as sparse tensor cores need it.
     """
     rng = np.random.default_rng(0)
     nodes, weights, name = [], [], "x"
     for index in range(layers):
-        weight = rng.normal(size=(CHANNELS, CHANNELS, 3, 3)) * (1.0 if index == layers - 1 else 0.05)
+        last = index == layers - 1
+        given, kept = CHANNELS + grow * index, CHANNELS if last else CHANNELS + grow * (index + 1)
+        weight = rng.normal(size=(kept, given, 3, 3)) * (1.0 if last else 0.05)
         if sparse:
             weight[:, ::4] = 0.0
             weight[:, 1::4] = 0.0
         weights.append(numpy_helper.from_array(weight.astype(dtype), f"w{index}"))
-        made = "y" if index == layers - 1 else f"h{index}"
+        made = "y" if last else f"h{index}"
         nodes.append(helper.make_node("Conv", [name, f"w{index}"], [made], pads=[1, 1, 1, 1], name=f"conv{index}"))
         name = made
     element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))

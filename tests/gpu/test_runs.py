@@ -88,7 +88,7 @@ def test_the_identity_of_an_engine_names_gpu_driver_and_tensorrt(tmp_path: Path)
 @pytest.fixture
 def slow(tmp_path: Path) -> dict[str, Any]:
     """A model whose engine takes minutes."""
-    convolutions(tmp_path / "m.onnx", layers=60)
+    convolutions(tmp_path / "m.onnx", layers=100, grow=2)
     return {**MODEL, "tensorrt_precisions": ["fp32"], "tensorrt_optimization_level": 5}
 
 

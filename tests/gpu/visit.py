@@ -3,7 +3,7 @@
     python -m tests.gpu.visit WHAT [--minutes N] [--models DIRECTORY] [--out DIRECTORY]
 
 WHAT is `tensorrt` (ONNX, TorchScript and torch.export to engines), `tensorflow` (SavedModel to TF-TRT, and through
-ONNX to TensorRT), `again` (the tests named by `--tests`, and those that need the GPU alone) or `benchmark`. Jobs of a
+ONNX to TensorRT), `again` (the tests named by `--tests`, and what needs a GPU alone) or `benchmark`. Jobs of a
 stage run side by side, a few on each GPU: each engine's builder reads 1.4 GB first, and with 18 jobs at once the
 smallest build took a minute. Where there are several GPUs, the last one is for jobs that need one alone. At the end of
 a stage's time, jobs are interrupted, so that they can still write their results.
@@ -46,6 +46,8 @@ _PACK_SECONDS = 20
 _LOG_BYTES = 40_000
 _KEPT_BYTES = 2_000_000
 _KEPT = (".txt", ".log", ".json", ".xml", ".yaml", ".md")
+# What tests write, and what runs haven't put in its place.
+_LEFT_OUT = {"tmp", ".scratch"}
 # How many jobs run on a GPU at a time.
 _AT_ONCE = 5
 _LAST_WORDS_SECONDS = 12
@@ -100,7 +102,7 @@ def programs() -> Job:
 
 
 def stages(what: str, models: Path, left: float, chosen: Sequence[str], *, several: bool) -> list[list[Job]]:
-    """Return the stages of a visit, whose jobs share `left` seconds; on `several` GPUs it does all that needs one."""
+    """Return the stages of a visit, whose jobs share `left` seconds; what needs a GPU alone is in it on `several`."""
     if what == "tensorrt":
         rest = left - 45
         timed = ("machine", "tensorrt", "builder after a fork", "builder after a fork with the kernels")
@@ -109,7 +111,7 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str], *, sever
         return [
             [facts("facts", timed, 45), example_models("conv", "mlp_mixer", "bert_small", "resnet50"), programs()],
             [
-                *([benchmark(rest), alone(rest)] if several else []),
+                *([alone(rest), benchmark(rest)] if several else []),
                 tests("engines", ["test_tensorrt.py", "test_plugin.py"], rest),
                 tests("torch", ["test_torch_tensorrt.py"], rest),
                 tests("runs", ["test_runs.py"], rest),
@@ -120,16 +122,24 @@ def stages(what: str, models: Path, left: float, chosen: Sequence[str], *, sever
             ],
         ]
     if what == "tensorflow":
-        document = visit_models.tensorflow(models)
-        rest = left - 60
+        documents = visit_models.tensorflow(models)
+        rest = left - 40
         return [
             [facts("facts", ("machine", "tensorflow"), 40), example_models("mobilenetv2")],
-            [tests("tensorflow", ["test_tf_trt.py"], rest), conversions("saved-model", document, rest)],
+            [
+                tests("tensorflow", ["test_tf_trt.py"], rest),
+                *(conversions(name, document, rest) for name, document in documents.items()),
+            ],
         ]
     if what == "benchmark":
         return [[example_models("resnet50")], [benchmark(left - 30)]]
-    again = tests("again", [each.removeprefix("tests/gpu/") for each in chosen], left / 2) if chosen else None
-    return [*([[again]] if again else []), [alone(left / 2 if chosen else left)]]
+    again = [
+        tests(f"again-{place}", [name.removeprefix("tests/gpu/")], left / 2) for place, name in enumerate(chosen, 1)
+    ]
+    if several:
+        jobs = [replace(each, seconds=left - 30) for each in (alone(left), benchmark(left), *again)]
+        return [[example_models("resnet50")], jobs]
+    return [again, [alone(left / 2)]] if again else [[alone(left)]]
 
 
 def benchmark(seconds: float) -> Job:
@@ -225,7 +235,8 @@ class Visit:
         half = self._packed.with_suffix(".half")
         with tarfile.open(half, "w:gz") as packed:
             for path in sorted(WORK.rglob("*")):
-                if path.suffix in _KEPT and path.is_file() and not path.is_symlink():
+                kept = path.suffix in _KEPT and not _LEFT_OUT.intersection(path.relative_to(WORK).parts)
+                if kept and path.is_file() and not path.is_symlink():
                     _add(packed, path)
         half.replace(self._packed)
 

@@ -141,7 +141,12 @@ def trained(directory: Path) -> dict[str, Model]:
     return {each["model_name"]: _document([each]) for each in models}
 
 
-def tensorflow(directory: Path) -> Model:
-    """Return the SavedModels that become TF-TRT's, and engines of TensorRT if that is there, too."""
-    keys = {**_MOST, "target_formats": ["onnx", "trt", "tf-trt"], "onnx_opsets": [15], **_FAST}
-    return _document([_example(directory, "mobilenetv2", **keys)])
+def tensorflow(directory: Path) -> dict[str, Model]:
+    """Return the configurations of runs of SavedModels, by name; engines of TensorRT are made where that is, too."""
+    targets = {"tf-trt": ["tf-trt"], "saved-model": ["onnx", "trt"]}
+    return {
+        name: _document(
+            [_example(directory, "mobilenetv2", **_MOST, **_FAST, onnx_opsets=[15], target_formats=formats)]
+        )
+        for name, formats in targets.items()
+    }

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from navigator.errors import StepError
+from navigator.frameworks.gpu import out_of_gpu_memory
 
 # TensorRT's objects; its types differ between versions.
 _Trt = Any
 
 _MODULES = {False: "tensorrt", True: "tensorrt_rtx"}
 NAMES = {False: "TensorRT", True: "TensorRT for RTX"}
+# CUDA_ERROR_OUT_OF_MEMORY of the driver API.
+_CUDA_OUT_OF_MEMORY = 2
 _DRIVER = "update the NVIDIA driver, and check that nvidia-smi lists the GPU"
 
 
@@ -38,7 +41,10 @@ def load(rtx: bool) -> _Trt:
 
 
 def require_cuda() -> None:
-    """Raise `StepError` if CUDA doesn't start in this process, which TensorRT (10.6) ends then instead of failing."""
+    """Raise `StepError` if CUDA doesn't start in this process, which TensorRT (10.6) ends then instead of failing.
+
+    Makes the context of the first GPU, which TensorRT uses: on a GPU without free memory, this is what fails.
+    """
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
@@ -47,6 +53,10 @@ def require_cuda() -> None:
     count = ctypes.c_int()
     if code == 0:
         code = int(driver.cuDeviceGetCount(ctypes.byref(count)))
+    if code == 0 and count.value:
+        code = int(driver.cuDevicePrimaryCtxRetain(ctypes.byref(ctypes.c_void_p()), 0))
+    if code == _CUDA_OUT_OF_MEMORY:
+        raise out_of_gpu_memory("CUDA's context")
     if code or not count.value:
         raise StepError(f"CUDA doesn't start: {f'error {code}' if code else 'it sees no GPU'}", _DRIVER)
 
