@@ -263,6 +263,11 @@ def _rename_output_axes(model: Any, signature: Signature) -> bool:
 
 def _refusal(error: Exception, opset: int) -> StepError:
     """Return the exporter's error in one sentence; its own text may have pages of the graph."""
+    if "LSTMs with projections" in str(error):
+        return StepError(
+            "an LSTM with projections (proj_size) has no operator in ONNX",
+            "write it as a loop over its steps in the model, and script that",
+        )
     found = _UNSUPPORTED.search(str(error))
     if found is None:
         return StepError(

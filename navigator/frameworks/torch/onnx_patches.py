@@ -11,6 +11,7 @@ from navigator.frameworks.torch.script_containers import resolve_containers
 from navigator.frameworks.torch.script_facts import decide
 from navigator.frameworks.torch.script_layers import take_apart
 from navigator.frameworks.torch.script_numbers import convert_numbers
+from navigator.frameworks.torch.script_sequences import measure_sequences
 from navigator.frameworks.torch.translations.arithmetic import atan2
 
 # A torch object; the types of the package differ between supported versions.
@@ -48,7 +49,8 @@ def known_ranks() -> Iterator[None]:
 def plain_graphs() -> Iterator[None]:
     """Let the TorchScript exporter see graphs whose numbers and containers are as it needs them.
 
-    See `navigator.frameworks.torch.script_numbers` and `script_containers`, which say when to remove them.
+    See `navigator.frameworks.torch.script_numbers`, `script_containers` and `script_sequences`, which say when to
+    remove them.
     """
     try:
         from torch.onnx._internal.torchscript_exporter import utils
@@ -64,6 +66,7 @@ def plain_graphs() -> Iterator[None]:
         decide(graph, options.get("params_dict") or {})
         take_apart(graph)
         resolve_containers(graph)
+        measure_sequences(graph)
         convert_numbers(graph)
         return optimize(graph, *arguments, **options)
 

@@ -18,7 +18,8 @@ _NEVER = frozenset({
     *("prim::is_quantized", "prim::is_mkldnn", "aten::is_grad_enabled", "aten::is_autocast_enabled"),
     "aten::is_autocast_cpu_enabled",
 })  # fmt: skip
-_TOLD = frozenset({"aten::dim", "prim::dtype", "prim::device", "aten::is_floating_point"})
+_IS_INSTANCE = "prim::isinstance"
+_TOLD = frozenset({_IS_INSTANCE, "aten::dim", "prim::dtype", "prim::device", "aten::is_floating_point"})
 _IS, _IS_NOT = "aten::__is__", "aten::__isnot__"
 _RAISE = "prim::RaiseException"
 _ASKED = frozenset({*_NEVER, *_TOLD, "aten::format", _RAISE})
@@ -116,6 +117,8 @@ def _answer(node: Node) -> Any:
             return torch.device("cpu")  # where the exporter runs
         case "aten::dim":
             return asked.dim()
+        case "prim::isinstance":
+            return any(each.kind() == "TensorType" for each in node.tys("types")) or None
         case "prim::dtype":
             return asked.dtype()
         case _:

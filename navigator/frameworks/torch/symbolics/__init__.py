@@ -67,5 +67,6 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::upsample_nearest2d": (_RANGE, nearest.upsample("upsample_nearest2d")),
         "aten::upsample_nearest3d": (_RANGE, nearest.upsample("upsample_nearest3d")),
         "aten::__interpolate": (_RANGE, nearest.interpolate()),
+        "aten::cpu": (_ANY, lambda _, tensor: tensor),
         "aten::diagonal": (_RANGE, images.diagonal),
     }

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from navigator.frameworks.torch.translations import arithmetic, images, indexing, nearest
+from navigator.frameworks.torch.translations import arithmetic, images, indexing, nearest, sequences
 
 
 def right_translations() -> dict[Any, Callable[..., Any]]:
@@ -47,6 +47,7 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.upsample_nearest1d.vec: nearest.upsample_vec,
         aten.upsample_nearest2d.vec: nearest.upsample_vec,
         aten.upsample_nearest3d.vec: nearest.upsample_vec,
+        aten.lstm.input: sequences.lstm,
         aten._native_batch_norm_legit_functional.default: images.batch_norm,
         aten.scaled_dot_product_attention.default: images.attention,
         operator.floordiv: arithmetic.floor_divide_sizes,

@@ -1,0 +1,181 @@
+"""Recurrent layers from TorchScript and torch.export: packed sequences, and LSTMs with projections."""
+# ruff: noqa: TID253 - the framework is what is tested
+# mypy: allow-subclassing-any
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from navigator.converters import torch_export_to_onnx, torchscript_to_onnx
+from navigator.errors import StepError
+from navigator.records import Signature, TensorSpec
+from navigator.runners import torch_export, torchscript
+from tests.support.exports import Exports, floats
+
+F = torch.nn.functional
+INPUTS = (
+    TensorSpec(name="x", shape=(-1, -1, 8), dtype="float32"),
+    TensorSpec(name="lengths", shape=(-1,), dtype="int64"),
+)
+# Of 7 steps, at most 6 are no padding.
+SAMPLES = [
+    ("whole", {"x": floats((3, 5, 8)), "lengths": np.array([3, 5, 2])}),
+    ("padded", {"x": floats((2, 7, 8), seed=1), "lengths": np.array([4, 6])}),
+]
+SORTED = [(name, {**sample, "lengths": np.sort(sample["lengths"])[::-1].copy()}) for name, sample in SAMPLES]
+
+
+class All(torch.nn.Module):
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = self.layer(packed)
+        padded: tuple[torch.Tensor, torch.Tensor] = pad_packed_sequence(states, batch_first=True)
+        return padded
+
+
+class Sorted(All):
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        states, _ = self.layer(pack_padded_sequence(x.transpose(0, 1), lengths))
+        padded: tuple[torch.Tensor, torch.Tensor] = pad_packed_sequence(states)
+        return padded
+
+
+class Kept(All):
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        states, _ = self.layer(pack_padded_sequence(x, lengths, batch_first=True))
+        padded: tuple[torch.Tensor, torch.Tensor] = pad_packed_sequence(
+            states, batch_first=True, total_length=x.shape[1]
+        )
+        return padded
+
+
+class Last(All):
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        _, state = self.layer(packed)
+        last: torch.Tensor = state[0][-1]
+        return last
+
+
+def saved(
+    tmp_path: Path, module: torch.nn.Module, samples: list[tuple[str, dict[str, np.ndarray]]], scripted: bool
+) -> Exports:
+    source = tmp_path / "m.pt"
+    names = [*samples[0][1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        example = tuple(torch.from_numpy(each) for each in samples[0][1].values())
+        torch.jit.save(torch.jit.script(module) if scripted else torch.jit.trace(module, example), str(source))
+    declared = Signature(inputs=tuple(each for each in INPUTS if each.name in names), outputs=())
+    return Exports(
+        tmp_path,
+        source,
+        torchscript.load(source, declared=declared),
+        samples,
+        converter="torchscript_to_onnx",
+        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
+    )
+
+
+def lstm(**options: int) -> torch.nn.Module:
+    return torch.nn.LSTM(8, 6, batch_first=True, **options)
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+@pytest.mark.parametrize(
+    ("module", "samples"),
+    [
+        (All(lstm()), SAMPLES),
+        (All(lstm(bidirectional=True, num_layers=2)), SAMPLES),
+        (All(torch.nn.GRU(8, 6, batch_first=True)), SAMPLES),
+        (All(torch.nn.RNN(8, 6, batch_first=True)), SAMPLES),
+        (Sorted(torch.nn.LSTM(8, 6)), SORTED),
+        (Kept(lstm()), SORTED),
+        (Last(lstm()), SAMPLES),
+        (Last(lstm(bidirectional=True)), SAMPLES),
+    ],
+    ids=["lstm", "both ways", "gru", "rnn", "sorted", "kept", "last", "last both ways"],
+)
+def test_packed_sequences_are_computed_as_torch_does(
+    tmp_path: Path, module: torch.nn.Module, samples: list[tuple[str, dict[str, np.ndarray]]], scripted: bool
+) -> None:
+    run = saved(tmp_path, module.eval(), samples, scripted)
+    path, _ = run.convert(14)
+    verdict = run.verdict(path)
+    assert verdict.passed, verdict
+
+
+class Projected(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.LSTM(8, 6, proj_size=4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self.layer(x)[0]
+        return states
+
+
+class Looped(torch.nn.Module):
+    """The same as a loop."""
+
+    def __init__(self, layer: torch.nn.LSTM) -> None:
+        super().__init__()
+        self.given, self.own, self.given_bias, self.own_bias, self.projection = layer.parameters()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state = torch.zeros(x.shape[0], 4)
+        cell = torch.zeros(x.shape[0], 6)
+        states: list[torch.Tensor] = []
+        for step in range(x.shape[1]):
+            gates = F.linear(x[:, step], self.given, self.given_bias) + F.linear(state, self.own, self.own_bias)
+            entered, kept, new, shown = gates.chunk(4, 1)
+            cell = kept.sigmoid() * cell + entered.sigmoid() * new.tanh()
+            state = F.linear(shown.sigmoid() * cell.tanh(), self.projection)
+            states.append(state)
+        return torch.stack(states, 1)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_projections_are_refused_and_a_loop_is_converted(tmp_path: Path) -> None:
+    module = Projected().eval()
+    samples = [(name, {"x": sample["x"]}) for name, sample in SAMPLES]
+    for folder in ("whole", "loop"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(StepError, match=r"^an LSTM with projections") as refused:
+        saved(tmp_path / "whole", module, samples, scripted=True).convert(14)
+    assert refused.value.hint == "write it as a loop over its steps in the model, and script that"
+
+    run = saved(tmp_path / "loop", Looped(module.layer), samples, scripted=True)
+    path, _ = run.convert(14)
+    assert run.verdict(path).passed
+    np.testing.assert_allclose(
+        run.expected[0][1]["output__0"], module(torch.from_numpy(samples[0][1]["x"])).detach(), atol=1e-6
+    )
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_projections_of_a_program_are_refused(tmp_path: Path) -> None:
+    source, x = tmp_path / "m.pt2", floats((3, 5, 8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(Projected().eval(), (torch.from_numpy(x),)), source)
+    run = Exports(
+        tmp_path,
+        source,
+        torch_export.load(source, declared=Signature(inputs=(), outputs=())),
+        [("own", {"x": x})],
+        converter="torch_export_to_onnx",
+        options=lambda opset: torch_export_to_onnx.Options(opset=opset),
+    )
+    with pytest.raises(
+        StepError, match=r"at operator aten.lstm: an LSTM with projections \(proj_size\) has no operator"
+    ):
+        run.convert(18)
