@@ -177,6 +177,31 @@ def test_a_row_that_is_masked_whole_gives_zeros(tmp_path: Path, opset: int) -> N
         assert np.all(output[0])
 
 
+class Plain(torch.nn.Module):
+    """Attention without heads, and without a batch."""
+
+    def forward(self, x: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        attend = F.scaled_dot_product_attention
+        return (
+            attend(x, other, other),
+            attend(x, other, other, attn_mask=mask),
+            attend(x, x, x, is_causal=True, scale=0.3),
+            attend(x[0], other[0], other[0], attn_mask=mask[0]),
+        )
+
+
+def test_attention_without_heads_is_converted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    given = {
+        "x": rng.normal(size=(2, 5, 4)).astype(np.float32),
+        "other": rng.normal(size=(2, 3, 4)).astype(np.float32),
+        "mask": rng.random((2, 5, 3)) < 0.7,
+    }
+    expected = Plain()(*map(torch.from_numpy, given.values()))
+    for output, right in zip(outputs_of(exported(tmp_path, Plain(), given), 18), expected, strict=True):
+        np.testing.assert_allclose(output, right.numpy(), rtol=1e-5, atol=1e-6)
+
+
 class Normalized(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         running = F.batch_norm(x, torch.zeros(2), torch.ones(2), training=True, eps=1e-8)

@@ -170,8 +170,9 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> _Value:
-    """Return zeros for a row whose mask hides all: onnxscript returns the mean of the values.
+    """Return zeros for a row whose mask hides all, where onnxscript returns the mean of the values.
 
+    It also refuses tensors without a batch, or without heads: they get these axes here, in front as torch adds them.
     For opset 23 and higher, torch writes ONNX's Attention, which ONNX Runtime (1.32) doesn't run if one mask is for all
     rows or heads. This writes operators of opset 18 for all.
     """
@@ -179,6 +180,10 @@ def attention(
     from onnxscript import opset18 as op
     from onnxscript.function_libs.torch_lib.ops import nn
 
+    added = [*range(4 - len(query.shape))]
+    if added:
+        query, key, value = (_with_axes(each, added) for each in (query, key, value))
+        return op.Squeeze(attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa), added)
     attended = nn.aten_scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
     )
@@ -189,3 +194,13 @@ def attention(
         shown = op.Not(op.IsInf(attn_mask, detect_positive=0))
     visible = op.ReduceMax(op.Cast(shown, to=onnx_ir.DataType.INT32), [-1], keepdims=1)
     return op.Where(op.Cast(visible, to=onnx_ir.DataType.BOOL), attended, op.CastLike(0.0, attended))
+
+
+def _with_axes(value: _Value, axes: Sequence[int]) -> _Value:
+    """Return a value with axes of size 1 in front, as something whose shape is known."""
+    import onnx_ir
+    from onnxscript import opset18 as op
+
+    more = op.Unsqueeze(value, axes)
+    more.shape, more.dtype = onnx_ir.Shape([*(1 for _ in axes), *value.shape]), value.dtype
+    return more
