@@ -27,6 +27,18 @@ class Exact(Protocol):
 
 
 @runtime_checkable
+class CastsToHalf(Protocol):
+    """A source model in memory whose graph shows in which types it computes."""
+
+    @property
+    def casts_to_half(self) -> bool:
+        """Whether it rounds floats to float16 on the way: a float32 that is one step away rounds to the same then.
+
+        Its weights in float32 are half a step of float16 away if it's perturbed.
+        """
+
+
+@runtime_checkable
 class Shaken(Protocol):
     """A converted model in memory whose rounding to fp16 can be measured."""
 

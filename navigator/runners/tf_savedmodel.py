@@ -16,7 +16,7 @@ from navigator.frameworks.declaration import agreed
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.tensorflow import double, lookups, stored
 from navigator.frameworks.tensorflow.randomness import random_operations
-from navigator.frameworks.tensorflow.rounding import perturbed
+from navigator.frameworks.tensorflow.rounding import casts_to_half, perturbed
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
 from navigator.models.stored import Computed, Stored
 from navigator.records import Device, Host, Properties, Signature, StepOptions
@@ -50,6 +50,11 @@ class _LoadedSavedModel:
     @cached_property
     def random_operations(self) -> tuple[str, ...]:
         return random_operations(self.opened.function)
+
+    @cached_property
+    def casts_to_half(self) -> bool:
+        """See `navigator.runners.abilities.CastsToHalf`."""
+        return casts_to_half(self.opened.function)
 
     @cached_property
     def sorting_operations(self) -> tuple[str, ...]:

@@ -82,6 +82,11 @@ class TorchExportModel:
         }
 
     @cached_property
+    def casts_to_half(self) -> bool:
+        """See `navigator.runners.abilities.CastsToHalf`."""
+        return rounding.casts_in_program(self.program)
+
+    @cached_property
     def sorting_operations(self) -> tuple[str, ...]:
         return lookups.sorting_in_program(self.program)
 
@@ -106,7 +111,7 @@ class TorchExportModel:
     @contextmanager
     def perturbed(self) -> Iterator["TorchExportModel"]:
         """See `navigator.runners.protocol.SourceModel.perturbed`."""
-        with rounding.perturbed(self.module):
+        with rounding.perturbed(self.module, to_half=self.casts_to_half):
             yield self
 
     @contextmanager

@@ -88,6 +88,11 @@ class TorchScriptModel:
         return randomness.of_script(self.module)
 
     @cached_property
+    def casts_to_half(self) -> bool:
+        """See `navigator.runners.abilities.CastsToHalf`."""
+        return rounding.casts_in_script(self.module)
+
+    @cached_property
     def sorting_operations(self) -> tuple[str, ...]:
         return lookups.sorting_in_script(self.module)
 
@@ -119,7 +124,7 @@ class TorchScriptModel:
     @contextmanager
     def perturbed(self) -> Iterator["TorchScriptModel"]:
         """See `navigator.runners.protocol.SourceModel.perturbed`."""
-        with rounding.perturbed(self.module):
+        with rounding.perturbed(self.module, to_half=self.casts_to_half):
             yield self
 
     @contextmanager

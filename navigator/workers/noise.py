@@ -11,7 +11,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.ranges import bounds
-from navigator.runners.abilities import Exact, Shaken
+from navigator.runners.abilities import CastsToHalf, Exact, Shaken
 from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
 from navigator.workers.repeatability import uninformative
@@ -105,14 +105,16 @@ def in_two_batches(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
 def rounded(model: LoadedModel, samples: Iterable[tuple[str, Arrays]]) -> Iterator[tuple[str, Arrays]]:
     """Yield what the model returns with every input and weight one step away, for the samples that it takes so.
 
-    Weights are changed once for all of them: that takes as long as a few runs of a large model.
+    A step is that of their dtype, or half a step of float16 if the model rounds to that anyway. Weights are changed
+    once for all of them: that takes as long as a few runs of a large model.
     """
     if not isinstance(model, SourceModel):
         return
+    step = _away if isinstance(model, CastsToHalf) and model.casts_to_half else stepped
     # A framework may refuse to write to weights, with errors of its own. No model fails for want of its noise.
     with suppress(Exception), model.perturbed() as other:
         for sample, inputs in samples:
-            away = {name: stepped(array, number) for number, (name, array) in enumerate(inputs.items())}
+            away = {name: step(array, number) for number, (name, array) in enumerate(inputs.items())}
             with suppress(Exception):
                 yield sample, other.infer(away)
 

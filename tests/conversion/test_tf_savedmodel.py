@@ -294,16 +294,19 @@ def test_tables_that_inputs_are_looked_up_in_are_told(models: Path) -> None:
     assert lstm.sorting_operations == ()
 
 
-@pytest.mark.parametrize("name", ["saved", "lstm", "float16"])
+@pytest.mark.parametrize("name", ["saved", "lstm", "float16", "mixed"])
 def test_a_perturbed_model_rounds_otherwise_and_is_then_as_before(models: Path, name: str) -> None:
+    half = name in ("float16", "mixed")
     model = tf_savedmodel.load(models / name, declared=NOTHING_DECLARED)
     inputs = inputs_for(model.signature, 3)
     before, variables = model.infer(inputs), [each.numpy() for each in model.opened.function.variables]
+    assert model.casts_to_half == half
     with model.perturbed() as other:
         changed = other.infer(inputs)
     for output, array in before.items():
         assert not np.array_equal(changed[output], array)
-        np.testing.assert_allclose(changed[output], array, rtol=0, atol=0.02 if name == "float16" else 1e-5)
+        np.testing.assert_allclose(changed[output], array, rtol=0, atol=0.02 if half else 1e-5)
+        assert np.abs(changed[output] - array).max() > (1e-4 if half else 0)
         assert np.array_equal(model.infer(inputs)[output], array)
     after = [each.numpy() for each in model.opened.function.variables]
     assert variables

@@ -49,6 +49,7 @@ def keras_3(root: Path) -> None:
     keras.mixed_precision.set_global_policy("mixed_float16")
     half = keras.Input((160,), name="half", dtype="float16")
     keras.Model(half, layers.Dense(8)(layers.Dense(240, "relu")(half))).export(str(root / "float16"))
+    keras.Model(wide, layers.Dense(4, dtype="float32")(layers.Dense(160)(wide))).export(str(root / "mixed"))
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     keras.Model(wide, layers.Dense(4, dtype="float32")(layers.Dense(160)(wide))).export(str(root / "bfloat16"))
     keras.mixed_precision.set_global_policy("float32")

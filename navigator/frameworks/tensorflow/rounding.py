@@ -4,26 +4,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from navigator.frameworks.tensorflow.randomness import operations
+
+# The bit of a float32 that is worth half a step of float16.
+_HALF_STEP = 1 << 12
+
+
+def casts_to_half(function: Any) -> bool:
+    """Return whether a concrete function, or one that it calls, casts floats to float16, as Keras's mixed precision."""
+    import tensorflow as tf
+
+    half = tf.float16.as_datatype_enum
+    return any(node.op == "Cast" and node.attr["DstT"].type == half for node in operations(function))
+
 
 @contextmanager
 def perturbed(function: Any) -> Iterator[None]:
-    """Run with every floating-point variable of a concrete function one step away; back afterwards."""
+    """Run with every floating-point variable of a concrete function one step away; back afterwards.
+
+    Those in float32 are half a step of float16 away if the function casts to that.
+    """
+    step = _HALF_STEP if casts_to_half(function) else 1
     whole = {"float16": "int16", "bfloat16": "int16", "float32": "int32", "float64": "int64"}
     flipped = [each for each in function.variables if each.dtype.name in whole and _is_finite(each)]
     try:
         for each in flipped:
-            _flip(each, whole[each.dtype.name])
+            _flip(each, whole[each.dtype.name], step)
         yield
     finally:
         for each in flipped:
-            _flip(each, whole[each.dtype.name])
+            _flip(each, whole[each.dtype.name], step)
 
 
-def _flip(variable: Any, whole: str) -> None:
+def _flip(variable: Any, whole: str, step: int) -> None:
     import tensorflow as tf
 
     bits = tf.bitcast(variable, whole)
-    variable.assign(tf.bitcast(tf.bitwise.bitwise_xor(bits, tf.ones_like(bits)), variable.dtype))
+    mask = tf.fill(tf.shape(bits), tf.constant(step if variable.dtype == tf.float32 else 1, bits.dtype))
+    variable.assign(tf.bitcast(tf.bitwise.bitwise_xor(bits, mask), variable.dtype))
 
 
 def _is_finite(variable: Any) -> bool:

@@ -6,29 +6,60 @@ from contextlib import contextmanager
 from typing import Any
 
 from navigator.errors import StepError
+from navigator.frameworks.torch import calls
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
 
+# The bit of a float32 that is worth half a step of float16.
+_HALF_STEP = 1 << 12
+
+# torch.float16, as TorchScript writes it.
+_HALF = 5
+
+_CASTS = ("aten::to", "aten::_to_copy")
+_IN_PROGRAMS = ("aten.to.", "aten._to_copy.")
+
+
+def casts_in_script(module: _Torch) -> bool:
+    """Return whether a TorchScript module casts floats to float16."""
+    return any(each.name in _CASTS and each.arguments.get("dtype") == _HALF for each in calls.of_script(module))
+
+
+def casts_in_program(program: _Torch) -> bool:
+    """Return whether a torch.export program casts floats to float16, or has an autocast that does."""
+    import torch
+
+    modules = (each for each in program.graph_module.modules() if isinstance(each, torch.fx.GraphModule))
+    nodes = [node for module in modules for node in module.graph.nodes if node.op == "call_function"]
+    autocasts = any("autocast" in str(node.target) and torch.float16 in node.args for node in nodes)
+    found = (each.arguments.get("dtype") for each in calls.of_program(program) if each.name.startswith(_IN_PROGRAMS))
+    return autocasts or torch.float16 in found
+
+
 @contextmanager
-def perturbed(module: _Torch) -> Iterator[None]:
+def perturbed(module: _Torch, *, to_half: bool = False) -> Iterator[None]:
     """Run with every floating-point parameter one step away, and with half of the threads.
 
-    Flips the last bits in place, and back afterwards: no copy is made, and nothing is lost.
+    Those in float32 are half a step of float16 away if the module casts `to_half`. Flips bits in place, and back
+    afterwards: no copy is made, and nothing is lost.
     """
     import torch
+
+    def step(bits: _Torch) -> int:
+        return _HALF_STEP if to_half and bits.dtype is torch.int32 else 1
 
     threads = torch.get_num_threads()
     flipped = list(_bits(module))
     torch.set_num_threads(max(1, threads // 2))
     try:
         for each in flipped:
-            each.bitwise_xor_(1)
+            each.bitwise_xor_(step(each))
         yield
     finally:
         for each in flipped:
-            each.bitwise_xor_(1)
+            each.bitwise_xor_(step(each))
         torch.set_num_threads(threads)
 
 
