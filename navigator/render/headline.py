@@ -56,7 +56,8 @@ def headline(summary: Summary) -> Headline:
 
 def description(summary: Summary) -> str:
     """Return the result of a run in the 140 characters of a commit status."""
-    return shorten(f"{headline(summary).plain}; {tally(summary)}", 140)
+    first = headline(summary)
+    return shorten(f"{first.plain}; {tally(summary, first.said)}", 140)
 
 
 def _said(summary: Summary, found: Sequence[Row]) -> str:

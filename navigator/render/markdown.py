@@ -51,7 +51,7 @@ def summary_markdown(
 
 
 def _second_line(summary: Summary) -> str:
-    said = [tally(summary)]
+    said = [tally(summary, headline(summary).said)]
     if summary.report.shard:
         said.append(f"shard {text(summary.report.shard)}")
     if summary.weak:

@@ -111,9 +111,9 @@ def summary_lines(summary: Summary, columns: int | None = None) -> Iterator[Line
         yield from _found(found)
     yield from change_lines(summary)
     shard = f"; shard {clean(summary.report.shard)}" if summary.report.shard else ""
-    yield Line(
-        f"{verdict(summary)}: {tally(summary)}{shard}", _HEADING if summary.exit_code is ExitCode.OK else _FAILED
-    )
+    said = verdict(summary)
+    style = _HEADING if summary.exit_code is ExitCode.OK else _FAILED
+    yield Line(f"{said}: {tally(summary, said)}{shard}", style)
 
 
 def change_lines(summary: Summary) -> Iterator[Line]:

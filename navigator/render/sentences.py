@@ -65,10 +65,14 @@ def _passed(summary: Summary) -> str:
     return f"{summary.states.get(State.PASSED, 0):,} of {summary.tried:,} conversions passed{unsure}"
 
 
-def tally(summary: Summary) -> str:
-    """Return the number of conversions by state and from the cache, and the time."""
-    parts = [f"{amount:,} {word(state)}" for state, amount in summary.states.items()]
-    return "; ".join([", ".join(parts), *totals(summary)])
+def tally(summary: Summary, verdict: str) -> str:
+    """Return the number of conversions by state and from the cache, and the time, after a `verdict`.
+
+    That all have passed isn't said twice.
+    """
+    is_told = summary.states.keys() == {State.PASSED} and " passed" in verdict
+    states = [] if is_told else [", ".join(f"{amount:,} {word(state)}" for state, amount in summary.states.items())]
+    return "; ".join([*states, *totals(summary)])
 
 
 def totals(summary: Summary) -> list[str]:

@@ -83,7 +83,7 @@ def test_a_run_in_which_nothing_changed_takes_two_lines() -> None:
     assert changes.is_nothing
     first, second = shown.split("\n", 1)[1].rstrip("\n").split("\n\n")
     assert first == "### ✅ Nothing changed, 3 of 3 conversions passed (main abc1234 → 4d1f6b1)"
-    assert second.startswith(f"{tally(GOOD)} · ⚠️ 1 weak check · [Converted models]({RUN}/artifacts/2) (12.0 MiB")
+    assert second.startswith(f"{tally(GOOD, first)} · ⚠️ 1 weak check · [Converted models]({RUN}/artifacts/2) (12.0 MiB")
     assert "<details>" in summary_markdown(summarize(GOOD.report, changes)), "the run's page has everything"
     failing = summarize(EVERY_STATE, changes)
     assert comment(failing, key="main", links=LINKS).count("<details>") > 3
@@ -355,7 +355,7 @@ def test_no_problem_changes_the_structure(message: str, hint: str) -> None:
 
 
 def test_a_description_begins_as_the_comment_does_in_140_characters() -> None:
-    assert description(GOOD) == f"{verdict(GOOD)} (4d1f6b1); {tally(GOOD)}"
+    assert description(GOOD) == f"{verdict(GOOD)} (4d1f6b1); {tally(GOOD, verdict(GOOD))}"
     every = description(summarize(EVERY_STATE))
     assert every.startswith(
         "Incomplete: 1 of 11 conversions cancelled, 6 failed (4d1f6b1): resnet50 onnx_op14; effnet onnx"
