@@ -33,7 +33,7 @@ class DamagedError(Exception):
     """An entry is not what `write` wrote."""
 
 
-def write(entry: Path, key: str, value: bytes, source: Path | None) -> None:
+def write(entry: Path, key: str, value: bytes, source: Path | None, sha256: str = "") -> None:
     """Write an entry.
 
     Args:
@@ -41,6 +41,8 @@ def write(entry: Path, key: str, value: bytes, source: Path | None) -> None:
         key: the entry's identity.
         value: canonical JSON.
         source: the directory of its files, None for none.
+        sha256: the digest of its file if that's known and there is only one. If the file isn't the one with this
+            digest, or is damaged while it's copied, the entry is damaged.
 
     Raises:
         DamagedError: a file cannot be read.
@@ -48,12 +50,13 @@ def write(entry: Path, key: str, value: bytes, source: Path | None) -> None:
     """
     written = {}
     (entry / "files").mkdir(parents=True)
-    for name, path in files_of(source) if source is not None else ():
+    files = dict(files_of(source)) if source is not None else {}
+    for name, path in files.items():
         target = entry / "files" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as file:
-            sha256, size = _copy(file, target)
-        written[name] = {"sha256": sha256, "size": size}
+            found, size = _copy(file, target, sha256 if len(files) == 1 else "")
+        written[name] = {"sha256": found, "size": size}
     record = {
         "version": VERSION,
         "identity": key,
@@ -150,8 +153,8 @@ def _checked() -> Iterator[None]:
         raise
 
 
-def _copy(source: BufferedReader | FileIO, target: Path) -> tuple[str, int]:
-    """Write what `source` holds to the new file `target`, zeros as holes; return digest and size.
+def _copy(source: BufferedReader | FileIO, target: Path, known: str = "") -> tuple[str, int]:
+    """Write what `source` holds to the new file `target`, zeros as holes; return digest, unless it's known, and size.
 
     Reads once. Large chunks are digested by a second thread while they are written, each of which takes as long.
     """
@@ -161,14 +164,14 @@ def _copy(source: BufferedReader | FileIO, target: Path) -> tuple[str, int]:
         while count := _read_into(buffer, source):
             chunk = buffer[:count]
             size += count
-            digested = thread.submit(sha256.update, chunk) if count == _CHUNK_BYTES else None
-            if digested is None:
+            digested = thread.submit(sha256.update, chunk) if count == _CHUNK_BYTES and not known else None
+            if digested is None and not known:
                 sha256.update(chunk)
             _write_chunk(file, chunk, size)
             if digested is not None:
                 digested.result()
         file.truncate(size)
-        return sha256.hexdigest(), size
+        return known or sha256.hexdigest(), size
 
 
 def _read_into(buffer: memoryview, source: BufferedReader | FileIO) -> int:

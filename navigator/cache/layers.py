@@ -90,9 +90,9 @@ class Layers:
         found = (each.restore(key, destination, earlier) for each in (*self._others, self._own))
         return next((each for each in found if each is not None), None)
 
-    def put(self, key: str, value: Json, files: Path | None) -> None:
+    def put(self, key: str, value: Json, files: Path | None, sha256: str = "") -> None:
         """Store a value and files in the run's own layer; see `Cache.put`."""
-        self._own.put(key, value, files)
+        self._own.put(key, value, files, sha256)
 
     def _copy_timing(self, source: Path) -> None:
         """Begin with the trusted layer's measurements: they take minutes."""

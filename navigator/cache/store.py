@@ -98,9 +98,10 @@ class Cache:
                 os.utime(entry / "entry.json", follow_symlinks=False)
         return value, {name: sha256 for name, (sha256, _) in files.items()}
 
-    def put(self, key: str, value: Json, files: Path | None) -> None:
+    def put(self, key: str, value: Json, files: Path | None, sha256: str = "") -> None:
         """Store `value` and the files of the directory `files` under the identity `key`, if there is room.
 
+        If there's a single file and its digest is known, it isn't taken again: what comes back is checked against it.
         An entry that is there already stays. What cannot be stored is said in `notes`.
 
         Raises:
@@ -121,7 +122,7 @@ class Cache:
                     " increase cache_size_bytes"
                 )
                 return
-            self._store(entry, key, text, files)
+            self._store(entry, key, text, files, sha256)
         except OSError as error:
             self._note(f"couldn't cache a result: {self._why(error)}")
         except (ConfigurationError, DamagedError) as error:
@@ -135,10 +136,10 @@ class Cache:
                     evicted, _ = self._evict(self.limit_bytes)
                 _discard(evicted)
 
-    def _store(self, entry: Path, key: str, text: bytes, files: Path | None) -> None:
+    def _store(self, entry: Path, key: str, text: bytes, files: Path | None, sha256: str) -> None:
         half = self._temporary()
         try:
-            write(half, key, text, files)
+            write(half, key, text, files, sha256)
             self._publish(half, entry)
         finally:
             _discard([half])

@@ -18,7 +18,7 @@ from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import opsets as onnx_opsets
-from navigator.frameworks.onnx import paddings
+from navigator.frameworks.onnx import paddings, streamed
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, parameters
 from navigator.frameworks.torch.flat import flattened
@@ -225,16 +225,9 @@ def _dynamic_axes(
 
 def _mend(path: Path, signature: Signature) -> None:
     """Change in the file at `path` what the exporter can't be told before: names of axes, and padding."""
-    import onnx
-
-    def mended(model: Any) -> bool:
-        return any([_rename_output_axes(model, signature), paddings.made_explicit(model)])
-
-    # Most files of gigabytes need no change, which their structure tells.
-    if mended(onnx_file.structure(path)):
-        model = onnx_file.load(path)
-        mended(model)
-        onnx.save_model(model, str(path))
+    model = onnx_file.structure(path)
+    if any([_rename_output_axes(model, signature), paddings.made_explicit(model)]):
+        streamed.save_over(path, model)
 
 
 def _rename_output_axes(model: Any, signature: Signature) -> bool:

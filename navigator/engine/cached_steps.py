@@ -224,7 +224,8 @@ def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Layers
     if not verified.passed and not unverified:
         return
     if not artifact.cached:
-        cache.put(key.artifact, to_data(_Made(properties=artifact.properties)), artifact.path.parent)
+        made = to_data(_Made(properties=artifact.properties))
+        cache.put(key.artifact, made, artifact.path.parent, verified.output_model.sha256)
     judged = _Judged(
         output_model=verified.output_model,
         expected_outputs=verified.expected_outputs,

@@ -10,6 +10,7 @@ import pytest
 import torch  # noqa: TID253 - the framework is what is tested
 
 from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.onnx import streamed, weights
 from navigator.frameworks.torch.streamed_weights import streamed_weights
 from navigator.models import onnx_structure
 from navigator.models.files import external_data
@@ -109,3 +110,29 @@ def test_a_model_without_large_weights_is_written_as_before(tmp_path: Path) -> N
         with streamed_weights() if name == "streamed" else torch.no_grad():
             torch.onnx.export(module, (torch.zeros(1, 3),), str(tmp_path / name), dynamo=False, opset_version=17)
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "streamed").read_bytes()
+
+
+@pytest.mark.parametrize("limit", [None, 1000])
+def test_a_file_is_changed_without_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    """Those in it, in a branch too, and those beside it, which stay where they are."""
+    if limit is not None:
+        monkeypatch.setattr(onnx_file, "INLINE_LIMIT_BYTES", limit)
+    path = tmp_path / "model.onnx"
+    with streamed_weights():
+        before = export(path, 17)
+    files = sorted(tmp_path.iterdir())
+    model = onnx_file.structure(path)
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "rows"
+
+    streamed.save_over(path, model)
+
+    after = onnx.load(path)
+    assert after.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "rows"
+    assert sorted(tmp_path.iterdir()) == files
+    one, other = ({each.name: each for each in weights.tensors(found)} for found in (before, after))
+    assert one.keys() == other.keys()
+    for name, each in one.items():
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(other[name]), onnx.numpy_helper.to_array(each), name)
+    assert run(path, 3).shape == (3, 2, 256)

@@ -269,6 +269,30 @@ def test_a_cache_that_is_off(tmp_path: Path, files: Path) -> None:
     assert cache.notes == []
 
 
+def test_what_is_not_what_it_was_said_to_be_never_comes_back(tmp_path: Path) -> None:
+    """The digest of a single file is taken once, when it's verified: whoever exchanges it later stores nothing."""
+    cache = Cache(tmp_path / "cache", 10**9)
+    (tmp_path / "files").mkdir()
+    path = tmp_path / "files" / "model.onnx"
+    path.write_bytes(b"verified" * 2**18)
+    verified = digest(path)
+    cache.put(KEY, 1, tmp_path / "files", verified)
+    assert cache.restore(KEY, tmp_path / "one") == (1, {"model.onnx": verified})
+
+    path.write_bytes(b"another!" * 2**18)
+    cache.put(OTHER, 1, tmp_path / "files", verified)
+    assert cache.restore(OTHER, tmp_path / "two") is None
+    assert not (tmp_path / "two").exists()
+
+
+def test_the_digest_of_one_of_several_files_is_taken(tmp_path: Path, files: Path) -> None:
+    cache = Cache(tmp_path / "cache", 10**9)
+    cache.put(KEY, 1, files, "0" * 64)
+    found = cache.restore(KEY, tmp_path / "out")
+    assert found is not None
+    assert "0" * 64 not in found[1].values()
+
+
 def test_an_edit_of_what_came_back_does_not_reach_the_cache(tmp_path: Path, files: Path) -> None:
     cache = Cache(tmp_path / "cache", 10**9)
     cache.put(KEY, 1, files)

@@ -46,17 +46,28 @@ def save(model: Proto, weights: Sequence[Weight], destination: Path) -> None:
 
 
 def save_from(source: Path, model: Proto, destination: Path) -> None:
-    """Save `model`, whose large weights are still in the file at `source` (see `navigator.frameworks.onnx.file`).
+    """Save `model`, whose large weights are still in the file at `source` (`navigator.frameworks.onnx.file.structure`).
 
     Raises:
         OSError: they can't be read, or it can't be written.
     """
+    save(model, _lying(model, source), destination)
+
+
+def save_over(path: Path, model: Proto) -> None:
+    """Save `model` instead of the file at `path`, in which its large weights still are. Errors as of `save_from`."""
+    made = path.with_name(f"changed-{path.name}")
+    _save_inline(model, _lying(model, path), made)
+    made.replace(path)
+
+
+def _lying(model: Proto, source: Path) -> list[Weight]:
+    """Take the large initializers of the main graph that are in the file at `source` out of `model`; fill others."""
     onnx_weights.fill_inner(model, source)
     initializers = list(model.graph.initializer)
     del model.graph.initializer[:]
     model.graph.initializer.extend(each for each in initializers if not onnx_weights.is_in(each, source))
-    lying = [each for each in initializers if onnx_weights.is_in(each, source)]
-    save(model, [_lying_weight(each, source) for each in lying], destination)
+    return [_lying_weight(each, source) for each in initializers if onnx_weights.is_in(each, source)]
 
 
 def _lying_weight(tensor: Proto, source: Path) -> Weight:
