@@ -1,7 +1,9 @@
 """The unit of work that runs the source model, whose outputs are the reference."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from navigator.cache.digests import stamp
 from navigator.engine.metric import source_items
@@ -17,11 +19,13 @@ from navigator.verify.noise import measured, notes, warnings
 from navigator.verify.tolerances import tolerances
 from navigator.workers.answers import ReferenceAnswer
 from navigator.workers.noise import BATCHES
+from navigator.workers.task import Task
 
 _CRASHED = (
-    "the source model crashed on more inputs than its samples, and was run on these alone: set search_seconds: 0, and "
-    "min_shapes and max_shapes or probe: false"
+    "the source model crashed on inputs besides its samples, and was run on its samples alone; to try no others, set "
+    "search_seconds: 0, and either min_shapes and max_shapes or probe: false"
 )
+_WRITTEN = ("samples", "calibration", "outputs", "noise")
 _STATE = "make the state an input and an output"
 
 
@@ -43,26 +47,27 @@ def run_reference(model: ModelConfig, found: FoundShapes | None = None, *, conte
 
 def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
     name = model.model_name
-    samples, calibration, outputs, noise = written_to = tuple(
-        context.workspace.scratch(name, "source", what) for what in ("samples", "calibration", "outputs", "noise")
-    )
-    for path in written_to:
+    places = {what: context.workspace.scratch(name, "source", what) for what in _WRITTEN}
+    for path in places.values():
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()  # so that the worker may write nothing beside them
     arguments = {
         "config": to_data(model),
         "memory_bytes": context.memory_bytes // 2,
-        "samples": str(samples),
-        "calibration": str(calibration),
-        "outputs": str(outputs),
-        "noise": str(noise),
+        **{what: str(path) for what, path in places.items()},
     }
     reads = (*model_files(model.model_path), *model.samples, *model.calibration_samples)
-    task = context.task("reference", arguments, name, "source", reads=reads, writes=written_to)
+    task = context.task("reference", arguments, name, "source", reads=reads, writes=tuple(places.values()))
     answer = answer_of(ReferenceAnswer, context.workers.run(task), task)
-    if isinstance(answer, Failure):
-        return answer
-    written = stamp(samples, calibration, outputs)
+    return answer if isinstance(answer, Failure) else _read(model, answer, places, task, context)
+
+
+def _read(
+    model: ModelConfig, answer: ReferenceAnswer, places: Mapping[str, Path], task: Task, context: StepContext
+) -> Reference | Failure:
+    """Return what the worker has written to `places`, with the noise that is measured on it."""
+    outputs, noise = places["outputs"], places["noise"]
+    written = stamp(places["samples"], places["calibration"], outputs)
     found, *probed = (outputs_in(each, context.memory_bytes) for each in (outputs, noise, noise / BATCHES))
     if isinstance(found, str):
         return Failure(state=State.FAILED, message=found, log_path=task.log_path)
@@ -70,7 +75,7 @@ def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
     rounded, batches = ([] if isinstance(each, str) else each for each in probed)
     rounding = measured(found, rounded, tolerances(model, Precision.FP32, found).rtol, batches)
     names = [each for each, _ in found]
-    items = source_items(model, names, samples, outputs, context) if model.metric is not None else None
+    items = source_items(model, names, places["samples"], outputs, context) if model.metric is not None else None
     if isinstance(items, Failure):
         return items
     rolled = source_rolled(
@@ -85,8 +90,8 @@ def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
         return damaged(task, f"its samples don't fit its signature: {error}")
     return Reference(
         signature=answer.signature,
-        samples=samples,
-        calibration=calibration,
+        samples=places["samples"],
+        calibration=places["calibration"],
         outputs=outputs,
         infos=answer.samples,
         written=written,
@@ -101,6 +106,6 @@ def _run(model: ModelConfig, context: StepContext) -> Reference | Failure:
         metric=items,
         roll=answer.roll,
         rolled=rolled,
-        found=answer.found and replace(answer.found, model_name=name),
+        found=answer.found and replace(answer.found, model_name=model.model_name),
         search_seconds=answer.search_seconds,
     )
