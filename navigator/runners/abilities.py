@@ -27,6 +27,17 @@ class Exact(Protocol):
 
 
 @runtime_checkable
+class Nudged(Protocol):
+    """A source model in memory whose weights can be moved in a direction and back."""
+
+    def nudged(self, seed: int, sign: int) -> AbstractContextManager[LoadedModel]:
+        """Return the model with each weight some steps of its dtype away, with the other sign the other way.
+
+        The model itself is as before when the context ends.
+        """
+
+
+@runtime_checkable
 class CastsToHalf(Protocol):
     """A source model in memory whose graph shows in which types it computes."""
 

@@ -16,7 +16,7 @@ from navigator.frameworks.declaration import agreed
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.tensorflow import double, lookups, stored
 from navigator.frameworks.tensorflow.randomness import random_operations
-from navigator.frameworks.tensorflow.rounding import casts_to_half, perturbed
+from navigator.frameworks.tensorflow.rounding import casts_to_half, nudged, perturbed
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
 from navigator.models.stored import Computed, Stored
 from navigator.records import Device, Host, Properties, Signature, StepOptions
@@ -72,6 +72,12 @@ class _LoadedSavedModel:
     def perturbed(self) -> Iterator["_LoadedSavedModel"]:
         """See `navigator.runners.protocol.SourceModel.perturbed`."""
         with perturbed(self.opened.function):
+            yield self
+
+    @contextmanager
+    def nudged(self, seed: int, sign: int) -> Iterator["_LoadedSavedModel"]:
+        """See `navigator.runners.abilities.Nudged`."""
+        with nudged(self.opened.function, seed, sign):
             yield self
 
     @contextmanager

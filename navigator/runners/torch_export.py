@@ -34,7 +34,7 @@ from navigator.frameworks.torch import values as torch_values
 from navigator.models import structure
 from navigator.models.stored import Computed, Stored
 from navigator.records import AxisSpec, Device, Format, Host, Json, Properties, Signature, StepOptions
-from navigator.runners.protocol import TORCH, Axis
+from navigator.runners.protocol import TORCH, Axis, LoadedModel
 from navigator.samples.values import Told
 
 DISTRIBUTIONS = ("torch",)
@@ -112,6 +112,12 @@ class TorchExportModel:
     def perturbed(self) -> Iterator["TorchExportModel"]:
         """See `navigator.runners.protocol.SourceModel.perturbed`."""
         with rounding.perturbed(self.module, to_half=self.casts_to_half):
+            yield self
+
+    @contextmanager
+    def nudged(self, seed: int, sign: int) -> Iterator[LoadedModel]:
+        """See `navigator.runners.abilities.Nudged`."""
+        with rounding.nudged(self.module, seed, sign):
             yield self
 
     @contextmanager

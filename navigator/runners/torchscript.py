@@ -44,7 +44,7 @@ from navigator.frameworks.torch.arguments import (
 )
 from navigator.models.stored import Computed, Stored
 from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions, TensorSpec
-from navigator.runners.protocol import TORCH, Axis
+from navigator.runners.protocol import TORCH, Axis, LoadedModel
 from navigator.samples.values import Told
 
 DISTRIBUTIONS = ("torch",)
@@ -125,6 +125,12 @@ class TorchScriptModel:
     def perturbed(self) -> Iterator["TorchScriptModel"]:
         """See `navigator.runners.protocol.SourceModel.perturbed`."""
         with rounding.perturbed(self.module, to_half=self.casts_to_half):
+            yield self
+
+    @contextmanager
+    def nudged(self, seed: int, sign: int) -> Iterator[LoadedModel]:
+        """See `navigator.runners.abilities.Nudged`."""
+        with rounding.nudged(self.module, seed, sign):
             yield self
 
     @contextmanager

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from navigator.runners.abilities import TellsValues
+from navigator.runners.abilities import Nudged, TellsValues
 from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
 
@@ -33,15 +33,24 @@ def runs(model: LoadedModel, samples: Sequence[Sample]) -> Iterator[tuple[str, A
     """
     end = time.monotonic() + _LONGEST
     sorts = isinstance(model, TellsValues) and bool(model.sorting_operations)
-    yield from _runs(model, samples, sorts, end)
-    if isinstance(model, SourceModel):
-        # A framework may refuse to write to weights, with errors of its own.
+    ways = list(itertools.product(range(_DIRECTIONS), (1, -1)))
+    # Inputs of whole numbers stay, so that only other weights show anything.
+    if any(array.dtype.kind == "f" for _, inputs in samples for array in inputs.values()):
+        yield from _runs(model, samples, ways, sorts, end)
+    # A framework may refuse to write to weights, with errors of its own.
+    if isinstance(model, Nudged):
+        for seed, sign in ways:
+            with suppress(Exception), model.nudged(seed, sign) as other:
+                yield from _runs(other, samples, [(seed, sign)], sorts, end)
+    elif isinstance(model, SourceModel):
         with suppress(Exception), model.perturbed() as other:
-            yield from _runs(other, samples, sorts, end)
+            yield from _runs(other, samples, ways, sorts, end)
 
 
-def _runs(model: LoadedModel, samples: Sequence[Sample], sorts: bool, end: float) -> Iterator[tuple[str, Arrays]]:
-    for seed, sign in itertools.product(range(_DIRECTIONS), (1, -1)):
+def _runs(
+    model: LoadedModel, samples: Sequence[Sample], ways: Sequence[tuple[int, int]], sorts: bool, end: float
+) -> Iterator[tuple[str, Arrays]]:
+    for seed, sign in ways:
         for name, inputs in samples:
             if time.monotonic() > end:
                 return

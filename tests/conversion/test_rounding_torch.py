@@ -17,8 +17,11 @@ from navigator.runners import torch_export, torchscript
 from navigator.runners.protocol import LoadedModel
 from navigator.verify.compare import verify
 from navigator.verify.noise import FACTOR, Noise, measured
+from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import tolerances
+from navigator.verify.undecided import differing, undecided
 from navigator.workers.noise import exact, probes
+from navigator.workers.undecided import runs
 from tests.support.builders import a_model
 from tests.support.exports import Exports
 
@@ -177,3 +180,47 @@ def test_a_model_with_weights_in_float64_is_not_run_in_another_type(tmp_path: Pa
     inputs = (TensorSpec(name="x", shape=(-1, 3, 24, 24), dtype="float64"),)
     model = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=inputs, outputs=()))
     assert list(exact(model, [(name, {"x": each["x"].astype("float64")}) for name, each in SAMPLES])) == []
+
+
+class Pixels(torch.nn.Module):
+    """A picture of bytes in and out: floats are cut off, at whole numbers that rounding may miss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Conv2d(3, 8, 5, padding=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.layer(x.to(self.layer.weight.dtype) / 255 - 0.5).clamp(0, 1) * 255).to(torch.uint8)
+
+
+@pytest.mark.parametrize("kind", ["script", "program"])
+def test_pixels_that_rounding_cuts_off_otherwise_are_found_though_inputs_are_whole_numbers(
+    kind: str, tmp_path: Path
+) -> None:
+    example = (torch.zeros(1, 3, 300, 300, dtype=torch.uint8),)
+    declared = Signature(inputs=(TensorSpec(name="x", shape=(1, 3, 300, 300), dtype="uint8"),), outputs=())
+    model: torchscript.TorchScriptModel | torch_export.TorchExportModel
+    if kind == "script":
+        with torchscript.quiet():
+            torch.jit.save(torch.jit.trace(Pixels().eval(), example), str(tmp_path / "m"))
+        model = torchscript.load(tmp_path / "m", declared=declared)
+    else:
+        with torch_export.quiet():
+            torch.export.save(torch.export.export(Pixels().eval(), example), str(tmp_path / "m"))
+        model = torch_export.load(tmp_path / "m", declared=declared)
+    before = [each.clone() for each in model.module.parameters()]
+    inputs = {"x": np.random.default_rng(1).integers(0, 256, (1, 3, 300, 300)).astype(np.uint8)}
+    reference = [("s", model.infer(inputs))]
+    # What a right conversion computes: the same in another order.
+    pixels = Pixels().double()(torch.from_numpy(inputs["x"])).numpy()
+    right = [("s", {"output__0": pixels})]
+    assert differing(reference, right, {"": 0}, {"": 0}) == ["s"]
+
+    masks = undecided(reference, list(runs(model, [("s", inputs)])), {"": 0}, {"": 0})
+
+    assert all(map(torch.equal, model.module.parameters(), before))
+    ((_, settled),) = all_settled(reference, right, masks)
+    assert np.array_equal(settled["output__0"], reference[0][1]["output__0"])
+    ((_, wrong),) = all_settled(reference, [("s", {"output__0": pixels ^ 1})], masks)
+    assert np.mean(wrong["output__0"] != pixels) > 0.99

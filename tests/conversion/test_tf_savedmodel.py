@@ -308,6 +308,9 @@ def test_a_perturbed_model_rounds_otherwise_and_is_then_as_before(models: Path, 
         np.testing.assert_allclose(changed[output], array, rtol=0, atol=0.02 if half else 1e-5)
         assert np.abs(changed[output] - array).max() > (1e-4 if half else 0)
         assert np.array_equal(model.infer(inputs)[output], array)
+    for sign in (1, -1):
+        with model.nudged(0, sign) as other:
+            assert not np.array_equal(other.infer(inputs)[output], before[output])
     after = [each.numpy() for each in model.opened.function.variables]
     assert variables
     assert all(np.array_equal(one, other) for one, other in zip(variables, after, strict=True))

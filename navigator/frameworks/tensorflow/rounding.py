@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from navigator.frameworks.steps import steps
 from navigator.frameworks.tensorflow.randomness import operations
+
+_WHOLE = {"float16": "int16", "float32": "int32", "float64": "int64"}
 
 # The bit of a float32 that is worth half a step of float16.
 _HALF_STEP = 1 << 12
@@ -25,7 +28,7 @@ def perturbed(function: Any) -> Iterator[None]:
     Those in float32 are half a step of float16 away if the function casts to that.
     """
     step = _HALF_STEP if casts_to_half(function) else 1
-    whole = {"float16": "int16", "bfloat16": "int16", "float32": "int32", "float64": "int64"}
+    whole = {**_WHOLE, "bfloat16": "int16"}
     flipped = [each for each in function.variables if each.dtype.name in whole and _is_finite(each)]
     try:
         for each in flipped:
@@ -34,6 +37,20 @@ def perturbed(function: Any) -> Iterator[None]:
     finally:
         for each in flipped:
             _flip(each, whole[each.dtype.name], step)
+
+
+@contextmanager
+def nudged(function: Any, seed: int, sign: int) -> Iterator[None]:
+    """Run with every floating-point variable of a concrete function some steps away; back afterwards."""
+    kept = [(each, each.numpy()) for each in function.variables if each.dtype.name in _WHOLE]
+    try:
+        for number, (variable, before) in enumerate(kept):
+            bits = before.view(_WHOLE[variable.dtype.name])
+            variable.assign((bits + sign * steps(bits, seed + number)).view(before.dtype))
+        yield
+    finally:
+        for variable, before in kept:
+            variable.assign(before)
 
 
 def _flip(variable: Any, whole: str, step: int) -> None:

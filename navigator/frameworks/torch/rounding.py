@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from navigator.errors import StepError
+from navigator.frameworks.steps import steps
 from navigator.frameworks.torch import calls
 
 # A torch object; the types of the package differ between supported versions.
@@ -61,6 +64,21 @@ def perturbed(module: _Torch, *, to_half: bool = False) -> Iterator[None]:
         for each in flipped:
             each.bitwise_xor_(step(each))
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def nudged(module: _Torch, seed: int, sign: int) -> Iterator[None]:
+    """Run with every floating-point parameter some steps away, in place: the steps take a quarter of their memory."""
+    moved: list[tuple[np.ndarray, np.ndarray]] = []
+    try:
+        for number, each in enumerate(_bits(module)):
+            bits = each.numpy()
+            moved.append((bits, sign * steps(bits, seed + number)))
+            bits += moved[-1][1]
+        yield
+    finally:
+        for bits, by in moved:
+            bits -= by
 
 
 @contextmanager
