@@ -44,6 +44,9 @@ _DRAWN = frozenset(
     }
 )
 
+# torch (2.13) itself writes beyond its memory if pivots are others than those of the factors. No exporter writes it.
+_CRASHES = frozenset({"linalg.ldl_solve"})
+
 
 class Operator(torch.nn.Module):
     """An operator with all its arguments but the tensors."""
@@ -88,7 +91,7 @@ def operators() -> dict[str, Any]:
     from torch.testing._internal.common_methods_invocations import op_db  # takes seconds
 
     named = {".".join(filter(None, (each.name, each.variant_test_name))): each for each in op_db}
-    return {name: each for name, each in named.items() if name not in _DRAWN}
+    return {name: each for name, each in named.items() if name not in _DRAWN | _CRASHES}
 
 
 def modules(operator: Any, dtype: torch.dtype, count: int) -> Iterator[Operator]:
