@@ -103,7 +103,7 @@ def _add_init(verbs: "argparse._SubParsersAction[Parser]") -> None:
     init = _verb(verbs, "init", what=what, description=description)
     init.add_argument("models", type=Path, nargs="*", metavar="FILE", help="models, each a file or a SavedModel")
     what = f"the file to write (default: {DEFAULT_CONFIG})"
-    init.add_argument("--output", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help=what)
+    init.add_argument("-o", "--output", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help=what)
     what = "also write .github/workflows/models.yml, which converts the models on every pull request"
     init.add_argument("--workflow", action="store_true", help=what)
 
@@ -143,7 +143,7 @@ def _add_report(verbs: "argparse._SubParsersAction[Parser]") -> None:
     what = f"a results file, or a directory to search for {RESULTS} files"
     report.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=what)
     what = "directory for the merged results and summary (default: navigator_report)"
-    report.add_argument("--output", type=Path, default=Path("navigator_report"), metavar="DIR", help=what)
+    report.add_argument("-o", "--output", type=Path, default=Path("navigator_report"), metavar="DIR", help=what)
     what = "output of `plan --matrix`, or a file that contains it; the report then shows which results are missing"
     report.add_argument("--matrix", default="", metavar="FILE|JSON", help=what)
     report.add_argument("--baseline", type=Path, metavar="PATH", help=_BASELINE)

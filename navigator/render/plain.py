@@ -100,6 +100,7 @@ def summary_lines(summary: Summary, columns: int | None = None) -> Iterator[Line
         if group.first.requested:
             yield from _skipped(group)
     yield from _not_made(summary)
+    yield from _remedies(summary)
     for model in summary.models:
         for sentence in reductions(model):
             yield Line(f"{clean(model.name)}: {clean(sentence)}", _WARNED)
@@ -200,6 +201,14 @@ def _not_made(summary: Summary) -> Iterator[Line]:
         by_model.setdefault(result.model_name, []).append((target, result.status.message))
     for name, skipped in by_model.items():
         yield Line(f"{clean(name)}: not made: {not_made(skipped)}; {SUMMARY} says more", _QUIET)
+
+
+def _remedies(summary: Summary) -> Iterator[Line]:
+    """Yield what makes default formats possible, if that's all that there is to say."""
+    firsts = [] if summary.tried else [group.first for group in summary.skipped]
+    unavailable = [each for each in firsts if each.status.state is State.UNAVAILABLE and not each.requested]
+    for remedy in dict.fromkeys(each.remedy for each in unavailable if each.remedy):
+        yield Line(f"how to fix: {clean(remedy)}")
 
 
 def _warnings(summary: Summary) -> Iterator[Line]:

@@ -279,6 +279,15 @@ def test_verdict(results: tuple[CellResult, ...], complete: bool, said: str) -> 
     assert said in summary_text(report).splitlines()[-1]
 
 
+def test_a_run_that_converts_nothing_says_once_what_to_install() -> None:
+    missing = replace(of_state(State.UNAVAILABLE), requested=False, remedy="pip install torch")
+    nothing = reports.build(GOOD.environment, (missing, replace(missing, conversion="other")), complete=True)
+    something = reports.build(GOOD.environment, (missing, of_state(State.PASSED)), complete=True)
+
+    assert summary_text(nothing).count("how to fix: pip install torch\n") == 1
+    assert "pip install torch" not in summary_text(something)
+
+
 @pytest.mark.parametrize("report", [EVERY_STATE, GOOD])
 def test_a_warning_is_in_the_first_lines(report: Report) -> None:
     assert "⚠️ 1 weak check" in markdown(report).split("\n\n")[1]
