@@ -15,7 +15,7 @@ from navigator.verify.compare import verify
 from navigator.verify.decisions import Scores
 from navigator.verify.exceptions import Rounded
 from navigator.verify.gates import gates_of
-from navigator.verify.outputs import Outputs
+from navigator.verify.outputs import Outputs, always_empty
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import least_sqnr_db, rounding_limit, tolerances, units_of
 from navigator.workers import ties
@@ -137,4 +137,5 @@ class Judgement:
             # The CPU is where it was measured.
             noise=rounding.applied(model, step, reference) if self._device is Device.CPU else {},
             rounding_limit=rounding_limit(step.precision),
+            empty=always_empty(model, reference.signature.outputs),
         )

@@ -25,7 +25,7 @@ from navigator.samples import storage
 from navigator.samples.found import with_found
 from navigator.verify.compare import verify
 from navigator.verify.differences import bounded
-from navigator.verify.outputs import Outputs
+from navigator.verify.outputs import Outputs, always_empty
 from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, excess, explained, widened
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import rounding_limit, tolerances
@@ -191,7 +191,13 @@ def _judged(verified: Verified, told: Searched, subject: Subject, context: StepC
         f"{model.model_format}-runner": [(name, source), *expected],
         f"{step.target_format}-converted-{Device.CPU}-runner": [(name, converted), *settled],
     }
-    verdict = verify(*runs.values(), atol=atol, rtol=allowed.rtol, rounding_limit=rounding_limit(step.precision))
+    verdict = verify(
+        *runs.values(),
+        atol=atol,
+        rtol=allowed.rtol,
+        rounding_limit=rounding_limit(step.precision),
+        empty=always_empty(model, reference.signature.outputs),
+    )
     known = verified.verdict
     noise = {each.output: each.noise for each in known.comparisons if not each.steps}
     comparisons = [replace(each, noise=noise.get(each.output)) for each in verdict.comparisons]

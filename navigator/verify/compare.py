@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from navigator.errors import ConfigurationError, listed
+from navigator.errors import listed
 from navigator.records import DEFAULT_TOLERANCE, Agreement, Comparison, Gate, Verdict, WorstElement
 from navigator.verify.agreement import agreement
 from navigator.verify.decisions import Scores, decisions
@@ -18,7 +18,7 @@ from navigator.verify.differences import Tally, bounded, needed_atol, tally
 from navigator.verify.exceptions import Rounded, few_scores, only_rounding
 from navigator.verify.gates import applied
 from navigator.verify.noise import Noise
-from navigator.verify.outputs import ComparedOutput, Outputs, tolerance_of
+from navigator.verify.outputs import ComparedOutput, Outputs, check_tolerances, tolerance_of
 from navigator.verify.slices import Unit
 from navigator.verify.suggestions import suggest
 from navigator.verify.systematic import systematic
@@ -50,6 +50,7 @@ def verify(
     gates: Mapping[str, float] | None = None,
     noise: Mapping[str, Noise] | None = None,
     rounding_limit: float = _ROUNDING_LIMIT,
+    empty: Collection[str] = (),
 ) -> Verdict:
     """Compare the outputs of a converted model with its source model's, sample by sample, output by output.
 
@@ -75,11 +76,12 @@ def verify(
         noise: by output name, the source model's own rounding that `atol` was made of: errors beyond 1e-5 must be like
             it as a whole, too.
         rounding_limit: errors of more than this fraction of an output's range get no suggested tolerances.
+        empty: the outputs that never have an element: their shapes and dtypes are all that there is.
 
     Raises:
         ConfigurationError: a tolerance is negative or not finite, so that nothing can fail or nothing can pass.
     """
-    _check_tolerances(atol, rtol)
+    check_tolerances(atol, rtol)
     names = _names(reference)
     extra = [name for name in _names(outputs) if name not in names]
     unlike = _unlike_samples(reference, outputs)
@@ -88,7 +90,15 @@ def verify(
         _accepting(part, limits.get(name), rounded, (noise or {}).get(name), overruled=name in overruled)
         for name in [*names, *extra]
         for part in _parts(
-            _compare(name, reference, outputs, tolerance_of(atol, name), tolerance_of(rtol, name), unlike),
+            _compare(
+                name,
+                reference,
+                outputs,
+                tolerance_of(atol, name),
+                tolerance_of(rtol, name),
+                unlike,
+                empty=name in empty,
+            ),
             (units or {}).get(name, ()),
         )
     ]
@@ -141,14 +151,6 @@ def _accepting(
 # What can be compared
 
 
-def _check_tolerances(atol: Mapping[str, float], rtol: Mapping[str, float]) -> None:
-    for key, entries in (("atol", atol), ("rtol", rtol)):
-        for name, value in entries.items():
-            if not (math.isfinite(value) and value >= 0):
-                where = repr(name) if name else "all outputs"
-                raise ConfigurationError(f"{key} of {where}: expected a finite number of at least 0, got {value}")
-
-
 def _names(outputs: Outputs) -> list[str]:
     return list(dict.fromkeys(name for _, arrays in outputs for name in arrays))
 
@@ -161,14 +163,14 @@ def _unlike_samples(reference: Outputs, outputs: Outputs) -> str:
 
 
 def _compare(
-    name: str, reference: Outputs, outputs: Outputs, atol: float, rtol: float, unlike_samples: str
+    name: str, reference: Outputs, outputs: Outputs, atol: float, rtol: float, unlike: str, *, empty: bool
 ) -> ComparedOutput:
     """Go through all samples of one output; report the first problem, and how many samples have one."""
     totals = Tally()
     pairs: list[tuple[str, np.ndarray, np.ndarray]] = []
-    problems = [unlike_samples] if unlike_samples else []
-    somewhere = any(np.asarray(arrays[name]).size for _, arrays in reference if name in arrays)
-    for (sample, left), (_, right) in zip(reference, outputs, strict=True) if not unlike_samples else ():
+    problems = [unlike] if unlike else []
+    somewhere = empty or any(np.asarray(arrays[name]).size for _, arrays in reference if name in arrays)
+    for (sample, left), (_, right) in zip(reference, outputs, strict=True) if not unlike else ():
         problem = _incomparable(name, sample, left, right)
         if not problem and not somewhere:
             problem = _EMPTY.format(sample, list(np.asarray(left[name]).shape))
@@ -181,7 +183,8 @@ def _compare(
             problems.append(problem)
     more = f" (and in {len(problems) - 1} more of {len(reference)} samples)" if len(problems) > 1 else ""
     problem = problems[0] + more if problems else ""
-    return ComparedOutput(name=name, atol=atol, rtol=rtol, pairs=tuple(pairs), totals=totals, problem=problem)
+    found = ComparedOutput(name=name, atol=atol, rtol=rtol, pairs=tuple(pairs), totals=totals, problem=problem)
+    return replace(found, empty=empty)
 
 
 def _parts(output: ComparedOutput, units: Sequence[Unit]) -> Iterator[ComparedOutput]:

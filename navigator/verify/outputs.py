@@ -1,11 +1,13 @@
 """One output of a model, compared over all samples, and the tolerances that apply to it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from navigator.records import DEFAULT_TOLERANCE, Slices
+from navigator.errors import ConfigurationError
+from navigator.records import DEFAULT_TOLERANCE, Format, ModelConfig, Slices, TensorSpec
 from navigator.verify.differences import Tally
 from navigator.verify.sentences import part
 from navigator.verify.slices import Unit
@@ -17,8 +19,8 @@ Outputs = Sequence[tuple[str, Mapping[str, np.ndarray]]]
 class ComparedOutput:
     """One output: its pairs of comparable arrays, their differences, and its tolerances.
 
-    With a `unit`, the pairs are those slices only. `few_scores`, `only_rounding` and `overruled`, which the user's
-    metric decides, accept the values that don't match.
+    With a `unit`, the pairs are those slices only. If it's `empty`, it never has an element. `few_scores`,
+    `only_rounding` and `overruled`, which the user's metric decides, accept the values that don't match.
     """
 
     name: str
@@ -31,12 +33,14 @@ class ComparedOutput:
     few_scores: bool = False
     only_rounding: bool = False
     overruled: bool = False
+    empty: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether its values match, except accepted ones."""
         accepted = self.few_scores or self.only_rounding or self.overruled
-        return not self.problem and self.totals.compared > 0 and (accepted or not self.totals.mismatched)
+        judged = self.empty or self.totals.compared > 0
+        return not self.problem and judged and (accepted or not self.totals.mismatched)
 
     @property
     def title(self) -> str:
@@ -79,6 +83,27 @@ class ComparedOutput:
     @property
     def spread(self) -> float:
         return self.totals.high - self.totals.low
+
+
+def always_empty(model: ModelConfig, outputs: Sequence[TensorSpec]) -> frozenset[str]:
+    """Return the outputs that the file or the user gives an axis of size 0; none if no other is left to compare.
+
+    Args:
+        model: the configuration: a TorchScript file doesn't say it.
+        outputs: those of the source model after it has run.
+    """
+    stated = model.outputs if model.model_format is Format.TORCHSCRIPT else outputs
+    found = frozenset(spec.name for spec in stated if 0 in (spec.shape or ()))
+    return found if any(spec.name not in found for spec in outputs) else frozenset()
+
+
+def check_tolerances(atol: Mapping[str, float], rtol: Mapping[str, float]) -> None:
+    """Raise `ConfigurationError` if a tolerance is negative or not finite."""
+    for key, entries in (("atol", atol), ("rtol", rtol)):
+        for name, value in entries.items():
+            if not (math.isfinite(value) and value >= 0):
+                where = repr(name) if name else "all outputs"
+                raise ConfigurationError(f"{key} of {where}: expected a finite number of at least 0, got {value}")
 
 
 def tolerance_of(entries: Mapping[str, float], name: str) -> float:

@@ -124,6 +124,8 @@ def judge(
     if not samples:
         return None
     expected, actual = ([each for each in some if each[0] in samples] for some in (rolled, outputs))
+    # Whether it's empty in single steps is judged there.
+    empty = {name for _, arrays in rolled for name, array in arrays.items() if not array.size}
     units, least_sqnr = units_of(model, precision, everything), least_sqnr_db(model, precision, everything)
 
     def compared(steps: Collection[str], noise: Mapping[str, Noise]) -> Verdict:
@@ -138,6 +140,7 @@ def judge(
             scores=Scores(axes=model.scores, top_k=model.top_k),
             gates=gates_of(model, precision),
             rounding_limit=rounding_limit(precision),
+            empty=empty,
         )
         amounts = {name: bounded(each.largest) for name, each in noise.items()}
         return replace(

@@ -68,6 +68,21 @@ def test_noise_of_several_steps_widens_their_tolerance_alone() -> None:
     assert failed.warnings == ("'y': the error when the state is fed back is 0.0001 after 2, 0.001 after 4 steps",)
 
 
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16])
+def test_an_output_that_is_empty_after_some_steps_matches_in_shape(precision: Precision) -> None:
+    def with_boxes(*counts: int) -> list[tuple[str, dict[str, np.ndarray]]]:
+        boxes = [np.ones((count, 4), np.float32) for count in counts]
+        return [(name, {**arrays, "boxes": each}) for (name, arrays), each in zip(MORE, boxes, strict=True)]
+
+    single = [("min", {**ONE[0][1], "boxes": np.ones((2, 4), np.float32)})]
+    more = with_boxes(3, 0)
+    alike = over_steps(single, more, more, STEPS, {"": 1e-5}, {})
+    for converted, expected in ((more, True), (with_boxes(3, 1), False)):
+        verdict = judge(a_model(), precision, single, more, converted, known=alike, single={})
+        assert verdict is not None
+        assert verdict.passed == expected
+
+
 def test_a_strict_tolerance_is_used_where_rounding_leaves_room() -> None:
     strict = a_model(atol={"": 1e-5}, rtol={"": 0.0})
     verdict = judge(strict, Precision.FP32, ONE, MORE, away(0, 0), known=known(1e-7, 1e-4), single={})

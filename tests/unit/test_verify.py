@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from navigator.errors import ConfigurationError
-from navigator.records import Comparison, Verdict, from_data, to_data
+from navigator.records import Comparison, Format, TensorSpec, Verdict, from_data, to_data
 from navigator.verify.compare import verify
+from navigator.verify.outputs import always_empty
+from tests.support.builders import a_model
 
 DEFAULT = {"": 1e-5}
 Sets = list[tuple[str, dict[str, np.ndarray]]]
@@ -399,6 +401,35 @@ def test_an_infinity_that_never_moves_does_not_hide_an_output_without_effect() -
     assert "hardly depends on the inputs" in warnings[1]
     moving = np.array([[-np.inf, 1.0, 2.0], [1.0, -np.inf, 2.0]])
     assert len(check(moving, moving).warnings) == 1
+
+
+def test_an_output_that_never_has_an_element_matches_in_shape_and_dtype() -> None:
+    left: Sets = [("s", {"y": noise(3, 4), "cache": noise(3, 0)})]
+    assert verify(left, left, atol=DEFAULT, rtol=DEFAULT, empty={"cache"}).passed
+    assert not verify(left, left, atol=DEFAULT, rtol=DEFAULT).passed
+    wrong: Sets = [("s", {"y": noise(3, 4), "cache": noise(4, 0)})]
+    assert not verify(left, wrong, atol=DEFAULT, rtol=DEFAULT, empty={"cache"}).passed
+
+
+@pytest.mark.parametrize(
+    ("model_format", "shapes", "expected"),
+    [
+        (Format.ONNX, {"y": (-1, 3), "cache": (-1, 0), "unknown": None}, {"cache"}),
+        (Format.ONNX, {"cache": (-1, 0), "more": (0,)}, set()),
+        # What it returned so far.
+        (Format.TORCHSCRIPT, {"y": (-1, 3), "cache": (-1, 0)}, set()),
+    ],
+)
+def test_which_outputs_never_have_an_element(
+    model_format: Format, shapes: dict[str, tuple[int, ...] | None], expected: set[str]
+) -> None:
+    outputs = [TensorSpec(name=name, shape=shape, dtype="float32") for name, shape in shapes.items()]
+    assert always_empty(a_model(model_format), outputs) == expected
+
+
+def test_a_user_may_say_that_an_output_never_has_an_element() -> None:
+    outputs = [TensorSpec(name=name, shape=shape, dtype="float32") for name, shape in {"y": (3,), "c": (0,)}.items()]
+    assert always_empty(a_model(Format.TORCHSCRIPT, outputs=tuple(outputs)), outputs) == {"c"}
 
 
 def test_equal_empty_outputs_match_where_another_sample_has_elements() -> None:
