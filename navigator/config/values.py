@@ -85,9 +85,11 @@ def read_text(reading: Reading, node: Node) -> str | None:
     if not isinstance(node, Scalar):
         reading.wrong(node.place, f"expected a string, got {kind(node)}")
         return None
-    if _UNPRINTABLE.search(node.text):
+    if found := _UNPRINTABLE.search(node.text):
         hint = "rename it" if reading.option.notation in ("path", "paths", "function") else ""
-        reading.wrong(node.place, f"{quote(node.text)} contains a control character", hint)
+        # Python reads bytes of a name that aren't UTF-8 as surrogates.
+        what = "is not UTF-8" if "\ud800" <= found[0] <= "\udfff" else "contains a control character"
+        reading.wrong(node.place, f"{quote(node.text)} {what}", hint)
         return None
     if not node.text:
         reading.wrong(node.place, "must not be empty")

@@ -139,6 +139,14 @@ def test_all_problems_at_once_in_the_words_of_the_command_line(tmp_path: Path) -
     assert all(problem.path is None for problem in raised.value.problems)
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("x\udcff.npz", "'x\\udcff.npz' is not UTF-8"), ("x\n.npz", "'x\\n.npz' contains a control character")],
+)
+def test_a_name_that_no_report_can_show(name: str, what: str, tmp_path: Path) -> None:
+    assert problems(f"--samples {shlex.quote(name)}", tmp_path) == [f"--samples: {what}; rename it"]
+
+
 def test_help_names_choices_defaults_and_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")  # argparse breaks lines at hyphens
     parser = argparse.ArgumentParser()
