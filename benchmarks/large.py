@@ -269,7 +269,8 @@ def _heading(repeats: int) -> str:
         f"`python benchmarks/large.py` writes this file: medians of {repeats} interleaved runs, each from start to "
         "exit. Processor time and memory are those of all its processes together, memory at its peak. The plain "
         "process measures no rounding of the source model's, takes no digest and compares no weights.\n\n"
-        f"{machine(('torch', 'onnx', 'onnxruntime'))}"
+        f"{machine(('torch', 'onnx', 'onnxruntime'))} Its load was {os.getloadavg()[0]:.0f} when the benchmark began: "
+        "where that isn't 0, others used it too, and seconds say little."
     )
 
 

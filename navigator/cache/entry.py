@@ -16,6 +16,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path, PurePosixPath
 
 from navigator.cache.digests import canonical
+from navigator.cache.earlier import Earlier
 from navigator.models.files import files_of
 from navigator.records import Json
 from navigator.safe_files import UnsafeFileError, open_file, read_file, tree_bytes
@@ -97,7 +98,7 @@ def read(entry: Path, key: str, limit_bytes: int) -> tuple[Json, Files]:
     return value, files
 
 
-def restore(entry: Path, files: Files, destination: Path, earlier: Path | None = None) -> None:
+def restore(entry: Path, files: Files, destination: Path, earlier: Earlier | None = None) -> None:
     """Copy an entry's files into `destination`, which appears whole or not at all. Errors as of `read`.
 
     If the directory `earlier` already has exactly these files, it's moved there instead: reading gigabytes takes a
@@ -106,7 +107,7 @@ def restore(entry: Path, files: Files, destination: Path, earlier: Path | None =
     destination.parent.mkdir(parents=True, exist_ok=True)
     if earlier is not None and _has(earlier, files):
         with suppress(OSError):
-            earlier.rename(destination)
+            earlier.path.rename(destination)
             return
     half = destination.parent / f".{destination.name}.{secrets.token_hex(8)}"
     half.mkdir()
@@ -190,23 +191,24 @@ def _write_chunk(file: FileIO, chunk: memoryview, end: int) -> None:
         chunk = chunk[file.write(chunk) :]
 
 
-def _has(directory: Path, files: Files) -> bool:
+def _has(earlier: Earlier, files: Files) -> bool:
     """Return whether a directory has exactly these files, behind no link and under no other name."""
+    directory = earlier.path
     try:
         tree_bytes(directory, sum(size for _, size in files.values()), directory.parent)
         names = {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
-        return names == files.keys() and all(_is(directory, name, files[name]) for name in names)
+        return names == files.keys() and all(_is(earlier, name, files[name]) for name in names)
     except OSError:
         return False
 
 
-def _is(directory: Path, name: str, expected: tuple[str, int]) -> bool:
+def _is(earlier: Earlier, name: str, expected: tuple[str, int]) -> bool:
     sha256, size = expected
-    with open_file(directory / name, directory.parent) as file:
+    with open_file(earlier.path / name, earlier.path.parent) as file:
         found = os.fstat(file.fileno())
         if (found.st_size, found.st_nlink) != (size, 1):
             return False
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return earlier.sha256(file) == sha256
 
 
 def _safe(name: str) -> str:

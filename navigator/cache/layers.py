@@ -20,6 +20,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from navigator.cache.earlier import Earlier
 from navigator.cache.store import Cache
 from navigator.records import Json
 from navigator.safe_files import open_directory, open_file, read_file
@@ -84,7 +85,7 @@ class Layers:
         return found[0] if found is not None else None
 
     def restore(
-        self, key: str, destination: Path | None, earlier: Path | None = None
+        self, key: str, destination: Path | None, earlier: Earlier | None = None
     ) -> tuple[Json, dict[str, str]] | None:
         """Return the value under an identity with its files' digests, trusted before own; see `Cache.restore`."""
         found = (each.restore(key, destination, earlier) for each in (*self._others, self._own))

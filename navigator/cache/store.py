@@ -22,6 +22,7 @@ from pathlib import Path
 
 from navigator import disks
 from navigator.cache.digests import canonical, size_bytes
+from navigator.cache.earlier import Earlier
 from navigator.cache.entry import DamagedError, disk_bytes, read, restore, write
 from navigator.errors import ConfigurationError
 from navigator.records import Json
@@ -62,7 +63,7 @@ class Cache:
         return found[0] if found is not None else None
 
     def restore(
-        self, key: str, destination: Path | None, earlier: Path | None = None
+        self, key: str, destination: Path | None, earlier: Earlier | None = None
     ) -> tuple[Json, dict[str, str]] | None:
         """Return the value stored under the identity `key` with its files' digests by name, and restore the files.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache as once
 
 from navigator.cache.digests import combined, digest, identity
+from navigator.cache.earlier import Earlier
 from navigator.cache.layers import Layers
 from navigator.converters import CONVERTERS
 from navigator.engine.outcomes import Artifact, Failure, Verified
@@ -178,7 +179,7 @@ def keys(
 
 
 def recall(
-    plan: ModelPlan, step: Step, key: Keys, *, cache: Layers, workspace: Workspace
+    plan: ModelPlan, step: Step, key: Keys, earlier: Earlier, *, cache: Layers, workspace: Workspace
 ) -> Artifact | Verified | None:
     """Return the cached result of a step, with its files restored: the verified artifact, the artifact, or None.
 
@@ -186,7 +187,7 @@ def recall(
     """
     model = plan.config
     path = workspace.artifact(model.model_name, step)
-    restored = cache.restore(key.artifact, path.parent, workspace.earlier(model.model_name, step.label))
+    restored = cache.restore(key.artifact, path.parent, earlier)
     if restored is None:
         return None
     found, digests = restored

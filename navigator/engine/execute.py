@@ -5,11 +5,12 @@ Outcomes are data. Only the thread that calls `run` changes the state.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from itertools import chain
 
+from navigator.cache.earlier import Earlier
 from navigator.cache.layers import Layers
 from navigator.engine import interrupts
 from navigator.engine.environments import Environments
@@ -180,19 +181,20 @@ class Execution:
         try:
             for label in ("source", *(step.label for step in model.plan.steps)):
                 self._workspace.set_aside(model.name, label)
-            self._sources.read(model.plan, watch)
-            model.found = self._sources.found(model.name)
-            self._recall(model)
+            with self._sources.expected(model.plan, self._workspace) as earlier:
+                self._sources.read(model.plan, watch)
+                model.found = self._sources.found(model.name)
+                self._recall(model, earlier)
         except (NavigatorError, OSError) as error:
             model.reference = failure_from(error, self._workspace.path)
             model.block()
             self._changed(model)
             self._listener.on_end(Unit(model=model.name, label="source", kind=UnitKind.REFERENCE))
 
-    def _recall(self, model: ModelState) -> None:
+    def _recall(self, model: ModelState, earlier: Mapping[str, Earlier]) -> None:
         """Restore the cached steps of a model."""
         self._changed(model)  # its size is known now
-        for label, found in self._sources.recall(model.plan, self._workspace):
+        for label, found in self._sources.recall(model.plan, self._workspace, earlier):
             model.outcomes[label] = found
             if isinstance(found, Verified):
                 self._changed(model)

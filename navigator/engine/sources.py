@@ -1,10 +1,12 @@
 """The source models at the start of the run, and their cached steps."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from navigator.cache.digests import Stamp, digest, identity, model_digest, size_bytes, stamp
+from navigator.cache.earlier import Earlier, digested
 from navigator.cache.layers import Layers
 from navigator.config.digest import options
 from navigator.engine.cached_steps import Keys, keys, recall, remember
@@ -102,13 +104,26 @@ class Sources:
             self._given[model.model_name], sha256=sha256, files=self[model.model_name].digests
         )
 
-    def recall(self, plan: ModelPlan, workspace: Workspace) -> Iterator[tuple[str, Artifact | Verified]]:
+    @contextmanager
+    def expected(self, plan: ModelPlan, workspace: Workspace) -> Iterator[Mapping[str, Earlier]]:
+        """Look at what the workspace has of an earlier run's steps while a model is read; it's probably wanted.
+
+        Unless the model was written since.
+        """
+        earlier = {step.label: Earlier(workspace.earlier(plan.config.model_name, step.label)) for step in plan.steps}
+        written_ns = max((changed for *_, changed in stamp(plan.config.model_path)), default=0)
+        with digested(earlier.values() if self._cache is not None else (), written_ns):
+            yield earlier
+
+    def recall(
+        self, plan: ModelPlan, workspace: Workspace, earlier: Mapping[str, Earlier]
+    ) -> Iterator[tuple[str, Artifact | Verified]]:
         """Yield the cached steps of a model by label, with their files restored to the workspace."""
         if self._cache is None:
             return
         for step in plan.steps:
             key = self[plan.config.model_name].keys[step.label]
-            found = recall(plan, step, key, cache=self._cache, workspace=workspace)
+            found = recall(plan, step, key, earlier[step.label], cache=self._cache, workspace=workspace)
             if found is not None:
                 yield step.label, found
 

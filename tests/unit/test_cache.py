@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from navigator.cache import earlier as cache_earlier
 from navigator.cache.digests import artifact_digest, digest, identity, model_digest, size_bytes
+from navigator.cache.earlier import Earlier, digested
 from navigator.cache.store import Cache
 from navigator.errors import ConfigurationError
 
@@ -310,11 +313,104 @@ def test_what_is_there_already_is_moved_instead_of_written_again(tmp_path: Path,
     cache.put(KEY, 1, files)
     data = files / "model.savedmodel" / "variables" / "data"
     inode = data.stat().st_ino
-    found = cache.restore(KEY, tmp_path / "out", earlier=files)
+    found = cache.restore(KEY, tmp_path / "out", earlier=Earlier(files))
     assert found is not None
     assert found[0] == 1
     assert not files.exists()
     assert (tmp_path / "out" / "model.savedmodel" / "variables" / "data").stat().st_ino == inode
+
+
+@pytest.fixture
+def none_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_earlier, "_LARGE_BYTES", 0)
+
+
+@pytest.fixture
+def read_again(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the files whose digests weren't taken ahead."""
+    found: list[str] = []
+    take = hashlib.file_digest
+
+    def noted(file: Any, name: str) -> Any:
+        found.append(str(Path(f"/proc/self/fd/{file.fileno()}").readlink()))
+        return take(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
+    return found
+
+
+@pytest.mark.usefixtures("none_is_small")
+def test_what_is_digested_ahead_is_read_once(tmp_path: Path, files: Path, read_again: list[str]) -> None:
+    cache = Cache(tmp_path / "cache", 10**9)
+    cache.put(KEY, 1, files)
+    earlier = Earlier(files)
+    with digested([earlier, Earlier(tmp_path / "nothing")], 0):
+        assert cache.restore(KEY, tmp_path / "out", earlier) is not None
+    assert not files.exists()
+    assert not read_again
+
+
+@pytest.mark.usefixtures("none_is_small")
+@pytest.mark.parametrize("change", ["written", "exchanged", "while it is read"])
+def test_what_changes_after_it_was_digested_is_never_taken_for_what_it_was(
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """It has the same size, and the time that it was written is set back."""
+    cache = Cache(tmp_path / "cache", 10**9)
+    cache.put(KEY, 1, files)
+    path = files / "model.savedmodel" / "saved_model.pb"
+    content, status = path.read_bytes(), path.stat()
+
+    def exchange() -> None:
+        time.sleep(0.02)  # the kernel's clock for files has steps of a few milliseconds
+        if change == "exchanged":
+            path.with_name("other").write_bytes(content[::-1])
+            path.with_name("other").replace(path)
+        else:
+            path.write_bytes(content[::-1])
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    take = cache_earlier._sha256
+
+    def taken(*arguments: Any) -> str:
+        found = take(*arguments)
+        if change == "while it is read" and arguments[0] == path:
+            exchange()
+        return found
+
+    monkeypatch.setattr(cache_earlier, "_sha256", taken)
+    earlier = Earlier(files)
+    with digested([earlier], 0):
+        for each in earlier._taken.values():
+            each.result()
+        if change != "while it is read":
+            exchange()
+        assert cache.restore(KEY, tmp_path / "out", earlier) is not None
+    assert path.read_bytes() == content[::-1], "it's left"
+    assert (tmp_path / "out" / "model.savedmodel" / "saved_model.pb").read_bytes() == content
+
+
+@pytest.mark.usefixtures("none_is_small")
+def test_a_file_that_changes_while_it_is_digested_has_no_digest(tmp_path: Path, files: Path) -> None:
+    path = files / "model.savedmodel" / "saved_model.pb"
+    of = cache_earlier._identity(path.stat())
+    stopped = threading.Event()
+    assert cache_earlier._sha256(path, of, stopped) == digest(path)
+    stopped.set()
+    with pytest.raises(OSError, match="not read to its end"):
+        cache_earlier._sha256(path, of, stopped)
+    with pytest.raises(OSError, match="not read to its end"):
+        cache_earlier._sha256(path, (*of[:3], of[3] - 1), threading.Event())
+
+
+@pytest.mark.usefixtures("none_is_small")
+def test_what_is_older_than_the_model_is_not_digested_ahead(tmp_path: Path, files: Path, read_again: list[str]) -> None:
+    cache = Cache(tmp_path / "cache", 10**9)
+    cache.put(KEY, 1, files)
+    newest = max(path.stat().st_ctime_ns for path in files.rglob("*"))
+    with digested([earlier := Earlier(files)], newest):
+        assert cache.restore(KEY, tmp_path / "out", earlier) is not None
+    assert len(read_again) == sum(path.is_file() for path in (tmp_path / "out").rglob("*"))
 
 
 def _replace_content(files: Path) -> None:
@@ -355,7 +451,7 @@ def test_what_is_there_but_differs_is_left_and_copied(
     shutil.copytree(files, tmp_path / "expected")
     change(files)
     left = {path: path.lstat().st_ino for path in files.rglob("*")}
-    assert cache.restore(KEY, tmp_path / "out", earlier=files) is not None
+    assert cache.restore(KEY, tmp_path / "out", earlier=Earlier(files)) is not None
     assert digest(tmp_path / "out") == digest(tmp_path / "expected")
     assert {path: path.lstat().st_ino for path in files.rglob("*")} == left
     assert not any(path.is_symlink() or path.stat().st_nlink > 1 for path in (tmp_path / "out").rglob("*.pb"))
