@@ -12,7 +12,7 @@ import numpy as np
 from navigator.samples.constants import Compared, Constant
 from navigator.samples.values import Told
 
-# A size may be read from an input: small ones show as much as large ones.
+# A size may be read from an input, or a divisor: small ones show as much as large ones.
 _SIZES = (1, 8)
 
 # Larger thresholds stand for infinity: they tell missing values from all others.
@@ -39,22 +39,25 @@ class Lookups:
     """Collects what is read from each input, in the order of the graph.
 
     Values are known by anything hashable that the caller has for them. `origins` are the values that are an input, as
-    it is or in another type or shape.
+    it is or in another type or shape, and `limited` those that are cut off at a smallest or a largest number.
     """
 
     origins: dict[Hashable, str]
     found: dict[str, list[Told]] = field(default_factory=dict)
     constants: dict[str, dict[Constant, None]] = field(default_factory=dict)
+    limited: set[Hashable] = field(default_factory=set)
 
     @classmethod
     def of(cls, inputs: Iterable[str]) -> "Lookups":
         """Return one for inputs that are known by their names."""
         return cls(origins={name: name for name in inputs})
 
-    def same(self, value: Hashable, result: Hashable) -> None:
-        """Note that `result` has the numbers of `value`, or some of them."""
+    def same(self, value: Hashable, result: Hashable, *, limited: bool = False) -> None:
+        """Note that `result` has the numbers of `value`, or some of them, and whether others are cut off at a limit."""
         if value in self.origins:
             self.origins[result] = self.origins[value]
+        if limited or value in self.limited:
+            self.limited.add(result)
 
     def chosen(self, values: Iterable[Hashable], result: Hashable) -> None:
         """Note that `result` is one of `values`: Keras counts negative indices from the end of a table like this."""
@@ -99,6 +102,11 @@ class Lookups:
         """Note that `value` goes into what depends on its sign: a division that rounds, a remainder, a magnitude."""
         self._tell(value, Told(low=0, high=1, why="", signed=True))
 
+    def divisor(self, value: Hashable) -> None:
+        """Note that whole numbers are divided by `value`: by 0, that ends the process in some runtimes."""
+        if value not in self.limited:
+            self._tell(value, Told(low=_SIZES[0], high=_SIZES[1], why="numbers are divided by it"))
+
     def against(self, value: Hashable, number: float, *, ordered: bool) -> None:
         """Note that `value` is compared with a number, and whether as more or less."""
         if value in self.origins and abs(number) < _NO_LIMIT:
@@ -117,11 +125,11 @@ class Lookups:
     def told(self) -> Mapping[str, Told]:
         """Return what is known of each input: of several tables, the one with the fewest rows.
 
-        Ids are compared with the first few, and read as true and false, to find padding: a table says more. A sign
-        says least.
+        Ids are compared with the first few, and read as true and false, to find padding: a table says more. So it does
+        of what is also a divisor. A sign says least.
         """
         return {
-            name: min(each, key=lambda told: (told.signed, told.mask, told.compared, told.high))
+            name: min(each, key=lambda told: (told.signed, told.mask, told.compared, told.low > 0, told.high))
             for name, each in self.found.items()
         }
 

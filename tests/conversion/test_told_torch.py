@@ -111,6 +111,25 @@ def test_operations_that_mind_the_sign_of_whole_numbers_are_told(tmp_path: Path)
     assert {name: each.signed for name, each in program.items()} == signed
 
 
+class Divided(torch.nn.Module):
+    def forward(self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+        return a // b + a % c.clamp(min=1) + a / d
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_what_whole_numbers_are_divided_by_is_told(tmp_path: Path) -> None:
+    tensors = tuple(torch.ones(2, 3, dtype=torch.int64) for _ in "abcd")
+    torch.export.save(torch.export.export(Divided(), tensors), tmp_path / "m.pt2")
+    specs = tuple(TensorSpec(name=name, shape=(2, 3), dtype="int64") for name in "abcd")
+    with torchscript.quiet():
+        torch.jit.trace(Divided(), tensors).save(str(tmp_path / "m.pt"))
+    script = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=specs, outputs=()))
+    program = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=()))
+    for model in (script, program):
+        # A float divided by 0 is infinite, and a number that's cut off at 1 is never 0.
+        assert {name: (each.low, each.high) for name, each in model.told.items() if not each.signed} == {"b": (1, 8)}
+
+
 class Sorting(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return torch.topk(x, 2)[1], x.argsort(-1), x.argmax(-1)

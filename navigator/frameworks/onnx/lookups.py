@@ -10,7 +10,8 @@ from navigator.frameworks.onnx.weights import Proto, graphs
 from navigator.samples.values import Told
 
 # The first output has the numbers of the first input, or some of them.
-_SAME = frozenset({"Clip", "Max", "Min"}) | frozenset(
+_LIMITING = frozenset({"Clip", "Max", "Min"})
+_SAME = _LIMITING | frozenset(
     {"Cast", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 )
 
@@ -101,9 +102,11 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
         shapes[node.output[0]] = shapes[inputs[0]]
     if kind in _SAME and inputs:
         for output in node.output:
-            lookups.same(inputs[0], output)
+            lookups.same(inputs[0], output, limited=kind in _LIMITING)
     if kind in _SIGNS:
         lookups.sign(inputs[0])
+    if kind in ("Div", "Mod"):
+        lookups.divisor(inputs[1])
     if kind == "Cast" and any(attribute.i == _BOOL for attribute in node.attribute if attribute.name == "to"):
         lookups.truth(inputs[0])
     if kind == "Where":

@@ -10,7 +10,8 @@ from navigator.frameworks.lookups import INFINITE, NAN, NOT_FINITE, Lookups, sor
 _Tf = Any
 
 # The result has the numbers of the first input, or some of them.
-_SAME = frozenset({"ClipByValue", "Maximum", "Minimum"}) | frozenset(
+_LIMITING = frozenset({"ClipByValue", "Maximum", "Minimum"})
+_SAME = _LIMITING | frozenset(
     {
         "BroadcastTo",
         "Cast",
@@ -27,6 +28,7 @@ _SAME = frozenset({"ClipByValue", "Maximum", "Minimum"}) | frozenset(
 
 # What depends on the sign of the first input.
 _SIGNS = frozenset({"Abs", "FloorDiv", "FloorMod", "Mod", "Relu", "Sign", "TruncateDiv", "TruncateMod"})
+_DIVIDING = frozenset({"FloorDiv", "FloorMod", "Mod", "TruncateDiv", "TruncateMod"})
 
 _EQUAL = frozenset({"Equal", "NotEqual"})
 _TESTS = {"IsNan": NAN, "IsInf": INFINITE, "IsFinite": NOT_FINITE}
@@ -102,9 +104,11 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
         tables.constants[name] = node.attr["value"].tensor
         shapes[name] = [axis.size for axis in node.attr["value"].tensor.tensor_shape.dim]
     if node.op in _SAME and inputs:
-        lookups.same(inputs[0], name)
+        lookups.same(inputs[0], name, limited=node.op in _LIMITING)
     if node.op in _SIGNS:
         lookups.sign(inputs[0])
+    if node.op in _DIVIDING:
+        lookups.divisor(inputs[1])
     if node.op == "Cast" and node.attr["DstT"].type == _BOOL:
         lookups.truth(inputs[0])
     if node.op in ("Select", "SelectV2"):

@@ -50,6 +50,8 @@ _SAME = frozenset(
 # What depends on the sign of the first argument.
 _SIGNS = frozenset(f"aten::{name}" for name in ("abs", "floor_divide", "fmod", "relu", "remainder", "sign"))
 
+_DIVIDING = frozenset(f"aten::{name}" for name in ("floor_divide", "fmod", "remainder"))
+
 _EQUAL = frozenset({"aten::eq", "aten::ne"})
 _COMPARING = _EQUAL | {"aten::ge", "aten::gt", "aten::le", "aten::lt"}
 
@@ -150,10 +152,13 @@ def _read(
     """Note one operation; `arguments` are values, lists of them, and constants, in the order of its schema."""
     first, second, third = (*arguments, None, None, None)[:3]
     if kind in _SAME and isinstance(first, _Value):
-        lookups.same(first.key, result)
+        lookups.same(first.key, result, limited=kind == "aten::clamp")
     # A third argument of div is how to round.
-    if isinstance(first, _Value) and (kind in _SIGNS or (kind == "aten::div" and (third is not None or keywords))):
+    rounds = kind == "aten::div" and (third is not None or bool(keywords))
+    if isinstance(first, _Value) and (rounds or kind in _SIGNS):
         lookups.sign(first.key)
+    if isinstance(second, _Value) and (rounds or kind in _DIVIDING):
+        lookups.divisor(second.key)
     if kind == "aten::where":
         lookups.chosen([each.key for each in (second, third) if isinstance(each, _Value)], result)
     if kind in _COMPARING and isinstance(first, _Value) and isinstance(second, int | float):
