@@ -5,7 +5,7 @@ import math
 from navigator.errors import ExitCode
 from navigator.records import Host, State
 from navigator.render.changes import regressions
-from navigator.render.values import count, number, seconds, shape, size, word
+from navigator.render.values import count, percent, seconds, shape, size, word
 from navigator.report.summary import ModelSummary, Summary, fails_on_regression
 
 # The versions that matter for a result; the report has all of them.
@@ -107,7 +107,7 @@ def searches(model: ModelSummary) -> tuple[str, ...]:
     tried = count(sum(each.inputs for each in found), "more set")
     took = seconds(sum(each.seconds for each in found))
     mismatches = sum(bool(each.sample) for each in found)
-    largest = f"largest error {number(max(each.largest_error for each in found))} of the tolerance"
+    largest = f"largest error {percent(max(each.largest_error for each in found))} of the tolerance"
     what = f"{mismatches:,} of {count(len(found), 'conversion')} differ" if mismatches else largest
     return (f"searched {tried} of inputs in {took}: {what}",)
 

@@ -157,6 +157,12 @@ ONNX = (
         fix=paste,
     ),
     Case(
+        name="custom_operator",
+        keys={"model_path": "custom_operator.onnx"},
+        advice="{} is an operator of {}, not of ONNX: export the model without it",
+        fix=instead(model_path="plain.onnx"),
+    ),
+    Case(
         name="older_opset",
         keys={"model_path": "older_opset.onnx"},
         advice="opset {} of ONNX has no operator {}: export the model at an opset that has it",

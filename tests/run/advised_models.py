@@ -197,6 +197,8 @@ def write_onnx(folder: Path) -> None:
     )
     old = plain.replace('"" : 17', '"" : 6')
     text("old", old.replace("float[batch, 4] y", "float[batch, 4] y").replace("Tanh(x)", "Selu(x)"))
+    custom = plain.replace("opset_import: [", 'opset_import: ["com.acme" : 1, ')
+    text("custom_operator", custom.replace("Tanh(x)", "com.acme.Swish(x)"))
     text("older_opset", plain.replace("Tanh(x)", "Gelu(x)"))
     text("typed", plain.replace("Tanh(x)", "Gelu(x)").replace('"" : 17', '"" : 20'))
     strings = helper.make_graph(

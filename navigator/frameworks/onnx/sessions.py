@@ -205,6 +205,8 @@ def _advice(text: str, model: Proto) -> str:
     opset = onnx_file.opset_of(model)
     if unknown := re.search(r"No Op registered for (\w+)", text):
         return f"opset {opset} of ONNX has no operator {unknown[1]}: export the model at an opset that has it"
+    if custom := re.search(r"([\w.]+):(\w+)\(-?\d+\) is not a registered function/op", text):
+        return f"{custom[2]} is an operator of {custom[1]}, not of ONNX: export the model without it"
     if "Could not find an implementation" not in text:
         return ""
     if opset is not None and opset < _LOWEST_OPSET:
