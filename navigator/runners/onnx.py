@@ -22,9 +22,10 @@ from navigator.frameworks.memory import require_memory
 from navigator.frameworks.onnx import branches, lookups, reduced, stored
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import sessions as onnx_sessions
+from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.randomness import random_operations
 from navigator.frameworks.onnx.training import training_operations
-from navigator.frameworks.onnx.weights import UNPACKED, Proto, graphs
+from navigator.frameworks.onnx.weights import UNPACKED, Proto
 from navigator.models.files import model_files
 from navigator.models.stored import Computed, Reduced, Stored
 from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
@@ -237,9 +238,9 @@ def _is_mapped(path: Path, model: Proto) -> bool:
     That takes as long as dozens of runs. A source model and one made from it are so run by the same kernels. Those of
     other domains may not run otherwise.
     """
-    files = model_files(path)[1:]
-    own = all(node.domain in onnx_file.DEFAULT_DOMAINS for graph in graphs(model) for node in graph.node)
-    return own and sum(file.stat().st_size for file in files) >= _MAPPED_BYTES
+    own = all(node.domain in onnx_file.DEFAULT_DOMAINS for graph in onnx_weights.graphs(model) for node in graph.node)
+    beside = (each for each in onnx_weights.tensors(model) if each.external_data and not onnx_weights.is_in(each, path))
+    return own and sum(map(onnx_weights.size_bytes, beside)) >= _MAPPED_BYTES
 
 
 def _refuse_text(model: Proto) -> None:
