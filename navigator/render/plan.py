@@ -89,4 +89,4 @@ def _found_by_running(model: ModelPlan) -> Iterator[str]:
     if model.source_format is Format.TORCHSCRIPT and not config.inputs:
         yield "inputs and sizes of axes are found by running the model, since its file doesn't store them (probe)"
     elif not config.max_shapes:
-        yield "sizes of axes that its file leaves open are found by running the model (probe)"
+        yield "if its file leaves sizes of axes open, they're found by running the model (probe)"

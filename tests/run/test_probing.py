@@ -94,7 +94,7 @@ def test_plan_says_what_will_be_asked_and_asks_nothing(
 ) -> None:
     (project / "navigator.yaml").write_text(fours)
     assert main(["plan", "navigator.yaml"]) == 0
-    assert "note: sizes of axes that its file leaves open are found by running the model" in capsys.readouterr().out
+    assert "note: if its file leaves sizes of axes open, they're found by running the model" in capsys.readouterr().out
     (project / "navigator.yaml").write_text(f"{fours}probe: false\n")
     assert main(["plan", "navigator.yaml"]) == 0
     assert "found by running" not in capsys.readouterr().out
