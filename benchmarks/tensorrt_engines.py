@@ -179,7 +179,8 @@ def _row(title: str, seconds: list[float], ratio: float) -> str:
 
 def _gpu() -> str:
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().replace(",", ", driver")
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return listed.splitlines()[0].strip().replace(",", ", driver")
 
 
 def _version(name: str) -> str:

@@ -519,6 +519,23 @@ def test_of_a_page_of_log_one_sentence_matters(logged: str, said: str) -> None:
     assert str(explained("it cannot build", Collected(), ValueError("Invalid Engine"))).endswith(": Invalid Engine")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Could not find any implementation for node node_of_values due to insufficient workspace. See verbose log",
+        "no tactics to implement the operation within workspace limit",
+    ],
+)
+def test_a_workspace_that_is_too_small_leads_to_its_option(said: str) -> None:
+    """As TensorRT 10.6 and TensorRT for RTX 1.7 say it (tests/support/gpu_libraries.yaml)."""
+    log = Collected()
+    log.errors = [f"[E] IBuilder::buildSerializedNetwork: Error Code 10: Internal Error ({said})"]
+
+    error: Any = explained("TensorRT can't build the engine", log, ValueError("Invalid Engine"))
+
+    assert error.hint == "increase tensorrt_max_workspace_size"
+
+
 def test_gpu_memory_that_is_not_enough_is_a_sentence_with_a_remedy() -> None:
     log = Collected()
     log.errors = ["[E] IBuilder::buildSerializedNetwork: Error Code 2: OutOfMemory (Requested size was 9 bytes.)"]

@@ -161,8 +161,10 @@ def test_two_processes_build_and_run_on_one_gpu(engines: Engines, source: Path) 
     assert max(errors) < 1e-5
 
 
-def test_an_engine_of_another_version_is_named(module_engines: Engines, plan: Path, tmp_path: Path) -> None:
-    """A real engine whose header says another version, and the real one, which must pass."""
+def test_an_engine_of_another_version_is_named_or_right(
+    module_engines: Engines, source: Path, plan: Path, tmp_path: Path
+) -> None:
+    """A real engine whose header says another version: TensorRT 10.6 loads it, since all else is its own."""
     content = bytearray(plan.read_bytes())
     (tmp_path / "other").mkdir()
     for place, version in ((24, 9), (25, 99)):
@@ -170,11 +172,14 @@ def test_an_engine_of_another_version_is_named(module_engines: Engines, plan: Pa
         changed[place] = version
         other = tmp_path / "other" / "model.plan"
         other.write_bytes(changed)
-        result, _ = module_engines.infer(other, [("one", images(1))])
-        print(result.message, result.remedy)
-        assert result.status is TaskStatus.FAILED
-        assert re.search(r"can't load model\.plan, an engine of (9|10)\.(\d+)\.", result.message)
-        assert "build the engine again" in result.remedy
+        result, outputs = module_engines.infer(other, [("one", images(1))])
+        print(result.status, result.message, result.remedy)
+        if result.status is TaskStatus.FINISHED:
+            assert off(outputs, exact(source, [images(1)])) < 1e-5
+        else:
+            assert result.status is TaskStatus.FAILED
+            assert re.search(r"can't load model\.plan, an engine of (9|10)\.(\d+)\.", result.message)
+            assert "build the engine again" in result.remedy
     other.write_bytes(content)
     assert module_engines.infer(other, [("one", images(1))])[0].status is TaskStatus.FINISHED
 
@@ -208,7 +213,7 @@ def test_measurements_are_used_again(engines: Engines, source: Path, tmp_path: P
     deep = [convolutions(tmp_path / f"{opset}.onnx", opset=opset, layers=12) for opset in (13, 17)]
     seconds = []
     for path in deep:
-        result, _ = engines.build(path, IMAGES, timing=timing)
+        result, _ = engines.build(path, IMAGES, timing=timing, verbose=True)
         assert result.status is TaskStatus.FINISHED, result.message
         seconds.append(_building(engines.log()))
 
@@ -234,7 +239,7 @@ def test_a_lower_level_builds_faster_and_is_as_right(engines: Engines, tmp_path:
     source = convolutions(tmp_path / "m.onnx", layers=12)
     seconds = {}
     for level in (0, 3):
-        result, plan = engines.build(source, IMAGES, TrtOptions(optimization_level=level))
+        result, plan = engines.build(source, IMAGES, TrtOptions(optimization_level=level), verbose=True)
         assert result.status is TaskStatus.FINISHED, result.message
         seconds[level] = _building(engines.log())
         _, outputs = engines.infer(plan, [("one", images(4))])

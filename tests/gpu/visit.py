@@ -259,6 +259,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "build/visit")))
     parser.add_argument("--tests", nargs="*", default=[], help="tests to run again, as pytest names them")
     arguments = parser.parse_args()
+    # What a shell starts in the background ignores it, and so would everything that starts here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments.out.mkdir(parents=True, exist_ok=True)
     if WORK.exists():
         shutil.rmtree(WORK)

@@ -15,7 +15,7 @@ ENVIRONMENT = {
 }
 JUNIT = """<testsuites><testsuite><testcase name="passes"/>
 <testcase name="fails"><failure message="assert 1 == 2&#10;more"/></testcase>
-<testcase name="waits"><skipped message="one GPU here"/></testcase></testsuite></testsuites>"""
+<testcase name="waits"><skipped message="one GPU here"/></testcase><testcase time="0.000"/></testsuite></testsuites>"""
 
 
 def result(precision: str, state: str, error: float | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from navigator.workers.ending import describe_status, last_line
-from navigator.workers.task import Exit, ExitReason, Task, TaskStatus, judge
+from navigator.workers.task import Exit, ExitReason, Task, TaskResult, TaskStatus, judge
 
 TENSORFLOW = """\
 WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
@@ -37,6 +37,32 @@ def test_process_that_cannot_be_started(tmp_path: Path) -> None:
     assert result.status is TaskStatus.FAILED
     assert result.message == "can't start a process: [Errno 11] Resource temporarily unavailable"
     assert result.remedy
+
+
+def test_a_crash_that_says_out_of_memory_is_the_gpus_only_if_the_task_has_one(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("terminate called after throwing an instance of 'E'\n  what():  Cuda Runtime (out of memory)\n")
+    (tmp_path / "task").mkdir()
+
+    def judged(gpu: str) -> TaskResult:
+        task = Task(
+            name="convert",
+            arguments={},
+            directory=tmp_path / "task",
+            log_path=log,
+            timeout_seconds=1,
+            memory_limit_bytes=1,
+            gpu=gpu,
+        )
+        return judge(task, Exit(reason=ExitReason.EXITED, status=-6), log_start=0)
+
+    with_one = judged("GPU-1")
+    assert with_one.status is TaskStatus.FAILED
+    assert with_one.message == "crashed with SIGABRT (aborted): it needs more memory than is free on the GPU"
+    assert "nvidia-smi" in with_one.remedy
+    without = judged("")
+    assert without.status is TaskStatus.CRASHED
+    assert "GPU" not in without.message + without.remedy
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ _FEW_WORDS = ("false", "")
 
 # What to do, by what TensorRT 10 and 11 and TensorRT for RTX 1.7 say.
 _ADVICE = (
-    (re.compile(r"workspace limit"), "increase tensorrt_max_workspace_size"),
+    (re.compile(r"workspace limit|insufficient workspace"), "increase tensorrt_max_workspace_size"),
     (
         re.compile(r"QuantizeLinear.*type of UINT8|[Nn]on-zero zero point"),
         "quantize the model symmetrically: int8 instead of uint8, with zero points of 0, also for activations",
