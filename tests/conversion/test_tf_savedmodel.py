@@ -134,6 +134,25 @@ def test_whole_numbers_are_rounded_down(models: Path, tmp_path: Path, opset: int
 
 
 @pytest.mark.parametrize("opset", [11, 13, 18])
+def test_numbers_are_ranked_and_added_in_their_own_type(models: Path, tmp_path: Path, opset: int) -> None:
+    artifact, _ = convert(models / "ranks", tmp_path, opset)
+    model = tf_savedmodel.load(models / "ranks", declared=NOTHING_DECLARED)
+    # As float32, 16777217 is 16777216.
+    near = np.array([[2**24, 2**24 + 1, 2**24 - 1, 2**24 + 3], [-5, -(2**24) - 1, -(2**24), 7]])
+    inputs = {
+        "i": near.astype("int32"),
+        "j": near + 2**60,
+        "x": 1 + near * 2.0**-50,
+        "b": (near % 256).astype("uint8"),
+    }
+    right = model.infer(inputs)
+    assert right["largest"].tolist() == [[2**24 + 3, 2**24 + 1], [7, -5]]
+    made = onnx_runner.load(artifact, declared=model.signature).infer(inputs)
+    for name, array in right.items():
+        np.testing.assert_array_equal(made[name], array, strict=True)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18])
 def test_a_bicubic_resize_has_tensorflows_weights(models: Path, tmp_path: Path, opset: int) -> None:
     artifact, _ = convert(models / "bicubic", tmp_path, opset)
     model = tf_savedmodel.load(models / "bicubic", declared=NOTHING_DECLARED)

@@ -134,6 +134,19 @@ def functions(root: Path) -> None:
         },
     )
     save(
+        root / "ranks",
+        {"i": ([None, 4], "int32"), "j": ([None, 4], "int64"), "x": ([None, 4], "float64"), "b": ([None, 4], "uint8")},
+        lambda i, j, x, b: {
+            "largest": tf.math.top_k(i, 2)[0],
+            "places": tf.math.top_k(i, 2)[1],
+            "sorted": tf.sort(j, 1),
+            "doubles": tf.math.top_k(x, 3)[0],
+            "bytes": tf.math.top_k(b, 3)[0],
+            "total": tf.add_n([i, i, i]),
+            "floats": tf.add_n([x, x]),
+        },
+    )
+    save(
         root / "bicubic",
         {"image": ([None, 9, 8, 2], "float32"), "bytes": ([None, 5, 7, 1], "uint8")},
         lambda image, bytes: {  # noqa: A006 - a name of the signature

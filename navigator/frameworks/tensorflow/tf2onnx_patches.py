@@ -15,6 +15,7 @@ from navigator.frameworks.tensorflow import bicubic
 _ERF_OPSET = 9
 _MOD_OPSET = 10
 _RESIZE_OPSET = 11
+_RANK_OPSET = 11
 
 # What a size goes through on its way from the operation that reads it, in TensorFlow and ONNX.
 _OF_SIZES = frozenset({"Add", "AddV2", "Cast", "ConcatV2", "Gather", "GatherV2", "Identity", "Mul", "Pack", "Prod"}) | {
@@ -44,11 +45,18 @@ def custom_op_handlers(opset: int) -> dict[str, _Handler]:
     down, so that -1 // 3 is 0. Remove once it converts both rightly.
 
     ResizeBicubic: see `bicubic`. Remove once tf2onnx writes TensorFlow's weights.
+
+    TopKV2, which `tf.sort` is made of, too: tf2onnx ranks whole numbers and doubles as float32, in which 16777217 is
+    16777216. Remove once it ranks them as they are.
+
+    AddN: tf2onnx writes Sum, which is invalid for whole numbers. Remove once it writes something else for them.
     """
     erfc: dict[str, _Handler] = {"Erfc": (_erfc, [])} if opset >= _ERF_OPSET else {}
     rounding: dict[str, _Handler] = {"FloorDiv": (_floor_div, []), "FloorMod": (_floor_mod, [])}
     resizing: dict[str, _Handler] = {"ResizeBicubic": (bicubic.resize, [])} if opset >= _RESIZE_OPSET else {}
-    return {**erfc, **(rounding if opset >= _MOD_OPSET else {}), **resizing}
+    ranking: dict[str, _Handler] = {"TopKV2": (_top_k, [])} if opset >= _RANK_OPSET else {}
+    rounded = rounding if opset >= _MOD_OPSET else {}
+    return {**erfc, **rounded, **resizing, **ranking, "AddN": (_add_n, [])}
 
 
 @contextlib.contextmanager
@@ -132,6 +140,38 @@ def _floor_mod(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> N
     inputs, dtypes, shapes, outputs = list(node.input), node.output_dtypes, node.output_shapes, node.output
     graph.remove_node(node.name)
     graph.make_node("Mod", inputs, dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
+
+
+def _top_k(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
+    """Rank numbers in their own type, where ONNX Runtime does, by telling tf2onnx that they're float32."""
+    from onnx import TensorProto
+    from tf2onnx.onnx_opset.tensor import TopKV2
+
+    values = node.output[0]
+    dtype = graph.get_dtype(values)
+    is_ranked = dtype in (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64)
+    node.type = "TopK"
+    if is_ranked:
+        graph.set_dtype(values, TensorProto.FLOAT)
+    TopKV2.version_13(graph, node, name=name, args=arguments)
+    if is_ranked:
+        graph.set_dtype(values, dtype)
+
+
+def _add_n(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
+    """Add whole numbers two by two."""
+    from tf2onnx import utils
+    from tf2onnx.onnx_opset.reduction import AddN
+
+    if np.dtype(utils.map_onnx_to_numpy_type(graph.get_dtype(node.output[0]))).kind == "f":
+        AddN.version_6(graph, node, name=name, args=arguments)
+        return
+    inputs, dtypes, shapes, outputs = list(node.input), node.output_dtypes, node.output_shapes, node.output
+    graph.remove_node(node.name)
+    total, *others = inputs
+    for each in others:
+        total = graph.make_node("Add", [total, each], dtypes=dtypes, shapes=shapes).output[0]
+    graph.make_node("Identity", [total], dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
 
 
 def _rounds_down(graph: _Graph, node: _Node) -> bool:
