@@ -18,6 +18,7 @@ from navigator.render.heartbeat import Heartbeat
 from navigator.render.plain import change_lines, result_line, summary_lines
 from navigator.render.streams import Steady, write
 from navigator.render.text import clean, lines, shorten
+from navigator.render.values import count
 from navigator.report.summary import Summary
 from navigator.safe_files import open_file
 
@@ -83,8 +84,8 @@ def shown(path: Path) -> str:
 class Progress:
     """Shows the progress of a run: a context manager that can be called from any thread.
 
-    A terminal shows a bar with the running units. Anything else, also a dumb terminal, gets one plain line for each
-    finished conversion, and one a minute with what runs.
+    A terminal shows how many conversions are decided, and the running units. Anything else, also a dumb terminal, gets
+    one plain line for each finished conversion, and one a minute with what runs.
 
     Args:
         plan: the plan, for the number of conversions and the widths of columns.
@@ -113,7 +114,7 @@ class Progress:
     def __enter__(self) -> Self:
         if _is_terminal(self._stream) and self._total:
             self._bars = _bars(self._stream)
-            self._all = self._bars.add_task("conversions", total=self._total, state="")
+            self._all = self._bars.add_task(self._decided(), total=None, state="")
             self._bars.start()
             self._refresher.start()
         elif self._total:
@@ -171,7 +172,10 @@ class Progress:
             from rich.text import Text
 
             self._bars.console.print(Text(line.text, style=line.style), soft_wrap=True)
-            self._bars.advance(self._all)
+            self._bars.update(self._all, description=self._decided())
+
+    def _decided(self) -> str:
+        return f"{len(self._told):,} of {count(self._total, 'conversion')}"
 
     def _how_far(self, unit: tuple[str, str, str]) -> str:
         model, label, kind = unit
@@ -191,14 +195,12 @@ class Progress:
 
 def _bars(stream: TextIO) -> "rich.progress.Progress":
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         TextColumn("{task.fields[state]}", markup=False, style="dim"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=Console(file=cast("TextIO", Steady(stream)), highlight=False),
         transient=True,

@@ -650,7 +650,7 @@ class Reader(threading.Thread):
         return self._content.decode()
 
 
-def test_a_terminal_gets_a_bar_and_coloured_lines(terminal: tuple[io.TextIOWrapper, int]) -> None:
+def test_a_terminal_gets_counts_and_coloured_lines(terminal: tuple[io.TextIOWrapper, int]) -> None:
     stream, seen = terminal
     reader = Reader(seen)
     with Progress(two_models(), stream) as progress:
@@ -659,7 +659,8 @@ def test_a_terminal_gets_a_bar_and_coloured_lines(terminal: tuple[io.TextIOWrapp
     shown = reader.all(stream)
     assert "\x1b[1;31meffnet    onnx_op14  crashed" in shown
     assert "\x1b[32m[bold]m[/bold]  onnx_op13  passed" in shown, "names are no markup"
-    assert "0/2" in shown
+    assert "0 of 2 conversions" in shown
+    assert "2 of 2 conversions" in shown
     assert shown.count("killed by signal") == 1
     assert "\x1b[?25h" in shown, "the cursor is back"
 
