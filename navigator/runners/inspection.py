@@ -62,7 +62,10 @@ def _without_custom(description: Description) -> tuple[str, ...]:
 
 
 def _ranges(told: Mapping[str, Told]) -> dict[str, ValueRange]:
-    return {name: ValueRange(low=each.low, high=each.high, why=each.why) for name, each in told.items()}
+    """Return the ranges that are told; a sign that the model minds is none."""
+    return {
+        name: ValueRange(low=each.low, high=each.high, why=each.why) for name, each in told.items() if not each.signed
+    }
 
 
 def _script(description: Description, path: Path) -> Description:

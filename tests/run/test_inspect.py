@@ -55,6 +55,17 @@ def test_values_are_found_in_a_worker(project: Path) -> None:
     assert "values of ids: 0 to 29 (rows of table)\n" in done.stdout, done.stderr
 
 
+def test_a_sign_that_matters_is_no_range_of_values(project: Path) -> None:
+    import onnx
+
+    text = '<ir_version: 8, opset_import: ["" : 17]> m (float[n] x, int64[n] i) => (float[n] y, int64[n] z)'
+    onnx.save(onnx.parser.parse_model(f"{text} {{ y = Relu(x) z = Abs(i) }}"), project / "signs.onnx")
+
+    assert "values" not in navigator(project, "inspect", "signs.onnx").stdout
+    assert navigator(project, "init", "signs.onnx", "--output", "signs.yaml").returncode == 0
+    assert "values of" not in (project / "signs.yaml").read_text()
+
+
 def _pointer(path: Path) -> None:
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
 
