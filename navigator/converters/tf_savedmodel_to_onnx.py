@@ -199,7 +199,7 @@ def _processed(graph: _Proto, frozen: FrozenGraph, opset: int) -> _Proto:
             processed = tfonnx.process_tf_graph(
                 graph,
                 opset=opset,
-                custom_op_handlers=custom_op_handlers(opset),
+                custom_op_handlers=custom_op_handlers(opset, frozen.tables),
                 input_names=list(frozen.inputs),
                 output_names=list(frozen.outputs),
                 tensors_to_rename={**frozen.inputs, **frozen.outputs},

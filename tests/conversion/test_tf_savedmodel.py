@@ -18,6 +18,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.records import Json, Properties, Signature, TensorSpec, Verdict, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import tf_savedmodel
+from navigator.samples.constants import Constant
 from navigator.verify.compare import verify
 
 Arrays = dict[str, np.ndarray]
@@ -131,6 +132,39 @@ def test_whole_numbers_are_rounded_down(models: Path, tmp_path: Path, opset: int
         np.testing.assert_array_equal(made[name], array)
     # A quotient and its rest share one. A size is never negative, and needs none, unless it's made so.
     assert [node.op_type for node in onnx.load(artifact).graph.node].count("Mod") == 6
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17])
+def test_numbers_are_sorted_into_buckets_and_looked_up_in_tables(models: Path, tmp_path: Path, opset: int) -> None:
+    artifact, _ = convert(models / "discrete", tmp_path, opset)
+    model = tf_savedmodel.load(models / "discrete", declared=NOTHING_DECLARED)
+    ends = np.array([-1, 0, 0.1, 2], np.float32)
+    # Smaller numbers than 1e-30 are zeros to TensorFlow.
+    step = np.maximum(np.spacing(np.abs(ends)), np.float32(1e-30))
+    around = np.concatenate([ends, ends + step, ends - step])
+    inputs = {
+        "x": around.reshape(-1, 2),
+        "wide": np.concatenate([[0.1], around.astype("float64")]),
+        "n": np.array([[10, 20, -7], [5, 9, 0], [2, -1, -2]]),
+    }
+    right = model.infer(inputs)
+    assert right["found"].tolist() == [[1, 2, 3], [-1, -1, -1], [-1, -1, -1]]
+    assert right["n_bucket"].tolist() == [[4, 4, 0], [4, 4, 2], [4, 1, 0]]
+    made = onnx_runner.load(artifact, declared=model.signature).infer(inputs)
+    assert {name: array.dtype for name, array in made.items()} == {name: each.dtype for name, each in right.items()}
+    for name, array in right.items():
+        np.testing.assert_array_equal(made[name], array)
+
+
+def test_keys_and_the_ends_of_buckets_are_told(models: Path) -> None:
+    compared = tf_savedmodel.load(models / "discrete", declared=NOTHING_DECLARED).reads.compared()
+    ends = [Constant(float(np.float32(end)), ordered=True) for end in (-1, 0, 0.1, 2)]
+    assert compared["x"] == compared["wide"] == tuple(ends)
+    assert {each.number for each in compared["n"] if not each.ordered} == {10, 20, -7, 5, 9}
+    # Keys that are texts aren't compared with numbers.
+    assert {
+        each.number for each in tf_savedmodel.load(models / "tables", declared=NOTHING_DECLARED).reads.compared()["x"]
+    } == {1, 2, 3}
 
 
 @pytest.mark.parametrize("opset", [11, 13, 18])

@@ -103,6 +103,25 @@ def functions(root: Path) -> None:
     to_text, to_number = tables
     save(root / "tables", {"x": ([None], "int64")}, lambda x: {"y": to_number.lookup(to_text.lookup(x))})
 
+    numbered = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant([10, 20, -7], tf.int64), tf.constant([1, 2, 3], tf.int64)), -1
+    )
+    weighted = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant([5, 9], tf.int64), tf.constant([0.5, 0.9])), 0.1
+    )
+    ends = [-1.0, 0.0, 0.1, 2.0]
+    save(
+        root / "discrete",
+        {"x": ([None, 2], "float32"), "wide": ([None], "float64"), "n": ([None, 3], "int64")},
+        lambda x, wide, n: {
+            "x_bucket": tf.raw_ops.Bucketize(input=x, boundaries=ends),
+            "wide_bucket": tf.raw_ops.Bucketize(input=wide, boundaries=ends),
+            "n_bucket": tf.raw_ops.Bucketize(input=n, boundaries=ends),
+            "found": numbered.lookup(n),
+            "weight": weighted.lookup(n),
+        },
+    )
+
     rows = tf.Variable(rng.standard_normal((100, 3)).astype(np.float32))
     save(
         root / "looked_up",

@@ -38,18 +38,25 @@ _COMPARING = _EQUAL | {"Greater", "GreaterEqual", "Less", "LessEqual"}
 # DT_BOOL
 _BOOL = 10
 
+# Of boundaries and keys, so many are tried.
+_MOST_COMPARED = 64
+
 # A table keeps its shape.
 _SAME_TABLE = frozenset({"Cast", "Identity", "ReadVariableOp"})
 
 
 @dataclass(slots=True)
 class _Tables:
-    """What is known apart from the inputs: the shapes of tables, and constants, by the names of their tensors."""
+    """What is known apart from the inputs: the shapes of tables, and constants, by the names of their tensors.
+
+    `handles` are those of variables and of tables with keys, which TensorFlow holds.
+    """
 
     functions: Mapping[str, _Tf]
     lookups: Lookups
     shapes: dict[str, Sequence[int]] = field(default_factory=dict)
     constants: dict[str, _Tf] = field(default_factory=dict)
+    handles: dict[str, _Tf] = field(default_factory=dict)
 
 
 def read(function: _Tf, inputs: Sequence[str]) -> Lookups:
@@ -67,6 +74,7 @@ def read(function: _Tf, inputs: Sequence[str]) -> Lookups:
         if own is not None:
             tables.lookups.origins[name] = own
     for outside, inside in function.graph.captures:
+        tables.handles[inside.name.partition(":")[0]] = outside
         handle = getattr(outside, "_handle_data", None)
         shape = handle.shape_and_type[0].shape if handle is not None and handle.shape_and_type else None
         if shape is not None and not shape.unknown_rank:
@@ -99,6 +107,8 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
             lookups.same(value, f"{scope}{argument.name}")
             if value in shapes:
                 shapes[f"{scope}{argument.name}"] = shapes[value]
+            if value in tables.handles:
+                tables.handles[f"{scope}{argument.name}"] = tables.handles[value]
         _read_all(called.node_def, scope, tables)
     if node.op == "Const":
         tables.constants[name] = node.attr["value"].tensor
@@ -127,10 +137,27 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
                 lookups.against(value, number, ordered=node.op not in _EQUAL)
     if node.op in _TESTS:
         lookups.tested(inputs[0], _TESTS[node.op])
+    if node.op == "Bucketize":
+        for number in node.attr["boundaries"].list.f[:_MOST_COMPARED]:
+            lookups.against(inputs[0], number, ordered=True)
+    if node.op == "LookupTableFindV2" and inputs[0] in tables.handles:
+        for number in _keys(node, tables.handles[inputs[0]]):
+            lookups.against(inputs[1], number, ordered=False)
     if node.op == "OneHot":
         lookups.row(inputs[0], _number(tables, inputs[1]) or 0, "depth of OneHot")
     if node.op == "Range" and len(inputs) > 1:
         lookups.size(inputs[1], "Range")
+
+
+def _keys(node: _Tf, handle: _Tf) -> Sequence[float]:
+    """Return the first keys of a table, as TensorFlow has them, none if they aren't numbers."""
+    import tensorflow as tf
+
+    kinds = {"Tkeys": tf.as_dtype(node.attr["Tin"].type), "Tvalues": tf.as_dtype(node.attr["Tout"].type)}
+    if kinds["Tkeys"] is tf.string:
+        return ()
+    keys, _ = tf.raw_ops.LookupTableExportV2(table_handle=handle, **kinds)
+    return [number.item() for number in keys.numpy()[:_MOST_COMPARED]]
 
 
 def _number(tables: _Tables, name: str) -> int | None:

@@ -5,17 +5,18 @@ They apply within a `with` block, or are passed as arguments.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from navigator.frameworks.tensorflow import bicubic
+from navigator.frameworks.tensorflow import bicubic, discrete
 
 _ERF_OPSET = 9
 _MOD_OPSET = 10
 _RESIZE_OPSET = 11
 _RANK_OPSET = 11
+_DISCRETE_OPSET = 11  # negative axes, and comparisons of whole numbers
 
 # What a size goes through on its way from the operation that reads it, in TensorFlow and ONNX.
 _OF_SIZES = frozenset({"Add", "AddV2", "Cast", "ConcatV2", "Gather", "GatherV2", "Identity", "Mul", "Pack", "Prod"}) | {
@@ -33,10 +34,12 @@ _COMBINING = frozenset({"Add", "AddV2", "Concat", "ConcatV2", "Mul", "Pack"})
 
 _Graph = Any
 _Node = Any
+
+Tables = Mapping[str, tuple[Sequence[Any], Sequence[Any]]]
 _Handler = tuple[Callable[[_Graph, _Node, str, list[Any]], Any], list[Any]]
 
 
-def custom_op_handlers(opset: int) -> dict[str, _Handler]:
+def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _Handler]:
     """Return converters to `opset` for TensorFlow operations that tf2onnx 1.17 doesn't support, or gets wrong.
 
     Erfc: TensorFlow 2.16 and newer use it for Keras' exact gelu. Remove once tf2onnx supports it (its #2463).
@@ -50,13 +53,21 @@ def custom_op_handlers(opset: int) -> dict[str, _Handler]:
     16777216. Remove once it ranks them as they are.
 
     AddN: tf2onnx writes Sum, which is invalid for whole numbers. Remove once it writes something else for them.
+
+    Bucketize, LookupTableFindV2: see `discrete`. Remove once tf2onnx converts the first, and tables of numbers.
+    `tables` are the keys and values of the model's tables by name.
     """
     erfc: dict[str, _Handler] = {"Erfc": (_erfc, [])} if opset >= _ERF_OPSET else {}
     rounding: dict[str, _Handler] = {"FloorDiv": (_floor_div, []), "FloorMod": (_floor_mod, [])}
     resizing: dict[str, _Handler] = {"ResizeBicubic": (bicubic.resize, [])} if opset >= _RESIZE_OPSET else {}
     ranking: dict[str, _Handler] = {"TopKV2": (_top_k, [])} if opset >= _RANK_OPSET else {}
     rounded = rounding if opset >= _MOD_OPSET else {}
-    return {**erfc, **rounded, **resizing, **ranking, "AddN": (_add_n, [])}
+    tabular: dict[str, _Handler] = {
+        "Bucketize": (discrete.bucketize, []),
+        "LookupTableFindV2": (discrete.find, ["LookupTableFindV2", tables or {}]),  # tf2onnx renames it to the first
+    }
+    discretizing = tabular if opset >= _DISCRETE_OPSET else {}
+    return {**erfc, **discretizing, **rounded, **resizing, **ranking, "AddN": (_add_n, [])}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,77 @@
+"""Numbers that TensorFlow looks up in a table, or sorts into buckets, in ONNX. For tf2onnx 1.16 and 1.17."""
+
+from typing import Any
+
+import numpy as np
+
+_FLOAT, _INT32, _INT64, _STRING, _DOUBLE = 1, 6, 7, 8, 11
+
+_Graph = Any
+_Node = Any
+
+
+def find(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
+    """Convert a lookup of numbers in a table of numbers; tf2onnx only converts those from and to text.
+
+    Compares each number with all keys: keys are unique, so that the sum of the places that match is the place.
+    """
+    from tf2onnx import utils
+    from tf2onnx.custom_opsets.onnx_ml import LookupTableFind
+
+    (tables,) = arguments
+    table, _, default = node.inputs
+    while table.type == "Identity":
+        table = table.inputs[0]
+    keys, values = (np.array(each) for each in tables.get(table.get_attr_value("shared_name"), ((), ())))
+    kinds = {graph.get_dtype(node.input[1]), graph.get_dtype(node.output[0])}
+    if _STRING in kinds or not keys.size or not default.is_const():
+        LookupTableFind.version_8(graph, node, initialized_tables=tables)
+        return
+    dtypes, shapes, outputs, given = node.output_dtypes, node.output_shapes, node.output, node.input[1]
+    kept = np.concatenate([default.get_tensor_value(as_list=False).reshape(1), values])
+    known = graph.make_const(utils.make_name(name), keys.astype(utils.map_onnx_to_numpy_type(graph.get_dtype(given))))
+    graph.remove_node(node.name)
+    if not graph.find_output_consumers(table.output[0]):
+        graph.remove_node(table.name)
+    alike = graph.make_node("Equal", [_column(graph, given), known.output[0]]).output[0]
+    places = graph.make_const(utils.make_name(name), np.arange(1, keys.size + 1)).output[0]
+    hits = graph.make_node("Mul", [_cast(graph, alike, _INT64), places]).output[0]
+    rows = graph.make_const(utils.make_name(name), kept.astype(utils.map_onnx_to_numpy_type(dtypes[0]))).output[0]
+    graph.make_node("Gather", [rows, _sum(graph, hits)], dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
+
+
+def bucketize(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
+    """Convert Bucketize, as of Keras's Discretization, to the number of boundaries that a number isn't below."""
+    from tf2onnx import utils
+
+    del arguments
+    dtypes, shapes, outputs, given = node.output_dtypes, node.output_shapes, node.output, node.input[0]
+    boundaries = np.array(node.get_attr_value("boundaries"), np.float32)
+    graph.remove_node(node.name)
+    if graph.get_dtype(given) == _DOUBLE:
+        boundaries = boundaries.astype(np.float64)
+    elif graph.get_dtype(given) != _FLOAT:
+        given = _cast(graph, given, _FLOAT)
+    ends = graph.make_const(utils.make_name(name), boundaries).output[0]
+    below = graph.make_node("Less", [_column(graph, given), ends]).output[0]
+    reached = graph.make_node("Not", [below]).output[0]
+    counted = _sum(graph, _cast(graph, reached, _INT32))
+    graph.make_node("Identity", [counted], dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
+
+
+def _column(graph: _Graph, value: str) -> str:
+    """Return a value with an axis of one element at its end."""
+    from tf2onnx.graph_builder import GraphBuilder
+
+    return str(GraphBuilder(graph).make_unsqueeze({"data": value, "axes": [-1]}))
+
+
+def _sum(graph: _Graph, value: str) -> str:
+    """Return the sum along the last axis."""
+    from tf2onnx.graph_builder import GraphBuilder
+
+    return str(GraphBuilder(graph).make_reduce_sum({"data": value, "axes": [-1], "keepdims": 0}))
+
+
+def _cast(graph: _Graph, value: str, dtype: int) -> str:
+    return str(graph.make_node("Cast", [value], attr={"to": dtype}).output[0])
