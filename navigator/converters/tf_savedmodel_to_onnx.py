@@ -54,6 +54,8 @@ _MEMORY_FLOOR_BYTES = 300_000_000
 
 # Operations with a more specific remedy.
 _ARGMAX = "keras.ops.argmax and argmin of Keras 3 use Bitcast and BitwiseAnd: use tf.argmax and tf.argmin instead"
+_NO_BFLOAT16 = "tf2onnx doesn't support bfloat16: save the model in float32 or float16 instead"
+
 _ADVICE = {"Bitcast": _ARGMAX, "BitwiseAnd": _ARGMAX}
 _TEXT = ("String", "Regex", "AsString", "DecodeRaw", "Substr", "Unicode", "StaticRegex")
 
@@ -126,7 +128,11 @@ def _export_directly(source: Path, name: str, destination: Path, opset: int) -> 
     onnx_file.save(model, destination)
     del model
     gc.collect()
-    onnx_file.check(destination)
+    try:
+        onnx_file.check(destination)
+    except StepError as error:
+        # tf2onnx writes some of its operations, but not all.
+        raise (StepError(error.message, _NO_BFLOAT16) if "bfloat16" in error.message else error) from error
     exporter = f"tf2onnx {tf2onnx.__version__}"
     onnx_file.require_opset(destination, opset, exporter)
     properties = onnx_file.properties(destination, exporter)
@@ -213,7 +219,7 @@ def _processed(graph: _Proto, frozen: FrozenGraph, opset: int) -> _Proto:
     if error is not None:
         hint = "see the log for the full error, or try another opset (onnx_opsets)"
         if "bfloat16" in str(error):
-            hint = "tf2onnx doesn't support bfloat16: save the model in float32 or float16 instead"
+            hint = _NO_BFLOAT16
         raise StepError(f"tf2onnx can't convert the model to opset {opset}: {reason(error)}", hint) from error
     return processed
 

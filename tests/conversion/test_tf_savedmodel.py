@@ -400,6 +400,12 @@ def test_refused(models: Path, tmp_path: Path, model: str, opset: int, message: 
     assert not (tmp_path / "model.onnx").exists()
 
 
+def test_a_file_that_is_invalid_for_its_bfloat16_says_what_to_do(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="the ONNX file is invalid") as refused:
+        convert(models / "bfloat16_weights", tmp_path, 17)
+    assert refused.value.hint == "tf2onnx doesn't support bfloat16: save the model in float32 or float16 instead"
+
+
 def test_unknown_signature(models: Path, tmp_path: Path) -> None:
     with pytest.raises(
         StepError, match="has no signature 'other'\n  set signature_name to one of: logits, probability"

@@ -122,6 +122,13 @@ def functions(root: Path) -> None:
         },
     )
 
+    low = tf.Variable(tf.cast(rng.standard_normal((4, 4)), tf.bfloat16))
+    save(
+        root / "bfloat16_weights",
+        {"x": ([None, 4], "float32")},
+        lambda x: {"y": tf.cast(tf.cast(x, tf.bfloat16) @ low, tf.float32)},
+    )
+
     rows = tf.Variable(rng.standard_normal((100, 3)).astype(np.float32))
     save(
         root / "looked_up",
