@@ -12,14 +12,15 @@ from onnx import numpy_helper, parser, save  # noqa: TID253 - makes the model
 
 SABOTAGE = '''
 import json, pathlib
-import numpy, onnx, onnx_ir
+import numpy, onnx
+from navigator.frameworks.onnx import graph
 
 ERRORS = json.loads((pathlib.Path(__file__).parent / "errors.json").read_text())
-right = onnx_ir.save
+right = graph.save
 
-def sabotaged(model, destination, **options):
+def sabotaged(model, destination):
     """A worker's directory is .scratch/<model>/<conversion>/convert."""
-    right(model, destination, **options)
+    right(model, destination)
     error = ERRORS.get("/".join(pathlib.Path.cwd().parts[-3:-1]))
     if error is None:
         return
@@ -32,7 +33,7 @@ def sabotaged(model, destination, **options):
     found.CopyFrom(onnx.numpy_helper.from_array(values["a"].astype(dtype), name))
     onnx.save(made, destination)
 
-onnx_ir.save = sabotaged
+graph.save = sabotaged
 '''
 
 MODEL = """
