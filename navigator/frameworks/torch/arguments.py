@@ -1,10 +1,11 @@
 """Passes declared inputs to the arguments of a TorchScript module's `forward`.
 
-Supports tensors, optional tensors, and lists, tuples and dictionaries of tensors. Numbers and texts are fixed values,
-which aren't inputs. Runs nothing except `forward`.
+Supports tensors, optional tensors, dictionaries of tensors, and tuples and lists of tensors and of tuples. Numbers and
+texts are fixed values, which aren't inputs. Runs nothing except `forward`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import ast
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,21 +24,34 @@ NUMBERS = ("int", "float", "bool", "str")
 
 _CONTAINERS = ("list", "dict")
 
+Layout = tuple["Layout", ...]
+"""What a tuple holds; of a tensor, nothing."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
     """A parameter of `forward` in its schema.
 
-    `kind` is tensor, list, dict, tuple (of `count` tensors), int, float, bool, str or other; `written` is its type in
-    the schema.
+    `kind` is tensor, list, dict, tuple, int, float, bool, str or other; `written` is its type in the schema, and
+    `layout` that of a tuple, or of each item of a list.
     """
 
     name: str
     kind: str
     written: str
-    count: int = 1
+    layout: Layout = ()
     nullable: bool = False
     default: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many tensors a tuple has, or an item of a list."""
+        return _count(self.layout)
+
+    @property
+    def nested(self) -> bool:
+        """Whether it holds tuples in a tuple or a list."""
+        return any(self.layout) or (self.kind == "list" and bool(self.layout))
 
     @property
     def inputs(self) -> list[str]:
@@ -65,9 +79,10 @@ class Argument:
             return self.fixed
         if self.parameter.kind == "dict":
             return dict(zip(self.inputs, values, strict=True))
-        if self.parameter.kind == "tuple":
-            return tuple(values)
-        return values if self.parameter.kind == "list" else values[0]
+        left, layout = iter(values), self.parameter.layout
+        if self.parameter.kind == "list":
+            return [_nested(layout, left) for _ in range(len(values) // self.parameter.count)]
+        return _nested(layout, left)
 
 
 def parameters(module: _Torch) -> tuple[Parameter, ...]:
@@ -180,17 +195,56 @@ def _value(parameter: Parameter, text: str) -> Fixed:
 def _parameter(argument: _Torch) -> Parameter:
     written = str(argument.type)
     inner = written.removeprefix("Optional[").removesuffix("]") if written.startswith("Optional[") else written
-    kinds = {"Tensor": "tensor", "List[Tensor]": "list", "Dict[str, Tensor]": "dict"} | {each: each for each in NUMBERS}
-    items = inner.removeprefix("Tuple[").removesuffix("]").split(", ") if inner.startswith("Tuple[") else []
-    is_tuple = bool(items) and set(items) == {"Tensor"}
+    kind, layout = _kind(inner)
     return Parameter(
         name=argument.name,
-        kind="tuple" if is_tuple else kinds.get(inner, "other"),
+        kind=kind,
         written=written,
-        count=len(items) if is_tuple else 1,
+        layout=layout,
         nullable=inner != written,
         default=argument.has_default_value(),
     )
+
+
+def _kind(written: str) -> tuple[str, Layout]:
+    """Return the kind and the layout of a type; see `Parameter`."""
+    try:
+        node = ast.parse(written, mode="eval").body
+    except SyntaxError:
+        return "other", ()
+    match node:
+        case ast.Name(id=name) if name in NUMBERS:
+            return name, ()
+        case ast.Subscript(value=ast.Name(id="List"), slice=item) if (layout := _layout(item)) is not None:
+            return "list", layout
+        case ast.Subscript(
+            value=ast.Name(id="Dict"), slice=ast.Tuple(elts=[ast.Name(id="str"), ast.Name(id="Tensor")])
+        ):
+            return "dict", ()
+    layout = _layout(node)
+    return ("other", ()) if layout is None else ("tuple" if layout else "tensor", layout)
+
+
+def _layout(node: ast.expr) -> Layout | None:
+    """Return the layout of a tensor or a tuple, None for what holds anything else."""
+    match node:
+        case ast.Name(id="Tensor"):
+            return ()
+        case ast.Subscript(value=ast.Name(id="Tuple"), slice=inner):
+            items = [_layout(each) for each in (inner.elts if isinstance(inner, ast.Tuple) else [inner])]
+            found = tuple(each for each in items if each is not None)
+            return found if found and len(found) == len(items) else None
+        case _:
+            return None
+
+
+def _count(layout: Layout) -> int:
+    return sum(map(_count, layout)) if layout else 1
+
+
+def _nested(layout: Layout, values: Iterator[_Torch]) -> _Torch:
+    """Return the next of `values`, or as many as a tuple holds."""
+    return tuple(_nested(each, values) for each in layout) if layout else next(values)
 
 
 def _by_name(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]) -> dict[str, tuple[str, ...]] | None:
@@ -226,4 +280,5 @@ def _by_position(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]
 def _satisfied(parameter: Parameter, inputs: tuple[str, ...]) -> bool:
     if not inputs:
         return parameter.default or parameter.nullable
-    return parameter.kind in _CONTAINERS or len(inputs) == parameter.count
+    whole = len(inputs) % parameter.count == 0
+    return whole and (parameter.kind in _CONTAINERS or len(inputs) == parameter.count)

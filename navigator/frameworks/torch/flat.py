@@ -15,14 +15,17 @@ _DTYPES = {bool: "torch.bool", int: "torch.int64", float: "torch.float64"}
 def flattened(module: _Torch, arguments: Sequence[Argument], tensors: Mapping[str, _Torch]) -> _Torch:
     """Return a wrapper of `module` with the inputs `tensors`, by name, in their order.
 
-    Traces it; if the module returns None or numbers, which torch can't trace (2.13), scripts it.
+    Traces it; if the module returns None or numbers, which torch can't trace (2.13), or takes tuples in lists, whose
+    tensors become constants, scripts it.
     """
     import torch
 
     with torch.no_grad():
         value = call(module, arguments, {name: tensor.clone() for name, tensor in tensors.items()})
     leaves = list(_leaves(value, module.forward.schema.returns[0].type, "returned"))
-    if all(isinstance(leaf, torch.Tensor) for leaf, _ in leaves):
+    if all(isinstance(leaf, torch.Tensor) for leaf, _ in leaves) and not any(
+        each.parameter.nested for each in arguments
+    ):
         return _traced(module, arguments, tensors)
     outputs = [
         expression if isinstance(leaf, torch.Tensor) else f"torch.tensor({expression}, dtype={_DTYPES[type(leaf)]})"
@@ -76,11 +79,16 @@ def _leaves(value: _Torch, kind: _Torch, expression: str) -> Iterator[tuple[_Tor
 
 def _written(argument: Argument, names: Mapping[str, str]) -> str:
     """Return the value of an argument as a script writes it."""
-    values = [names[name] for name in argument.inputs]
-    if not values:
-        return repr(argument.fixed)
-    if argument.parameter.kind == "dict":
-        return "{" + ", ".join(f"{name!r}: {names[name]}" for name in argument.inputs) + "}"
-    if argument.parameter.kind == "tuple":
-        return f"({', '.join(values)},)"
-    return f"[{', '.join(values)}]" if argument.parameter.kind == "list" else values[0]
+    return _text(argument.fill(names)) if argument.inputs else repr(argument.fixed)
+
+
+def _text(value: Any) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{key!r}: {name}" for key, name in value.items()) + "}"
+        case tuple():
+            return f"({', '.join(map(_text, value))},)"
+        case list():
+            return f"[{', '.join(map(_text, value))}]"
+        case _:
+            return str(value)

@@ -56,7 +56,7 @@ class Reading:
         """Note an argument."""
         if parameter.kind == "tensor":
             self.sources[value.debugName()] = [Source(parameter.name)]
-        elif parameter.kind not in ("other", *NUMBERS):
+        elif parameter.kind in ("list", "dict") or (parameter.kind == "tuple" and not parameter.nested):
             self.containers[value.debugName()] = parameter.name
             self.tuples[value.debugName()] = [*enumerate(map(Source, parameter.inputs))]
 
@@ -80,7 +80,7 @@ class Reading:
         if parameter.kind == "dict":
             return self.keys.get(parameter.name, [])
         if parameter.kind == "list":
-            return [f"{parameter.name}__{index}" for index in range(count)]
+            return [f"{parameter.name}__{index}" for index in range(count * parameter.count)]
         return parameter.inputs
 
     def read(self, node: _Torch) -> None:
