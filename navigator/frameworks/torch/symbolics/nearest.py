@@ -16,17 +16,22 @@ from navigator.frameworks.torch.symbolics.values import (
     rank_of,
 )
 
+_COMPUTED = [None]
 
-def upsample(name: str) -> Symbolic:
-    """Return what writes `upsample_nearest1d` and the like."""
-    from torch.onnx import symbolic_helper
+
+def upsample(name: str, *, centred: bool = False) -> Symbolic:
+    """Return what writes `upsample_nearest1d` and the like; `centred`: `_upsample_nearest_exact1d` and the like."""
+    from torch.onnx import errors, symbolic_helper
 
     def symbolic(graph: Graph, image: Value, size: Value, *factors: Value) -> Value:
         given = _originals(graph)[2:]
-        several = given[0] if len(given) == 1 else given
-        taken = _taken(graph, image, size, None if all(map(is_none, factors)) else several)
-        own = symbolic_helper._interpolate_helper(name, rank_of(image), "nearest")
-        return own(graph, image, size, *factors) if taken is None else taken
+        several = (given[0] if len(given) == 1 else given) or _COMPUTED
+        taken = _taken(graph, image, size, None if all(map(is_none, factors)) else several, centred=centred)
+        if taken is not None:
+            return taken
+        if centred:
+            raise errors.SymbolicValueError("interpolate with nearest-exact and a computed factor", image)
+        return symbolic_helper._interpolate_helper(name, rank_of(image), "nearest")(graph, image, size, *factors)
 
     quantized: Symbolic = symbolic_helper.quantized_args(True)(symbolic)
     return quantized
@@ -41,7 +46,7 @@ def interpolate() -> Symbolic:
     ) -> Value:
         given, taken = _originals(graph)[2], None
         if symbolic_helper._maybe_get_const(mode, "s") == "nearest":
-            several = [given] * (rank_of(image) - 2) if isinstance(given, float) else given
+            several = ([given] * (rank_of(image) - 2) if isinstance(given, float) else given) or _COMPUTED
             recomputed = not is_none(recompute) and known(recompute, "b")
             taken = _taken(graph, image, size, None if is_none(factor) else several, recomputed=recomputed)
         own = symbolic_helper.__interpolate_helper
@@ -59,7 +64,9 @@ def _originals(graph: Graph) -> list[Any]:
     return [each.tolist() if isinstance(each, torch.Tensor) else each for each in found]
 
 
-def _taken(graph: Graph, image: Value, size: Value, factors: Any, *, recomputed: bool = False) -> Value | None:
+def _taken(
+    graph: Graph, image: Value, size: Value, factors: Any, *, recomputed: bool = False, centred: bool = False
+) -> Value | None:
     """Return the pixels that torch takes, or None if a Resize takes the same, or factors are computed.
 
     Args:
@@ -68,6 +75,7 @@ def _taken(graph: Graph, image: Value, size: Value, factors: Any, *, recomputed:
         size: of the axes that follow; it counts without `factors`.
         factors: for each axis; None if there are none.
         recomputed: whether the sizes that `factors` lead to count in their place.
+        centred: whether places are the middles of pixels (`nearest-exact`), for which the exporter has nothing.
     """
     import torch
     from torch.onnx import symbolic_helper
@@ -78,7 +86,7 @@ def _taken(graph: Graph, image: Value, size: Value, factors: Any, *, recomputed:
     owns = (symbolic_helper._get_tensor_sizes(image) or [None] * rank)[2:]
     sizes = _known_sizes(size, owns, factors)
     by_factors = factors is not None and not recomputed
-    if all(map(is_same, owns, sizes, factors if by_factors else [None] * len(owns))):
+    if not centred and all(map(is_same, owns, sizes, factors if by_factors else [None] * len(owns))):
         return None
     shape = graph.op("Shape", image)
     for axis in range(2, rank):
@@ -98,6 +106,8 @@ def _taken(graph: Graph, image: Value, size: Value, factors: Any, *, recomputed:
             reciprocal = graph.op("Div", length, cast(graph, count, torch.float32))
         zero, one = constant(graph, 0, torch.int64), constant(graph, 1, torch.int64)
         places = cast(graph, graph.op("Range", zero, count, one), torch.float32)
+        if centred:
+            places = graph.op("Add", places, constant(graph, 0.5))
         places = graph.op("Floor", graph.op("Mul", places, reciprocal))
         last = graph.op("Sub", length, constant(graph, 1.0))
         image = graph.op("Gather", image, cast(graph, graph.op("Min", places, last), torch.int64), axis_i=axis)
