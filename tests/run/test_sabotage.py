@@ -138,12 +138,13 @@ def written(path):
 EDGES = {
     "onnx": """
         import onnx.version_converter
-        convert_version, save_model = onnx.version_converter.convert_version, onnx.save_model
+        from navigator.frameworks.onnx import streamed
+        convert_version, save_from = onnx.version_converter.convert_version, streamed.save_from
         onnx.version_converter.convert_version = lambda model, opset: mutate(convert_version(model, opset))
-        def save(model, path, **options):
-            save_model(model, path, **options)
+        def save(source, model, path):
+            save_from(source, model, path)
             written(path)
-        onnx.save_model = save
+        streamed.save_from = save
         """,
     "tf-savedmodel": """
         import onnx
