@@ -17,7 +17,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.records import Json, ModelConfig, Signature, TensorSpec, from_data, to_data
-from navigator.runners.abilities import TellsValues
+from navigator.runners.abilities import CastsToHalf, TellsValues
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage
 from navigator.samples.generate import Sample, drawn_from
@@ -162,9 +162,10 @@ def _proposals(
 def _free(source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> frozenset[str]:
     """Return the inputs of floats that nobody gave a range, none if the user gave absolute tolerances.
 
-    Those are meant for outputs of the usual size, and larger inputs have larger errors.
+    Those are meant for outputs of the usual size, and larger inputs have larger errors. So have those of a model that
+    computes in float16, and what measures them there is a few values only.
     """
-    if config.atol != "auto":
+    if config.atol != "auto" or (isinstance(source, CastsToHalf) and source.casts_to_half):
         return frozenset()
     says = source.told if isinstance(source, TellsValues) else {}
     return frozenset(name for name, each in drawn_from(inputs, config, says).items() if is_free_float(each))

@@ -13,13 +13,15 @@ import pytest
 import torch
 
 from navigator.converters import torch_export_to_onnx, torchscript_to_onnx
-from navigator.records import Precision, Signature, TensorSpec
+from navigator.records import Format, Precision, Signature, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export, torchscript
+from navigator.samples import storage
 from navigator.verify.compare import verify
 from navigator.verify.noise import measured
 from navigator.verify.tolerances import tolerances
 from navigator.workers.noise import probes
+from navigator.workers.search import DIRECTORY, prepare
 from tests.support.builders import a_model
 from tests.support.exports import Exports, floats
 
@@ -113,6 +115,19 @@ def test_other_models_are_measured_in_their_own_steps(
     outputs = [(name, model.infer(inputs)) for name, inputs in SAMPLES]
     found = probes(model, SAMPLES, outputs)
     assert all(each.atol == 1e-5 for each in measured(outputs, found.rounded, {}, found.batches).values())
+
+
+@pytest.mark.parametrize(("module", "enlarged"), [(Autocast, False), (Network, True)])
+def test_a_search_keeps_to_usual_sizes(tmp_path: Path, module: type[torch.nn.Module], enlarged: bool) -> None:
+    model = program(tmp_path / "model.pt2", module())
+    samples, outputs = tmp_path / "samples", tmp_path / "outputs"
+    samples.mkdir()
+    outputs.mkdir()
+    config = a_model(Format.TORCH_EXPORT)
+    prepare(model, model.signature.inputs, config, SAMPLES, took=5.0, into=(samples, outputs))
+    tried = storage.unstacked(storage.load(samples / DIRECTORY))
+    assert len(tried) > 20
+    assert any(np.abs(inputs["x"]).max() > 2 for inputs in tried.values()) == enlarged
 
 
 def test_weights_are_as_before_to_the_last_bit(tmp_path: Path) -> None:
