@@ -327,12 +327,14 @@ def test_an_operator_that_onnx_does_not_have_is_named(tmp_path: Path) -> None:
 
 
 def test_an_operator_that_the_exporter_fails_at_is_named(tmp_path: Path) -> None:
-    class Flat(torch.nn.Module):
+    class Windows(torch.nn.Module):
+        """Attention with an axis more than exporters know."""
+
         def forward(self, q: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.scaled_dot_product_attention(q, q, q)
 
-    source = saved(tmp_path / "flat.pt2", Flat(), (torch.ones(2, 3, 4),))
-    run = exports(tmp_path, source, [("a", {"q": floats((2, 3, 4))})])
+    source = saved(tmp_path / "windows.pt2", Windows(), (torch.ones(2, 2, 2, 3, 4),))
+    run = exports(tmp_path, source, [("a", {"q": floats((2, 2, 2, 3, 4))})])
     with pytest.raises(StepError) as refusal:
         run.convert(18)
     assert refusal.value.message.endswith(
