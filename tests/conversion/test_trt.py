@@ -412,6 +412,7 @@ def as_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[For
         "            super().__init__(name, *rest, **more)\n"
         "    def cuInit(self, flags): return 0\n"
         "    def cuDeviceGetCount(self, count): count._obj.value = 1; return 0\n"
+        "    def cuDevicePrimaryCtxRetain(self, context, device): return 0\n"
         "ctypes.CDLL = Libraries\n"
     )
     environment = {
