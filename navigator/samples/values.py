@@ -163,7 +163,9 @@ def rows(seed: int, name: str, bounds: Bounds) -> np.ndarray:
     count = int(bounds.high) - int(bounds.low) + 1
     if not known or count > _MOST_ROWS:
         return np.empty(0, bounds.dtype)
-    return (generator(seed, "rows", name).permutation(count) + int(bounds.low)).astype(bounds.dtype)
+    # In the dtype, where what wraps around comes back: int64 has no large uint64.
+    found = generator(seed, "rows", name).permutation(count).astype(bounds.dtype)
+    return np.asarray(found + bounds.dtype.type(bounds.low))
 
 
 def uniform(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from navigator.errors import StepError
@@ -80,6 +80,7 @@ def test_both_ends_of_a_given_float_range_occur_exactly(
     st.integers(0, 2**20),
     st.sampled_from([(), (-1,), (1, 3)]),
 )
+@example("uint64", 2**63, 3, (5,))
 def test_both_ends_of_a_given_whole_range_occur(dtype: str, low: int, width: int, shape: tuple[int, ...]) -> None:
     limits = np.iinfo(dtype)
     low = min(max(low, limits.min), limits.max)

@@ -239,7 +239,8 @@ def test_titles_name_the_first_ranges_only() -> None:
 def test_each_slice_is_in_exactly_one_unit(wide: int, narrow: int, ratio: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows = np.concatenate([rng.uniform(0.9, 1, (wide, 1)) * ratio, rng.uniform(0.9, 1, (narrow, 1))])
-    array = rows * np.concatenate([np.zeros((1, 1)), rng.random((1, 30)), np.ones((1, 1))], axis=1)
+    # Of the columns, hardly any is much narrower than others: these aren't the slices that differ most.
+    array = rows * np.concatenate([np.zeros((1, 1)), rng.uniform(0.5, 1, (1, 30)), np.ones((1, 1))], axis=1)
     order = rng.permutation(len(array))
 
     found = units([array[order][np.newaxis]])
