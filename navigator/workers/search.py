@@ -31,6 +31,7 @@ from navigator.workers import ties
 from navigator.workers.answers import SearchAnswer
 from navigator.workers.loading import converted_loader, source_loader
 from navigator.workers.noise import batch_size, changed, exact
+from navigator.workers.pace import own_clock, timed
 from navigator.workers.source_runs import known_axes
 
 Arrays = Mapping[str, np.ndarray]
@@ -43,9 +44,6 @@ DIRECTORY = "search"
 # By default: so much of the time that the source model's samples took, and at least a little.
 _PART = 0.2
 _LEAST_SECONDS = 0.05
-
-# A run in larger shapes may take so much of the time that's left.
-_SHARE = 0.25
 
 # Of each size, one up and one down: where a decision changes in between, one of them shows it.
 _NUDGES = 4
@@ -76,7 +74,7 @@ def prepare(
     returned: list[Sample] = []
     try:
         proposals = _proposals(source, inputs, config, samples)
-        for proposed in timed(proposals, max(_LEAST_SECONDS, _PART * took)):
+        for proposed in timed(proposals, max(_LEAST_SECONDS, _PART * took), own_clock()):
             with suppress(StepError):
                 outputs = source.infer(proposed)
                 proposals.learn(proposed, outputs, 0.0)
@@ -169,17 +167,6 @@ def _free(source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig
         return frozenset()
     says = source.told if isinstance(source, TellsValues) else {}
     return frozenset(name for name, each in drawn_from(inputs, config, says).items() if is_free_float(each))
-
-
-def timed(proposals: Proposals, seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[Arrays]:
-    """Yield proposals for so many seconds, larger ones as soon as there's time for them."""
-    end, longest, pace = clock() + seconds, 0, 0.0
-    while (now := clock()) < end:
-        inputs = proposals.propose((end - now) * _SHARE / pace if pace else 0.0)
-        yield inputs
-        elements = sum(array.size for array in inputs.values())
-        if elements >= longest:
-            longest, pace = elements, (clock() - now) / max(1, elements)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
