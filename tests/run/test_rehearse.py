@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import onnx.parser  # noqa: TID253 - makes a model
 import pytest
 import yaml
 
 from navigator.cli import main
+from tests.support.builders import write_gelu
 from tests.support.wheels import LIKE_INSTALLED, WRONG_WEIGHTS, wheel
 
 CONFIGURATION = """\
@@ -87,11 +87,7 @@ def test_a_version_that_breaks_a_model_fails_and_another_does_not(
 def test_what_fails_under_both_versions_fails_nothing(
     project: Path, index: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    gelu = onnx.parser.parse_model(
-        '<ir_version: 9, opset_import: ["": 20]> m (float[2] x) => (float[2] y) { y = Gelu(x) }'
-    )
-    onnx.save(gelu, project / "tiny.onnx")
-    # Gelu came with opset 20, and onnx doesn't lower it.
+    write_gelu(project / "tiny.onnx")
     (project / "navigator.yaml").write_text(CONFIGURATION.replace("[13, 14]", "[13, 20]"))
     assert main(["rehearse", "--with", "onnx==98.0"]) == 0
     assert "nothing changed, 1 conversion still fails" in capfd.readouterr().out

@@ -128,3 +128,13 @@ def a_result(state: State = State.PASSED, **changes: Any) -> CellResult:
 
 def a_report(*results: CellResult, host: Host | None = None, complete: bool = True, **changes: Any) -> Report:
     return build(host if host is not None else a_host(), results, complete=complete, **changes)
+
+
+def write_gelu(path: Path) -> None:
+    """Write an ONNX file at opset 20, which Gelu came with: onnx lowers it to no other."""
+    from onnx import parser, save
+
+    save(
+        parser.parse_model('<ir_version: 9, opset_import: ["": 20]> m (float[2] x) => (float[2] y) { y = Gelu(x) }'),
+        path,
+    )

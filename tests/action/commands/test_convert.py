@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from navigator.action.inputs import OUTPUTS
+from tests.support.builders import write_gelu
 
 if TYPE_CHECKING:
     from tests.action.commands.conftest import Job
@@ -191,12 +192,13 @@ def test_filters_choose_cells(job: "Job") -> None:
     ("what", "wanted"),
     [
         ("none", set()),
-        ("converted", {"tiny/onnx_op13/model.onnx"}),
-        ("all", {"tiny/onnx_op13/model.onnx", "logs/tiny/"}),
+        ("converted", {"tiny/onnx_op20/model.onnx"}),
+        ("all", {"tiny/onnx_op20/model.onnx", "logs/tiny/"}),
     ],
 )
 def test_which_artifacts_are_uploaded(job: "Job", what: str, wanted: set[str]) -> None:
-    job.write("navigator.yaml", job.workspace.joinpath("navigator.yaml").read_text().replace("14", "99"))
+    job.write("navigator.yaml", (job.workspace / "navigator.yaml").read_text().replace("[13, 14]", "[13, 20]"))
+    write_gelu(job.workspace / "tiny.onnx")
     ended = job.run(artifacts=what, artifact_name="mine")
     assert ended.code == 1
     uploaded = job.artifacts()
@@ -233,7 +235,8 @@ def test_models_as_they_are(job: "Job") -> None:
 
 
 def test_a_check_run_says_what_the_comment_says(job: "Job") -> None:
-    job.write("navigator.yaml", job.workspace.joinpath("navigator.yaml").read_text().replace("14", "99"))
+    job.write("navigator.yaml", (job.workspace / "navigator.yaml").read_text().replace("[13, 14]", "[13, 20]"))
+    write_gelu(job.workspace / "tiny.onnx")
     ended = job.run(check_run="true", status="false", status_context="models", comment="never", annotations="false")
     assert ended.code == 1
     assert (job.statuses, job.comments, ended.annotations) == ([], [], [])

@@ -3,6 +3,8 @@
 import hashlib
 from typing import TYPE_CHECKING
 
+from tests.support.builders import write_gelu
+
 if TYPE_CHECKING:
     from tests.action.commands.conftest import Job
 
@@ -84,7 +86,8 @@ def test_from_the_artifacts(job: "Job") -> None:
 
 def test_a_bad_cell_is_not_released(job: "Job") -> None:
     tagged(job)
-    job.write("navigator.yaml", (job.workspace / "navigator.yaml").read_text().replace("14", "99"))
+    job.write("navigator.yaml", (job.workspace / "navigator.yaml").read_text().replace("[13, 14]", "[13, 20]"))
+    write_gelu(job.workspace / "tiny.onnx")
     job.run()
     ended = job.run("release")
     assert (ended.code, ended.outputs["status"]) == (2, "error")
