@@ -58,9 +58,10 @@ def containers(framework: str, client: Client, tmp_path_factory: pytest.TempPath
         current = made.image()
         yield made
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
-    for image in client.images.list(REPOSITORY, filters={"label": f"model-navigator.framework-image={framework}"}):
-        if image.id != current.id and datetime.fromisoformat(image.attrs["Created"][:19] + "Z") < an_hour_ago:
-            client.images.remove(str(image.id), force=True)  # of an earlier state of the source
+    # `images.list` would ask for each image, which another test may have removed by then.
+    for image in client.api.images(REPOSITORY, filters={"label": f"model-navigator.framework-image={framework}"}):
+        if image["Id"] != current.id and datetime.fromtimestamp(image["Created"], UTC) < an_hour_ago:
+            client.images.remove(str(image["Id"]), force=True)  # of an earlier state of the source
 
 
 @pytest.fixture

@@ -18,12 +18,14 @@ import time
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
+from docker.errors import ImageNotFound
 
 import navigator
 from navigator.records import Format
@@ -82,13 +84,14 @@ def forget(client: Client, name: str) -> None:
     own = str(client.images.get(name).id)
 
     def above(image: str) -> Iterator[str]:
-        while image:
-            yield image
-            image = client.images.get(image).attrs["Parent"]
+        with suppress(ImageNotFound):  # other tests remove theirs meanwhile
+            while image:
+                yield image
+                image = client.images.get(image).attrs["Parent"]
 
-    built = [
-        str(each.id) for each in (*client.images.list(REPOSITORY), *client.images.list(filters={"dangling": True}))
-    ]
+    # `images.list` would ask for each image, which may be gone by then.
+    listed = (*client.api.images(REPOSITORY), *client.api.images(filters={"dangling": True}))
+    built = [str(each["Id"]) for each in listed]
     for image in [each for each in built if own in tuple(above(each))]:
         client.images.remove(image, force=True)
     client.images.remove(name, force=True)
