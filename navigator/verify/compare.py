@@ -183,8 +183,9 @@ def _compare(
             problems.append(problem)
     more = f" (and in {len(problems) - 1} more of {len(reference)} samples)" if len(problems) > 1 else ""
     problem = problems[0] + more if problems else ""
-    found = ComparedOutput(name=name, atol=atol, rtol=rtol, pairs=tuple(pairs), totals=totals, problem=problem)
-    return replace(found, empty=empty)
+    return ComparedOutput(
+        name=name, atol=atol, rtol=rtol, pairs=tuple(pairs), totals=totals, problem=problem, empty=empty
+    )
 
 
 def _parts(output: ComparedOutput, units: Sequence[Unit]) -> Iterator[ComparedOutput]:

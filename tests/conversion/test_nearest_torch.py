@@ -13,12 +13,12 @@ import onnxruntime
 import pytest
 import torch
 
-from navigator.converters import torch_export_to_onnx, torchscript_to_onnx
+from navigator.converters import torch_export_to_onnx
 from navigator.frameworks.torch.nearest import is_same
 from navigator.records import Signature, TensorSpec
 from navigator.runners import onnx as onnx_runner
-from navigator.runners import torch_export, torchscript
-from tests.support.exports import Exports
+from navigator.runners import torch_export
+from tests.support.exports import Exports, of_torchscript
 
 # torch says it of each scripted call that it runs.
 pytestmark = pytest.mark.filterwarnings("ignore:The default behavior for interpolate")
@@ -106,14 +106,7 @@ def of_script(tmp_path: Path, module: torch.nn.Module, *, scripted: bool) -> Exp
         made = torch.jit.script(module) if scripted else torch.jit.trace(module, torch.from_numpy(IMAGE))
         torch.jit.save(made, str(source))
     declared = Signature(inputs=(TensorSpec(name="x", shape=(-1, 3, -1, -1), dtype="float32"),), outputs=())
-    return Exports(
-        tmp_path,
-        source,
-        torchscript.load(source, declared=declared),
-        [("own", {"x": IMAGE}), ("other", {"x": IMAGE[:1, :, :42, :80]})],
-        converter="torchscript_to_onnx",
-        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
-    )
+    return of_torchscript(tmp_path, source, declared, [("own", {"x": IMAGE}), ("other", {"x": IMAGE[:1, :, :42, :80]})])
 
 
 def of_program(tmp_path: Path, module: torch.nn.Module, *, dynamic: bool) -> Exports:

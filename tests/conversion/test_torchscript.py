@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
-from navigator.converters import CONVERTERS, torchscript_to_onnx
+from navigator.converters import CONVERTERS
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
@@ -21,7 +21,7 @@ from navigator.records import Properties, Signature, StepOptions, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torchscript
 from navigator.verify.compare import verify
-from tests.support.exports import Exports, Samples, change_a_weight, floats, require_opset
+from tests.support.exports import Exports, change_a_weight, floats, of_torchscript, require_opset
 
 
 class Mlp(torch.nn.Module):
@@ -84,23 +84,11 @@ def declared(*inputs: TensorSpec, outputs: Sequence[TensorSpec] = ()) -> Signatu
     return Signature(inputs=inputs, outputs=tuple(outputs))
 
 
-def exports(tmp_path: Path, source: Path, signature: Signature, samples: Samples) -> Exports:
-    model = torchscript.load(source, declared=signature)
-    return Exports(
-        tmp_path,
-        source,
-        model,
-        samples,
-        converter="torchscript_to_onnx",
-        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
-    )
-
-
 @pytest.fixture
 def mlp(tmp_path: Path) -> Exports:
     source = saved(tmp_path / "mlp.pt", Mlp(), torch.ones(2, 4))
     samples = [("min", {"x": floats((1, 4))}), ("max", {"x": floats((5, 4), 1)})]
-    return exports(tmp_path, source, declared(spec("x", (-1, 4))), samples)
+    return of_torchscript(tmp_path, source, declared(spec("x", (-1, 4))), samples)
 
 
 @pytest.fixture
@@ -118,7 +106,7 @@ def tagger(tmp_path: Path) -> Exports:
         for batch, length in ((1, 6), (3, 7))
     ]
     inputs = (spec("ids", (-1, -1), "int64"), spec("mask", (-1, -1), "bool"), spec("unused", (-1,)))
-    return exports(tmp_path, source, declared(*inputs), samples)
+    return of_torchscript(tmp_path, source, declared(*inputs), samples)
 
 
 def interface(path: Path) -> dict[str, list[str | int]]:
@@ -173,7 +161,7 @@ def test_swapped_outputs_are_a_mismatch(tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return x * 2, x * 3
 
-    run = exports(
+    run = of_torchscript(
         tmp_path, saved(tmp_path / "p.pt", Pair()), declared(spec("x", (-1, 4))), [("a", {"x": floats((2, 4))})]
     )
     path, _ = run.convert(17)
@@ -209,7 +197,7 @@ def test_a_file_that_cannot_be_raised_is_exported(
 def test_half_precision(tmp_path: Path) -> None:
     source = saved(tmp_path / "half.pt", Mlp().half(), torch.ones(2, 4, dtype=torch.float16))
     samples = [(f"{size}", {"x": floats((size, 4), size, "float16")}) for size in (1, 3)]
-    run = exports(tmp_path, source, declared(spec("x", (-1, 4), "float16")), samples)
+    run = of_torchscript(tmp_path, source, declared(spec("x", (-1, 4), "float16")), samples)
     path, _ = run.convert(17)
     model = onnx_runner.load(path, declared=run.signature)
     assert model.signature.outputs[0].dtype == "float16"
@@ -219,7 +207,7 @@ def test_half_precision(tmp_path: Path) -> None:
 
 def test_dictionary_outputs_are_flattened_and_the_branches_stay(tmp_path: Path) -> None:
     samples = [("positive", {"x": np.ones((2, 3), np.float32)}), ("negative", {"x": -np.ones((4, 3), np.float32)})]
-    run = exports(tmp_path, saved(tmp_path / "halves.pt", Halves()), declared(spec("x", (-1, 3))), samples)
+    run = of_torchscript(tmp_path, saved(tmp_path / "halves.pt", Halves()), declared(spec("x", (-1, 3))), samples)
     assert [each.name for each in run.signature.outputs] == ["low", "high"]
     path, _ = run.convert(17)
     assert run.verdict(path).passed
@@ -229,7 +217,7 @@ def test_list_inputs_and_defaults_are_filled(tmp_path: Path) -> None:
     names = ("frames__0", "frames__1", "scale")
     samples = [("a", {name: floats((2, 3), seed) for seed, name in enumerate(names)})]
     source = saved(tmp_path / "stack.pt", Stack())
-    run = exports(tmp_path, source, declared(*(spec(name, (-1, 3)) for name in reversed(names))), samples)
+    run = of_torchscript(tmp_path, source, declared(*(spec(name, (-1, 3)) for name in reversed(names))), samples)
     inputs = samples[0][1]
     expected = (inputs["frames__0"] * 2 - inputs["frames__1"]) * inputs["scale"]
     np.testing.assert_allclose(run.expected[0][1]["output__0"], expected, rtol=1e-6)
@@ -240,7 +228,7 @@ def test_list_inputs_and_defaults_are_filled(tmp_path: Path) -> None:
 def test_dropout_left_active_in_the_source_is_seen(tmp_path: Path) -> None:
     module = torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Dropout(0.5))
     source = saved(tmp_path / "train.pt", module, torch.ones(2, 4), train=True)
-    run = exports(tmp_path, source, declared(spec("input", (-1, 4))), [("a", {"input": floats((3, 4))})])
+    run = of_torchscript(tmp_path, source, declared(spec("input", (-1, 4))), [("a", {"input": floats((3, 4))})])
     with pytest.warns(UserWarning, match="operator 'dropout' is set to train=True"):
         path, _ = run.convert(17)
     assert not run.verdict(path).passed
@@ -265,7 +253,7 @@ def test_a_transformer_layer_with_a_mask_is_exported(tmp_path: Path) -> None:
         (f"{batch}", {"x": floats((batch, length, 8)), "mask": np.arange(length) < np.full((batch, 1), length - 1)})
         for batch, length in ((2, 4), (3, 7))
     ]
-    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
+    run = of_torchscript(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
 
     path, _ = run.convert(17)
 
@@ -295,7 +283,7 @@ def test_a_transformer_that_was_traced_on_the_fast_path_is_exported(
         (f"{batch}", {"x": floats((batch, length, 8)), "mask": np.arange(length) < np.full((batch, 1), length - 1)})
         for batch, length in ((2, 4), (3, 7))
     ]
-    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
+    run = of_torchscript(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
 
     path, _ = run.convert(17)
 
@@ -318,7 +306,7 @@ def test_attention_that_was_traced_on_the_fast_path_is_exported(masked: bool, tm
     kinds = [node.kind() for node in torchscript.load_module(source).inlined_graph.nodes()]
     assert "aten::_native_multi_head_attention" in kinds
     samples = [("a", {"x": floats((2, 4, 8)), "mask": np.arange(4) < np.full((2, 1), 3)})]
-    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
+    run = of_torchscript(tmp_path, source, declared(spec("x", (-1, -1, 8)), spec("mask", (-1, -1), "bool")), samples)
 
     path, _ = run.convert(17)
 
@@ -327,7 +315,7 @@ def test_attention_that_was_traced_on_the_fast_path_is_exported(masked: bool, tm
 
 def test_attention_below_opset_14_is_refused_with_the_opset_to_choose(tmp_path: Path) -> None:
     source = saved(tmp_path / "attention.pt", Attention(), torch.ones(2, 2, 3, 4))
-    run = exports(tmp_path, source, declared(spec("q", (-1, 2, 3, 4))), [("a", {"q": floats((2, 2, 3, 4))})])
+    run = of_torchscript(tmp_path, source, declared(spec("q", (-1, 2, 3, 4))), [("a", {"q": floats((2, 2, 3, 4))})])
     with pytest.raises(StepError) as refusal:
         run.convert(13)
     assert refusal.value.message.endswith(
@@ -340,7 +328,7 @@ def test_attention_below_opset_14_is_refused_with_the_opset_to_choose(tmp_path: 
 
 def test_an_opset_that_the_exporter_writes_invalid_is_refused(tmp_path: Path) -> None:
     source = saved(tmp_path / "gelu.pt", torch.nn.GELU(), torch.ones(2, 3))
-    run = exports(tmp_path, source, declared(spec("input", (-1, 3))), [("a", {"input": floats((2, 3))})])
+    run = of_torchscript(tmp_path, source, declared(spec("input", (-1, 3))), [("a", {"input": floats((2, 3))})])
     with pytest.raises(StepError, match=r"TorchScript at opset 7: the ONNX file is invalid: .*Erf") as refusal:
         run.convert(7)
     assert "set onnx_opsets: [14], or higher" in refusal.value.hint
@@ -364,7 +352,7 @@ def test_an_operator_that_onnx_does_not_have_is_named(tmp_path: Path, capfd: pyt
             return torch.linalg.svd(x)[1]
 
     source = saved(tmp_path / "svd.pt", Singular())
-    run = exports(tmp_path, source, declared(spec("x", (-1, 3))), [("a", {"x": floats((4, 3))})])
+    run = of_torchscript(tmp_path, source, declared(spec("x", (-1, 3))), [("a", {"x": floats((4, 3))})])
     with pytest.raises(StepError) as refusal:
         run.convert(17)
     assert "doesn't support operator aten::linalg_svd" in refusal.value.message
@@ -378,7 +366,7 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
             return super().forward(x.to(torch.bfloat16)).to(torch.float32)
 
     source = saved(tmp_path / "bf16.pt", Inside().bfloat16(), torch.ones(2, 4))
-    run = exports(tmp_path, source, declared(spec("x", (-1, 4))), [("a", {"x": floats((2, 4))})])
+    run = of_torchscript(tmp_path, source, declared(spec("x", (-1, 4))), [("a", {"x": floats((2, 4))})])
     with pytest.raises(StepError, match=r"weight one\.weight is bfloat16, which ONNX Runtime can't run on a CPU"):
         run.convert(17)
     whole = saved(tmp_path / "whole.pt", Mlp().bfloat16(), torch.ones(2, 4, dtype=torch.bfloat16))
@@ -512,7 +500,7 @@ def test_a_model_that_returns_none_or_numbers_is_exported(
 ) -> None:
     inputs = {name: np.array([1, 2], np.float32) for name in names}
     source = saved(tmp_path / "module.pt", module)
-    run = exports(tmp_path, source, declared(*(spec(name, (-1,)) for name in names)), [("two", inputs)])
+    run = of_torchscript(tmp_path, source, declared(*(spec(name, (-1,)) for name in names)), [("two", inputs)])
 
     path, _ = run.convert(17)
 
@@ -572,7 +560,7 @@ def test_a_gru_runs_at_another_batch_size(tmp_path: Path) -> None:
 
     source = saved(tmp_path / "gru.pt", Recurrent(), torch.ones(2, 5, 3))
     samples: list[tuple[str, dict[str, Any]]] = [(f"{n}", {"x": floats((n, n + 4, 3), n)}) for n in (1, 2, 3)]
-    run = exports(tmp_path, source, declared(spec("x", (-1, -1, 3))), samples)
+    run = of_torchscript(tmp_path, source, declared(spec("x", (-1, -1, 3))), samples)
     path, _ = run.convert(14)
     assert run.verdict(path).passed
     assert onnxruntime.InferenceSession(str(path)).get_inputs()[0].shape == ["batch", "x_1", 3]

@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from navigator.converters import torchscript_to_onnx
 from navigator.records import Signature, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torchscript
-from tests.support.exports import Exports
+from tests.support.exports import Exports, of_torchscript
 
 WIDTH = 8
 
@@ -83,14 +82,7 @@ def exported(module: nn.Module, samples: list[tuple[str, dict[str, np.ndarray]]]
         warnings.simplefilter("ignore")  # of what torch thinks of its own layers
         torch.jit.save(torch.jit.script(module.eval()), str(directory / "model.pt"))
     declared = Signature(inputs=(TensorSpec(name="x", shape=shape, dtype=str(array.dtype)),), outputs=())
-    return Exports(
-        directory,
-        directory / "model.pt",
-        torchscript.load(directory / "model.pt", declared=declared),
-        samples,
-        converter="torchscript_to_onnx",
-        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
-    )
+    return of_torchscript(directory, directory / "model.pt", declared, samples)
 
 
 def computed(made: Exports, opset: int) -> list[np.ndarray]:

@@ -10,13 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from navigator.converters import torchscript_to_onnx
 from navigator.errors import StepError
 from navigator.frameworks.torch.arguments import bind, parameters
 from navigator.frameworks.torch.script_inputs import guesses
 from navigator.records import Signature, TensorSpec
-from navigator.runners import torchscript
-from tests.support.exports import Exports, floats
+from tests.support.exports import floats, of_torchscript
 
 Pair = tuple[Tensor, Tensor]
 
@@ -75,14 +73,7 @@ def test_each_tensor_is_an_input(tmp_path: Path, name: str, traced: bool) -> Non
     samples = [
         (f"batch {batch}", {each: floats((batch, 4), seed) for seed, each in enumerate(names)}) for batch in (2, 3)
     ]
-    run = Exports(
-        tmp_path,
-        source,
-        torchscript.load(source, declared=declared),
-        samples,
-        converter="torchscript_to_onnx",
-        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
-    )
+    run = of_torchscript(tmp_path, source, declared, samples)
     path, _ = run.convert(14)
     verdict = run.verdict(path)
     assert verdict.passed, verdict

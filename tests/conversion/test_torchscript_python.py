@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from navigator.converters import torchscript_to_onnx
 from navigator.records import Signature, TensorSpec
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torchscript
-from tests.support.exports import Exports
+from tests.support.exports import of_torchscript
 
 OPSETS = (14, pytest.param(9, marks=pytest.mark.nightly), pytest.param(18, marks=pytest.mark.nightly))
 ROWS = (2, 3, 5, 7)
@@ -131,14 +130,7 @@ def test_numbers_and_containers_of_scripts_are_exported(
     declared = Signature(inputs=(TensorSpec(name="x", shape=(-1, 4), dtype="float32"),), outputs=())
     draw = np.random.default_rng(0)
     samples = [(f"sample{rows}", {"x": draw.standard_normal((rows, 4), np.float32)}) for rows in ROWS]
-    run = Exports(
-        tmp_path,
-        source,
-        torchscript.load(source, declared=declared),
-        samples,
-        converter="torchscript_to_onnx",
-        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
-    )
+    run = of_torchscript(tmp_path, source, declared, samples)
     path, _ = run.convert(opset)
     converted = onnx_runner.load(path, declared=run.signature)
     for (_, inputs), (_, expected) in zip(samples, run.expected, strict=True):

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from navigator.converters import torch_export_to_onnx, torchscript_to_onnx
+from navigator.converters import torch_export_to_onnx
 from navigator.errors import StepError
 from navigator.records import Signature, TensorSpec
-from navigator.runners import torch_export, torchscript
-from tests.support.exports import Exports, floats
+from navigator.runners import torch_export
+from tests.support.exports import Exports, floats, of_torchscript
 
 F = torch.nn.functional
 INPUTS = (
@@ -75,14 +75,7 @@ def saved(
         example = tuple(torch.from_numpy(each) for each in samples[0][1].values())
         torch.jit.save(torch.jit.script(module) if scripted else torch.jit.trace(module, example), str(source))
     declared = Signature(inputs=tuple(each for each in INPUTS if each.name in names), outputs=())
-    return Exports(
-        tmp_path,
-        source,
-        torchscript.load(source, declared=declared),
-        samples,
-        converter="torchscript_to_onnx",
-        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
-    )
+    return of_torchscript(tmp_path, source, declared, samples)
 
 
 def lstm(**options: int) -> torch.nn.Module:

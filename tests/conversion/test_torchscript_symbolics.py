@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from navigator.converters import torchscript_to_onnx
 from navigator.errors import StepError
 from navigator.records import Signature, TensorSpec
 from navigator.runners import onnx as onnx_runner
-from navigator.runners import torchscript
-from tests.support.exports import Exports
+from tests.support.exports import of_torchscript
 
 F = torch.nn.functional
 OPSETS = (17, pytest.param(9, marks=pytest.mark.nightly))
@@ -52,13 +50,8 @@ def converted(
         ),
         outputs=(),
     )
-    run = Exports(
-        tmp_path,
-        source,
-        torchscript.load(source, declared=declared),
-        [("own", {f"x{index}": each.numpy() for index, each in enumerate(example)})],
-        converter="torchscript_to_onnx",
-        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
+    run = of_torchscript(
+        tmp_path, source, declared, [("own", {f"x{index}": each.numpy() for index, each in enumerate(example)})]
     )
     path, _ = run.convert(opset)
     (output,) = onnx_runner.load(path, declared=run.signature).infer(run.samples[0][1]).values()
@@ -307,15 +300,7 @@ def test_sums_that_a_low_opset_loses_are_told(tmp_path: Path, opset: int, added:
     declared = Signature(
         inputs=tuple(TensorSpec(name=name, shape=(3,), dtype="float32") for name in inputs), outputs=()
     )
-    model = torchscript.load(source, declared=declared)
-    run = Exports(
-        tmp_path,
-        source,
-        model,
-        [("own", inputs)],
-        converter="torchscript_to_onnx",
-        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
-    )
+    run = of_torchscript(tmp_path, source, declared, [("own", inputs)])
     path, properties = run.convert(opset)
     assert run.verdict(path).passed is added
     assert [each.split(":")[0] for each in properties.warnings] == (

@@ -8,7 +8,7 @@ import pytest
 
 from navigator.converters import CONVERTERS
 from navigator.converters.protocol import Conversion
-from navigator.records import Properties, StepOptions, Verdict
+from navigator.records import Properties, Signature, StepOptions, Verdict
 from navigator.runners import onnx as onnx_runner
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage
@@ -83,6 +83,21 @@ class Exports:
         model = onnx_runner.load(path, declared=self.signature)
         outputs = [(name, model.infer(inputs)) for name, inputs in self.samples]
         return verify(self.expected, outputs, atol={"": 1e-5}, rtol={"": 1e-5})
+
+
+def of_torchscript(tmp_path: Path, source: Path, declared: Signature, samples: Samples) -> Exports:
+    """Return a TorchScript file as a source of exports."""
+    from navigator.converters import torchscript_to_onnx
+    from navigator.runners import torchscript
+
+    return Exports(
+        tmp_path,
+        source,
+        torchscript.load(source, declared=declared),
+        samples,
+        converter="torchscript_to_onnx",
+        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
+    )
 
 
 def floats(shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> np.ndarray:
