@@ -44,7 +44,7 @@ def tensorrt(directory: Path) -> dict[str, Model]:
         "conv": [_example(directory, "conv", **{**keys, **_ALL}, onnx_opsets=[13])],
         "mlp_mixer": [_example(directory, "mlp_mixer", **{**of_programs, **_ALL})],
         "bert_small": [_example(directory, "bert_small", **{**keys, **_ALL}, onnx_opsets=[17])],
-        "mobilenetv2": [_from_onnx(_example(directory, "mobilenetv2", **keys), directory)],
+        "mobilenetv2": [_example(directory, "mobilenetv2", **keys, onnx_opsets=[15])],
         "resnet50": [_example(directory, "resnet50", **keys, onnx_opsets=[13, 17])],
         "bert_program": [_bert_program(**of_programs)],
         "minilm_program": [_minilm(directory / "minilm.pt2", **{**of_programs, "target_formats": ["torch-trt"]})],
@@ -77,16 +77,6 @@ def _minilm(path: Path, **keys: Any) -> Model:
         **{f"{name}_shapes": {"input_ids": size, "attention_mask": size} for name, size in sizes.items()},
         **keys,
     }
-
-
-def _from_onnx(model: Model, directory: Path) -> Model:
-    """Return what makes a SavedModel's ONNX file the source: TensorFlow is not where TensorRT 10 is."""
-    changed = {
-        "model_path": str(directory / "mobilenetv2.onnx"),
-        "onnx_opsets": [15],
-        "target_formats": ["trt"],
-    }
-    return {key: value for key, value in {**model, **changed}.items() if key != "signature_name"}
 
 
 def trained(directory: Path) -> dict[str, Model]:
@@ -142,11 +132,6 @@ def trained(directory: Path) -> dict[str, Model]:
 
 
 def tensorflow(directory: Path) -> dict[str, Model]:
-    """Return the configurations of runs of SavedModels, by name; engines of TensorRT are made where that is, too."""
-    targets = {"tf-trt": ["tf-trt"], "saved-model": ["onnx", "trt"]}
-    return {
-        name: _document(
-            [_example(directory, "mobilenetv2", **_MOST, **_FAST, onnx_opsets=[15], target_formats=formats)]
-        )
-        for name, formats in targets.items()
-    }
+    """Return the configuration of a run of a SavedModel, by name."""
+    model = _example(directory, "mobilenetv2", **_MOST, target_formats=["tf-trt"])
+    return {"tf-trt": _document([model])}
