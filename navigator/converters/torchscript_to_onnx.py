@@ -258,8 +258,10 @@ def _refusal(error: Exception, opset: int) -> StepError:
     """Return the exporter's error in one sentence; its own text may have pages of the graph."""
     if "LSTMs with projections" in str(error):
         return StepError(
-            "an LSTM with projections (proj_size) has no operator in ONNX",
-            "write it as a loop over its steps in the model, and script that",
+            "an LSTM with projections (proj_size) needs opset 11, and can't be exported with packed sequences",
+            "set onnx_opsets: [14]"
+            if opset < _DEFAULT_OPSET
+            else "write it as a loop over its steps in the model, and script that",
         )
     found = _UNSUPPORTED.search(str(error))
     if found is None:

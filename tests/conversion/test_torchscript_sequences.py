@@ -16,10 +16,10 @@ from navigator.records import Signature, TensorSpec
 from navigator.runners import torch_export
 from tests.support.exports import Exports, floats, of_torchscript
 
-F = torch.nn.functional
 INPUTS = (
     TensorSpec(name="x", shape=(-1, -1, 8), dtype="float32"),
     TensorSpec(name="lengths", shape=(-1,), dtype="int64"),
+    TensorSpec(name="start", shape=(-1, 4), dtype="float32"),
 )
 # Of 7 steps, at most 6 are no padding.
 SAMPLES = [
@@ -107,68 +107,61 @@ def test_packed_sequences_are_computed_as_torch_does(
 
 
 class Projected(torch.nn.Module):
-    def __init__(self) -> None:
+    """An LSTM of two layers in both directions, with projections and states."""
+
+    def __init__(self, *, batch_first: bool, bias: bool) -> None:
         super().__init__()
-        self.layer = torch.nn.LSTM(8, 6, proj_size=4, batch_first=True)
+        self.layer = torch.nn.LSTM(
+            8, 6, num_layers=2, proj_size=4, bidirectional=True, batch_first=batch_first, bias=bias
+        )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        states: torch.Tensor = self.layer(x)[0]
-        return states
+    def forward(self, x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        states = torch.stack([start, -start, start * 2, start - 1])
+        cells = torch.cat([states, states], 2)[:, :, :6]
+        y, (last, cell) = self.layer(x, (states, cells))
+        return y, last, cell
 
 
-class Looped(torch.nn.Module):
-    """The same as a loop."""
-
-    def __init__(self, layer: torch.nn.LSTM) -> None:
-        super().__init__()
-        self.given, self.own, self.given_bias, self.own_bias, self.projection = layer.parameters()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        state = torch.zeros(x.shape[0], 4)
-        cell = torch.zeros(x.shape[0], 6)
-        states: list[torch.Tensor] = []
-        for step in range(x.shape[1]):
-            gates = F.linear(x[:, step], self.given, self.given_bias) + F.linear(state, self.own, self.own_bias)
-            entered, kept, new, shown = gates.chunk(4, 1)
-            cell = kept.sigmoid() * cell + entered.sigmoid() * new.tanh()
-            state = F.linear(shown.sigmoid() * cell.tanh(), self.projection)
-            states.append(state)
-        return torch.stack(states, 1)
+def projected(batch_first: bool) -> tuple[Projected, list[tuple[str, dict[str, np.ndarray]]]]:
+    samples = [
+        (name, {"x": sample["x"], "start": floats((sample["x"].shape[0 if batch_first else 1], 4))})
+        for name, sample in SAMPLES
+    ]
+    return Projected(batch_first=batch_first, bias=batch_first).eval(), samples
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-def test_projections_are_refused_and_a_loop_is_converted(tmp_path: Path) -> None:
-    module = Projected().eval()
-    samples = [(name, {"x": sample["x"]}) for name, sample in SAMPLES]
-    for folder in ("whole", "loop"):
-        (tmp_path / folder).mkdir()
-    with pytest.raises(StepError, match=r"^an LSTM with projections") as refused:
-        saved(tmp_path / "whole", module, samples, scripted=True).convert(14)
-    assert refused.value.hint == "write it as a loop over its steps in the model, and script that"
-
-    run = saved(tmp_path / "loop", Looped(module.layer), samples, scripted=True)
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_projections_are_computed_as_torch_does(tmp_path: Path, batch_first: bool) -> None:
+    module, samples = projected(batch_first)
+    run = saved(tmp_path, module, samples, scripted=True)
     path, _ = run.convert(14)
     assert run.verdict(path).passed
-    np.testing.assert_allclose(
-        run.expected[0][1]["output__0"], module(torch.from_numpy(samples[0][1]["x"])).detach(), atol=1e-6
-    )
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-def test_projections_of_a_program_are_refused(tmp_path: Path) -> None:
-    source, x = tmp_path / "m.pt2", floats((3, 5, 8))
+def test_projections_of_a_program_are_computed_as_torch_does(tmp_path: Path) -> None:
+    source = tmp_path / "m.pt2"
+    module, samples = projected(batch_first=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(torch.export.export(Projected().eval(), (torch.from_numpy(x),)), source)
+        example = tuple(torch.from_numpy(each) for each in samples[0][1].values())
+        torch.export.save(torch.export.export(module, example), source)
     run = Exports(
         tmp_path,
         source,
         torch_export.load(source, declared=Signature(inputs=(), outputs=())),
-        [("own", {"x": x})],
+        samples[:1],
         converter="torch_export_to_onnx",
         options=lambda opset: torch_export_to_onnx.Options(opset=opset),
     )
-    with pytest.raises(
-        StepError, match=r"at operator aten.lstm: an LSTM with projections \(proj_size\) has no operator"
-    ):
-        run.convert(18)
+    path, _ = run.convert(18)
+    assert run.verdict(path).passed
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_projections_of_packed_sequences_are_refused(tmp_path: Path) -> None:
+    run = saved(tmp_path, All(lstm(proj_size=4)).eval(), SAMPLES, scripted=True)
+    with pytest.raises(StepError, match=r"^an LSTM with projections .* can't be exported with packed") as refused:
+        run.convert(14)
+    assert refused.value.hint == "write it as a loop over its steps in the model, and script that"

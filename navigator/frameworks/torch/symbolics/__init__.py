@@ -7,7 +7,7 @@ without it.
 import contextlib
 from collections.abc import Iterator
 
-from navigator.frameworks.torch.symbolics import arithmetic, images, indexing, nearest
+from navigator.frameworks.torch.symbolics import arithmetic, images, indexing, nearest, sequences
 from navigator.frameworks.torch.symbolics.values import Symbolic
 
 # The lowest opset with all operators that a function writes; below, the exporter's own stay.
@@ -70,6 +70,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::_upsample_nearest_exact2d": (_RANGE, nearest.upsample("", centred=True)),
         "aten::_upsample_nearest_exact3d": (_RANGE, nearest.upsample("", centred=True)),
         "aten::__interpolate": (_RANGE, nearest.interpolate()),
+        "aten::lstm": (_RANGE, sequences.lstm),
         "aten::cpu": (_ANY, lambda _, tensor: tensor),
         "aten::diagonal": (_RANGE, images.diagonal),
     }
