@@ -3,9 +3,10 @@
     python benchmarks/tensorrt_engines.py [--repeats N] [--level N] [--out DIRECTORY]    writes tensorrt_engines.md
 
 The plain program is one process: it is given the fp16 file that model-navigator made, builds an engine of each file,
-runs both on the same shapes and compares them with ONNX Runtime. model-navigator is given the float32 file; it makes
-the fp16 file, verifies it, and builds and verifies the engines, each in a process of its own. Both begin without
-measurements of TensorRT's. Contestants take turns.
+and compares both, and the fp16 file on each of ONNX Runtime's devices, with ONNX Runtime on the same shapes.
+model-navigator is given the float32 file; it makes the fp16 file, verifies it on the same devices, and builds and
+verifies the engines, each in a process of its own. Both begin without measurements of TensorRT's. Contestants take
+turns.
 """
 
 import argparse
@@ -49,6 +50,14 @@ rng = np.random.default_rng(0)
 samples = [rng.uniform(-2, 2, shape).astype("float32") for shape in shapes.values()]
 session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
 expected = [session.run(None, {name: sample})[0] for sample in samples]
+for provider in ("CPUExecutionProvider", "CUDAExecutionProvider"):
+    if provider in onnxruntime.get_available_providers():
+        onnxruntime.preload_dlls()
+        session = onnxruntime.InferenceSession(files[1][0], providers=[provider])
+        for sample, right in zip(samples, expected):
+            error = float(np.abs(session.run(None, {name: sample})[0] - right).max())
+            print(files[1][0], provider, sample.shape, error)
+            assert error < files[1][1]
 for file, atol in files:
     config = CreateConfig(profiles=[Profile().add(name, *shapes.values())], builder_optimization_level=level)
     def exact(builder, network, config=config):

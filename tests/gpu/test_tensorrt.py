@@ -207,20 +207,20 @@ def test_a_damaged_engine_never_passes(module_engines: Engines, plan: Path, tmp_
         assert "can't load the engine" in result.message
 
 
-def test_measurements_are_used_again(engines: Engines, source: Path, tmp_path: Path) -> None:
-    """By another opset of the same network: what it computes is the same."""
+def test_measurements_are_used_again(engines: Engines, tmp_path: Path) -> None:
+    """By another opset of the same network, which measures nothing: what it computes is the same."""
     timing = tmp_path / "timing"
-    deep = [convolutions(tmp_path / f"{opset}.onnx", opset=opset, layers=12) for opset in (13, 17)]
-    seconds = []
-    for path in deep:
-        result, _ = engines.build(path, IMAGES, timing=timing, verbose=True)
+    sizes = []
+    for opset in (13, 17):
+        source = convolutions(tmp_path / f"{opset}.onnx", opset=opset, layers=12)
+        result, _ = engines.build(source, IMAGES, timing=timing)
         assert result.status is TaskStatus.FINISHED, result.message
-        seconds.append(_building(engines.log()))
+        (kept,) = timing.glob("*.cache")
+        sizes.append(kept.stat().st_size)
+        print(f"opset {opset}: {result.seconds:.1f} s, {sizes[-1]} bytes")
 
-    (kept,) = timing.glob("*.cache")
-    print(f"{seconds[0]:.1f} s, then {seconds[1]:.1f} s; {kept.name}: {kept.stat().st_size} bytes")
     assert engines.gpu.driver_version in kept.name
-    assert seconds[1] < 0.6 * seconds[0]
+    assert sizes[0] == sizes[1] > 0
 
 
 def test_a_damaged_measurement_file_costs_time_only(engines: Engines, source: Path, tmp_path: Path) -> None:
@@ -235,17 +235,19 @@ def test_a_damaged_measurement_file_costs_time_only(engines: Engines, source: Pa
         assert result.status is TaskStatus.FINISHED, result.message
 
 
-def test_a_lower_level_builds_faster_and_is_as_right(engines: Engines, tmp_path: Path) -> None:
+def test_a_lower_level_measures_less_and_is_as_right(engines: Engines, tmp_path: Path) -> None:
     source = convolutions(tmp_path / "m.onnx", layers=12)
-    seconds = {}
+    sizes = {}
     for level in (0, 3):
-        result, plan = engines.build(source, IMAGES, TrtOptions(optimization_level=level), verbose=True)
+        timing = tmp_path / str(level)
+        result, plan = engines.build(source, IMAGES, TrtOptions(optimization_level=level), timing=timing)
         assert result.status is TaskStatus.FINISHED, result.message
-        seconds[level] = _building(engines.log())
         _, outputs = engines.infer(plan, [("one", images(4))])
         assert off(outputs, exact(source, [images(4)])) < 1e-4
-    print(seconds)
-    assert seconds[0] < seconds[3]
+        (kept,) = timing.glob("*.cache")
+        sizes[level] = kept.stat().st_size
+        print(f"level {level}: {result.seconds:.1f} s, {sizes[level]} bytes")
+    assert sizes[0] < sizes[3]
 
 
 def test_a_build_says_how_far_it_is(module_engines: Engines, source: Path) -> None:
@@ -263,10 +265,3 @@ def test_a_gpu_that_the_process_does_not_see_is_refused_in_a_sentence(module_eng
     result, _ = module_engines.build(source, IMAGES, visible="")
 
     assert (result.status, result.message[:19]) == (TaskStatus.FAILED, "CUDA doesn't start:")
-
-
-def _building(log: str) -> float:
-    """Return the seconds that TensorRT built, as Polygraphy's log has them."""
-    found = re.search(r"Finished engine building in ([\d.]+) seconds", log)
-    assert found, log[-2000:]
-    return float(found[1])

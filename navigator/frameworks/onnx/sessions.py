@@ -217,11 +217,15 @@ def _advice(text: str, model: Proto) -> str:
 
 
 def providers(device: Device) -> list[str | tuple[str, dict[str, Any]]]:
-    """Return where a session runs, without TF32: it is on by default, and has only 10 bits of mantissa."""
+    """Return where a session runs.
+
+    By default CUDA's provider uses TF32, which has only 10 bits of mantissa, and has cuDNN try all of its convolutions
+    on every new shape, which takes longer than a few runs of a few shapes.
+    """
     if device is Device.CPU:
         return ["CPUExecutionProvider"]
     import onnxruntime
 
     # It also finds CUDA's libraries in NVIDIA's Python packages, which torch installs.
     onnxruntime.preload_dlls()
-    return [(_CUDA_PROVIDER, {"use_tf32": 0}), "CPUExecutionProvider"]
+    return [(_CUDA_PROVIDER, {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}), "CPUExecutionProvider"]
