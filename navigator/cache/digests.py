@@ -12,6 +12,7 @@ from functools import cache as once
 from functools import partial
 from pathlib import Path
 
+from navigator.cache.remembered import Remembered
 from navigator.errors import ConfigurationError
 from navigator.models.files import external_data, files_of
 from navigator.models.reading import Watch, blocks, first_data
@@ -25,7 +26,7 @@ _PARTS_AT_ONCE = 256
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
-def digest(path: Path, watch: Watch | None = None) -> str:
+def digest(path: Path, watch: Watch | None = None, remembered: Remembered | None = None) -> str:
     """Return the SHA-256 of a file's bytes, or of a directory's files.
 
     A directory's digest is that of the lines that `sha256sum` prints for its files, sorted:
@@ -37,14 +38,14 @@ def digest(path: Path, watch: Watch | None = None) -> str:
         OSError: it cannot be read.
         DeadlineError, StoppedError: as `navigator.models.reading.Watch.check`.
     """
-    watch = watch or Watch()
+    watch, remembered = watch or Watch(), remembered or Remembered()
     if not path.is_dir():
-        return _sha256(blocks(path, watch))
-    lines = sorted(_line(digest(file, watch), name) for name, file in files_of(path))
+        return remembered.digest(path, lambda: _sha256(blocks(path, watch)))
+    lines = sorted(_line(digest(file, watch, remembered), name) for name, file in files_of(path))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
-def model_digest(path: Path, watch: Watch | None = None) -> str:
+def model_digest(path: Path, watch: Watch | None = None, remembered: Remembered | None = None) -> str:
     """Return the digest of a model: of its file, with an ONNX model's external data, or of its directory.
 
     A model in one file has the file's own digest, as `sha256sum` says; with external data the digest is the one of
@@ -54,25 +55,25 @@ def model_digest(path: Path, watch: Watch | None = None) -> str:
     Raises:
         ConfigurationError, OSError, DeadlineError, StoppedError: as `digest`.
     """
-    watch = watch or Watch()
+    watch, remembered = watch or Watch(), remembered or Remembered()
     if path.is_dir():
-        lines = [_line(_file_digest(file, watch), name) for name, file in files_of(path)]
+        lines = [_line(_file_digest(file, watch, remembered), name) for name, file in files_of(path)]
         return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
     names = external_data(path)
     if not names:
-        return _file_digest(path, watch)
-    lines = sorted(_line(_file_digest(path.parent / name, watch), name) for name in [path.name, *names])
+        return _file_digest(path, watch, remembered)
+    lines = sorted(_line(_file_digest(path.parent / name, watch, remembered), name) for name in [path.name, *names])
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
-def artifact_digest(directory: Path, watch: Watch | None = None) -> str:
+def artifact_digest(directory: Path, watch: Watch | None = None, remembered: Remembered | None = None) -> str:
     """Return the digest of an artifact's directory: where it holds a single file, that file's, as `sha256sum` says.
 
     Raises:
         ConfigurationError, OSError, DeadlineError, StoppedError: as `digest`.
     """
     watch = watch or Watch()
-    return combined({name: digest(path, watch) for name, path in files_of(directory)})
+    return combined({name: digest(path, watch, remembered) for name, path in files_of(directory)})
 
 
 def combined(digests: Mapping[str, str]) -> str:
@@ -129,11 +130,15 @@ def _sha256(content: Iterable[memoryview]) -> str:
     return found.hexdigest()
 
 
-def _file_digest(path: Path, watch: Watch) -> str:
+def _file_digest(path: Path, watch: Watch, remembered: Remembered) -> str:
     """Return the digest of a file, or for a large one that of the digests of its parts."""
+    if path.stat().st_size <= _LARGE_BYTES:
+        return digest(path, watch, remembered)
+    return remembered.digest(path, partial(_in_parts, path, watch), "parts")
+
+
+def _in_parts(path: Path, watch: Watch) -> str:
     size = path.stat().st_size
-    if size <= _LARGE_BYTES:
-        return digest(path, watch)
     parts = hashlib.sha256(b"parts of %d\n" % size)
     starts = range(0, size, _PART_BYTES)
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as threads:

@@ -13,6 +13,7 @@ from io import FileIO
 from pathlib import Path
 from threading import Event
 
+from navigator.cache.remembered import Remembered
 from navigator.errors import ConfigurationError
 from navigator.models.files import files_of
 from navigator.models.reading import open_regular
@@ -25,10 +26,11 @@ _Identity = tuple[int, int, int, int]
 
 
 class Earlier:
-    """A directory at `path`, whose files are digested ahead within `digested`."""
+    """A directory at `path`, whose files are digested ahead within `digested`, unless their digests are remembered."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, remembered: Remembered | None = None) -> None:
         self.path = path
+        self._remembered = remembered or Remembered()
         self._taken: dict[_Identity, Future[str]] = {}
 
     def begin(self, threads: ThreadPoolExecutor, stopped: Event, since_ns: int) -> None:
@@ -38,7 +40,13 @@ class Earlier:
                 status = path.stat()
                 if status.st_size >= _LARGE_BYTES and status.st_ctime_ns > since_ns:
                     of = _identity(status)
-                    self._taken[of] = threads.submit(_sha256, path, of, stopped)
+                    self._taken[of] = threads.submit(self._take, path, of, stopped)
+
+    def _take(self, path: Path, of: _Identity, stopped: Event) -> str:
+        found = self._remembered.digest(path, lambda: _sha256(path, of, stopped))
+        if _identity(path.stat()) != of:
+            raise OSError(errno.EAGAIN, "changed meanwhile", str(path))
+        return found
 
     def sha256(self, file: FileIO) -> str:
         """Return the digest of an open file: the one that was taken ahead, if it's this very file and unchanged.

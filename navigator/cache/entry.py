@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
@@ -34,7 +34,7 @@ class DamagedError(Exception):
     """An entry is not what `write` wrote."""
 
 
-def write(entry: Path, key: str, value: bytes, source: Path | None, sha256: str = "") -> None:
+def write(entry: Path, key: str, value: bytes, source: Path | None, known: Mapping[str, str]) -> None:
     """Write an entry.
 
     Args:
@@ -42,8 +42,8 @@ def write(entry: Path, key: str, value: bytes, source: Path | None, sha256: str 
         key: the entry's identity.
         value: canonical JSON.
         source: the directory of its files, None for none.
-        sha256: the digest of its file if that's known and there is only one. If the file isn't the one with this
-            digest, or is damaged while it's copied, the entry is damaged.
+        known: digests that are known, by relative name. If a file isn't the one with its digest, or is damaged while
+            it's copied, the entry is damaged.
 
     Raises:
         DamagedError: a file cannot be read.
@@ -51,12 +51,11 @@ def write(entry: Path, key: str, value: bytes, source: Path | None, sha256: str 
     """
     written = {}
     (entry / "files").mkdir(parents=True)
-    files = dict(files_of(source)) if source is not None else {}
-    for name, path in files.items():
+    for name, path in files_of(source) if source is not None else ():
         target = entry / "files" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as file:
-            found, size = _copy(file, target, sha256 if len(files) == 1 else "")
+            found, size = _copy(file, target, known.get(name, ""))
         written[name] = {"sha256": found, "size": size}
     record = {
         "version": VERSION,

@@ -17,6 +17,7 @@ import re
 import secrets
 import shutil
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -91,9 +92,9 @@ class Layers:
         found = (each.restore(key, destination, earlier) for each in (*self._others, self._own))
         return next((each for each in found if each is not None), None)
 
-    def put(self, key: str, value: Json, files: Path | None, sha256: str = "") -> None:
+    def put(self, key: str, value: Json, files: Path | None, known: Mapping[str, str] | None = None) -> None:
         """Store a value and files in the run's own layer; see `Cache.put`."""
-        self._own.put(key, value, files, sha256)
+        self._own.put(key, value, files, known)
 
     def _copy_timing(self, source: Path) -> None:
         """Begin with the trusted layer's measurements: they take minutes."""

@@ -16,7 +16,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -99,10 +99,10 @@ class Cache:
                 os.utime(entry / "entry.json", follow_symlinks=False)
         return value, {name: sha256 for name, (sha256, _) in files.items()}
 
-    def put(self, key: str, value: Json, files: Path | None, sha256: str = "") -> None:
+    def put(self, key: str, value: Json, files: Path | None, known: Mapping[str, str] | None = None) -> None:
         """Store `value` and the files of the directory `files` under the identity `key`, if there is room.
 
-        If there's a single file and its digest is known, it isn't taken again: what comes back is checked against it.
+        Digests that are known, by file name, aren't taken again: what comes back is checked against them.
         An entry that is there already stays. What cannot be stored is said in `notes`.
 
         Raises:
@@ -123,7 +123,7 @@ class Cache:
                     " increase cache_size_bytes"
                 )
                 return
-            self._store(entry, key, text, files, sha256)
+            self._store(entry, key, text, files, known or {})
         except OSError as error:
             self._note(f"couldn't cache a result: {self._why(error)}")
         except (ConfigurationError, DamagedError) as error:
@@ -137,10 +137,10 @@ class Cache:
                     evicted, _ = self._evict(self.limit_bytes)
                 _discard(evicted)
 
-    def _store(self, entry: Path, key: str, text: bytes, files: Path | None, sha256: str) -> None:
+    def _store(self, entry: Path, key: str, text: bytes, files: Path | None, known: Mapping[str, str]) -> None:
         half = self._temporary()
         try:
-            write(half, key, text, files, sha256)
+            write(half, key, text, files, known)
             self._publish(half, entry)
         finally:
             _discard([half])

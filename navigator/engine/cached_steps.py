@@ -13,10 +13,12 @@ from functools import cache as once
 from navigator.cache.digests import combined, digest, identity
 from navigator.cache.earlier import Earlier
 from navigator.cache.layers import Layers
+from navigator.cache.remembered import Remembered
 from navigator.converters import CONVERTERS
 from navigator.engine.outcomes import Artifact, Failure, Verified
 from navigator.engine.workspace import Workspace
 from navigator.host.docker import docker_image_id
+from navigator.models.files import files_of
 from navigator.models.reading import Watch
 from navigator.records import (
     Host,
@@ -216,7 +218,7 @@ def recall(
     )
 
 
-def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Layers) -> None:
+def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Layers, remembered: Remembered) -> None:
     """Store a verified artifact in the cache, or one that this machine can't run.
 
     An artifact that did not pass is created again in the next run.
@@ -226,7 +228,7 @@ def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Layers
         return
     if not artifact.cached:
         made = to_data(_Made(properties=artifact.properties))
-        cache.put(key.artifact, made, artifact.path.parent, verified.output_model.sha256)
+        cache.put(key.artifact, made, artifact.path.parent, _known(artifact, verified, remembered))
     judged = _Judged(
         output_model=verified.output_model,
         expected_outputs=verified.expected_outputs,
@@ -236,6 +238,14 @@ def remember(key: Keys, verified: Verified, artifact: Artifact, *, cache: Layers
         latencies=verified.latencies,
     )
     cache.put(key.verdict_on(verified.output_model.sha256), to_data(judged), None)
+
+
+def _known(artifact: Artifact, verified: Verified, remembered: Remembered) -> dict[str, str]:
+    """Return the digests of an artifact's files that are known, by name."""
+    files = dict(files_of(artifact.path.parent))
+    if len(files) == 1:
+        return dict.fromkeys(files, verified.output_model.sha256)
+    return {name: found for name, path in files.items() if (found := remembered.known(path))}
 
 
 @once

@@ -259,6 +259,7 @@ class Execution:
             timeout_seconds=self._run.timeout_seconds,
             memory_bytes=self._memory_bytes,
             timing_cache=self._timing,
+            remembered=self._sources.remembered,
             verbose=self._run.verbose,
             stopped=self._stopped.is_set,
             on_progress=self._listener.on_progress,

@@ -8,6 +8,7 @@ from pathlib import Path
 from navigator.cache.digests import Stamp, digest, identity, model_digest, size_bytes, stamp
 from navigator.cache.earlier import Earlier, digested
 from navigator.cache.layers import Layers
+from navigator.cache.remembered import Remembered
 from navigator.config.digest import options
 from navigator.engine.cached_steps import Keys, keys, recall, remember
 from navigator.engine.outcomes import Artifact, Verified
@@ -55,11 +56,15 @@ class Sources:
         host: this machine, part of the cache keys.
         run: the options of the run and its models.
         cache: None if disabled.
+
+    Attributes:
+        remembered: digests that don't have to be taken again.
     """
 
     def __init__(self, host: Host, run: RunConfig, *, cache: Layers | None) -> None:
         self._host = host
         self._cache = cache
+        self.remembered = Remembered(cache)
         self._memory_limit_bytes = run.memory_limit_bytes
         self._sources: dict[str, Source] = {}
         self._given = {name: Given(model_name=name, options=each) for name, each in options(run).items()}
@@ -86,7 +91,7 @@ class Sources:
         named = _named(model)
         files = (*model_files(model.model_path), *(path for paths in named.values() for path in paths))
         before = stamp(*files)
-        sha256 = model_digest(model.model_path, watch)
+        sha256 = model_digest(model.model_path, watch, self.remembered)
         made: dict[str, Keys] = {}
         found_key = ""
         if self._cache is not None:
@@ -110,7 +115,10 @@ class Sources:
 
         Unless the model was written since.
         """
-        earlier = {step.label: Earlier(workspace.earlier(plan.config.model_name, step.label)) for step in plan.steps}
+        earlier = {
+            step.label: Earlier(workspace.earlier(plan.config.model_name, step.label), self.remembered)
+            for step in plan.steps
+        }
         written_ns = max((changed for *_, changed in stamp(plan.config.model_path)), default=0)
         with digested(earlier.values() if self._cache is not None else (), written_ns):
             yield earlier
@@ -145,7 +153,7 @@ class Sources:
         """Cache an artifact that passed, unless the source model has changed since its keys were computed."""
         source = self[model]
         if self._cache is not None and source.is_unchanged:
-            remember(source.keys[label], verified, artifact, cache=self._cache)
+            remember(source.keys[label], verified, artifact, cache=self._cache, remembered=self.remembered)
 
 
 def _named(model: ModelConfig) -> dict[str, tuple[Path, ...]]:

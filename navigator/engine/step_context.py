@@ -3,13 +3,14 @@
 import functools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from navigator import disks
+from navigator.cache.remembered import Remembered
 from navigator.engine.outcomes import Failure
 from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, exhausted, remedy
@@ -39,8 +40,8 @@ class StepContext:
     """Where a unit's worker runs, where its files go, and what it may use.
 
     `workers` are in this interpreter, or in containers of `image`; `gpu` is the one that the unit has for itself, None
-    if it needs none. `timing_cache` is the directory for TensorRT's measurements. `stopped` is whether the run was
-    cancelled, and `on_progress` gets sentences.
+    if it needs none. `timing_cache` is the directory for TensorRT's measurements, and `remembered` are digests that
+    don't have to be taken again. `stopped` is whether the run was cancelled, and `on_progress` gets sentences.
     """
 
     workers: Workers
@@ -51,6 +52,7 @@ class StepContext:
     verbose: bool
     image: str | None = None
     gpu: Gpu | None = None
+    remembered: Remembered = field(default_factory=Remembered)
     stopped: Callable[[], bool] = lambda: False
     on_progress: Callable[[str], None] = lambda _sentence: None
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from navigator.cache.digests import artifact_digest, size_bytes
+from navigator.cache.remembered import Remembered
 from navigator.engine.outcomes import Artifact, Reference, Verified
 from navigator.engine.schedule import ModelState
 from navigator.models.reading import Watch
@@ -88,7 +89,7 @@ class Subject:
         held_out = [each for each in outputs if each[0] in self.reference.held_out]
         return held_out if self.calibrated and held_out else outputs
 
-    def output_model(self, watch: Watch) -> OutputModel:
+    def output_model(self, watch: Watch, remembered: Remembered) -> OutputModel:
         """Return the artifact for the report."""
         directory = self.artifact.path.parent
         return OutputModel(
@@ -96,14 +97,14 @@ class Subject:
             path=self.artifact.path,
             format=self.step.target_format,
             size_bytes=size_bytes(directory),
-            sha256=artifact_digest(directory, watch),
+            sha256=artifact_digest(directory, watch, remembered),
             properties=self.artifact.properties,
         )
 
-    def verified(self, watch: Watch) -> Verified:
+    def verified(self, watch: Watch, remembered: Remembered) -> Verified:
         """Return the result before it is run."""
         return Verified(
-            output_model=self.output_model(watch),
+            output_model=self.output_model(watch, remembered),
             expected_outputs=tuple(spec.name for spec in self.reference.signature.outputs),
             infos=self.infos,
             seconds=Seconds(convert=self.artifact.seconds),

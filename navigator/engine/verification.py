@@ -38,7 +38,7 @@ def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Ver
     before = stamp(subject.artifact.path.parent)
     # The digest of gigabytes takes a while: meanwhile the worker loads them.
     with ThreadPoolExecutor(max_workers=1) as thread:
-        read = thread.submit(subject.verified, context.watch())
+        read = thread.submit(subject.verified, context.watch(), context.remembered)
         result = context.workers.run(task)
         unjudged = read.result()
     answer = answer_of(InferAnswer, result, task)
@@ -68,7 +68,9 @@ def unverified(subject: Subject, *, context: StepContext) -> Verified:
         message=f"{built_for}, not run on this machine: {subject.step.unrunnable}",
         remedy="verify it on a machine that can run it",
     )
-    return replace(subject.verified(context.watch()), failure=failure, cached=subject.artifact.cached)
+    return replace(
+        subject.verified(context.watch(), context.remembered), failure=failure, cached=subject.artifact.cached
+    )
 
 
 def _task(subject: Subject, device: Device, context: StepContext) -> Task:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from navigator.cache import digests, earlier, remembered
 from navigator.cli import main
 from navigator.records import State
 
@@ -137,6 +138,30 @@ def test_a_second_run_takes_everything_from_the_cache_and_starts_no_worker(
     for before, after in zip(first["results"], results["results"], strict=True):
         assert before["comparisons"] == after["comparisons"]
         assert before["output_model"] == after["output_model"]
+
+
+def test_a_second_run_reads_neither_a_large_model_nor_its_conversions(
+    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (project / "any").open("wb") as file:
+        monkeypatch.setattr(remembered, "_KEEP_TIMES", {remembered._file_system(file.fileno())})
+    monkeypatch.setattr(remembered, "_LARGE_BYTES", 1)  # these are
+    monkeypatch.setattr(earlier, "_LARGE_BYTES", 1)
+    _, first = convert(TINY + "cache_path: .cache\n")
+    read: list[Path] = []
+
+    def note(path: Path, *_: Any, **__: Any) -> str:
+        read.append(path)
+        return ""
+
+    monkeypatch.setattr(digests, "blocks", lambda path, *_, **__: [note(path).encode()])
+    monkeypatch.setattr(earlier, "_sha256", note)
+    code, results = convert(TINY + "cache_path: .cache\n")
+
+    assert (code, [each["cached"] for each in results["results"]]) == (0, [True, True])
+    assert [each["output_model"] for each in results["results"]] == [each["output_model"] for each in first["results"]]
+    assert [each["sha256"] for each in results["models"]] == [each["sha256"] for each in first["models"]]
+    assert not [path for path in read if project in path.parents]
 
 
 def test_a_changed_tolerance_costs_a_verification_and_no_conversion(convert: Any, project: Path) -> None:
