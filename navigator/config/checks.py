@@ -2,20 +2,24 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from navigator.config.dtypes import canonical_dtype
 from navigator.config.problems import Place, Problems, about
 from navigator.config.schema import AUTO, flag, nearest
 from navigator.config.values import WrittenPath
 from navigator.errors import listed, quote
+from navigator.models.declared import contradictions, written
 from navigator.records import Description, Format, TensorSpec
 
 SAMPLES = ("samples", "calibration_samples")
 
+_SIGNATURE = ("inputs", "outputs")
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _OF_INPUTS = (*_SHAPES, "value_ranges", "dtypes")
+_STORES_NAMES = (Format.ONNX, Format.TF_SAVEDMODEL)
 _OF_OUTPUTS = ("atol", "rtol", "fp16_atol", "fp16_rtol", "int8_atol", "int8_rtol", "states", "scores")
 
 
@@ -48,6 +52,9 @@ def check_model(values: Values, problems: Problems, stored: Description | None =
     source = "stored in the model" if _declared(values, "inputs") is None else "declared in 'inputs'"
     if outputs is None and stored is not None:
         outputs = _by_name(stored.outputs)
+    if stored is not None and stored.model_format in _STORES_NAMES:
+        _check_declared(values, "inputs", stored.inputs, problems)
+        _check_declared(values, "outputs", stored.outputs, problems)
     _check_names(values, inputs, _OF_INPUTS, "input", problems)
     _check_names(values, outputs, _OF_OUTPUTS, "output", problems)
     _check_order(values, problems)
@@ -133,7 +140,7 @@ def check_arguments(values: Values, source: str | None, problems: Problems) -> N
 
 def says_of_tensors(values: Values) -> bool:
     """Return whether any value is about inputs or outputs by name."""
-    return any(value.data not in ({}, AUTO) for value in _present(values, (*_OF_INPUTS, *_OF_OUTPUTS)))
+    return any(value.data not in ({}, [], AUTO) for value in _present(values, (*_SIGNATURE, *_OF_INPUTS, *_OF_OUTPUTS)))
 
 
 def inputs_of(values: Values, stored: Description | None) -> Mapping[str, Any] | None:
@@ -151,6 +158,20 @@ def _declared(values: Values, key: str) -> Mapping[str, Any] | None:
 def _by_name(specs: Sequence[TensorSpec] | None) -> Mapping[str, Any] | None:
     """Return what was read; None also if that's nothing, which no model has that can be converted."""
     return {spec.name: {"name": spec.name, "shape": spec.shape} for spec in specs or ()} or None
+
+
+def _check_declared(values: Values, key: str, own: Sequence[TensorSpec] | None, problems: Problems) -> None:
+    """Report declared tensors that the model doesn't have, or has with another type or shape."""
+    if not own or key not in values:
+        return
+    value = values[key]
+    declared = [TensorSpec(**each) for each in value.data]
+    known = [replace(each, dtype=canonical_dtype(each.dtype) or "") for each in own]
+    if key == "outputs":  # the file may be wrong about their shapes, which only a run tells
+        known = [replace(each, shape=None) for each in known]
+    for name, text in contradictions(key, declared, known).items():
+        hint = f"remove {key}, or set `{key}: {written(own)}`"
+        problems.add(value.at([each.name for each in declared].index(name)), f"{value.subject}: {text}", hint)
 
 
 def _check_names(

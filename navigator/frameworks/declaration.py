@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from navigator.errors import ReturnedError, StepError
+from navigator.models.declared import contradictions, difference, written
 from navigator.records import TensorSpec
 
 _INDEX = re.compile(r"__(\d+)$")
@@ -35,21 +36,6 @@ def in_model_order(declared: Sequence[TensorSpec], names: Sequence[str]) -> tupl
 def doubled(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
     """Return inputs or outputs as they're in float64."""
     return tuple(replace(each, dtype="float64") if each.dtype == "float32" else each for each in specs)
-
-
-def difference(declared: TensorSpec, shape: Sequence[int] | None, dtype: str) -> str:
-    """Return how `declared` contradicts a real tensor or the model's own signature (-1: dynamic), or "".
-
-    A declared -1 agrees with any size; a declared size agrees with a dynamic axis.
-    """
-    if declared.dtype != dtype:
-        return f"{declared.name} is declared as {declared.dtype}, but the model has {dtype}"
-    if declared.shape is None or shape is None:
-        return ""
-    axes = zip(declared.shape, shape, strict=False)
-    if len(declared.shape) == len(shape) and all(ours == theirs or -1 in {ours, theirs} for ours, theirs in axes):
-        return ""
-    return f"{declared.name} is declared as {list(declared.shape)}, but the model has {list(shape)}"
 
 
 def adopted(kind: str, declared: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
@@ -98,18 +84,9 @@ def agreed(
     Raises:
         StepError: a name that the model does not have, another dtype, or another shape.
     """
-    known = {spec.name: spec for spec in own}
-    wrong = [
-        difference(spec, known[spec.name].shape, known[spec.name].dtype)
-        if spec.name in known
-        else f"{spec.name} is declared, but {owner} has no {kind.removesuffix('s')} of that name"
-        for spec in declared
-    ]
-    if any(wrong):
-        raise StepError(
-            f"{kind}: {'; '.join(filter(None, wrong))}",
-            f"remove {kind}, or set `{kind}: {written(own)}`",
-        )
+    wrong = list(contradictions(kind, declared, own, owner).values())
+    if wrong:
+        raise StepError(f"{kind}: {'; '.join(wrong)}", f"remove {kind}, or set `{kind}: {written(own)}`")
     wanted = {spec.name: spec for spec in declared}
     return tuple(
         TensorSpec(name=spec.name, shape=_narrower(wanted.get(spec.name, spec), spec), dtype=spec.dtype) for spec in own
@@ -146,16 +123,6 @@ def widened(before: tuple[TensorSpec, ...], seen: tuple[TensorSpec, ...]) -> tup
         TensorSpec(name=spec.name, shape=_covering(known.get(spec.name, spec.shape), spec.shape), dtype=spec.dtype)
         for spec in seen
     )
-
-
-def written(specs: Sequence[TensorSpec]) -> str:
-    """Return `specs` in the notation of navigator.yaml."""
-    return "[" + ", ".join(f'"{spec.name}:{axes(spec.shape)}:{spec.dtype}"' for spec in specs) + "]"
-
-
-def axes(shape: Sequence[int] | None) -> str:
-    """Return a shape in the notation of navigator.yaml."""
-    return ",".join(str(size) for size in shape or ())
 
 
 def shapes(tensors: Mapping[str, tuple[int, ...]]) -> str:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from navigator.errors import ConfigurationError, quote
+from navigator.models.checkpoint import missing_files
 from navigator.models.external_data import External, externals
 
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: a pointer begins with this key, and is short.
@@ -16,6 +17,7 @@ _POINTER = b"version https://git-lfs"
 _POINTER_BYTES = 1024
 
 FETCH_LFS = "run `git lfs pull`, or set `lfs: true` for actions/checkout"
+_WHOLE_DIRECTORY = "copy or commit the whole directory, or save the model again"
 _ONE_DIRECTORY = "save the model again, with its external data in the model's own directory"
 
 
@@ -46,8 +48,8 @@ def pointer_problem(path: Path) -> Iterator[tuple[str, str]]:
 def problems(path: Path) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the files beside or below a model's own, and what to do about it.
 
-    A Git LFS pointer, a link that leads out, external data that isn't there, too short or elsewhere. What can't be
-    read isn't a problem of the configuration: it fails the model when it runs.
+    A Git LFS pointer, a link that leads out, variables that aren't there, external data that isn't there, too short or
+    elsewhere. What can't be read isn't a problem of the configuration: it fails the model when it runs.
 
     Args:
         path: the file of a model, or the directory of a SavedModel.
@@ -56,6 +58,8 @@ def problems(path: Path) -> Iterator[tuple[str, str]]:
         if path.is_dir():
             for _, file in files_of(path):
                 yield from pointer_problem(file)
+            for name in missing_files(path):
+                yield f"{path} has no {name}, which its variables need", _WHOLE_DIRECTORY
         elif path.is_file():
             yield from _external_problems(path)
     except ConfigurationError as error:

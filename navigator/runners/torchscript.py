@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import ReturnedError, StepError, UndeclaredError
-from navigator.frameworks.declaration import doubled, returned, shapes, widened, written
+from navigator.frameworks.declaration import doubled, returned, shapes, widened
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.torch import (
     calls,
@@ -42,6 +42,7 @@ from navigator.frameworks.torch.arguments import (
     parameters,
     refuse_unfillable,
 )
+from navigator.models.declared import written
 from navigator.models.stored import Computed, Stored
 from navigator.records import AxisSpec, Device, Host, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import TORCH, Axis, LoadedModel

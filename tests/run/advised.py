@@ -163,6 +163,12 @@ ONNX = (
         fix=instead(model_path="plain.onnx"),
     ),
     Case(
+        name="named_twice",
+        keys={"model_path": "named_twice.onnx"},
+        advice="export the model again so that each node has a name of its own, or none",
+        fix=instead(model_path="plain.onnx"),
+    ),
+    Case(
         name="older_opset",
         keys={"model_path": "older_opset.onnx"},
         advice="opset {} of ONNX has no operator {}: export the model at an opset that has it",
@@ -179,12 +185,6 @@ ONNX = (
         keys={"model_path": "text.onnx"},
         advice="remove strings, sequences and maps from the model, e.g. {}",
         fix=instead(model_path="plain.onnx"),
-    ),
-    Case(
-        name="declared",
-        keys={"model_path": "plain.onnx", "inputs": ["x:-1,4:int64"]},
-        advice="remove {}, or set `{}: {}`",
-        fix=paste,
     ),
     Case(
         name="outputs",

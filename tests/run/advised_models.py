@@ -199,6 +199,7 @@ def write_onnx(folder: Path) -> None:
     text("old", old.replace("float[batch, 4] y", "float[batch, 4] y").replace("Tanh(x)", "Selu(x)"))
     custom = plain.replace("opset_import: [", 'opset_import: ["com.acme" : 1, ')
     text("custom_operator", custom.replace("Tanh(x)", "com.acme.Swish(x)"))
+    text("named_twice", plain.replace("y = Tanh(x)", "[n] h = Tanh(x) [n] y = Abs(h)"))
     text("older_opset", plain.replace("Tanh(x)", "Gelu(x)"))
     text("typed", plain.replace("Tanh(x)", "Gelu(x)").replace('"" : 17', '"" : 20'))
     strings = helper.make_graph(

@@ -57,6 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
         **dict.fromkeys(("linked", "circle", "piped"), SAVED_MODEL),
         "pair": saved_model("one", "two"),
         "unsigned": saved_model(),
+        "bare": saved_model("serving_default", restores=True),
         "trains": saved_model("serving_default", tag="train"),
     }.items():
         (root / name).mkdir(exist_ok=True)

@@ -158,6 +158,12 @@ def test_names_and_shapes_that_the_model_does_not_have_are_told_before_it_runs(p
         "navigator.yaml:5:16: value_ranges: the model has no input 'y'; the model's inputs are x",
         "navigator.yaml:6:8: atol: the model has no output 'zz'; did you mean 'z'?",
     ]
+    for given, said in {
+        "X:-1,4:float32": "X is declared, but the model has no input of that name; remove inputs, or set `inputs: [",
+        "x:-1,4:float16": "x is declared as float16, but the model has float32",
+        "x:-1,3,4:float32": "x is declared as [-1, 3, 4], but the model has [-1, 4]",
+    }.items():
+        assert f"--inputs: {said}" in navigator(project, "validate", "tiny.onnx", "--inputs", given).stderr
     fixed = navigator(project, "validate", "tiny.onnx", "--max-shapes", "x=8,5")
     assert "x: expected size 4 on axis 1 as stored in the model, got 5; write 4" in fixed.stderr
 

@@ -33,14 +33,18 @@ PATHS = {
 }
 
 
-def saved_model(*signatures: str, tag: str = "serve") -> bytes:
-    """Return the saved_model.pb of a SavedModel whose signatures have neither inputs nor outputs."""
+def saved_model(*signatures: str, tag: str = "serve", restores: bool = False) -> bytes:
+    """Return the saved_model.pb of a SavedModel whose signatures have neither inputs nor outputs.
+
+    If it `restores` variables, it has a saver.
+    """
 
     def field(number: int, content: bytes) -> bytes:
         return bytes([number << 3 | 2, len(content)]) + content
 
     entries = b"".join(field(5, field(1, name.encode()) + field(2, b"")) for name in signatures)
-    return field(2, field(1, field(4, tag.encode())) + entries)
+    saver = field(3, field(1, b"save/Const:0")) if restores else b""
+    return field(2, field(1, field(4, tag.encode())) + saver + entries)
 
 
 SAVED_MODEL = saved_model("serving_default")

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -21,7 +22,7 @@ from navigator.frameworks.onnx import weights
 from navigator.models.external_data import External, externals
 from navigator.models.files import external_data, model_files, problems
 from navigator.models.reading import DeadlineError, StoppedError, Watch, blocks, copy_content
-from tests.support.builders import SAVED_MODEL
+from tests.support.builders import SAVED_MODEL, saved_model
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 64\n"
 FETCH = "run `git lfs pull`, or set `lfs: true` for actions/checkout"
@@ -231,6 +232,27 @@ def test_every_file_of_a_saved_model_is_looked_at(tmp_path: Path) -> None:
     assert message == f"{tmp_path}/assets/secret is a link to a place outside {tmp_path}"
 
 
+@pytest.mark.fault("A SavedModel lacks files of its variables", "Exit code 2. The file is named.")
+def test_variables_that_a_saved_model_restores_must_be_there(tmp_path: Path) -> None:
+    def missing(*names: str, graph: bytes = saved_model("serving_default", restores=True)) -> list[str]:
+        model = Path(tempfile.mkdtemp(dir=tmp_path))
+        (model / "variables").mkdir()
+        for name in names:
+            (model / "variables" / name).touch()
+        (model / "saved_model.pb").write_bytes(graph)
+        return [message.removeprefix(f"{model} has no variables/").partition(",")[0] for message, _ in problems(model)]
+
+    index, one, two, three = "variables.index", *(f"variables.data-{n:05}-of-00003" for n in range(3))
+    assert missing() == [index]
+    assert missing(graph=SAVED_MODEL) == [], "it has no variables"
+    assert missing(graph=b"\x12\x7f") == [], "what is damaged is told elsewhere"
+    assert missing(one, two, three) == [index]
+    assert missing(index) == ["variables.data-00000-of-00001"]
+    assert missing(index, two) == [one, three]
+    assert missing(index, one, two, three) == []
+    assert missing("variables-00000-of-00001") == [], "TensorFlow's first format, which has no index"
+
+
 @pytest.mark.fault(
     "A file of a model, a sample or a plugin is a Git LFS pointer",
     "Exit code 2. The file and `git lfs pull` are named.",
@@ -242,6 +264,7 @@ def test_pointers_anywhere_are_named_at_once(
     write(tmp_path, tensor("w.bin"))
     (tmp_path / "saved" / "variables").mkdir(parents=True)
     (tmp_path / "saved" / "saved_model.pb").write_bytes(SAVED_MODEL)
+    (tmp_path / "saved" / "variables" / "variables.index").touch()
     for name in ("w.bin", "saved/variables/variables.data-00000-of-00001", "s.npz", "p.so", "m.pt", "n.pt.yaml"):
         (tmp_path / name).write_text(POINTER)
     with zipfile.ZipFile(tmp_path / "n.pt", "w") as archive:

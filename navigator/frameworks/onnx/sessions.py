@@ -207,6 +207,8 @@ def _advice(text: str, model: Proto) -> str:
         return f"opset {opset} of ONNX has no operator {unknown[1]}: export the model at an opset that has it"
     if custom := re.search(r"([\w.]+):(\w+)\(-?\d+\) is not a registered function/op", text):
         return f"{custom[2]} is an operator of {custom[1]}, not of ONNX: export the model without it"
+    if "two nodes with same node name" in text:
+        return "export the model again so that each node has a name of its own, or none"
     if "Could not find an implementation" not in text:
         return ""
     if opset is not None and opset < _LOWEST_OPSET:
