@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from navigator import config
 from navigator.commands import subject
 from navigator.errors import ExitCode, NavigatorError
 from navigator.records import Replacement
@@ -40,7 +41,8 @@ def run(namespace: argparse.Namespace, arguments: list[str]) -> ExitCode:
     place = overlay.overlay(found)
     with Workspace(loaded.workspace_path, clean=False):
         present, proposed = rehearsal(loaded.workspace_path)
-    own = [*_without_packages(arguments[1:]), "--rehearsal", f"model-navigator {shlex.join(arguments)}"]
+    reproduced = f"model-navigator {shlex.join(config.reproducing(arguments))}"
+    own = [*_without_packages(arguments[1:]), "--rehearsal", reproduced]
     said = _versions(found)
     first = _convert("installed", said[0], present, own, os.environ)
     if first not in (ExitCode.OK, ExitCode.FAILURE):

@@ -1,6 +1,7 @@
 """Turns the options of the schema into command-line arguments. `navigator.config.load` checks their values."""
 
 import argparse
+import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -36,8 +37,16 @@ _METAVARS: Mapping[str, str] = {
 }
 
 
-_NOT_REPRODUCED = ("--override-workspace", "--last-failed", "--json")
-_VALUES_NOT_REPRODUCED = ("--shard", "--baseline")
+_FILTERS = ("--models", "--conversions")
+_NOT_REPRODUCED = {
+    "--override-workspace": 0,
+    "--last-failed": 0,
+    "--json": 0,
+    "--verbose": 0,
+    "--shard": 1,
+    "--baseline": 1,
+} | dict.fromkeys(_FILTERS, math.inf)
+"""What a command that reproduces one conversion says itself or needn't say, and how many values each takes."""
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -78,8 +87,10 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add what chooses models and conversions, and what lets a file name more."""
-    for name, what in (("--models", "models whose name"), ("--conversions", "conversions whose label")):
-        parser.add_argument(name, nargs="+", default=[], metavar="GLOB", help=f"only {what} matches a pattern")
+    for name, what in zip(_FILTERS, ("models whose name", "conversions whose label"), strict=True):
+        parser.add_argument(
+            name, nargs="+", action="extend", default=[], metavar="GLOB", help=f"only {what} matches a pattern"
+        )
     parser.add_argument("--allow-outside", action="store_true", help="let the file name paths outside its repository")
 
 
@@ -90,15 +101,16 @@ def overrides(namespace: argparse.Namespace) -> dict[str, Any]:
 
 
 def reproducing(arguments: list[str]) -> Iterator[str]:
-    """Yield the arguments for reproducing a result.
-
-    Without a shard, a baseline, and what depends on or changes the workspace.
-    """
-    words = iter(arguments)
-    for word in words:
-        if word in _VALUES_NOT_REPRODUCED:
-            next(words, None)
-        elif word not in _NOT_REPRODUCED and word.partition("=")[0] not in _VALUES_NOT_REPRODUCED:
+    """Yield the arguments for reproducing the result of a conversion, which the command names after them."""
+    left_out: float = 0
+    for word in arguments:
+        name, has_value, _ = word.partition("=")
+        if word.startswith("-"):
+            left_out = 0 if has_value else _NOT_REPRODUCED.get(name, 0)
+        elif left_out:
+            left_out -= 1
+            continue
+        if name not in _NOT_REPRODUCED:
             yield word
 
 

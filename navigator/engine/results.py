@@ -86,9 +86,8 @@ def _result(
     result = _decided(empty, cell, outcomes)
     if result.status.state in (State.PASSED, State.NOT_APPLICABLE):
         return result
-    alone = f" --models {model.model_name} --conversions {cell.label} --verbose"
-    # Reproducing a reproduction gives the same command.
-    return replace(result, reproduce=f"{command.removesuffix(alone)}{alone}")
+    alone = f"--models {model.model_name} --conversions {cell.label} --verbose"
+    return replace(result, reproduce=f"{command} {alone}")
 
 
 def _decided(empty: CellResult, cell: Cell, outcomes: Mapping[str, StepOutcome]) -> CellResult:

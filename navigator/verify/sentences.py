@@ -27,7 +27,7 @@ def sentence(comparisons: tuple[Comparison, ...]) -> str:
     if gates := broken_gates(first):
         return f"output {first.output!r}{where(first)}: {gates}{more}"
     return (
-        f"output {first.output!r}{where(first)}: {first.mismatched} of {first.total} elements differ, "
+        f"output {first.output!r}{where(first)}: {first.mismatched:,} of {first.total:,} elements differ, "
         f"largest error {first.max_abs_error or 0.0:.2g} (atol {first.atol:g}, rtol {first.rtol:g}){more}"
     )
 

@@ -62,6 +62,19 @@ def test_no_page_is_wider_than_its_window(show: Any, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_word_in_a_table_is_broken(show: Any, width: int) -> None:
+    page = show(EVERY_STATE, viewport={"width": width, "height": 800})
+    lines = """cells => cells.filter(cell => cell.offsetParent && /^[0-9a-z_]+$/.test(cell.innerText)).map(cell => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return [cell.innerText, new Set([...range.getClientRects()].map(each => each.top)).size];
+    })"""
+    words = page.eval_on_selector_all("td", lines)
+    assert ["resnet50", 1] in words
+    assert [word for word, count in words if count > 1] == []
+
+
 def test_conversions_are_found_by_what_is_typed_and_by_their_state(show: Any) -> None:
     page = show(EVERY_STATE)
     everything = rows(page)

@@ -91,7 +91,7 @@ def mismatched(model: str, label: str, error: float = 0.031, output: str = "logi
         max_rel_error=0.12,
         worst=WorstElement(sample="random0", index=(1, 17), reference=2.5, value=2.5 + error),
     )
-    said = f"output '{output}': 1240 of 4000 elements differ, largest error {error:.2g} (atol 1e-05, rtol 1e-05)"
+    said = f"output '{output}': 1,240 of 4,000 elements differ, largest error {error:.2g} (atol 1e-05, rtol 1e-05)"
     suggested = Tolerances(atol={output: error * 1.05, "": 1e-5}, rtol={"": 1e-5})
     return failing(good, State.MISMATCHED, said, comparisons=(wrong,), suggested_tolerances=suggested)
 

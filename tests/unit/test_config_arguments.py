@@ -166,3 +166,25 @@ def test_help_breaks_no_name_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
         shown = parser.format_help()
         assert "<framework>:<container_version>-<framework_and_python_version>" in shown
         assert not [line for line in shown.splitlines() if line.endswith(("tf-", "torch-", "trt-"))]
+
+
+@pytest.mark.parametrize(
+    ("typed", "reproduced"),
+    [
+        ("convert --models a 'b*' --verbose --conversions c --atol 1e-3", "convert --atol 1e-3"),
+        ("convert --models=a m.onnx", "convert m.onnx"),
+        ("convert --shard 1/2 m.onnx --baseline base.yaml --jobs 2", "convert m.onnx --jobs 2"),
+        ("convert --json --value-ranges x=-1,1 --override-workspace", "convert --value-ranges x=-1,1"),
+    ],
+)
+def test_a_conversion_is_reproduced_without_what_chose_others(typed: str, reproduced: str) -> None:
+    assert shlex.join(config.reproducing(shlex.split(typed))) == reproduced
+
+
+def test_filters_may_be_repeated() -> None:
+    parser = argparse.ArgumentParser()
+    config.add_filters(parser)
+
+    found = parser.parse_args(shlex.split("--models a --conversions c --models b"))
+
+    assert (found.models, found.conversions) == (["a", "b"], ["c"])

@@ -81,7 +81,7 @@ def test_columns_without_a_number_are_left_out() -> None:
 
 def test_a_conversion_that_was_not_compared_has_no_part_of_a_tolerance() -> None:
     shown = " ".join(" ".join(parsed(page(REPORTS["every_state"])).texts).split())
-    assert "onnx_op14 mismatched output 'logits': 12 of 4000 elements differ" in shown
+    assert "onnx_op14 mismatched output 'logits': 12 of 4,000 elements differ" in shown
 
 
 @pytest.mark.parametrize("name", REPORTS)

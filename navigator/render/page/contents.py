@@ -196,7 +196,7 @@ def _output(comparison: Comparison) -> Output:
         name=f"{comparison.output}{steps}{' on the GPU' if comparison.device is not Device.CPU else ''}",
         passed=comparison.passed,
         error=comparison.problem or f"{error}, mean {unbroken(number(comparison.mean_abs_error))}",
-        allowed=f"{unbroken(allowed_atol(comparison))}, {unbroken(f'rtol {number(comparison.rtol)}')}",
+        allowed=f"{allowed_atol(comparison)}, rtol {number(comparison.rtol)}",
         portion=portion(comparison),
         worst="" if element is None else f"{value(element.reference)} → {value(element.value)} at {place(element)}",
     )
