@@ -22,7 +22,7 @@ from navigator.frameworks.onnx import paddings, streamed
 from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, parameters
 from navigator.frameworks.torch.flat import flattened
-from navigator.frameworks.torch.onnx_patches import known_ranks, plain_graphs
+from navigator.frameworks.torch.onnx_patches import plain_graphs
 from navigator.frameworks.torch.streamed_weights import streamed_weights
 from navigator.frameworks.torch.symbolics import right_operators
 from navigator.frameworks.torch.symbolics.indexing import lost_sums
@@ -161,7 +161,7 @@ def _run_exporter(
     names = [name for argument in arguments for name in argument.inputs]
     sample = _example(samples, signature.inputs)
     tensors = {name: torch_values.to_tensor(sample[name]) for name in names}
-    with quiet(), known_ranks(), plain_graphs(), streamed_weights(), right_operators(opset), torch.no_grad():
+    with quiet(), plain_graphs(), streamed_weights(), right_operators(opset), torch.no_grad():
         for message in _KNOWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         torch.onnx.export(

@@ -162,6 +162,28 @@ def test_a_resize_that_is_right_stays_one(tmp_path: Path, scripted: bool) -> Non
     assert "Gather" not in found
 
 
+class Sized(torch.nn.Module):
+    """Sizes that aren't written one by one, and those that factors lead to, in other modes."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        larger = F.interpolate(x[:, :, ::3, ::2], size=x.shape[-2:], mode="bilinear", align_corners=True)
+        # 100 * 0.57 is less than 57.
+        wide = F.interpolate(x, size=(41, 100), mode="bicubic", align_corners=False)
+        return larger, F.interpolate(
+            wide, scale_factor=0.57, mode="bilinear", align_corners=False, recompute_scale_factor=True
+        )
+
+
+def test_a_scripted_resize_has_the_sizes_of_torch(tmp_path: Path) -> None:
+    run = of_script(tmp_path, Sized(), scripted=True)
+    path, _ = run.convert(14)
+    model = onnx_runner.load(path, declared=run.signature)
+    for (_, sample), (_, expected) in zip(run.samples, run.expected, strict=True):
+        outputs = model.infer(sample)
+        for name, value in expected.items():
+            np.testing.assert_allclose(outputs[name], value, rtol=1e-5)
+
+
 def test_a_computed_factor_is_left_to_the_exporter(tmp_path: Path) -> None:
     run = of_script(tmp_path, Computed(), scripted=True)
     path, _ = run.convert(17)

@@ -120,6 +120,16 @@ def test_angles_of_whole_numbers_are_floats(tmp_path: Path) -> None:
     outputs_of(exported(tmp_path, Angles(), numbers), 18)
 
 
+class Extremes(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return x.amax(), x.amin(), x.amax(1, keepdim=True)
+
+
+def test_extremes_are_those_of_all_axes(tmp_path: Path) -> None:
+    run = exported(tmp_path, Extremes(), {"x": np.array([[1.0, -2.0], [3.0, 0.0]], "float32")})
+    assert outputs_of(run, 18) == [3, -2, [[1], [3]]]
+
+
 def test_bytes_stay_bytes_when_they_are_shifted(tmp_path: Path) -> None:
     run = exported(tmp_path, Shifted(), {"x": np.array([200, 7, 0], np.uint8)})
     assert outputs_of(run, 18) == [

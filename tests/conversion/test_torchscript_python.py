@@ -73,6 +73,13 @@ class Grows(torch.nn.Module):
         return torch.stack(held)
 
 
+class Heads(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        rows, _ = x.shape
+        one, other = [part.view(rows, 2, 1).transpose(1, 2) for part in x.chunk(2, -1)]
+        return one * 2 - other
+
+
 class Nested(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inner = [x]
@@ -117,7 +124,7 @@ class ReadInBranches(torch.nn.Module):
 
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize(
-    "module", [Emptiness, Truncated, Roots, OfTensors, Lists, Grows, Nested, Dictionary, ReadInBranches]
+    "module", [Emptiness, Truncated, Roots, OfTensors, Lists, Grows, Heads, Nested, Dictionary, ReadInBranches]
 )
 def test_numbers_and_containers_of_scripts_are_exported(
     module: type[torch.nn.Module], opset: int, tmp_path: Path

@@ -155,6 +155,38 @@ def test_bytes_are_rounded_when_they_are_resized(tmp_path: Path, opset: int, mod
     converted(tmp_path, lambda x: F.interpolate(x, mode=mode, **size), image, opset=opset, dtype="uint8", off=0.03)
 
 
+@pytest.mark.parametrize("opset", [14, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (lambda x: F.adaptive_avg_pool2d(x, (1, None)), (2, 3, 7, 11)),
+        (lambda x: F.adaptive_avg_pool2d(x, (5, 3)), (2, 3, 7, 11)),
+        (lambda x: F.adaptive_max_pool2d(x, 4), (3, 6, 2)),
+        (lambda x: F.adaptive_avg_pool1d(x, 4), (2, 3, 9)),
+    ],
+    ids=["as wide", "windows of several sizes", "more windows than pixels", "one axis"],
+)
+def test_images_of_any_size_are_pooled_to_windows(
+    tmp_path: Path, function: Callable[..., torch.Tensor], shape: tuple[int, ...], opset: int
+) -> None:
+    converted(tmp_path, function, np.random.default_rng(0).standard_normal(shape), opset=opset)
+
+
+def test_heads_are_shared_and_rows_that_are_masked_whole_are_zeros(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    query, key = rng.standard_normal((2, 4, 3, 8)), rng.standard_normal((2, 2, 5, 8))
+    mask = np.zeros((2, 1, 3, 5))
+    mask[0, 0, 1, 2:] = mask[1] = -math.inf
+    attended = converted(
+        tmp_path,
+        lambda q, k, m: F.scaled_dot_product_attention(q, k, k + 1, attn_mask=m, enable_gqa=True),
+        *(query, key, mask),
+        opset=14,
+    )
+    assert not attended[1].any()
+    assert attended[0].all()
+
+
 def test_a_divisor_of_a_mean_is_kept(tmp_path: Path) -> None:
     mean = converted(tmp_path, lambda x: F.avg_pool2d(x, 2, divisor_override=3), [[[[1.0, 2.0], [3.0, 6.0]]]], opset=17)
     assert mean.tolist() == [[[[4.0]]]]

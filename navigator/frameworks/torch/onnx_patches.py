@@ -17,33 +17,6 @@ from navigator.frameworks.torch.translations.arithmetic import atan2
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
-_UNFLATTEN = "aten::unflatten"
-_UNFLATTEN_OPSET = 13
-
-
-@contextlib.contextmanager
-def known_ranks() -> Iterator[None]:
-    """Set the rank of `unflatten`, which the exporter loses if a size is computed.
-
-    Otherwise no `nn.MultiheadAttention` or `nn.TransformerEncoder` can be exported from a saved TorchScript file:
-    "transpose for tensor of unknown rank". Remove once the exporter sets the rank itself.
-    """
-    import torch
-    from torch.onnx import symbolic_helper, symbolic_opset13
-
-    def unflatten(graph: _Torch, tensor: _Torch, axis: _Torch, sizes: _Torch) -> _Torch:
-        output = symbolic_opset13.unflatten(graph, tensor, axis, sizes)
-        rank = symbolic_helper._get_tensor_rank(tensor)
-        if rank is not None and sizes.node().kind() == "prim::ListConstruct":
-            output.setType(tensor.type().with_sizes([None] * (rank - 1 + len(list(sizes.node().inputs())))))
-        return output
-
-    torch.onnx.register_custom_op_symbolic(_UNFLATTEN, unflatten, _UNFLATTEN_OPSET)
-    try:
-        yield
-    finally:
-        torch.onnx.unregister_custom_op_symbolic(_UNFLATTEN, _UNFLATTEN_OPSET)
-
 
 @contextlib.contextmanager
 def plain_graphs() -> Iterator[None]:

@@ -33,18 +33,43 @@ class _UnknownError(Exception):
 
 def resolve_containers(graph: Graph) -> None:
     """Resolve the containers of an inlined graph."""
-    import torch
-
+    if _list_chunks(graph):
+        _simplify(graph)
     for _ in range(_MOST_ROUNDS):
         if not _resolved(graph):
             return
-        for _ in range(2):  # the first may give a loop the number of its turns, the second reads what they take
-            torch._C._jit_pass_peephole_list_idioms(graph)
-            _unpack(graph)
-            torch._C._jit_pass_constant_propagation(graph)
-            torch._C._jit_pass_constant_loop_unrolling(graph)
-            torch._C._jit_pass_constant_propagation(graph)
-        torch._C._jit_pass_dce(graph)
+        _simplify(graph)
+
+
+def _simplify(graph: Graph) -> None:
+    """Let torch read what is known of lists."""
+    import torch
+
+    for _ in range(2):  # the first may give a loop the number of its turns, the second reads what they take
+        torch._C._jit_pass_peephole_list_idioms(graph)
+        _unpack(graph)
+        torch._C._jit_pass_constant_propagation(graph)
+        torch._C._jit_pass_constant_loop_unrolling(graph)
+        torch._C._jit_pass_constant_propagation(graph)
+    torch._C._jit_pass_dce(graph)
+
+
+def _list_chunks(graph: Graph) -> bool:
+    """List the parts of a tensor that a loop goes through: as many as are asked for, as the exporter takes them too."""
+    found = False
+    for node in [*nodes(graph)]:
+        if node.kind() != "aten::chunk" or all(use.user.kind() == "prim::ListUnpack" for use in node.output().uses()):
+            continue
+        count, axis = (node.inputsAt(index).toIValue() for index in (1, 2))
+        if count is None or axis is None:
+            continue
+        parts = graph.create("prim::ConstantChunk", [node.inputsAt(0)], count)
+        parts.i_("chunks", count).i_("dim", axis)
+        parts.insertBefore(node)
+        node.output().replaceAllUsesWith(insert(graph, node, _LIST, [*parts.outputs()], node.output().type()))
+        node.destroy()
+        found = True
+    return found
 
 
 def _resolved(graph: Graph) -> bool:

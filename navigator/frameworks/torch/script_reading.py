@@ -23,6 +23,9 @@ from navigator.frameworks.torch.script_nodes import number, numbers
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
+# What computes a weight of the shape of its first argument, as weight and spectral norms and adapters do.
+_PARAMETRIZED = frozenset({"aten::_weight_norm", "aten::div", "aten::add", "aten::to"})
+
 _CONVOLUTION = re.compile(r"conv\dd|_convolution|conv_transpose\dd")
 
 
@@ -285,10 +288,12 @@ class Reading:
         return self.sources.get(value.debugName(), [])
 
     def _held(self, value: _Torch) -> _Torch | None:
-        """Return a weight or a constant tensor, also a transposed one; None for what is computed."""
+        """Return a weight or a constant tensor, also a transposed one; of a weight that is computed, its parameter."""
         import torch
 
         node = value.node()
+        if node.kind() in _PARAMETRIZED:
+            return self._held(next(iter(node.inputs())))
         if node.kind() in ("aten::t", "aten::transpose"):
             held = self._held(next(iter(node.inputs())))
             return held.t() if held is not None and held.dim() == 2 else None

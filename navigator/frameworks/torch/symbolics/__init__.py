@@ -7,11 +7,20 @@ without it.
 import contextlib
 from collections.abc import Iterator
 
-from navigator.frameworks.torch.symbolics import arithmetic, images, indexing, nearest, sequences
+from navigator.frameworks.torch.symbolics import (
+    adaptive,
+    arithmetic,
+    attention,
+    images,
+    indexing,
+    nearest,
+    sequences,
+    shapes,
+)
 from navigator.frameworks.torch.symbolics.values import Symbolic
 
 # The lowest opset with all operators that a function writes; below, the exporter's own stay.
-_ANY, _POOL, _RANGE = 0, 10, 11
+_ANY, _POOL, _RANGE, _UNFLATTEN, _TRIANGLE = 0, 10, 11, 13, 14
 
 
 @contextlib.contextmanager
@@ -57,10 +66,11 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::avg_pool1d": (_POOL, images.average_pool(1)),
         "aten::avg_pool2d": (_POOL, images.average_pool(2)),
         "aten::avg_pool3d": (_POOL, images.average_pool(3)),
-        "aten::adaptive_avg_pool2d": (_ANY, images.adaptive_pool("adaptive_avg_pool2d", 2)),
-        "aten::adaptive_avg_pool3d": (_ANY, images.adaptive_pool("adaptive_avg_pool3d", 3)),
-        "aten::adaptive_max_pool2d": (_ANY, images.adaptive_pool("adaptive_max_pool2d", 2)),
-        "aten::adaptive_max_pool3d": (_ANY, images.adaptive_pool("adaptive_max_pool3d", 3)),
+        **{
+            f"aten::adaptive_{kind}_pool{axes}d": (_POOL, adaptive.adaptive_pool(kind, axes))
+            for kind in ("avg", "max")
+            for axes in (1, 2, 3)
+        },
         "aten::upsample_bilinear2d": (_RANGE, images.resize("upsample_bilinear2d", "linear")),
         "aten::upsample_bicubic2d": (_RANGE, images.resize("upsample_bicubic2d", "cubic")),
         "aten::upsample_nearest1d": (_RANGE, nearest.upsample("upsample_nearest1d")),
@@ -70,6 +80,10 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::_upsample_nearest_exact2d": (_RANGE, nearest.upsample("", centred=True)),
         "aten::_upsample_nearest_exact3d": (_RANGE, nearest.upsample("", centred=True)),
         "aten::__interpolate": (_RANGE, nearest.interpolate()),
+        "aten::unflatten": (_UNFLATTEN, shapes.unflatten()),
+        "aten::view": (_ANY, shapes.reshape()),
+        "aten::reshape": (_ANY, shapes.reshape()),
+        "aten::scaled_dot_product_attention": (_TRIANGLE, attention.attention),
         "aten::lstm": (_RANGE, sequences.lstm),
         "aten::cpu": (_ANY, lambda _, tensor: tensor),
         "aten::diagonal": (_RANGE, images.diagonal),

@@ -98,23 +98,6 @@ def average_pool(axes: int) -> Symbolic:
     return quantized
 
 
-def adaptive_pool(name: str, axes: int) -> Symbolic:
-    """Pool one image without a batch as a batch of one; the exporter takes its channels for the batch."""
-    from torch.onnx import symbolic_helper, symbolic_opset9
-
-    own: Symbolic = getattr(symbolic_opset9, name)
-
-    def symbolic(graph: Graph, image: Value, size: Value) -> Value:
-        if symbolic_helper._get_tensor_rank(image) != axes + 1:
-            return own(graph, image, size)
-        pooled = own(graph, symbolic_helper._unsqueeze_helper(graph, image, [0]), size)
-        several = pooled if isinstance(pooled, tuple) else (pooled,)
-        single = [None if each is None else symbolic_helper._squeeze_helper(graph, each, [0]) for each in several]
-        return tuple(single) if isinstance(pooled, tuple) else single[0]
-
-    return symbolic
-
-
 def batch_norm(
     graph: Graph,
     image: Value,

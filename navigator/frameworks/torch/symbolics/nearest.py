@@ -1,9 +1,13 @@
-"""Resizes to the nearest pixels: those that torch takes (see `navigator.frameworks.torch.nearest`)."""
+"""Resizes to the nearest pixels: those that torch takes (see `navigator.frameworks.torch.nearest`).
+
+Those of scripted modules are one operator for all modes.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 from navigator.frameworks.torch.nearest import is_same
+from navigator.frameworks.torch.symbolics.images import resize
 from navigator.frameworks.torch.symbolics.values import (
     Graph,
     Symbolic,
@@ -39,16 +43,32 @@ def upsample(name: str, *, centred: bool = False) -> Symbolic:
 
 def interpolate() -> Symbolic:
     """Return what writes calls of `torch.nn.functional.interpolate` in scripted modules."""
-    from torch.onnx import symbolic_helper
+    from torch.onnx import errors, symbolic_helper
 
     def symbolic(
         graph: Graph, image: Value, size: Value, factor: Value, mode: Value, align: Value, recompute: Value, _: Value
     ) -> Value:
-        given, taken = _originals(graph)[2], None
-        if symbolic_helper._maybe_get_const(mode, "s") == "nearest":
-            several = ([given] * (rank_of(image) - 2) if isinstance(given, float) else given) or _COMPUTED
-            recomputed = not is_none(recompute) and known(recompute, "b")
+        _, _, given, _, corners, _, antialiased = _originals(graph)
+        if antialiased:
+            raise errors.SymbolicValueError("interpolate with antialias", image)
+        taken = None
+        name = symbolic_helper._maybe_get_const(mode, "s")
+        recomputed = not is_none(recompute) and known(recompute, "b")
+        several = ([given] * (rank_of(image) - 2) if isinstance(given, float) else given) or _COMPUTED
+        if name == "nearest":
             taken = _taken(graph, image, size, None if is_none(factor) else several, recomputed=recomputed)
+        elif "linear" in name or "cubic" in name:
+            wanted = size if _is_list(graph, 1) else None
+            if recomputed and None not in several:
+                shape = graph.op("Shape", image)
+                counts = [_longer(graph, shape, axis, each) for axis, each in enumerate(several, 2)]
+                wanted = graph.op("Concat", *counts, axis_i=0)
+            if wanted is not None:
+                # The exporter forgets `recompute`, and takes sizes such as x.shape[-2:] for one number.
+                resized = resize(name, "cubic" if "cubic" in name else "linear")
+                none = symbolic_helper._optional_input_placeholder_tensor(graph)
+                taken = resized(graph, image, wanted, constant(graph, bool(corners)), none)
+                taken.setType(image.type().with_sizes([None] * rank_of(image)))
         own = symbolic_helper.__interpolate_helper
         return own(graph, image, size, factor, mode, align, recompute) if taken is None else taken
 
@@ -95,10 +115,7 @@ def _taken(
         if factors is None:
             count = _element(graph, size, index)
         else:
-            # Of two numbers that aren't vectors the exporter makes float32.
-            exact = cast(graph, part(graph, shape, axis, axis + 1), torch.float64)
-            longer = graph.op("Floor", graph.op("Mul", exact, constant(graph, [factors[index]], torch.float64)))
-            count = symbolic_helper._squeeze_helper(graph, cast(graph, longer, torch.int64), [0])
+            count = symbolic_helper._squeeze_helper(graph, _longer(graph, shape, axis, factors[index]), [0])
         length = cast(graph, own, torch.float32)
         if by_factors:
             reciprocal = constant(graph, 1 / factors[index], torch.float32)
@@ -112,6 +129,23 @@ def _taken(
         last = graph.op("Sub", length, constant(graph, 1.0))
         image = graph.op("Gather", image, cast(graph, graph.op("Min", places, last), torch.int64), axis_i=axis)
     return image
+
+
+def _is_list(graph: Graph, index: int) -> bool:
+    """Return whether an argument of torch's node is a list, which may be computed."""
+    return "List" in [*graph.original_node.inputs()][index].type().annotation_str
+
+
+def _longer(graph: Graph, shape: Value, axis: int, factor: float) -> Value:
+    """Return the size of an axis times a factor as torch computes it, as a vector.
+
+    Of two numbers that aren't vectors the exporter makes float32.
+    """
+    import torch
+
+    exact = cast(graph, part(graph, shape, axis, axis + 1), torch.float64)
+    longer = graph.op("Floor", graph.op("Mul", exact, constant(graph, [factor], torch.float64)))
+    return cast(graph, longer, torch.int64)
 
 
 def _known_sizes(size: Value, owns: Sequence[int | None], factors: Sequence[float] | None) -> Sequence[int | None]:

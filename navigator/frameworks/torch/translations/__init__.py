@@ -23,6 +23,8 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.special_erfcx.default: arithmetic.erfcx,
         aten.log_sigmoid.default: arithmetic.log_sigmoid,
         aten.atan2.default: arithmetic.atan2,
+        aten.amax.default: arithmetic.extreme("amax"),
+        aten.amin.default: arithmetic.extreme("amin"),
         aten.angle.default: arithmetic.angle,
         aten.bitwise_right_shift.Tensor: arithmetic.shift("right"),
         aten.bitwise_right_shift.Tensor_Scalar: arithmetic.shift("right"),

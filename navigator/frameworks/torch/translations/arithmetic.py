@@ -1,7 +1,7 @@
 """Operators of elements, and of sizes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 # A value in the graph, or a number.
@@ -89,6 +89,18 @@ def atan2(y: _Value, x: _Value) -> _Value:
     angle = op.Atan(op.Div(y, op.Where(has_x, x, op.Where(has_y, zero, one))))
     turned = op.Where(op.Less(y, 0.0), op.Sub(angle, math.pi), op.Add(angle, math.pi))
     return op.Where(op.Less(x, 0.0), turned, angle)
+
+
+def extreme(name: str) -> Callable[..., _Value]:
+    """Take all axes if none is given, which onnxscript asks for. `name` is "amax" or "amin"."""
+
+    def translation(value: _Value, dim: Sequence[int] = (), keepdim: bool = False) -> _Value:
+        from onnxscript.function_libs.torch_lib.ops import core
+
+        axes = dim or range(len(value.shape))
+        return getattr(core, f"aten_{name}")(value, [*axes], keepdim)
+
+    return translation
 
 
 def angle(value: _Value) -> _Value:

@@ -31,7 +31,10 @@ def lstm(
     def plain(steps: _Value, cell: _Value, weights: Sequence[_Value]) -> tuple[_Value, _Value, _Value]:
         zeros = op.Expand(op.CastLike(0.0, cell), op.Shape(cell))
         zeros.shape, zeros.dtype = onnx_ir.Shape([1, *hx[1].shape[1:]]), hx[1].dtype
-        return core.aten_lstm(steps, (zeros, cell), weights, has_biases, 1, 0.0, False, False, False)
+        found: tuple[_Value, _Value, _Value] = core.aten_lstm(
+            steps, (zeros, cell), weights, has_biases, 1, 0.0, False, False, False
+        )
+        return found
 
     return projected(
         lambda name, *inputs, **attributes: getattr(op, name)(*inputs, **attributes),
