@@ -128,6 +128,69 @@ class Cache(nn.Module):  # type: ignore[misc]
         return torch.matmul(query, key.transpose(2, 3)).softmax(-1)
 
 
+class Table(nn.Module):  # type: ignore[misc]
+    """Columns that are taken one by one, and numbers beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.columns = nn.ModuleList(nn.Embedding(count, 4) for count in (3, 7, 12))
+        self.norm, self.last = nn.BatchNorm1d(5), nn.Linear(17, 2)
+
+    def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        rows = [column(categories[:, index]) for index, column in enumerate(self.columns)]
+        rows.append(self.norm(torch.nan_to_num(numbers)))
+        return self.last(torch.cat(rows, 1))
+
+
+class Nodes(nn.Module):  # type: ignore[misc]
+    """A layer of a graph network, whose edges are pairs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor, edges: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        source, target = edges.unbind(0)
+        mixed = x + torch.zeros_like(x).index_add(0, target, x[source])
+        return torch.zeros(8, 4).index_add(0, batch, self.last(mixed))
+
+
+class Normed(nn.Module):  # type: ignore[misc]
+    """A layer whose weight is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv1d(20, 4, 7, padding=3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+class Bags(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.bags = nn.EmbeddingBag(50, 8)
+
+    def forward(self, items: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+        return self.bags(items, starts)
+
+
+class Denoiser(nn.Module):  # type: ignore[misc]
+    """The time as sines and cosines, rows of points, and features that are taken at them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time, self.features = nn.Linear(8, 6), nn.Linear(6, 6)
+
+    def forward(self, timestep: torch.Tensor, points: torch.Tensor, picture: torch.Tensor) -> torch.Tensor:
+        batch, channels, height, width = picture.shape
+        angles = timestep[:, None].float() * torch.arange(4)
+        time = self.time(torch.cat([angles.sin(), angles.cos()], -1))
+        rows = self.features(picture.flatten(2).transpose(1, 2)) + time[:, None]
+        picture = rows.transpose(1, 2).reshape(batch, channels, height, width)
+        return torch.nn.functional.grid_sample(picture, points[:, None], align_corners=False)
+
+
 def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None = None) -> FoundShapes:
     """Ask the file of a scripted module, or of a traced one if there's an example."""
     torch.manual_seed(0)
@@ -225,6 +288,16 @@ def test_a_state_has_as_many_rows_as_the_input(
             (torch.ones(1, 1, 16), torch.ones(1, 2, 3, 8)),
             ["x float32 -1,16", "past float32 -1,2,-1,8"],
             id="cache",
+        ),
+        pytest.param(Table(), None, ["categories int64 -1,3", "numbers float32 -1,5"], id="table"),
+        pytest.param(Nodes(), None, ["x float32 -1,8", "edges int64 2,-1", "batch int64 -1"], id="graph"),
+        pytest.param(Normed(), (torch.ones(1, 20, 9),), ["x float32 -1,20,-1"], id="weight_norm"),
+        pytest.param(Bags(), None, ["items int64 -1", "starts int64 -1"], id="bags"),
+        pytest.param(
+            Denoiser(),
+            None,
+            ["timestep float32 -1", "points float32 -1,-1,2", "picture float32 -1,6,-1,-1"],
+            id="denoiser",
         ),
         pytest.param(Double(), None, ["x float64 -1,5"], id="float64"),
     ],

@@ -13,10 +13,14 @@ CONVERSIONS = frozenset({"to", "_to_copy", "type_as", "float", "half", "double",
 UNARY = CONVERSIONS | {
     *("contiguous", "clone", "detach", "alias", "dropout", "neg", "abs", "log", "log1p", "exp", "sqrt", "clamp"),
     *("relu", "relu_", "sigmoid", "tanh", "leaky_relu", "leaky_relu_", "elu", "gelu", "silu", "silu_", "hardtanh"),
-    *("hardswish", "softmax", "log_softmax"),
+    *("hardswish", "softmax", "log_softmax", "nan_to_num", "sin", "cos", "pow", "square", "rsqrt", "sign", "round"),
+    *("floor", "ceil", "erf", "softplus", "mish", "relu6", "clamp_min", "clamp_max", "cumsum", "cpu", "cuda"),
 }
 BINARY = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "minimum", "maximum"})
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "logical_not"})
+
+ANY = -1
+"""The size of an axis of which only its being there is known."""
 
 # More are not worth their time: the likeliest come first.
 _MOST_GUESSES = 96
@@ -29,6 +33,11 @@ _RANKS_WHOLE = (2, 1, 3, 0)
 _CHANNELS = (3, 1)
 
 _IDS = re.compile(r"(^|_)(ids?|tokens?|idx|index|indices|positions?|labels?|lengths?|lens?)(_|$)", re.IGNORECASE)
+# Inputs of diffusion models, recurrent layers and transformers, of which the graph may show little else.
+_NAMED_RANKS = (
+    (re.compile(r"(^|_)(time_?steps?|sigmas?|lengths?|lens?|offsets?)(_|$)", re.IGNORECASE), 1),
+    (re.compile(r"(^|_)(hidden_states?|embeds|features)(_|$)", re.IGNORECASE), 3),
+)
 _MASK = re.compile(r"mask", re.IGNORECASE)
 
 
@@ -40,6 +49,9 @@ class Move:
     axes: tuple[int, ...]
 
     def rank_after(self, rank: int) -> int:
+        """Return the number of axes after the move, negative if there are too few before."""
+        if self.kind == "flatten":
+            return self.axes[0] + 1 if rank > self.axes[0] else -1
         return rank + {"unsqueeze": 1, "squeeze": -1, "select": -1}.get(self.kind, 0)
 
     def before(self, sizes: Mapping[int, int], rank: int) -> dict[int, int]:
@@ -47,6 +59,8 @@ class Move:
         after = self.rank_after(rank)
         axes = [axis % max(1, after if self.kind == "unsqueeze" else rank) for axis in self.axes]
         match self.kind:
+            case "flatten":
+                return {axis: size for axis, size in sizes.items() if axis < self.axes[0] or rank == after}
             case "permute":
                 return {axes[axis]: size for axis, size in sizes.items() if axis < len(axes)}
             case "transpose":
@@ -108,10 +122,18 @@ class Known:
         dtypes = [*dict.fromkeys((*self.dtypes, *_named_dtypes(name)))]
         whole = dtypes[0].startswith("int")
         found = []
-        ranks = _RANKS_WHOLE if whole else _RANKS_ROWS if self.clues else _RANKS_FLOAT
+        ranks = (
+            _RANKS_WHOLE
+            if whole
+            else _RANKS_ROWS
+            if any(clue.rank or max(clue.sizes.values(), default=ANY) > ANY for clue in self.clues)
+            else _RANKS_FLOAT
+        )
         # Where branches differ, an axis that isn't added is the rule, such as the batch.
-        plain = min(self.clues, key=lambda clue: len(clue.moves), default=None)
-        for rank in sorted(ranks, key=lambda rank: plain is not None and plain.sizes_at(rank) is None):
+        plain = min((clue.moves for clue in self.clues), key=len, default=None)
+        unfit = {rank: sum(clue.sizes_at(rank) is None for clue in self.clues if clue.moves == plain) for rank in ranks}
+        usual = next((rank for pattern, rank in _NAMED_RANKS if pattern.search(name)), None)
+        for rank in sorted(ranks, key=lambda rank: (unfit[rank], rank != usual)):
             sizes = self._sizes(rank)
             if sizes is not None:
                 found += [tuple(each.get(axis, -1) for axis in range(rank)) for each in _with_channels(sizes, rank)]
@@ -122,7 +144,9 @@ class Known:
     def _sizes(self, rank: int) -> dict[int, int] | None:
         """Return the sizes that the clues give for so many axes, None if no clue fits; what reads it first wins."""
         known = [sizes for clue in self.clues if (sizes := clue.sizes_at(rank)) is not None]
-        return dict(ChainMap(*known)) if known or not self.clues else None
+        if not known and self.clues:
+            return None
+        return dict(ChainMap(*({axis: size for axis, size in each.items() if size != ANY} for each in known)))
 
 
 def moved(source: Source, kind: str, axes: tuple[int, ...]) -> Source:
@@ -157,6 +181,7 @@ def _with_channels(sizes: dict[int, int], rank: int) -> Iterator[dict[int, int]]
         yield sizes
     else:
         yield from ({**sizes, 1: channels} for channels in _CHANNELS)
+        yield sizes
 
 
 def _named_dtypes(name: str) -> tuple[str, ...]:
