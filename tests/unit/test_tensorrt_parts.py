@@ -1,5 +1,6 @@
 """What is around TensorRT's builder and runtime and needs neither: versions, shapes, layers, progress, measurements."""
 
+import itertools
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_a_shape_that_an_engine_was_not_built_for_is_named(shape: tuple[int, ...
 
 def test_progress_is_that_of_the_whole_and_never_falls() -> None:
     told: list[tuple[str, int]] = []
-    phases = progress.Phases(lambda phase, percent: told.append((phase, percent)))
+    phases = progress.Phases(lambda phase, percent: told.append((phase, percent)), clock=itertools.count().__next__)
 
     phases.start("Building engine", None, 2)
     for graph in range(2):
@@ -86,6 +87,28 @@ def test_progress_is_that_of_the_whole_and_never_falls() -> None:
     assert percents == sorted(percents)
     assert ("Timing", 12) in told
     assert ("Timing", 62) in told
+    assert told[-1] == ("Building engine", 100)
+
+
+def test_progress_is_told_ten_times_a_second_and_at_the_end() -> None:
+    """Telling is slower than what TensorRT tells of."""
+    told: list[tuple[str, int]] = []
+    calls = 0
+
+    def clock() -> float:
+        nonlocal calls
+        calls += 1
+        return calls / 100
+
+    phases = progress.Phases(lambda phase, percent: told.append((phase, percent)), clock)
+    phases.start("Building engine", None, 1)
+    phases.start("Timing", "Building engine", 1000)
+    for step in range(1000):
+        phases.step("Timing", step)
+    phases.finish("Timing")
+    phases.finish("Building engine")
+
+    assert 90 <= len(told) <= 110
     assert told[-1] == ("Building engine", 100)
 
 

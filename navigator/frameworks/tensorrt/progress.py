@@ -1,6 +1,8 @@
 """What TensorRT is doing while it builds: the phase, and how much of the whole is done."""
 
+import math
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ _Trt = Any
 
 # A line of the log for every so many per cent.
 _LOGGED_PERCENT = 10
+# TensorRT 10.6 calls 360,000 times while it builds 24 convolutions in fp16, for half a minute.
+_PAUSE_SECONDS = 0.1
 
 
 @dataclass(kw_only=True, slots=True)
@@ -21,14 +25,17 @@ class _Phase:
 
 
 class Phases:
-    """The phases of a build, which are nested. Tells how far it is whenever that has changed.
+    """The phases of a build, which are nested. Tells how far it is when that has changed, and at the end.
 
     Args:
         tell: takes a phase and how many per cent of the build are done, which never become fewer.
+        clock: returns seconds.
     """
 
-    def __init__(self, tell: Callable[[str, int], None]) -> None:
+    def __init__(self, tell: Callable[[str, int], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._tell = tell
+        self._clock = clock
+        self._silent_until = -math.inf
         self._phases: dict[str, _Phase] = {}
         self._last: tuple[str, int] = ("", 0)
 
@@ -53,10 +60,15 @@ class Phases:
             self._update(phase.parent)
         else:  # it doesn't tell of its last step
             phase.done = phase.steps
+            self._silent_until = -math.inf
             self._update(name)
             del self._phases[name]
 
     def _update(self, name: str) -> None:
+        now = self._clock()
+        if now < self._silent_until:
+            return
+        self._silent_until = now + _PAUSE_SECONDS
         roots = [each for each, phase in self._phases.items() if phase.parent not in self._phases]
         percent = max([self._last[1], *(int(100 * self._fraction(root)) for root in roots)])
         if (name, percent) != self._last:
