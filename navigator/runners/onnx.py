@@ -24,6 +24,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.randomness import random_operations
+from navigator.frameworks.onnx.settings import session_settings
 from navigator.frameworks.onnx.training import training_operations
 from navigator.frameworks.onnx.weights import UNPACKED, Proto
 from navigator.models.files import model_files
@@ -97,8 +98,7 @@ class OnnxModel:
 
         size = sum(file.stat().st_size for file in model_files(self.path))
         require_memory(int(size * _SESSION_FACTOR), "a second session for the model's own rounding")
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3
+        settings = session_settings()
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // 2)
         settings.add_session_config_entry(*UNPACKED)

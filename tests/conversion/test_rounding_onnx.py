@@ -161,6 +161,37 @@ def test_only_weights_are_stepped(tmp_path: Path) -> None:
         assert np.array_equal(value == 0, values[name] == 0)
 
 
+@pytest.mark.parametrize("external", [True, False])
+def test_a_large_weight_with_an_infinity_at_its_end_stays(tmp_path: Path, external: bool) -> None:
+    from navigator.frameworks.onnx.steps import _PIECE, stepped
+
+    values = np.append(np.ones(_PIECE, np.float32), np.float32(np.inf))
+    graph = onnx.helper.make_graph([], "g", [], [], [onnx.numpy_helper.from_array(values, "w")])
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx.helper.make_model(graph), path, save_as_external_data=external, size_threshold=0)
+    model = onnx.load(path, load_external_data=False)
+    assert not list(stepped(model, path))
+    after = onnx.numpy_helper.to_array(model.graph.initializer[0], str(tmp_path))
+    assert np.array_equal(after, values)
+
+
+def test_no_session_takes_cores_from_other_workers_while_it_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[Any] = []
+    opens = onnxruntime.InferenceSession
+
+    def session(source: Any, settings: Any, **options: Any) -> Any:
+        given.append(settings)
+        return opens(source, settings, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    with Residual(tmp_path, 0).load(SOURCE).perturbed():
+        assert len(given) >= 2
+    for each in given:
+        assert each.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
 # A main graph, a branch and a function, each with a constant; short ones and whole numbers stay.
 INNER = """
 <ir_version: 8, opset_import: ["" : 17, "own" : 1]> m (float[n, 9] x, bool c) => (float[n, 9] y)

@@ -10,6 +10,7 @@ from tempfile import NamedTemporaryFile
 
 from navigator.errors import StepError
 from navigator.frameworks.onnx import weights as onnx_weights
+from navigator.frameworks.onnx.settings import session_settings
 from navigator.frameworks.onnx.weights import Proto
 from navigator.models import onnx_structure
 from navigator.models.files import external_data
@@ -229,8 +230,7 @@ def _refusal(path: Path) -> str:
     """Return why ONNX Runtime can't load the file, or ""."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options = session_settings()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -15,6 +15,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import streamed
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.file import DEFAULT_DOMAINS
+from navigator.frameworks.onnx.settings import session_settings
 from navigator.frameworks.onnx.weights import Proto
 
 if TYPE_CHECKING:
@@ -116,8 +117,7 @@ def session(model: "ir.Model") -> Any:
     import onnx_ir as ir
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options = session_settings(severity=4)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry(*onnx_weights.UNPACKED)
     tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())

@@ -11,6 +11,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.frameworks.onnx import steps as onnx_steps
+from navigator.frameworks.onnx.settings import session_settings
 from navigator.frameworks.onnx.weights import FOLDER, UNPACKED, Proto, graphs
 from navigator.records import Device
 
@@ -60,8 +61,7 @@ def open_session(
     """
     import onnxruntime
 
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
+    settings = session_settings()
     if mapped:
         settings.add_session_config_entry(*UNPACKED)
     if onnx_int8.is_quantized(model):
@@ -130,8 +130,7 @@ def open_shaken(path: Path, seed: int) -> tuple[Any, list[Any]]:
     if content is None:
         raise StepError(f"nothing in {path.name} computes in fp16")
     model = onnx.load_model_from_string(content)
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
+    settings = session_settings()
     settings.add_session_config_entry(*UNPACKED)
     settings.add_session_config_entry(FOLDER, str(path.parent))
     # Otherwise, what is computed from weights alone is computed from those in the file (1.32).

@@ -45,12 +45,17 @@ def stepped(model: Proto, path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _flip(numbers: np.ndarray) -> bool:
-    """Flip the last bits of numbers, in place and a piece at a time; return whether they're finite floats."""
-    if numbers.dtype.kind != "f" or not all(math.isfinite(each) for each in (numbers.min(), numbers.max())):
+    """Flip the last bits of numbers, in place; return whether they're finite floats. If not, some may be flipped.
+
+    A piece at a time: gigabytes are brought from memory once.
+    """
+    if numbers.dtype.kind != "f":
         return False
     flat = numbers.reshape(-1)
     for start in range(0, flat.size, _PIECE):
         piece = flat[start : start + _PIECE]
+        if not np.isfinite(piece).all():
+            return False
         piece.view(_WHOLE[piece.dtype.itemsize])[...] ^= piece != 0
     return True
 
