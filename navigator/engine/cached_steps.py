@@ -6,9 +6,10 @@ A key is made from everything that an artifact or verdict depends on, so that eq
 import os
 import platform
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache as once
+from pathlib import Path
 
 from navigator.cache.digests import combined, digest, identity
 from navigator.cache.earlier import Earlier
@@ -19,7 +20,6 @@ from navigator.engine.outcomes import Artifact, Failure, Verified
 from navigator.engine.workspace import Workspace
 from navigator.host.docker import docker_image_id
 from navigator.models.files import files_of
-from navigator.models.reading import Watch
 from navigator.records import (
     Host,
     InvalidRecordError,
@@ -90,7 +90,7 @@ class _Basis:
     source: Json
     samples: Json
     tools: Mapping[str, Json]
-    watch: Watch
+    taken: Callable[[Path], str]
 
     @property
     def found(self) -> str:
@@ -108,7 +108,7 @@ class _Basis:
                 "step": to_data([step.converter, step.options, step.raise_from]),
                 "samples": self.samples if converter.NEEDS_SAMPLES else None,
                 "gpus": to_data(self.plan.gpus) if converter.NEEDS_GPU else None,
-                "files": [digest(path, self.watch) for path in step.options.files],
+                "files": [self.taken(path) for path in step.options.files],
                 "image": _image(step.image),
             }
         )
@@ -128,7 +128,7 @@ class _Basis:
                 "samples": self.samples,
                 "states": to_data([model.states, model.state_steps]),
                 "tolerances": to_data([model.atol, model.rtol, *_reduced(model)]),
-                "metric": _metric(model, self.watch),
+                "metric": _metric(model, self.taken),
                 "search": model.search_seconds,
                 "weights": model.compare_weights,
                 "devices": step.devices,
@@ -138,7 +138,11 @@ class _Basis:
 
 
 def keys(
-    plan: ModelPlan, host: Host, sha256: str, memory_limit_bytes: int | None = None, watch: Watch | None = None
+    plan: ModelPlan,
+    host: Host,
+    sha256: str,
+    memory_limit_bytes: int | None = None,
+    taken: Callable[[Path], str] = digest,
 ) -> tuple[dict[str, Keys], str]:
     """Return the cache keys of every step: everything that an artifact or a verdict depends on.
 
@@ -149,12 +153,12 @@ def keys(
         host: the machine.
         sha256: the model's `navigator.cache.digests.model_digest`.
         memory_limit_bytes: memory limit of a worker, since samples are made to fit.
-        watch: watches over the reading.
+        taken: returns the digest of a file.
 
     Raises:
         ConfigurationError, OSError, DeadlineError, StoppedError: a sample can't be read; see `digest`.
     """
-    model, watch = plan.config, watch or Watch()
+    model = plan.config
     basis = _Basis(
         plan=plan,
         host=host,
@@ -163,7 +167,7 @@ def keys(
             "format": plan.source_format,
             "signature": to_data([model.inputs, model.outputs, model.signature_name, model.arguments]),
         },
-        samples=_samples(model, host, memory_limit_bytes, watch),
+        samples=_samples(model, host, memory_limit_bytes, taken),
         tools={
             "navigator": _code(COMPUTING),
             "python": host.python,
@@ -171,7 +175,7 @@ def keys(
             "environment": result_affecting(os.environ),
             **_versions(_SHARED, host),
         },
-        watch=watch,
+        taken=taken,
     )
     found: dict[str, Keys] = {}
     for step in plan.steps:
@@ -259,22 +263,22 @@ def _reduced(model: ModelConfig) -> list[Json]:
     return [*tolerated, model.fp16_gates, model.int8_gates, model.scores, model.top_k]
 
 
-def _metric(model: ModelConfig, watch: Watch) -> Json:
+def _metric(model: ModelConfig, taken: Callable[[Path], str]) -> Json:
     """Return what the verdict of the user's metric depends on beside the samples, None without one."""
     if model.metric is None:
         return None
     where = model.metric
-    return [digest(where.path, watch), where.function, model.metric_lower_is_better, model.quality]
+    return [taken(where.path), where.function, model.metric_lower_is_better, model.quality]
 
 
-def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None, watch: Watch) -> Json:
+def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None, taken: Callable[[Path], str]) -> Json:
     """Return what a model's samples depend on, including memory, since they are made to fit."""
     return {
         "shapes": to_data([model.min_shapes, model.opt_shapes, model.max_shapes, model.max_batch_size]),
         "probe": model.probe,
         "values": to_data([model.value_ranges, model.dtypes, model.random_seed]),
-        "files": [[path.stem, digest(path, watch)] for path in model.samples],
-        "calibration": [[path.stem, digest(path, watch)] for path in model.calibration_samples],
+        "files": [[path.stem, taken(path)] for path in model.samples],
+        "calibration": [[path.stem, taken(path)] for path in model.calibration_samples],
         "memory": [round(host.memory_bytes / 2**30), memory_limit_bytes],
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from navigator.cache.digests import Stamp, digest, identity, model_digest, size_bytes, stamp
@@ -92,13 +93,14 @@ class Sources:
         files = (*model_files(model.model_path), *(path for paths in named.values() for path in paths))
         before = stamp(*files)
         sha256 = model_digest(model.model_path, watch, self.remembered)
+        taken = partial(digest, watch=watch, remembered=self.remembered)
         made: dict[str, Keys] = {}
         found_key = ""
         if self._cache is not None:
-            made, found_key = keys(plan, self._host, sha256, self._memory_limit_bytes, watch)
+            made, found_key = keys(plan, self._host, sha256, self._memory_limit_bytes, taken)
         self._sources[model.model_name] = Source(
             sha256=sha256,
-            digests={key: identity([digest(each, watch) for each in paths]) for key, paths in named.items()},
+            digests={key: identity([taken(each) for each in paths]) for key, paths in named.items()},
             keys=made,
             found_key=found_key,
             size_bytes=size_bytes(model.model_path),

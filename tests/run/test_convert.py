@@ -140,14 +140,15 @@ def test_a_second_run_takes_everything_from_the_cache_and_starts_no_worker(
         assert before["output_model"] == after["output_model"]
 
 
-def test_a_second_run_reads_neither_a_large_model_nor_its_conversions(
+def test_a_second_run_reads_no_large_model_sample_or_conversion(
     convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (project / "any").open("wb") as file:
         monkeypatch.setattr(remembered, "_KEEP_TIMES", {remembered._file_system(file.fileno())})
     monkeypatch.setattr(remembered, "_LARGE_BYTES", 1)  # these are
     monkeypatch.setattr(earlier, "_LARGE_BYTES", 1)
-    _, first = convert(TINY + "cache_path: .cache\n")
+    np.savez(project / "day.npz", x=np.ones((2, 4), np.float32))
+    _, first = convert(TINY + "samples: [day.npz]\ncache_path: .cache\n")
     read: list[Path] = []
 
     def note(path: Path, *_: Any, **__: Any) -> str:
@@ -156,7 +157,7 @@ def test_a_second_run_reads_neither_a_large_model_nor_its_conversions(
 
     monkeypatch.setattr(digests, "blocks", lambda path, *_, **__: [note(path).encode()])
     monkeypatch.setattr(earlier, "_sha256", note)
-    code, results = convert(TINY + "cache_path: .cache\n")
+    code, results = convert(TINY + "samples: [day.npz]\ncache_path: .cache\n")
 
     assert (code, [each["cached"] for each in results["results"]]) == (0, [True, True])
     assert [each["output_model"] for each in results["results"]] == [each["output_model"] for each in first["results"]]
