@@ -6,7 +6,7 @@ ERRORS = 3
 """The severity from which on a session logs."""
 
 # Its threads spin while they wait for each other, which takes the cores from other workers: with a model of sentence
-# embeddings on two busy cores, a quarter of the processor time. Alone on them, runs take no longer without (1.32).
+# embeddings on two busy cores, a quarter of the processor time. The fastest runs take no longer without (1.32).
 _WAIT_QUIETLY = ("session.intra_op.allow_spinning", "0")
 
 
