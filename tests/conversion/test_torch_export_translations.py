@@ -130,6 +130,18 @@ def test_extremes_are_those_of_all_axes(tmp_path: Path) -> None:
     assert outputs_of(run, 18) == [3, -2, [[1], [3]]]
 
 
+class Places(torch.nn.Module):
+    def forward(self, rows: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.searchsorted(rows, values), torch.searchsorted(rows[0], values, right=True, out_int32=True)
+
+
+def test_places_among_sorted_rows_are_found(tmp_path: Path) -> None:
+    rows = np.array([[1.0, 3.0, 3.0], [0.0, 2.0, 9.0]], "float32")
+    values = np.array([[3.0, 0.0], [2.5, 10.0]], "float32")
+    run = exported(tmp_path, Places(), {"rows": rows, "values": values})
+    assert outputs_of(run, 18) == [[[1, 0], [2, 3]], [[3, 0], [1, 3]]]
+
+
 def test_bytes_stay_bytes_when_they_are_shifted(tmp_path: Path) -> None:
     run = exported(tmp_path, Shifted(), {"x": np.array([200, 7, 0], np.uint8)})
     assert outputs_of(run, 18) == [

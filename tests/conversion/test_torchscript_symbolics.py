@@ -187,6 +187,28 @@ def test_heads_are_shared_and_rows_that_are_masked_whole_are_zeros(tmp_path: Pat
     assert attended[0].all()
 
 
+@pytest.mark.parametrize("opset", OPSETS)
+def test_places_among_sorted_rows_are_found(tmp_path: Path, opset: int) -> None:
+    rows, values = [[1.0, 3.0, 3.0], [0.0, 2.0, 9.0]], [[3.0, 0.0], [2.5, 10.0]]
+    places = converted(tmp_path, torch.searchsorted, rows, values, opset=opset)
+    assert places.tolist() == [[1, 0], [2, 3]]
+    (tmp_path / "right").mkdir()
+    places = converted(
+        tmp_path / "right",
+        lambda r, v: torch.searchsorted(r[0], v, side="right", out_int32=True),
+        rows,
+        values,
+        opset=14,
+    )
+    assert places.tolist() == [[3, 0], [1, 3]]
+
+
+@pytest.mark.parametrize(("axis", "expected"), [(1, [[[0, 1], [3, 4]]]), (0, [])])
+def test_windows_are_taken_of_an_axis_of_any_size(tmp_path: Path, axis: int, expected: list[Any]) -> None:
+    windows = converted(tmp_path, lambda x: x.unfold(axis, 2, 3), [[0.0, 1, 2, 3, 4, 5]] * (2 - axis), opset=14)
+    assert windows.tolist() == (expected or [[[each, each] for each in range(6)]])
+
+
 def test_a_divisor_of_a_mean_is_kept(tmp_path: Path) -> None:
     mean = converted(tmp_path, lambda x: F.avg_pool2d(x, 2, divisor_override=3), [[[[1.0, 2.0], [3.0, 6.0]]]], opset=17)
     assert mean.tolist() == [[[[4.0]]]]

@@ -119,7 +119,7 @@ class Known:
 
     def guesses(self, name: str) -> list[TensorSpec]:
         """Return specs of the input, the likeliest first."""
-        dtypes = [*dict.fromkeys((*self.dtypes, *_named_dtypes(name)))]
+        dtypes = [*dict.fromkeys(self.dtypes or _named_dtypes(name))]
         whole = dtypes[0].startswith("int")
         found = []
         ranks = (

@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from navigator.frameworks.torch.symbolics.values import Graph, Value, constant, dtype_of, is_none, known, rank_of
+from navigator.frameworks.torch.symbolics.values import (
+    Graph,
+    Value,
+    cast,
+    constant,
+    dtype_of,
+    is_none,
+    known,
+    rank_of,
+    reduced,
+)
 
 # The lowest opset whose ScatterND adds.
 _ADDS = 16
@@ -73,3 +83,39 @@ def embedding_bag(graph: Graph, weight: Value, indices: Value, offsets: Value, *
     if not is_none(padding) and known(padding, "i") < 0:
         raise errors.SymbolicValueError("embedding_bag with padding_idx has no operator in ONNX", weight)
     return symbolic_opset11.embedding_bag(graph, weight, indices, offsets, *arguments)
+
+
+def searchsorted(
+    graph: Graph, ordered: Value, values: Value, whole: Value, right: Value, side: Value = None, sorter: Value = None
+) -> Value:
+    """Count the boundaries below each value, or those that aren't above it. The exporter has nothing for it."""
+    import torch
+    from torch.onnx import errors, symbolic_helper
+
+    if not is_none(sorter):
+        raise errors.SymbolicValueError("searchsorted with a sorter has no operator in ONNX", ordered)
+    from_right = known(right, "b") or (not is_none(side) and known(side, "s") == "right")
+    rank = rank_of(ordered)
+    boundaries = symbolic_helper._unsqueeze_helper(graph, ordered, [rank - 1])
+    wanted = symbolic_helper._unsqueeze_helper(graph, values, [rank_of(values)])
+    below = (
+        graph.op("Not", graph.op("Less", wanted, boundaries)) if from_right else graph.op("Less", boundaries, wanted)
+    )
+    places = reduced(graph, "ReduceSum", cast(graph, below, torch.int64), [-1], keep=False)
+    return cast(graph, places, torch.int32) if known(whole, "b") else places
+
+
+def unfold(graph: Graph, value: Value, axis: Value, size: Value, step: Value) -> Value:
+    """Take windows of an axis of any size; the exporter wants to know it."""
+    import torch
+
+    rank = rank_of(value)
+    place, length = known(axis, "i") % rank, known(size, "i")
+    whole = graph.op("Gather", graph.op("Shape", value), constant(graph, place, torch.int64), axis_i=0)
+    last = graph.op("Sub", whole, constant(graph, length - 1, torch.int64))
+    starts = graph.op("Range", constant(graph, 0, torch.int64), last, constant(graph, known(step, "i"), torch.int64))
+    rows = graph.op("Reshape", starts, constant(graph, [-1, 1], torch.int64))
+    windows = graph.op("Add", rows, constant(graph, [*range(length)], torch.int64))
+    taken = graph.op("Gather", value, windows, axis_i=place)
+    order = [each for each in range(rank + 1) if each != place + 1]
+    return graph.op("Transpose", taken, perm_i=[*order, place + 1])

@@ -34,6 +34,7 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.bitwise_left_shift.Tensor_Scalar: arithmetic.shift("left"),
         aten.__lshift__.Tensor: arithmetic.shift("left"),
         aten.__lshift__.Scalar: arithmetic.shift("left"),
+        aten.searchsorted.Tensor: indexing.searchsorted,
         aten.scatter_reduce.two: indexing.scatter_reduce,
         aten.avg_pool2d.default: images.average_pool(2),
         aten.avg_pool3d.default: images.average_pool(3),

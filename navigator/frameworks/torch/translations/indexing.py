@@ -1,4 +1,4 @@
-"""Operators that put elements by their index."""
+"""Operators that put elements by their index, or find it."""
 
 from typing import Any
 
@@ -27,3 +27,23 @@ def scatter_reduce(
     if target.dtype.is_floating_point():
         return op.Div(total, count)
     return op.Div(op.Sub(total, op.Mod(total, count)), count)
+
+
+def searchsorted(
+    ordered: _Value,
+    values: _Value,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: _Value = None,
+) -> _Value:
+    """Count the boundaries below each value, or those that aren't above it: onnxscript has nothing for it."""
+    import onnx_ir
+    from onnxscript import opset18 as op
+
+    if sorter is not None:
+        raise ValueError("searchsorted with a sorter has no operator in ONNX")
+    boundaries, wanted = op.Unsqueeze(ordered, [-2]) if len(ordered.shape) > 1 else ordered, op.Unsqueeze(values, [-1])
+    below = op.GreaterOrEqual(wanted, boundaries) if right or side == "right" else op.Greater(wanted, boundaries)
+    places = op.ReduceSum(op.Cast(below, to=onnx_ir.DataType.INT64), [-1], keepdims=0)
+    return op.Cast(places, to=onnx_ir.DataType.INT32) if out_int32 else places
