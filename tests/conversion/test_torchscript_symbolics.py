@@ -187,6 +187,22 @@ def test_heads_are_shared_and_rows_that_are_masked_whole_are_zeros(tmp_path: Pat
     assert attended[0].all()
 
 
+def test_padding_is_left_out_of_bags(tmp_path: Path) -> None:
+    weight, bags = [[1.0], [2.0], [4.0]], [[0, 1, 1], [1, 1, 1], [2, 0, 1]]
+    for mode, expected in (("mean", [[1.0], [0.0], [2.5]]), ("sum", [[1.0], [0.0], [5.0]])):
+        (tmp_path / mode).mkdir()
+        module = torch.nn.EmbeddingBag.from_pretrained(torch.tensor(weight), mode=mode, padding_idx=-2)
+        assert converted(tmp_path / mode, module, bags, opset=14).tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_rows_are_divided_by_the_root_of_their_mean_square(tmp_path: Path, dtype: str) -> None:
+    weight = torch.tensor([0.5, 2.0], dtype=getattr(torch, dtype))
+    rows = np.array([[1e-3, 1e-3], [300.0, -400.0], [0.0, 0.0]], dtype)
+    scaled = converted(tmp_path, lambda x: F.rms_norm(x, (2,), weight), rows, opset=14, dtype=dtype)
+    assert scaled[1].tolist() == pytest.approx([0.6 / math.sqrt(2), -3.2 / math.sqrt(2)], rel=1e-3)
+
+
 @pytest.mark.parametrize("opset", OPSETS)
 def test_places_among_sorted_rows_are_found(tmp_path: Path, opset: int) -> None:
     rows, values = [[1.0, 3.0, 3.0], [0.0, 2.0, 9.0]], [[3.0, 0.0], [2.5, 10.0]]

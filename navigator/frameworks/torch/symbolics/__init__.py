@@ -65,6 +65,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::searchsorted": (_ANY, indexing.searchsorted),
         "aten::unfold": (_RANGE, indexing.unfold),
         "aten::vdot": (_ANY, lambda graph, one, other: graph.op("MatMul", one, other)),
+        "aten::rms_norm": (_RANGE, images.rms_norm),
         "aten::batch_norm": (_ANY, images.batch_norm),
         "aten::avg_pool1d": (_POOL, images.average_pool(1)),
         "aten::avg_pool2d": (_POOL, images.average_pool(2)),

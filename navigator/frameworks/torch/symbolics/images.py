@@ -131,6 +131,22 @@ def batch_norm(
     return result
 
 
+def rms_norm(graph: Graph, value: Value, shape: Value, weight: Value, epsilon: Value) -> Value:
+    """Divide by the root of the mean square, in float32 where that has more digits. The exporter has nothing for it."""
+    import torch
+
+    own = dtype_of(value) or torch.float32
+    dtype = torch.promote_types(own, torch.float32)
+    least = torch.finfo(dtype).eps if is_none(epsilon) else known(epsilon, "f")
+    wide = cast(graph, value, dtype)
+    axes = [-1 - axis for axis in range(len(known(shape, "is")))]
+    square = reduced(graph, "ReduceMean", graph.op("Mul", wide, wide), axes, keep=True)
+    result = graph.op("Div", wide, graph.op("Sqrt", graph.op("Add", square, constant(graph, least, dtype))))
+    if not is_none(weight):
+        result = graph.op("Mul", result, cast(graph, weight, dtype))
+    return cast(graph, result, own)
+
+
 def diagonal(graph: Graph, matrix: Value, offset: Value, row_axis: Value, column_axis: Value) -> Value:
     """Take the elements. The exporter multiplies by a float mask: no whole numbers, and NaN beside an infinity."""
     import torch

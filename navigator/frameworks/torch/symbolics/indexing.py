@@ -75,14 +75,33 @@ def index_add(graph: Graph, target: Value, dim: Value, index: Value, source: Val
     return graph.op("ScatterElements", target, places, source, axis_i=axis, reduction_s="add")
 
 
-def embedding_bag(graph: Graph, weight: Value, indices: Value, offsets: Value, *arguments: Value) -> Value:
-    """Refuse a negative `padding_idx`, counted from the end, which the exporter ignores; it refuses others itself."""
-    from torch.onnx import errors, symbolic_opset11
+def embedding_bag(graph: Graph, weight: Value, indices: Value, offsets: Value, *arguments: Value) -> Any:
+    """Leave out what `padding_idx` says, which the exporter refuses, and ignores if it's counted from the end.
 
-    padding = arguments[-1]
-    if not is_none(padding) and known(padding, "i") < 0:
+    A weight of 0 leaves it out of a sum. A mean is such a sum, divided by the number of what is left.
+    """
+    from torch.onnx import errors, symbolic_helper, symbolic_opset11
+
+    frequency, mode, sparse, factors, includes_last, padding = arguments
+    own = symbolic_opset11.embedding_bag
+    if is_none(padding):
+        return own(graph, weight, indices, offsets, *arguments)
+    rows, dtype = symbolic_helper._get_tensor_dim_size(weight, 0), dtype_of(weight)
+    chosen = ("sum", "mean", "max")[known(mode, "i")]
+    if rows is None or dtype is None or chosen == "max":
         raise errors.SymbolicValueError("embedding_bag with padding_idx has no operator in ONNX", weight)
-    return symbolic_opset11.embedding_bag(graph, weight, indices, offsets, *arguments)
+    left = graph.op("Not", graph.op("Equal", indices, constant(graph, known(padding, "i") % rows, dtype_of(indices))))
+    shown = cast(graph, left, dtype)
+
+    def total(values: Value, several: Value) -> Any:
+        return own(graph, values, indices, offsets, frequency, constant(graph, 0), sparse, several, includes_last, None)
+
+    found, *others = total(weight, shown if is_none(factors) else graph.op("Mul", shown, factors))
+    if chosen == "mean":
+        ones = graph.op("Expand", constant(graph, [1.0], dtype), constant(graph, [rows, 1]))
+        count = graph.op("Max", total(ones, shown)[0], constant(graph, 1.0, dtype))
+        found = graph.op("Div", found, count)
+    return found, *others
 
 
 def searchsorted(
