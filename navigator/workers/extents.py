@@ -21,9 +21,15 @@ _REFUSED = "larger ones are refused"
 _STEPS = (1, 2, 4, 8, 16, 32)
 
 
-def first(wanted: Ladder, questions: Questions, *, thorough: bool = True) -> tuple[Ladder, Levels] | None:
-    """Return sizes that the model takes, and the ladder that they're of; unless `thorough`, the likely ones only."""
-    ways: Iterable[tuple[Ladder, Levels]] = ((wanted, levels) for levels in wanted.likely())
+def first(
+    wanted: Ladder, questions: Questions, *, thorough: bool = True, most: int | None = None
+) -> tuple[Ladder, Levels] | None:
+    """Return sizes that the model takes, and the ladder that they're of.
+
+    Unless `thorough`, the likely ones only, of which at most `most` are tried.
+    """
+    likely = itertools.islice(wanted.likely(), most)
+    ways: Iterable[tuple[Ladder, Levels]] = ((wanted, levels) for levels in likely)
     if thorough:
         related = list(wanted.related())
         sums = ((each, levels) for levels in wanted.likely() for each in related)

@@ -30,6 +30,8 @@ from navigator.workers.source_runs import known_axes, others
 # All questions together, unless one of them takes longer.
 _DEADLINE_SECONDS = 20.0
 
+_FEW_SIZES = 8
+
 # The samples were read once already.
 _ANY_SIZE = 2**62
 
@@ -187,12 +189,15 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
     until = Deadline(_DEADLINE_SECONDS)
     refusals: list[str] = []
     returned: StepError | None = None
-    for thorough in (False, True):
+    # A few sizes show whether the number of axes and the types are wrong.
+    for thorough, most in ((False, _FEW_SIZES), (False, None), (True, None)):
         for model in runner.undeclared(config.model_path, declared, config.arguments):
             inputs = model.signature.inputs
             questions = Questions(model=model, bounds=next(_values(model, inputs, config)), deadline=until)
             frames = frames_of(inputs, config)
-            if first(ladder(frames, named(frames, known_axes(model), {}), config), questions, thorough=thorough):
+            if first(
+                ladder(frames, named(frames, known_axes(model), {}), config), questions, thorough=thorough, most=most
+            ):
                 return model
             refusals += list(questions.refusals.values())[:1]
             returned = returned or questions.returned

@@ -12,7 +12,7 @@ from navigator.records import Format, FoundShapes, ModelConfig, Signature
 from navigator.runners import torchscript
 from navigator.samples.found import finding
 from navigator.workers.loading import source_loader
-from navigator.workers.probing import probed
+from navigator.workers.probing import probed, signed
 
 Module = Any
 
@@ -191,6 +191,20 @@ class Denoiser(nn.Module):  # type: ignore[misc]
         return torch.nn.functional.grid_sample(picture, points[:, None], align_corners=False)
 
 
+class Sampled(nn.Module):  # type: ignore[misc]
+    """Takes features at points; counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offsets = nn.Linear(16, 8)
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, query: torch.Tensor, points: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        offsets = self.offsets(query).view(query.size(0), query.size(1), 4, 2)
+        return torch.nn.functional.grid_sample(features, points[:, :, None] + offsets, align_corners=False)
+
+
 def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None = None) -> FoundShapes:
     """Ask the file of a scripted module, or of a traced one if there's an example."""
     torch.manual_seed(0)
@@ -334,3 +348,13 @@ def test_a_module_that_counts_its_calls_is_loaded_again(tmp_path: Path) -> None:
     model, _, _ = probed(config, source_loader(config), torchscript)
     assert isinstance(model, torchscript.TorchScriptModel)
     assert float(model.module.calls) == 0
+
+
+def test_a_wrong_number_of_axes_is_given_up_after_a_few_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    with torchscript.quiet():
+        torch.jit.save(torch.jit.script(Sampled().eval()), str(path))
+    model = signed(torchscript, ModelConfig(model_name="m", model_path=path, model_format=Format.TORCHSCRIPT))
+    assert isinstance(model, torchscript.TorchScriptModel)
+    assert [spec.shape for spec in model.inputs][:2] == [(-1, -1, 16), (-1, -1, 2)]
+    assert model.module.calls < 50
