@@ -31,14 +31,13 @@ _OWN_NAME = "give each job its own `artifact_name`, such as one with a value of 
 class Artifact:
     """An artifact of this run; an `old` one was made by this job, or in an earlier attempt.
 
-    `digest` is `sha256:<hex>` or "", `created_at` RFC 3339 or "" (just uploaded).
+    `digest` is `sha256:<hex>` or "".
     """
 
     name: str
     id: int
     size_bytes: int
     digest: str = ""
-    created_at: str = ""
     old: bool = False
 
 
@@ -152,7 +151,6 @@ class Artifacts:
                 id=int(each.get("database_id", 0)),
                 size_bytes=int(each.get("size", 0)),
                 digest=each.get("digest") or "",
-                created_at=each.get("created_at") or "",
                 old=not self._is_another_jobs(each),
             )
             for each in self._listed(name)
