@@ -75,7 +75,8 @@ def _logs(paths: Sequence[Path], log_url: str) -> str:
     shown = ", ".join(code(str(path), 1000) for path in paths[:_LOGS])
     more = f" and {len(paths) - _LOGS} more" if len(paths) > _LOGS else ""
     run = link("the run's log", log_url)
-    return f"Log: {shown}{more}{f'; its end is in {run}' if run else ''}"
+    name, ends = ("Log", "its end is") if len(paths) == 1 else ("Logs", "their ends are")
+    return f"{name}: {shown}{more}{f'; {ends} in {run}' if run else ''}"
 
 
 def _comparisons(result: CellResult) -> list[str]:
