@@ -20,6 +20,7 @@ from navigator.records import (
     State,
     Verdict,
 )
+from navigator.samples.constants import Special
 from navigator.verify.noise import Noise
 from navigator.verify.rolled import Rolled
 from navigator.workers.answers import Roll
@@ -72,6 +73,7 @@ class Reference:
     rolled: Rolled | None = None
     found: FoundShapes | None = None
     search_seconds: float = 0.0
+    special: Special = field(default_factory=Special)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +98,7 @@ class Verified:
     failure: Failure | None = None
     seconds: Seconds = field(default_factory=Seconds)
     search_seconds: float = 0.0
+    special: Special = field(default_factory=Special)
     latencies: tuple[Latency, ...] = ()
     peak_memory_bytes: int = 0
     log_path: Path | None = None

@@ -108,4 +108,5 @@ def _read(
         rolled=rolled,
         found=answer.found and replace(answer.found, model_name=model.model_name),
         search_seconds=answer.search_seconds,
+        special=answer.special,
     )

@@ -1,8 +1,9 @@
 """The search for a disagreement after a verification that passed: inputs beside the samples.
 
 By default, both models have run on them already, each in its own worker. Only outputs that are further apart than the
-tolerances need another worker with both models, which tells what the source model's own rounding is there. With
-`search_seconds`, that worker looks for inputs itself. A worker's word isn't a verdict: what it found is compared here.
+tolerances need another worker with both models, which tells what the source model's own rounding is there, and so do
+numbers and sizes that only the converted model compares with. With `search_seconds`, that worker looks for inputs
+itself. A worker's word isn't a verdict: what it found is compared here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from navigator.models.files import model_files
 from navigator.records import Device, SampleInfo, Searched, Tolerances, to_data
 from navigator.render.values import count
 from navigator.samples import storage
+from navigator.samples.constants import Special
 from navigator.samples.found import with_found
 from navigator.verify.compare import verify
 from navigator.verify.differences import bounded
@@ -84,9 +86,10 @@ def _tried(verified: Verified, subject: Subject, context: StepContext) -> Verifi
     )
     verified = replace(verified, verdict=replace(verified.verdict, searched=told))
     doubts = sorted((name for name, each in errors.items() if each > 1), key=lambda name: -errors[name])
-    if not doubts:
+    special = verified.special.beyond(reference.special)
+    if not doubts and not special:
         return verified
-    return _searched(verified, _task(verified, subject, _DOUBTS, context, doubts), subject, context)
+    return _searched(verified, _task(verified, subject, _DOUBTS, context, doubts, special), subject, context)
 
 
 def _unstacked(directory: Path, context: StepContext) -> Mapping[str, Arrays]:
@@ -122,7 +125,12 @@ def _expected(subject: Subject, context: StepContext) -> Outputs:
 
 
 def _task(
-    verified: Verified, subject: Subject, seconds: float, context: StepContext, suspects: Sequence[str] | None = None
+    verified: Verified,
+    subject: Subject,
+    seconds: float,
+    context: StepContext,
+    suspects: Sequence[str] = (),
+    special: Special | None = None,
 ) -> Task:
     model, step, reference = subject.model, subject.step, subject.reference
     found = context.workspace.scratch(model.model_name, step.label, "found")
@@ -133,7 +141,8 @@ def _task(
         "config": to_data(replace(with_found(model, reference.found), inputs=reference.signature.inputs)),
         "samples": str(reference.samples),
         "seconds": seconds,
-        "suspects": suspects,
+        "suspects": list(suspects),
+        "special": None if special is None else to_data(special),
         "atol": dict(allowed.atol),
         "rtol": dict(allowed.rtol),
         "found": str(found),

@@ -23,6 +23,7 @@ from navigator.records import (
     to_data,
 )
 from navigator.samples import storage
+from navigator.samples.constants import Special
 from navigator.verify.differences import bounded
 from navigator.verify.metric import overrules
 from navigator.verify.metric_sentences import verdict_sentence
@@ -116,6 +117,7 @@ def _ran(verified: Verified, answer: InferAnswer | Failure, result: TaskResult, 
             properties=artifact.properties.updated(told.properties) if told else artifact.properties,
         ),
         search_seconds=told.search_seconds if told else 0.0,
+        special=told.special if told else Special(),
         latencies=told.latencies if told else (),
         seconds=replace(verified.seconds, verify=result.seconds),
         peak_memory_bytes=max(verified.peak_memory_bytes, result.peak_memory_bytes),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from navigator.samples.constants import Compared, Constant
+from navigator.samples.constants import Compared, Constant, Special
 from navigator.samples.values import Told
 
 # A size may be read from an input, or a divisor: small ones show as much as large ones.
@@ -26,6 +26,15 @@ NOT_FINITE = (*NAN, *INFINITE)
 # What a recurrent layer keeps: no hidden value is larger, and few cells are.
 _HIDDEN, _CELL = 1.0, 8.0
 
+# Where numbers are equally far from two whole ones, and whole numbers, to which floats are rounded.
+HALVES, WHOLES = (0.5, 1.5, 2.5, -0.5, -1.5), (1.0, 2.0, -1.0)
+
+# The smallest whole numbers that these types don't hold.
+_TOO_WIDE = {"int32": (2.0**31, -(2.0**31) - 1), "float32": (2.0**24 + 1,)}
+
+_SIZE = ""
+"""What a value is computed from that's a size of some axis, in place of an input's name."""
+
 _SORTING = ("topk", "sort", "nms", "nonmaxsuppression", "kthvalue", "median", "aten::mode")
 
 
@@ -34,18 +43,42 @@ def sorting(operations: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({each for each in operations if any(word in each.lower() for word in _SORTING)}))
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a value is computed from: `scale * number + offset`, of an input's numbers or of sizes."""
+
+    name: str
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def at(self, value: float) -> float:
+        """Return the number for which it has this value."""
+        return (value - self.offset) / self.scale
+
+    def is_exact(self, value: float) -> bool:
+        """Return whether it has this value in any arithmetic: what it's multiplied with has few digits."""
+        number = self.at(value)
+        short = float(np.float16(self.scale)) == self.scale and float(np.float32(number)) == number
+        return self == _Line(self.name) or (short and self.scale * number + self.offset == value)
+
+
 @dataclass(slots=True)
 class Lookups:
     """Collects what is read from each input, in the order of the graph.
 
     Values are known by anything hashable that the caller has for them. `origins` are the values that are an input, as
-    it is or in another type or shape, and `limited` those that are cut off at a smallest or a largest number.
+    it is or in another type or shape, `limited` those that are cut off at a smallest or a largest number, and `lines`
+    those that are computed from an input or a size by a factor and a summand. `sizes` are what sizes are compared with,
+    and `narrowed` the numbers that don't fit the types that an input is cast to.
     """
 
     origins: dict[Hashable, str]
     found: dict[str, list[Told]] = field(default_factory=dict)
     constants: dict[str, dict[Constant, None]] = field(default_factory=dict)
     limited: set[Hashable] = field(default_factory=set)
+    lines: dict[Hashable, _Line] = field(default_factory=dict)
+    sizes: dict[int, None] = field(default_factory=dict)
+    narrowed: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: Iterable[str]) -> "Lookups":
@@ -56,6 +89,7 @@ class Lookups:
         """Note that `result` has the numbers of `value`, or some of them, and whether others are cut off at a limit."""
         if value in self.origins:
             self.origins[result] = self.origins[value]
+        self.computed(value, result)
         if limited or value in self.limited:
             self.limited.add(result)
 
@@ -107,10 +141,57 @@ class Lookups:
         if value not in self.limited:
             self._tell(value, Told(low=_SIZES[0], high=_SIZES[1], why="numbers are divided by it"))
 
+    def extents(self, result: Hashable) -> None:
+        """Note that `result` has the sizes of a value's axes."""
+        self.lines[result] = _Line(_SIZE)
+
+    def computed(self, value: Hashable, result: Hashable, *, factor: float = 1.0, summand: float = 0.0) -> None:
+        """Note that `result` is `factor * value + summand`, or some of these numbers."""
+        line = self._line(value)
+        if line is not None and factor:
+            self.lines[result] = _Line(line.name, line.scale * factor, line.offset * factor + summand)
+
+    def arithmetic(
+        self, operation: str, value: Hashable, number: float, result: Hashable, *, reversed_: bool = False
+    ) -> None:
+        """Note that `result` is `value` and a number added, or the like; `reversed_` is whether the number is first."""
+        if operation == "add":
+            self.computed(value, result, summand=number)
+        elif operation == "sub":
+            self.computed(value, result, factor=-1 if reversed_ else 1, summand=number if reversed_ else -number)
+        elif operation == "mul":
+            self.computed(value, result, factor=number)
+        elif operation == "div" and not reversed_ and number:
+            self.computed(value, result, factor=1 / number)
+
     def against(self, value: Hashable, number: float, *, ordered: bool) -> None:
         """Note that `value` is compared with a number, and whether as more or less."""
-        if value in self.origins and abs(number) < _NO_LIMIT:
-            self.constants.setdefault(self.origins[value], {})[Constant(float(number), ordered)] = None
+        line = self._line(value)
+        if line is None or not abs(number) < _NO_LIMIT:
+            return
+        at = line.at(float(number))
+        if line.name == _SIZE:
+            self.sizes |= dict.fromkeys(range(math.floor(at) - 1, math.ceil(at) + 2))
+        else:
+            constants = self.constants.setdefault(line.name, {})
+            constants[Constant(at, ordered, line.is_exact(float(number)))] = None
+
+    def rounded(self, value: Hashable, numbers: Iterable[float]) -> None:
+        """Note that `value` is rounded otherwise above than below some numbers, if it may be these numbers exactly."""
+        line = self._line(value)
+        for number in numbers:
+            if line is not None and line.name != _SIZE and line.is_exact(number):
+                self.constants.setdefault(line.name, {})[Constant(line.at(number))] = None
+
+    def narrow(self, value: Hashable, dtype: str) -> None:
+        """Note that `value` is cast to another type."""
+        line = self._line(value)
+        if line is not None and dtype in _TOO_WIDE:
+            numbers = self.narrowed.get(line.name, ())
+            self.narrowed[line.name] = (*numbers, *(line.at(number) for number in _TOO_WIDE[dtype]))
+
+    def _line(self, value: Hashable) -> _Line | None:
+        return self.lines.get(value) or (_Line(self.origins[value]) if value in self.origins else None)
 
     def tested(self, value: Hashable, numbers: Iterable[float]) -> None:
         """Note that `value` is tested for NaN or infinities: what stands for missing numbers, for instance."""
@@ -121,6 +202,16 @@ class Lookups:
     def compared(self) -> Compared:
         """Return the numbers that each input is compared with, in the order of the graph."""
         return {name: tuple(each) for name, each in self.constants.items()}
+
+    def special(self) -> Special:
+        """Return the numbers and sizes at which the graph may compute otherwise than at all others."""
+        names = dict.fromkeys((*self.constants, *self.narrowed))
+        numbers = {
+            name: (*(each.number for each in self.constants.get(name, ())), *self.narrowed.get(name, ()))
+            for name in names
+            if name != _SIZE
+        }
+        return Special.of(numbers, self.sizes)
 
     def told(self) -> Mapping[str, Told]:
         """Return what is known of each input: of several tables, the one with the fewest rows.

@@ -211,7 +211,7 @@ def load(
         outputs=tuple(_spec(value, "output", unranked) for value in session.get_outputs()),
     )
     own = {spec.name for spec in signature.inputs}
-    reads = lookups.read(model) if options is None else Lookups.of(())
+    reads = lookups.read(model)
     unused = tuple(spec.name for spec in declared.inputs if spec.name not in own)
     return OnnxModel(
         session=onnx_sessions.Reopened(lambda: open_session()[0], session) if mapped else session,

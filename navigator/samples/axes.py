@@ -179,6 +179,16 @@ def counted_shapes(layout: Layout, tied: Sequence[Tie], number: int) -> dict[str
     return _sized(layout, tied, [low + number % room for low, room in inside]) if tied else None
 
 
+def special_shapes(layout: Layout, tied: Sequence[Tie], sizes: Sequence[int]) -> Iterator[dict[str, Shape]]:
+    """Yield shapes of which one size is a special one between min and max, and the others are at min."""
+    for size in sizes:
+        for chosen in tied:
+            if chosen.low < size < chosen.high:
+                shapes = _sized(layout, tied, [size if tie is chosen else tie.low for tie in tied])
+                if shapes is not None:
+                    yield shapes
+
+
 def _between(tie: Tie, rng: np.random.Generator) -> int:
     inside = tie.high - tie.low > 1
     return int(rng.integers(tie.low + inside, tie.high - inside, endpoint=True))

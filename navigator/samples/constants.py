@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,16 +18,52 @@ NAMES = tuple("compared" if not number else f"compared_{number}" for number in r
 # Whole numbers of so small a range are all drawn.
 _FEW = 8
 
+# More than a model of ordinary size compares with.
+_MOST_SPECIAL = 64
+
 # How far beyond a threshold the other side is sampled: a part of it, or of 1.
 _BEYOND = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A number that an input is compared with; `ordered` if it's a threshold, not one that it may equal."""
+    """A number that an input is compared with; `ordered` if it's a threshold, not one that it may equal.
+
+    `exact` is whether rounding can't make it another one before it's compared.
+    """
 
     number: float
     ordered: bool = False
+    exact: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Special:
+    """Numbers, by input, and sizes at which a model may compute otherwise than at all others."""
+
+    numbers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sizes: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, Iterable[float]], sizes: Iterable[int]) -> "Special":
+        """Return the first few of them, without those that aren't finite."""
+        finite = {name: dict.fromkeys(filter(math.isfinite, each)) for name, each in numbers.items()}
+        return cls(
+            numbers={name: tuple(each)[:_MOST_SPECIAL] for name, each in finite.items() if each},
+            sizes=tuple(size for size in dict.fromkeys(sizes) if size > 0)[:_MOST_SPECIAL],
+        )
+
+    def beyond(self, known: "Special") -> "Special":
+        """Return those that aren't among `known` ones, as float32 tells them apart."""
+        told = {name: set(map(np.float32, each)) for name, each in known.numbers.items()}
+        numbers = {
+            name: [number for number in each if np.float32(number) not in told.get(name, ())]
+            for name, each in self.numbers.items()
+        }
+        return Special.of(numbers, (size for size in self.sizes if size not in known.sizes))
+
+    def __bool__(self) -> bool:
+        return bool(self.numbers or self.sizes)
 
 
 Compared = Mapping[str, Sequence[Constant]]
@@ -47,7 +83,8 @@ def candidates(bounds: Bounds, constants: Iterable[Constant]) -> tuple[float, ..
     for each in constants:
         step = 1 if whole else _BEYOND * max(1.0, abs(each.number))
         beyond = [each.number - step, each.number + step] if each.ordered else []
-        found |= dict.fromkeys([each.number, *(number for number in beyond if not bounds.holds(number))])
+        itself = [each.number] if each.exact else []
+        found |= dict.fromkeys([*itself, *(number for number in beyond if not bounds.holds(number))])
     return tuple(number for number in found if _is_new(bounds, number, whole=whole))
 
 

@@ -85,6 +85,33 @@ def probes(
     return samples, tuple(infos)
 
 
+def with_numbers(
+    bounds: Mapping[str, Bounds], layout: Layout, special: constants.Special, *, seed: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield inputs like the probes with numbers that a model compares with, and inputs that are one of them all over.
+
+    Rounding may decide whether one of these is met, so that they tell where to look, and no more.
+    """
+    found = {
+        name: tuple(constants.candidates(bounds[name], [constants.Constant(number, ordered=True) for number in each]))
+        for name, each in special.numbers.items()
+        if name in bounds
+    }
+    tied = ties(layout)
+    shapes, batch = _shapes(layout, tied), batch_axes(tied)
+
+    def place(kind: str, name: str) -> _Place:
+        rng = generator(seed, kind, name)
+        return _Place(rng=rng, shape=shapes[name], bounds=bounds[name], axis=batch.get(name), batched=bool(batch))
+
+    for turn, kind in enumerate(constants.NAMES[: constants.count(found, shapes)]):
+        yield {name: _compared(found, turn, name, place(kind, name))[0] for name in bounds}
+    for name, numbers in found.items():
+        for number in numbers:
+            others = {other: place("special", other).ordinary()[0] for other in bounds}
+            yield {**others, name: np.full(shapes[name], number).astype(bounds[name].dtype)}
+
+
 def _wanted(
     bounds: Mapping[str, Bounds], shapes: Mapping[str, Shape], compared: constants.Compared
 ) -> Iterator[tuple[str, Callable[[str, "_Place"], Values]]]:
@@ -105,7 +132,7 @@ def _filled(fill: Callable[["_Place"], Values], name: str, place: "_Place") -> V
 
 def _compared(found: Mapping[str, tuple[float, ...]], turn: int, name: str, place: "_Place") -> Values:
     array, told = place.ordinary()
-    return (array, constants.filled(place.rng, array, found[name], turn)) if name in found else (array, told)
+    return (array, constants.filled(place.rng, array, found[name], turn)) if found.get(name) else (array, told)
 
 
 def is_free_count(bounds: Bounds) -> bool:

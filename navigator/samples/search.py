@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from navigator.samples.axes import batch_axes, counted_shapes, random_shapes, ties
+from navigator.samples.axes import batch_axes, counted_shapes, random_shapes, special_shapes, ties
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
 from navigator.samples.values import Bounds, Origin, generator, uniform
@@ -55,6 +55,7 @@ class Drawn:
         seed: the user's.
         styles: how to make them, in turn.
         free: inputs of floats of which nobody says from where they are.
+        special: sizes to try before others, as far as there are any axes that may have them.
     """
 
     samples: Sequence[Sample]
@@ -62,6 +63,7 @@ class Drawn:
     seed: int
     styles: Sequence[Style] = ()
     free: Collection[str] = ()
+    special: Sequence[int] = ()
     _best: list[tuple[float, Arrays]] = field(default_factory=list)
     _extreme: dict[tuple[str, bool], tuple[float, Arrays]] = field(default_factory=dict)
 
@@ -74,6 +76,7 @@ class Drawn:
         self._counters = dict.fromkeys(self._bounds, 0)
         self._tried: deque[Shapes] = deque(maxlen=_REMEMBERED)
         self._turn = self._size = 0
+        self._special = deque(special_shapes(self.layout, self._ties, self.special))
 
     def propose(self, elements: float) -> Arrays:
         self._turn += 1
@@ -112,6 +115,11 @@ class Drawn:
     def plain(self, elements: float) -> dict[str, np.ndarray]:
         """Draw uniformly, as ordinary samples are drawn."""
         return {name: self._drawn(uniform, name, shape) for name, shape in self._sizes(elements).items()}
+
+    def sized(self) -> Iterator[Arrays]:
+        """Yield inputs in the special sizes that haven't been tried yet."""
+        while self._special:
+            yield self.plain(np.inf)
 
     def climb(self, elements: float) -> Arrays:
         """Change the inputs with the largest and the smallest outputs so far, or with an error near the tolerance."""
@@ -166,6 +174,8 @@ class Drawn:
 
     def _sizes(self, elements: float) -> Shapes:
         """Return shapes: the smallest that have rows to vary, any of the samples', or others."""
+        if self._special and _elements(self._special[0]) <= elements:
+            return self._special.popleft()
         fitting = [each for each in self._known if _elements(each) <= elements] or self._known[:1]
         kind = int(self._rng.integers(3))
         if kind == 0 and self._ties:

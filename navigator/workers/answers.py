@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from navigator.records import AxisSpec, FoundShapes, Latency, Properties, SampleInfo, Signature, Weights
 from navigator.records.codec import Amount, Count, Duration
+from navigator.samples.constants import Special
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +39,7 @@ class ReferenceAnswer:
         roll: how its state is rolled forward, None if it has none.
         found: the signature and shapes that running it showed; None if the file or the user says it all.
         search_seconds: how long it was run on other inputs, which its conversions are to be tried on.
+        special: the numbers and sizes that it compares with.
     """
 
     signature: Signature
@@ -53,6 +55,7 @@ class ReferenceAnswer:
     roll: Roll | None = None
     found: FoundShapes | None = None
     search_seconds: Duration = 0.0
+    special: Special = field(default_factory=Special)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +68,7 @@ class InferAnswer:
         latencies: of each sample, on a GPU. A CPU is shared with other steps, so that they'd say nothing there.
         stopped: why it can't be rolled forward as far as the source model.
         search_seconds: how long it was run on what the source model was run on beside the samples.
+        special: the numbers and sizes that it compares with, none unless it was searched.
         weights: its weights next to the source model's, None if they weren't compared.
     """
 
@@ -73,6 +77,7 @@ class InferAnswer:
     latencies: tuple[Latency, ...] = ()
     stopped: str = ""
     search_seconds: Duration = 0.0
+    special: Special = field(default_factory=Special)
     weights: Weights | None = None
 
 

@@ -13,6 +13,7 @@ from navigator.errors import StepError
 from navigator.ranges import bounds
 from navigator.runners.abilities import CastsToHalf, Exact, Shaken
 from navigator.runners.protocol import LoadedModel, SourceModel
+from navigator.samples.constants import NAMES
 from navigator.samples.generate import Sample
 from navigator.workers.repeatability import uninformative
 
@@ -40,8 +41,9 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
     """Run the source model with other rounding, on the opt sample or one of median size, and on a small one.
 
     Rounding grows with the values that are rounded, so of the samples of at most half its size, it's the one with the
-    largest outputs. Each is run twice: in two batches instead of one; and with every input and weight one step of its
-    dtype away, on other threads and kernels where the framework has them. What the model refuses to run, or answers
+    largest outputs, but for numbers that the model compares with: those may be beyond all that it's made for. Each
+    is run twice: in two batches instead of one; and with every input and weight one step of its dtype away, on other
+    threads and kernels where the framework has them. What the model refuses to run, or answers
     with other shapes, is left out.
 
     Args:
@@ -52,7 +54,8 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
     known = dict(outputs)
     ordered = sorted(samples, key=uninformative)
     usual = next((each for each in samples if each[0] == "opt"), ordered[len(ordered) // 2])
-    varied = [each for each in ordered if not uninformative(each)[0] and 2 * _size(each) <= _size(usual)]
+    plain = [each for each in ordered if not uninformative(each)[0] and each[0] not in NAMES]
+    varied = [each for each in plain if 2 * _size(each) <= _size(usual)]
     small = _loudest(varied or ordered[:1], known)
     return probes_of(model, [small, *([usual] if usual is not small else [])], outputs)
 

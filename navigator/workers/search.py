@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from navigator.records import Json, ModelConfig, Signature, TensorSpec, from_dat
 from navigator.runners.abilities import CastsToHalf, TellsValues
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage
+from navigator.samples.constants import Special
 from navigator.samples.generate import Sample, drawn_from
 from navigator.samples.probes import is_free_float
 from navigator.samples.search import Drawn, Proposals, Recombined, scales
@@ -33,6 +35,7 @@ from navigator.workers.loading import converted_loader, source_loader
 from navigator.workers.noise import batch_size, changed, exact
 from navigator.workers.pace import own_clock, timed
 from navigator.workers.source_runs import known_axes
+from navigator.workers.special import directed, special_of
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -114,8 +117,9 @@ def search(arguments: Mapping[str, Json]) -> Json:
 
     Args:
         arguments: those of `navigator.workers.loading.converted_loader`; `config` (a `ModelConfig`), `samples`: the
-            directory to read, `seconds`, `atol` and `rtol` by output name, `found`: the directory to write, and
-            `suspects`: what of the inputs that `prepare` wrote is to be tried, None for anything.
+            directory to read, `seconds`, `atol` and `rtol` by output name, `found`: the directory to write,
+            `suspects`: which of the inputs that `prepare` wrote are to be tried, and `special`: the numbers and sizes,
+            None for all of both models and whatever else there's time for.
 
     Returns:
         a `SearchAnswer`.
@@ -124,21 +128,25 @@ def search(arguments: Mapping[str, Json]) -> Json:
     source, converted = source_loader(config)(), converted_loader(arguments)()
     samples = storage.load(Path(arguments["samples"]))
     inputs = from_data(Signature, arguments["declared"]).inputs
+    special = special_of(converted) if arguments["special"] is None else from_data(Special, arguments["special"])
+    proposals = _proposals(source, inputs, config, samples, special.sizes)
     run = Search(
         source=source,
         converted=converted,
-        proposals=_proposals(source, inputs, config, samples),
+        proposals=proposals,
         scales=scales(samples),
         atol=arguments["atol"],
         rtol=arguments["rtol"],
         sorts=ties.sorts(source),
     )
     started = time.monotonic()
-    if arguments["suspects"] is None:
-        run.run(arguments["seconds"])
+    if arguments["special"] is not None:
+        suspects = _suspects(Path(arguments["samples"]), arguments["suspects"])
+        run.check(chain(suspects, directed(source, inputs, config, proposals, special)), arguments["seconds"])
     else:
-        given = storage.unstacked(storage.load(Path(arguments["samples"]) / DIRECTORY))
-        run.check((given[name] for name in arguments["suspects"]), arguments["seconds"])
+        run.check(directed(source, inputs, config, proposals, special), _PART * arguments["seconds"])
+        if run.found is None:
+            run.run(arguments["seconds"] - (time.monotonic() - started))
     seconds = time.monotonic() - started
     if run.found is not None:
         storage.save(Path(arguments["found"]), run.found.sets())
@@ -147,14 +155,27 @@ def search(arguments: Mapping[str, Json]) -> Json:
     )
 
 
+def _suspects(samples: Path, names: Sequence[str]) -> Iterator[Arrays]:
+    """Yield some of the inputs that `prepare` wrote."""
+    given = storage.unstacked(storage.load(samples / DIRECTORY)) if names else {}
+    yield from (given[name] for name in names)
+
+
 def _proposals(
-    source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig, samples: Sequence[Sample]
+    source: LoadedModel,
+    inputs: Sequence[TensorSpec],
+    config: ModelConfig,
+    samples: Sequence[Sample],
+    sizes: Sequence[int] = (),
 ) -> Proposals:
+    """Return what proposes inputs, in sizes that the source model compares with and in others before the rest."""
     if config.samples:
         batched = all(batch_size(source, arrays) is not None for _, arrays in samples)
         return Recombined(samples=samples, batched=batched, seed=config.random_seed)
     layout = resolve(inputs, config, known_axes(source))
-    return Drawn(samples=samples, layout=layout, seed=config.random_seed, free=_free(source, inputs, config))
+    sizes = (*special_of(source).sizes, *sizes)
+    free = _free(source, inputs, config)
+    return Drawn(samples=samples, layout=layout, seed=config.random_seed, free=free, special=sizes)
 
 
 def _free(source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> frozenset[str]:

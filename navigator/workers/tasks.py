@@ -33,6 +33,7 @@ from navigator.runners.inspection import completed
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage as arrays
 from navigator.samples.calibration import calibration
+from navigator.samples.constants import Special
 from navigator.samples.generate import UNASKED, Sample
 from navigator.workers import ties
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll, RoundingAnswer
@@ -46,6 +47,7 @@ from navigator.workers.rolled import DIRECTORY as ROLLED
 from navigator.workers.rolled import GIVEN, RolledSource, roll_converted, roll_source
 from navigator.workers.search import prepare, search, tried
 from navigator.workers.source_runs import known_axes, run, untaken_branches
+from navigator.workers.special import special_of
 from navigator.workers.undecided import runs as runs_undecided
 from navigator.workers.weights import weights
 
@@ -119,6 +121,7 @@ def reference(arguments: Mapping[str, Json]) -> Json:
         roll=rolled.roll,
         found=found,
         search_seconds=search_seconds,
+        special=special_of(model),
     )
     return to_data(answer)
 
@@ -221,6 +224,7 @@ def _inferred(arguments: Mapping[str, Json]) -> InferAnswer:
         latencies=tuple(latencies),
         stopped=stopped,
         search_seconds=tried(model, *into) if arguments.get("searches") else 0.0,
+        special=special_of(model) if arguments.get("searches") else Special(),
     )
 
 

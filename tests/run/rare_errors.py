@@ -15,6 +15,9 @@ END = "y = Identity(y0)"
 BUMPED = f"{COLUMN} hits = Cast<to = DTYPE>(column) bump = Mul(hits, small) y = Add(y0, bump)"
 COUNTED = f"found = Cast<to = 1>(each) count = ReduceSum<keepdims = 0>(found, unit) hit = Equal(count, fone) {BUMPED}"
 
+MOST = "found = Cast<to = 1>(each) count = ReduceMax(found)"
+SOME = f"hit = Greater(count, fzero) {BATCH}"
+
 VALUES = {
     "one element at the upper end": f"each = Equal(x, end) {COUNTED}",
     "one element at the lower end": f"low = Neg(end) each = Equal(x, low) {COUNTED}",
@@ -39,6 +42,8 @@ VALUES = {
         f"later = Greater(rank, first) hit = And(twin, later) {BUMPED}"
     ),
     "batch of five": f"{ROWS} hit = Equal(rows, five) {BATCH}",
+    "one number": f"each = Equal(x, window) {MOST} {SOME}",
+    "one number of a sum": f"shifted = Sub(x, half) more = Mul(shifted, four) each = Equal(more, half) {MOST} {SOME}",
     "outputs clipped": "y = Min(y0, top_value)",
     "an error that grows in one direction": (
         "p_first = Slice(p, first, unit, unit) o = Sub(p_first, far) e = Add(o, o) g = Exp(e) d2 = Mul(g, small) "
@@ -65,6 +70,8 @@ CONSTANTS: dict[str, Any] = {
     "high_mean": np.float32(1.3),
     "hundredth": np.float32(0.01),
     "five": np.array([5]),
+    "half": np.float32(0.5),
+    "four": np.float32(4),
     "top_value": np.float32(60),
     "far": np.float32(20),
     "odd_step": np.array(777),

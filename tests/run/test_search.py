@@ -87,6 +87,12 @@ def test_by_default_all_conversions_are_tried_on_other_inputs(states: Any) -> No
     assert found["the same"]["searched"]["largest_error"] <= 1
 
 
+def test_numbers_that_only_a_conversion_compares_with_are_tried(states: Any) -> None:
+    for error, found in states("mlp", planted("mlp", "one number", "one number of a sum"), "auto").items():
+        assert found["status"]["state"] == "mismatched", error
+        assert found["searched"]["sample"] == "found"
+
+
 def test_nothing_is_searched_with_0_seconds(states: Any) -> None:
     (found,) = states("mlp", planted("mlp", "high mean"), 0).values()
 

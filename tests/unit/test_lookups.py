@@ -8,7 +8,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper, parser  # noqa: 
 
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.onnx.lookups import read, told
-from navigator.samples.constants import Constant
+from navigator.samples.constants import Constant, Special
 from navigator.samples.values import bounds_of
 
 ZERO = "zero = Constant<value = int64 {0}>()"
@@ -206,16 +206,71 @@ def test_a_tree_with_one_threshold_and_one_without() -> None:
         ("i = Cast<to = 6>(ids) e = Less(i, five)", [Constant(5, ordered=True)]),
         ("e = GreaterOrEqual(five, ids)", [Constant(5, ordered=True)]),
         ("some = Constant<value_ints = [3, 4]>() e = Equal(ids, some)", [Constant(3), Constant(4)]),
-        # Neither a choice of the model's, nor infinity, nor what is computed from the input.
+        ("i = Add(ids, five) e = Equal(i, five)", [Constant(0)]),
+        ("i = Mul(ids, ids) e = Equal(i, five)", []),
+        # Neither a choice of the model's, nor infinity, nor what is computed from another input, too.
         ("many = Constant<value = int64[17] {0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,17}>() e = Equal(ids, many)", []),
         ("none = Constant<value_float = 3e38>() f = Cast<to = 1>(ids) e = Less(f, none)", []),
-        ("i = Add(ids, five) e = Equal(i, five)", []),
         ("e = Equal(ids, more)", []),
     ],
 )
 def test_what_an_input_is_compared_with_is_read(body: str, expected: list[Constant]) -> None:
     found = read(model(f"five = Constant<value = int64 {{5}}>() {body} y = Cast<to = 1>(e)")).compared()
     assert list(found.get("ids", ())) == expected
+
+
+def constant(name: str, value: float, kind: str = "float") -> str:
+    return f"{name} = Constant<value = {kind} {{{value}}}>()"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("m = Mul(a, x) e = Less(m, b)", {0.5: True}),
+        ("s = Sub(a, x) n = Neg(s) e = Equal(n, b)", {6.0: True}),
+        ("m = Div(x, b) e = Greater(m, a)", {8.0: True}),
+        # Rounding decides on which side it is.
+        ("m = Mul(x, third) e = Less(m, a)", {4 / float(np.float32(0.3)): False}),
+        ("m = ReduceMax(x) y = Min(m, a)", {4.0: True}),
+        ("y = Mod<fmod = 1>(x, a)", {4.0: True}),
+        ("m = Mul(x, b) y = Round(m)", {each / 2: True for each in (0.5, 1.5, 2.5, -0.5, -1.5)}),
+        ("m = Mul(x, third) y = Round(m)", {}),
+        ("y = Floor(x)", {1.0: True, 2.0: True, -1.0: True}),
+    ],
+)
+def test_numbers_that_decide_on_what_is_computed_from_an_input_are_read(body: str, expected: dict[float, bool]) -> None:
+    given = f"{constant('a', 4)} {constant('b', 2)} {constant('third', 0.3)} {body}"
+    found = read(model(given if "y =" in body else f"{given} y = Cast<to = 1>(e)", "float[n, 4] x")).compared()
+    assert {each.number: each.exact for each in found.get("x", ())} == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "sizes"),
+    [
+        ("e = Equal(n, c)", (63, 64, 65)),
+        ("m = Sub(n, two) e = Less(m, c)", (65, 66, 67)),
+        ("h = Div(n, two) y = Min(h, c)", (127, 128, 129)),
+        ("many = Mul(n, n) e = Equal(many, c)", ()),
+    ],
+)
+def test_sizes_that_decide_are_read(body: str, sizes: tuple[int, ...]) -> None:
+    given = f"{constant('c', 64, 'int64')} {constant('two', 2, 'int64')} {constant('first', 0, 'int64')} s = Shape(x)"
+    found = read(model(f"{given} n = Gather(s, first) {body}", "float[n, 4] x"))
+    assert found.special().sizes == sizes
+    assert not found.special().numbers
+
+
+def test_numbers_that_a_type_does_not_hold_are_special_but_not_compared() -> None:
+    found = read(model("i = Cast<to = 6>(ids) y = Cast<to = 1>(more)"))
+    assert found.special().numbers == {"ids": (2**31, -(2**31) - 1), "more": (2**24 + 1,)}
+    assert not found.compared()
+
+
+def test_what_only_one_graph_compares_with_is_beyond_the_other() -> None:
+    one = Special(numbers={"x": (0.1, 3.0), "z": (1.0,)}, sizes=(63, 64))
+    other = Special(numbers={"x": (float(np.float32(0.1)),), "y": (3.0,), "z": (1.0,)}, sizes=(64,))
+    assert one.beyond(other) == Special(numbers={"x": (3.0,)}, sizes=(63,))
+    assert not one.beyond(one)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,15 @@ def test_proposals_stay_in_the_ranges_and_shapes(style: Any) -> None:
     assert style is Drawn.climb or len(sizes) > 4
 
 
+def test_special_sizes_come_before_others_as_soon_as_there_is_time() -> None:
+    proposals = drawn(special=(4, 9, 50))
+    small = proposals.propose(0)
+    shapes = [proposals.propose(1e9)["x"].shape for _ in range(4)]
+    assert small["x"].shape == (1, 3, 1)
+    assert {(4, 3, 1), (1, 3, 4)} <= set(shapes), "one size of each axis that may have it"
+    assert [each["x"].shape for each in drawn(special=(4,)).sized()] == [(4, 3, 1), (1, 3, 4)]
+
+
 def test_floats_that_nobody_gave_a_range_are_larger_at_times() -> None:
     proposals = drawn(styles=(Drawn.beyond,), free={"x"})
     found = [proposals.propose(1e9) for _ in range(100)]

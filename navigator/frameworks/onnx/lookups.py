@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from navigator.frameworks.lookups import INFINITE, NAN, Lookups, sorting
+from navigator.frameworks.lookups import HALVES, INFINITE, NAN, WHOLES, Lookups, sorting
 from navigator.frameworks.onnx.weights import Proto, graphs
 from navigator.samples.values import Told
 
@@ -20,6 +20,11 @@ _SAME_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 
 # What depends on the sign of the first input; Div of whole numbers rounds towards 0.
 _SIGNS = frozenset({"Abs", "Div", "Mod", "Relu", "Sign"})
+
+# The results are among the numbers of the first input, or between them.
+_PICKING = frozenset({"Concat", "Gather", "ReduceMax", "ReduceMean", "ReduceMin"})
+
+_ROUNDING = {"Round": HALVES, "Floor": WHOLES, "Ceil": WHOLES}
 
 _TESTS = {"IsNaN": NAN, "IsInf": INFINITE}
 
@@ -43,8 +48,10 @@ _BOUNDED = frozenset({b"sigmoid", b"tanh"})
 
 _PLAIN = frozenset({"value_float", "value_floats", "value_int", "value_ints"})
 
-# TensorProto.BOOL
-_BOOL = 9
+_ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
+
+# TensorProto.BOOL, and what is narrower than what models count with.
+_BOOL, _NARROW = 9, {1: "float32", 6: "int32"}
 
 # Inputs that are sizes, by position.
 _SIZES = {"Range": (1,), "ConstantOfShape": (0,), "Tile": (1,), "OneHot": (1,)}
@@ -137,6 +144,24 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
         lookups.split(inputs[0], _thresholds(node))
         if any(any(each.ints) for each in node.attribute if each.name == _MISSING):
             lookups.tested(inputs[0], NAN)
+    if kind in ("Shape", "Size"):
+        lookups.extents(node.output[0])
+    if kind in _PICKING:
+        lookups.computed(inputs[0], node.output[0])
+    if kind in _ROUNDING:
+        lookups.rounded(inputs[0], _ROUNDING[kind])
+    if kind == "Cast":
+        lookups.narrow(inputs[0], next((_NARROW.get(each.i, "") for each in node.attribute if each.name == "to"), ""))
+    if kind in (*_LIMITING, "Mod"):
+        for limit in inputs[1:]:
+            for number in _numbers(constants.get(limit), 1):
+                lookups.against(inputs[0], number, ordered=True)
+    if kind == "Neg":
+        lookups.computed(inputs[0], node.output[0], factor=-1)
+    if kind in _ARITHMETIC:
+        for value, other in (inputs, reversed(inputs)):
+            for number in map(float, _numbers(constants.get(other), 1)):
+                lookups.arithmetic(_ARITHMETIC[kind], value, number, node.output[0], reversed_=other == inputs[0])
     for position in _SIZES.get(kind, ()):
         if position < len(inputs):
             lookups.size(inputs[position], kind)

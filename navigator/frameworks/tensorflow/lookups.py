@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from navigator.frameworks.lookups import INFINITE, NAN, NOT_FINITE, Lookups, sorting
+from navigator.frameworks.lookups import HALVES, INFINITE, NAN, NOT_FINITE, WHOLES, Lookups, sorting
 
 # TensorFlow's objects; the package ships no types that hold for every version.
 _Tf = Any
@@ -30,13 +30,20 @@ _SAME = _LIMITING | frozenset(
 _SIGNS = frozenset({"Abs", "FloorDiv", "FloorMod", "Mod", "Relu", "Sign", "TruncateDiv", "TruncateMod"})
 _DIVIDING = frozenset({"FloorDiv", "FloorMod", "Mod", "TruncateDiv", "TruncateMod"})
 
+# The results are among the numbers of the first input, or between them.
+_PICKING = frozenset({"Max", "Mean", "Min"})
+
+_ARITHMETIC = {"Add": "add", "AddV2": "add", "Sub": "sub", "Mul": "mul", "RealDiv": "div"}
+_CUTTING = _LIMITING | {"FloorMod", "Mod"}
+_ROUNDING = {"Round": HALVES, "Rint": HALVES, "Floor": WHOLES, "Ceil": WHOLES}
+
 _EQUAL = frozenset({"Equal", "NotEqual"})
 _TESTS = {"IsNan": NAN, "IsInf": INFINITE, "IsFinite": NOT_FINITE}
 
 _COMPARING = _EQUAL | {"Greater", "GreaterEqual", "Less", "LessEqual"}
 
-# DT_BOOL
-_BOOL = 10
+# DT_BOOL, and what is narrower than what models count with.
+_BOOL, _NARROW = 10, {1: "float32", 3: "int32"}
 
 # Of boundaries and keys, so many are tried.
 _MOST_COMPARED = 64
@@ -121,6 +128,7 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
         lookups.divisor(inputs[1])
     if node.op == "Cast" and node.attr["DstT"].type == _BOOL:
         lookups.truth(inputs[0])
+    _read_line(node, inputs, name, tables)
     if node.op in ("Select", "SelectV2"):
         lookups.chosen(inputs[1:], name)
     if node.op in _SAME_TABLE and inputs and inputs[0] in shapes:
@@ -147,6 +155,37 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
         lookups.row(inputs[0], _number(tables, inputs[1]) or 0, "depth of OneHot")
     if node.op == "Range" and len(inputs) > 1:
         lookups.size(inputs[1], "Range")
+
+
+def _read_line(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
+    """Note what is computed from numbers and sizes with one other number, and where that is cut off or rounded."""
+    lookups = tables.lookups
+    if node.op in ("Shape", "Size"):
+        lookups.extents(name)
+    elif node.op in _PICKING:
+        lookups.computed(inputs[0], name)
+    elif node.op == "Neg":
+        lookups.computed(inputs[0], name, factor=-1)
+    elif node.op in _ROUNDING:
+        lookups.rounded(inputs[0], _ROUNDING[node.op])
+    elif node.op == "Cast":
+        lookups.narrow(inputs[0], _NARROW.get(node.attr["DstT"].type, ""))
+    elif node.op == "Relu6":
+        lookups.against(inputs[0], 6, ordered=True)
+    elif node.op in _CUTTING or node.op in _ARITHMETIC:
+        for value, other in ((inputs[0], each) for each in inputs[1:]):
+            _with_number(node.op, value, _constant(tables, other), name, lookups)
+        if len(inputs) == 2:
+            _with_number(node.op, inputs[1], _constant(tables, inputs[0]), name, lookups, reversed_=True)
+
+
+def _with_number(
+    operation: str, value: str, number: float | None, name: str, lookups: Lookups, *, reversed_: bool = False
+) -> None:
+    if number is not None and operation in _CUTTING:
+        lookups.against(value, number, ordered=True)
+    elif number is not None:
+        lookups.arithmetic(_ARITHMETIC[operation], value, number, name, reversed_=reversed_)
 
 
 def _keys(node: _Tf, handle: _Tf) -> Sequence[float]:

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from navigator.frameworks.lookups import INFINITE, NAN, NOT_FINITE, Lookups, sorting
+from navigator.frameworks.lookups import HALVES, INFINITE, NAN, NOT_FINITE, WHOLES, Lookups, sorting
 from navigator.frameworks.torch.arguments import Argument
 
 # A torch object; the types of the package differ between supported versions.
@@ -55,6 +55,30 @@ _DIVIDING = frozenset(f"aten::{name}" for name in ("floor_divide", "fmod", "rema
 _EQUAL = frozenset({"aten::eq", "aten::ne"})
 _COMPARING = _EQUAL | {"aten::ge", "aten::gt", "aten::le", "aten::lt"}
 
+# The results are among the numbers of the first argument, or between them.
+_PICKING = frozenset({"aten::amax", "aten::amin", "aten::max", "aten::mean", "aten::min"})
+
+_ARITHMETIC = {
+    **{f"aten::{name}": name for name in ("add", "sub", "mul", "div")},
+    "aten::rsub": "sub",
+    "aten::true_divide": "div",
+}
+_ROUNDING = {"aten::round": HALVES, **dict.fromkeys(("aten::ceil", "aten::floor", "aten::trunc"), WHOLES)}
+
+# What is cut off at numbers of its own, or at its arguments, or begins again at them.
+_LIMITS: Mapping[str, Sequence[float]] = {
+    "aten::hardsigmoid": (-3, 3),
+    "aten::hardswish": (-3, 3),
+    "aten::relu6": (0, 6),
+    **dict.fromkeys(
+        (
+            *("aten::clamp", "aten::clamp_max", "aten::clamp_min", "aten::fmod", "aten::hardtanh"),
+            *("aten::remainder", "aten::threshold"),
+        ),
+        (),
+    ),
+}
+
 _TESTS = {
     **dict.fromkeys(("aten::isnan", "aten::nanmean", "aten::nanmedian", "aten::nanquantile", "aten::nansum"), NAN),
     "aten::isinf": INFINITE,
@@ -68,8 +92,8 @@ _RECURRENT = frozenset(
 
 _CASTS = frozenset({"aten::to", "aten::_to_copy"})
 
-# torch.bool, as TorchScript writes it.
-_BOOL = 11
+# torch.bool and others, as TorchScript writes them.
+_BOOL, _NARROW = 11, {3: "int32", 6: "float32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +143,13 @@ def of_program(program: _Torch, inputs: Mapping[str, str]) -> Lookups:
     signature = program.graph_signature
     weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     lookups = Lookups(origins=dict[Hashable, str](inputs.items()))
+    types = {torch.bool: _BOOL, torch.int32: 3, torch.float32: 6}
 
     def argument(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [argument(each) for each in value]
         if not isinstance(value, torch.fx.Node):
-            return _BOOL if value is torch.bool else value
+            return types.get(value, value) if isinstance(value, torch.dtype) else value
         shape = tuple(getattr(value.meta.get("val"), "shape", ()))
         return _Value(value.name, shape, weights.get(value.name, value.name))
 
@@ -153,12 +178,13 @@ def _read(
     first, second, third = (*arguments, None, None, None)[:3]
     if kind in _SAME and isinstance(first, _Value):
         lookups.same(first.key, result, limited=kind == "aten::clamp")
-    # A third argument of div is how to round.
+    # A third argument of div is how to round, and of add and sub a factor.
     rounds = kind == "aten::div" and (third is not None or bool(keywords))
     if isinstance(first, _Value) and (rounds or kind in _SIGNS):
         lookups.sign(first.key)
     if isinstance(second, _Value) and (rounds or kind in _DIVIDING):
         lookups.divisor(second.key)
+    _read_line(kind.removesuffix("_"), first, second, third, result, lookups, rounds=rounds)
     if kind == "aten::where":
         lookups.chosen([each.key for each in (second, third) if isinstance(each, _Value)], result)
     if kind in _COMPARING and isinstance(first, _Value) and isinstance(second, int | float):
@@ -170,6 +196,9 @@ def _read(
         lookups.tested(first.key, NAN)
     if kind in _CASTS and isinstance(first, _Value) and _BOOL in (second, *keywords):
         lookups.truth(first.key)
+    if kind in _CASTS and isinstance(first, _Value):
+        for each in (second, *keywords):
+            lookups.narrow(first.key, _NARROW.get(each, "") if isinstance(each, int) else "")
     if kind in ("aten::embedding", "aten::embedding_bag"):
         _row(first, 0, second, lookups)
     elif kind in ("aten::index_select", "aten::gather") and isinstance(second, int):
@@ -184,6 +213,31 @@ def _read(
     elif kind in _RECURRENT:
         states = second if isinstance(second, list) else [second]
         lookups.states(each.key for each in states if isinstance(each, _Value))
+
+
+def _read_line(
+    kind: str, first: Any, second: Any, third: Any, result: Hashable, lookups: Lookups, *, rounds: bool
+) -> None:
+    """Note what is computed from numbers and sizes with one other number, and where that is cut off or rounded."""
+    if not isinstance(first, _Value):
+        if kind in _ARITHMETIC and isinstance(second, _Value) and isinstance(first, int | float):
+            lookups.arithmetic(_ARITHMETIC[kind], second.key, first, result, reversed_=True)
+        return
+    if kind in ("aten::size", "aten::sym_size", "prim::shape"):
+        lookups.extents(result)
+    elif kind in _PICKING or kind == "prim::NumToTensor":
+        lookups.computed(first.key, result)
+    elif kind == "aten::neg":
+        lookups.computed(first.key, result, factor=-1)
+    elif kind in _ARITHMETIC and isinstance(second, int | float) and not rounds:
+        factor = third if isinstance(third, int | float) else 1
+        lookups.arithmetic(_ARITHMETIC[kind], first.key, factor * second, result, reversed_=kind == "aten::rsub")
+    elif kind in _ROUNDING:
+        lookups.rounded(first.key, _ROUNDING[kind])
+    elif kind in _LIMITS:
+        for number in (*_LIMITS[kind], second, third):
+            if isinstance(number, int | float):
+                lookups.against(first.key, number, ordered=True)
 
 
 def _row(table: Any, axis: int, index: Any, lookups: Lookups) -> None:
