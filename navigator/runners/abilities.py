@@ -141,6 +141,18 @@ class OrdersTies(Protocol):
 
 
 @runtime_checkable
+class Reranks(Protocol):
+    """A source model in memory that can rank otherwise what only rounding tells apart, such as saturated scores."""
+
+    def reranked(self) -> Iterator[LoadedModel]:
+        """Yield models that rank it in other orders, the second one in the reverse order of the first.
+
+        Raises:
+            Exception: of the framework.
+        """
+
+
+@runtime_checkable
 class NamesAxes(Protocol):
     """A model in memory whose file says more of its inputs' axes than whether they're dynamic."""
 

@@ -3,18 +3,19 @@
 Runs a signature and checks it against a declared one. `navigator.frameworks.tensorflow.signatures` loads it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from navigator.errors import StepError, listed
 from navigator.frameworks.declaration import agreed
 from navigator.frameworks.lookups import Lookups
-from navigator.frameworks.tensorflow import double, lookups, stored
+from navigator.frameworks.tensorflow import double, lookups, ranks, stored
 from navigator.frameworks.tensorflow.randomness import random_operations
 from navigator.frameworks.tensorflow.rounding import casts_to_half, nudged, perturbed
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
@@ -85,6 +86,15 @@ class _LoadedSavedModel:
         """See `navigator.runners.abilities.Exact`."""
         opened = double.in_double(self.opened)
         yield _LoadedSavedModel(opened, opened.signature)
+
+    @cached_property
+    def _reranking(self) -> Callable[..., dict[str, Any]]:
+        return ranks.reranking(self.opened)
+
+    def reranked(self) -> Iterator["_LoadedSavedModel"]:
+        """See `navigator.runners.abilities.Reranks`."""
+        for opened in ranks.orders(self.opened, self._reranking):
+            yield _LoadedSavedModel(opened, self.signature)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the signature once. Outputs are in alphabetical order, since a SavedModel has no other.

@@ -1,15 +1,16 @@
-"""Where the source model's outputs depend on the order of equal values, which its framework doesn't define.
+"""Where the source model's outputs depend on the order of equal values, which its framework or rounding doesn't define.
 
 Only runs the model; `navigator.verify.ties` says what that means for a comparison.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
-from navigator.errors import StepError, listed
+from navigator.errors import listed
 from navigator.records import DEFAULT_TOLERANCE
-from navigator.runners.abilities import OrdersTies, TellsValues
+from navigator.runners.abilities import OrdersTies, Reranks, TellsValues
 from navigator.runners.protocol import LoadedModel
 from navigator.samples.generate import Sample
 
@@ -39,37 +40,47 @@ def undefined(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[S
 
 
 def sorts(model: LoadedModel) -> bool:
-    """Return whether a model sorts values whose order isn't defined if they're equal."""
-    return isinstance(model, OrdersTies) and isinstance(model, TellsValues) and bool(model.sorting_operations)
+    """Return whether a model sorts values whose order isn't defined if they're equal, or equal but for rounding."""
+    known = isinstance(model, (OrdersTies, Reranks))
+    return known and isinstance(model, TellsValues) and bool(model.sorting_operations)
 
 
 def at(model: LoadedModel, inputs: Arrays, outputs: Arrays) -> dict[str, np.ndarray]:
     """Return the elements of the outputs that aren't defined for some inputs, as booleans of the outputs' shapes."""
-    if not isinstance(model, OrdersTies):
-        return {}
-    try:
+    masks = {key: np.zeros(array.shape, bool) for key, array in outputs.items()}
+    with suppress(Exception):  # a framework may refuse with errors of its own
+        for number, found in enumerate(_in_other_orders(model, inputs)):
+            masks = {key: mask | _differs(outputs[key], found.get(key)) for key, mask in masks.items()}
+            # What one order and its reverse don't change, no other does.
+            if number and not any(mask.any() for mask in masks.values()):
+                break
+        return {key: mask for key, mask in masks.items() if mask.any()}
+    return {}
+
+
+def _in_other_orders(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
+    """Yield the outputs for equal values in other orders; nothing if there aren't any."""
+    if isinstance(model, OrdersTies):
         with model.ordered(rotated=True) as met:
             rotated = model.infer(inputs)
-        if not met.equal:
-            return {}
-        with model.ordered(rotated=False):
-            ordered = model.infer(inputs)
-    except StepError:
-        return {}
-    masks = {
-        key: _differs(array, ordered.get(key)) | _differs(array, rotated.get(key)) for key, array in outputs.items()
-    }
-    return {key: mask for key, mask in masks.items() if mask.any()}
+        if met.equal:
+            yield rotated
+            with model.ordered(rotated=False):
+                yield model.infer(inputs)
+    elif isinstance(model, Reranks):
+        for other in model.reranked():
+            yield other.infer(inputs)
 
 
 def notes(model: LoadedModel, outputs: Sequence[Sample], found: Sequence[Sample]) -> Iterator[str]:
     """Say how much of each output isn't defined."""
     sorting = model.sorting_operations if isinstance(model, TellsValues) else ()
+    which = "values that only rounding tells apart" if isinstance(model, Reranks) else "equal values"
     for name in dict.fromkeys(name for _, masks in found for name in masks):
         count = sum(int(np.count_nonzero(masks[name])) for _, masks in found if name in masks)
         total = sum(arrays[name].size for _, arrays in outputs if name in arrays)
         yield (
-            f"{name}: {count} of {total} values depend on the order in which {listed(sorting)} returns equal values, "
+            f"{name}: {count} of {total} values depend on the order in which {listed(sorting)} returns {which}, "
             "which isn't defined, so they aren't compared"
         )
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from navigator.errors import StepError
 from navigator.frameworks.declaration import doubled
-from navigator.frameworks.memory import gigabytes, require_memory
-from navigator.frameworks.tensorflow.freeze import weight_bytes
+from navigator.frameworks.tensorflow.rewritten import let_call, rewritten
 from navigator.frameworks.tensorflow.signatures import OpenedSignature
 from navigator.records import Signature
 
@@ -26,61 +25,36 @@ def in_double(opened: OpenedSignature) -> OpenedSignature:
         Exception: of TensorFlow, such as for an operator that has no float64.
     """
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    weights = weight_bytes(opened)
-    require_memory(weights * _MEMORY_FACTOR, f"computing in float64 ({gigabytes(weights)} of weights)")
     if any(each.dtype.is_floating and each.dtype != tf.float32 for each in opened.function.variables):
         raise StepError("its variables aren't all in float32")
-    frozen = convert_variables_to_constants_v2(opened.function, aggressive_inlining=True)
-    graph = frozen.graph.as_graph_def()
-    for node in graph.node:
-        _widen(tf, node)
-        if node.op in _WITHOUT_DOUBLE:
-            _replace(graph, node, _WITHOUT_DOUBLE[node.op](tf, node.attr))
-    wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
-    given, returned = (
-        [wrapped.graph.get_tensor_by_name(tensor.name) for tensor in tensors]
-        for tensors in (frozen.inputs, frozen.outputs)
-    )
-    pruned = wrapped.prune(given, returned)
+
+    def widen(graph: _Tf) -> None:
+        for node in graph.node:
+            _widen(tf, node)
+            if node.op in _WITHOUT_DOUBLE:
+                let_call(graph, node, _WITHOUT_DOUBLE[node.op](tf, node.attr).get_concrete_function())
+
+    call = rewritten(opened, widen, memory_factor=_MEMORY_FACTOR)
     signature = Signature(inputs=doubled(opened.signature.inputs), outputs=doubled(opened.signature.outputs))
-
-    def call(**tensors: _Tf) -> dict[str, _Tf]:
-        # Both are in alphabetical order.
-        results = pruned(*(tensors[spec.name] for spec in signature.inputs))
-        return {spec.name: result for spec, result in zip(signature.outputs, results, strict=True)}
-
     return replace(opened, function=call, signature=signature)
 
 
-def _wide(tf: _Tf, dtype: int) -> int:
-    return int(tf.float64.as_datatype_enum) if dtype == tf.float32.as_datatype_enum else dtype
-
-
 def _widen(tf: _Tf, node: _Tf) -> None:
-    """Turn float32 into float64 in the attributes of a node."""
+    """Turn float32, and complex numbers of it, into float64 in the attributes of a node."""
+    wider = {
+        each.as_datatype_enum: double.as_datatype_enum
+        for each, double in ((tf.float32, tf.float64), (tf.complex64, tf.complex128))
+    }
     for attribute in node.attr.values():
         kind = attribute.WhichOneof("value")
         if kind == "type":
-            attribute.type = _wide(tf, attribute.type)
+            attribute.type = wider.get(attribute.type, attribute.type)
         elif kind == "list":
-            attribute.list.type[:] = [_wide(tf, each) for each in attribute.list.type]
-        elif kind == "tensor" and attribute.tensor.dtype == tf.float32.as_datatype_enum:
-            values = tf.make_ndarray(attribute.tensor).astype("float64")
-            attribute.tensor.CopyFrom(tf.make_tensor_proto(values))
-
-
-def _replace(graph: _Tf, node: _Tf, function: _Tf) -> None:
-    """Let a node call a function of tensors instead: the same inputs, and the first output."""
-    concrete = function.get_concrete_function()
-    graph.MergeFrom(type(graph)(library={"function": [concrete.function_def]}))
-    given, returned = ([each.dtype.as_datatype_enum for each in sets] for sets in (concrete.inputs, concrete.outputs))
-    node.op = "PartitionedCall"
-    node.attr.clear()
-    node.attr["Tin"].list.type.extend(given)
-    node.attr["Tout"].list.type.extend(returned)
-    node.attr["f"].func.name = concrete.function_def.signature.name
+            attribute.list.type[:] = [wider.get(each, each) for each in attribute.list.type]
+        elif kind == "tensor" and attribute.tensor.dtype in wider:
+            dtype = tf.as_dtype(wider[attribute.tensor.dtype]).as_numpy_dtype
+            attribute.tensor.CopyFrom(tf.make_tensor_proto(tf.make_ndarray(attribute.tensor).astype(dtype)))
 
 
 def _batch_norm(tf: _Tf, attributes: _Tf) -> _Tf:
