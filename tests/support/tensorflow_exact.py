@@ -61,6 +61,12 @@ class Loop(tf.Module):
         return {"y": tf.cond(count[0] > 0, lambda: y, lambda: tf.image.resize(y, [40, 30])), "count": count}
 
 
+class Spectrum(tf.Module):
+    def __call__(self, count: tf.Tensor, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = tf.signal.rfft(tf.reduce_mean(x, [2, 3]), [32]) * tf.constant(1j, tf.complex64)
+        return {"y": tf.abs(found) + tf.math.real(found), "count": count * 2}
+
+
 MODELS = {
     **{
         f"{name}_{width}": Resize(width, **options)
@@ -69,6 +75,7 @@ MODELS = {
     },
     "layers": Layers(),
     "loop": Loop(),
+    "spectrum": Spectrum(),
     "float16": Layers("float16"),
     "training": Layers(training=True),
 }

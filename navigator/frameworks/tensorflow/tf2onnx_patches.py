@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from navigator.frameworks.tensorflow import bicubic, discrete
+from navigator.frameworks.tensorflow import bicubic, discrete, spectra
 
 _ERF_OPSET = 9
 _MOD_OPSET = 10
@@ -54,6 +54,8 @@ def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _H
 
     AddN: tf2onnx writes Sum, which is invalid for whole numbers. Remove once it writes something else for them.
 
+    RFFT, Real, Imag: see `spectra`. Remove once tf2onnx converts what `tf.signal.stft` and Keras's layers make of them.
+
     Bucketize, LookupTableFindV2: see `discrete`. Remove once tf2onnx converts the first, and tables of numbers.
     `tables` are the keys and values of the model's tables by name.
     """
@@ -67,7 +69,12 @@ def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _H
         "LookupTableFindV2": (discrete.find, ["LookupTableFindV2", tables or {}]),  # tf2onnx renames it to the first
     }
     discretizing = tabular if opset >= _DISCRETE_OPSET else {}
-    return {**erfc, **discretizing, **rounded, **resizing, **ranking, "AddN": (_add_n, [])}
+    spectral: dict[str, _Handler] = {
+        "RFFT": (spectra.transform, []),
+        "Real": (spectra.part, ["Real", 0]),
+        "Imag": (spectra.part, ["Imag", 1]),
+    }
+    return {**erfc, **discretizing, **rounded, **resizing, **ranking, **spectral, "AddN": (_add_n, [])}
 
 
 @contextlib.contextmanager
