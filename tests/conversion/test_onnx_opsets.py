@@ -48,6 +48,20 @@ def test_where_all_operators_are_the_same_only_the_number_changes(tmp_path: Path
     np.testing.assert_array_equal(run(lowered, x=x), run(source, x=x))
 
 
+@pytest.mark.parametrize("opset", [8, 13, 18])
+def test_weights_need_not_be_inputs_of_the_oldest_files(tmp_path: Path, opset: int) -> None:
+    source = written(tmp_path / "m.onnx", MLP.replace('"" : 15', '"" : 7'), {"w": floats((4, 3))})
+    model = onnx.load(source)
+    model.ir_version = 3
+    onnx.save(model, source)
+
+    raised, _ = change(source, tmp_path, opset)
+
+    assert [value.name for value in onnx.load(raised).graph.input] == ["x"]
+    x = floats((5, 4))
+    np.testing.assert_allclose(run(raised, x=x), run(source, x=x), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("opset", "graph"),
     [

@@ -23,6 +23,9 @@ from navigator.records import Properties
 # At these opsets operators got another meaning and nothing but an attribute with a default.
 _OTHER_MEANING = {"GroupNormalization": 21, "RoiAlign": 16}
 
+# From this version of the format on, weights needn't be inputs.
+_WEIGHTS_ALONE_IR = 4
+
 log = logging.getLogger(__name__)
 
 
@@ -109,6 +112,8 @@ def _converted(model: Proto, before: int, opset: int) -> Proto:
     try:
         # The converter silently drops model-local functions (onnx 1.23).
         inlined = onnx.inliner.inline_local_functions(model) if model.functions else model
+        # Below 4, it misses weights that aren't inputs, too, which ONNX Runtime allows.
+        inlined.ir_version = max(inlined.ir_version, _WEIGHTS_ALONE_IR)
         written = {name for graph in onnx_weights.graphs(inlined) for node in graph.node for name in node.output}
         converted = onnx.version_converter.convert_version(inlined, opset)
     except Exception as error:
