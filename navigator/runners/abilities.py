@@ -141,6 +141,15 @@ class OrdersTies(Protocol):
 
 
 @runtime_checkable
+class Quantizes(Protocol):
+    """A source model in memory that may round floats to few levels, so that the last digit decides between two."""
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether it does."""
+
+
+@runtime_checkable
 class Reranks(Protocol):
     """A source model in memory that can rank otherwise what only rounding tells apart, such as saturated scores."""
 

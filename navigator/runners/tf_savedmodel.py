@@ -17,7 +17,7 @@ from navigator.frameworks.declaration import agreed
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.tensorflow import double, lookups, ranks, stored
 from navigator.frameworks.tensorflow.randomness import random_operations
-from navigator.frameworks.tensorflow.rounding import casts_to_half, nudged, perturbed
+from navigator.frameworks.tensorflow.rounding import casts_to_half, nudged, perturbed, quantizes
 from navigator.frameworks.tensorflow.signatures import OpenedSignature, open_signature, reason
 from navigator.models.stored import Computed, Stored
 from navigator.records import Device, Host, Properties, Signature, StepOptions
@@ -56,6 +56,11 @@ class _LoadedSavedModel:
     def casts_to_half(self) -> bool:
         """See `navigator.runners.abilities.CastsToHalf`."""
         return casts_to_half(self.opened.function)
+
+    @cached_property
+    def quantizes(self) -> bool:
+        """See `navigator.runners.abilities.Quantizes`."""
+        return quantizes(self.opened.function)
 
     @cached_property
     def sorting_operations(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from navigator.runners.abilities import Nudged, TellsValues
+from navigator.runners.abilities import Nudged, Quantizes, TellsValues
 from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
 
@@ -29,26 +29,27 @@ _LONGEST = 30.0
 def runs(model: LoadedModel, samples: Sequence[Sample]) -> Iterator[tuple[str, Arrays]]:
     """Yield what the model returns for inputs and weights that are all but the same, each sample several times.
 
-    Numbers of floats are left out unless the model sorts: nothing else puts them at other places.
+    Floats are left out unless the model sorts or quantizes: nothing else puts them at other places or levels.
     """
     end = time.monotonic() + _LONGEST
-    sorts = isinstance(model, TellsValues) and bool(model.sorting_operations)
+    floats = isinstance(model, TellsValues) and bool(model.sorting_operations)
+    floats |= isinstance(model, Quantizes) and model.quantizes
     ways = list(itertools.product(range(_DIRECTIONS), (1, -1)))
     # Inputs of whole numbers stay, so that only other weights show anything.
     if any(array.dtype.kind == "f" for _, inputs in samples for array in inputs.values()):
-        yield from _runs(model, samples, ways, sorts, end)
+        yield from _runs(model, samples, ways, floats, end)
     # A framework may refuse to write to weights, with errors of its own.
     if isinstance(model, Nudged):
         for seed, sign in ways:
             with suppress(Exception), model.nudged(seed, sign) as other:
-                yield from _runs(other, samples, [(seed, sign)], sorts, end)
+                yield from _runs(other, samples, [(seed, sign)], floats, end)
     elif isinstance(model, SourceModel):
         with suppress(Exception), model.perturbed() as other:
-            yield from _runs(other, samples, ways, sorts, end)
+            yield from _runs(other, samples, ways, floats, end)
 
 
 def _runs(
-    model: LoadedModel, samples: Sequence[Sample], ways: Sequence[tuple[int, int]], sorts: bool, end: float
+    model: LoadedModel, samples: Sequence[Sample], ways: Sequence[tuple[int, int]], floats: bool, end: float
 ) -> Iterator[tuple[str, Arrays]]:
     for seed, sign in ways:
         for name, inputs in samples:
@@ -57,7 +58,7 @@ def _runs(
             away = {key: nudged(array, sign, (seed, number)) for number, (key, array) in enumerate(inputs.items())}
             with suppress(Exception):
                 outputs = model.infer(away)
-                yield name, {key: array for key, array in outputs.items() if sorts or array.dtype.kind not in "fc"}
+                yield name, {key: array for key, array in outputs.items() if floats or array.dtype.kind not in "fc"}
 
 
 def nudged(array: np.ndarray, sign: int, seed: tuple[int, int]) -> np.ndarray:

@@ -9,6 +9,8 @@ from navigator.frameworks.tensorflow.randomness import operations
 
 _WHOLE = {"float16": "int16", "float32": "int32", "float64": "int64"}
 
+_QUANTIZING = ("FakeQuant", "QuantizeAndDequantize")
+
 # The bit of a float32 that is worth half a step of float16.
 _HALF_STEP = 1 << 12
 
@@ -19,6 +21,11 @@ def casts_to_half(function: Any) -> bool:
 
     half = tf.float16.as_datatype_enum
     return any(node.op == "Cast" and node.attr["DstT"].type == half for node in operations(function))
+
+
+def quantizes(function: Any) -> bool:
+    """Return whether a concrete function, or one that it calls, rounds to few levels, as trained to be quantized."""
+    return any(node.op.startswith(_QUANTIZING) for node in operations(function))
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from navigator.frameworks.tensorflow import bicubic, discrete, spectra
+from navigator.frameworks.tensorflow import bicubic, discrete, fake_quantization, spectra
 
 _ERF_OPSET = 9
 _MOD_OPSET = 10
+_QUANTIZE_OPSET = 10
 _RESIZE_OPSET = 11
 _RANK_OPSET = 11
 _DISCRETE_OPSET = 11  # negative axes, and comparisons of whole numbers
@@ -54,6 +55,9 @@ def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _H
 
     AddN: tf2onnx writes Sum, which is invalid for whole numbers. Remove once it writes something else for them.
 
+    FakeQuantWithMinMaxArgs, FakeQuantWithMinMaxVars: see `fake_quantization`. Remove once tf2onnx has TensorFlow's zero
+    point.
+
     RFFT, Real, Imag: see `spectra`. Remove once tf2onnx converts what `tf.signal.stft` and Keras's layers make of them.
 
     Bucketize, LookupTableFindV2: see `discrete`. Remove once tf2onnx converts the first, and tables of numbers.
@@ -74,7 +78,9 @@ def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _H
         "Real": (spectra.part, ["Real", 0]),
         "Imag": (spectra.part, ["Imag", 1]),
     }
-    return {**erfc, **discretizing, **rounded, **resizing, **ranking, **spectral, "AddN": (_add_n, [])}
+    kinds = ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars") if opset >= _QUANTIZE_OPSET else ()
+    quantizing: dict[str, _Handler] = dict.fromkeys(kinds, (fake_quantization.quantize, []))
+    return {**quantizing, **erfc, **discretizing, **rounded, **resizing, **ranking, **spectral, "AddN": (_add_n, [])}
 
 
 @contextlib.contextmanager
