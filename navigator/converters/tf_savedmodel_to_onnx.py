@@ -246,6 +246,8 @@ def _advice(found: Mapping[str, list[str]], opset: int) -> str:
     advice = sorted({_ADVICE[operation] for operation in found if operation in _ADVICE})
     if any(operation.startswith(_TEXT) for operation in found):
         advice.append("ONNX has no text operations: save a signature that starts after the text processing")
+    if any("Random" in operation for operation in found):
+        advice.append("random numbers are for training: save the model with training=False, or without that part")
     return "; ".join(advice) or "replace them in the model with operations that ONNX supports, and save it again"
 
 

@@ -20,6 +20,9 @@ RANDOM = 2.0**-10
 # An operation that draws numbers is there: any difference that isn't the rounding of the last operations is its.
 _STEPS = 16
 
+# What only draws in training mode; the last are the layers that Keras augments images with, by their own names.
+_TRAINING = ("dropout", "rrelu", " in random_")
+
 _MODE_ADVICE = "save it in inference mode: module.eval() in PyTorch, training=False in Keras"
 _NOISE_ADVICE = "make what it draws an input of the model, or remove that part from the model"
 
@@ -109,7 +112,7 @@ def _random(drawing: Sequence[str], changed: Mapping[str, str], sample: str) -> 
     name, how = next(iter(changed.items()))
     more = f" (and {listed([each for each in changed if each != name])})" if len(changed) > 1 else ""
     source = f"it draws random numbers with {listed(drawing)}" if drawing else "it seems to draw random numbers"
-    training = any(word in each.lower() for each in drawing for word in ("dropout", "rrelu"))
+    training = any(word in each.lower() for each in drawing for word in _TRAINING)
     hints = [_MODE_ADVICE] if training or not drawing else []
     hints += [] if drawing and all("dropout" in each.lower() for each in drawing) else [_NOISE_ADVICE]
     return StepError(

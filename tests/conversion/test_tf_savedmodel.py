@@ -326,7 +326,7 @@ def test_tests_for_missing_numbers_are_told(models: Path) -> None:
 
 def test_operations_that_draw_random_numbers_are_named(models: Path) -> None:
     found = {name: tf_savedmodel.load(models / name, declared=NOTHING_DECLARED) for name in ("random", "lstm")}
-    assert found["random"].random_operations == ("RandomStandardNormal", "RandomUniform")
+    assert found["random"].random_operations == ("RandomStandardNormal", "RandomUniform in dropout")
     assert found["lstm"].random_operations == ()
 
 
@@ -404,6 +404,12 @@ def test_a_file_that_is_invalid_for_its_bfloat16_says_what_to_do(models: Path, t
     with pytest.raises(StepError, match="the ONNX file is invalid") as refused:
         convert(models / "bfloat16_weights", tmp_path, 17)
     assert refused.value.hint == "tf2onnx doesn't support bfloat16: save the model in float32 or float16 instead"
+
+
+def test_random_numbers_that_onnx_does_not_have_are_for_training(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="StatelessRandomUniform") as refused:
+        convert(models / "augmented", tmp_path, 17)
+    assert refused.value.hint.startswith("random numbers are for training: save the model with training=False")
 
 
 def test_unknown_signature(models: Path, tmp_path: Path) -> None:

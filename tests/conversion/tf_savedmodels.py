@@ -93,6 +93,9 @@ def functions(root: Path) -> None:
     save(root / "counter", x, count)
     save(root / "random", x, lambda x: {"y": x + tf.random.normal(tf.shape(x)), "z": tf.nn.dropout(x, 0.5)})
 
+    drawn = tf.random.stateless_uniform
+    save(root / "augmented", x, lambda x: {"y": x + drawn(tf.shape(x), [1, 2])})
+
     tables = [
         tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant(keys), tf.constant(values)), missing)
         for keys, values, missing in (

@@ -122,6 +122,14 @@ def test_what_is_larger_than_rounding_is_randomness_though_no_operation_tells() 
         run(VALUES, VALUES + np.float32(2 * RANDOM * 3000), VALUES - np.float32(100))
 
 
+@pytest.mark.parametrize("drawing", ["RandomUniform in dropout_1", "StatelessRandomUniformV2 in random_flip"])
+def test_layers_that_only_draw_in_training_are_told_from_others(drawing: str) -> None:
+    for known, begins in ((drawing, "save it in inference mode"), ("RandomUniform", "make what it draws an input")):
+        with pytest.raises(StepError) as error:
+            run(VALUES, VALUES[::-1], VALUES, known)
+        assert error.value.hint.startswith(begins)
+
+
 def test_a_state_is_no_randomness_since_a_new_copy_begins_anew() -> None:
     assert run(VALUES, VALUES + 100, VALUES) == ("y",)
 

@@ -16,6 +16,20 @@ def operations(function: Any) -> tuple[Any, ...]:
 
 
 def random_operations(function: Any) -> tuple[str, ...]:
-    """Return the types of the operations of a concrete function, and of all that it calls, that draw random numbers."""
-    nodes = operations(function)
-    return tuple(sorted({node.op for node in nodes if "Random" in node.op or node.op in _DRAWING}))
+    """Return the operations of a concrete function, and of all that it calls, that draw random numbers.
+
+    Each is its type, and the layer that it belongs to if its name says so: `RandomUniform in dropout_1`.
+    """
+    drawing = (node for node in operations(function) if node.op in _DRAWING or _says(node.op))
+    return tuple(sorted({f"{node.op}{_layer(node.name)}" for node in drawing}))
+
+
+def _says(operation: str) -> bool:
+    # What only makes keys draws nothing.
+    return "Random" in operation and "Get" not in operation
+
+
+def _layer(name: str) -> str:
+    """Return the layer of an operation: `random_flip` of `model/random_flip/stateless_random_uniform/RandomUniform`."""
+    layer = name.split("/")[-3:-2]
+    return f" in {layer[0]}" if layer else ""
