@@ -2,6 +2,7 @@
 # ruff: noqa: TID253 - the frameworks are what is tested
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -46,6 +47,21 @@ def test_where_all_operators_are_the_same_only_the_number_changes(tmp_path: Path
     assert onnx.load(lowered).graph == onnx.load(source).graph
     x = floats((5, 4))
     np.testing.assert_array_equal(run(lowered, x=x), run(source, x=x))
+
+
+@pytest.mark.parametrize("places", [[1, 5, 10], [[0, 1], [1, 2], [3, 1]]])
+def test_sparse_weights_are_kept(tmp_path: Path, places: list[Any]) -> None:
+    source = written(tmp_path / "m.onnx", MLP)
+    model = onnx.load(source)
+    values = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [3], [0.5, -1, 2])
+    indices = onnx.numpy_helper.from_array(np.array(places), "places")
+    model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, [4, 3]))
+    onnx.save(model, source)
+
+    raised, _ = change(source, tmp_path, 18)
+
+    x = floats((5, 4))
+    np.testing.assert_allclose(run(raised, x=x), run(source, x=x), rtol=1e-6)
 
 
 @pytest.mark.parametrize("opset", [8, 13, 18])

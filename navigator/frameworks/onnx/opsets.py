@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import names as onnx_names
@@ -112,7 +114,8 @@ def _converted(model: Proto, before: int, opset: int) -> Proto:
     try:
         # The converter silently drops model-local functions (onnx 1.23).
         inlined = onnx.inliner.inline_local_functions(model) if model.functions else model
-        # Below 4, it misses weights that aren't inputs, too, which ONNX Runtime allows.
+        _densify(inlined)
+        # Below version 4, it misses weights that aren't inputs, too, which ONNX Runtime allows.
         inlined.ir_version = max(inlined.ir_version, _WEIGHTS_ALONE_IR)
         written = {name for graph in onnx_weights.graphs(inlined) for node in graph.node for name in node.output}
         converted = onnx.version_converter.convert_version(inlined, opset)
@@ -122,6 +125,19 @@ def _converted(model: Proto, before: int, opset: int) -> Proto:
     lowest = onnx.helper.find_min_ir_version_for(converted.opset_import, ignore_unknown=True)
     converted.ir_version = max(converted.ir_version, lowest)
     return converted
+
+
+def _densify(model: Proto) -> None:
+    """Store sparse weights as all others, since the converter doesn't know them (onnx 1.23)."""
+    from onnx import numpy_helper
+
+    for graph in onnx_weights.graphs(model):
+        for sparse in graph.sparse_initializer:
+            values, places = (numpy_helper.to_array(each) for each in (sparse.values, sparse.indices))
+            dense = np.zeros(tuple(sparse.dims), values.dtype)
+            dense[np.unravel_index(places, dense.shape) if places.ndim == 1 else tuple(places.T)] = values
+            graph.initializer.append(numpy_helper.from_array(dense, sparse.values.name))
+        del graph.sparse_initializer[:]
 
 
 def _declaring(model: Proto, opset: int) -> Proto:
