@@ -56,8 +56,6 @@ def fours(project: Path) -> None:
             id="refused_opt",
             marks=pytest.mark.nightly,
         ),
-        pytest.param("inputs: ['x:-1,-1:int64']\n", "declared as int64", id="declared_dtype"),
-        pytest.param("inputs: ['x:-1:float32']\n", "declared as [-1]", id="declared_rank", marks=pytest.mark.nightly),
         pytest.param("probe: false\n", "has no maximum size", id="no_probe"),
     ],
 )

@@ -153,14 +153,15 @@ def test_the_reproduction_of_a_reproduction_is_the_same_command(convert: Any, pr
         ("outputs: w:-1,3:float32", "outputs: w is declared, but the model has no output of that name"),
     ],
 )
-def test_a_declared_signature_that_an_onnx_file_contradicts_is_said(convert: Any, declared: str, message: str) -> None:
+def test_a_declared_signature_that_an_onnx_file_contradicts_is_said_before_anything_runs(
+    convert: Any, capsys: pytest.CaptureFixture[str], declared: str, message: str
+) -> None:
     code, results = convert(f"{TINY}{declared}\n")
 
-    assert code == 1
-    assert states(results) == ["blocked", "blocked"]
-    assert results["results"][0]["status"]["message"].endswith(message)
+    assert code == 2
+    assert not results
     what = declared.partition(":")[0]
-    assert results["results"][0]["remedy"].startswith(f"remove {what}, or set `{what}: [")
+    assert f"{message}; remove {what}, or set `{what}: [" in capsys.readouterr().err
 
 
 def test_a_size_that_only_the_declaration_fixes_holds(convert: Any) -> None:
