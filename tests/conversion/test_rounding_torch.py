@@ -210,11 +210,15 @@ def test_pixels_that_rounding_cuts_off_otherwise_are_found_though_inputs_are_who
             torch.export.save(torch.export.export(Pixels().eval(), example), str(tmp_path / "m"))
         model = torch_export.load(tmp_path / "m", declared=declared)
     before = [each.clone() for each in model.module.parameters()]
-    inputs = {"x": np.random.default_rng(1).integers(0, 256, (1, 3, 300, 300)).astype(np.uint8)}
-    reference = [("s", model.infer(inputs))]
-    # What a right conversion computes: the same in another order.
-    pixels = Pixels().double()(torch.from_numpy(inputs["x"])).numpy()
-    right = [("s", {"output__0": pixels})]
+    # How many pixels rounding decides depends on the processor: of some pictures, none.
+    for seed in range(20):
+        inputs = {"x": np.random.default_rng(seed).integers(0, 256, (1, 3, 300, 300)).astype(np.uint8)}
+        reference = [("s", model.infer(inputs))]
+        # What a right conversion computes: the same in another order.
+        pixels = Pixels().double()(torch.from_numpy(inputs["x"])).numpy()
+        right = [("s", {"output__0": pixels})]
+        if differing(reference, right, {"": 0}, {"": 0}):
+            break
     assert differing(reference, right, {"": 0}, {"": 0}) == ["s"]
 
     masks = undecided(reference, list(runs(model, [("s", inputs)])), {"": 0}, {"": 0})
