@@ -5,8 +5,8 @@
 WHAT is `tensorrt` (ONNX, TorchScript, torch.export and, through ONNX, SavedModel to engines), `tensorflow` (SavedModel
 to TF-TRT), `again` (the tests named by `--tests`, and what needs a GPU alone) or `benchmark`. Jobs of a stage run side
 by side, a few on each GPU: each engine's builder reads 1.4 GB first, and with 18 jobs at once the smallest build took a
-minute. Where there are several GPUs, the last one is for jobs that need one alone. At the end of
-a stage's time, jobs are interrupted, so that they can still write their results.
+minute. Where there are several GPUs, the last one is for jobs that need one alone. At the end of a stage's time, jobs
+are interrupted, so that they can still write their results.
 
 What came out is `<WHAT>.tar.gz` in `--out`, by default `$OUT`: results, and the ends of logs, written again and again,
 so that a visit that is cut off leaves what it had.

@@ -13,7 +13,7 @@ _Trt = Any
 
 # A line of the log for every so many per cent.
 _LOGGED_PERCENT = 10
-# TensorRT 10.6 calls 360,000 times while it builds 24 convolutions in fp16, for half a minute.
+# While TensorRT (10.6) builds 24 convolutions in fp16, for half a minute, it calls 360,000 times.
 _PAUSE_SECONDS = 0.1
 
 
