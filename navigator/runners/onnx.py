@@ -96,19 +96,19 @@ class OnnxModel:
         """
         import onnxruntime
 
-        size = sum(file.stat().st_size for file in model_files(self.path))
+        mapped = isinstance(self.session, onnx_sessions.Reopened)
+        size = 0 if mapped else sum(file.stat().st_size for file in model_files(self.path))
         require_memory(int(size * _SESSION_FACTOR), "a second session for the model's own rounding")
         settings = session_settings()
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // 2)
         settings.add_session_config_entry(*UNPACKED)
-        if isinstance(self.session, onnx_sessions.Reopened):
+        if mapped:
             self.session.close()
         source: str | bytes = str(self.path)
         weights: list[Any] = []  # the session uses them, but doesn't keep them
         with suppress(StepError):
-            require_memory(int(size * (_SESSION_FACTOR + 2)), "weights one step away")
-            source, weights = onnx_sessions.stepped(self.path, settings)
+            source, weights = onnx_sessions.stepped(self.path, settings, int(size * _SESSION_FACTOR))
         try:
             session = onnxruntime.InferenceSession(source, settings, providers=onnx_sessions.providers(Device.CPU))
         except Exception as error:

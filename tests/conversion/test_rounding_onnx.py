@@ -10,13 +10,14 @@ import onnx  # noqa: TID253 - makes the models
 import onnxruntime  # noqa: TID253 - is watched
 import pytest
 
+from navigator.frameworks.onnx import sessions
 from navigator.records import Precision, Signature, Verdict
 from navigator.runners import onnx as runner
 from navigator.verify.compare import verify
 from navigator.verify.noise import Noise, measured
 from navigator.verify.outputs import Outputs
 from navigator.verify.tolerances import tolerances
-from navigator.workers.noise import probes
+from navigator.workers.noise import probes, rounded
 from tests.support.builders import a_model
 
 WIDTH = 16
@@ -95,16 +96,25 @@ def alarms(directory: Path, seeds: range, blocks: int) -> list[tuple[int, str, s
     return found
 
 
+@pytest.fixture(params=["weights", "factors"])
+def moving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a large model, what matrices are multiplied by moves instead of them."""
+    monkeypatch.setattr(sessions, "_LARGE_BYTES", 0 if request.param == "factors" else 2**60)
+
+
+@pytest.mark.usefixtures("moving")
 def test_rewrites_of_a_deep_network_pass(tmp_path: Path) -> None:
     assert not alarms(tmp_path, range(28, 32), 12)
 
 
 @pytest.mark.nightly
+@pytest.mark.usefixtures("moving")
 @pytest.mark.parametrize("blocks", [4, 12, 20])
 def test_rewrites_of_many_deep_networks_pass(tmp_path: Path, blocks: int) -> None:
     assert not alarms(tmp_path, range(60), blocks)
 
 
+@pytest.mark.usefixtures("moving")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_one_wrong_weight_of_a_deep_network_does_not_pass(tmp_path: Path, seed: int) -> None:
     model = Residual(tmp_path, seed)
@@ -135,6 +145,17 @@ def test_weights_one_step_away_are_part_of_the_noise(tmp_path: Path) -> None:
         after = other.infer(model.samples[1][1])["y"]
     assert 1e-5 < np.abs(after - before).max() < 1
     assert np.array_equal(source.infer(model.samples[1][1])["y"], before)
+
+
+def test_factors_show_as_much_rounding_as_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Residual(tmp_path, 0)
+    source, expected = model.load(SOURCE), dict(model.expected)
+    found = []
+    for limit in (0, 2**60):
+        monkeypatch.setattr(sessions, "_LARGE_BYTES", limit)
+        moved = [after["y"] / expected[name]["y"] - 1 for name, after in rounded(source, model.samples)]
+        found.append(float(np.median(np.abs(np.concatenate(moved)))))
+    assert 0.5 < found[0] / found[1] < 2
 
 
 def test_only_weights_are_stepped(tmp_path: Path) -> None:

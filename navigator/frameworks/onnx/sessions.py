@@ -7,15 +7,23 @@ from typing import Any
 
 from navigator.errors import StepError
 from navigator.frameworks.availability import how_to_get
+from navigator.frameworks.memory import require_memory
+from navigator.frameworks.onnx import factors as onnx_factors
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.frameworks.onnx import steps as onnx_steps
 from navigator.frameworks.onnx.settings import session_settings
-from navigator.frameworks.onnx.weights import FOLDER, UNPACKED, Proto, graphs
+from navigator.frameworks.onnx.weights import FOLDER, UNPACKED, Proto, graphs, size_bytes
 from navigator.records import Device
 
 _CUDA_PROVIDER = "CUDAExecutionProvider"
+
+# Of so many weights, the matrices stay where they are: memory for others takes longer than dozens of runs.
+_LARGE_BYTES = 2**30
+
+# What others take, for a moment.
+_MOVED_FACTOR = 2
 
 # For lower opsets, ONNX Runtime (1.32) lacks operators.
 _LOWEST_OPSET = 7
@@ -97,17 +105,31 @@ def open_session(
     return session, warning
 
 
-def stepped(path: Path, settings: Any) -> tuple[bytes, list[Any]]:
+def stepped(path: Path, settings: Any, own_bytes: int) -> tuple[bytes, list[Any]]:
     """Make the settings of a session those of the file with its weights one step away.
+
+    In a large model, what matrices are multiplied by is one step away instead of these.
+
+    Args:
+        path: the file.
+        settings: those to change.
+        own_bytes: how much memory the session takes itself.
 
     Returns:
         What to open, and what must be kept as long as the session.
+
+    Raises:
+        StepError: there's no memory for other weights.
     """
     import onnxruntime
 
     model = onnx_file.light(path)
+    is_large = sum(map(size_bytes, model.graph.initializer)) >= _LARGE_BYTES
+    stay = onnx_factors.step(model) if is_large else frozenset()
+    moved = sum(size_bytes(each) for each in model.graph.initializer if each.name not in stay)
+    require_memory(own_bytes + _MOVED_FACTOR * moved, "weights one step away")
     weights = []
-    for name, values in onnx_steps.stepped(model, path):
+    for name, values in onnx_steps.stepped(model, path, stay):
         weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
         settings.add_initializer(name, weights[-1])
     settings.add_session_config_entry(FOLDER, str(path.parent))

@@ -1,7 +1,7 @@
 """The weights of an ONNX model one step of their dtype away, to measure what rounding does to its outputs."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ _PIECE = 2**16
 _WHOLE: dict[int, Any] = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
-def stepped(model: Proto, path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def stepped(model: Proto, path: Path, stay: Collection[str] = ()) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the name and the values of each weight with its last bits flipped: one step of its dtype away.
 
     Those among the nodes change in `model`. Single numbers stay, such as exponents and epsilons, and so do zeros, since
@@ -30,11 +30,12 @@ def stepped(model: Proto, path: Path) -> Iterator[tuple[str, np.ndarray]]:
     Args:
         model: was read without its external data.
         path: from there.
+        stay: the initializers that stay, too.
     """
     from onnx import numpy_helper
 
     for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) >= _FEWEST_WEIGHTS:
+        if math.prod(tensor.dims) >= _FEWEST_WEIGHTS and tensor.name not in stay:
             found = np.require(values(tensor, path), requirements="W")
             if _flip(found):
                 yield tensor.name, found
