@@ -123,7 +123,7 @@ class LoadedEngine:
         outputs = [spec.name for spec in self.signature.outputs]
         feed = {name_in_engine(name, outputs): np.ascontiguousarray(inputs[name]) for name in names}
         profile.require_within({name: array.shape for name, array in feed.items()}, self.ranges)
-        with messages.collected() as log:
+        with messages.collected() as log, library.without_torch():
             try:
                 values = self.runner.infer(feed)
             except PolygraphyException as error:

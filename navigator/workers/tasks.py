@@ -53,7 +53,7 @@ from navigator.workers.weights import weights
 
 # A latency is the median of this many runs, at least and at most, for about this long.
 _LATENCY_RUNS = (5, 100)
-_LATENCY_SECONDS = 0.5
+_LATENCY_SECONDS = 0.1
 
 
 def reference(arguments: Mapping[str, Json]) -> Json:

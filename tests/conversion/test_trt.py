@@ -6,6 +6,7 @@ TensorRT for RTX stands in under its name: the two have one API, and one impleme
 # ruff: noqa: TID253 - the frameworks are what is tested
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -548,3 +549,23 @@ def test_gpu_memory_that_is_not_enough_is_a_sentence_with_a_remedy() -> None:
     assert sentence("Assertion failed: a >= 7: Pre-opset 7 broadcasting is unsupported") == (
         "Pre-opset 7 broadcasting is unsupported"
     )
+
+
+def test_polygraphy_finds_no_array_of_torchs_without_importing_it_and_torch_can_be_imported_afterwards() -> None:
+    script = """
+import importlib.util, sys
+import numpy as np
+from polygraphy import util
+from navigator.frameworks.tensorrt import library
+
+assert importlib.util.find_spec("torch") is not None
+with library.without_torch():
+    assert not util.array.is_torch(np.zeros(1))
+assert "torch" not in sys.modules
+import torch
+with library.without_torch():
+    assert util.array.is_torch(torch.zeros(1))
+assert sys.modules["torch"] is torch
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -1,9 +1,11 @@
 """Loads TensorRT, TensorRT for RTX and their plugins."""
 
+import contextlib
 import ctypes
 import importlib
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,21 @@ def require_cuda() -> None:
         raise out_of_gpu_memory("CUDA's context")
     if code or not count.value:
         raise StepError(f"CUDA doesn't start: {f'error {code}' if code else 'it sees no GPU'}", _DRIVER)
+
+
+@contextlib.contextmanager
+def without_torch() -> Iterator[None]:
+    """Keep Polygraphy (0.53) from importing torch, for seconds, to find that an array isn't one of torch's.
+
+    If the process has imported it already, this changes nothing.
+    """
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("torch", None)  # Python refuses to import what is None
+    try:
+        yield
+    finally:
+        if modules["torch"] is None:
+            del modules["torch"]
 
 
 def load_plugins(paths: Sequence[Path]) -> None:
