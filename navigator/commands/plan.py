@@ -14,6 +14,9 @@ from navigator.render.streams import write
 # Of a configuration with thousands of models, the first ones are looked into.
 _LOOK_SECONDS = 0.5
 
+# The formats of torch, and what the list of operators whose export differs calls their exporters.
+_EXPORTERS = {Format.TORCH_EXPORT: "torch-export", Format.TORCHSCRIPT: "torchscript"}
+
 
 def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     """Print the plan as text, as JSON or as a job matrix."""
@@ -34,12 +37,12 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
 
 
 def _with_export_notes(plan: Plan) -> Plan:
-    """Return a plan with what is known to go wrong in exports; `convert` notes it too, for all formats of torch."""
+    """Return a plan with what is known to go wrong in exports, which `convert` notes too."""
     started = time.monotonic()
     return Plan(
         models=tuple(
             replace(model, notes=(*model.notes, *_export_notes(model)))
-            if model.source_format is Format.TORCH_EXPORT and time.monotonic() - started < _LOOK_SECONDS
+            if model.source_format in _EXPORTERS and time.monotonic() - started < _LOOK_SECONDS
             else model
             for model in plan.models
         )
@@ -51,10 +54,11 @@ def _export_notes(model: ModelPlan) -> tuple[str, ...]:
     from navigator.frameworks.torch.differing import notes
     from navigator.models import structure
 
-    if not any(step.source_format is Format.TORCH_EXPORT and step.target_format is Format.ONNX for step in model.steps):
+    source = model.source_format
+    if not any(step.source_format is source and step.target_format is Format.ONNX for step in model.steps):
         return ()
     try:
-        described = structure.read(model.config.model_path, Format.TORCH_EXPORT)
+        described = structure.read(model.config.model_path, source)
     except (OSError, ConfigurationError):  # the run tells
         return ()
-    return notes([Call(name, None, {}) for name in described.operators], described.inputs or (), "torch-export")
+    return notes([Call(name, None, {}) for name in described.operators], described.inputs or (), _EXPORTERS[source])

@@ -19,6 +19,7 @@ from typing import Any
 
 from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError, listed
+from navigator.frameworks import opsets
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
@@ -46,7 +47,6 @@ PREPARED_BY = ()
 _Proto = Any
 
 _LOWEST_OPSET = 7
-_DEFAULT_OPSET = 14
 
 # Peak memory after loading, by size of the weights. Measured: 4.0 with plain matrices of 2.26 GB, 4.2 with 0.54 GB.
 _MEMORY_FACTOR = 5
@@ -66,13 +66,13 @@ log = logging.getLogger(__name__)
 class Options(StepOptions):
     """`opset` of the file to write; `signature_name` None for the choice of `choose_signature`."""
 
-    opset: int = _DEFAULT_OPSET
+    opset: int = opsets.DEFAULT
     signature_name: str | None = None
 
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant:
     """Return the export with the configuration's opset, or the default one."""
-    opset = configuration.onnx_opset or _DEFAULT_OPSET
+    opset = configuration.onnx_opset or opsets.DEFAULT
     options = Options(opset=opset, signature_name=model.signature_name)
     return Variant(segment=f"onnx_op{opset}", options=options, opset=opset)
 
@@ -217,7 +217,7 @@ def _processed(graph: _Proto, frozen: FrozenGraph, opset: int) -> _Proto:
     if unsupported:
         raise StepError(_unsupported(unsupported, opset), _advice(unsupported, opset)) from error
     if error is not None:
-        hint = "see the log for the full error, or try another opset (onnx_opsets)"
+        hint = "replace that part of the model; the log shows where it is"
         if "bfloat16" in str(error):
             hint = _NO_BFLOAT16
         raise StepError(f"tf2onnx can't convert the model to opset {opset}: {reason(error)}", hint) from error

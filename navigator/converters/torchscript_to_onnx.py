@@ -8,12 +8,13 @@ import re
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from navigator.converters.protocol import Container, Conversion, Variant
 from navigator.errors import StepError
+from navigator.frameworks import opsets
 from navigator.frameworks.availability import Unavailable, missing
 from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
@@ -44,7 +45,6 @@ _Torch = Any
 
 # The last opset whose operators the exporter supports (torch 2.13); for 21 to 23, it writes operators of opset 20.
 _LOWEST_OPSET = 7
-_DEFAULT_OPSET = 14
 _HIGHEST_OPSET = 20
 
 # Peak memory by size of the file: 1.5 at 1.3 GB, since constants that are transposed are there twice (torch 2.13).
@@ -53,6 +53,10 @@ _MEMORY_FACTOR = 2.0
 _UNSUPPORTED = re.compile(
     r"operator '(?P<operator>[^']+)' to ONNX opset version \d+ is not supported"
     r"(\. Support for this operator was added in version (?P<since>\d+))?"
+)
+# Some kinds of an operator.
+_UNSUPPORTED_KIND = re.compile(
+    r"ONNX export of (?P<operator>\S+) in opset \d+\. .*Please try opset version (?P<since>\d+)"
 )
 
 # The exporter has these from a higher opset on, but not with the complex numbers that torch insists on.
@@ -75,16 +79,25 @@ _KNOWN_WARNINGS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options(StepOptions):
-    """`opset` of the file to write."""
+    """`opset` of the file to write, or a higher one if `may_raise` and an operator needs it."""
 
-    opset: int = _DEFAULT_OPSET
+    opset: int = opsets.DEFAULT
+    may_raise: bool = False
+
+
+class _NeedsOpsetError(StepError):
+    """An operator can be exported at a higher opset only."""
+
+    def __init__(self, message: str, needed: opsets.Raised) -> None:
+        super().__init__(message, f"set onnx_opsets: [{needed.opset}]")
+        self.needed = needed
 
 
 def variant(model: ModelConfig, configuration: Configuration) -> Variant:
     """Return the export with the configuration's opset, or the default one."""
-    del model
-    opset = configuration.onnx_opset or _DEFAULT_OPSET
-    return Variant(segment=f"onnx_op{opset}", options=Options(opset=opset), opset=opset)
+    opset = configuration.onnx_opset or opsets.DEFAULT
+    options = Options(opset=opset, may_raise=isinstance(model.onnx_opsets, str))
+    return Variant(segment=f"onnx_op{opset}", options=options, opset=opset)
 
 
 def unavailable(host: Host) -> Unavailable | None:
@@ -98,11 +111,18 @@ def convert(conversion: Conversion[Options]) -> Properties:
     if opset < _LOWEST_OPSET:
         raise StepError(
             f"the TorchScript exporter can't write opset {opset}: it supports {_LOWEST_OPSET} and higher",
-            "set onnx_opsets: [14]",
+            f"set onnx_opsets: [{opsets.DEFAULT}]",
         )
-    return onnx_opsets.raised_or_exported(
-        conversion.raise_from, conversion.destination, opset, lambda: _exported(conversion, opset)
-    )
+    try:
+        return onnx_opsets.raised_or_exported(
+            conversion.raise_from, conversion.destination, opset, lambda: _exported(conversion, opset)
+        )
+    except _NeedsOpsetError as error:
+        if not conversion.options.may_raise:
+            raise
+        options = replace(conversion.options, opset=error.needed.opset)
+        properties = convert(replace(conversion, options=options))
+        return properties.updated(Properties(warnings=(str(error.needed), *properties.warnings)))
 
 
 def _exported(conversion: Conversion[Options], opset: int) -> Properties:
@@ -126,6 +146,10 @@ def _export(conversion: Conversion[Options], destination: Path, opset: int) -> t
     require_memory(int(size * _MEMORY_FACTOR), f"exporting {conversion.source.name} ({gigabytes(size)})")
     module = load_module(conversion.source)
     torch_values.refuse_bfloat16([*module.named_parameters(), *module.named_buffers()])
+    told = lost_sums(module, opset)
+    if told and conversion.options.may_raise:
+        needed = opsets.Raised(opset=opsets.ADDS, needed_by=("adding several values for one place",), instead_of=opset)
+        raise _NeedsOpsetError(told[0], needed)
     samples = arrays.load(conversion.samples, mapped=True)
     try:
         _run_exporter(module, conversion, samples, destination, opset)
@@ -140,10 +164,10 @@ def _export(conversion: Conversion[Options], destination: Path, opset: int) -> t
     except StepError as error:
         raise StepError(
             f"{_exporter()} at opset {opset}: {error.message}",
-            error.hint or f"set onnx_opsets: [14], or higher up to {_HIGHEST_OPSET}",
+            error.hint or f"set onnx_opsets: [{opsets.DEFAULT}], or higher up to {_HIGHEST_OPSET}",
         ) from error
     _mend(destination, conversion.signature)
-    return lost_sums(module, opset)
+    return told
 
 
 def _run_exporter(
@@ -259,27 +283,27 @@ def _refusal(error: Exception, opset: int) -> StepError:
     if "LSTMs with projections" in str(error):
         return StepError(
             "an LSTM with projections (proj_size) needs opset 11, and can't be exported with packed sequences",
-            "set onnx_opsets: [14]"
-            if opset < _DEFAULT_OPSET
+            f"set onnx_opsets: [{opsets.DEFAULT}]"
+            if opset < opsets.DEFAULT
             else "write it as a loop over its steps in the model, and script that",
         )
-    found = _UNSUPPORTED.search(str(error))
+    found = _UNSUPPORTED.search(str(error)) or _UNSUPPORTED_KIND.search(str(error))
     if found is None:
         return StepError(
             f"{_exporter()} fails at opset {opset}: {torch_values.reason(error)}",
             "export the model with torch.export instead (.pt2), or check the graph in the log",
         )
-    operator, since = found["operator"], found["since"]
-    if since is None or operator in _REFUSED_LATER:
+    operator, since = found["operator"], int(found["since"] or 0)
+    if since <= opset or operator in _REFUSED_LATER:
         return StepError(
             f"{_exporter()} doesn't support operator {operator} at any opset up to {_HIGHEST_OPSET}",
             _UNQUANTIZED_ADVICE
             if operator.startswith(_QUANTIZED)
             else "export the model with torch.export instead (.pt2), or replace the operator",
         )
-    return StepError(
+    return _NeedsOpsetError(
         f"{_exporter()} doesn't support operator {operator} at opset {opset}: it needs {since} or higher",
-        f"set onnx_opsets: [{since}]",
+        opsets.Raised(opset=since, needed_by=(operator,), instead_of=opset),
     )
 
 

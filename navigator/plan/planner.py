@@ -1,7 +1,7 @@
 """Turns a configuration into a tree of steps and its cells. Pure, so that it can be printed, filtered and tested.
 
 Decides about labels and the steps of a cell; `navigator.plan.placement` decides where they run, or why they can't.
-Reads no model and imports no framework.
+Of a model it reads the names of its operators if the user chose no opset; it imports no framework.
 """
 
 import traceback
@@ -10,7 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from navigator.converters.protocol import engine_segment
-from navigator.errors import NavigatorError, listed
+from navigator.errors import ConfigurationError, NavigatorError, listed
+from navigator.frameworks import opsets
+from navigator.frameworks.opsets import Raised
+from navigator.models import structure
 from navigator.plan.matrix import configurations, formats_of
 from navigator.plan.placement import place
 from navigator.plan.routes import reachable, steps_to
@@ -81,8 +84,10 @@ def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
     source = _source_of(model)
     cells: dict[str, Cell] = {}
     steps: dict[str, Step] = {}
+    needed = _needed_opset(model, source)
     for configuration in configurations(model):
-        way = steps_to(model, source, configuration)
+        exported = configuration if needed is None else replace(configuration, onnx_opset=needed.opset)
+        way = steps_to(model, source, exported)
         cell = _not_applicable(model, source, configuration) if way is None else _cell(model, configuration, way)
         if cell.label in cells:
             cells[cell.label] = replace(cells[cell.label], merged=cells[cell.label].merged + 1)
@@ -92,7 +97,19 @@ def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
             steps.setdefault(step.label, step)
     tree = ModelPlan(config=model, source_format=source, steps=tuple(steps.values()), conversions=tuple(cells.values()))
     placed = place(tree, host)
-    return replace(placed, steps=_with_raises(placed.steps), conversions=_with_intermediates(placed))
+    takes = needed is not None and any(step.opset == needed.opset for step in placed.steps)
+    notes = (str(needed), *placed.notes) if takes else placed.notes
+    return replace(placed, steps=_with_raises(placed.steps), conversions=_with_intermediates(placed), notes=notes)
+
+
+def _needed_opset(model: ModelConfig, source: Format) -> Raised | None:
+    """Return the opset that the model's operators need; None if the user chose, the default does, or nothing tells."""
+    if source not in opsets.NEEDED or not isinstance(model.onnx_opsets, str):
+        return None
+    try:
+        return opsets.raised(source, structure.read(model.model_path, source, model.signature_name).operators)
+    except (OSError, ConfigurationError):  # the run tells
+        return None
 
 
 def _source_of(model: ModelConfig) -> Format:

@@ -50,6 +50,7 @@ def _model(model: Starter) -> Iterator[str]:
     yield from _comment(f"{described.model_format}, {size(described.size_bytes)}", *_facts(described))
     yield ""
     yield from _comment(f"The formats that must pass. Also possible: {', '.join(_others(described.model_format))}")
+    yield from _comment(*described.notes)
     yield f"target_formats: [{Format.ONNX}]"
     yield ""
     if model.found:

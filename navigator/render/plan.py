@@ -88,5 +88,7 @@ def _found_by_running(model: ModelPlan) -> Iterator[str]:
         return
     if model.source_format is Format.TORCHSCRIPT and not config.inputs:
         yield "inputs and sizes of axes are found by running the model, since its file doesn't store them (probe)"
-    elif not config.max_shapes:
+    elif not config.max_shapes and any(-1 in (spec.shape or ()) for spec in config.inputs):
+        yield "sizes of axes that `inputs` leaves open are found by running the model (probe)"
+    elif not config.max_shapes and not config.inputs:
         yield "if its file leaves sizes of axes open, they're found by running the model (probe)"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from navigator.errors import StepError
+from navigator.frameworks import opsets
 from navigator.frameworks.availability import missing
 from navigator.host.describe import describe as describe_host
 from navigator.models import structure
@@ -34,7 +35,7 @@ _VALUES = "the values that its inputs may have"
 def describe(
     path: Path, model_format: Format, signature_name: str | None, *, timeout_seconds: float, memory_bytes: int
 ) -> Description:
-    """Return what is known of the model at `path` without running it.
+    """Return what is known of the model at `path` without running it, and the opset that it's exported at.
 
     Args:
         path: the file, or the directory of a SavedModel.
@@ -49,6 +50,15 @@ def describe(
         OSError: a file can't be read.
     """
     said = structure.with_size(structure.read(path, model_format, signature_name), path)
+    described = _described(said, path, timeout_seconds, memory_bytes)
+    # By what the plan reads, too.
+    needed = opsets.raised(model_format, said.operators)
+    return described if needed is None else replace(described, notes=(*described.notes, str(needed)))
+
+
+def _described(said: Description, path: Path, timeout_seconds: float, memory_bytes: int) -> Description:
+    """Return what the framework adds to what the file of a model says."""
+    model_format = said.model_format
     source = RUNNERS[model_format].AS_SOURCE
     if source is None:
         return said

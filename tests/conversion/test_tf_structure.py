@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 from navigator.errors import ConfigurationError
+from navigator.frameworks.opsets import DEFAULT, NEEDED
 from navigator.frameworks.tensorflow.signatures import open_signature
+from navigator.frameworks.tensorflow.tf2onnx_patches import custom_op_handlers
 from navigator.models import structure
 from navigator.records import Format
 from navigator.runners.inspection import completed
@@ -53,6 +55,21 @@ def test_operators_and_training_are_those_of_the_signature(saved: Path) -> None:
     assert {"MatMul", "Tanh", "Cast"} <= served.operators.keys()
     assert "FusedBatchNormV3" not in served.operators
     assert (served.training, trained.training) == (False, True)
+
+
+def test_the_table_is_what_the_exporter_lacks_at_the_default_opset() -> None:
+    import tf2onnx.tfonnx  # noqa: F401 - knows the operations
+    from tf2onnx.constants import OPSET_TO_IR_VERSION
+    from tf2onnx.handler import tf_op
+
+    def known(opset: int) -> set[str]:
+        return {*tf_op.create_mapping(opset, None), *custom_op_handlers(opset)}
+
+    lacking = {
+        name: opset for opset in range(max(OPSET_TO_IR_VERSION), DEFAULT, -1) for name in known(opset) - known(DEFAULT)
+    }
+
+    assert lacking == NEEDED[Format.TF_SAVEDMODEL]
 
 
 @pytest.mark.parametrize(

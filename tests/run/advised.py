@@ -347,7 +347,7 @@ TORCH = (
     ),
     Case(
         name="lost_sums",
-        keys={"model_path": "sums.pt"},
+        keys={"model_path": "sums.pt", "onnx_opsets": [14]},
         advice="set onnx_opsets: [{}] or higher",
         fix=paste,
     ),

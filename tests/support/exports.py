@@ -85,8 +85,10 @@ class Exports:
         return verify(self.expected, outputs, atol={"": 1e-5}, rtol={"": 1e-5})
 
 
-def of_torchscript(tmp_path: Path, source: Path, declared: Signature, samples: Samples) -> Exports:
-    """Return a TorchScript file as a source of exports."""
+def of_torchscript(
+    tmp_path: Path, source: Path, declared: Signature, samples: Samples, *, may_raise: bool = False
+) -> Exports:
+    """Return a TorchScript file as a source of exports, at the opset that is asked for or, if need be, a higher one."""
     from navigator.converters import torchscript_to_onnx
     from navigator.runners import torchscript
 
@@ -96,7 +98,7 @@ def of_torchscript(tmp_path: Path, source: Path, declared: Signature, samples: S
         torchscript.load(source, declared=declared),
         samples,
         converter="torchscript_to_onnx",
-        options=lambda opset: torchscript_to_onnx.Options(opset=opset),
+        options=lambda opset: torchscript_to_onnx.Options(opset=opset, may_raise=may_raise),
     )
 
 

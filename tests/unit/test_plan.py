@@ -1,5 +1,7 @@
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,6 +44,14 @@ BARE = a_host()
 
 def planned(config: ModelConfig, host: Host = HOST) -> ModelPlan:
     return plan(RunConfig(models=(config,)), host).models[0]
+
+
+def a_script(tmp_path: Path, line: str, **options: Any) -> ModelConfig:
+    """Return a TorchScript model whose code has this line, as far as it's read without torch."""
+    path = tmp_path / "m.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("m/code/__torch__.py", f"def forward(self, x: Tensor) -> Tensor:\n  return {line}\n")
+    return a_model(Format.TORCHSCRIPT, model_path=path, **options)
 
 
 def onnx_labels(config: ModelConfig) -> dict[str, int | None]:
@@ -453,3 +463,48 @@ def test_a_model_that_cannot_be_planned_costs_its_own_conversions_only(monkeypat
     assert "2 conversions can't be planned" in plan_text(found)
     results = summarize(build(HOST, cell_results(found.models[0], {}, source_bytes=0, command="c"), complete=True))
     assert results.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "opset", "note"),
+    [
+        ("torch.relu(x)", 14, ""),
+        ("torch.grid_sampler(x, x, 0, 0, False)", 16, "aten::grid_sampler needs it"),
+        ("torch.index_add_(torch.scatter_add(x, 0, x, x), 0, x, x)", 16, "aten::index_add, aten::scatter_add need it"),
+        ("torch.col2im(torch.grid_sampler(x, x, 0, 0, False), [8, 8])", 18, "aten::col2im needs it"),
+        ('torch.format("torch.col2im(", x)', 14, ""),
+    ],
+)
+def test_the_default_opset_is_the_lowest_that_the_operators_need(
+    tmp_path: Path, line: str, opset: int, note: str
+) -> None:
+    config = a_script(tmp_path, line, target_formats=(Format.ONNX, Format.TORCHSCRIPT))
+
+    found = planned(config)
+
+    assert onnx_labels(config) == {f"onnx_op{opset}": opset}
+    assert found.notes == ((f"opset {opset} instead of 14: {note}",) if note else ())
+
+
+def test_engines_are_built_from_the_opset_that_the_operators_need_too(tmp_path: Path) -> None:
+    config = a_script(tmp_path, "torch.grid_sampler(x)", target_formats=(Format.TRT,))
+
+    found = planned(config, ON_A_GPU)
+
+    assert "onnx_op16/trt_fp32" in {cell.label for cell in found.conversions}
+    assert "opset 16 instead of 14: aten::grid_sampler needs it" in found.notes
+
+
+def test_opsets_that_the_user_names_stay(tmp_path: Path) -> None:
+    config = a_script(tmp_path, "torch.grid_sampler(x)", target_formats=(Format.ONNX, Format.TRT), onnx_opsets=(13, 17))
+
+    found = planned(config, ON_A_GPU)
+
+    assert {step.opset for step in found.steps} == {13, 17, None}
+    assert not found.notes
+
+
+def test_a_model_that_cannot_be_read_is_planned_with_the_default_opset(tmp_path: Path) -> None:
+    (tmp_path / "m.pt").write_bytes(b"PK")
+
+    assert [*onnx_labels(a_model(model_path=tmp_path / "m.pt"))] == ["onnx_op14"]

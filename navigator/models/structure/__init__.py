@@ -1,4 +1,4 @@
-"""What the files of ONNX, SavedModels and torch.export say about a model, read without any framework.
+"""What the files of a model say about it, read without any framework.
 
 Reads structures and skips weights: a few milliseconds for most models, and never more than the limits below allow.
 """
@@ -9,12 +9,11 @@ from pathlib import Path
 
 from navigator.errors import ConfigurationError
 from navigator.models.files import files_of, model_files
-from navigator.models.structure import exported_program, onnx_file, saved_model
+from navigator.models.structure import exported_program, onnx_file, saved_model, script
 from navigator.models.structure.saved_model import SignatureError
 from navigator.models.wire import DamagedError, UnreadableError
 from navigator.records import Description, Format
 
-_NOT_STORED = "the shapes and types of its inputs and outputs, which TorchScript files don't store"
 _ENGINE = "everything else: only the library that built an engine reads it"
 _UNREAD = "its inputs and outputs"
 
@@ -25,6 +24,7 @@ _READERS: dict[Format, Callable[[Path, str | None, bool], Description]] = {
     Format.ONNX: onnx_file.read,
     Format.TF_SAVEDMODEL: saved_model.read,
     Format.TORCH_EXPORT: exported_program.read,
+    Format.TORCHSCRIPT: script.read,
 }
 
 
@@ -42,7 +42,7 @@ def read(path: Path, model_format: Format, signature_name: str | None = None, *,
         OSError: it can't be read.
     """
     if model_format not in _READERS:
-        unknown = _NOT_STORED if model_format in (Format.TORCHSCRIPT, Format.TORCH_TRT) else _ENGINE
+        unknown = script.UNKNOWN if model_format is Format.TORCH_TRT else _ENGINE
         return Description(model_format=model_format, unknown=(unknown,))
     try:
         return _READERS[model_format](path, signature_name, operators)

@@ -11,6 +11,7 @@ from navigator.frameworks.torch.symbolics import (
     adaptive,
     arithmetic,
     attention,
+    bits,
     images,
     indexing,
     nearest,
@@ -20,7 +21,7 @@ from navigator.frameworks.torch.symbolics import (
 from navigator.frameworks.torch.symbolics.values import Symbolic
 
 # The lowest opset with all operators that a function writes; below, the exporter's own stay.
-_ANY, _POOL, _RANGE, _UNFLATTEN, _TRIANGLE = 0, 10, 11, 13, 14
+_ANY, _POOL, _RANGE, _UNFLATTEN, _TRIANGLE, _GRID = 0, 10, 11, 13, 14, 16
 
 
 @contextlib.contextmanager
@@ -45,6 +46,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         # A name that ends with "_" is taken for that of an operation in place, and loses it.
         "aten::__rshift_": (_ANY, arithmetic.right_shift),
         "aten::bitwise_right_shift": (_ANY, arithmetic.right_shift),
+        **{name: (_ANY, symbolic) for name, symbolic in bits.symbolics().items()},
         "aten::atan2": (_ANY, arithmetic.atan2),
         "aten::log_sigmoid": (_ANY, arithmetic.log_sigmoid),
         "aten::softplus": (_ANY, arithmetic.softplus),
@@ -61,6 +63,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::binary_cross_entropy_with_logits": (_ANY, arithmetic.cross_entropy_of_logits),
         "aten::index_add": (_RANGE, indexing.index_add),
         "aten::index_put": (_RANGE, indexing.index_put),
+        "aten::scatter_reduce": (_GRID, indexing.scatter_reduce),
         "aten::embedding_bag": (_RANGE, indexing.embedding_bag),
         "aten::searchsorted": (_ANY, indexing.searchsorted),
         "aten::unfold": (_RANGE, indexing.unfold),
@@ -91,4 +94,5 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::lstm": (_RANGE, sequences.lstm),
         "aten::cpu": (_ANY, lambda _, tensor: tensor),
         "aten::diagonal": (_RANGE, images.diagonal),
+        "aten::grid_sampler": (_GRID, images.grid_sampler),
     }

@@ -15,7 +15,11 @@ from navigator.frameworks.torch.symbolics.values import (
     part,
     rank_of,
     reduced,
+    require_opset,
 )
+
+# The lowest opset whose GridSample takes images with a depth.
+_VOLUMES = 20
 
 
 def resize(name: str, mode: str) -> Symbolic:
@@ -172,3 +176,13 @@ def diagonal(graph: Graph, matrix: Value, offset: Value, row_axis: Value, column
 def _each(sizes: Sequence[int], axes: int) -> list[int]:
     """Return a size for each axis; torch takes one for all."""
     return list(sizes) * axes if len(sizes) == 1 else list(sizes)
+
+
+def grid_sampler(graph: Graph, image: Value, *arguments: Value) -> Value:
+    """Say from which opset on volumes can be sampled, which the exporter doesn't."""
+    from torch.onnx import symbolic_opset16, symbolic_opset20
+
+    if rank_of(image) > 4:
+        require_opset(graph, _VOLUMES, "aten::grid_sampler", "ONNX samples no volumes")
+    own = symbolic_opset16.grid_sampler if graph.opset < _VOLUMES else symbolic_opset20._grid_sampler
+    return own(graph, image, *arguments)

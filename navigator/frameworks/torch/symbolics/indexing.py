@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from navigator.frameworks.opsets import ADDS
 from navigator.frameworks.torch.symbolics.values import (
     Graph,
     Value,
@@ -12,27 +13,25 @@ from navigator.frameworks.torch.symbolics.values import (
     known,
     rank_of,
     reduced,
+    require_opset,
 )
 
-# The lowest opset whose ScatterND adds.
-_ADDS = 16
-
-_SUMS_ADVICE = f"set onnx_opsets: [{_ADDS}] or higher"
+_SUMS_ADVICE = f"set onnx_opsets: [{ADDS}] or higher"
 
 # What adds, in ONNX as ScatterND and ScatterElements.
-_ADDING = ("index_put", "index_put_", "scatter_add", "scatter_add_", "index_add", "index_add_")
+ADDING = ("index_put", "index_put_", "scatter_add", "scatter_add_", "index_add", "index_add_")
 _ACCUMULATE = 3
 
 
 def lost_sums(module: Any, opset: int) -> tuple[str, ...]:
     """Return a sentence for each operator of a TorchScript module that ONNX doesn't add up at `opset`."""
-    if opset >= _ADDS:
+    if opset >= ADDS:
         return ()
     graph = module.inlined_graph  # made anew for each access, and gone with its nodes
     return tuple(
         f"{name.removesuffix('_')} at opset {opset}: of several values for one place, ONNX keeps one instead of their "
         f"sum; {_SUMS_ADVICE}"
-        for name in _ADDING
+        for name in ADDING
         if any(map(_adds, graph.findAllNodes(f"aten::{name}")))
     )
 
@@ -50,7 +49,7 @@ def index_put(graph: Graph, target: Value, indices: Value, values: Value, accumu
     adds = accumulate is not None and known(accumulate, "b")
     places = symbolic_helper._unpack_list(indices) if symbolic_helper._is_packed_list(indices) else [indices]
     masked = len(places) == 1 and symbolic_helper._is_bool(places[0])  # no place comes twice
-    if not adds or dtype is None or (graph.opset < _ADDS and not masked):
+    if not adds or dtype is None or (graph.opset < ADDS and not masked):
         return symbolic_opset11.index_put(graph, target, indices, values, accumulate)
     zeros = graph.op("Expand", constant(graph, 0, dtype), graph.op("Shape", target))
     zeros.setType(target.type())
@@ -64,7 +63,7 @@ def index_add(graph: Graph, target: Value, dim: Value, index: Value, source: Val
     """Add up the values for one place. The exporter keeps one of them, at every opset."""
     from torch.onnx import symbolic_helper, symbolic_opset9
 
-    if graph.opset < _ADDS:
+    if graph.opset < ADDS:
         return symbolic_opset9.index_add(graph, target, dim, index, source, alpha)
     axis, rank = known(dim, "i"), rank_of(source)
     if alpha is not None and known(alpha, "f") != 1:
@@ -73,6 +72,15 @@ def index_add(graph: Graph, target: Value, dim: Value, index: Value, source: Val
     places = symbolic_helper._unsqueeze_helper(graph, index, others) if others else index
     places = graph.op("Expand", places, graph.op("Shape", source))
     return graph.op("ScatterElements", target, places, source, axis_i=axis, reduction_s="add")
+
+
+def scatter_reduce(graph: Graph, *arguments: Value) -> Value:
+    """Refuse maxima and minima below opset 18, where the exporter writes what ONNX doesn't have."""
+    from torch.onnx import symbolic_opset16
+
+    if known(arguments[4], "s") in ("amax", "amin"):
+        require_opset(graph, 18, "aten::scatter_reduce", "ONNX has no maximum or minimum of scattered values")
+    return symbolic_opset16.scatter_reduce(graph, *arguments)
 
 
 def embedding_bag(graph: Graph, weight: Value, indices: Value, offsets: Value, *arguments: Value) -> Any:

@@ -51,7 +51,7 @@ def part(graph: Graph, vector: Value, start: int, end: int) -> Value:
 
 
 def known(value: Value, kind: str) -> Any:
-    """Return what a constant is, `kind` being "i", "f" or "b" for a number and "is" for several.
+    """Return what a constant is, `kind` being "i", "f" or "b" for a number, "s" for a text and "is" for several.
 
     Raises:
         torch.onnx.errors.SymbolicValueError: the model computes it.
@@ -67,6 +67,18 @@ def known(value: Value, kind: str) -> Any:
 def known_axes(value: Value) -> list[int]:
     """Return the axes that a constant, a number or several, stands for; see `known`."""
     return [int(axis) for axis in known(value, "t").view(-1)]
+
+
+def require_opset(graph: Graph, opset: int, operator: str, why: str) -> None:
+    """Refuse an operator below an opset, in the words that the exporter has for some kinds of its own.
+
+    Raises:
+        torch.onnx.errors.OnnxExporterError: the opset is lower.
+    """
+    from torch.onnx import symbolic_helper
+
+    if graph.opset < opset:
+        symbolic_helper._onnx_opset_unsupported_detailed(operator, graph.opset, opset, why)
 
 
 def is_none(value: Value) -> bool:
