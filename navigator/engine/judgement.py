@@ -10,7 +10,7 @@ from navigator.engine.step_context import StepContext, outputs_in
 from navigator.engine.subject import Subject
 from navigator.engine.undecided import decided_alike
 from navigator.records import Device, Format, Precision, Verdict
-from navigator.verify import devices
+from navigator.verify import devices, unstable
 from navigator.verify.compare import verify
 from navigator.verify.decisions import Scores
 from navigator.verify.exceptions import Rounded
@@ -74,14 +74,24 @@ class Judgement:
             self._round_to_fp16()
 
     def _measure_where_it_fails(self) -> None:
-        """Allow for the source model's rounding on the very samples that fail, if they pass then."""
+        """Allow for the source model's rounding on the very samples that fail, if they pass then.
+
+        Those that it changes by more than any tolerance are left out.
+        """
         model, step = self._subject.model, self._subject.step
         more = rounding.measured_where_it_fails(
             model, step, self.reference, self.wanted, self._settled, context=self._context
         )
-        again = self._compared(more) if more is not None else self.verdict
-        if more is not None and again.passed:
-            self.verdict, self.reference = again, more
+        if more is None:
+            return
+        before = self.wanted, self._settled
+        self._leave_out(more.unstable)
+        again = self._compared(more.reference)
+        if again.passed:
+            self.verdict, self.reference = again, more.reference
+            self._left_out = tuple(unstable.warnings(more.unstable))
+        else:
+            self.wanted, self._settled = before
 
     def _settle_what_rounding_decides(self) -> None:
         """Leave out elements that only rounding decides, if all others match."""
@@ -100,13 +110,16 @@ class Judgement:
         own = of_source(self._subject, self.wanted, context=self._context)
         if own is None:
             return
-        names = {each.sample for each in own.apart}
-        self.wanted, self._settled = (
-            [each for each in sets if each[0] not in names] for sets in (self.wanted, self._settled)
-        )
+        self._leave_out(own.apart)
         self.reference = replace(self.reference, noise=own.noise)
         self.verdict = self._compared(self.reference)
         self._left_out = tuple(devices.notes(own.apart))
+
+    def _leave_out(self, found: tuple[devices.Disagreement, ...]) -> None:
+        names = {each.sample for each in found}
+        self.wanted, self._settled = (
+            [each for each in sets if each[0] not in names] for sets in (self.wanted, self._settled)
+        )
 
     def _round_to_fp16(self) -> None:
         """Allow for what the rounding of fp16 changes in the ONNX file that computes in it."""

@@ -3,7 +3,7 @@
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,14 @@ from navigator.engine.step_context import StepContext, answer_of, outputs_in
 from navigator.models.files import model_files
 from navigator.records import Device, Format, ModelConfig, Precision, Step, to_data
 from navigator.samples.found import with_found
+from navigator.samples.probes import CHOSEN
+from navigator.verify.devices import Disagreement
 from navigator.verify.exceptions import Rounded, transferred
 from navigator.verify.noise import Noise, measured
 from navigator.verify.outputs import Outputs
 from navigator.verify.search import excess
 from navigator.verify.tolerances import tolerances, units_of
+from navigator.verify.unstable import disagreement, unlimited
 from navigator.workers.answers import RoundingAnswer
 from navigator.workers.noise import BATCHES
 
@@ -32,13 +35,22 @@ def applied(model: ModelConfig, step: Step, reference: Reference) -> dict[str, N
     return {name: each for name, each in reference.noise.items() if not each.rejected}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WhereItFails:
+    """The reference with the noise of the samples that fail too, and the samples that rounding alone changes by far."""
+
+    reference: Reference
+    unstable: tuple[Disagreement, ...]
+
+
 def measured_where_it_fails(
     model: ModelConfig, step: Step, reference: Reference, expected: Outputs, actual: Outputs, *, context: StepContext
-) -> Reference | None:
-    """Return the reference with the noise of the samples that fail too, if that's what makes them fail; else None.
+) -> WhereItFails | None:
+    """Return what the source model's rounding does in the samples that fail, if that's what makes them fail; else None.
 
     The worst ones must each be within what the source model's rounding explains on that sample itself, and all others
-    within what it explains on any of them.
+    within what it explains on any of them. For values that were chosen to look for trouble, such as silence, that may
+    be more than any tolerance: of values that should be equal, normalization makes what rounding left of them.
 
     Args:
         model: its configuration.
@@ -62,15 +74,23 @@ def measured_where_it_fails(
         return None
     # If there's none, the errors as a whole aren't like the noise that was measured.
     chosen = dict((failing or sorted(expected, key=lambda each: -_size(each[1])))[:_MOST_SAMPLES])
-    noise = dict(reference.noise)
-    for name, found in _noise_of(chosen, model, step, reference, context).items():
-        own = wider(reference.noise, found)
-        if error(name, chosen[name], own) > 1:
+    ordinary = dict([each for each in expected if each[0] not in CHOSEN][:1])
+    measured_in = _noise_of({**ordinary, **chosen}, model, step, reference, context)
+    usual = next((measured_in[name] for name in ordinary if name in measured_in), {})
+    noise, unstable = dict(reference.noise), []
+    for name in filter(measured_in.__contains__, chosen):
+        own, far = wider(reference.noise, measured_in[name]), unlimited(usual, measured_in[name])
+        if error(name, chosen[name], own) <= 1:
+            noise = wider(noise, own)
+        elif name in CHOSEN and far and error(name, chosen[name], {**own, **far}) <= 1:
+            unstable.append(disagreement(name, far))
+        else:
             return None
-        noise = wider(noise, own)
     if any(error(name, arrays, noise) > 1 for name, arrays in failing[_MOST_SAMPLES:]):
         return None
-    return replace(reference, noise=noise) if noise != reference.noise else None
+    if noise == reference.noise and not unstable:
+        return None
+    return WhereItFails(reference=replace(reference, noise=noise), unstable=tuple(unstable))
 
 
 def _size(arrays: Mapping[str, np.ndarray]) -> int:

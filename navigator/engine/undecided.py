@@ -8,15 +8,12 @@ from navigator.engine.subject import Subject
 from navigator.models.files import model_files
 from navigator.records import Precision, to_data
 from navigator.samples.found import with_found
-from navigator.samples.probes import PROBES
+from navigator.samples.probes import CHOSEN
 from navigator.verify.outputs import Outputs
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import tolerances
 from navigator.verify.undecided import differing, undecided, warnings
 from navigator.workers.answers import RoundingAnswer
-
-# Their values were chosen to be ends, zeros and thresholds: what a model decides there is no accident.
-_CHOSEN = frozenset(PROBES) - {"normal"}
 
 
 def decided_alike(
@@ -36,7 +33,7 @@ def decided_alike(
         return None
     allowed = tolerances(model, step.precision, expected, reference.noise)
     names = differing(expected, actual, allowed.atol, allowed.rtol)
-    if not names or _CHOSEN.intersection(names):
+    if not names or CHOSEN.intersection(names):
         return None
     directory = context.workspace.scratch(model.model_name, step.label, "undecided")
     directory.mkdir()  # so that the worker may write nothing beside it

@@ -285,3 +285,6 @@ _KINDS: Mapping[str, tuple[Callable[[Bounds, Shape], bool], Callable[[_Place], V
 
 PROBES = (*_KINDS, *constants.NAMES)
 """The names of all probes."""
+
+CHOSEN = frozenset(PROBES) - {"normal"}
+"""Those whose values are ends, zeros and thresholds on purpose: what a model decides there is no accident."""

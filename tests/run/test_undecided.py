@@ -1,6 +1,6 @@
-"""An order or a choice between values that only rounding tells apart: right conversions pass, wrong orders don't.
+"""What only rounding decides: an order, a choice, what divides 0 by 0. Right conversions pass, others don't.
 
-Whole runs: the converter writes rewrites of the source model, which return places alone.
+Whole runs: the converter writes rewrites of the source model.
 """
 
 import textwrap
@@ -29,6 +29,8 @@ HALVES = """
     s = MatMul(a, v) t = MatMul(b, u) p = Add(s, t)"""
 SORT = "top, y = TopK(p, k)"
 
+DEFAULTS = "target_formats: onnx\nonnx_opsets: 19\nmax_batch_size: 8\nsearch_seconds: 0\ncompare_weights: false\n"
+
 # How a converter computes and sorts the values, what it changes of the weights, and the state that's right.
 VARIANTS = {
     "honest": (HALVES, SORT, None, "passed"),
@@ -41,20 +43,27 @@ VARIANTS = {
 
 
 def write(path: Path, opset: int, body: str, weights: dict[str, np.ndarray]) -> None:
-    graph = f"{path.stem} (float[n, 8] x) => (int64[n, 1000] y) {{ k = Constant<value_ints = [1000]>() {body} }}"
+    dtype = "float" if "Div" in body else "int64"
+    graph = f"{path.stem} (float[n, 8] x) => ({dtype}[n, 1000] y) {{ k = Constant<value_ints = [1000]>() {body} }}"
     model = parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> {graph}')
     for key, array in weights.items():
         model.graph.initializer.append(numpy_helper.from_array(array, key))
     save(model, path)
 
 
-def test_places_that_rounding_decides_are_not_compared_and_all_others_are(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def sabotage(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory whose models the converter takes for its own, by the names of their graphs."""
     directory = project / "sabotage"
     directory.mkdir()
     (directory / "sitecustomize.py").write_text(SABOTAGE)
     monkeypatch.setenv("PYTHONPATH", str(directory))
+    return directory
+
+
+def test_places_that_rounding_decides_are_not_compared_and_all_others_are(
+    convert: Any, project: Path, sabotage: Path
+) -> None:
     weight = np.random.default_rng(0).normal(size=(8, WIDE)).astype(np.float32)
     # Pairs of values that are all but equal.
     weight[:, :16] = np.nextafter(weight[:, 16:32], np.where(np.arange(8) % 2, 9, -9)[:, None].astype(np.float32))
@@ -66,11 +75,10 @@ def test_places_that_rounding_decides_are_not_compared_and_all_others_are(
         if changed:
             wrong[changed] += 0.5
         write(project / f"{name}.onnx", 18, f"{SUM} {SORT}", {"w": weight})
-        write(directory / f"{name}.onnx", 19, f"{values} {order}", {"w": wrong, "places": places})
+        write(sabotage / f"{name}.onnx", 19, f"{values} {order}", {"w": wrong, "places": places})
         models.append(f"  - {{model_name: {name}, model_path: {name}.onnx}}\n")
-    defaults = "target_formats: onnx\nonnx_opsets: 19\nmax_batch_size: 8\nsearch_seconds: 0\ncompare_weights: false\n"
 
-    _, report = convert(f"defaults:\n{textwrap.indent(defaults, '  ')}models:\n{''.join(models)}")
+    _, report = convert(f"defaults:\n{textwrap.indent(DEFAULTS, '  ')}models:\n{''.join(models)}")
 
     found = {each["model_name"]: each for each in report["results"]}
     assert {name: each["status"]["state"] for name, each in found.items()} == {
@@ -78,3 +86,42 @@ def test_places_that_rounding_decides_are_not_compared_and_all_others_are(
     }
     (warning,) = [each for each in found["honest"]["warnings"] if "decided by rounding alone" in each]
     assert warning.startswith("y: ")
+
+
+# For a row of zeros, it's 0 / (0 + epsilon) if 0.3 - 0.2 is rounded as in the source model.
+QUOTIENT = "p = MatMul(x, w) q = Add(p, tenth) {difference} d = Sub(q, c) a = Abs(d) e = Add(a, {epsilon}) {last}"
+SUBTRACTED, FOLDED, LAST = "c = Sub(three, two)", "c = Identity(folded)", "y = Div(d, e)"
+TINY, LARGE = "tiny", "large"
+WRONG_AT_ZEROS = "y0 = Div(d, e) f = Less(a, tiny) g = CastLike(f, y0) {more} y = Add(y0, h)"
+
+# The epsilon, what a converter makes of the graph, and the state that's right.
+QUOTIENTS = {
+    "folded": (TINY, FOLDED, LAST, "passed"),
+    "wrong_elsewhere": (TINY, FOLDED, "m = Max(d, zero) y = Div(m, e)", "mismatched"),
+    "by_far": (TINY, SUBTRACTED, WRONG_AT_ZEROS.format(more="h = Mul(g, nine)"), "mismatched"),
+    "stable": (LARGE, SUBTRACTED, WRONG_AT_ZEROS.format(more="h = Mul(g, three)"), "mismatched"),
+}
+
+
+def test_a_sample_of_which_rounding_decides_all_is_left_out(convert: Any, project: Path, sabotage: Path) -> None:
+    """Only if the source model is as unstable there, and nothing else differs."""
+    numbers = {"three": 0.3, "two": 0.2, "folded": 0.1, "tiny": 1e-9, "large": 1.0, "nine": 9.0, "zero": 0.0}
+    # As long as a weight whose last bits are changed.
+    weights = {name: np.full(1000, value, np.float32) for name, value in numbers.items()}
+    weights |= {"tenth": weights["three"] - weights["two"]}
+    weights |= {"w": np.random.default_rng(0).normal(size=(8, 1000)).astype(np.float32)}
+    models = []
+    for name, (epsilon, difference, last, _) in QUOTIENTS.items():
+        write(project / f"{name}.onnx", 18, QUOTIENT.format(difference=SUBTRACTED, epsilon=epsilon, last=LAST), weights)
+        body = QUOTIENT.format(difference=difference, epsilon=epsilon, last=last)
+        write(sabotage / f"{name}.onnx", 19, body, weights)
+        models.append(f"  - {{model_name: {name}, model_path: {name}.onnx}}\n")
+
+    _, report = convert(f"defaults:\n{textwrap.indent(DEFAULTS, '  ')}models:\n{''.join(models)}")
+
+    found = {each["model_name"]: each for each in report["results"]}
+    assert {name: each["status"]["state"] for name, each in found.items()} == {
+        name: state for name, (*_, state) in QUOTIENTS.items()
+    }
+    (warning,) = [each for each in found["folded"]["warnings"] if "isn't compared" in each]
+    assert warning.startswith("sample zeros isn't compared: ")
