@@ -62,7 +62,8 @@ class ModelSummary:
 class Coverage:
     """How much of a configuration a report covers: models and conversions, without intermediate ones.
 
-    As text it's "1 of 2 models", "3 of 5 conversions" of the covered models, or both; "" if everything is covered.
+    As text it's "1 of 2 models", "3 of 5 conversions" of the covered models, or both; "" if everything is covered. It's
+    "the way to 5 conversions" if none of them is covered.
     """
 
     models: int
@@ -77,6 +78,8 @@ class Coverage:
         return self.conversions == self.all_conversions
 
     def __str__(self) -> str:
+        if not self.conversions and self.all_conversions:
+            return f"the way to {self.all_conversions:,} conversion{'' if self.all_conversions == 1 else 's'}"
         parts = [
             (self.models, self.all_models, "model"),
             (self.conversions, self.conversions_of_models, "conversion"),

@@ -86,10 +86,10 @@ def warnings(noise: Mapping[str, Noise]) -> Iterator[str]:
     for name, each in noise.items():
         if each.apart is not None:
             yield (
-                f"{name}: the rows of a batch depend on each other: a row that is run alone changes by up to "
-                f"{each.apart:.2g}, and rounding by {each.largest:.2g}; if you don't expect that, the model may have "
-                "been saved in training mode: call model.eval() in PyTorch, or pass training=False in Keras, before "
-                "you save it"
+                f"{name}: the rows along the first axis depend on each other, as steps of a sequence or under a "
+                f"condition on all of them: a row that is run alone changes by up to {each.apart:.2g}, and rounding by "
+                f"{each.largest:.2g}; if they're a batch of independent items, the model may have been saved in "
+                "training mode: call model.eval() in PyTorch, or pass training=False in Keras, before you save it"
             )
 
 

@@ -376,3 +376,39 @@ def test_sums_that_a_low_opset_loses_are_told(tmp_path: Path, opset: int, added:
     assert [each.split(":")[0] for each in properties.warnings] == (
         [] if added else ["index_put at opset 14", "scatter_add at opset 14"]
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+@pytest.mark.parametrize("includes", [True, False])
+@pytest.mark.parametrize("kind", ["sum", "prod", "mean", "amax", "amin"])
+def test_values_are_scattered_to_few_places(tmp_path: Path, kind: str, includes: bool, dtype: str) -> None:
+    target, places = [[5, 5, 5, 5]], [[0, 0, 2]]
+    known: dict[tuple[str, bool], list[float]] = {
+        ("sum", True): [-1, 5, 10, 5],
+        ("sum", False): [-6, 5, 5, 5],
+        ("prod", True): [-35, 5, 25, 5],
+        ("prod", False): [-7, 5, 5, 5],
+        ("mean", True): [-1 / 3, 5, 5, 5],
+        ("mean", False): [-3, 5, 5, 5],
+        ("amax", True): [5, 5, 5, 5],
+        ("amax", False): [1, 5, 5, 5],
+        ("amin", True): [-7, 5, 5, 5],
+        ("amin", False): [-7, 5, 5, 5],
+    }
+    expected = known[kind, includes]
+
+    def reduced(x: torch.Tensor, values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        return x.scatter_reduce(1, index.long(), values, kind, include_self=includes)
+
+    found = converted(tmp_path, reduced, target, [[1, -7, 5, 9, 9]], places, opset=18, dtype=dtype)
+    np.testing.assert_allclose(found[0], np.floor(expected) if dtype == "int64" else expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [0, 1])
+def test_columns_without_a_batch_are_put_together(tmp_path: Path, batch: int) -> None:
+    def again(image: torch.Tensor) -> torch.Tensor:
+        return F.fold(F.unfold(image, 2), (3, 3), 2)
+
+    image = np.ones((1, 3, 3))
+    found = converted(tmp_path, again, image[None] if batch else image, opset=18)
+    assert found.reshape(3, 3).tolist() == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]

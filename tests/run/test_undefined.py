@@ -52,7 +52,7 @@ def test_zeros_behind_a_relu_in_another_order_are_no_mismatch_and_are_told(conve
     ("text", "expected"),
     [
         (TRAINING, "the source model was saved in training mode: BatchNormalization normalizes by the statistics of "),
-        (DEPENDENT, "y: the rows of a batch depend on each other: a row that is run alone changes by up to "),
+        (DEPENDENT, "y: the rows along the first axis depend on each other, as steps of a sequence or "),
         (INFERENCE, ""),
     ],
     ids=["training", "dependent", "inference"],

@@ -222,6 +222,15 @@ def covered(part: Plan) -> Report:
     return a_report(*results, origin=ORIGIN, selection=Selection(left_out=left_out(PLAN, part)))
 
 
+def test_what_is_only_on_the_way_is_not_what_was_configured() -> None:
+    way, asked = a_cell("onnx_op14", intermediate=True), a_cell("onnx_op14/trt_fp32", target=Format.TRT)
+    whole = Plan(models=(a_plan(way, asked),))
+    selection = Selection(left_out=left_out(whole, select(whole, conversions=["onnx_op14"])))
+    report = replace(a_report(a_result(conversion="onnx_op14", intermediate=True)), selection=selection)
+
+    assert str(coverage(report)) == "the way to 1 conversion"
+
+
 @pytest.mark.parametrize(
     ("filters", "text", "whole"),
     [

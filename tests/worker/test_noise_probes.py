@@ -88,7 +88,9 @@ def test_rows_that_depend_on_each_other_are_no_rounding_and_are_told(tmp_path: P
     assert (y.rejected, y.atol) == (False, 1e-5)
     assert y.apart == pytest.approx(apart)
     assert y.largest < 1e-6
-    assert [note.partition(": a row")[0] for note in warnings(noise)] == ["y: the rows of a batch depend on each other"]
+    assert [note.partition(", as steps")[0] for note in warnings(noise)] == [
+        "y: the rows along the first axis depend on each other"
+    ]
 
     independent = loaded(tmp_path / "n.onnx", MATMUL)
     found = run(independent, drawn)

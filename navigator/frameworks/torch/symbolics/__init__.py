@@ -21,7 +21,7 @@ from navigator.frameworks.torch.symbolics import (
 from navigator.frameworks.torch.symbolics.values import Symbolic
 
 # The lowest opset with all operators that a function writes; below, the exporter's own stay.
-_ANY, _POOL, _RANGE, _UNFLATTEN, _TRIANGLE, _GRID = 0, 10, 11, 13, 14, 16
+_ANY, _POOL, _RANGE, _UNFLATTEN, _TRIANGLE, _GRID, _COLUMNS = 0, 10, 11, 13, 14, 16, 18
 
 
 @contextlib.contextmanager
@@ -94,5 +94,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::lstm": (_RANGE, sequences.lstm),
         "aten::cpu": (_ANY, lambda _, tensor: tensor),
         "aten::diagonal": (_RANGE, images.diagonal),
+        "aten::im2col": (_RANGE, images.in_batches("im2col", 11, rank=4)),
+        "aten::col2im": (_COLUMNS, images.in_batches("col2im", 18, rank=3)),
         "aten::grid_sampler": (_GRID, images.grid_sampler),
     }

@@ -1,5 +1,6 @@
 """Operators of images and of matrices: resizes, pooling, normalization, diagonals."""
 
+import importlib
 import math
 from collections.abc import Sequence
 
@@ -176,6 +177,20 @@ def diagonal(graph: Graph, matrix: Value, offset: Value, row_axis: Value, column
 def _each(sizes: Sequence[int], axes: int) -> list[int]:
     """Return a size for each axis; torch takes one for all."""
     return list(sizes) * axes if len(sizes) == 1 else list(sizes)
+
+
+def in_batches(name: str, opset: int, rank: int) -> Symbolic:
+    """Return what writes an operator of this rank, and of one less: the exporter takes it for one of a batch."""
+    from torch.onnx import symbolic_helper
+
+    def symbolic(graph: Graph, image: Value, *arguments: Value) -> Value:
+        own = getattr(importlib.import_module(f"torch.onnx.symbolic_opset{opset}"), name)
+        if rank_of(image) == rank:
+            return own(graph, image, *arguments)
+        batch = own(graph, symbolic_helper._unsqueeze_helper(graph, image, [0]), *arguments)
+        return symbolic_helper._squeeze_helper(graph, batch, [0])
+
+    return symbolic
 
 
 def grid_sampler(graph: Graph, image: Value, *arguments: Value) -> Value:

@@ -1,5 +1,6 @@
 """Operators that put or look up elements by their index."""
 
+import math
 from typing import Any
 
 from navigator.frameworks.opsets import ADDS
@@ -74,13 +75,47 @@ def index_add(graph: Graph, target: Value, dim: Value, index: Value, source: Val
     return graph.op("ScatterElements", target, places, source, axis_i=axis, reduction_s="add")
 
 
-def scatter_reduce(graph: Graph, *arguments: Value) -> Value:
-    """Refuse maxima and minima below opset 18, where the exporter writes what ONNX doesn't have."""
-    from torch.onnx import symbolic_opset16
+def scatter_reduce(
+    graph: Graph, target: Value, dim: Value, index: Value, source: Value, reduce: Value, include_self: Value
+) -> Value:
+    """Take as much of the source as there are places. The exporter takes all, and refuses means and `include_self`."""
+    import torch
+    from torch.onnx import errors
 
-    if known(arguments[4], "s") in ("amax", "amin"):
+    rank, kind, dtype = rank_of(target), known(reduce, "s"), dtype_of(target)
+    if not rank or dtype is None:
+        raise errors.SymbolicValueError("scatter_reduce of a scalar, or of elements of an unknown type", target)
+    if kind in ("amax", "amin"):
         require_opset(graph, 18, "aten::scatter_reduce", "ONNX has no maximum or minimum of scattered values")
-    return symbolic_opset16.scatter_reduce(graph, *arguments)
+    axis, shape = known(dim, "i") % rank, graph.op("Shape", index)
+    source = graph.op("Slice", source, constant(graph, [0] * rank, torch.int64), shape)
+
+    def scattered(base: Value, values: Value, reduction: str = "none") -> Value:
+        return graph.op("ScatterElements", base, index, values, axis_i=axis, reduction_s=reduction)
+
+    def filled(value: float, like: Value) -> Value:
+        return graph.op("Expand", constant(graph, value, dtype), like)
+
+    def without_own(base: Value, neutral: float) -> Value:
+        return base if known(include_self, "b") else scattered(base, filled(neutral, shape))
+
+    limits = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+    lowest, highest = (-math.inf, math.inf) if dtype.is_floating_point else (limits.min, limits.max)
+    reduction, neutral = {
+        "sum": ("add", 0),
+        "mean": ("add", 0),
+        "prod": ("mul", 1),
+        "amax": ("max", lowest),
+        "amin": ("min", highest),
+    }[kind]
+    found = scattered(without_own(target, neutral), source, reduction)
+    if kind != "mean":
+        return found
+    ones = filled(1, graph.op("Shape", target))
+    count = scattered(without_own(ones, 0), filled(1, shape), "add")
+    if not dtype.is_floating_point:
+        found = graph.op("Sub", found, graph.op("Mod", found, count))
+    return graph.op("Div", found, count)
 
 
 def embedding_bag(graph: Graph, weight: Value, indices: Value, offsets: Value, *arguments: Value) -> Any:
