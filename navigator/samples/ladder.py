@@ -37,8 +37,8 @@ _LIKELY: Mapping[Kind, tuple[int, ...]] = {
 # The largest of the small sizes that are worth trying one by one.
 _SMALL: Mapping[Kind, int] = {Kind.SIDE: 256, Kind.LENGTH: 640}
 
-# The largest stride for which a rounder size goes before a smaller one.
-_STRIDE = 8
+STRIDE = 8
+"""The largest stride for which a rounder size goes before a smaller one."""
 
 Levels = Mapping[Kind, int]
 """The size of each kind: sizes of one kind vary together."""
@@ -142,7 +142,7 @@ class Ladder:
             if kind is not Kind.BATCH:
                 low = min(size.low for size in self.of(kind))
                 sizes = sorted(
-                    range(low, low + _SMALL[kind]), key=lambda size: ((size - 1) // _STRIDE, -_roundness(size))
+                    range(low, low + _SMALL[kind]), key=lambda size: ((size - 1) // STRIDE, -_roundness(size))
                 )
                 yield from ({**first, kind: size} for size in sizes)
 
@@ -163,7 +163,7 @@ class Ladder:
 
 def _roundness(size: int) -> int:
     """Return the largest power of 2 that divides a size, up to the largest stride."""
-    return math.gcd(size, _STRIDE)
+    return math.gcd(size, STRIDE)
 
 
 def ladder(frames: Mapping[str, Shape], names: Names, config: ModelConfig, *, states: bool = True) -> Ladder:

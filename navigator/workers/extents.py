@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from navigator.samples.found import explained
 from navigator.samples.ladder import Kind, Ladder, Levels
+from navigator.workers.fitting import fitting
 from navigator.workers.questions import Questions
 
 # Sides and lengths may take this part of it, the batch the rest: rows that get in each other's way must show.
@@ -26,7 +27,7 @@ def first(
 ) -> tuple[Ladder, Levels] | None:
     """Return sizes that the model takes, and the ladder that they're of.
 
-    Unless `thorough`, the likely ones only, of which at most `most` are tried.
+    Unless `thorough`, the likely ones only, of which at most `most` are tried, and what they tell of another.
     """
     likely = itertools.islice(wanted.likely(), most)
     ways: Iterable[tuple[Ladder, Levels]] = ((wanted, levels) for levels in likely)
@@ -39,7 +40,8 @@ def first(
             return None
         if questions.takes(each.shapes(levels)):
             return each, levels
-    return None
+    fitted = fitting(wanted, questions)
+    return (wanted, fitted) if fitted is not None else None
 
 
 @dataclass(kw_only=True, slots=True)

@@ -97,6 +97,10 @@ class Questions:
             self.refusals[key] = self._ask(shapes)
         return self.refusals[key]
 
+    def known(self, shapes: Mapping[str, Shape]) -> str:
+        """Return why the model doesn't run in these shapes if it has been asked, "" if it does or hasn't."""
+        return self.refusals.get(written_shapes(shapes), "")
+
     def takes(self, shapes: Mapping[str, Shape]) -> bool:
         """Return whether the model runs in these shapes."""
         return not self.refusal(shapes)

@@ -358,3 +358,18 @@ def test_a_wrong_number_of_axes_is_given_up_after_a_few_sizes(tmp_path: Path) ->
     assert isinstance(model, torchscript.TorchScriptModel)
     assert [spec.shape for spec in model.inputs][:2] == [(-1, -1, 16), (-1, -1, 2)]
     assert model.module.calls < 50
+
+
+@pytest.mark.parametrize(
+    ("network", "example"),
+    [
+        ((nn.Conv2d(4, 8, 8, 4), nn.Conv2d(8, 8, 4, 2), nn.Conv2d(8, 8, 3)), torch.zeros(1, 4, 84, 84)),
+        ((nn.Conv1d(1, 4, 40, 20), nn.MaxPool1d(4)), torch.zeros(1, 1, 4000)),
+    ],
+)
+def test_a_network_that_ends_in_a_linear_layer_has_one_size(
+    tmp_path: Path, network: tuple[Module, ...], example: torch.Tensor
+) -> None:
+    features = nn.Sequential(*network, nn.Flatten())
+    answer = found(tmp_path / "m.pt", features.append(nn.Linear(features(example).shape[1], 5)), (example,))
+    assert features(torch.zeros(answer.max_shapes["input"])).shape[1] == 5
