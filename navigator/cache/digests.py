@@ -40,7 +40,7 @@ def digest(path: Path, watch: Watch | None = None, remembered: Remembered | None
     """
     watch, remembered = watch or Watch(), remembered or Remembered()
     if not path.is_dir():
-        return remembered.digest(path, lambda: _sha256(blocks(path, watch)))
+        return remembered.digest(path, lambda: remembered.copied(path, watch) or _sha256(blocks(path, watch)))
     lines = sorted(_line(digest(file, watch, remembered), name) for name, file in files_of(path))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
@@ -50,7 +50,8 @@ def model_digest(path: Path, watch: Watch | None = None, remembered: Remembered 
 
     A model in one file has the file's own digest, as `sha256sum` says; with external data the digest is the one of
     a directory that holds just these files. A file over 1 GiB counts as the digests of its parts: the holes of a
-    sparse file cost nothing then, and the digest depends on content alone.
+    sparse file cost nothing then, and the digest depends on content alone. External data does so only if a part is
+    empty: otherwise, a copy of it in an artifact has its digest, which isn't taken again.
 
     Raises:
         ConfigurationError, OSError, DeadlineError, StoppedError: as `digest`.
@@ -62,8 +63,9 @@ def model_digest(path: Path, watch: Watch | None = None, remembered: Remembered 
     names = external_data(path)
     if not names:
         return _file_digest(path, watch, remembered)
-    lines = sorted(_line(_file_digest(path.parent / name, watch, remembered), name) for name in [path.name, *names])
-    return hashlib.sha256(b"".join(lines)).hexdigest()
+    lines = [_line(_file_digest(path, watch, remembered), path.name)]
+    lines += [_line(_beside_digest(path.parent / name, watch, remembered), name) for name in names]
+    return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
 
 
 def artifact_digest(directory: Path, watch: Watch | None = None, remembered: Remembered | None = None) -> str:
@@ -135,6 +137,24 @@ def _file_digest(path: Path, watch: Watch, remembered: Remembered) -> str:
     if path.stat().st_size <= _LARGE_BYTES:
         return digest(path, watch, remembered)
     return remembered.digest(path, partial(_in_parts, path, watch), "parts")
+
+
+def _beside_digest(path: Path, watch: Watch, remembered: Remembered) -> str:
+    """Return the digest of external data: the file's own, or for a large one with an empty part that of its parts."""
+
+    def take() -> str:
+        return (_file_digest if _has_empty_part(path, watch) else digest)(path, watch, remembered)
+
+    return remembered.digest(path, take, "beside")
+
+
+def _has_empty_part(path: Path, watch: Watch) -> bool:
+    """Return whether one of a file's parts has zeros only. Of most others, only the first block is read."""
+    for start in range(0, path.stat().st_size - _PART_BYTES + 1, _PART_BYTES):
+        part = blocks(path, watch, start=start, end=start + _PART_BYTES)
+        if all(block.tobytes() == bytes(len(block)) for block in part):
+            return True
+    return False
 
 
 def _in_parts(path: Path, watch: Watch) -> str:

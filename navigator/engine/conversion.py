@@ -11,7 +11,7 @@ from navigator.engine.outcomes import Artifact, Failure, Reference
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, failure_of
 from navigator.engine.workspace import artifact_name
 from navigator.errors import quote
-from navigator.models.files import model_files
+from navigator.models.files import files_of, model_files
 from navigator.records import ModelConfig, Precision, Properties, State, Step, StepOptions, to_data
 from navigator.safe_files import tree_bytes
 from navigator.samples.found import with_found
@@ -43,7 +43,12 @@ def run_convert(
     final = context.workspace.artifact(name, step)
     # A converter holds its model in memory, but for weights that are copied from file to file.
     limit = context.memory_bytes + sum(size_bytes(path) for path in _source_files(step, conversion))
-    return _judged(step, conversion.destination, final, result, task, limit)
+    made = _judged(step, conversion.destination, final, result, task, limit)
+    if isinstance(made, Artifact):
+        # Now, since the source model may still be running, and nobody has to compare the weights in copies.
+        for _, path in files_of(final.parent):
+            context.remembered.copied(path, context.watch())
+    return made
 
 
 def _prepared(

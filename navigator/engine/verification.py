@@ -12,9 +12,10 @@ from navigator.engine.outcomes import Failure, Reference, Verified
 from navigator.engine.rolled import with_rolled, with_steps
 from navigator.engine.step_context import StepContext, answer_of, failing_alone, outputs_in
 from navigator.engine.subject import Subject, loading
-from navigator.models.files import model_files
+from navigator.models.files import files_of, model_files
 from navigator.records import (
     Device,
+    Json,
     MetricResult,
     ModelConfig,
     State,
@@ -88,6 +89,7 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
     origin = subject.weights_of if device is Device.CPU else None
     if origin is not None:
         arguments |= {"source_format": origin[0], "source": str(origin[1]), "precision": step.precision}
+        arguments["originals"] = _originals(subject, context)
     return context.task(
         "infer",
         arguments,
@@ -103,6 +105,12 @@ def _task(subject: Subject, device: Device, context: StepContext) -> Task:
         # libraries' own switch goes before that.
         tf32=Device.CPU not in step.devices,
     )
+
+
+def _originals(subject: Subject, context: StepContext) -> dict[str, Json]:
+    """Return which files of an artifact are copies of which files, whose weights needn't be compared."""
+    files = [path for _, path in files_of(subject.artifact.path.parent)]
+    return {str(path): str(found) for path in files if (found := context.remembered.original(path))}
 
 
 def _ran(verified: Verified, answer: InferAnswer | Failure, result: TaskResult, task: Task) -> Verified:

@@ -13,6 +13,8 @@ from pathlib import Path
 from navigator.errors import ExitCode, NavigatorError
 
 _BLOCK_BYTES = 2**20
+# Two fit into a core's cache.
+_PIECE_BYTES = 2**17
 _ZEROS = memoryview(bytes(_BLOCK_BYTES))
 # A few gigabytes from a disk take this long; less isn't worth a word.
 _SAY_EVERY_SECONDS = 10.0
@@ -112,6 +114,29 @@ def blocks(path: Path, watch: Watch, *, start: int = 0, end: int | None = None) 
             at += len(block)
             yield block
             watch.check(path, at, size)
+
+
+def same_bytes(
+    one: Path, other: Path, size: int, *, starts: tuple[int, int] = (0, 0), watch: Watch | None = None
+) -> bool:
+    """Return whether `size` bytes of two files are the same, from `starts` on. Holds a piece of each.
+
+    Raises:
+        OSError: they can't be read.
+        DeadlineError, StoppedError: as `Watch.check`.
+    """
+    watch, left = watch or Watch(), size
+    pieces = [memoryview(bytearray(min(left, _PIECE_BYTES))) for _ in starts]
+    with open_regular(one) as first, open_regular(other) as second:
+        first.seek(starts[0])
+        second.seek(starts[1])
+        while left:
+            read = [file.readinto(piece[:left]) for file, piece in zip((first, second), pieces, strict=True)]
+            if read != [min(left, _PIECE_BYTES)] * 2 or pieces[0].obj != pieces[1].obj:
+                return False
+            left -= min(left, _PIECE_BYTES)
+            watch.check(one, size - left, size)
+    return True
 
 
 def first_data(path: Path, start: int) -> int:

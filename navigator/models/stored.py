@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Fits into a core's cache.
-_PIECE_BYTES = 2**18
+from navigator.models import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +114,17 @@ class Constants:
 
 
 def same_bytes(one: Stored, other: Stored) -> bool:
-    """Return whether two tensors of as many numbers lie in their files as the same bytes. Holds a piece of each.
+    """Return whether two tensors of as many numbers lie in their files as the same bytes.
 
     Raises:
         OSError: they can't be read.
     """
     if one.place is None or other.place is None or one.place.dtype != other.place.dtype:
         return False
-    left = one.size * one.place.dtype.itemsize
-    pieces = [memoryview(bytearray(min(left, _PIECE_BYTES))) for _ in range(2)]
-    with one.place.path.open("rb", 0) as first, other.place.path.open("rb", 0) as second:
-        first.seek(one.place.offset)
-        second.seek(other.place.offset)
-        while left:
-            read = [file.readinto(piece[:left]) for file, piece in zip((first, second), pieces, strict=True)]
-            if read != [min(left, _PIECE_BYTES)] * 2 or pieces[0].obj != pieces[1].obj:
-                return False
-            left -= min(left, _PIECE_BYTES)
-    return True
+    if one.place == other.place:
+        return True
+    size, starts = one.size * one.place.dtype.itemsize, (one.place.offset, other.place.offset)
+    return reading.same_bytes(one.place.path, other.place.path, size, starts=starts)
 
 
 def from_file(path: Path, offset: int, dtype: np.dtype, shape: Collection[int]) -> np.ndarray:

@@ -67,6 +67,27 @@ def test_large_weights_are_read_where_they_lie(tmp_path: Path, external: bool) -
     assert (judge("right"), judge("wrong")) == (0, 200)
 
 
+def test_weights_in_a_copy_of_the_sources_file_are_not_read(tmp_path: Path) -> None:
+    text = '"" : 17\nm (float[n, 300] x) => (float[n, 200] y) { y = MatMul(x, w) }'
+    model = onnx.load(str(written(tmp_path / "m.onnx", text, {"w": floats((300, 200))})))
+    paths = [tmp_path / name / "m.onnx" for name in ("source", "converted")]
+    for path in paths:
+        path.parent.mkdir()
+        onnx.save(
+            onnx.ModelProto.FromString(model.SerializeToString()),
+            str(path),
+            save_as_external_data=True,
+            location="m.data",
+        )
+    data = [str(path.with_name("m.data")) for path in paths]
+    arguments = {"source": str(paths[0]), "path": str(paths[1]), "source_format": "onnx", "format": "onnx"}
+    Path(data[1]).write_bytes(b"")
+    assert weights({**arguments, "precision": "fp32"}) is None
+    found = weights({**arguments, "precision": "fp32", "originals": {data[1]: data[0]}})
+    assert found is not None
+    assert (found.recognised, found.tensors, found.wrong) == (1, 1, ())
+
+
 def test_weights_of_a_model_behind_a_link_are_read(tmp_path: Path) -> None:
     """As in the cache of Hugging Face's hub; onnx reads no external data behind links."""
     tensors = {"w": floats((300, 200)), "k": np.arange(60_000).reshape(300, 200)}

@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 
+from navigator.cache import remembered
+from navigator.cache.digests import artifact_digest
+from navigator.models.reading import Watch
+
 SABOTAGE = """
 import numpy as np
 import onnx.version_converter
@@ -71,3 +75,68 @@ def test_a_wrong_weight_is_a_mismatch_with_any_tolerances(results: Any) -> None:
 def test_weights_are_not_compared_on_request(results: Any) -> None:
     assert results["trusted"]["status"]["state"] == "passed"
     assert results["trusted"]["weights"] is None
+
+
+DAMAGE = """
+import shutil
+
+import numpy as np
+
+copyfile = shutil.copyfile
+
+def damaged(source, target, **options):
+    copyfile(source, target, **options)
+    if str(source).endswith("damaged.data"):
+        values = np.fromfile(target, np.float32)
+        values[-1] += np.float32(1e-3)
+        values.tofile(target)
+
+shutil.copyfile = damaged
+"""
+
+COPIES = """
+defaults: {target_formats: onnx, onnx_opsets: 17, atol: 1, rtol: 1, max_batch_size: 4}
+models:
+  - {model_name: right, model_path: right.onnx}
+  - {model_name: damaged, model_path: damaged.onnx}
+"""
+
+
+def test_external_data_is_compared_once_and_a_damaged_copy_is_found(
+    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights in a copy of the source model's file aren't looked at one by one."""
+    import onnx
+
+    for name in ("right", "damaged"):
+        onnx.save(
+            onnx.load("tiny.onnx"),
+            f"{name}.onnx",
+            save_as_external_data=True,
+            location=f"{name}.data",
+            size_threshold=0,
+        )
+    (project / "sitecustomize.py").write_text(DAMAGE)
+    monkeypatch.setenv("PYTHONPATH", str(project))
+    # Small files do, on whatever file system the tests run.
+    monkeypatch.setattr(remembered, "_LARGE_BYTES", 1)
+    with (project / "right.data").open("rb") as file:
+        monkeypatch.setattr(remembered, "_KEEP_TIMES", {remembered._file_system(file.fileno())})
+    found_copies: dict[Path, str] = {}
+    copied = remembered.Remembered.copied
+
+    def noted(self: remembered.Remembered, path: Path, watch: Watch) -> str:
+        found_copies[path] = copied(self, path, watch)
+        return found_copies[path]
+
+    monkeypatch.setattr(remembered.Remembered, "copied", noted)
+    code, found = convert(COPIES)
+    assert code == 1
+    right, damaged = ({each["model_name"]: each for each in found["results"]}[name] for name in ("right", "damaged"))
+    assert right["status"]["state"] == "passed"
+    assert right["weights"]["recognised"] == right["weights"]["tensors"] > 0
+    assert damaged["status"]["message"].startswith("weight ")
+    for each, is_copy in ((right, True), (damaged, False)):
+        made = Path(each["output_model"]["path"]).parent
+        assert bool(found_copies[made / f"{each['model_name']}.data"]) is is_copy
+        assert each["output_model"]["sha256"] == artifact_digest(made)

@@ -173,6 +173,24 @@ def test_a_models_digest_sees_its_external_weights(external: Path) -> None:
     assert model_digest(external) == before
 
 
+def test_large_external_weights_have_their_own_digest_unless_a_part_is_empty(
+    external: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a copy in an artifact needn't be read twice, and holes needn't be read at all."""
+    data = external.parent / "data" / "w.bin"
+    monkeypatch.setattr("navigator.cache.digests._PART_BYTES", 1024)
+    part, empty = bytes(1023) + b"\1", bytes(1024)
+    in_parts = []
+    for content in (part * 2 + empty[1:], part + empty + part):
+        data.write_bytes(content)
+        digests = set()
+        for limit in (2**11, 2**30):
+            monkeypatch.setattr("navigator.cache.digests._LARGE_BYTES", limit)
+            digests.add(model_digest(external))
+        in_parts.append(len(digests) == 2)
+    assert in_parts == [False, True]
+
+
 def test_external_weights_outside_the_models_directory_are_not_read(tmp_path: Path, external: Path) -> None:
     (tmp_path / "secret.bin").write_bytes(b"one")
     content = external.read_bytes().replace(b"\x12\x0adata/w.bin", b"\x12\x0d../secret.bin")

@@ -1,5 +1,6 @@
 """Digests of unchanged files are remembered, and no change of a file goes unnoticed."""
 
+import hashlib
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ from navigator.cache.earlier import Earlier, digested
 from navigator.cache.layers import TRUSTED, Layers, untrusted
 from navigator.cache.remembered import Remembered
 from navigator.cache.store import Cache
+from navigator.models.reading import Watch
 
 LIMIT = 10**9
 PULL_7 = untrusted("pr", 7)
@@ -190,7 +192,7 @@ def test_nothing_is_remembered_without_a_cache(file: Path) -> None:
 def test_damage_is_not_a_digest(file: Path, tmp_path: Path) -> None:
     of = Remembered(cache := Layers(tmp_path / "cache", LIMIT))
     of.digest(file, lambda: "not a digest")
-    assert of.known(file) == ""
+    assert Remembered(cache).known(file) == ""
     assert not cache.notes
 
 
@@ -205,6 +207,50 @@ def test_models_and_artifacts_are_not_read_again(file: Path, tmp_path: Path, mon
     assert all_of_it() == taken
     monkeypatch.setattr("navigator.cache.digests._sha256", lambda _blocks: pytest.fail("it's read again"))
     assert all_of_it() == taken
+
+
+@pytest.fixture
+def copy(file: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(file, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("has_cache", [True, False])
+def test_a_copy_is_compared_instead_of_digested(
+    file: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_cache: bool
+) -> None:
+    of = Remembered(Layers(tmp_path / "cache", LIMIT) if has_cache else None)
+    assert of.copied(copy, Watch()) == ""
+    expected = digest(file, None, of)
+    monkeypatch.setattr("navigator.cache.digests._sha256", lambda _blocks: pytest.fail("it's read again"))
+    assert digest(copy, None, of) == expected
+    assert of.original(copy) == file
+    assert of.original(file) is None
+
+
+@pytest.mark.parametrize("change", [_write, _write_a_byte, _exchange, _append, lambda file: os.truncate(file, 6999)])
+@pytest.mark.parametrize("compared", [True, False])
+def test_a_copy_that_is_changed_is_digested(
+    file: Path, copy: Path, change: Callable[[Path], None], compared: bool
+) -> None:
+    of = Remembered()
+    digest(file, None, of)
+    if compared:
+        assert of.copied(copy, Watch())
+        time.sleep(0.02)  # the kernel's clock for files has steps of a few milliseconds
+    change(copy)
+    assert digest(copy, None, of) == hashlib.sha256(copy.read_bytes()).hexdigest() != digest(file)
+    assert of.original(copy) is None
+
+
+def test_nothing_is_a_copy_of_a_file_that_has_changed(file: Path, copy: Path) -> None:
+    of = Remembered()
+    digest(file, None, of)
+    time.sleep(0.02)  # the kernel's clock for files has steps of a few milliseconds
+    _write(file)
+    shutil.copy(file, copy)
+    assert of.copied(copy, Watch()) == ""
+    file.unlink()
+    assert digest(copy, None, of) == hashlib.sha256(CONTENT[::-1]).hexdigest()
 
 
 def test_an_unchanged_artifact_is_moved_without_reading_it(
