@@ -30,7 +30,8 @@ from navigator.workers.source_runs import known_axes, others
 # All questions together, unless one of them takes longer.
 _DEADLINE_SECONDS = 20.0
 
-_FEW_SIZES = 8
+# Whether to be thorough, and the most sizes: a few show whether the number of axes and the types are wrong.
+_TURNS = ((False, 8), (False, None), (True, None))
 
 # The samples were read once already.
 _ANY_SIZE = 2**62
@@ -186,11 +187,12 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
         StepError: none does.
     """
     declared = Signature(inputs=config.inputs, outputs=config.outputs)
-    until = Deadline(_DEADLINE_SECONDS)
+    whole = Deadline(_DEADLINE_SECONDS)
     refusals: list[str] = []
     returned: StepError | None = None
-    # A few sizes show whether the number of axes and the types are wrong.
-    for thorough, most in ((False, _FEW_SIZES), (False, None), (True, None)):
+    # No turn takes the time of the others.
+    for turn, (thorough, most) in enumerate(_TURNS, 1):
+        until = replace(whole, seconds=_DEADLINE_SECONDS * turn / len(_TURNS))
         for model in runner.undeclared(config.model_path, declared, config.arguments):
             inputs = model.signature.inputs
             questions = Questions(model=model, bounds=next(_values(model, inputs, config)), deadline=until)

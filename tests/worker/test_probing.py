@@ -283,6 +283,19 @@ def test_a_model_that_remembers_is_noticed() -> None:
     assert changed
 
 
+def test_a_state_that_another_batch_size_resets_is_noticed() -> None:
+    rows: list[int] = []
+
+    def answer(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        batch = len(inputs["x"])
+        rows[:] = [*rows, batch] if batch in rows else [batch]
+        return np.full(3, len(rows), np.float32)
+
+    model = Model((spec("x", -1, 4),), lambda _: True, answer=answer)
+    _, changed = ask(model, model.inputs, config())
+    assert changed
+
+
 def test_shapes_of_the_user_that_contradict_the_signature_are_refused() -> None:
     model = Model((spec("x", -1, 4),), lambda _: True)
     given = config(max_shapes={"x": (8, 5)})
