@@ -224,6 +224,30 @@ def test_attention_without_heads_is_converted(tmp_path: Path) -> None:
         np.testing.assert_allclose(output, right.numpy(), rtol=1e-5, atol=1e-6)
 
 
+class Blocks(torch.nn.Module):
+    """Attention with more axes than a batch and heads."""
+
+    def forward(self, x: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        attend = F.scaled_dot_product_attention
+        return (
+            attend(x, other, other),
+            attend(x, other, other, attn_mask=mask),
+            attend(x, other, other, attn_mask=torch.where(mask, 0.5, -1.0)),
+            attend(x, x, x, is_causal=True, scale=0.3),
+        )
+
+
+def test_attention_in_blocks_is_converted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    given = {
+        "x": rng.normal(size=(2, 3, 2, 5, 4)).astype(np.float32),
+        "other": rng.normal(size=(2, 3, 2, 6, 4)).astype(np.float32),
+        "mask": rng.random((2, 1, 1, 5, 6)) < 0.7,
+    }
+    given["mask"][0, 0, 0, 0] = False  # hides all
+    outputs_of(exported(tmp_path, Blocks(), given), 18)
+
+
 class Normalized(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         running = F.batch_norm(x, torch.zeros(2), torch.ones(2), training=True, eps=1e-8)

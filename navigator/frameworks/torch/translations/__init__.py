@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from navigator.frameworks.torch.translations import arithmetic, images, indexing, nearest, sequences
+from navigator.frameworks.torch.translations import adaptive, arithmetic, images, indexing, nearest, sequences
 
 
 def right_translations() -> dict[Any, Callable[..., Any]]:
@@ -36,6 +36,11 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.__lshift__.Scalar: arithmetic.shift("left"),
         aten.searchsorted.Tensor: indexing.searchsorted,
         aten.scatter_reduce.two: indexing.scatter_reduce,
+        aten.adaptive_avg_pool1d.default: adaptive.average_pool(1),
+        aten.adaptive_avg_pool2d.default: adaptive.average_pool(2),
+        aten.adaptive_avg_pool3d.default: adaptive.average_pool(3),
+        aten._adaptive_avg_pool2d.default: adaptive.average_pool(2),
+        aten._adaptive_avg_pool3d.default: adaptive.average_pool(3),
         aten.avg_pool2d.default: images.average_pool(2),
         aten.avg_pool3d.default: images.average_pool(3),
         aten.upsample_bilinear2d.default: images.upsample("linear"),

@@ -4,9 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 # A value in the graph, or a number.
 _Value = Any
 _Translation = Callable[..., _Value]
+
+# Products of such a part of one and the size of an image are exact in float32.
+_EXACT = 2**8
 
 
 def average_pool(axes: int) -> _Translation:
@@ -79,10 +84,15 @@ def _resized(
     """Resize uint8 images as torch does: the width first, then the height, each rounded to whole numbers.
 
     ONNX Runtime's Resize cuts uint8 off, and takes none with mode cubic. What is left is at most one off, in up to 3 %
-    of the pixels: torch rounds its weights to 14 bits.
+    of the pixels: torch rounds its weights to 14 bits. Where sizes are products that float32 may round up to a whole
+    number, as that of 100 and 0.57, torch's have a pixel less.
     """
     import onnx_ir
     from onnxscript import opset18 as op
+
+    if scale_factors is not None and align_corners:  # which leaves the factors nothing to say but the sizes
+        output_size = [_torchs_size(image, axis, factor) for axis, factor in enumerate(scale_factors, 2)]
+        scale_factors = None
 
     def resized(pixels: _Value, height: _Value, width: _Value) -> _Value:
         factors = sizes = None
@@ -90,8 +100,8 @@ def _resized(
             ends = [op.Reshape(op.Cast(size, to=onnx_ir.DataType.INT64), [-1]) for size in (height, width)]
             sizes = op.Concat(op.Shape(pixels, start=0, end=2), *ends, axis=0)
         else:
-            factors = op.Constant(value_floats=[1.0, 1.0, height, width])
-        return op.Resize(
+            factors = op.Constant(value_floats=[1.0, 1.0, *map(_no_less, image.shape[2:], (height, width))])
+        found = op.Resize(
             pixels,
             None,
             factors,
@@ -101,6 +111,7 @@ def _resized(
             cubic_coeff_a=-0.75,
             nearest_mode="floor",
         )
+        return found if factors is None else _cut(found, image, (height, width))
 
     height, width = output_size if scale_factors is None else scale_factors  # type: ignore[misc] # one of them is given
     if image.dtype is not onnx_ir.DataType.UINT8:
@@ -111,6 +122,44 @@ def _resized(
     for size in ((own_height, width), (height, own_width)):
         pixels = op.Clip(op.Floor(op.Add(resized(pixels, *size), 0.5)), 0.0, 255.0)
     return op.Cast(pixels, to=onnx_ir.DataType.UINT8)
+
+
+def _is_exact(length: _Value, factor: float) -> bool:
+    """Return whether float32 says for sure how often a factor goes into a size, as far as that's known."""
+    if not isinstance(length, int):
+        return (factor * _EXACT).is_integer()
+    return math.floor(np.float32(length) * np.float32(factor)) == math.floor(length * factor)
+
+
+def _no_less(length: _Value, factor: float) -> float:
+    """Return a factor of float32 that makes no size smaller than it should be."""
+    return factor if _is_exact(length, factor) else float(np.nextafter(np.float32(factor), np.float32(np.inf)))
+
+
+def _torchs_size(image: _Value, axis: int, factor: float) -> _Value:
+    """Return the size that torch makes of an axis, which it computes in double precision."""
+    import onnx_ir
+    from onnxscript import opset18 as op
+
+    own = op.Cast(op.Shape(image, start=axis, end=axis + 1), to=onnx_ir.DataType.DOUBLE)
+    return op.Cast(op.Floor(op.Mul(own, _double(factor))), to=onnx_ir.DataType.INT64)
+
+
+def _cut(pixels: _Value, image: _Value, factors: Sequence[float]) -> _Value:
+    """Leave out the pixels at the end that torch doesn't have."""
+    from onnxscript import opset18 as op
+
+    for axis, (length, factor) in enumerate(zip(image.shape[2:], factors, strict=True), 2):
+        if not _is_exact(length, factor):
+            pixels = op.Slice(pixels, [0], _torchs_size(image, axis, factor), [axis])
+    return pixels
+
+
+def _double(value: float) -> _Value:
+    import onnx_ir
+    from onnxscript import opset18 as op
+
+    return op.Constant(value=onnx_ir.tensor(np.float64(value)))
 
 
 def antialiased(mode: str) -> _Translation:
@@ -172,7 +221,8 @@ def attention(
 ) -> _Value:
     """Return zeros for a row whose mask hides all, where onnxscript returns the mean of the values.
 
-    It also refuses tensors without a batch, or without heads: they get these axes here, in front as torch adds them.
+    It also refuses tensors with more than four axes, and those without a batch, or without heads: these get such axes
+    here, in front as torch adds them.
     For opset 23 and higher, torch writes ONNX's Attention, which ONNX Runtime (1.32) doesn't run if one mask is for all
     rows or heads. This writes operators of opset 18 for all.
     """
@@ -184,9 +234,12 @@ def attention(
     if added:
         query, key, value = (_with_axes(each, added) for each in (query, key, value))
         return op.Squeeze(attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa), added)
-    attended = nn.aten_scaled_dot_product_attention(
-        query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
-    )
+    if len(query.shape) > 4 and not enable_gqa:
+        attended = _attended(query, key, value, attn_mask, is_causal, scale)
+    else:
+        attended = nn.aten_scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
+        )
     if attn_mask is None:
         return attended
     shown = attn_mask
@@ -194,6 +247,26 @@ def attention(
         shown = op.Not(op.IsInf(attn_mask, detect_positive=0))
     visible = op.ReduceMax(op.Cast(shown, to=onnx_ir.DataType.INT32), [-1], keepdims=1)
     return op.Where(op.Cast(visible, to=onnx_ir.DataType.BOOL), attended, op.CastLike(0.0, attended))
+
+
+def _attended(query: _Value, key: _Value, value: _Value, mask: _Value, is_causal: bool, scale: float | None) -> _Value:
+    """Return the attention of tensors with any number of axes."""
+    import onnx_ir
+    from onnxscript import opset18 as op
+
+    rank = len(query.shape)
+    width = op.CastLike(op.Shape(query, start=rank - 1), query)
+    factor = op.CastLike(scale, query) if scale is not None else op.Reciprocal(op.Sqrt(width))
+    transposed = op.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2])
+    scores = op.MatMul(op.Mul(query, factor), transposed)
+    if is_causal:
+        rows, columns = (op.Range(0, op.Squeeze(op.Shape(each, start=-2, end=-1)), 1) for each in (query, key))
+        mask = op.GreaterOrEqual(op.Unsqueeze(rows, [1]), columns)
+    if mask is not None and (is_causal or mask.dtype is onnx_ir.DataType.BOOL):
+        scores = op.Where(mask, scores, op.CastLike(-math.inf, scores))
+    elif mask is not None:
+        scores = op.Add(scores, mask)
+    return op.MatMul(op.Softmax(scores, axis=-1), value)
 
 
 def _with_axes(value: _Value, axes: Sequence[int]) -> _Value:
