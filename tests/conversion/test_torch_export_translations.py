@@ -84,6 +84,16 @@ def test_values_of_some_hundred_and_angles_are_right(tmp_path: Path, opset: int)
     assert chunks == [1, 1, 1]
 
 
+class Signs(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.sign(x), torch.sign(y)
+
+
+def test_nan_has_no_sign(tmp_path: Path) -> None:
+    numbers = {"x": np.array([math.nan, -math.inf, -0.0, 2], np.float32), "y": np.array([-2, 0, 3])}
+    assert outputs_of(exported(tmp_path, Signs(), numbers), 18) == [[0, -1, 0, 1], [-1, 0, 1]]
+
+
 class Tails(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return torch.logcumsumexp(x, 0), torch.logcumsumexp(x[0], 0), torch.special.log_ndtr(x), torch.special.erfcx(x)

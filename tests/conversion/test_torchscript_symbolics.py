@@ -101,6 +101,14 @@ def test_a_log_sigmoid_does_not_overflow(tmp_path: Path, opset: int) -> None:
     np.testing.assert_allclose(values, [-300, -math.log(2), 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [([math.nan, -math.inf, -0.0, 2.0], "", [0, -1, 0, 1]), ([-2, 0, 3], "int64", [-1, 0, 1])],
+)
+def test_nan_has_no_sign(tmp_path: Path, values: list[float], dtype: str, expected: list[int]) -> None:
+    assert converted(tmp_path, torch.sign, values, opset=17, dtype=dtype).tolist() == expected
+
+
 def test_the_logarithm_of_a_scalar_is_a_scalar(tmp_path: Path) -> None:
     assert converted(tmp_path, torch.log10, 1000.0, opset=17).shape == ()
 

@@ -49,6 +49,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         **{name: (_ANY, symbolic) for name, symbolic in bits.symbolics().items()},
         "aten::atan2": (_ANY, arithmetic.atan2),
         "aten::log_sigmoid": (_ANY, arithmetic.log_sigmoid),
+        "aten::sign": (_ANY, arithmetic.sign),
         "aten::softplus": (_ANY, arithmetic.softplus),
         "aten::logit": (_ANY, arithmetic.logit),
         "aten::log10": (_ANY, arithmetic.log10),

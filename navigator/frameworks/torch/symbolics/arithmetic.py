@@ -61,6 +61,15 @@ def log_sigmoid(graph: Graph, value: Value) -> Value:
     return graph.op("Neg", graph.op("Softplus", graph.op("Neg", value)))
 
 
+def sign(graph: Graph, value: Value) -> Value:
+    """Return 0 for NaN, of which ONNX's operator makes NaN."""
+    dtype = dtype_of(value)
+    found = graph.op("Sign", value)
+    if dtype is not None and not dtype.is_floating_point:
+        return found
+    return graph.op("Where", graph.op("IsNaN", value), constant(graph, 0.0, dtype), found)
+
+
 def softplus(graph: Graph, value: Value, beta: Value, threshold: Value) -> Value:
     """Return the value itself above a threshold that float32 shows; the exporter knows none."""
     from torch.onnx import symbolic_opset9

@@ -22,6 +22,7 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.logcumsumexp.default: arithmetic.logcumsumexp,
         aten.special_erfcx.default: arithmetic.erfcx,
         aten.log_sigmoid.default: arithmetic.log_sigmoid,
+        aten.sign.default: arithmetic.sign,
         aten.atan2.default: arithmetic.atan2,
         aten.amax.default: arithmetic.extreme("amax"),
         aten.amin.default: arithmetic.extreme("amin"),

@@ -79,6 +79,15 @@ def log_sigmoid(value: _Value) -> _Value:
     return op.Neg(op.Softplus(op.Neg(value)))
 
 
+def sign(value: _Value) -> _Value:
+    """Return 0 for NaN, of which ONNX's operator makes NaN."""
+    from onnxscript import opset18 as op
+
+    if not value.dtype.is_floating_point():
+        return op.Sign(value)
+    return op.Where(op.IsNaN(value), op.CastLike(0.0, value), op.Sign(value))
+
+
 def atan2(y: _Value, x: _Value) -> _Value:
     """Return pi, not -pi, where `y` is 0 and `x` is negative."""
     from onnxscript import opset18 as op
