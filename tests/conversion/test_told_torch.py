@@ -196,6 +196,46 @@ def test_numbers_that_inputs_are_compared_with_are_read(tmp_path: Path) -> None:
     }
 
 
+class Buckets(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("edges", torch.tensor([-1.0, 4.0]))
+        self.register_buffer("many", torch.arange(9.0))
+        self.register_buffer("scale", torch.tensor(2.0))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        counts = (x.unsqueeze(-1) > self.edges).sum(-1) + (x.unsqueeze(-1) > self.many).sum(-1)
+        return counts, torch.bucketize(y, self.edges), torch.searchsorted(self.edges, y), torch.round(z * self.scale)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_weights_of_few_numbers_are_thresholds_and_factors(tmp_path: Path) -> None:
+    tensors = (torch.rand(3), torch.rand(3), torch.rand(3))
+    specs = tuple(TensorSpec(name=name, shape=(3,), dtype="float32") for name in "xyz")
+    with torchscript.quiet():
+        torch.jit.trace(Buckets(), tensors).save(str(tmp_path / "m.pt"))
+    torch.export.save(torch.export.export(Buckets(), tensors), tmp_path / "m.pt2")
+    script = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=specs, outputs=()))
+    program = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=()))
+    for model in (script, program):
+        found = {name: [each.number for each in constants] for name, constants in model.reads.compared().items()}
+        assert found == {"x": [-1, 4], "y": [-1, 4], "z": [0.25, 0.75, 1.25, -0.25, -0.75]}
+
+
+class Doubled(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.round(x * 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_number_that_a_trace_writes_as_a_tensor_is_one(tmp_path: Path) -> None:
+    with torchscript.quiet():
+        torch.jit.trace(Doubled(), torch.rand(3)).save(str(tmp_path / "m.pt"))
+    specs = (TensorSpec(name="x", shape=(3,), dtype="float32"),)
+    model = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=specs, outputs=()))
+    assert Constant(0.25) in model.reads.compared()["x"]
+
+
 class Filling(torch.nn.Module):
     """Replaces what's missing."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from navigator.frameworks.lookups import HALVES, INFINITE, NAN, NOT_FINITE, WHOLES, Lookups, sorting
 from navigator.frameworks.torch.arguments import Argument
+from navigator.samples.constants import MOST
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
@@ -98,11 +99,15 @@ _BOOL, _NARROW = 11, {3: "int32", 6: "float32"}
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A tensor of a graph: what it's known by, its shape, () if that is unknown, and its name if it is a weight."""
+    """A tensor of a graph: what it's known by, its shape, () if that is unknown, and its name if it is a weight.
+
+    `numbers` are those of a weight that has few.
+    """
 
     key: Hashable
     shape: Sequence[Any] = ()
     name: str = ""
+    numbers: Sequence[float] = ()
 
 
 def of_script(module: _Torch, arguments: Sequence[Argument]) -> Lookups:
@@ -122,7 +127,7 @@ def of_script(module: _Torch, arguments: Sequence[Argument]) -> Lookups:
             return [argument(each) for each in value.node().inputs()]
         held = attribute(value, own, module) if value.node().kind() == "prim::GetAttr" else value.toIValue()
         if hasattr(held, "shape"):
-            return _Value(value.debugName(), tuple(held.shape), path(value, own) or "a constant")
+            return _weight(held, value.debugName(), path(value, own) or "a constant")
         return held if isinstance(held, int | float | bool) else _Value(value.debugName())
 
     for node in _nodes(graph):
@@ -142,6 +147,8 @@ def of_program(program: _Torch, inputs: Mapping[str, str]) -> Lookups:
 
     signature = program.graph_signature
     weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    lifted = signature.inputs_to_lifted_tensor_constants
+    held = {**program.state_dict, **program.constants}
     lookups = Lookups(origins=dict[Hashable, str](inputs.items()))
     types = {torch.bool: _BOOL, torch.int32: 3, torch.float32: 6}
 
@@ -150,8 +157,10 @@ def of_program(program: _Torch, inputs: Mapping[str, str]) -> Lookups:
             return [argument(each) for each in value]
         if not isinstance(value, torch.fx.Node):
             return types.get(value, value) if isinstance(value, torch.dtype) else value
-        shape = tuple(getattr(value.meta.get("val"), "shape", ()))
-        return _Value(value.name, shape, weights.get(value.name, value.name))
+        name = weights.get(value.name, lifted.get(value.name, ""))
+        if name in held:
+            return _weight(held[name], value.name, name)
+        return _Value(value.name, tuple(getattr(value.meta.get("val"), "shape", ())), value.name)
 
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
@@ -159,6 +168,13 @@ def of_program(program: _Torch, inputs: Mapping[str, str]) -> Lookups:
             keywords = [argument(each) for each in node.kwargs.values()]
             _read(schema.name, [argument(each) for each in node.args], node.name, lookups, keywords)
     return lookups
+
+
+def _weight(tensor: _Torch, key: Hashable, name: str) -> _Value | float:
+    """Return what a weight or a constant is known by, or its number: traces write `x * 2` with a tensor."""
+    real = not (tensor.is_complex() or tensor.is_quantized or tensor.is_sparse or tensor.is_meta)
+    numbers = tensor.flatten().tolist() if real and tensor.numel() <= MOST else ()
+    return _Value(key, tuple(tensor.shape), name, numbers) if tensor.dim() or not numbers else numbers[0]
 
 
 def sorting_in_script(module: _Torch) -> tuple[str, ...]:
@@ -187,8 +203,13 @@ def _read(
     _read_line(kind.removesuffix("_"), first, second, third, result, lookups, rounds=rounds)
     if kind == "aten::where":
         lookups.chosen([each.key for each in (second, third) if isinstance(each, _Value)], result)
-    if kind in _COMPARING and isinstance(first, _Value) and isinstance(second, int | float):
-        lookups.against(first.key, second, ordered=kind not in _EQUAL)
+    if kind in _COMPARING and isinstance(first, _Value):
+        for number in _numbers(second):
+            lookups.against(first.key, number, ordered=kind not in _EQUAL)
+    if kind in ("aten::bucketize", "aten::searchsorted"):
+        value, edges = (first, second) if kind == "aten::bucketize" else (second, first)
+        for number in _numbers(edges) if isinstance(value, _Value) else ():
+            lookups.against(value.key, number, ordered=True)
     if kind in _TESTS and isinstance(first, _Value):
         lookups.tested(first.key, _TESTS[kind])
     # Of all numbers, only NaN isn't equal to itself.
@@ -238,6 +259,11 @@ def _read_line(
         for number in (*_LIMITS[kind], second, third):
             if isinstance(number, int | float):
                 lookups.against(first.key, number, ordered=True)
+
+
+def _numbers(value: Any) -> Sequence[float]:
+    """Return the numbers that something is compared with, none if they're computed or many."""
+    return value.numbers if isinstance(value, _Value) else [value] if isinstance(value, int | float) else ()
 
 
 def _row(table: Any, axis: int, index: Any, lookups: Lookups) -> None:
