@@ -52,7 +52,7 @@ STRATEGIES: dict[str, tuple[Style, ...]] = {
     "fresh, corner": (FRESH, CORNER),
     "fresh, climb": (FRESH, CLIMB),
     "fresh, corner, climb": (FRESH, CORNER, CLIMB),
-    "fresh, corner, climb, beyond": STYLES,
+    "fresh, corner, climb, scaled": STYLES,
 }
 
 

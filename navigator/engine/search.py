@@ -28,11 +28,12 @@ from navigator.samples.found import with_found
 from navigator.verify.compare import verify
 from navigator.verify.differences import bounded
 from navigator.verify.outputs import Outputs, always_empty
-from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, excess, explained, widened
+from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, excess, without_rounding
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import rounding_limit, tolerances
 from navigator.workers import ties
 from navigator.workers.answers import SearchAnswer
+from navigator.workers.noise import batch_size
 from navigator.workers.search import DIRECTORY
 from navigator.workers.task import Task
 
@@ -186,11 +187,16 @@ def _judged(verified: Verified, told: Searched, subject: Subject, context: StepC
         sets.setdefault(name, []).append(arrays)
     inputs, source, converted = (sets.get(each, [{}])[0] for each in (INPUTS, SOURCE, CONVERTED))
     allowed = _allowed(verified, subject, expected)
-    rounding = explained(source, sets.get(STEP, []), sets.get(NUDGE, []), allowed.rtol)
-    if rounding is None:
-        return verified
-    atol = widened(allowed.atol, rounding)
-    error = excess(source, converted, atol, allowed.rtol)
+    converted = without_rounding(
+        source,
+        converted,
+        sets.get(STEP, []),
+        sets.get(NUDGE, []),
+        atol=allowed.atol,
+        rtol=allowed.rtol,
+        rows=batch_size(reference.signature.inputs, inputs),
+    )
+    error = excess(source, converted, allowed.atol, allowed.rtol)
     if error <= 1:
         return verified
     equal = outputs_in(reference.outputs / ties.DIRECTORY, context.memory_bytes)
@@ -202,7 +208,7 @@ def _judged(verified: Verified, told: Searched, subject: Subject, context: StepC
     }
     verdict = verify(
         *runs.values(),
-        atol=atol,
+        atol=allowed.atol,
         rtol=allowed.rtol,
         rounding_limit=rounding_limit(step.precision),
         empty=always_empty(model, reference.signature.outputs),

@@ -16,7 +16,7 @@ from navigator.samples.axes import batch_axes, counted_shapes, random_shapes, sp
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
 from navigator.samples.values import Bounds, Origin, generator, uniform
-from navigator.samples.ways import WAYS, Way, enlarged, patch
+from navigator.samples.ways import WAYS, Way, patch, scaled
 
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, Shape]
@@ -30,6 +30,9 @@ _REMEMBERED = 200
 
 # In tolerances. Rounding is rarely so far off.
 _CLOSE = 0.2
+
+# Of ten: how much larger floats without a range become, and how much smaller all are.
+_LARGEST_POWER, _SMALLEST_POWER = 3.0, -5.0
 
 # The best proposals, from which new ones are made.
 _KEPT = 8
@@ -75,7 +78,7 @@ class Drawn:
         self._known = sorted(_unique(_shapes(arrays) for _, arrays in self.samples), key=_elements)
         self._counters = dict.fromkeys(self._bounds, 0)
         self._tried: deque[Shapes] = deque(maxlen=_REMEMBERED)
-        self._turn = self._size = 0
+        self._turn = self._size = self._scale = 0
         self._special = deque(special_shapes(self.layout, self._ties, self.special))
 
     def propose(self, elements: float) -> Arrays:
@@ -103,14 +106,28 @@ class Drawn:
         """Set one place of each row to an end: an element, a slice, or the first or last part."""
         return {name: self.patched(name, array) for name, array in self.plain(elements).items()}
 
-    def beyond(self, elements: float) -> Arrays:
-        """Draw floats that nobody gave a range larger than all samples, each row in a size of its own.
+    def scaled(self, elements: float) -> Arrays:
+        """Draw rows of floats each in another size, the ends first; those that somebody gave a range only smaller.
 
-        Where a hidden value is clipped or overflows isn't seen in inputs, and ordinary numbers may not get there.
+        Where a hidden value is clipped or overflows isn't seen in inputs, and ordinary numbers may not get there. A
+        floor under what is divided by, or whose logarithm is taken, shows in small ones only.
         """
-        inputs = self.fresh(elements)
-        free = [name for name in inputs if name in self.free]
-        return {**inputs, **{name: enlarged(self._rng, inputs[name], self._batch.get(name)) for name in free}}
+        inputs = self.plain(elements)
+        parts = [self._part() for _ in range(_ROWS)]
+        for name, array in inputs.items():
+            if self._bounds[name].dtype.kind == "f" and self._bounds[name].holds(0):
+                largest = _LARGEST_POWER if name in self.free else 0.0
+                powers = [largest + part * (_SMALLEST_POWER - largest) for part in parts]
+                inputs[name] = scaled(array, self._batch.get(name), powers)
+        return inputs
+
+    def _part(self) -> float:
+        """Return 0, 1, and then numbers in between that halve the gaps again and again."""
+        part, step, rest = 0.0, 0.5, self._scale - 1
+        while rest > 0:
+            part, step, rest = part + step * (rest % 2), step / 2, rest // 2
+        self._scale += 1
+        return 1.0 if self._scale == 2 else part
 
     def plain(self, elements: float) -> dict[str, np.ndarray]:
         """Draw uniformly, as ordinary samples are drawn."""
@@ -196,7 +213,7 @@ class Drawn:
         return fitting[int(self._rng.integers(len(fitting)))]
 
 
-STYLES: tuple[Style, ...] = (Drawn.fresh, Drawn.corner, Drawn.climb, Drawn.beyond)
+STYLES: tuple[Style, ...] = (Drawn.fresh, Drawn.corner, Drawn.climb, Drawn.scaled)
 """The combination that finds the most errors per second: see benchmarks/search_strategies.py."""
 
 

@@ -3,16 +3,13 @@
 Knows no samples and no shapes beyond those of one array. The same generator gives the same values.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import EllipsisType
 
 import numpy as np
 
 from navigator.samples.symbols import Shape
 from navigator.samples.values import Bounds, ends, uniform
-
-# Of ten, by which floats without a range become larger.
-_LARGEST_POWER = 2.5
 
 Way = Callable[[np.random.Generator, Shape, Bounds], np.ndarray]
 
@@ -70,11 +67,13 @@ def patch(rng: np.random.Generator, row: np.ndarray, bounds: Bounds) -> None:
         place[...] = WAYS[rng.integers(len(WAYS))](rng, place.shape, bounds)
 
 
-def enlarged(rng: np.random.Generator, array: np.ndarray, axis: int | None) -> np.ndarray:
-    """Return floats that are larger, in every row along `axis` by a factor of its own."""
-    rows = [size if place == axis else 1 for place, size in enumerate(array.shape)]
+def scaled(array: np.ndarray, axis: int | None, powers: Sequence[float]) -> np.ndarray:
+    """Return floats times ten to a power, in every row along `axis` to one of its own: the first is the first row's."""
+    rows = 1 if axis is None else array.shape[axis]
+    factors = 10.0 ** np.resize(np.array(powers, np.float64), rows)
     with np.errstate(over="ignore"):
-        return (array * 10.0 ** rng.uniform(0, _LARGEST_POWER, rows)).astype(array.dtype)
+        shape = [rows if place == axis else 1 for place in range(array.ndim)]
+        return np.asarray(array * factors.reshape(shape)).astype(array.dtype)
 
 
 def _value(rng: np.random.Generator, bounds: Bounds) -> int | float:

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -90,6 +90,64 @@ def explained(
 def widened(atol: Mapping[str, float], by: Mapping[str, float]) -> dict[str, float]:
     """Return tolerances with more for some outputs."""
     return {**atol, **{name: tolerance_of(atol, name) + more for name, more in by.items()}}
+
+
+def without_rounding(
+    reference: Arrays,
+    outputs: Arrays,
+    steps: Sequence[Arrays],
+    nudges: Sequence[Arrays],
+    *,
+    atol: Mapping[str, float],
+    rtol: Mapping[str, float],
+    rows: int | None,
+) -> Arrays:
+    """Return a converted model's outputs with the source model's where rounding explains an error, or decides.
+
+    Each row is judged by its own rounding: that of large numbers hides nothing in the others. Outputs that aren't in
+    rows may depend on all of them.
+
+    Args:
+        reference: the source model's outputs.
+        outputs: the converted model's; none if it refused the inputs.
+        steps: as in `explained`.
+        nudges: likewise.
+        atol: absolute tolerance by output name, "" for all others.
+        rtol: relative tolerance, likewise.
+        rows: how many rows the batch has, None without one.
+    """
+
+    def is_rounding(names: Sequence[str], row: int | None = None) -> bool | None:
+        """Return None where the source model decides otherwise, so that nothing can be said."""
+        left, right, *more = (_chosen(each, names, row) for each in (reference, outputs, *steps, *nudges))
+        allowed = explained(left, more[: len(steps)], more[len(steps) :], rtol)
+        return None if allowed is None else excess(left, right, widened(atol, allowed), rtol) <= 1
+
+    aligned = outputs.keys() == reference.keys() and all(map(_aligned(reference), (outputs, *steps, *nudges)))
+    in_rows = [name for name, left in reference.items() if aligned and rows and left.shape[:1] == (rows,)]
+    others = [name for name in reference if name not in in_rows]
+    of_others = is_rounding(others)
+    if of_others is None:
+        return reference
+    of_rows = [is_rounding(in_rows, row) for row in range(rows or 0)] if in_rows else []
+    settled = np.array([each is not False for each in of_rows])
+    found = dict(reference if of_others or None in of_rows else outputs)
+    for name in in_rows:
+        found[name] = outputs[name].copy()
+        found[name][settled] = reference[name][settled]
+    return found
+
+
+def _aligned(reference: Arrays) -> Callable[[Arrays], bool]:
+    """Return what tells whether outputs have the shapes and dtypes of the source model's."""
+    kinds = {name: (array.shape, array.dtype) for name, array in reference.items()}
+    return lambda arrays: all(kinds.get(name) == (array.shape, array.dtype) for name, array in arrays.items())
+
+
+def _chosen(arrays: Arrays, names: Sequence[str], row: int | None) -> dict[str, np.ndarray]:
+    """Return some of the arrays, or one row of each."""
+    known = {name: arrays[name] for name in names if name in arrays}
+    return known if row is None else {name: array[row : row + 1] for name, array in known.items()}
 
 
 def _needed(one: np.ndarray, other: np.ndarray, factor: float, rtol: float) -> float:

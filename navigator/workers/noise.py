@@ -11,6 +11,7 @@ import numpy as np
 
 from navigator.errors import StepError
 from navigator.ranges import bounds
+from navigator.records import TensorSpec
 from navigator.runners.abilities import CastsToHalf, Exact, Shaken
 from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.constants import NAMES
@@ -99,7 +100,7 @@ def changed(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
 
 def in_two_batches(model: LoadedModel, inputs: Arrays) -> Iterator[Arrays]:
     """Yield what the model returns for the first row and the others apart, if it has rows and takes that."""
-    size = batch_size(model, inputs)
+    size = batch_size(model.signature.inputs, inputs)
     if size is not None:
         with suppress(StepError):
             yield _in_two_batches(model, inputs, size)
@@ -169,9 +170,8 @@ def _away(array: np.ndarray, *seed: int) -> np.ndarray:
         return np.where(np.rint(array) == array, array, away).astype(array.dtype)
 
 
-def batch_size(model: LoadedModel, inputs: Arrays) -> int | None:
+def batch_size(specs: Sequence[TensorSpec], inputs: Arrays) -> int | None:
     """Return the size of axis 0 if it's dynamic and of one size in all inputs, as a batch is."""
-    specs = model.signature.inputs
     dynamic = all(spec.shape and spec.shape[0] == -1 for spec in specs)
     sizes = {inputs[spec.name].shape[0] for spec in specs if spec.name in inputs and inputs[spec.name].ndim}
     return sizes.pop() if dynamic and len(sizes) == 1 and 0 not in sizes else None

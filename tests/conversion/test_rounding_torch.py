@@ -15,12 +15,14 @@ from navigator.records import Precision, Signature, TensorSpec, Verdict
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import torch_export, torchscript
 from navigator.runners.protocol import LoadedModel
+from navigator.samples.search import Recombined
 from navigator.verify.compare import verify
 from navigator.verify.noise import FACTOR, Noise, measured
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import tolerances
 from navigator.verify.undecided import differing, undecided
 from navigator.workers.noise import exact, probes
+from navigator.workers.search import Search
 from navigator.workers.undecided import runs
 from tests.support.builders import a_model
 from tests.support.exports import Exports
@@ -139,6 +141,36 @@ def test_the_module_is_as_before_to_the_last_bit(kind: str, tmp_path: Path) -> N
     assert all(torch.equal(each, before[name]) for name, each in model.module.named_parameters())
     assert torch.get_num_threads() == threads
     assert np.array_equal(model.infer({"x": x.numpy()}).popitem()[1], one)
+
+
+class Levels(torch.nn.Module):
+    """Rounds tenths of bytes: halves are all but ties."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor([scale]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.round(x.float() * self.scale).to(torch.uint8)
+
+
+@pytest.mark.parametrize(("scale", "found"), [(0.09999999, False), (0.11, True)])
+def test_a_search_excuses_whole_numbers_that_other_weights_round_otherwise(
+    tmp_path: Path, scale: float, found: bool
+) -> None:
+    declared = Signature(inputs=(TensorSpec(name="x", shape=(-1, 4), dtype="uint8"),), outputs=())
+    models = []
+    for number, each in enumerate((0.1, scale)):
+        with torchscript.quiet():
+            torch.jit.save(torch.jit.script(Levels(each)), str(tmp_path / f"{number}.pt"))
+        models.append(torchscript.load(tmp_path / f"{number}.pt", declared=declared))
+    inputs = {"x": np.array([[5, 15, 25, 200], [1, 2, 3, 100]], np.uint8)}
+    one, other = (each.infer(inputs)["output__0"] for each in models)
+    assert not np.array_equal(one, other)
+    proposals = Recombined(samples=[("own", inputs)], batched=True, seed=0)
+    search = Search(source=models[0], converted=models[1], proposals=proposals, scales={}, atol={}, rtol={"": 0.0})
+    search.check([inputs], 60)
+    assert (search.found is not None) == found
 
 
 @pytest.mark.parametrize("outputs", [(), (TensorSpec(name="y", shape=(-1, 10), dtype="float32"),)])

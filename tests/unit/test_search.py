@@ -17,7 +17,7 @@ from navigator.samples.own_data import Sample
 from navigator.samples.search import STYLES, Drawn, Recombined, scales, spanned
 from navigator.samples.shapes import resolve
 from navigator.samples.storage import load, unstacked
-from navigator.verify.search import excess, explained, widened
+from navigator.verify.search import excess, explained, widened, without_rounding
 from navigator.workers.search import DIRECTORY, Search, prepare, tried
 
 Arrays = Mapping[str, np.ndarray]
@@ -76,15 +76,21 @@ def test_special_sizes_come_before_others_as_soon_as_there_is_time() -> None:
     assert [each["x"].shape for each in drawn(special=(4,)).sized()] == [(4, 3, 1), (1, 3, 4)]
 
 
-def test_floats_that_nobody_gave_a_range_are_larger_at_times() -> None:
-    proposals = drawn(styles=(Drawn.beyond,), free={"x"})
-    found = [proposals.propose(1e9) for _ in range(100)]
-    assert max(float(np.abs(each["x"]).max()) for each in found) > 100
-    assert all(np.isfinite(each["x"]).all() for each in found)
+def test_rows_of_floats_have_sizes_of_their_own_and_the_largest_comes_first() -> None:
+    proposals = drawn(styles=(Drawn.scaled,), free={"x"})
+    found = [proposals.propose(1e9) for _ in range(8)]
+    assert np.abs(found[0]["x"]).max() > 1000
     assert all(-3 <= each["ids"].min() <= each["ids"].max() <= 70 for each in found)
-    # Rows that saturate a model hide nothing of the others.
-    sizes = [np.abs(each["x"]).max(axis=(1, 2)) for each in found if len(each["x"]) > 1]
-    assert any(each.min() < 10 and each.max() > 100 for each in sizes)
+    sizes = np.concatenate([np.abs(each["x"]).max(axis=(1, 2)) for each in found])
+    for low in range(-3, 3):
+        assert ((sizes >= 10.0**low) & (sizes < 10.0 ** (low + 1))).any(), f"no row from 1e{low} on"
+
+
+def test_floats_with_a_range_become_smaller_only() -> None:
+    proposals = drawn(styles=(Drawn.scaled,))
+    found = [proposals.propose(1e9)["x"] for _ in range(8)]
+    assert max(each.max() for each in found) <= 5
+    assert min(np.abs(each).max(axis=(1, 2)).min() for each in found) < 1e-3
 
 
 def test_what_is_no_number_in_a_sample_does_not_span_a_range() -> None:
@@ -238,6 +244,55 @@ def test_rounding_explains_five_times_its_steps_and_as_much_as_its_nudges() -> N
 )
 def test_nothing_can_be_said_where_rounding_decides(reference: np.ndarray, after: np.ndarray) -> None:
     assert explained({"y": reference}, [{"y": after}], [], {}) is None
+
+
+ROWS = np.array([[1, 2], [300, 400], [5, 6]], np.float32)
+
+
+def without(value: np.ndarray, after: np.ndarray, rows: int | None = 3, **others: np.ndarray) -> np.ndarray:
+    """Return what is left of an error in `y` that rounding, which gives `after`, doesn't explain."""
+    reference, changed = {"y": ROWS, **others}, {"y": after, **others}
+    found = without_rounding(reference, {"y": value, **others}, [changed], [], atol={"": 0.1}, rtol={"": 0}, rows=rows)
+    return found["y"] - ROWS
+
+
+def test_the_rounding_of_large_rows_hides_nothing_in_others() -> None:
+    value, after = ROWS + 1, ROWS + np.array([[0], [1], [0]], np.float32)
+    assert without(value, after).tolist() == [[1, 1], [0, 0], [1, 1]]
+    assert not without(value, after, rows=None).any()
+
+
+def test_rows_in_which_rounding_decides_are_left_out_alone() -> None:
+    chosen = np.array([[1], [2], [3]])
+    reference, value = {"y": ROWS, "best": chosen}, {"y": ROWS + 1, "best": chosen + 1}
+    step = {"y": ROWS, "best": chosen + np.array([[0], [0], [1]])}
+    found = without_rounding(reference, value, [step], [], atol={}, rtol={}, rows=3)
+    assert found["y"][:, 0].tolist() == [2, 301, 5]
+    assert found["best"][:, 0].tolist() == [2, 3, 3]
+    # What isn't in rows may have been decided too.
+    count = without_rounding(
+        {**reference, "count": np.array(1)},
+        {**value, "count": np.array(2)},
+        [{**step, "count": np.array(1)}],
+        [],
+        atol={},
+        rtol={},
+        rows=3,
+    )
+    assert count["count"] == 1
+    assert count["best"][0] == 2
+
+
+@pytest.mark.parametrize("other", [np.array([4, 5]), np.array([3])])
+def test_nothing_is_left_where_rounding_decides_for_all_rows(other: np.ndarray) -> None:
+    reference = {"y": ROWS, "boxes": np.array([3])}
+    value, step = {"y": ROWS + 1, "boxes": np.array([3])}, {"y": ROWS, "boxes": other}
+    found = without_rounding(reference, value, [step], [], atol={}, rtol={}, rows=3)
+    assert np.array_equal(found["y"], ROWS) == (len(other) > 1)
+
+
+def test_outputs_that_are_missing_stay_so() -> None:
+    assert without_rounding({"y": ROWS}, {}, [{"y": ROWS}], [], atol={}, rtol={}, rows=3) == {}
 
 
 # A whole search, without a framework

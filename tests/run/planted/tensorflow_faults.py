@@ -79,6 +79,7 @@ TENSORFLOW = {
             "odd sizes rounded up": ('tf.nn.avg_pool2d(h, 2, 2, "VALID")', 'tf.nn.avg_pool2d(h, 2, 2, "SAME")'),
             "another lower clip": ("-0.5, 6.0", "-0.6, 6.0"),
             "lower clip lost": ("tf.clip_by_value(p, -0.5, 6.0)", "tf.minimum(p, 6.0)"),
+            "upper clip lost": ("tf.clip_by_value(p, -0.5, 6.0)", "tf.maximum(p, -0.5)"),
             "clipped at 1": ("-0.5, 6.0", "-0.5, 1.0"),
             "BGR": ("h = x\n", "h = tf.reverse(x, [3])\n"),
             "height and width swapped": (

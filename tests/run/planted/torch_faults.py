@@ -80,6 +80,7 @@ TORCH = {
             "padding not counted": ("F.avg_pool2d(h, 3, 2, 1)", "F.avg_pool2d(h, 3, 2, 1, False, False)"),
             "another lower clip": ("-0.05, 6.0", "-0.06, 6.0"),
             "lower clip lost": ("F.hardtanh(p, -0.05, 6.0)", "p.clamp(max=6.0)"),
+            "upper clip lost": ("F.hardtanh(p, -0.05, 6.0)", "p.clamp(min=-0.05)"),
             "clipped at 1": ("-0.05, 6.0", "-0.05, 1.0"),
             "another epsilon of batch norm": ("nn.BatchNorm2d(6)", "nn.BatchNorm2d(6, eps=1e-3)"),
             "batch norm in training": ("self.norm(self.conv(h))", "in_training(self.conv(h), [0, 2, 3])"),
