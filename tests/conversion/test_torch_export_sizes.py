@@ -40,6 +40,8 @@ class Resizes(torch.nn.Module):
             F.interpolate(image, **bilinear),
             F.interpolate(image, **bilinear, align_corners=True),
             F.interpolate(image, scale_factor=(2.0, 0.29), mode="bicubic"),
+            F.interpolate(image[0], scale_factor=0.57, mode="linear"),
+            F.interpolate(image[None], scale_factor=(1.0, 0.57, 0.29), mode="trilinear"),
         )
 
 

@@ -420,3 +420,20 @@ def test_columns_without_a_batch_are_put_together(tmp_path: Path, batch: int) ->
     image = np.ones((1, 3, 3))
     found = converted(tmp_path, again, image[None] if batch else image, opset=18)
     assert found.reshape(3, 3).tolist() == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
+
+
+@pytest.mark.parametrize("opset", [14, pytest.param(11, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    ("mode", "size"),
+    [("linear", (100,)), ("bilinear", (100, 100)), ("bicubic", (50, 200)), ("trilinear", (2, 100, 50))],
+)
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_a_size_that_is_nearly_whole_is_rounded_as_torch_does(
+    tmp_path: Path, mode: str, size: tuple[int, ...], opset: int, align_corners: bool
+) -> None:
+    def resized(image: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(image, scale_factor=0.57, mode=mode, align_corners=align_corners)
+
+    # Smooth, since places of pixels are rounded in float32.
+    image = np.sin(sum(np.indices((1, 2, *size))) / 100)
+    assert converted(tmp_path, resized, image, opset=opset).shape[2:] == tuple(int(each * 0.57) for each in size)

@@ -18,6 +18,7 @@ from navigator.frameworks.torch.symbolics import (
     sequences,
     shapes,
 )
+from navigator.frameworks.torch.symbolics.factors import by_factors, plain
 from navigator.frameworks.torch.symbolics.values import Symbolic
 
 # The lowest opset with all operators that a function writes; below, the exporter's own stay.
@@ -79,8 +80,10 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
             for kind in ("avg", "max")
             for axes in (1, 2, 3)
         },
-        "aten::upsample_bilinear2d": (_RANGE, images.resize("upsample_bilinear2d", "linear")),
-        "aten::upsample_bicubic2d": (_RANGE, images.resize("upsample_bicubic2d", "cubic")),
+        "aten::upsample_linear1d": (_RANGE, by_factors(plain("upsample_linear1d", 3))),
+        "aten::upsample_bilinear2d": (_RANGE, by_factors(images.resize("upsample_bilinear2d", "linear"))),
+        "aten::upsample_bicubic2d": (_RANGE, by_factors(images.resize("upsample_bicubic2d", "cubic"))),
+        "aten::upsample_trilinear3d": (_RANGE, by_factors(plain("upsample_trilinear3d", 5))),
         "aten::upsample_nearest1d": (_RANGE, nearest.upsample("upsample_nearest1d")),
         "aten::upsample_nearest2d": (_RANGE, nearest.upsample("upsample_nearest2d")),
         "aten::upsample_nearest3d": (_RANGE, nearest.upsample("upsample_nearest3d")),

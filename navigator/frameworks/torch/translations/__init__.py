@@ -44,6 +44,8 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten._adaptive_avg_pool3d.default: adaptive.average_pool(3),
         aten.avg_pool2d.default: images.average_pool(2),
         aten.avg_pool3d.default: images.average_pool(3),
+        aten.upsample_linear1d.vec: images.upsample_vec("linear"),
+        aten.upsample_trilinear3d.vec: images.upsample_vec("linear"),
         aten.upsample_bilinear2d.default: images.upsample("linear"),
         aten.upsample_bilinear2d.vec: images.upsample_vec("linear"),
         aten.upsample_bicubic2d.default: images.upsample("cubic"),

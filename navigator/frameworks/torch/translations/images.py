@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from navigator.frameworks.torch.factors import is_exact, no_less
+
 # A value in the graph, or a number.
 _Value = Any
 _Translation = Callable[..., _Value]
-
-# Products of such a part of one and the size of an image are exact in float32.
-_EXACT = 2**8
 
 
 def average_pool(axes: int) -> _Translation:
@@ -94,13 +93,15 @@ def _resized(
         output_size = [_torchs_size(image, axis, factor) for axis, factor in enumerate(scale_factors, 2)]
         scale_factors = None
 
-    def resized(pixels: _Value, height: _Value, width: _Value) -> _Value:
+    lengths = [length if isinstance(length, int) else None for length in image.shape[2:]]
+
+    def resized(pixels: _Value, given: Sequence[_Value]) -> _Value:
         factors = sizes = None
         if scale_factors is None:
-            ends = [op.Reshape(op.Cast(size, to=onnx_ir.DataType.INT64), [-1]) for size in (height, width)]
+            ends = [op.Reshape(op.Cast(size, to=onnx_ir.DataType.INT64), [-1]) for size in given]
             sizes = op.Concat(op.Shape(pixels, start=0, end=2), *ends, axis=0)
         else:
-            factors = op.Constant(value_floats=[1.0, 1.0, *map(_no_less, image.shape[2:], (height, width))])
+            factors = op.Constant(value_floats=[1.0, 1.0, *map(no_less, lengths, given)])
         found = op.Resize(
             pixels,
             None,
@@ -111,29 +112,24 @@ def _resized(
             cubic_coeff_a=-0.75,
             nearest_mode="floor",
         )
-        return found if factors is None else _cut(found, image, (height, width))
+        if factors is None:
+            return found
+        for axis, (length, factor) in enumerate(zip(lengths, given, strict=True), 2):
+            if not is_exact(length, factor):
+                found = op.Slice(found, [0], _torchs_size(image, axis, factor), [axis])
+        return found
 
-    height, width = output_size if scale_factors is None else scale_factors  # type: ignore[misc] # one of them is given
+    given = output_size if scale_factors is None else scale_factors
+    assert given is not None
     if image.dtype is not onnx_ir.DataType.UINT8:
-        return resized(image, height, width)
+        return resized(image, given)
+    height, width = given
     pixels = op.Cast(image, to=onnx_ir.DataType.FLOAT)
     own_height = op.Shape(image, start=2, end=3) if scale_factors is None else 1.0
     own_width = width if scale_factors is None else 1.0
     for size in ((own_height, width), (height, own_width)):
-        pixels = op.Clip(op.Floor(op.Add(resized(pixels, *size), 0.5)), 0.0, 255.0)
+        pixels = op.Clip(op.Floor(op.Add(resized(pixels, size), 0.5)), 0.0, 255.0)
     return op.Cast(pixels, to=onnx_ir.DataType.UINT8)
-
-
-def _is_exact(length: _Value, factor: float) -> bool:
-    """Return whether float32 says for sure how often a factor goes into a size, as far as that's known."""
-    if not isinstance(length, int):
-        return (factor * _EXACT).is_integer()
-    return math.floor(np.float32(length) * np.float32(factor)) == math.floor(length * factor)
-
-
-def _no_less(length: _Value, factor: float) -> float:
-    """Return a factor of float32 that makes no size smaller than it should be."""
-    return factor if _is_exact(length, factor) else float(np.nextafter(np.float32(factor), np.float32(np.inf)))
 
 
 def _torchs_size(image: _Value, axis: int, factor: float) -> _Value:
@@ -142,24 +138,8 @@ def _torchs_size(image: _Value, axis: int, factor: float) -> _Value:
     from onnxscript import opset18 as op
 
     own = op.Cast(op.Shape(image, start=axis, end=axis + 1), to=onnx_ir.DataType.DOUBLE)
-    return op.Cast(op.Floor(op.Mul(own, _double(factor))), to=onnx_ir.DataType.INT64)
-
-
-def _cut(pixels: _Value, image: _Value, factors: Sequence[float]) -> _Value:
-    """Leave out the pixels at the end that torch doesn't have."""
-    from onnxscript import opset18 as op
-
-    for axis, (length, factor) in enumerate(zip(image.shape[2:], factors, strict=True), 2):
-        if not _is_exact(length, factor):
-            pixels = op.Slice(pixels, [0], _torchs_size(image, axis, factor), [axis])
-    return pixels
-
-
-def _double(value: float) -> _Value:
-    import onnx_ir
-    from onnxscript import opset18 as op
-
-    return op.Constant(value=onnx_ir.tensor(np.float64(value)))
+    exact = op.Constant(value=onnx_ir.tensor(np.float64(factor)))
+    return op.Cast(op.Floor(op.Mul(own, exact)), to=onnx_ir.DataType.INT64)
 
 
 def antialiased(mode: str) -> _Translation:
