@@ -36,8 +36,8 @@ from navigator.workers.task import Task, TaskResult
 @failing_alone
 def run_verify(subject: Subject, device: Device, *, context: StepContext) -> Verified:
     """Run an artifact on the samples on one device and compare; a failure is returned, not raised."""
-    task = _task(subject, device, context)
     before = stamp(subject.artifact.path.parent)
+    task = _task(subject, device, context)
     # The digest of gigabytes takes a while: meanwhile the worker loads them.
     with ThreadPoolExecutor(max_workers=1) as thread:
         read = thread.submit(subject.verified, context.watch(), context.remembered)
