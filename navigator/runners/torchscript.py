@@ -22,6 +22,7 @@ from navigator.frameworks.torch import (
     constants,
     differing,
     lookups,
+    packages,
     randomness,
     rounding,
     script_inputs,
@@ -274,22 +275,27 @@ def open_module(path: Path, device: Device = Device.CPU) -> _Torch:
     Raises:
         StepError: it is not a TorchScript file, it needs a package that isn't installed, or torch has no such device.
     """
-    import torch
-
     torch_values.prepare(device)
     try:
-        with quiet():
-            module = torch.jit.load(str(path), map_location=str(device))
+        module = _loaded(path, device)
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        operator = next((line.rstrip(".:") for line in lines if line.startswith("Unknown builtin op")), "")
-        raise StepError(
-            f"{path} can't be loaded as TorchScript: {operator or torch_values.reason(error)}",
-            "install the package that registers this operator" if operator else "save it with torch.jit.save",
-        ) from error
+        what, hint = packages.advice(str(error)) or (torch_values.reason(error), "save it with torch.jit.save")
+        raise StepError(f"{path} can't be loaded as TorchScript: {what}", hint) from error
     if not hasattr(module, "forward"):
         raise StepError(f"{path} has no forward method", "script or trace a module with a forward method")
     return module
+
+
+def _loaded(path: Path, device: Device) -> _Torch:
+    import torch
+
+    try:
+        with quiet():
+            return torch.jit.load(str(path), map_location=str(device))
+    except RuntimeError as error:
+        if packages.imported(str(error)):
+            return _loaded(path, device)
+        raise
 
 
 @contextmanager

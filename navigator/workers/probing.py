@@ -33,6 +33,8 @@ _DEADLINE_SECONDS = 20.0
 # Whether to be thorough, and the most sizes: a few show whether the number of axes and the types are wrong.
 _TURNS = ((False, 8), (False, None), (True, None))
 
+_NOT_TOLD = "its graph shows none that could be tried"
+
 # The samples were read once already.
 _ANY_SIZE = 2**62
 
@@ -207,9 +209,9 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
                 break
         if returned is not None:
             raise returned
-    tried = (
-        f"ran with none of {len(refusals)} signatures that were tried: {refusals[0] if refusals else 'it takes none'}"
-    )
+        if not refusals and not until.over:
+            break
+    tried = f"ran with none of {len(refusals)} signatures that were tried: {refusals[0]}" if refusals else _NOT_TOLD
     if config.inputs:
         block = ", ".join(f"{name}: {text}" for name, text in given_to(model).items())
         raise StepError(

@@ -289,8 +289,11 @@ def path(value: _Torch, own: _Torch) -> str:
 
 
 def attribute(value: _Torch, own: _Torch, module: _Torch) -> Any:
-    """Return what a value that reads an attribute reads; None if that's unknown."""
+    """Return what a value that reads an attribute reads; None if that's unknown, as it is in TorchScript's classes."""
     held = module
     for name in path(value, own).split("."):
-        held = getattr(held, name, None)
+        try:
+            held = getattr(held, name, None)
+        except RuntimeError:  # torch returns an object only of a class that this process has
+            return None
     return held
