@@ -52,6 +52,10 @@ def completed(
     )
 
 
+SMALLER_REFUSED, LARGER_REFUSED = "smaller ones are refused", "larger ones are refused"
+"""Why a range ends where the model takes no more."""
+
+
 def explained(
     asked: Ladder,
     low: Levels,
@@ -85,7 +89,8 @@ def explained(
                 told[1] = _LARGEST[kind]
             between = f" in steps of {step[kind]}" if step.get(kind, 1) > 1 and most - least > step[kind] else ""
             range_ = f"{least} to {most}{between}" if least < most else f"only {least}"
-            why = ", ".join(filter(None, told))
+            refused = told == [SMALLER_REFUSED, LARGER_REFUSED]
+            why = "others are refused" if refused and least == most else ", ".join(filter(None, told))
             groups.setdefault(f"{range_} ({why})" if why else range_, []).append(f"{listed([name])}[{axis}]")
     return tuple(f"{short(axes, ', ')}: {text}" for text, axes in groups.items())
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from navigator.samples.found import explained
+from navigator.samples.found import LARGER_REFUSED, SMALLER_REFUSED, explained
 from navigator.samples.ladder import Kind, Ladder, Levels
 from navigator.workers.fitting import fitting
 from navigator.workers.questions import Questions
@@ -18,7 +18,6 @@ _RAISED = 4
 # How much wider than high a picture is tried to be.
 _WIDER = (8, 4, 2)
 
-_REFUSED = "larger ones are refused"
 _STEPS = (1, 2, 4, 8, 16, 32)
 
 
@@ -86,7 +85,7 @@ class Extents:
     def _widen(self) -> None:
         """Try sides of different lengths where longer ones are refused together: lines of text are low and wide."""
         sides = [index for index, size in enumerate(self.ladder.sizes) if size.kind is Kind.SIDE and not size.limited]
-        if len(sides) < 2 or self.ladder.factors or self.reasons.get((Kind.SIDE, "high")) != _REFUSED:
+        if len(sides) < 2 or self.ladder.factors or self.reasons.get((Kind.SIDE, "high")) != LARGER_REFUSED:
             return
         for factor in _WIDER:
             for index in sides:
@@ -139,7 +138,7 @@ class Extents:
         if refused and kind is Kind.LENGTH:
             return self._between(kind, base, refused, base[kind])
         if refused:
-            self.reasons[kind, "low"] = "smaller ones are refused"
+            self.reasons[kind, "low"] = SMALLER_REFUSED
         return base[kind]
 
     def _highest(self, kind: Kind, base: Levels, share: float) -> int:
@@ -164,7 +163,7 @@ class Extents:
                 best, refused = rung, 0
             else:
                 refused = refused or rung
-                self.reasons[kind, "high"] = _REFUSED
+                self.reasons[kind, "high"] = LARGER_REFUSED
         if refused and kind is not Kind.SIDE:
             best = self._between(kind, base, refused, best)
         return best
@@ -178,7 +177,7 @@ class Extents:
             else:
                 refused = middle
         self.reasons[kind, "low" if refused < taken else "high"] = (
-            "smaller ones are refused" if refused < taken else _REFUSED
+            SMALLER_REFUSED if refused < taken else LARGER_REFUSED
         )
         return taken
 

@@ -97,6 +97,8 @@ def noted(function: Any, inputs: list[torch.Tensor], exporter: str) -> tuple[str
     [
         (lambda x: x**3, "float32", ""),
         (lambda x: x**3, "int32", "aten::pow (whole numbers that overflow)"),
+        (lambda x: x**3.0, "int32", ""),
+        (lambda x: 2.0**x, "int32", ""),
         (lambda x: x + 3, "int64", ""),
     ],
 )

@@ -141,6 +141,11 @@ def test_the_sizes_that_a_model_takes_are_found(
         assert rule(*shapes.values())
 
 
+def test_a_single_size_is_told_as_such() -> None:
+    answer = found(Model((spec("x", 1, 3, -1, -1),), lambda x: x[2:] == (224, 224)))
+    assert finding(answer).endswith("x[2], x[3]: only 224 (others are refused)")
+
+
 def test_sizes_in_steps_are_sampled_between_their_ends_and_told() -> None:
     answer = found(Model((IMAGE,), lambda x: x[2] % 16 == x[3] % 16 == 0))
 
