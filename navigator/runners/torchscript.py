@@ -279,8 +279,11 @@ def open_module(path: Path, device: Device = Device.CPU) -> _Torch:
     try:
         module = _loaded(path, device)
     except Exception as error:
-        what, hint = packages.advice(str(error)) or (torch_values.reason(error), "save it with torch.jit.save")
-        raise StepError(f"{path} can't be loaded as TorchScript: {what}", hint) from error
+        known = packages.advice(str(error))
+        raise StepError(
+            f"{path} can't be loaded as TorchScript: {known[0] if known else torch_values.reason(error)}",
+            known[1] if known else "save it with torch.jit.save",
+        ) from error
     if not hasattr(module, "forward"):
         raise StepError(f"{path} has no forward method", "script or trace a module with a forward method")
     return module

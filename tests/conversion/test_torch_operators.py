@@ -120,6 +120,11 @@ def test_only_the_kind_of_call_that_differs_is_noted() -> None:
     assert "a scalar becomes a vector" in scalar[0]
 
 
+def test_a_power_of_floats_is_not_noted_where_the_graph_tells_types() -> None:
+    """Inputs of whole numbers, as those of language models, say nothing of what is computed from them."""
+    assert noted(lambda ids: (ids / 2) ** 2, [torch.ones(2, 3, dtype=torch.int64)], "torch-export") == ()
+
+
 def test_other_versions_are_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(differing, "version", lambda _: "1.0")
     assert noted(lambda x: x**3, [torch.ones(2, dtype=torch.int32)], "torchscript") == ()

@@ -13,11 +13,15 @@ COMPUTED = object()
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of `operation`, None if torch doesn't know it, under its `name` in the graph, with its arguments."""
+    """A call of `operation`, None if torch doesn't know it, under its `name` in the graph, with its arguments.
+
+    `floats` if it's known to return these.
+    """
 
     name: str
     operation: _Torch
     arguments: Mapping[str, Any]
+    floats: bool = False
 
 
 def of_script(module: _Torch) -> Iterator[Call]:
@@ -38,7 +42,9 @@ def of_program(program: _Torch) -> Iterator[Call]:
             defaults = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
             given = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
             known = {key: COMPUTED if isinstance(value, torch.fx.Node) else value for key, value in given.items()}
-            yield Call(str(node.target), node.target, defaults | known)
+            dtype = getattr(node.meta.get("val"), "dtype", None)
+            floats = dtype is not None and dtype.is_floating_point
+            yield Call(str(node.target), node.target, defaults | known, floats=floats)
 
 
 def _in_nodes(nodes: Iterable[_Torch]) -> Iterator[Call]:

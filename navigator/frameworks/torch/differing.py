@@ -71,7 +71,7 @@ def _name(call: Call) -> str:
 def _applies(operator: str, call: Call) -> bool:
     """Return whether a call is of the kind that an entry is about, as far as its constants show."""
     if operator in ("pow", "__rpow__"):  # with a number that isn't whole, nor is what comes out
-        return not any(isinstance(each, float) for each in call.arguments.values())
+        return not call.floats and not any(isinstance(each, float) for each in call.arguments.values())
     if not operator.startswith("nn.functional.pad."):
         return True
     return call.arguments.get("mode") == operator.rpartition(".")[2] and any(_negative(call.arguments.get("pad")))
