@@ -408,7 +408,7 @@ TORCH = (
     ),
     Case(
         name="program_high",
-        keys={"model_path": "plain.pt2", "onnx_opsets": [13]},
+        keys={"model_path": "normalized.pt2", "onnx_opsets": [13]},
         advice="set onnx_opsets between {} and {}, e.g. [{}]",
         fix=lambda folder, keys, remedy: {**keys, "onnx_opsets": yaml.safe_load(remedy.rpartition("e.g. ")[2])},
     ),

@@ -68,7 +68,7 @@ def write_torch(folder: Path) -> None:
 
     class Pooled(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.adaptive_avg_pool2d(x, (3, 5))
+            return torch.nn.functional.adaptive_avg_pool2d(x, (x.shape[2] // 3, 5))
 
     class Nothing(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: torch.Tensor) -> None:
@@ -133,6 +133,7 @@ def write_torch(folder: Path) -> None:
     scripted("odd", Odd())
     traced("pooled", Pooled(), torch.rand(2, 3, 7, 11))
     exported("pooled", Pooled(), torch.rand(2, 3, 7, 11))
+    exported("normalized", torch.nn.LayerNorm(8), torch.rand(2, 8))
     exported("inverse", Function(lambda x: torch.linalg.inv(x.T @ x + torch.eye(8))))
     scripted("nothing", Nothing())
     scripted("unnamed", Unnamed())
