@@ -38,7 +38,11 @@ def structure(path: Path) -> bytes | None:
 
 
 def _without_weights(cursor: Cursor, length: int, message: Message, name: str, depth: int) -> Iterator[bytes]:
-    """Yield the fields of a message of `length` bytes, in their order."""
+    """Yield the fields of a message of `length` bytes, in their order, and last the place of large values.
+
+    What is last counts: a tensor that was external once may say that it isn't.
+    """
+    place = b""
     end = cursor.at + length
     while cursor.at < end:
         tag = cursor.varint()
@@ -53,7 +57,7 @@ def _without_weights(cursor: Cursor, length: int, message: Message, name: str, d
         elif kind != _LENGTH:
             yield varint(tag) + cursor.read(value)
         elif value > LARGE_BYTES and (message, number) == (Message.TENSOR, _RAW_DATA):
-            yield _place(name, cursor.at, value)
+            place = _place(name, cursor.at, value)
             cursor.skip(value)
         elif value > LARGE_BYTES and inner is not None:
             content = b"".join(_without_weights(cursor, value, inner, name, depth + 1))
@@ -61,6 +65,7 @@ def _without_weights(cursor: Cursor, length: int, message: Message, name: str, d
         else:
             yield varint(tag) + varint(value)
             yield from _pieces(cursor, value)
+    yield place
 
 
 def _place(name: str, offset: int, length: int) -> bytes:

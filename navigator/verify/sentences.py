@@ -81,5 +81,6 @@ def part(slices: Slices | None) -> str:
     if slices is None:
         return ""
     named = [f"{first} to {last}" if first < last else str(first) for first, last in slices.ranges[:_RANGES]]
-    more = f" and {len(slices.ranges) - _RANGES} more ranges" if len(slices.ranges) > _RANGES else ""
+    left = len(slices.ranges) - _RANGES
+    more = f" and {left} more range{'s' if left > 1 else ''}" if left > 0 else ""
     return f" ({', '.join(named)}{more} of axis {slices.axis})"

@@ -54,6 +54,20 @@ def test_weights_wherever_they_are_come_back(tmp_path: Path) -> None:
     assert put_back(tmp_path / "m.onnx") == model
 
 
+def test_weights_that_were_external_once_come_back(tmp_path: Path) -> None:
+    """onnx writes that they no longer are, behind the values, when it saves a model that it loaded from two files."""
+    weight = numpy_helper.from_array(np.arange(LARGE_BYTES, dtype=np.float32), "w")
+    model = helper.make_model(helper.make_graph([], "g", [], [], [weight]))
+    onnx.save(model, tmp_path / "two.onnx", save_as_external_data=True, location="two.data")
+    once = onnx.load(tmp_path / "two.onnx")
+    assert once.graph.initializer[0].HasField("data_location")
+    onnx.save(once, tmp_path / "m.onnx")
+
+    found = put_back(tmp_path / "m.onnx")
+
+    assert found.graph.initializer[0].raw_data == numpy_helper.from_array(numpy_helper.to_array(weight)).raw_data
+
+
 @given(count=st.integers(1, 4), sizes=st.data())
 def test_any_mixture_of_sizes_comes_back(
     tmp_path_factory: pytest.TempPathFactory, count: int, sizes: st.DataObject

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from navigator.ranges import bounds, slice_bounds, spread
 from navigator.records import Comparison, Precision, Slices, Tolerances, Verdict
 from navigator.verify.compare import verify
+from navigator.verify.sentences import part
 from navigator.verify.slices import units
 from navigator.verify.tolerances import tolerances, units_of
 from tests.support.builders import a_model
@@ -250,3 +251,11 @@ def test_each_slice_is_in_exactly_one_unit(wide: int, narrow: int, ratio: float,
         set(np.flatnonzero(order >= wide)),
     ]
     assert [each.spread for each in found] == pytest.approx([rows[:wide].max(), rows[wide:].max()])
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(3, "0, 2, 4"), (4, "0, 2, 4 and 1 more range"), (5, "0, 2, 4 and 2 more ranges")]
+)
+def test_ranges_are_counted(count: int, told: str) -> None:
+    ranges = tuple((2 * index, 2 * index) for index in range(count))
+    assert part(Slices(axis=1, ranges=ranges)) == f" ({told} of axis 1)"

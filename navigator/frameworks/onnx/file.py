@@ -30,7 +30,7 @@ _NOISE = (
         re.compile(r"(?:.*)Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message: "),
         r"\1 node '\2': ",
     ),
-    (re.compile(r"\S+\.(?:h|cc|cpp):\d+ (?:[^()]*\([^()]*\)(?: const)? |\S+ )"), ""),
+    (re.compile(r"\S+\.(?:h|cc|cpp):\d+ (?:[^()]*[^()\s]\([^()]*\)(?: const)? |\S+ )"), ""),
     (re.compile(r"(No Adapter \w+ Version )\$"), r"\1"),
     (re.compile(r"\[with \w+ = [\w:]+\] "), ""),
     (re.compile(r".*Assertion `false` failed: "), ""),
