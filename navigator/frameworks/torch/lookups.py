@@ -33,6 +33,8 @@ _SAME = frozenset(
             "item",
             "int",
             "long",
+            "masked_fill",
+            "nan_to_num",
             "narrow",
             "permute",
             "repeat",
