@@ -13,7 +13,7 @@ from navigator.engine.step_context import StepContext, answer_of, outputs_in
 from navigator.models.files import model_files
 from navigator.records import Device, Format, ModelConfig, Precision, Step, to_data
 from navigator.samples.found import with_found
-from navigator.samples.probes import CHOSEN
+from navigator.samples.probes import CHOSEN, DECIDING
 from navigator.verify.devices import Disagreement
 from navigator.verify.exceptions import Rounded, transferred
 from navigator.verify.noise import Noise, measured
@@ -50,7 +50,8 @@ def measured_where_it_fails(
 
     The worst ones must each be within what the source model's rounding explains on that sample itself, and all others
     within what it explains on any of them. For values that were chosen to look for trouble, such as silence, that may
-    be more than any tolerance: of values that should be equal, normalization makes what rounding left of them.
+    be more than any tolerance: of values that should be equal, normalization makes what rounding left of them. Not for
+    those at which a model decides: any step changes the answer there, and a right conversion takes none.
 
     Args:
         model: its configuration.
@@ -82,7 +83,7 @@ def measured_where_it_fails(
         own, far = wider(reference.noise, measured_in[name]), unlimited(usual, measured_in[name])
         if error(name, chosen[name], own) <= 1:
             noise = wider(noise, own)
-        elif name in CHOSEN and far and error(name, chosen[name], {**own, **far}) <= 1:
+        elif name in CHOSEN - DECIDING and far and error(name, chosen[name], {**own, **far}) <= 1:
             unstable.append(disagreement(name, far))
         else:
             return None

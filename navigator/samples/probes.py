@@ -288,3 +288,6 @@ PROBES = (*_KINDS, *constants.NAMES)
 
 CHOSEN = frozenset(PROBES) - {"normal"}
 """Those whose values are ends, zeros and thresholds on purpose: what a model decides there is no accident."""
+
+DECIDING = frozenset({"ends", "lows", *constants.NAMES})
+"""Those of them at which a model may decide: a threshold, the end of a range, a test for NaN."""

@@ -166,8 +166,7 @@ def _away(array: np.ndarray, *seed: int) -> np.ndarray:
         return array
     parts = np.random.default_rng(seed).uniform(-_HALF_STEP, _HALF_STEP, array.shape)
     with np.errstate(all="ignore"):
-        away = np.clip(array * (1 + parts), array.min(), array.max())
-        return np.where(np.rint(array) == array, array, away).astype(array.dtype)
+        return within(array, array * (1 + parts))
 
 
 def batch_size(specs: Sequence[TensorSpec], inputs: Arrays) -> int | None:
@@ -200,6 +199,13 @@ def stepped(array: np.ndarray, seed: int) -> np.ndarray:
         return array
     up = np.random.default_rng(seed).integers(0, 2, array.shape).astype(bool)
     with np.errstate(all="ignore"):
-        away = np.nextafter(array, np.where(up, np.inf, -np.inf).astype(array.dtype))
-        away = np.clip(away, array.min(), array.max())
-        return np.where(np.rint(array) == array, array, away).astype(array.dtype)
+        return within(array, np.nextafter(array, np.where(up, np.inf, -np.inf).astype(array.dtype)))
+
+
+def within(array: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """Return floats that were moved, inside the range of what they were; whole numbers and what's not finite stay.
+
+    A single NaN has no range, and must not become that of all others.
+    """
+    moved = np.clip(away, np.fmin.reduce(array, axis=None), np.fmax.reduce(array, axis=None))
+    return np.where(np.isfinite(array) & (np.rint(array) != array), moved, array).astype(array.dtype)

@@ -13,6 +13,7 @@ import numpy as np
 from navigator.runners.abilities import Nudged, Quantizes, TellsValues
 from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.generate import Sample
+from navigator.workers.noise import within
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -71,5 +72,4 @@ def nudged(array: np.ndarray, sign: int, seed: tuple[int, int]) -> np.ndarray:
     step = _STEPS * float(np.finfo(array.dtype).eps)
     parts = np.random.default_rng(seed).uniform(-step, step, array.shape)
     with np.errstate(all="ignore"):
-        away = np.clip(array * (1 + sign * parts), array.min(), array.max())
-        return np.where(np.rint(array) == array, array, away).astype(array.dtype)
+        return within(array, array * (1 + sign * parts))

@@ -147,6 +147,7 @@ REFUSED = {"batch of the example": "converted, but can't be run"}
 QUICK = {
     "torchscript": {
         "Branches": ["batch of seven", "large batches forgotten"],
+        "Missing": ["missing numbers kept", "nothing is missing", "halves up", "chosen the other way"],
         "Tabular": [
             "batch norm by hand",
             "batch norm in training",

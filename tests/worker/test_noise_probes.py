@@ -113,7 +113,18 @@ def test_floats_are_one_step_away_within_their_own_range_and_whole_numbers_stay(
     assert (moved.min(), moved.max()) == (array.min(), array.max())
     for other in (np.arange(5), np.array([True, False]), np.zeros((0, 3), dtype)):
         assert stepped(other, 0) is other
-    assert np.isnan(stepped(np.array([np.nan, 0.5, np.inf], dtype), 0)[0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_what_is_not_finite_stays_and_the_others_move(dtype: str) -> None:
+    from navigator.workers.noise import _away, stepped
+    from navigator.workers.undecided import nudged
+
+    array = np.array([np.nan, 0.25, 0.3, 0.4, 0.5, 0.7, 0.75, np.inf, -np.inf], dtype)
+    for moved in (stepped(array, 0), _away(array, 0), nudged(array, 1, (0, 0))):
+        assert np.array_equal(moved[[0, 7, 8]], array[[0, 7, 8]], equal_nan=True)
+        assert (moved[1:7] != array[1:7]).any()
+        np.testing.assert_allclose(moved[1:7], array[1:7], rtol=0.1)
 
 
 def test_of_the_small_samples_the_one_with_the_largest_outputs(tmp_path: Path) -> None:

@@ -217,6 +217,17 @@ TORCH = {
         },
         inputs="x:-1,6:float32",
     ),
+    "Missing": Planted(
+        {"chosen the other way": ("torch.where(gone, self.mean, h)", "torch.where(gone.logical_not(), h, self.mean)")},
+        {
+            "missing numbers kept": ("torch.where(gone, self.mean, h)", "h + 0.0"),
+            "missing numbers are 0": ("torch.where(gone, self.mean, h)", "h.masked_fill(gone, 0.0)"),
+            "nothing is missing": ("gone.to(h.dtype)", "gone.to(h.dtype) * 0.0"),
+            "minus infinity": ("neginf=-50.0", "neginf=50.0"),
+            "halves up": ("torch.round(known.clamp(-9.0, 9.0) * 2)", "torch.floor(known.clamp(-9.0, 9.0) * 2 + 0.5)"),
+        },
+        inputs="x:-1,6:float32",
+    ),
     "Branches": Planted(
         {"mean by hand": ("h - h.mean(1, keepdim=True)", "h - h.sum(1, keepdim=True) / 6.0")},
         {

@@ -238,6 +238,26 @@ class Votes(nn.Module):
         return y, y.argmax(1)
 
 
+class Missing(nn.Module):
+    """Replaces missing numbers, and tells which were missing; halves are rounded."""
+
+    EXAMPLE = (torch.rand(2, 6),)
+    AXES: ClassVar = {"x": {0: "batch"}}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.rand(6) + 1)
+        self.out = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = x
+        gone = torch.isnan(h)
+        known = torch.where(gone, self.mean, h)
+        known = torch.nan_to_num(known, posinf=50.0, neginf=-50.0)
+        y = self.out(torch.cat([torch.sign(known) * torch.log1p(known.abs()), gone.to(h.dtype)], 1))
+        return y, torch.round(known.clamp(-9.0, 9.0) * 2)
+
+
 class Branches(nn.Module):
     """A branch for loud inputs, one for long ones, and a loop, all of which depend on the inputs."""
 
