@@ -33,12 +33,21 @@ class _UnknownError(Exception):
 
 def resolve_containers(graph: Graph) -> None:
     """Resolve the containers of an inlined graph."""
+    _construct(graph)
     if _list_chunks(graph):
         _simplify(graph)
     for _ in range(_MOST_ROUNDS):
         if not _resolved(graph):
             return
         _simplify(graph)
+
+
+def _construct(graph: Graph) -> None:
+    """Make dictionaries that begin empty, such as `OrderedDict()`, as others are made."""
+    for node in [*nodes(graph)]:
+        if node.kind() == "aten::dict" and not [*node.inputs()]:
+            node.output().replaceAllUsesWith(insert(graph, node, _DICT, [], node.output().type()))
+            node.destroy()
 
 
 def _simplify(graph: Graph) -> None:
