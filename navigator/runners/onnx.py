@@ -19,7 +19,7 @@ from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.memory import require_memory
-from navigator.frameworks.onnx import branches, lookups, reduced, stored
+from navigator.frameworks.onnx import branches, lookups, reduced, stored, texts
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx import weights as onnx_weights
@@ -56,7 +56,8 @@ _SESSION_FACTOR = 2.5
 _MAPPED_BYTES = 2**30
 
 # What skl2onnx writes for the probabilities of a classifier, unless it's told otherwise.
-_ZIPPED = "seq(map(int64,tensor(float)))"
+_ZIPPED = tuple(f"seq(map({key},tensor(float)))" for key in ("int64", "string"))
+_TEXT = "tensor(string)"
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -213,11 +214,12 @@ def load(
     own = {spec.name for spec in signature.inputs}
     reads = lookups.read(model)
     unused = tuple(spec.name for spec in declared.inputs if spec.name not in own)
+    told = tuple(texts.note(value.name) for value in session.get_outputs() if value.type == _TEXT)
     return OnnxModel(
         session=onnx_sessions.Reopened(lambda: open_session()[0], session) if mapped else session,
         signature=signature,
         properties=Properties(
-            onnx_opset=onnx_file.opset_of(model), unused_inputs=unused, warnings=(warning,) if warning else ()
+            onnx_opset=onnx_file.opset_of(model), unused_inputs=unused, warnings=(*filter(None, [warning]), *told)
         ),
         path=path,
         random_operations=random_operations(model),
@@ -244,28 +246,26 @@ def _is_mapped(path: Path, model: Proto) -> bool:
 
 
 def _refuse_text(model: Proto) -> None:
-    """Raise `StepError` for strings, before ONNX Runtime raises one for the locale that it would need."""
+    """Raise `StepError` for inputs that are text, before ONNX Runtime raises one for the locale that it would need."""
     import onnx
 
-    for kind in ("input", "output"):
-        for value in getattr(model.graph, kind):
-            if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
-                raise _incomparable(kind, value.name, "tensor(string)")
+    for value in model.graph.input:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            raise _incomparable("input", value.name, _TEXT)
 
 
 def _incomparable(kind: str, name: str, written: str) -> StepError:
-    # scikit-learn's classifiers end in a ZipMap. extract_model can't cut before it: nothing says its input's shape.
-    cut = "with onnx.utils.extract_model" if "map(" not in written else "with skl2onnx's options={'zipmap': False}"
     return StepError(
         f"{kind} {name} is {written}, but only tensors of numbers and bools can be compared",
-        f"remove strings, sequences and maps from the model, e.g. {cut}",
+        "remove strings, sequences and maps from the model, e.g. with onnx.utils.extract_model",
     )
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    """Return an output as an array: a ZipMap's probabilities of numbered classes as a row for each sample."""
+    """Return an output as an array of numbers: text as bits, a ZipMap's probabilities as a row for each sample."""
     if not isinstance(value, list):
-        return value  # type: ignore[no-any-return] # ONNX Runtime's arrays
+        array = np.asarray(value)
+        return texts.bits(array) if array.dtype.kind in "OU" else array
     classes = sorted({key for row in value for key in row})
     if any(row.keys() != set(classes) for row in value):
         raise StepError(f"output {name} has other classes in some rows than in others")
@@ -273,9 +273,12 @@ def _array(name: str, value: Any) -> np.ndarray:
 
 
 def _spec(value: Any, kind: str, unranked: set[str]) -> TensorSpec:
-    if value.type == _ZIPPED and kind == "output":
+    if value.type in _ZIPPED and kind == "output":
         return TensorSpec(name=value.name, shape=(-1, -1), dtype="float32")
-    if value.type not in _DTYPES:
-        raise _incomparable(kind, value.name, value.type)
     shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in value.shape)
-    return TensorSpec(name=value.name, shape=None if value.name in unranked else shape, dtype=_DTYPES[value.type])
+    dtype = _DTYPES.get(value.type)
+    if value.type == _TEXT and kind == "output":
+        shape, dtype = (*shape, texts.BITS), "bool"
+    if dtype is None:
+        raise _incomparable(kind, value.name, value.type)
+    return TensorSpec(name=value.name, shape=None if value.name in unranked else shape, dtype=dtype)
