@@ -327,18 +327,16 @@ def test_an_operator_that_onnx_does_not_have_is_named(tmp_path: Path) -> None:
 
 
 def test_an_operator_that_the_exporter_fails_at_is_named(tmp_path: Path) -> None:
-    class Windows(torch.nn.Module):
-        """Attention with an axis more than exporters know."""
+    class Histogram(torch.nn.Module):
+        def forward(self, bins: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+            return torch.bincount(bins, weights, 4)[:4]
 
-        def forward(self, q: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.scaled_dot_product_attention(q, q, q)
-
-    source = saved(tmp_path / "windows.pt2", Windows(), (torch.ones(2, 2, 2, 3, 4),))
-    run = exports(tmp_path, source, [("a", {"q": floats((2, 2, 2, 3, 4))})])
+    source = saved(tmp_path / "histogram.pt2", Histogram(), (torch.arange(4), torch.ones(4)))
+    run = exports(tmp_path, source, [("a", {"bins": np.arange(4), "weights": floats((4,))})])
     with pytest.raises(StepError) as refusal:
         run.convert(18)
     assert refusal.value.message.endswith(
-        "fails at opset 18 at operator aten.scaled_dot_product_attention: only 4D query, key, and value are supported"
+        "fails at opset 18 at operator aten.bincount: aten::bincount with weights is not supported."
     )
 
 

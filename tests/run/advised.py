@@ -183,7 +183,7 @@ ONNX = (
     Case(
         name="text",
         keys={"model_path": "text.onnx"},
-        advice="remove strings, sequences and maps from the model, e.g. {}",
+        advice="remove strings, sequences and maps from the model, e.g. with onnx.utils.extract_model",
         fix=instead(model_path="plain.onnx"),
     ),
     Case(
