@@ -469,18 +469,6 @@ TENSORFLOW = (
         advice="save a signature that casts it to float32",
         fix=instead(model_path="plain"),
     ),
-    Case(
-        name="tf_outputs",
-        keys={"model_path": "plain", "outputs": ["y:-1,4:float64"]},
-        advice="remove {}, or set `{}: {}`",
-        fix=paste,
-    ),
-    Case(
-        name="tf_inputs",
-        keys={"model_path": "plain", "inputs": ["x:-1,5:float32"]},
-        advice="remove {}, or set `{}: {}`",
-        fix=paste,
-    ),
 )
 
 GROUPS = {"onnx": ONNX, "torch": TORCH, "tensorflow": TENSORFLOW}
