@@ -1,7 +1,7 @@
-"""Turns a configuration into a tree of steps and its cells. Pure, so that it can be printed, filtered and tested.
+"""Turns a configuration into a tree of steps and its cells, which can be printed, filtered and tested.
 
 Decides about labels and the steps of a cell; `navigator.plan.placement` decides where they run, or why they can't.
-Of a model it reads the names of its operators if the user chose no opset; it imports no framework.
+Of a model it reads the names of its operators, if the user chose no opset. It runs nothing and imports no framework.
 """
 
 import traceback

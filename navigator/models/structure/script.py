@@ -45,6 +45,6 @@ def _operators(path: Path) -> dict[str, int]:
                         found[f"aten::{own}" if own else f"{namespace}::{other}"] += 1
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DamagedError(str(error)) from error
-    except (NotImplementedError, RuntimeError, ValueError) as error:
+    except (NotImplementedError, RuntimeError, ValueError) as error:  # compressed or encrypted as zipfile can't read
         raise UnreadableError(str(error)) from error
     return dict(found.most_common())
