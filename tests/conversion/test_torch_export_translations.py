@@ -110,6 +110,26 @@ def test_sums_and_tails_that_vanish_have_logarithms(tmp_path: Path) -> None:
     assert scaled[1:] == pytest.approx([math.inf, math.inf, 0.427583576, 0.427583576])
 
 
+class Distances(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.cdist(x, y, p) for p in (0.0, 1.0, 2.0, 3.0, math.inf))
+
+
+def test_distances_of_rows_are_right(tmp_path: Path) -> None:
+    x = np.array([[[0, 0], [1, 2]]] * 2, np.float32)
+    y = np.array([[[0, 0], [4, -2], [1, 3]]] * 2, np.float32)
+    sizes = {0: torch.export.Dim("batch", max=8)}
+
+    run = exported(tmp_path, Distances(), {"x": x, "y": y}, dynamic_shapes=(sizes, sizes))
+    counts, sums, lengths, cubes, largest = (each[1] for each in outputs_of(run, 18))
+
+    assert counts == [[0, 2, 2], [2, 2, 1]]
+    assert sums == [[0, 6, 4], [3, 7, 1]]
+    assert lengths[1] == pytest.approx([math.sqrt(5), 5, 1])
+    assert cubes[1] == pytest.approx([9 ** (1 / 3), 91 ** (1 / 3), 1])
+    assert largest == [[0, 4, 3], [2, 4, 1]]
+
+
 class Shifted(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return x >> 1, x >> torch.ones_like(x), (x.int() - 128) >> 1, x << 1, x << torch.ones_like(x), x.int() << 1

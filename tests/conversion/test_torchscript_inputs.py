@@ -8,6 +8,7 @@ import pytest
 import torch  # noqa: TID253 - makes the models
 from torch import nn  # noqa: TID253
 
+from navigator.errors import StepError
 from navigator.records import Format, FoundShapes, ModelConfig, Signature
 from navigator.runners import torchscript
 from navigator.samples.found import finding
@@ -191,6 +192,35 @@ class Denoiser(nn.Module):  # type: ignore[misc]
         return torch.nn.functional.grid_sample(picture, points[:, None], align_corners=False)
 
 
+class Resized(nn.Module):  # type: ignore[misc]
+    """Takes pictures with channels last, and resizes and pools them before the layer that tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.interpolate(picture.permute(0, 3, 1, 2), size=[16, 16], mode="bilinear")
+        return self.conv(nn.functional.max_pool2d(x, 2)).mean((2, 3))
+
+
+class Warped(nn.Module):  # type: ignore[misc]
+    def forward(self, picture: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+        grid = nn.functional.affine_grid(theta, list(picture.shape), align_corners=False)
+        return nn.functional.grid_sample(picture, grid, align_corners=False)
+
+
+class Attended(nn.Module):  # type: ignore[misc]
+    """Attention to a context, whose layer has a part of a weight: that of keys and values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.attention = nn.Linear(5, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        return self.attention(self.first(x), context, context, need_weights=False)[0]
+
+
 class Sampled(nn.Module):  # type: ignore[misc]
     """Takes features at points; counts its calls."""
 
@@ -314,6 +344,15 @@ def test_a_state_has_as_many_rows_as_the_input(
             id="denoiser",
         ),
         pytest.param(Double(), None, ["x float64 -1,5"], id="float64"),
+        pytest.param(Resized(), None, ["picture float32 -1,-1,-1,3"], id="resized"),
+        pytest.param(Warped(), None, ["picture float32 -1,3,-1,-1", "theta float32 -1,2,3"], id="warped"),
+        pytest.param(
+            Attended(),
+            (torch.ones(2, 3, 5), torch.ones(2, 4, 8)),
+            ["x float32 -1,-1,5", "context float32 -1,-1,8"],
+            id="attended",
+            marks=pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+        ),
     ],
 )
 def test_inputs_are_found(
@@ -348,6 +387,15 @@ def test_a_module_that_counts_its_calls_is_loaded_again(tmp_path: Path) -> None:
     model, _, _ = probed(config, source_loader(config), torchscript)
     assert isinstance(model, torchscript.TorchScriptModel)
     assert float(model.module.calls) == 0
+
+
+def test_the_reason_for_a_refusal_is_told_without_the_tensor_after_it(tmp_path: Path) -> None:
+    class Offset(nn.Module):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.embedding_bag(torch.ones(4, 2), x, x + 1)[0]
+
+    with pytest.raises(StepError, match=r"fails on x \[1\]: offsets\[0\] has to be 0"):
+        found(tmp_path / "m.pt", Offset())
 
 
 def test_a_wrong_number_of_axes_is_given_up_after_a_few_sizes(tmp_path: Path) -> None:

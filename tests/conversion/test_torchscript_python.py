@@ -74,6 +74,31 @@ class Grows(torch.nn.Module):
         return torch.stack(held)
 
 
+class GrowsPairs(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        held: list[tuple[Tensor, Tensor]] = [(x[0], x[0] + 1)]
+        for index in range(x.shape[0]):
+            held.append((x[index] * index, x[index].sort()[0]))  # noqa: PERF401 - a loop is what is tested
+        total = x[0] * len(held)
+        for one, other in held:
+            total = total * 0.5 + one - other
+        return total - held[1][1]
+
+
+class Turned(torch.nn.Module):
+    """The path that a decoder follows back from its end."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        held = [x[0] + 1]
+        for index in range(x.shape[0]):
+            held.append(x[index] * index)  # noqa: PERF401 - a loop is what is tested
+        whole = torch.stack(held)
+        held.reverse()
+        for index in range(x.shape[0]):
+            held.append(held[index] - 1)
+        return torch.cat([whole, torch.stack(held)])
+
+
 class Heads(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows, _ = x.shape
@@ -137,12 +162,15 @@ class ReadInBranches(torch.nn.Module):
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize(
     "module",
-    [Emptiness, Truncated, Roots, OfTensors, Lists, Grows, Heads, Nested, Dictionary, BegunEmpty, ReadInBranches],
+    [
+        *(Emptiness, Truncated, Roots, OfTensors, Lists, Grows, GrowsPairs, Turned, Heads, Nested, Dictionary),
+        *(BegunEmpty, ReadInBranches),
+    ],
 )
 def test_numbers_and_containers_of_scripts_are_exported(
     module: type[torch.nn.Module], opset: int, tmp_path: Path
 ) -> None:
-    if module is Grows and opset < 11:
+    if module in (Grows, GrowsPairs, Turned) and opset < 11:
         pytest.skip("ONNX has sequences from opset 11 on")
     source = tmp_path / "model.pt"
     with torchscript.quiet():

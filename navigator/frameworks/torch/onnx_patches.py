@@ -10,6 +10,7 @@ from typing import Any
 from navigator.frameworks.torch.script_containers import resolve_containers
 from navigator.frameworks.torch.script_facts import decide
 from navigator.frameworks.torch.script_layers import take_apart
+from navigator.frameworks.torch.script_lists import split_tuples, turn_lists
 from navigator.frameworks.torch.script_numbers import convert_numbers
 from navigator.frameworks.torch.script_sequences import measure_sequences
 from navigator.frameworks.torch.translations.arithmetic import atan2
@@ -22,8 +23,8 @@ _Torch = Any
 def plain_graphs() -> Iterator[None]:
     """Let the TorchScript exporter see graphs whose numbers and containers are as it needs them.
 
-    See `navigator.frameworks.torch.script_numbers`, `script_containers` and `script_sequences`, which say when to
-    remove them.
+    See `navigator.frameworks.torch.script_numbers`, `script_containers`, `script_lists` and `script_sequences`, which
+    say when to remove them.
     """
     try:
         from torch.onnx._internal.torchscript_exporter import utils
@@ -36,9 +37,11 @@ def plain_graphs() -> Iterator[None]:
         import torch
 
         torch._C._jit_pass_inline(graph)
+        split_tuples(graph)
         decide(graph, options.get("params_dict") or {})
         take_apart(graph)
         resolve_containers(graph)
+        turn_lists(graph)
         measure_sequences(graph)
         convert_numbers(graph)
         return optimize(graph, *arguments, **options)

@@ -133,8 +133,10 @@ class Known:
         plain = min((clue.moves for clue in self.clues), key=len, default=None)
         unfit = {rank: sum(clue.sizes_at(rank) is None for clue in self.clues if clue.moves == plain) for rank in ranks}
         usual = next((rank for pattern, rank in _NAMED_RANKS if pattern.search(name)), None)
-        for rank in sorted(ranks, key=lambda rank: (unfit[rank], rank != usual)):
-            sizes = self._sizes(rank)
+        known = {rank: self._sizes(rank) for rank in ranks}
+        # Where one number of axes gives the first one a size, and another doesn't, that's the batch.
+        for rank in sorted(ranks, key=lambda rank: (unfit[rank], 0 in (known[rank] or ()), rank != usual)):
+            sizes = known[rank]
             if sizes is not None:
                 found += [tuple(each.get(axis, -1) for axis in range(rank)) for each in _with_channels(sizes, rank)]
         shapes = [*dict.fromkeys(found)] or [(-1,) * rank for rank in _RANKS_FLOAT]

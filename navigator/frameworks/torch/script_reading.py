@@ -18,7 +18,7 @@ from navigator.frameworks.torch.script_clues import (
     rearranged,
 )
 from navigator.frameworks.torch.script_nodes import number, numbers
-from navigator.frameworks.torch.script_wants import CONVOLUTION, Wants
+from navigator.frameworks.torch.script_wants import CONVOLUTION, RESIZING, Wants
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
@@ -227,6 +227,8 @@ class Reading(Wants):
             self.sources[output] = [replace(moved(each, "unsqueeze", (-1,)), converted=True) for each in rows]
         elif CONVOLUTION.fullmatch(kind) and (weight := self._held(inputs[1])) is not None:
             self.sources[output] = [moved(each, "part", tuple(range(1, weight.dim()))) for each in first]
+        elif found := RESIZING.fullmatch(kind):
+            self.sources[output] = [moved(each, "part", tuple(range(2, int(found[1]) + 2))) for each in first]
         elif kind == "flatten" and number(inputs[1]) > 0 and number(inputs[2]) == -1:
             self.sources[output] = [moved(each, kind, (number(inputs[1]),)) for each in first]
         elif kind in ("flatten", "reshape", "view"):

@@ -13,9 +13,14 @@ from navigator.frameworks.torch.script_nodes import number, numbers
 _Torch = Any
 
 CONVOLUTION = re.compile(r"conv\dd|_convolution|conv_transpose\dd")
+# What changes only the sizes of so many last axes.
+RESIZING = re.compile(r"(?:\w*pool|upsample_\w*?)([123])d\w*")
 
 # What computes a weight of the shape of its first argument, as weight and spectral norms and adapters do.
 _PARAMETRIZED = frozenset({"aten::_weight_norm", "aten::div", "aten::add", "aten::to"})
+
+# What takes a weight apart.
+_SPLITS = frozenset({"aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unsafe_chunk"})
 
 
 @dataclass(slots=True)
@@ -57,7 +62,7 @@ class Wants:
         """Note how many axes a layer wants, and which sizes its weights give."""
         if not inputs:
             return
-        weight = self._held(inputs[1]) if len(inputs) > 1 else None
+        weight = self._held(_whole(inputs[1])) if len(inputs) > 1 else None
         shape = tuple(getattr(weight, "shape", ()))
         dtype = str(getattr(weight, "dtype", "")).removeprefix("torch.")
         if CONVOLUTION.fullmatch(kind) and len(shape) > 2:
@@ -86,6 +91,9 @@ class Wants:
         elif kind in ("grid_sampler", "grid_sampler_2d"):
             self._tell(first, 4, {}, "")
             self._tell(second, 4, {3: 2}, "")
+        elif kind == "affine_grid_generator":
+            axes = inputs[1].node().inputsSize() if inputs[1].node().kind() == "prim::ListConstruct" else 4
+            self._tell(first, 3, {1: axes - 2, 2: axes - 1}, "")
         elif kind == "pixel_shuffle":
             self._tell(first, 4, {}, "")
         elif found := re.search(r"(?:pool|upsample_\w*|pad)([123])d", kind):
@@ -147,3 +155,12 @@ class Wants:
         if node.kind() == "prim::Constant":
             found = value.toIValue()
         return found if isinstance(found, torch.Tensor) else None
+
+
+def _whole(value: _Torch) -> _Torch:
+    """Return the weight of whose rows a value is a part: attention has those of queries, keys and values in one."""
+    node = value.node()
+    if node.kind() != "prim::ListUnpack" or node.inputsAt(0).node().kind() not in _SPLITS:
+        return value
+    whole, _, axis = node.inputsAt(0).node().inputs()
+    return whole if number(axis) == 0 else value

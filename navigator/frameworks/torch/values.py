@@ -10,6 +10,8 @@ from navigator.errors import ReturnedError, StepError
 from navigator.frameworks.gpu import is_out_of_gpu_memory, out_of_gpu_memory
 from navigator.records import Device
 
+_RAISED = "RuntimeError: "
+
 _NO_GPU = re.compile(r"Found no NVIDIA driver|No CUDA GPUs are available|not compiled with CUDA enabled")
 
 # A torch object; the types of the package differ between supported versions.
@@ -131,8 +133,8 @@ def reason(error: BaseException) -> str:
         return type(error).__name__
     text = lines[0]
     if text.startswith("The following operation failed in the TorchScript interpreter"):
-        text = lines[-1]
-    text = text.removeprefix("RuntimeError: ").split("  [Caused by the value", 1)[0]
+        text = next((line for line in reversed(lines) if line.startswith(_RAISED)), lines[-1])
+    text = text.removeprefix(_RAISED).split("  [Caused by the value", 1)[0]
     return text[:400]
 
 

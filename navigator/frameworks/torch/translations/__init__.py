@@ -26,6 +26,7 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.atan2.default: arithmetic.atan2,
         aten.amax.default: arithmetic.extreme("amax"),
         aten.amin.default: arithmetic.extreme("amin"),
+        aten._cdist_forward.default: arithmetic.distances,
         aten.angle.default: arithmetic.angle,
         aten.bitwise_right_shift.Tensor: arithmetic.shift("right"),
         aten.bitwise_right_shift.Tensor_Scalar: arithmetic.shift("right"),

@@ -145,3 +145,18 @@ def floor_divide_sizes(dividend: _Value, divisor: _Value) -> _Value:
     if producer is not None and producer.op_type in _SIZES:
         return op.Div(dividend, divisor)
     return op.Div(op.Sub(dividend, op.Mod(dividend, divisor)), divisor)
+
+
+def distances(one: _Value, other: _Value, p: float, compute_mode: int | None = None) -> _Value:  # noqa: ARG001 - only how
+    """Return the distances of all rows of `one` to all of `other`, of which onnxscript knows nothing."""
+    from onnxscript import opset18 as op
+
+    apart = op.Abs(op.Sub(op.Unsqueeze(one, [-2]), op.Unsqueeze(other, [-3])))
+    if p == math.inf:
+        return op.ReduceMax(apart, [-1], keepdims=0)
+    if p == 0:
+        return op.ReduceSum(op.CastLike(op.Greater(apart, op.CastLike(0.0, apart)), apart), [-1], keepdims=0)
+    if p in (1, 2):
+        return (op.ReduceL1 if p == 1 else op.ReduceL2)(apart, [-1], keepdims=0)
+    power = op.CastLike(p, apart)
+    return op.Pow(op.ReduceSum(op.Pow(apart, power), [-1], keepdims=0), op.Reciprocal(power))
