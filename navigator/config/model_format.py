@@ -7,14 +7,14 @@ import errno
 import os
 import shlex
 import stat
-import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
 from navigator.config.paths import MOST_LOOKED_AT, instead
 from navigator.errors import ConfigurationError, quote
+from navigator.models.archive import Archive
 from navigator.models.files import FETCH_LFS, begins_pointer, is_pointer
-from navigator.models.wire import Cursor
+from navigator.models.wire import Cursor, DamagedError
 from navigator.records import Format
 
 SUFFIXES = {
@@ -101,7 +101,7 @@ def _look_inside(path: Path, declared: Format | None) -> Format | None:
         if begins_pointer(head) and is_pointer(path):
             raise ConfigurationError(f"{path} is a Git LFS pointer, not the model", FETCH_LFS)
         if head.startswith(b"PK\x03\x04"):
-            return _archive(path)
+            return _archive(path, file)
         if head.startswith(b"ftrt"):
             return Format.TRT
         if declared not in _ENGINES:
@@ -139,11 +139,10 @@ def _directory(path: Path) -> Format | None:
     raise ConfigurationError(f"{path} is a directory without saved_model.pb", hint)
 
 
-def _archive(path: Path) -> Format | None:
+def _archive(path: Path, file: BinaryIO) -> Format:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        names = Archive(file).names
+    except DamagedError:
         raise ConfigurationError(f"{path} is a damaged or truncated archive", _FETCH) from None
     # PyTorch's writer puts everything under one directory named after the file; torch.export wrote none until 2.7.
     inner = {name.partition("/")[2] for name in names}
@@ -151,10 +150,10 @@ def _archive(path: Path) -> Format | None:
         return Format.TORCH_EXPORT
     if "archive_format" in inner and any(name.startswith("models/") and name.endswith(".json") for name in inner):
         return Format.TORCH_EXPORT
+    if inner & {"constants.pkl", "model.json", "data.pkl"} and any(name.startswith("code/") for name in inner):
+        return Format.TORCHSCRIPT
     if any(name.startswith("data/aotinductor/") for name in names | inner):
         raise ConfigurationError(f"{path} is an AOTInductor package, which is compiled for one device", _SAVE_TORCH)
-    if any(name.startswith("code/") for name in inner) and inner & {"constants.pkl", "model.json", "data.pkl"}:
-        return Format.TORCHSCRIPT
     if inner & {"data.pkl"}:
         raise ConfigurationError(
             f"{path} contains pickled weights or a pickled module (torch.save) but no graph", _SAVE_TORCH

@@ -126,6 +126,46 @@ def test_branches_in_branches_in_branches_are_given_up(tmp_path: Path) -> None:
     assert read.unknown == ("its inputs and outputs: branches and loops are nested more than 32 levels deep",)
 
 
+def script(tmp_path: Path, *codes: str) -> Path:
+    with zipfile.ZipFile(tmp_path / "m.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, code in enumerate(codes):
+            archive.writestr(f"m/code/__torch__/{number}.py", code)
+            archive.writestr(f"m/code/__torch__/{number}.py.debug_pkl", "torch.debug(")
+    return tmp_path / "m.pt"
+
+
+@pytest.mark.parametrize(
+    ("code", "operators"),
+    [
+        ("torch.add(torch.add_(x, 1), torch.mul(x, 2))", {"aten::add": 1, "aten::add_": 1, "aten::mul": 1}),
+        ("ops.quantized.conv2d(x); ops.aten.add(torch.add(x))", {"quantized::conv2d": 1, "aten::add": 2}),
+        ("ops.prim.NumToTensor(torch.size(x, 1))", {"aten::size": 1}),
+        ("__torch__.torch.nn.modules.linear.Linear(mytorch.add(x), shops.mine.odd(x), torch.float)", {}),
+        ('torch.format("torch.col2im(", x)', {"aten::format": 1}),
+        (r'torch.format("\"torch.col2im(\\", torch.add(x), "\\\"torch.mul(")', {"aten::format": 1, "aten::add": 1}),
+        ('torch.format("torch.col2im(\n torch.mul(", torch.add(x))', {"aten::format": 1, "aten::add": 1}),
+        ('torch.format("\\\n torch.mul(", torch.add(x), "é")', {"aten::format": 1, "aten::add": 1}),
+        ("", {}),
+    ],
+)
+def test_operators_of_a_script_are_those_that_its_code_calls(
+    tmp_path: Path, code: str, operators: dict[str, int]
+) -> None:
+    assert structure.read(script(tmp_path, code), Format.TORCHSCRIPT).operators == operators
+
+
+def test_operators_of_a_script_are_counted_in_all_of_its_code(tmp_path: Path) -> None:
+    read = structure.read(script(tmp_path, "torch.mul(x)", "torch.add(x)", "torch.add(x)"), Format.TORCHSCRIPT)
+
+    assert list(read.operators.items()) == [("aten::add", 2), ("aten::mul", 1)]
+
+
+def test_a_script_with_more_code_than_any_has_is_given_up(tmp_path: Path) -> None:
+    read = structure.read(script(tmp_path, *["#" * 2**25] * 3), Format.TORCHSCRIPT)
+
+    assert read.unknown == ("its inputs and outputs: its code has more than 64 MiB",)
+
+
 def program(tmp_path: Path, text: bytes) -> Path:
     with zipfile.ZipFile(tmp_path / "m.pt2", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("m/models/model.json", text)

@@ -5,14 +5,15 @@ See torch/_export/serde/schema.py (torch 2.13). Files of torch up to 2.7 have ot
 
 import ast
 import re
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
 
-from navigator.models.wire import DamagedError, UnreadableError
+from navigator.models.archive import Archive
+from navigator.models.reading import open_regular
+from navigator.models.wire import UnreadableError
 from navigator.plain_data import PlainDataError, parse_json
 from navigator.records import AxisSpec, Description, Format, Json, TensorSpec
 
@@ -73,18 +74,14 @@ def fields(context: Json, count: int) -> list[str] | None:
 
 
 def _json(path: Path) -> Json:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            wanted = ("models/model.json", "serialized_exported_program.json")
-            names = [name for name in archive.namelist() if name.endswith(wanted)]
-            names = names or [name for name in archive.namelist() if "models/" in name and name.endswith(".json")]
-            with archive.open(names[0]) as file:
-                # What it says of its own size may be wrong.
-                text = file.read(_MOST_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DamagedError(str(error)) from error
-    except (NotImplementedError, IndexError, RuntimeError, ValueError) as error:
-        raise UnreadableError(str(error)) from error
+    with BufferedReader(open_regular(path)) as file:
+        archive = Archive(file)
+        wanted = ("models/model.json", "serialized_exported_program.json")
+        names = [name for name in archive.names if name.endswith(wanted)]
+        names = names or [name for name in archive.names if "models/" in name and name.endswith(".json")]
+        if not names:
+            raise UnreadableError("it holds no program")
+        text = archive.read(names[0], _MOST_BYTES)
     if len(text) > _MOST_BYTES:
         raise UnreadableError(f"its program has more than {_MOST_BYTES // 2**20} MiB")
     try:

@@ -5,19 +5,23 @@ model never calls counts too.
 """
 
 import re
-import zipfile
-import zlib
 from collections import Counter
 from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
 
-from navigator.models.wire import DamagedError, UnreadableError
+from navigator.models.archive import Archive
+from navigator.models.reading import open_regular
+from navigator.models.wire import UnreadableError
 from navigator.records import Description, Format
 
 _MOST_BYTES = 2**26
 UNKNOWN = "the shapes and types of its inputs and outputs, which TorchScript files don't store"
-# Text, which may name anything; `torch.conv2d(…)`; `ops.quantized.conv2d(…)`.
-_OPERATOR = re.compile(r'"(?:[^"\\]|\\.)*"|\btorch\.(\w+)\(|\bops\.(?!prim\.)(\w+)\.(\w+)\(')
+# Text may name anything.
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# `torch.conv2d(…)` and `ops.quantized.conv2d(…)`. What starts with letters is found fifty times as fast.
+_OWN = re.compile(rb"torch\.(?<!\wtorch\.)(\w+)\(")
+_OTHERS = re.compile(rb"ops\.(?<!\wops\.)(?!prim\.)(\w+\.\w+)\(")
 
 
 def read(path: Path, _signature_name: str | None, operators: bool) -> Description:
@@ -27,24 +31,19 @@ def read(path: Path, _signature_name: str | None, operators: bool) -> Descriptio
 
 
 def _operators(path: Path) -> dict[str, int]:
-    found = Counter[str]()
-    left = _MOST_BYTES
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if "/code/" not in name or not name.endswith(".py"):
-                    continue
-                with archive.open(name) as file:
-                    # What it says of its own size may be wrong.
-                    code = file.read(left + 1)
-                left -= len(code)
+    plain = _TEXT.sub(b"", _code(path))
+    found = Counter(b"aten." + name for name in _OWN.findall(plain)) + Counter(_OTHERS.findall(plain))
+    return {name.decode().replace(".", "::"): count for name, count in found.most_common()}
+
+
+def _code(path: Path) -> bytes:
+    found, left = [], _MOST_BYTES
+    with BufferedReader(open_regular(path)) as file:
+        archive = Archive(file)
+        for name in archive.names:
+            if "/code/" in name and name.endswith(".py"):
+                found.append(archive.read(name, _MOST_BYTES))
+                left -= len(found[-1])
                 if left < 0:
                     raise UnreadableError(f"its code has more than {_MOST_BYTES // 2**20} MiB")
-                for own, namespace, other in _OPERATOR.findall(code.decode(errors="replace")):
-                    if own or other:
-                        found[f"aten::{own}" if own else f"{namespace}::{other}"] += 1
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DamagedError(str(error)) from error
-    except (NotImplementedError, RuntimeError, ValueError) as error:  # compressed or encrypted as zipfile can't read
-        raise UnreadableError(str(error)) from error
-    return dict(found.most_common())
+    return b"\n".join(found)
