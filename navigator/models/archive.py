@@ -51,7 +51,7 @@ class Archive:
         """Return the content of a file; if that is more than `most` bytes, one more than these.
 
         Raises:
-            DamagedError: it's broken or cut off.
+            DamagedError: it's broken or truncated.
             UnreadableError: it's encrypted, or compressed in another way than models are.
             OSError: it can't be read.
         """
@@ -108,9 +108,9 @@ def _entries(directory: bytes) -> dict[str, int]:
             found[text[start : start + name]] = at
             at = start + name + extra + comment
     except struct.error as error:
-        raise DamagedError("its directory is cut off") from error
+        raise DamagedError("its directory is truncated") from error
     if at > len(text):
-        raise DamagedError("its directory is cut off")
+        raise DamagedError("its directory is truncated")
     return found
 
 

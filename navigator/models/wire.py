@@ -11,7 +11,8 @@ from typing import BinaryIO
 _BLOCK_BYTES = 2**18
 # Graphs have some twenty fields a node, and few have 100,000 nodes. This takes a few seconds.
 _MOST_FIELDS = 5_000_000
-_VARINT, _FIXED64, _MESSAGE, _FIXED32 = 0, 1, 2, 5
+_VARINT, _MESSAGE = 0, 2
+_FIXED = {1: 8, 5: 4}
 
 
 class DamagedError(ValueError):
@@ -113,7 +114,7 @@ class Fields:
             kind, value = tag & 7, 0
             if kind in (_VARINT, _MESSAGE):
                 value = cursor.varint()
-            after = cursor.at + {_MESSAGE: value, _FIXED64: 8, _FIXED32: 4}.get(kind, 0)
+            after = cursor.at + (value if kind == _MESSAGE else _FIXED.get(kind, 0))
             if self._left < 0:
                 raise UnreadableError(f"it has more than {_MOST_FIELDS:,} fields")
             if tag < 8 or value < 0 or kind not in (0, 1, 2, 5) or after > end:
@@ -121,7 +122,8 @@ class Fields:
             yield tag >> 3, value
             if cursor.at > after:
                 raise DamagedError
-            cursor.skip(after - cursor.at)
+            if cursor.at < after:
+                cursor.skip(after - cursor.at)
 
     def text(self, length: int, most: int = 4096) -> str:
         """Return the next `length` bytes as text, at most `most` of them."""
