@@ -99,17 +99,19 @@ def _entries(directory: bytes) -> dict[str, int]:
     found: dict[str, int] = {}
     # What is looked for has names in ASCII, whatever the others have.
     text, at = directory.decode("latin-1"), 0
+    size, header, lengths = len(text), _ENTRY.size, _LENGTHS.unpack_from
     try:
-        while at < len(text):
-            signature, name, extra, comment = _LENGTHS.unpack_from(directory, at)
+        while at < size:
+            signature, name, extra, comment = lengths(directory, at)
             if signature != b"PK\1\2":
                 raise DamagedError("its directory is broken")
-            start = at + _ENTRY.size
-            found[text[start : start + name]] = at
-            at = start + name + extra + comment
+            start = at + header
+            after = start + name
+            found[text[start:after]] = at
+            at = after + extra + comment
     except struct.error as error:
         raise DamagedError("its directory is truncated") from error
-    if at > len(text):
+    if at > size:
         raise DamagedError("its directory is truncated")
     return found
 
