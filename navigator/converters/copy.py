@@ -22,6 +22,7 @@ class Copy:
     PRELOAD: tuple[str, ...] = ()
     NEEDS_SAMPLES: bool = False
     NEEDS_GPU: bool = False
+    LASTING: bool = False
     CONTAINER: Container = Container.ON_REQUEST
     PREPARED_BY: tuple[str, ...] = ()
     Options: ClassVar[type[StepOptions]] = StepOptions

@@ -16,6 +16,7 @@ DISTRIBUTIONS = ("onnx", "onnxruntime")
 PRELOAD = ("onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
 NEEDS_SAMPLES = False
 NEEDS_GPU = False
+LASTING = False
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 

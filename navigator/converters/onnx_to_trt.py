@@ -39,6 +39,7 @@ class OnnxToTrt:
     DISTRIBUTIONS: tuple[str, ...]
     EXTRA: str
     NEEDS_GPU: bool
+    LASTING: bool
     CONTAINER: Container
     SOURCE: Format = Format.ONNX
     PRELOAD: tuple[str, ...] = ()
@@ -76,6 +77,7 @@ ONNX_TO_TRT = OnnxToTrt(
     DISTRIBUTIONS=("tensorrt", "polygraphy"),
     EXTRA="tensorrt",
     NEEDS_GPU=True,
+    LASTING=True,
     CONTAINER=Container.ON_REQUEST,
 )
 ONNX_TO_TRT_RTX = OnnxToTrt(
@@ -83,6 +85,7 @@ ONNX_TO_TRT_RTX = OnnxToTrt(
     DISTRIBUTIONS=("tensorrt-rtx-cu13", "polygraphy"),
     EXTRA="tensorrt-rtx",
     NEEDS_GPU=False,
+    LASTING=False,
     CONTAINER=Container.NEVER,
 )
 
@@ -107,6 +110,8 @@ def build(conversion: Conversion[TrtOptions], *, rtx: bool) -> Properties:
     with collected() as log, parseable(conversion.source, directory, conversion.shapes) as source:
         library.load_plugins(options.plugins)
         network = _parsed(source, name, log)
+        if not rtx:
+            library.keep_kernels(network[0])
         shapes = profile(network[1], conversion.shapes, conversion.samples)
         measured = (
             None if rtx else timing.file_of(conversion.timing_cache, conversion.gpu, f"tensorrt-{trt.__version__}")

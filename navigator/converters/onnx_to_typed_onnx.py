@@ -33,6 +33,7 @@ DISTRIBUTIONS = ("onnx", "onnx-ir", "onnxruntime")
 PRELOAD = ("onnx", "onnx.inliner", "onnx.version_converter", "onnx_ir", "onnx_ir.passes.common", "onnxruntime")
 NEEDS_SAMPLES = True
 NEEDS_GPU = False
+LASTING = False
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 

@@ -122,6 +122,10 @@ class Converter(Protocol):
         """True if the conversion runs on a GPU, which it then has for itself."""
 
     @property
+    def LASTING(self) -> bool:
+        """True if its conversions on a GPU share a worker: what it loads takes long, and it runs nothing of a model."""
+
+    @property
     def CONTAINER(self) -> Container:
         """Whether it runs in the framework's container."""
 

@@ -41,6 +41,7 @@ DISTRIBUTIONS = ("tensorflow", "tf2onnx", "onnx")
 PRELOAD = ("tensorflow", "tf2onnx.tf_loader", "tf2onnx.tfonnx", "tf2onnx.optimizer", "onnx")
 NEEDS_SAMPLES = False
 NEEDS_GPU = False
+LASTING = False
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 

@@ -3,8 +3,7 @@
 Converts and keeps one signature, with its name and those of its outputs. Builds the engines immediately, for the GPU of
 this machine and for all shapes between min and max; everything else still runs in TensorFlow.
 
-TensorFlow 2.17 is the last version with TF-TRT. Graphs were converted with TensorFlow 2.17.1; no engine has been built
-on hardware yet.
+TensorFlow 2.17 is the last version with TF-TRT.
 """
 
 import importlib
@@ -40,6 +39,7 @@ DISTRIBUTIONS = ("tensorflow",)
 PRELOAD = ("tensorflow",)
 NEEDS_SAMPLES = True
 NEEDS_GPU = True
+LASTING = False
 CONTAINER = Container.UNLESS_LOCAL
 PREPARED_BY = ()
 

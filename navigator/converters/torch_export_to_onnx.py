@@ -30,6 +30,7 @@ DISTRIBUTIONS = ("torch", "onnxscript", "onnx", "onnxruntime")
 PRELOAD = ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx", "onnx.inliner", "onnxruntime")
 NEEDS_SAMPLES = True  # for the names: the signature comes with the samples
 NEEDS_GPU = False
+LASTING = False
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 

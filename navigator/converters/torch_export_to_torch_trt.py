@@ -47,6 +47,7 @@ DISTRIBUTIONS = ("torch", "torch-tensorrt", "tensorrt")
 PRELOAD = torch_export.PRELOAD
 NEEDS_SAMPLES = True
 NEEDS_GPU = True
+LASTING = False
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 

@@ -37,6 +37,7 @@ DISTRIBUTIONS = ("torch", "onnx", "onnxruntime")
 PRELOAD = ("torch", "torch.onnx", "onnx", "onnx.inliner", "onnx.version_converter", "onnxruntime")
 NEEDS_SAMPLES = True
 NEEDS_GPU = False
+LASTING = False
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 

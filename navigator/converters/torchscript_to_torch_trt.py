@@ -54,6 +54,7 @@ DISTRIBUTIONS = ("torch", "torch-tensorrt", "tensorrt")
 PRELOAD = torch_trt.PRELOAD
 NEEDS_SAMPLES = True
 NEEDS_GPU = True
+LASTING = False
 CONTAINER = Container.ON_REQUEST
 PREPARED_BY = ()
 

@@ -35,15 +35,15 @@ def run_convert(
     """
     name = model.model_name
     context.workspace.remove_stale(name, step.label)
-    conversion = _prepared(model, step, source, reference, raise_from, context)
-    if calibrates and reference:
-        conversion = replace(conversion, samples=reference.calibration)
+    conversion = _prepared(model, step, source, reference, raise_from, context, calibrates=calibrates)
     task = _task(model, step, conversion, context)
     result = context.workers.run(task)
     final = context.workspace.artifact(name, step)
     # A converter holds its model in memory, but for weights that are copied from file to file.
     limit = context.memory_bytes + sum(size_bytes(path) for path in _source_files(step, conversion))
     made = _judged(step, conversion.destination, final, result, task, limit)
+    if context.lasting is not None:  # nobody else removes what it leaves
+        shutil.rmtree(task.directory.parent, ignore_errors=True)
     if isinstance(made, Artifact):
         # Now, since the source model may still be running, and nobody has to compare the weights in copies.
         for _, path in files_of(final.parent):
@@ -58,10 +58,18 @@ def _prepared(
     reference: Reference | None,
     raise_from: Path | None,
     context: StepContext,
+    *,
+    calibrates: bool,
 ) -> Conversion[StepOptions]:
     """Return the input of the converter; its directories exist."""
-    made = context.workspace.scratch(model.model_name, step.label, "artifact") / artifact_name(step)
+    name = model.model_name
+    made = context.scratch(name, step.label, "artifact") / artifact_name(step)
     made.parent.mkdir()
+    # A container's files are here at its end only.
+    progress = None if context.image else context.workspace.progress(name, step.label)
+    if progress is not None:
+        progress.parent.mkdir(parents=True, exist_ok=True)
+        progress.write_text("")
     timing = context.timing_cache if context.gpu else None
     if timing is not None:
         timing.mkdir(parents=True, exist_ok=True)
@@ -71,15 +79,22 @@ def _prepared(
         options=step.options,
         signature=reference.signature if reference else None,
         arguments=with_found(model, reference.found).arguments if reference else {},
-        samples=reference.samples if reference else None,
+        samples=_samples(reference, name, step, context, calibrates=calibrates) if reference else None,
         raise_from=raise_from,
         shapes=reference.shapes if reference else None,
         timing_cache=timing,
         gpu=context.gpu,
         verbose=context.verbose,
-        # A container's files are here at its end only.
-        progress=None if context.image else context.workspace.progress(model.model_name, step.label),
+        progress=progress,
     )
+
+
+def _samples(reference: Reference, model: str, step: Step, context: StepContext, *, calibrates: bool) -> Path:
+    """Return where the worker can read the samples: one that lasts can't open what was made after it began."""
+    samples = reference.calibration if calibrates else reference.samples
+    if context.lasting is None:
+        return samples
+    return Path(shutil.copytree(samples, context.scratch(model, step.label, "samples")))
 
 
 def _task(model: ModelConfig, step: Step, conversion: Conversion[StepOptions], context: StepContext) -> Task:
@@ -92,7 +107,8 @@ def _task(model: ModelConfig, step: Step, conversion: Conversion[StepOptions], c
         *timing,
     )
     arguments = {"converter": step.converter, "conversion": to_data(conversion)}
-    writes = (conversion.destination.parent, *timing)
+    progress = (conversion.progress,) if conversion.progress else ()
+    writes = (conversion.destination.parent, *progress, *timing)
     return context.task("convert", arguments, model.model_name, step.label, reads=reads, writes=writes)
 
 

@@ -7,12 +7,15 @@ from types import TracebackType
 from typing import Self
 
 from navigator.converters import CONVERTERS
+from navigator.engine.builders import is_built
 from navigator.records import ModelConfig, ModelPlan
 from navigator.runners import RUNNERS
 from navigator.workers.docker.image import framework_of
 from navigator.workers.docker.pool import Containers
 from navigator.workers.local.pool import ForkServer, Workers
 from navigator.workers.sandbox import shortcoming
+
+_BUILDERS = "builders"
 
 
 class Environments:
@@ -38,6 +41,8 @@ class Environments:
         modules: dict[str, dict[str, None]] = {}
         images: dict[str, tuple[str, ModelConfig]] = {}
         for plan in self._plans:
+            if any(map(is_built, plan.steps)):
+                modules[_BUILDERS] = {}
             for image, preload in _preloads(plan).items():
                 if image is None:
                     modules.setdefault(_name(plan, None), {}).update(dict.fromkeys(preload))
@@ -61,6 +66,16 @@ class Environments:
     def workers(self, plan: ModelPlan, image: str | None) -> Workers:
         """Return the workers of a model in `image`, or in this interpreter for None."""
         return self._workers[_name(plan, image)]
+
+    @property
+    def builders(self) -> Workers:
+        """The workers that build engines, of models of every framework: none has to be imported for that."""
+        return self._workers[_BUILDERS]
+
+    def end_builders(self) -> None:
+        """End the workers that build engines and last, if there are any, so that their memory is free."""
+        if _BUILDERS in self._workers:
+            self._workers.pop(_BUILDERS).cancel()
 
     def cancel(self) -> None:
         """Kill running workers."""

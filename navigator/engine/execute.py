@@ -7,12 +7,14 @@ Outcomes are data. Only the thread that calls `run` changes the state.
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
 from navigator.cache.earlier import Earlier
 from navigator.cache.layers import Layers
 from navigator.engine import interrupts
+from navigator.engine.builders import builder, has_room, is_built
 from navigator.engine.environments import Environments
 from navigator.engine.listener import Listener
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
@@ -174,6 +176,8 @@ class Execution:
                 self._changed(self._models[unit.model])
                 self._clean_up(self._models[unit.model])
                 self._listener.on_end(unit)
+            if not any(model.builds_more for model in self._unfinished.values()):
+                environments.end_builders()
 
     def _begin(self, model: ModelState) -> None:
         """Read a source model and restore its cached steps. One that can't be read costs its own conversions only."""
@@ -239,7 +243,7 @@ class Execution:
                 context = self._context(model, environments, model.plan.image)
                 return partial(self._refer, model, run_reference(model.plan.config, model.found, context=context))
             case UnitKind.CONVERT:
-                context = self._context(model, environments, model.step(unit.label).image, unit.gpu)
+                context = self._builder(model, unit, environments)
                 return partial(model.decide, unit.label, converted(model, unit, context=context))
             case UnitKind.VERIFY:
                 subject = subject_of(model, unit.label)
@@ -266,6 +270,16 @@ class Execution:
             image=image,
             gpu=next((each for each in model.plan.gpus if each.uuid == gpu), None),
         )
+
+    def _builder(self, model: ModelState, unit: Unit, environments: Environments) -> StepContext:
+        """Return the context of a conversion: in the worker that builds the engines for its GPU, or in its own."""
+        step = model.step(unit.label)
+        context = self._context(model, environments, step.image, unit.gpu)
+        if context.gpu is None or not is_built(step) or not has_room(context.gpu, self._memory_bytes):
+            return context
+        plans = [each.plan for each in self._models.values()]
+        lasting = builder(context.gpu, plans, self._workspace, self._timing)
+        return replace(context, workers=environments.builders, lasting=lasting)
 
     def _check(self, model: ModelState, unit: Unit, verified: Verified | Failure, artifact: Artifact) -> None:
         """Record a verification; if it was the last one, cache the artifact if it passed, and remove scratch files."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from navigator.converters import CONVERTERS
+from navigator.engine.builders import is_built
 from navigator.engine.outcomes import Artifact, Failure, Reference, Verified
 from navigator.engine.results import StepOutcome
 from navigator.records import Device, FoundShapes, ModelPlan, Precision, State, Step
@@ -74,6 +75,11 @@ class ModelState:
     def pending(self) -> list[Step]:
         """The steps whose cells have no result yet."""
         return [step for step in self.plan.steps if not isinstance(self.outcomes.get(step.label), Verified | Failure)]
+
+    @property
+    def builds_more(self) -> bool:
+        """Whether engines are still to be built, in a worker that lasts."""
+        return any(is_built(step) and step.label not in self.outcomes for step in self.pending)
 
     @property
     def runs_source(self) -> bool:

@@ -18,7 +18,7 @@ from navigator.models.reading import DeadlineError, StoppedError, Watch
 from navigator.records import Gpu, InvalidRecordError, Json, State, from_data
 from navigator.samples import storage
 from navigator.workers.local.pool import Workers
-from navigator.workers.task import Task, TaskResult, TaskStatus
+from navigator.workers.task import Lasting, Task, TaskResult, TaskStatus
 
 _STATES = {
     TaskStatus.FAILED: State.FAILED,
@@ -40,8 +40,9 @@ class StepContext:
     """Where a unit's worker runs, where its files go, and what it may use.
 
     `workers` are in this interpreter, or in containers of `image`; `gpu` is the one that the unit has for itself, None
-    if it needs none. `timing_cache` is the directory for TensorRT's measurements, and `remembered` are digests that
-    don't have to be taken again. `stopped` is whether the run was cancelled, and `on_progress` gets sentences.
+    if it needs none; `lasting` is the worker that it shares with others, if it does. `timing_cache` is the directory
+    for TensorRT's measurements, and `remembered` are digests that don't have to be taken again. `stopped` is whether
+    the run was cancelled, and `on_progress` gets sentences.
     """
 
     workers: Workers
@@ -52,6 +53,7 @@ class StepContext:
     verbose: bool
     image: str | None = None
     gpu: Gpu | None = None
+    lasting: Lasting | None = None
     remembered: Remembered = field(default_factory=Remembered)
     stopped: Callable[[], bool] = lambda: False
     on_progress: Callable[[str], None] = lambda _sentence: None
@@ -80,7 +82,7 @@ class StepContext:
         return Task(
             name=name,
             arguments=arguments,
-            directory=self.workspace.scratch(model, label, unit or name),
+            directory=self.scratch(model, label, unit or name),
             log_path=self.workspace.log(model, label, unit or name),
             timeout_seconds=self.timeout_seconds,
             memory_limit_bytes=self.memory_bytes,
@@ -88,7 +90,12 @@ class StepContext:
             reads=reads,
             writes=writes,
             gpu=self.gpu.uuid if self.gpu else "",
+            lasting=self.lasting,
         )
+
+    def scratch(self, model: str, label: str, kind: str) -> Path:
+        """Return a path that no other step uses, where the worker may write; its parent exists."""
+        return self.workspace.scratch(model, label, kind, self.lasting.directory if self.lasting else None)
 
 
 def failing_alone(unit: Callable[_Given, _Made]) -> Callable[_Given, _Made | Failure]:

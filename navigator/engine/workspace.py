@@ -116,6 +116,10 @@ class Workspace:
         return self.path / ".scratch" / ".earlier"  # no model has such a name
 
     @property
+    def converted(self) -> Path:
+        return self.path / "converted"
+
+    @property
     def results(self) -> Path:
         return self.path / storage.RESULTS
 
@@ -129,7 +133,7 @@ class Workspace:
 
     def artifact(self, model: str, step: Step) -> Path:
         """Return the path of a step's finished artifact."""
-        return self.path / "converted" / model / _flat(step.label) / artifact_name(step)
+        return self.converted / model / _flat(step.label) / artifact_name(step)
 
     def log(self, model: str, label: str, kind: str) -> Path:
         """Return the path of a worker's log; its directory exists."""
@@ -141,15 +145,24 @@ class Workspace:
         """Return the path prefix for the inputs and outputs of a cell."""
         return self.path / "logs" / model / _flat(label)
 
-    def scratch(self, model: str, label: str, kind: str) -> Path:
-        """Return a path in the scratch directory that no other step uses; its parent exists."""
-        path = self.path / ".scratch" / model / _flat(label) / kind
+    def scratch(self, model: str, label: str, kind: str, within: Path | None = None) -> Path:
+        """Return a path in the scratch directory, or in a part of it, that no other step uses; its parent exists."""
+        path = (within or self.path / ".scratch") / model / _flat(label) / kind
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def builder(self, gpu: str) -> Path:
+        """Return the scratch directory of the worker that builds the engines for a GPU."""
+        return self.path / ".scratch" / ".builders" / gpu
+
+    @property
+    def told(self) -> Path:
+        """The directory in which conversions say how far they are."""
+        return self.path / ".scratch" / ".told"
+
     def progress(self, model: str, label: str) -> Path:
         """Return the path of a line that says how far a conversion is."""
-        return self.path / ".scratch" / model / _flat(label) / "convert" / "progress"
+        return self.told / model / _flat(label)
 
     def earlier(self, model: str, label: str) -> Path:
         """Return where `set_aside` moves a cell's artifact."""
@@ -157,7 +170,7 @@ class Workspace:
 
     def set_aside(self, model: str, label: str) -> None:
         """Remove the files of a cell from earlier runs, but for its artifact: it may be the same in this run."""
-        found, aside = self.path / "converted" / model / _flat(label), self.earlier(model, label)
+        found, aside = self.converted / model / _flat(label), self.earlier(model, label)
         with suppress(OSError):
             if found.exists() and not aside.exists():
                 aside.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +189,7 @@ class Workspace:
 
     def remove_artifact(self, model: str, label: str) -> None:
         """Remove a cell's artifact."""
-        shutil.rmtree(self.path / "converted" / model / _flat(label), ignore_errors=True)
+        shutil.rmtree(self.converted / model / _flat(label), ignore_errors=True)
 
     def remove_scratch(self, model: str, label: str) -> None:
         """Remove a step's scratch files."""

@@ -1,4 +1,4 @@
-"""What a forked child does: cut itself off from the server, run one task, write its result file, leave.
+"""What a forked child does: cut itself off from the server, run a task, write its result file, leave or get another.
 
 The result file, complete or absent, is all that the parent believes. Supervises nothing: deadline and memory are the
 server's. Never returns into the server's code.
@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -31,11 +32,15 @@ HEADER = "=== "
 CANNOT_WRITE_RESULT = 74
 """Exit code (sysexits.h, EX_IOERR) of a child that could not even write that it failed."""
 
+DONE = b"."
+"""What a lasting worker sends after each task."""
+
+_MESSAGE_BYTES = 65536
 _TEXT_LIMIT = 500
 _DENIED = os.strerror(errno.EACCES)
 
 
-def main(tasks: Tasks, directory: Path, log_path: Path, server: int) -> NoReturn:
+def main(tasks: Tasks, directory: Path, log: Path, server: int, connection: socket.socket | None = None) -> NoReturn:
     """Run the task that `directory` holds as `request.json`, and end this process.
 
     Leaves by `os._exit`: the frameworks' own teardown may hang or crash, and nothing of it is needed.
@@ -43,13 +48,20 @@ def main(tasks: Tasks, directory: Path, log_path: Path, server: int) -> NoReturn
     Args:
         tasks: name to function.
         directory: the task's own; becomes the working directory.
-        log_path: what the task and its libraries print is appended here.
+        log: what the task and its libraries print is appended here.
         server: process id of the server.
+        connection: where to say that a task is done, and to get the next one's directory, until one fails. None if this
+            worker is over with its task.
     """
     code = 1
     try:
         _isolate(server)
-        code = _answer(directory, _run(tasks, directory, log_path))
+        answer = _begin(directory, log) or _run(tasks, directory)
+        code = _answer(directory, answer)
+        while connection is not None and code == 0 and answer["ok"]:
+            directory = _next(connection)
+            answer = _run(tasks, directory)
+            code = _answer(directory, answer)
     except SystemExit as error:
         # Left without a result, which the parent reports; what the task returned is unknown.
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -77,18 +89,37 @@ def _isolate(server: int) -> None:
     gc.enable()
 
 
-def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
+def _begin(directory: Path, log: Path) -> dict[str, Json] | None:
+    """Take the first task's log and enter the sandbox; return the content of the result file if that fails."""
+    try:
+        _redirect(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644))
+        request = json.loads((directory / REQUEST).read_text())
+        home, reads, writes = Path(request["home"]), map(Path, request["reads"]), map(Path, request["writes"])
+        sandbox.enter(home, log, reads, writes, gpu=request["gpu"])
+    except (OSError, ValueError) as error:
+        return _not_started(error, directory)
+    return None
+
+
+def _next(connection: socket.socket) -> Path:
+    """Say that a task is done and wait for the next one; return its directory, with its log in place."""
+    connection.send(DONE)
+    # The log comes open: the sandbox keeps this process from opening it.
+    message, logs, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 1)
+    if not message:
+        sys.exit(0)
+    _redirect(logs[0])
+    return Path(os.fsdecode(message))
+
+
+def _run(tasks: Tasks, directory: Path) -> dict[str, Json]:
     """Return the content of the result file."""
     try:
-        _redirect(log_path)
         os.chdir(directory)
         request = json.loads((directory / REQUEST).read_text())
         os.environ.update(request.get("variables", {}))
-        reads, writes = ([Path(each) for each in request[key]] for key in ("reads", "writes"))
-        sandbox.enter(directory, log_path, reads, writes, gpu=request["gpu"])
     except (OSError, ValueError) as error:
-        failure = _failure(f"can't start the task: {one_line(error)}", "make sure the workspace is writable")
-        return failure | _about_disk(error, directory)
+        return _not_started(error, directory)
     name = request["name"]
     print(f"{HEADER}{name}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}", flush=True)  # noqa: T201 - its log
     if name not in tasks:
@@ -106,9 +137,13 @@ def _run(tasks: Tasks, directory: Path, log_path: Path) -> dict[str, Json]:
         return failure | _about_disk(error, directory)
 
 
-def _redirect(log_path: Path) -> None:
+def _not_started(error: OSError | ValueError, directory: Path) -> dict[str, Json]:
+    failure = _failure(f"can't start the task: {one_line(error)}", "make sure the workspace is writable")
+    return failure | _about_disk(error, directory)
+
+
+def _redirect(log: int) -> None:
     """Point the file descriptors themselves at the log: libraries print from C++."""
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(nothing, 0)
     os.dup2(log, 1)

@@ -11,7 +11,7 @@ from navigator.errors import ExitCode, NavigatorError, remedy
 from navigator.frameworks.memory import LIMIT_VARIABLE
 from navigator.workers.child import REQUEST, RESULT
 from navigator.workers.ending import log_tail
-from navigator.workers.task import Task
+from navigator.workers.task import Lasting, Task
 
 
 class RequestError(NavigatorError):
@@ -33,6 +33,7 @@ def prepare(task: Task) -> tuple[Task, int]:
         log_path=task.log_path.absolute(),
         reads=tuple(path.absolute() for path in task.reads),
         writes=tuple(path.absolute() for path in task.writes),
+        lasting=_absolute(task.lasting),
     )
     try:
         return task, _write(task)
@@ -44,15 +45,26 @@ def prepare(task: Task) -> tuple[Task, int]:
         raise RequestError(message, "internal error (please report it)") from error
 
 
+def _absolute(lasting: Lasting | None) -> Lasting | None:
+    return lasting and replace(
+        lasting,
+        directory=lasting.directory.absolute(),
+        reads=tuple(path.absolute() for path in lasting.reads),
+        writes=tuple(path.absolute() for path in lasting.writes),
+    )
+
+
 def _write(task: Task) -> int:
     variables = {LIMIT_VARIABLE: str(task.memory_limit_bytes), **task.variables}
+    worker = task.lasting or task
     request = json.dumps(
         {
             "name": task.name,
             "arguments": dict(task.arguments),
             "variables": variables,
-            "reads": [str(path) for path in task.reads],
-            "writes": [str(path) for path in task.writes],
+            "home": str(worker.directory),
+            "reads": [str(path) for path in worker.reads],
+            "writes": [str(path) for path in worker.writes],
             "gpu": bool(task.gpu),
         }
     )

@@ -57,6 +57,25 @@ class ExitReason(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Lasting:
+    """A worker that isn't over with its task, since what it has loaded takes long: the next such task gets it.
+
+    It ends when a task in it fails. One that runs in a container is over with its task.
+
+    Args:
+        name: tasks with the same name share a worker, one after another.
+        directory: scratch directory of the worker; those of its tasks are below it.
+        reads: what any of its tasks reads, and the directories that any of them writes, beside `directory`.
+        writes: see `reads`.
+    """
+
+    name: str
+    directory: Path
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """One call of a function in a forked child.
 
@@ -76,6 +95,7 @@ class Task:
         writes: see `reads`. What the function did not make is left out. Where one isn't there yet, a worker may write
             into the directory that it's to be in.
         gpu: UUID of the GPU that the task may use, or "".
+        lasting: the worker that the task shares with others, or None.
     """
 
     name: str
@@ -88,6 +108,7 @@ class Task:
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
     gpu: str = ""
+    lasting: Lasting | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

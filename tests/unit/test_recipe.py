@@ -38,6 +38,7 @@ CONVERTER = '''
     PRELOAD = ()
     NEEDS_SAMPLES = False
     NEEDS_GPU = False
+    LASTING = False
     CONTAINER = Container.NEVER
     PREPARED_BY = ()
 

@@ -15,6 +15,7 @@ from navigator.frameworks.gpu import out_of_gpu_memory
 # TensorRT's objects; its types differ between versions.
 _Trt = Any
 
+_builders: list[_Trt] = []
 _MODULES = {False: "tensorrt", True: "tensorrt_rtx"}
 NAMES = {False: "TensorRT", True: "TensorRT for RTX"}
 # CUDA_ERROR_OUT_OF_MEMORY of the driver API.
@@ -61,6 +62,15 @@ def require_cuda() -> None:
         raise out_of_gpu_memory("CUDA's context")
     if code or not count.value:
         raise StepError(f"CUDA doesn't start: {f'error {code}' if code else 'it sees no GPU'}", _DRIVER)
+
+
+def keep_kernels(builder: _Trt) -> None:
+    """Keep TensorRT's kernels loaded for later builds of this process: they are as long as one builder exists.
+
+    TensorRT (10.6) takes 3 to 7 s to load them.
+    """
+    if not _builders:
+        _builders.append(builder)
 
 
 @contextlib.contextmanager

@@ -199,6 +199,7 @@ class ServerClient:
             "log": str(task.log_path),
             "timeout_seconds": task.timeout_seconds,
             "memory_limit_bytes": task.memory_limit_bytes,
+            "lasting": task.lasting.name if task.lasting else "",
         }
         waiting.overdue = time.monotonic() + _GRACE_SECONDS
         with contextlib.suppress(OSError):  # it is gone: the next read says so

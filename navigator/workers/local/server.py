@@ -2,8 +2,8 @@
 
 Run as `python -m navigator.workers.local.server SOCKET TASKS_MODULE [MODULE ...]` by
 `navigator.workers.local.client`, with which it exchanges JSON lines over the socket. It watches its children's
-deadlines and memory, and leaves no descendant behind. It runs no operation, opens no session and touches no GPU: a
-child forked after an operation was seen to hang.
+deadlines and memory, and leaves no descendant behind. A child may last, and is given later tasks of its name. The
+server runs no operation, opens no session and touches no GPU: a child forked after an operation was seen to hang.
 """
 
 import contextlib
@@ -45,6 +45,14 @@ class _Live:
     reason: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Lasting:
+    """A child that runs the tasks of a name one after another, and the connection to it."""
+
+    pid: int
+    connection: socket.socket
+
+
 class _Server:
     """The children and the connection. Everything happens in `serve`."""
 
@@ -52,25 +60,28 @@ class _Server:
         self._connection = connection
         self._tasks = tasks
         self._live: dict[int, _Live] = {}
+        self._lasting: dict[str, _Lasting] = {}
         self._received = b""
         self._stopping = False
         self._wake, self._wake_end = socket.socketpair()
+        self._poller = select.poll()
 
     def serve(self) -> None:
         """Fork a child for each request until the parent hangs up; then end them all."""
         self._listen_to_signals()
-        poller = select.poll()
-        poller.register(self._connection, select.POLLIN)
-        poller.register(self._wake, select.POLLIN)
+        self._poller.register(self._connection, select.POLLIN)
+        self._poller.register(self._wake, select.POLLIN)
         try:
             self._send({"event": "ready"})
             while not self._stopping:
                 self._reap()  # before deadlines are looked at: what has ended in time is not late
-                for descriptor, _ in poller.poll(self._supervise() * 1000):
+                for descriptor, _ in self._poller.poll(self._supervise() * 1000):
                     if descriptor == self._wake.fileno():
                         self._wake.recv(4096)
-                    else:
+                    elif descriptor == self._connection.fileno():
                         self._receive()
+                    else:
+                        self._done(descriptor)
         except OSError as error:  # the parent is gone
             print(f"stopping: {error}", flush=True)  # noqa: T201 - goes to server.log
         finally:
@@ -99,18 +110,13 @@ class _Server:
             self._start(json.loads(line))
 
     def _start(self, request: dict[str, Json]) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        server = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError as error:
-            self._send({"event": "ended", "task": request["task"], "reason": "not_started", "detail": str(error)})
-            return
-        if pid == 0:
-            for each in (self._connection, self._wake, self._wake_end):
-                each.close()
-            child.main(self._tasks, Path(request["directory"]), Path(request["log"]), server)
+        pid = self._handed_on(request)
+        if pid is None:
+            try:
+                pid = self._fork(request)
+            except OSError as error:
+                self._send({"event": "ended", "task": request["task"], "reason": "not_started", "detail": str(error)})
+                return
         now = time.monotonic()
         self._live[pid] = _Live(
             task=request["task"],
@@ -120,6 +126,57 @@ class _Server:
             next_sample=now + _SAMPLE_SECONDS,
         )
         self._send({"event": "started", "task": request["task"], "pid": pid})
+
+    def _handed_on(self, request: dict[str, Json]) -> int | None:
+        """Give a task to the lasting child that waits for it; return its id, or None if there's none."""
+        lasting = self._lasting.get(request["lasting"])
+        if lasting is None or lasting.pid in self._live:
+            return None
+        try:
+            log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                socket.send_fds(lasting.connection, [os.fsencode(request["directory"])], [log])
+            finally:
+                os.close(log)
+        except OSError:  # it has died, or its log can't be written, which a new child says in its result
+            return None
+        return lasting.pid
+
+    def _fork(self, request: dict[str, Json]) -> int:
+        """Start a child for a task, which lasts if the task wants that and no other does; return its id."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        lasts = request["lasting"] and request["lasting"] not in self._lasting
+        # Datagrams: one message is one task.
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if lasts else (None, None)
+        server = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            others = [each.connection for each in self._lasting.values()]
+            for each in (self._connection, self._wake, self._wake_end, ours, *others):
+                if each is not None:
+                    each.close()
+            child.main(self._tasks, Path(request["directory"]), Path(request["log"]), server, theirs)
+        if ours is not None and theirs is not None:
+            theirs.close()
+            self._lasting[request["lasting"]] = _Lasting(pid=pid, connection=ours)
+            self._poller.register(ours, select.POLLIN)
+        return pid
+
+    def _done(self, descriptor: int) -> None:
+        """Take note of a task that a lasting child has done, or of its hanging up."""
+        lasting = next(each for each in self._lasting.values() if each.connection.fileno() == descriptor)
+        if not lasting.connection.recv(len(child.DONE)):
+            self._poller.unregister(descriptor)  # it ends, and is reaped
+            return
+        live = self._live.get(lasting.pid)
+        if live is None or live.reason:  # killed meanwhile: it's reaped
+            return
+        del self._live[lasting.pid]
+        for each in processes.tree(lasting.pid)[1:]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        self._tell(live, status=0, peak=live.peak)
 
     def _supervise(self) -> float:
         """Kill what is over its deadline or memory limit; return the seconds until there is something to look at."""
@@ -171,8 +228,22 @@ class _Server:
         if live is not None:
             _signal_group(pid)
         _, status, usage = os.wait4(pid, 0)
+        self._forget(pid)
         if live is None:
             return
+        # Samples see the whole tree but miss what comes and goes between them; the kernel's own mark does not.
+        self._tell(live, status=os.waitstatus_to_exitcode(status), peak=max(live.peak, usage.ru_maxrss * 1024))
+
+    def _forget(self, pid: int) -> None:
+        """Close the connection to a child that has ended."""
+        for name in [name for name, each in self._lasting.items() if each.pid == pid]:
+            connection = self._lasting.pop(name).connection
+            with contextlib.suppress(KeyError):  # it has hung up before
+                self._poller.unregister(connection)
+            connection.close()
+
+    def _tell(self, live: _Live, *, status: int, peak: int) -> None:
+        """Say how a task has ended, once all that it started has."""
         seconds = time.monotonic() - live.started
         self._kill_orphans()
         self._send(
@@ -180,10 +251,9 @@ class _Server:
                 "event": "ended",
                 "task": live.task,
                 "reason": live.reason or "exited",
-                "status": os.waitstatus_to_exitcode(status),
+                "status": status,
                 "seconds": seconds,
-                # Samples see the whole tree but miss what comes and goes between them; the kernel's own mark does not.
-                "peak_bytes": max(live.peak, usage.ru_maxrss * 1024),
+                "peak_bytes": peak,
                 "used_bytes": live.used,
             }
         )
@@ -194,7 +264,8 @@ class _Server:
         Only our own children are signalled, so that no id can be somebody else's; theirs then become ours.
         """
         give_up = time.monotonic() + _UNKILLABLE_SECONDS
-        while orphans := [pid for pid in processes.children(os.getpid()) if pid not in self._live]:
+        kept = {*self._live, *(each.pid for each in self._lasting.values())}
+        while orphans := [pid for pid in processes.children(os.getpid()) if pid not in kept]:
             for pid in orphans:
                 os.kill(pid, signal.SIGKILL)
             for pid in orphans:
@@ -213,6 +284,7 @@ class _Server:
                 self._reap()
             time.sleep(0.001)
         self._live.clear()
+        self._lasting.clear()
         self._kill_orphans()
 
 
