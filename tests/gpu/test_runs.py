@@ -1,6 +1,7 @@
 """Whole runs that build engines: results, cache and its identity, cancellation, deadlines."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +55,11 @@ def test_every_precision_is_built_verified_and_cached(convert: Any, tmp_path: Pa
         if "int8_hierarchy" not in name:  # where float16 may be left, or not
             assert ("Half" in layers or "FP16" in layers) is ("fp16" in name), name
 
+    logs = [path.read_text() for path in (tmp_path / "navigator_workspace" / "logs" / "m").glob("*trt_*.convert.log")]
+    workers = {pid for log in logs for pid in re.findall(r"=== convert, .*, process (\d+)", log)}
+    assert len(logs) == 5
+    assert len(workers) == 1, "kernels are loaded once"
+
     started = time.monotonic()
     code, again, printed = convert(document, "--override-workspace")
     seconds = time.monotonic() - started
@@ -103,7 +109,7 @@ def begin(directory: Path, document: dict[str, Any]) -> subprocess.Popen[str]:
 def wait_for_build(run: subprocess.Popen[str], directory: Path) -> None:
     """Wait until TensorRT builds."""
     end = time.monotonic() + 120
-    while not list(directory.glob("navigator_workspace/.scratch/m/*trt_fp32/convert/progress")):
+    while not any(path.read_text() for path in directory.glob("navigator_workspace/.scratch/.told/m/*trt_fp32")):
         assert run.poll() is None, run.communicate()[0][-3000:]
         assert time.monotonic() < end, "no build began"
         time.sleep(0.2)
