@@ -126,9 +126,10 @@ def test_it_waits_no_longer_than_its_server(start: Start, shared: MakeTask, gone
     assert gone([worker])
 
 
-def test_one_that_died_while_nobody_used_it_is_replaced(server: ForkServer, shared: MakeTask) -> None:
+def test_one_that_died_while_nobody_used_it_is_replaced(server: ForkServer, shared: MakeTask, gone: Gone) -> None:
     worker = pid_of(server, shared("surroundings"))
     os.kill(worker, 9)
+    assert gone([worker])
     assert pid_of(server, shared("surroundings")) != worker
 
 
