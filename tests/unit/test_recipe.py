@@ -5,6 +5,7 @@ registries, in `Format` and in the enumerations of the schemas. Then the real co
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -191,6 +192,36 @@ def test_a_new_engine_is_planned_converted_verified_reported_and_cached(toys: To
     code, broken = toys.convert("--tensorrt-sparse-weights")
     assert (code, {each["status"]["state"] for each in broken.values()}) == (1, {"mismatched"})
     assert not any(each["cached"] for each in broken.values())
+
+
+def test_engines_for_a_gpu_are_built_in_one_process_unless_memory_is_short(
+    toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converter = toys.package / "navigator" / "converters" / "onnx_to_toy.py"
+    needs, lasting = "NEEDS_GPU = False", "LASTING = False"
+    text = converter.read_text()
+    assert needs in text
+    assert lasting in text
+    converter.write_text(text.replace(needs, "NEEDS_GPU = True").replace(lasting, "LASTING = True"))
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho '0, GPU-1, NVIDIA H200, 9.0, 143771, 580.95'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def workers(gibibytes: int) -> set[str]:
+        limit = ("--override-workspace", "--memory-limit-bytes", str(gibibytes << 30))
+        code, results = toys.convert(*limit, "--cache-path", f"cache-{gibibytes}")
+        assert (code, {each["status"]["state"] for each in results.values()}) == (0, {"passed"}), results
+        workspace = toys.project / "navigator_workspace"
+        assert not (workspace / ".scratch").exists()
+        logs = [path.read_text() for path in (workspace / "logs" / "tiny").glob("toy_*.convert.log")]
+        assert len(logs) == 2
+        return {pid for log in logs for pid in re.findall(r"=== convert, .*, process (\d+)", log)}
+
+    assert len(workers(32)) == 1
+    assert len(workers(8)) == 2
 
 
 def test_the_versions_of_a_converter_s_packages_are_part_of_the_identity(tmp_path: Path) -> None:
