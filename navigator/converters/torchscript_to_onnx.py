@@ -60,8 +60,6 @@ _UNSUPPORTED_KIND = re.compile(
     r"ONNX export of (?P<operator>\S+) in opset \d+\. .*Please try opset version (?P<since>\d+)"
 )
 
-# The exporter has these from a higher opset on, but not with the complex numbers that torch insists on.
-_REFUSED_LATER = frozenset({"aten::stft"})
 _QUANTIZED = "quantized::"
 _UNQUANTIZED_ADVICE = (
     "convert the model as it was before its quantization, and quantize the ONNX file with ONNX Runtime"
@@ -295,7 +293,7 @@ def _refusal(error: Exception, opset: int) -> StepError:
             "export the model with torch.export instead (.pt2), or check the graph in the log",
         )
     operator, since = found["operator"], int(found["since"] or 0)
-    if since <= opset or operator in _REFUSED_LATER:
+    if since <= opset:
         return StepError(
             f"{_exporter()} doesn't support operator {operator} at any opset up to {_HIGHEST_OPSET}",
             _UNQUANTIZED_ADVICE

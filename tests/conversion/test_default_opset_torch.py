@@ -21,9 +21,6 @@ from tests.support.exports import Exports, of_torchscript
 
 F = torch.nn.functional
 
-# What the exporter has from a higher opset on, and torch refuses there: its complex numbers.
-REFUSED = {"aten::stft": 17}
-
 
 class Function(torch.nn.Module):
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -73,7 +70,7 @@ def test_the_table_is_what_the_exporter_lacks_at_the_default_opset() -> None:
     adding = {f"aten::{name}": ADDS for name in indexing.ADDING if name not in ("index_put", "index_put_")}
     adding = {name: opset for name, opset in adding.items() if not name.endswith("_")}
 
-    assert {**lacking, **adding} == {**NEEDED[Format.TORCHSCRIPT], **REFUSED}
+    assert {**lacking, **adding} == NEEDED[Format.TORCHSCRIPT]
 
 
 def test_operators_are_read_without_torch(tmp_path: Path) -> None:

@@ -437,3 +437,35 @@ def test_a_size_that_is_nearly_whole_is_rounded_as_torch_does(
     # Smooth, since places of pixels are rounded in float32.
     image = np.sin(sum(np.indices((1, 2, *size))) / 100)
     assert converted(tmp_path, resized, image, opset=opset).shape[2:] == tuple(int(each * 0.57) for each in size)
+
+
+WINDOW = torch.hann_window(12)
+
+
+@pytest.mark.filterwarnings("ignore:Constant folding")
+@pytest.mark.parametrize("opset", [14, pytest.param(9, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.stft(x, 16, 4, 12, WINDOW, return_complex=True).abs(),
+        lambda x: torch.view_as_real(torch.stft(x[0], 12, 5, window=WINDOW, normalized=True, return_complex=True)),
+        lambda x: (
+            torch.stft(x, 9, 4, 6, center=False, onesided=False, return_complex=True).transpose(1, -1)[..., -2].imag
+        ),
+        lambda x: torch.stft(x.view(-1, 40), 8, return_complex=True).view(2, 3, 5, -1).unsqueeze(-1).real,
+        lambda x: torch.stft(x + 1, 8, pad_mode="constant", return_complex=True)[:, 1:3, 3:].angle(),
+    ],
+    ids=["magnitude", "pairs", "moved", "reshaped", "angle"],
+)
+def test_spectra_are_real_numbers(tmp_path: Path, opset: int, function: Any) -> None:
+    converted(tmp_path, function, np.sin(np.arange(240) ** 1.3).reshape(6, 40), opset=opset)
+
+
+@pytest.mark.filterwarnings("ignore:Constant folding")
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    def power(x: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.stft(x, 8, return_complex=True)
+        return (spectrum * spectrum.conj()).real
+
+    with pytest.raises(StepError, match="doesn't support operator aten::stft at any opset"):
+        converted(tmp_path, power, np.ones((2, 40)), opset=17)

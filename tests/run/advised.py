@@ -292,12 +292,6 @@ TORCH = (
         fix=instead(model_path="spectrum.pt2"),
     ),
     Case(
-        name="transformed",
-        keys={"model_path": "transformed.pt"},
-        advice="export the model with torch.export instead (.pt2), or replace the operator",
-        fix=instead(model_path="transformed.pt2"),
-    ),
-    Case(
         name="outputs_count",
         keys={"model_path": "plain.pt", "outputs": ["a:-1,8:float32", "b:-1,8:float32"]},
         advice="set outputs to what it returns, with -1 for a dynamic axis: `outputs: {}`",

@@ -13,6 +13,7 @@ from navigator.frameworks.torch.script_layers import take_apart
 from navigator.frameworks.torch.script_lists import split_tuples, turn_lists
 from navigator.frameworks.torch.script_numbers import convert_numbers
 from navigator.frameworks.torch.script_sequences import measure_sequences
+from navigator.frameworks.torch.script_spectra import pair_spectra
 from navigator.frameworks.torch.translations.arithmetic import atan2
 
 # A torch object; the types of the package differ between supported versions.
@@ -23,8 +24,8 @@ _Torch = Any
 def plain_graphs() -> Iterator[None]:
     """Let the TorchScript exporter see graphs whose numbers and containers are as it needs them.
 
-    See `navigator.frameworks.torch.script_numbers`, `script_containers`, `script_lists` and `script_sequences`, which
-    say when to remove them.
+    See `navigator.frameworks.torch.script_numbers`, `script_containers`, `script_lists`, `script_sequences` and
+    `script_spectra`, which say when to remove them.
     """
     try:
         from torch.onnx._internal.torchscript_exporter import utils
@@ -43,6 +44,7 @@ def plain_graphs() -> Iterator[None]:
         resolve_containers(graph)
         turn_lists(graph)
         measure_sequences(graph)
+        pair_spectra(graph)
         convert_numbers(graph)
         return optimize(graph, *arguments, **options)
 

@@ -6,10 +6,8 @@ that collects pairs in a loop, and one that reverses what it collected.
 
 from navigator.frameworks.torch.script_nodes import Graph, Node, Value, constant, insert, nodes
 
-_LIST, _TUPLE, _APPEND, _ITEM, _LENGTH = (
-    *("prim::ListConstruct", "prim::TupleConstruct"),
-    *("aten::append", "aten::__getitem__", "aten::len"),
-)
+_LIST, _TUPLE = "prim::ListConstruct", "prim::TupleConstruct"
+_APPEND, _ITEM, _LENGTH = "aten::append", "aten::__getitem__", "aten::len"
 
 
 def split_tuples(graph: Graph) -> None:

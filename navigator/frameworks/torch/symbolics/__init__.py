@@ -17,6 +17,7 @@ from navigator.frameworks.torch.symbolics import (
     nearest,
     sequences,
     shapes,
+    spectra,
 )
 from navigator.frameworks.torch.symbolics.factors import by_factors, plain
 from navigator.frameworks.torch.symbolics.values import Symbolic
@@ -95,6 +96,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::view": (_ANY, shapes.reshape()),
         "aten::reshape": (_ANY, shapes.reshape()),
         "aten::scaled_dot_product_attention": (_TRIANGLE, attention.attention),
+        "aten::stft": (_ANY, spectra.stft),
         "aten::lstm": (_RANGE, sequences.lstm),
         "aten::cpu": (_ANY, lambda _, tensor: tensor),
         "aten::diagonal": (_RANGE, images.diagonal),
