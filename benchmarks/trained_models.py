@@ -59,7 +59,8 @@ def main() -> None:
         "`python benchmarks/trained_models.py` writes this file: the networks of rapidocr-onnxruntime 1.4.4, magika "
         "1.0.3 and silero-vad 6.2.3, each on twelve files of inputs. `int8` is `int8_hierarchy`; its wrong scales were "
         f"measured on noise. Verified on a CPU with onnx {version('onnx')} and ONNX Runtime {version('onnxruntime')}, "
-        "whose rounding is that of the graph.\n\n"
+        "whose rounding is that of the graph. The files whose types are told are those of this Python and its "
+        "packages: elsewhere, others.\n\n"
         "| Network, output | Precision | Out of tolerance | SQNR | Variance explained | Top-1 flips | Conversion |\n"
         "|---|---|---:|---:|---:|---:|---|\n"
     )
