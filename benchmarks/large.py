@@ -267,7 +267,10 @@ def _heading(repeats: int) -> str:
     return (
         "# Benchmark of large models\n\n"
         f"`python benchmarks/large.py` writes this file: medians of {repeats} interleaved runs, each from start to "
-        "exit. Processor time and memory are those of all its processes together, memory at its peak. The plain "
+        "exit. Processor time and memory are those of all its processes together. Memory is its peak, seen five times "
+        "a second, or its largest process's, which the kernel keeps, if that's more: ONNX Runtime has weights twice "
+        "for a moment while it copies them from a file. Anonymous memory leaves out the pages of files, such as "
+        "weights that are used where they lie: the kernel takes these back when others need memory. The plain "
         "process measures no rounding of the source model's, takes no digest and compares no weights.\n\n"
         f"{machine(('torch', 'onnx', 'onnxruntime'))} Its load was {os.getloadavg()[0]:.0f} when the benchmark began: "
         "where that isn't 0, others used it too, and seconds say little."
@@ -277,19 +280,18 @@ def _heading(repeats: int) -> str:
 def _table(title: str, taken: dict[str, list[Measured]]) -> str:
     lines = [f"## {title}", ""]
     lines += [
-        "| | seconds | of plain | processor seconds | of plain | memory |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| | seconds | of plain | processor seconds | of plain | memory | anonymous |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     found = {name: medians(runs) for name, runs in taken.items()}
     plain = next(iter(found.values()))
     for name, values in found.items():
         ratios = [f"{each:.1f} | {each / whole:.2f}" for each, whole in zip(values, plain, strict=True)]
-        lines.append(f"| {name} | {' | '.join(ratios)} | {_peak(taken[name]):.2f} GiB |")
+        peak = max(max(run.total_bytes, run.largest_bytes) for run in taken[name])
+        anonymous = max(run.anonymous_bytes for run in taken[name])
+        cells = [*ratios, *(f"{each / 2**30:.2f} GiB" for each in (peak, anonymous))]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _peak(runs: Sequence[Measured]) -> float:
-    return max(run.total_bytes for run in runs) / 2**30
 
 
 if __name__ == "__main__":

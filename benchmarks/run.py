@@ -39,14 +39,15 @@ POLL_SECONDS = 0.2
 class Measured:
     """One run.
 
-    `total_bytes` is the largest sum over its processes, a page that several share counted once; `largest_bytes` the
-    peak of its largest process; `processor_seconds` what all its processes used of the processors together, which
-    other work on the machine changes less than `seconds`.
+    `total_bytes` is the largest sum over its processes, a page that several share counted once; `anonymous_bytes` the
+    same without the pages of files; `largest_bytes` the peak of its largest process; `processor_seconds` what all its
+    processes used of the processors together, which other work on the machine changes less than `seconds`.
     """
 
     seconds: float
     processor_seconds: float
     total_bytes: int
+    anonymous_bytes: int
     largest_bytes: int
 
 
@@ -132,9 +133,9 @@ def measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Measured
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, cwd=REPOSITORY
         )
-        totals = [0]
+        seen = [(0, 0)]
         ended = threading.Event()
-        poller = threading.Thread(target=_poll, args=(process.pid, ended, totals))
+        poller = threading.Thread(target=_poll, args=(process.pid, ended, seen))
         poller.start()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
@@ -147,7 +148,8 @@ def measure(command: Sequence[str], log: Path, *, expected: int = 0) -> Measured
     return Measured(
         seconds=seconds,
         processor_seconds=usage.ru_utime + usage.ru_stime,
-        total_bytes=max(totals),
+        total_bytes=max(total for total, _ in seen),
+        anonymous_bytes=max(anonymous for _, anonymous in seen),
         largest_bytes=usage.ru_maxrss * 1024,
     )
 
@@ -157,25 +159,31 @@ def medians(runs: Sequence[Measured]) -> tuple[float, float]:
     return statistics.median(run.seconds for run in runs), statistics.median(run.processor_seconds for run in runs)
 
 
-def _poll(pid: int, ended: threading.Event, totals: list[int]) -> None:
+def _poll(pid: int, ended: threading.Event, seen: list[tuple[int, int]]) -> None:
     while not ended.wait(POLL_SECONDS):
-        totals.append(_memory(pid))
+        seen.append(_memory(pid))
 
 
-def _memory(pid: int) -> int:
-    """Return the memory of a process and all below it; a page that several share counts once."""
-    total = 0
+def _memory(pid: int) -> tuple[int, int]:
+    """Return the memory of a process and all below it, and how much of it isn't the pages of files.
+
+    A page that several share counts once.
+    """
+    total = anonymous = 0
     try:
         root = psutil.Process(pid)
         processes = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return 0
+        return 0, 0
     for process in processes:
         try:
-            total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()[1:]
+        except OSError:  # it has ended, or isn't ours
             continue
-    return total
+        kibibytes = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)}
+        total += kibibytes["Pss"] * 1024
+        anonymous += (kibibytes["Pss_Anon"] + kibibytes["Pss_Shmem"]) * 1024
+    return total, anonymous
 
 
 def _heading(repeats: int) -> str:
