@@ -94,7 +94,7 @@ def _tried(verified: Verified, subject: Subject, context: StepContext) -> Verifi
 
 
 def _unstacked(directory: Path, context: StepContext) -> Mapping[str, Arrays]:
-    return storage.unstacked(storage.load(directory, mapped=True, limit_bytes=context.memory_bytes))
+    return storage.unstacked(storage.load(directory, mapped=True, limit_bytes=context.memory_bytes, text=False))
 
 
 def _searched(verified: Verified, task: Task, subject: Subject, context: StepContext) -> Verified:
@@ -172,18 +172,18 @@ def _judged(verified: Verified, told: Searched, subject: Subject, context: StepC
     """Compare what a search found, and keep it if it's a disagreement."""
     model, step, reference = subject.model, subject.step, subject.reference
     scratch = context.workspace.scratch
-    found, expected, actual = (
+    directory = scratch(model.model_name, step.label, "found")
+    found = outputs_in(directory, context.memory_bytes, text=True)
+    expected, actual = (
         outputs_in(each, context.memory_bytes)
-        for each in (
-            scratch(model.model_name, step.label, "found"),
-            reference.outputs,
-            scratch(model.model_name, step.label, f"outputs-{Device.CPU}"),
-        )
+        for each in (reference.outputs, scratch(model.model_name, step.label, f"outputs-{Device.CPU}"))
     )
     if isinstance(found, str) or isinstance(expected, str) or isinstance(actual, str):
         return _warned(verified, "what the search for a disagreement found can't be read")
     sets: dict[str, list[Arrays]] = {}
     for name, arrays in found:
+        if name != INPUTS and any(array.dtype.kind == "U" for array in arrays.values()):
+            return _warned(verified, "what the search for a disagreement found can't be read")
         sets.setdefault(name, []).append(arrays)
     inputs, source, converted = (sets.get(each, [{}])[0] for each in (INPUTS, SOURCE, CONVERTED))
     allowed = _allowed(verified, subject, expected)

@@ -159,13 +159,15 @@ def damaged(task: Task, why: str) -> Failure:
     return Failure(state=State.CRASHED, message=message, remedy=_SEE_LOG, log_path=task.log_path)
 
 
-def outputs_in(directory: Path, limit_bytes: int) -> list[tuple[str, dict[str, np.ndarray]]] | str:
+def outputs_in(
+    directory: Path, limit_bytes: int, *, text: bool = False
+) -> list[tuple[str, dict[str, np.ndarray]]] | str:
     """Return the outputs of a worker as mapped files, or why they can't be read, since models are untrusted.
 
-    `limit_bytes` is the memory that the worker had, which held them all.
+    `limit_bytes` is the memory that the worker had, which held them all, and `text` whether there may be inputs, too.
     """
     try:
-        return storage.load(directory, mapped=True, limit_bytes=limit_bytes)
+        return storage.load(directory, mapped=True, limit_bytes=limit_bytes, text=text)
     except OSError as error:
         return f"its outputs can't be read: {error.strerror or error}"
     except ValueError as error:

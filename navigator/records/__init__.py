@@ -21,6 +21,7 @@ from navigator.records.codec import InvalidRecordError, Json, from_data, to_data
 from navigator.records.description import Description, ValueRange
 from navigator.records.machine import Gpu, Host
 from navigator.records.model import (
+    TEXT,
     Auto,
     AxisSpec,
     Device,
@@ -80,6 +81,7 @@ from navigator.records.verdict import (
 __all__ = [
     "DEFAULT_TOLERANCE",
     "DISTRIBUTION",
+    "TEXT",
     "Agreement",
     "Auto",
     "AxisSpec",

@@ -8,6 +8,9 @@ from typing import Literal
 
 from navigator.records.codec import Count
 
+TEXT = "string"
+"""The dtype of inputs that are text. Their arrays have NumPy's fixed-width text, so that no pickle is read."""
+
 # The value of an option that leaves the choice to the program.
 Auto = Literal["auto"]
 
@@ -82,7 +85,7 @@ class Regression(StrEnum):
 class TensorSpec:
     """One input or output of a model.
 
-    `shape` has -1 for dynamic axes and is None if the rank is unknown; `dtype` is the name of a NumPy dtype.
+    `shape` has -1 for dynamic axes and is None if the rank is unknown; `dtype` is the name of a NumPy dtype, or `TEXT`.
     """
 
     name: str

@@ -62,9 +62,11 @@ def _without_custom(description: Description) -> tuple[str, ...]:
 
 
 def _ranges(told: Mapping[str, Told]) -> dict[str, ValueRange]:
-    """Return the ranges that are told; a sign that the model minds is none."""
+    """Return the ranges that are told; a sign that the model minds is none, and text has none."""
     return {
-        name: ValueRange(low=each.low, high=each.high, why=each.why) for name, each in told.items() if not each.signed
+        name: ValueRange(low=each.low, high=each.high, why=each.why)
+        for name, each in told.items()
+        if not (each.signed or each.texts)
     }
 
 

@@ -24,12 +24,12 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.randomness import random_operations
-from navigator.frameworks.onnx.settings import session_settings
+from navigator.frameworks.onnx.settings import new_session, session_settings
 from navigator.frameworks.onnx.training import training_operations
 from navigator.frameworks.onnx.weights import UNPACKED, Proto
 from navigator.models.files import model_files
 from navigator.models.stored import Computed, Reduced, Stored
-from navigator.records import AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
+from navigator.records import TEXT, AxisSpec, Device, Host, Precision, Properties, Signature, StepOptions, TensorSpec
 from navigator.runners.protocol import ONNX, Axis
 from navigator.samples.values import Told
 
@@ -111,7 +111,7 @@ class OnnxModel:
         with suppress(StepError):
             source, weights = onnx_sessions.stepped(self.path, settings, int(size * _SESSION_FACTOR))
         try:
-            session = onnxruntime.InferenceSession(source, settings, providers=onnx_sessions.providers(Device.CPU))
+            session = new_session(source, settings, onnx_sessions.providers(Device.CPU))
         except Exception as error:
             raise StepError(f"ONNX Runtime can't load {self.path.name}: {onnx_file.sentence(error)}") from error
         del source  # it may be as large as the model
@@ -196,7 +196,6 @@ def load(
     """
     del signature_name  # only SavedModels have several
     model = onnx_file.structure(path)
-    _refuse_text(model)
     typed = options is not None and options.precision is not None
     mapped = not typed and device is Device.CPU and _is_mapped(path, model)
     open_session = partial(onnx_sessions.open_session, path, model, device, typed=typed, mapped=mapped)
@@ -245,22 +244,6 @@ def _is_mapped(path: Path, model: Proto) -> bool:
     return own and sum(map(onnx_weights.size_bytes, beside)) >= _MAPPED_BYTES
 
 
-def _refuse_text(model: Proto) -> None:
-    """Raise `StepError` for inputs that are text, before ONNX Runtime raises one for the locale that it would need."""
-    import onnx
-
-    for value in model.graph.input:
-        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
-            raise _incomparable("input", value.name, _TEXT)
-
-
-def _incomparable(kind: str, name: str, written: str) -> StepError:
-    return StepError(
-        f"{kind} {name} is {written}, but only tensors of numbers and bools can be compared",
-        "remove strings, sequences and maps from the model, e.g. with onnx.utils.extract_model",
-    )
-
-
 def _array(name: str, value: Any) -> np.ndarray:
     """Return an output as an array of numbers: text as bits, a ZipMap's probabilities as a row for each sample."""
     if not isinstance(value, list):
@@ -277,8 +260,11 @@ def _spec(value: Any, kind: str, unranked: set[str]) -> TensorSpec:
         return TensorSpec(name=value.name, shape=(-1, -1), dtype="float32")
     shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in value.shape)
     dtype = _DTYPES.get(value.type)
-    if value.type == _TEXT and kind == "output":
-        shape, dtype = (*shape, texts.BITS), "bool"
+    if value.type == _TEXT:
+        shape, dtype = ((*shape, texts.BITS), "bool") if kind == "output" else (shape, TEXT)
     if dtype is None:
-        raise _incomparable(kind, value.name, value.type)
+        raise StepError(
+            f"{kind} {value.name} is {value.type}, but only tensors of numbers, bools and text can be compared",
+            "remove sequences and maps from the model, e.g. with onnx.utils.extract_model",
+        )
     return TensorSpec(name=value.name, shape=None if value.name in unranked else shape, dtype=dtype)

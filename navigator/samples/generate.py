@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import StepError
-from navigator.records import AxisSpec, ModelConfig, SampleInfo, TensorSpec
+from navigator.records import TEXT, AxisSpec, ModelConfig, SampleInfo, TensorSpec
 from navigator.samples.axes import (
     ASKED_FOR,
     EXTRA,
@@ -29,7 +29,17 @@ from navigator.samples.own_data import Sample, read_samples
 from navigator.samples.probes import PROBES, probes
 from navigator.samples.shapes import NOTHING, refuse, refuse_unknown, resolve, resolve_shapes, yaml_key
 from navigator.samples.symbols import Layout, Shape
-from navigator.samples.values import Bounds, Told, bounds_of, generator, rows, tell_rows_apart, touch_ends, uniform
+from navigator.samples.values import (
+    Bounds,
+    Told,
+    bounds_of,
+    generator,
+    rows,
+    spelled,
+    tell_rows_apart,
+    touch_ends,
+    uniform,
+)
 
 __all__ = ["EXTRA", "UNASKED", "Sample", "drawn_from", "generate", "look_for_trouble", "resolve_shapes"]
 
@@ -79,7 +89,8 @@ def generate(
     batch = batch_axes(ties(layout))
     unseen = {name: rows(config.random_seed, name, each) for name, each in bounds.items()}
     samples, infos = [], []
-    for number, info in _planned(layout, dtypes, config.random_seed, memory_bytes):
+    drawn_as = {name: each.dtype for name, each in bounds.items()}
+    for number, info in _planned(layout, drawn_as, config.random_seed, memory_bytes):
         arrays = {}
         for name, shape in info.shapes.items():
             rng = generator(config.random_seed, number, name)
@@ -89,7 +100,7 @@ def generate(
                 tell_rows_apart(rng, arrays[name], batch[name], bounds[name])
             if info.name in RANDOM:
                 touch_ends(rng, arrays[name], batch.get(name), bounds[name])
-        samples.append((info.name, arrays))
+        samples.append((info.name, {name: spelled(array, bounds[name]) for name, array in arrays.items()}))
         infos.append(replace(info, values=values))
     return samples, tuple(infos)
 
@@ -177,15 +188,10 @@ def _dtypes(inputs: Sequence[TensorSpec], config: ModelConfig) -> dict[str, np.d
 
 def _dtype(name: str, text: str) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(text) if text else None
+        dtype = np.dtype(str if text == TEXT else text) if text else None
     except TypeError:
         dtype = None
-    if text in {"string", "str", "bytes", "object"} or (dtype is not None and dtype.kind in "SUOT"):
-        raise StepError(
-            f"input {name!r} has dtype {text}: string inputs can't be generated or verified",
-            "save only the part of the model after its text processing, which has numeric inputs",
-        )
-    if dtype is None or dtype.kind not in "biufc":
+    if dtype is None or dtype.kind not in "biufcU":
         raise StepError(
             f"input {name!r} has dtype {text}, which NumPy doesn't support" if text else f"input {name!r} has no dtype",
             f"set it, e.g. `dtypes: {{{yaml_key(name)}: float32}}`"

@@ -110,7 +110,7 @@ def _both(one: TensorSpec, other: TensorSpec, path: Path) -> TensorSpec:
 def _unreadable(path: Path, error: Exception) -> StepError:
     return StepError(
         f"{path} can't be read as a sample: {error}",
-        "save it with numpy.savez(path, **{input name: array}), without objects or strings",
+        "save it with numpy.savez(path, **{input name: array}), without objects; text as numpy.array(texts, dtype=str)",
     )
 
 
@@ -185,6 +185,13 @@ def _checked(path: Path, spec: TensorSpec, dtype: np.dtype[Any], array: np.ndarr
         raise StepError(
             f"{path}: {spec.name!r} has shape {shape}, which has no elements", "save arrays without an axis of size 0"
         )
+    if dtype.kind == "U":
+        if array.dtype.kind != "U":
+            raise StepError(
+                f"{path}: expected text for input {spec.name!r}, got {array.dtype}",
+                "save it as numpy.asarray(array, dtype=str)",
+            )
+        return np.asarray(array, order="C")
     if array.dtype.newbyteorder("=") != dtype.newbyteorder("=") and not _survives(array, dtype):
         raise StepError(
             f"{path}: expected {dtype} for input {spec.name!r}, got {array.dtype} with values that don't fit",

@@ -8,6 +8,7 @@ Each is small and looks for one kind of fault, so that one that the source model
 - `normal`: floats without a range from a standard normal. Half of them are negative, and some are larger than 1.
 - `counts`: whole numbers that nobody gave a range, from 0 to 7, a single one from 2. Ordinary samples have 0 and 1.
 - `negatives`: such numbers from -7 to -1, where the model minds their sign. Divisions that round to the other side.
+- `unknown`: a row of texts that the model may not know, and some of them elsewhere. The default of a table.
 - `masked`: a row whose mask is all false. A slot of the batch that nobody filled.
 - `compared`, `compared_1`, …: numbers that the model compares inputs with, or NaN. A branch that nothing else takes.
 
@@ -25,10 +26,13 @@ from navigator.samples import constants
 from navigator.samples.axes import Tie, batch_axes, fitting, following, ties
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
-from navigator.samples.values import Bounds, Origin, ends, generator, uniform
+from navigator.samples.values import Bounds, Origin, ends, generator, spelled, uniform, unknown
 
 # One row to probe and one beside it: a fault may be that rows get in each other's way.
 _ROWS = 2
+
+# Of the texts in rows beside one that has no others.
+_UNKNOWN_PART = 0.3
 
 LARGEST_COUNT = 7
 """Whole numbers that nobody gave a range are drawn up to this one in one probe."""
@@ -73,7 +77,7 @@ def probes(
             )
             for name, each in bounds.items()
         }
-        samples.append((kind, {name: array for name, (array, _) in made.items()}))
+        samples.append((kind, {name: spelled(array, bounds[name]) for name, (array, _) in made.items()}))
         infos.append(
             SampleInfo(
                 name=kind,
@@ -105,10 +109,10 @@ def with_numbers(
         return _Place(rng=rng, shape=shapes[name], bounds=bounds[name], axis=batch.get(name), batched=bool(batch))
 
     for turn, kind in enumerate(constants.NAMES[: constants.count(found, shapes)]):
-        yield {name: _compared(found, turn, name, place(kind, name))[0] for name in bounds}
+        yield {name: spelled(_compared(found, turn, name, place(kind, name))[0], bounds[name]) for name in bounds}
     for name, numbers in found.items():
         for number in numbers:
-            others = {other: place("special", other).ordinary()[0] for other in bounds}
+            others = {other: spelled(place("special", other).ordinary()[0], bounds[other]) for other in bounds}
             yield {**others, name: np.full(shapes[name], number).astype(bounds[name].dtype)}
 
 
@@ -199,6 +203,8 @@ class _Place:
 def _ends(place: _Place) -> Values:
     if place.bounds.mask:
         return place.true()
+    if place.bounds.texts:
+        return place.ordinary()
     return ends(place.rng, place.shape, place.bounds), f"ends of {place.bounds}"
 
 
@@ -212,7 +218,7 @@ def _zeros(place: _Place) -> Values:
     if place.bounds.mask:
         return place.prefixes()
     array, told = place.ordinary()
-    if not place.bounds.holds(0) or (place.axis is None and place.batched):
+    if not _has_zero(place.bounds, place.shape) or (place.axis is None and place.batched):
         return array, told
     next(place.rows(array))[...] = 0
     return array, "0" if place.axis is None or array.shape[place.axis] == 1 else f"a row of 0, others {told}"
@@ -245,6 +251,18 @@ def _negatives(place: _Place) -> Values:
     return place.rng.integers(-LARGEST_COUNT, 0, place.shape).astype(place.bounds.dtype), f"-{LARGEST_COUNT} to -1"
 
 
+def _unknown(place: _Place) -> Values:
+    if place.bounds.mask:
+        return place.prefixes()
+    array, told = place.ordinary()
+    if not place.bounds.texts or not array.size:
+        return array, told
+    others = place.rng.integers(unknown(place.bounds), 0, array.shape)
+    array = np.where(place.rng.random(array.shape) < _UNKNOWN_PART, others, array)
+    next(place.rows(array))[...] = next(place.rows(others))
+    return array, f"texts that the model may not know, others {told}"
+
+
 def _masked(place: _Place) -> Values:
     if not place.bounds.mask:
         return place.ordinary()
@@ -264,7 +282,7 @@ def _has_one_end(bounds: Bounds, shape: Shape) -> bool:
 
 def _has_zero(bounds: Bounds, shape: Shape) -> bool:
     del shape
-    return not bounds.mask and bounds.holds(0)
+    return not bounds.mask and not bounds.texts and bounds.holds(0)
 
 
 def _is_signed_count(bounds: Bounds, shape: Shape) -> bool:
@@ -273,12 +291,13 @@ def _is_signed_count(bounds: Bounds, shape: Shape) -> bool:
 
 
 _KINDS: Mapping[str, tuple[Callable[[Bounds, Shape], bool], Callable[[_Place], Values]]] = {
-    "ends": (_varies, _ends),
+    "ends": (lambda bounds, _: not bounds.texts, _ends),
     "lows": (_has_one_end, _lows),
     "zeros": (_has_zero, _zeros),
     "normal": (lambda bounds, _: is_free_float(bounds), _normal),
     "counts": (lambda bounds, _: is_free_count(bounds), _counts),
     "negatives": (_is_signed_count, _negatives),
+    "unknown": (lambda bounds, _: bool(bounds.texts), _unknown),
     "masked": (lambda bounds, _: bounds.mask, _masked),
 }
 """Each probe: the inputs for which there is one, and what it fills every input with."""

@@ -14,7 +14,7 @@ from navigator.records import AxisSpec, TensorSpec
 from navigator.samples.expressions import parsed
 from navigator.samples.own_data import Sample
 from navigator.samples.states import growing
-from navigator.samples.values import Bounds, Origin, generator, uniform
+from navigator.samples.values import Bounds, Origin, generator, spelled, uniform
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -174,12 +174,12 @@ def _extended(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _drawn(seed: int, step: int, name: str, shape: tuple[int, ...], bounds: Bounds) -> np.ndarray:
     if bounds.mask:
         return np.ones(shape, bounds.dtype)
-    return uniform(generator(seed, f"step {step}", name), shape, bounds)
+    return spelled(uniform(generator(seed, f"step {step}", name), shape, bounds), bounds)
 
 
 def _is_counter(name: str, bounds: Bounds) -> bool:
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    return bounds.dtype.kind in "iu" and not bounds.mask and any(_COUNTER.fullmatch(word) for word in words)
+    return bounds.dtype.kind in "iu" and not (bounds.mask or bounds.texts) and any(_COUNTER.fullmatch(word) for word in words)
 
 
 def _counted(first: np.ndarray, shape: tuple[int, ...], step: int, bounds: Bounds) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from navigator.samples.axes import batch_axes, counted_shapes, random_shapes, special_shapes, ties
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
-from navigator.samples.values import Bounds, Origin, generator, uniform
+from navigator.samples.values import Bounds, Origin, generator, spelled, uniform
 from navigator.samples.ways import WAYS, Way, patch, scaled
 
 Arrays = Mapping[str, np.ndarray]
@@ -59,6 +59,7 @@ class Drawn:
         styles: how to make them, in turn.
         free: inputs of floats of which nobody says from where they are.
         special: sizes to try before others, as far as there are any axes that may have them.
+        texts: the bounds of inputs that are text.
     """
 
     samples: Sequence[Sample]
@@ -67,12 +68,13 @@ class Drawn:
     styles: Sequence[Style] = ()
     free: Collection[str] = ()
     special: Sequence[int] = ()
+    texts: Mapping[str, Bounds] = field(default_factory=dict)
     _best: list[tuple[float, Arrays]] = field(default_factory=list)
     _extreme: dict[tuple[str, bool], tuple[float, Arrays]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rng = generator(self.seed, "search", "")
-        self._bounds = spanned(self.samples)
+        self._bounds = {**spanned(self.samples), **self.texts}
         self._ties = ties(self.layout, apart=True)
         self._batch = batch_axes(self._ties)
         self._known = sorted(_unique(_shapes(arrays) for _, arrays in self.samples), key=_elements)
@@ -155,6 +157,14 @@ class Drawn:
         }
 
     def patched(self, name: str, array: np.ndarray) -> np.ndarray:
+        if name not in self.texts:
+            return self._patched(name, array)
+        # Their numbers aren't known: those that are still out of the range were left as they are.
+        outside = int(self._bounds[name].high) + 1
+        numbers = self._patched(name, np.full(array.shape, outside))
+        return np.where(numbers == outside, array, spelled(numbers, self._bounds[name]))
+
+    def _patched(self, name: str, array: np.ndarray) -> np.ndarray:
         axis = self._batch.get(name)
         array = array.copy()
         if axis is None:
@@ -175,9 +185,9 @@ class Drawn:
         return np.concatenate([made[row % len(made)] for row in range(shape[axis])], axis)
 
     def _drawn(self, way: Way, name: str, shape: Shape) -> np.ndarray:
-        if self._bounds[name].dtype.kind in "iu" and self._rng.random() < 0.5:
-            return self._counted(name, shape)
-        return way(self._rng, shape, self._bounds[name])
+        counts = self._bounds[name].dtype.kind in "iu" and self._rng.random() < 0.5
+        drawn = self._counted(name, shape) if counts else way(self._rng, shape, self._bounds[name])
+        return spelled(drawn, self._bounds[name])
 
     def _counted(self, name: str, shape: Shape) -> np.ndarray:
         """Return the next whole numbers of the range, from its lower end again after its upper end."""
@@ -281,7 +291,7 @@ def scales(samples: Sequence[tuple[str, Arrays]]) -> dict[str, float]:
 def spanned(samples: Sequence[Sample]) -> dict[str, Bounds]:
     """Return the smallest and the largest value of each input that's a number."""
     found = {}
-    for name in dict.fromkeys(name for _, arrays in samples for name in arrays):
+    for name in dict.fromkeys(name for _, arrays in samples for name in arrays if arrays[name].dtype.kind != "U"):
         numbers = (each[name][np.isfinite(each[name])] for _, each in samples)
         arrays = [each for each in numbers if each.size]
         low = min((array.min().item() for array in arrays), default=0)

@@ -19,8 +19,9 @@ Arrays = Mapping[str, np.ndarray]
 
 _INDEX = "index.json"
 _INDEX_LIMIT_BYTES = 64 * 2**20
-# Booleans, whole, real and complex numbers.
-_KINDS = "biufc"
+# Booleans, whole, real and complex numbers, and text in a fixed width.
+_NUMBERS = "biufc"
+_KINDS = f"{_NUMBERS}U"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def save(directory: Path, sets: Sequence[tuple[str, Arrays]]) -> None:
         sets: (set name, {tensor name: array}) pairs.
 
     Raises:
-        TypeError: an array has a dtype that `.npy` can't store (objects, strings, bfloat16).
+        TypeError: an array has a dtype that `.npy` can't store (objects, bfloat16).
     """
     directory.mkdir(parents=True, exist_ok=True)
     index = []
@@ -53,7 +54,7 @@ def save(directory: Path, sets: Sequence[tuple[str, Arrays]]) -> None:
 
 
 def load(
-    directory: Path, *, mapped: bool = False, limit_bytes: int | None = None
+    directory: Path, *, mapped: bool = False, limit_bytes: int | None = None, text: bool = True
 ) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Read what `save` wrote.
 
@@ -61,6 +62,7 @@ def load(
         directory: where it is.
         mapped: map the files into memory instead of reading them.
         limit_bytes: the most that all arrays together may hold; None: anything.
+        text: whether they may be text, which only inputs are.
 
     Raises:
         OSError, ValueError: a file is missing, no regular file, or wasn't written by `save`; or all are too large.
@@ -70,7 +72,7 @@ def load(
     for name, files in _index(directory):
         tensors = {}
         for tensor, file in files.items():
-            tensors[tensor] = _array(directory, Path(file).name, mapped=mapped, room=room)
+            tensors[tensor] = _array(directory, Path(file).name, mapped=mapped, room=room, text=text)
             room -= tensors[tensor].nbytes
         found.append((name, tensors))
     return found
@@ -121,7 +123,7 @@ def _index(directory: Path) -> list[tuple[str, Mapping[str, str]]]:
         raise ValueError(f"{_INDEX} is damaged: {error}") from error
 
 
-def _array(directory: Path, name: str, *, mapped: bool, room: float) -> np.ndarray:
+def _array(directory: Path, name: str, *, mapped: bool, room: float, text: bool) -> np.ndarray:
     """Read an array of at most `room` bytes."""
     with open_file(directory / name, directory.parent) as file:
         # NumPy maps only what it opens itself: the name of the descriptor is the file, whatever `name` is by then.
@@ -131,8 +133,8 @@ def _array(directory: Path, name: str, *, mapped: bool, room: float) -> np.ndarr
             raise
         except Exception as error:  # a header may claim anything, and NumPy raises what comes of it
             raise ValueError(f"{name} isn't an array: {type(error).__name__}: {error}") from error
-    if array.dtype.kind not in _KINDS:
-        raise ValueError(f"{name} isn't an array of numbers")
+    if array.dtype.kind not in (_KINDS if text else _NUMBERS):
+        raise ValueError(f"{name} isn't an array of numbers{' or text' if text else ''}")
     if array.nbytes > room:
         raise ValueError("its arrays are larger than a worker's memory")
     return array if mapped else np.array(array)

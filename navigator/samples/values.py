@@ -1,14 +1,16 @@
 """The values of random inputs: the numbers that an input may take, who says so, and how they're drawn.
 
-Knows no shapes beyond those of one array, and no samples. The same generator gives the same values.
+Text is drawn as the numbers of the texts that an input may be, and spelled last. Knows no shapes beyond those of one
+array, and no samples. The same generator gives the same values.
 """
 
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,16 @@ _ORDINARY = 4
 # Of larger ranges, samples see too little for an order to matter.
 _MOST_ROWS = 2**22
 
+Texts = Sequence[Sequence[str]]
+"""The texts that an input may be: for each place of its last axis, or for all of them."""
+
+# Texts that no table has, and what a model may strip, fold or count wrong. With these, some that it knows in capitals.
+UNKNOWN = ("", " ", "unknown", "Ünbekannt 7", "未知")
+_IN_CAPITALS = 3
+
+# Of an input of which the model doesn't say what it knows.
+ANY_TEXTS = ("a", "b", "ab", "A b", "a-b", "b a b", "10", "ä")
+
 
 class Origin(StrEnum):
     """Who says which values an input takes."""
@@ -46,7 +58,7 @@ class Told:
 
     `mask` is whether it reads them as true and false. `compared` is whether it compares them with each number of the
     range. `signed` is whether it says nothing of their range, but does with them what depends on their sign. `real` is
-    whether it says so of floats too.
+    whether it says so of floats too. `texts` are what an input that is text may be, in place of bounds.
     """
 
     low: float
@@ -56,6 +68,7 @@ class Told:
     compared: bool = False
     signed: bool = False
     real: bool = False
+    texts: Texts = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +76,8 @@ class Bounds:
     """Inclusive bounds of an input's values, exact in its dtype.
 
     `mask` is whether the input selects elements: a bool, or 0 and 1 that the model reads as one or that are called a
-    mask. `signed` is whether nobody says from where its numbers are, but the model minds their sign.
+    mask. `signed` is whether nobody says from where its numbers are, but the model minds their sign. Values of an input
+    that is text are the numbers of its `texts`, see `spelled`.
     """
 
     dtype: np.dtype[Any]
@@ -73,10 +87,11 @@ class Bounds:
     why: str = ""
     mask: bool = False
     signed: bool = False
+    texts: Texts = ()
 
     def __str__(self) -> str:
         ends = dict.fromkeys(f"{end:g}" if self.dtype.kind == "f" else f"{end}" for end in (self.low, self.high))
-        between = " to ".join(ends)
+        between = f"{sum(map(len, self.texts))} texts" if self.texts else " to ".join(ends)
         return f"{between} ({self.why})" if self.why else between
 
     def holds(self, value: float) -> bool:
@@ -97,11 +112,13 @@ def bounds_of(
 
     The user's word wins: the input's own entry in `value_ranges`, else the entry "". Then what the source model tells.
     Else floats are from 0 to 1; int8 and uint8 are pixels and quantized values, and take all of the dtype; other whole
-    numbers may be ids, of which only 0 and 1 are in any table.
+    numbers may be ids, of which only 0 and 1 are in any table. Text is what the source model knows.
 
     Raises:
         StepError: the range is impossible, or the dtype can't be generated.
     """
+    if dtype.kind == "U":
+        return _bounds_of_text(name, value_ranges, told)
     key = name if name in value_ranges else ""
     low, high = value_ranges.get(key, (0, 1))
     origin, why = (Origin.GIVEN if key in value_ranges else Origin.DEFAULT), ""
@@ -123,6 +140,47 @@ def bounds_of(
     mask = (named or read or dtype.kind == "b") and (lowest, highest) == (0, 1)
     signed = origin is Origin.DEFAULT and told is not None and told.signed and dtype.kind == "i" and not mask
     return Bounds(dtype=dtype, low=lowest, high=highest, origin=origin, why=why, mask=mask, signed=signed)
+
+
+def _bounds_of_text(name: str, value_ranges: Mapping[str, tuple[float, float]], told: Told | None) -> Bounds:
+    if name in value_ranges:
+        raise StepError(f"value_ranges of input {name!r}: it's text, which has no range", f"remove {name!r} from it")
+    known = told is not None and bool(told.texts)
+    texts = told.texts if told is not None and known else (ANY_TEXTS,)
+    return Bounds(
+        dtype=np.dtype(np.int64),
+        low=0,
+        high=max(map(len, texts)) - 1,
+        origin=Origin.MODEL if known else Origin.DTYPE,
+        why=told.why if told is not None and known else "",
+        texts=texts,
+    )
+
+
+def spelled(numbers: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Return the texts that numbers stand for, in a fixed width; the numbers if the input isn't text.
+
+    A place with fewer texts than others begins with its first one again. Below 0 are texts that the model may not know.
+    """
+    if not bounds.texts:
+        return numbers
+    found = np.empty(numbers.shape, object)
+    for place, texts in enumerate(bounds.texts):
+        part = (..., place) if len(bounds.texts) > 1 else (...,)
+        chosen = numbers[part]
+        found[part] = _table(tuple(texts))[np.where(chosen < 0, chosen, chosen % len(texts))]
+    return found.astype(str)
+
+
+@lru_cache(maxsize=256)
+def _table(texts: tuple[str, ...]) -> np.ndarray:
+    """Return the texts that a model knows, and then others."""
+    return np.array([*texts, *(text.upper() for text in texts[:_IN_CAPITALS]), *UNKNOWN], object)
+
+
+def unknown(bounds: Bounds) -> int:
+    """Return the lowest number that stands for a text, which the model may not know."""
+    return -len(UNKNOWN) - min(_IN_CAPITALS, *map(len, bounds.texts), _IN_CAPITALS)
 
 
 def _named_mask(name: str) -> bool:

@@ -12,7 +12,7 @@ from navigator.errors import ReturnedError, StepError
 from navigator.frameworks.declaration import shapes as written_shapes
 from navigator.runners.protocol import LoadedModel
 from navigator.samples.symbols import Shape
-from navigator.samples.values import Bounds, generator, uniform
+from navigator.samples.values import Bounds, generator, spelled, uniform
 
 # What the largest sample may cost. A model is run on a dozen samples, and so is each of its conversions.
 _SECONDS = 1.0
@@ -149,9 +149,10 @@ class Questions:
         return all(alike) and any(not np.array_equal(first[name], second[name]) for name in first)
 
     def _drawn(self, shapes: Mapping[str, Shape], seed: int = 0) -> dict[str, np.ndarray]:
-        return {
+        drawn = {
             name: uniform(generator(seed, "probe", name), shape, self.bounds[name]) for name, shape in shapes.items()
         }
+        return {name: spelled(array, self.bounds[name]) for name, array in drawn.items()}
 
     def _bytes(self, shapes: Mapping[str, Shape]) -> int:
         return sum(math.prod(shape) * self.bounds[name].dtype.itemsize for name, shape in shapes.items())

@@ -26,6 +26,7 @@ from navigator.samples.generate import Sample, drawn_from
 from navigator.samples.probes import is_free_float
 from navigator.samples.search import Drawn, Proposals, Recombined, scales
 from navigator.samples.shapes import resolve
+from navigator.samples.values import Bounds
 from navigator.verify.differences import bounded
 from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, excess, without_rounding
 from navigator.verify.ties import settled
@@ -174,11 +175,19 @@ def _proposals(
         return Recombined(samples=samples, batched=batched, seed=config.random_seed)
     layout = resolve(inputs, config, known_axes(source))
     sizes = (*special_of(source).sizes, *sizes)
-    free = _free(source, inputs, config)
-    return Drawn(samples=samples, layout=layout, seed=config.random_seed, free=free, special=sizes)
+    says = source.told if isinstance(source, TellsValues) else {}
+    bounds = drawn_from(inputs, config, says)
+    return Drawn(
+        samples=samples,
+        layout=layout,
+        seed=config.random_seed,
+        free=_free(source, bounds, config),
+        special=sizes,
+        texts={name: each for name, each in bounds.items() if each.texts},
+    )
 
 
-def _free(source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig) -> frozenset[str]:
+def _free(source: LoadedModel, bounds: Mapping[str, Bounds], config: ModelConfig) -> frozenset[str]:
     """Return the inputs of floats that nobody gave a range, none if the user gave absolute tolerances.
 
     Those are meant for outputs of the usual size, and larger inputs have larger errors. So have those of a model that
@@ -186,8 +195,7 @@ def _free(source: LoadedModel, inputs: Sequence[TensorSpec], config: ModelConfig
     """
     if config.atol != "auto" or (isinstance(source, CastsToHalf) and source.casts_to_half):
         return frozenset()
-    says = source.told if isinstance(source, TellsValues) else {}
-    return frozenset(name for name, each in drawn_from(inputs, config, says).items() if is_free_float(each))
+    return frozenset(name for name, each in bounds.items() if is_free_float(each))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -103,7 +103,8 @@ def known_constants(model: LoadedModel) -> Compared:
 
 def narrowed(bounds: Mapping[str, Bounds]) -> dict[str, Told]:
     """Return 0 and 1 for the inputs whose range is a guess."""
-    guessed = {name: each for name, each in bounds.items() if each.origin in (Origin.DTYPE, Origin.MODEL)}
+    guesses = (Origin.DTYPE, Origin.MODEL)
+    guessed = {name: each for name, each in bounds.items() if each.origin in guesses and not each.texts}
     return {name: Told(low=0, high=1, why=f"not {each}, which {_REFUSED}") for name, each in guessed.items()}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from navigator.frameworks.onnx import file as onnx_file
-from navigator.frameworks.onnx.settings import session_settings
+from navigator.frameworks.onnx.settings import new_session, session_settings
 from navigator.frameworks.onnx.weights import FOLDER, Proto
 
 # What decides on a branch is a small part of a graph, as a rule: a larger one isn't run again.
@@ -36,11 +36,9 @@ def untaken(path: Path, samples: Iterable[Mapping[str, np.ndarray]]) -> Iterator
 
 
 def _values(model: Proto, path: Path, samples: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, bool]]:
-    import onnxruntime
-
     settings = session_settings()
     settings.add_session_config_entry(FOLDER, str(path.parent))
-    session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    session = new_session(model.SerializeToString(), settings, ["CPUExecutionProvider"])
     names, inputs = [each.name for each in session.get_outputs()], [each.name for each in session.get_inputs()]
     for arrays in samples:
         feed = {name: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape) for name in inputs}

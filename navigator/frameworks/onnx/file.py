@@ -10,7 +10,7 @@ from tempfile import NamedTemporaryFile
 
 from navigator.errors import StepError
 from navigator.frameworks.onnx import weights as onnx_weights
-from navigator.frameworks.onnx.settings import session_settings
+from navigator.frameworks.onnx.settings import new_session, session_settings
 from navigator.frameworks.onnx.weights import Proto
 from navigator.models import onnx_structure
 from navigator.models.files import external_data
@@ -233,7 +233,7 @@ def _refusal(path: Path) -> str:
     options = session_settings()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        new_session(str(path), options, ["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime has a dozen exception types without a common one
         return sentence(error)
     return ""

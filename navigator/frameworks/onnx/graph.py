@@ -15,7 +15,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import streamed
 from navigator.frameworks.onnx import weights as onnx_weights
 from navigator.frameworks.onnx.file import DEFAULT_DOMAINS
-from navigator.frameworks.onnx.settings import session_settings
+from navigator.frameworks.onnx.settings import new_session, session_settings
 from navigator.frameworks.onnx.weights import Proto
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def session(model: "ir.Model") -> Any:
         options.add_session_config_entry(onnx_weights.FOLDER, directory)
     try:
         content = ir.to_proto(model).SerializeToString()
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return new_session(content, options, ["CPUExecutionProvider"])
     except Exception as error:
         raise StepError(f"ONNX Runtime can't load the model: {onnx_file.sentence(error)}") from error
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from navigator.frameworks.lookups import HALVES, INFINITE, NAN, WHOLES, Lookups, sorting
+from navigator.frameworks.onnx.texts import Vocabulary
 from navigator.frameworks.onnx.weights import Proto, graphs
 from navigator.samples.values import Told
 
@@ -72,6 +73,7 @@ def read(model: Proto) -> Lookups:
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     lookups = Lookups.of(value.name for value in model.graph.input)
+    vocabulary = Vocabulary.of(model.graph.input)
     shapes: dict[str, Sequence[int]] = {}
     constants: dict[str, Proto] = {}
     for graph in _graphs(model.graph):
@@ -79,6 +81,9 @@ def read(model: Proto) -> Lookups:
             shapes[tensor.name], constants[tensor.name] = tuple(tensor.dims), tensor
         for node in graph.node:
             _read(node, lookups, shapes, constants)
+            vocabulary.read(node, constants)
+    for name, told in vocabulary.told().items():
+        lookups.found[name] = [told]
     return lookups
 
 
@@ -201,10 +206,12 @@ def _counted(tensor: Proto) -> int:
 
 
 def _numbers(tensor: Proto, most: int) -> np.ndarray:
-    """Return the elements of a constant that is in the file, none of any other or of one with more than `most`."""
+    """Return the numbers of a constant that is in the file, none of any other or of one with more than `most`."""
     import onnx
 
-    if tensor is None or tensor.external_data or not 0 < math.prod(tensor.dims) <= most:
+    if tensor is None or tensor.external_data or tensor.data_type == onnx.TensorProto.STRING:
+        return np.empty(0)
+    if not 0 < math.prod(tensor.dims) <= most:
         return np.empty(0)
     numbers: np.ndarray = onnx.numpy_helper.to_array(tensor)
     return numbers.ravel()

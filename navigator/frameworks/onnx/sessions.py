@@ -13,7 +13,7 @@ from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import int8 as onnx_int8
 from navigator.frameworks.onnx import rounding as onnx_rounding
 from navigator.frameworks.onnx import steps as onnx_steps
-from navigator.frameworks.onnx.settings import session_settings
+from navigator.frameworks.onnx.settings import new_session, session_settings
 from navigator.frameworks.onnx.weights import FOLDER, UNPACKED, Proto, graphs, size_bytes
 from navigator.records import Device
 
@@ -88,7 +88,7 @@ def open_session(
         session, warning = _opened(source, settings, device)
         if not warning and _breaks_when_run(model):
             settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-            session = onnxruntime.InferenceSession(source, settings, providers=providers(device))
+            session = new_session(source, settings, providers(device))
             warning = (
                 "run with basic optimizations (ORT_ENABLE_BASIC): with all of them, ONNX Runtime can't run a Resize "
                 "with mode cubic that's next to a Transpose and makes an image smaller"
@@ -162,7 +162,7 @@ def open_shaken(path: Path, seed: int) -> tuple[Any, list[Any]]:
         weights.append(onnxruntime.OrtValue.ortvalue_from_numpy(values))
         settings.add_initializer(name, weights[-1])
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=providers(Device.CPU))
+        session = new_session(model.SerializeToString(), settings, providers(Device.CPU))
     except Exception as error:
         raise StepError(f"ONNX Runtime can't load {path.name}: {onnx_file.sentence(error)}") from error
     return session, weights
@@ -177,6 +177,7 @@ def _opened(source: str | bytes, settings: Any, device: Device) -> tuple[Any, st
 
     levels = onnxruntime.GraphOptimizationLevel
     refused: Exception | None = None
+    notes: list[str] = []
     for level, allows in (
         (levels.ORT_ENABLE_ALL, ""),
         (levels.ORT_ENABLE_BASIC, "with basic optimizations (ORT_ENABLE_BASIC)"),
@@ -184,12 +185,12 @@ def _opened(source: str | bytes, settings: Any, device: Device) -> tuple[Any, st
     ):
         settings.graph_optimization_level = level
         try:
-            session = onnxruntime.InferenceSession(source, settings, providers=providers(device))
+            session = new_session(source, settings, providers(device), notes)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime has a dozen exception types without a common one
             refused = refused or error
             continue
         why = f"ONNX Runtime loads the file only {allows}: {onnx_file.sentence(refused)}" if refused else ""
-        return session, why
+        return session, "; ".join(filter(None, (why, *notes)))
     assert refused is not None
     raise refused
 
