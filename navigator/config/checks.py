@@ -12,7 +12,7 @@ from navigator.config.schema import AUTO, flag, nearest
 from navigator.config.values import WrittenPath
 from navigator.errors import listed, quote
 from navigator.models.declared import contradictions, written
-from navigator.records import Description, Format, TensorSpec
+from navigator.records import TEXT, Description, Format, TensorSpec
 
 SAMPLES = ("samples", "calibration_samples")
 
@@ -136,6 +136,23 @@ def check_arguments(values: Values, source: str | None, problems: Problems) -> N
     if value is not None and value.data and source not in (None, Format.TORCHSCRIPT):
         text = f"{value.subject}: only TorchScript modules take them, and this model is {source}"
         problems.add(value.place, text, "remove it")
+
+
+def check_texts(values: Values, source: str | None, problems: Problems) -> None:
+    """Report text that can't be an input of a model of its format, and text that is an output."""
+    behind = "convert only the part of the model behind its text processing, which has inputs of numbers"
+    for value in _present(values, (*_SIGNATURE, "dtypes")):
+        dtypes = value.data if value.key == "dtypes" else {each["name"]: each["dtype"] for each in value.data}
+        for index, (name, dtype) in enumerate(dtypes.items()):
+            place = value.at(name if value.key == "dtypes" else index)
+            if dtype != TEXT:
+                continue
+            if value.key == "outputs":
+                text = f"{about(name)}text is compared by bits of a digest, and has no shape to declare"
+                problems.add(place, f"{value.subject}: {text}", f"remove {quote(name)} from outputs")
+            elif source not in (None, Format.ONNX):
+                text = f"{about(name)}only ONNX models take text, and this model is {source}"
+                problems.add(place, f"{value.subject}: {text}", behind)
 
 
 def says_of_tensors(values: Values) -> bool:

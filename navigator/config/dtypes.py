@@ -1,4 +1,4 @@
-"""NumPy's names for the dtypes that can be verified, without importing NumPy.
+"""NumPy's names for the dtypes that can be verified, and that of text, without importing NumPy.
 
 A test compares the table with NumPy itself.
 """
@@ -7,6 +7,7 @@ import re
 
 from navigator.config.schema import nearest
 from navigator.errors import quote
+from navigator.records import TEXT
 
 _SPELLINGS = {
     "bool": "bool bool_ ? b1",
@@ -24,11 +25,11 @@ _SPELLINGS = {
 }
 NAMES = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 
-_TEXTS = frozenset(
-    {"str", "str_", "string", "bytes", "bytes_", "unicode", "object", "object_", "O", "S", "U", "void", "V"}
-)
+_TEXTS = frozenset({"str", "str_", TEXT, "unicode", "U"})
+_OBJECTS = frozenset({"bytes", "bytes_", "object", "object_", "O", "S", "void", "V"})
 _BYTE_ORDER = re.compile(r"[<>=|](?=[a-zA-Z?][0-9]*$)")
-_SIZED_TEXT = re.compile(r"^[SUV][0-9]+$")
+_SIZED_TEXT = re.compile(r"^U[0-9]+$")
+_SIZED_BYTES = re.compile(r"^[SV][0-9]+$")
 # Names of the same types in other tools: not NumPy's, but unambiguous.
 _FOREIGN_PREFIX = re.compile(r"^(np\.|numpy\.|torch\.|tf\.|jnp\.|type_)")
 _FOREIGN = {
@@ -51,16 +52,17 @@ _TORCH_NAME = re.compile(r"torch\.(\w+)|(?:torch\.)?(?:cuda\.)?(\w+)tensor")
 
 
 def canonical_dtype(text: str) -> str | None:
-    """Return NumPy's name for the dtype `text`, or None if that can't be verified."""
-    return NAMES.get(_BYTE_ORDER.sub("", text, count=1))
+    """Return NumPy's name for the dtype `text`, `TEXT` for text, or None if that can't be verified."""
+    bare = _BYTE_ORDER.sub("", text, count=1)
+    return TEXT if bare in _TEXTS or _SIZED_TEXT.match(bare) else NAMES.get(bare)
 
 
 def dtype_problem(text: str) -> tuple[str, str]:
     """Return the message and the hint for a dtype that `canonical_dtype` does not know."""
-    if _BYTE_ORDER.sub("", text, count=1) in _TEXTS or _SIZED_TEXT.match(_BYTE_ORDER.sub("", text, count=1)):
+    if _BYTE_ORDER.sub("", text, count=1) in _OBJECTS or _SIZED_BYTES.match(_BYTE_ORDER.sub("", text, count=1)):
         return (
-            f"dtype {quote(text)} can't be verified: strings and objects can't be compared numerically",
-            "convert only the part of the model that has numeric inputs and outputs",
+            f"dtype {quote(text)} can't be verified: bytes and objects can't be compared numerically",
+            f"write {TEXT} for inputs of ONNX models that are text; of others, convert only the part behind them",
         )
     if text in ("bfloat16", "bf16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"):
         return (

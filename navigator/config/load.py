@@ -14,6 +14,7 @@ from navigator.config.checks import (
     check_arguments,
     check_model,
     check_run,
+    check_texts,
     inputs_of,
     says_of_tensors,
 )
@@ -115,6 +116,7 @@ def _resolve(context: Context, place: Place, given: Section) -> dict[str, Any]:
     stored = _stored(context, values, data)
     check_model(known, context.problems, stored)
     check_arguments(known, source, context.problems)
+    check_texts(known, source, context.problems)
     for key in SAMPLES:
         if key in values and len(data[key]) == len(values[key].data):
             inputs, labelled = inputs_of(known, stored), "metric" in data

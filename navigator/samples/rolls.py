@@ -179,7 +179,11 @@ def _drawn(seed: int, step: int, name: str, shape: tuple[int, ...], bounds: Boun
 
 def _is_counter(name: str, bounds: Bounds) -> bool:
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    return bounds.dtype.kind in "iu" and not (bounds.mask or bounds.texts) and any(_COUNTER.fullmatch(word) for word in words)
+    return (
+        bounds.dtype.kind in "iu"
+        and not (bounds.mask or bounds.texts)
+        and any(_COUNTER.fullmatch(word) for word in words)
+    )
 
 
 def _counted(first: np.ndarray, shape: tuple[int, ...], step: int, bounds: Bounds) -> np.ndarray:

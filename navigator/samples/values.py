@@ -144,17 +144,15 @@ def bounds_of(
 
 def _bounds_of_text(name: str, value_ranges: Mapping[str, tuple[float, float]], told: Told | None) -> Bounds:
     if name in value_ranges:
-        raise StepError(f"value_ranges of input {name!r}: it's text, which has no range", f"remove {name!r} from it")
-    known = told is not None and bool(told.texts)
-    texts = told.texts if told is not None and known else (ANY_TEXTS,)
-    return Bounds(
-        dtype=np.dtype(np.int64),
-        low=0,
-        high=max(map(len, texts)) - 1,
-        origin=Origin.MODEL if known else Origin.DTYPE,
-        why=told.why if told is not None and known else "",
-        texts=texts,
-    )
+        why = f"value_ranges of input {name!r}: it's text, which has no range"
+        raise StepError(why, f"remove {name!r} from value_ranges")
+    if told is None or not told.texts:
+        told = Told(low=0, high=len(ANY_TEXTS) - 1, why="", texts=(ANY_TEXTS,))
+        origin = Origin.DTYPE
+    else:
+        origin = Origin.MODEL
+    numbers = np.dtype(np.int64)
+    return Bounds(dtype=numbers, low=int(told.low), high=int(told.high), origin=origin, why=told.why, texts=told.texts)
 
 
 def spelled(numbers: np.ndarray, bounds: Bounds) -> np.ndarray:
@@ -222,7 +220,10 @@ def rows(seed: int, name: str, bounds: Bounds) -> np.ndarray:
     if not known or count > _MOST_ROWS:
         return np.empty(0, bounds.dtype)
     # In the dtype, where what wraps around comes back: int64 has no large uint64.
-    found = generator(seed, "rows", name).permutation(count).astype(bounds.dtype)
+    rng = generator(seed, "rows", name)
+    # Columns of texts are each in an order of their own.
+    orders = [rng.permutation(count) for _ in range(max(1, len(bounds.texts)))]
+    found = np.stack(orders, axis=-1).ravel().astype(bounds.dtype)
     return np.asarray(found + bounds.dtype.type(bounds.low))
 
 

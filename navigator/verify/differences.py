@@ -144,8 +144,9 @@ def needed_atol(reference: np.ndarray, value: np.ndarray, rtols: Sequence[float]
 def variation(arrays: Sequence[np.ndarray], enough: float) -> float | None:
     """Return how much finite outputs differ between inputs, None where that cannot be judged.
 
-    Outputs of one shape are compared whole: the largest difference at any one place. If no two have one shape,
-    their rows along axis 0, the batch, are compared instead. Stops as soon as the variation exceeds `enough`.
+    Outputs of one shape are compared whole, and those that differ in axis 0, the batch, as far as both have rows: the
+    largest difference at any one place. If there are none, rows are compared with each other. Stops as soon as the
+    variation exceeds `enough`.
     Arrays in C order are not copied. An infinity that doesn't change doesn't vary.
     """
     whole: dict[tuple[int, ...], list[np.ndarray]] = {}
@@ -159,6 +160,7 @@ def variation(arrays: Sequence[np.ndarray], enough: float) -> float | None:
         if array.ndim:
             rows.setdefault(array.shape[1:], []).append(array.reshape(array.shape[0], -1))
     comparable = [group for group in whole.values() if len(group) > 1]
+    comparable += [_longest_two(group) for group in rows.values() if len(group) > 1]
     comparable = comparable or [group for group in rows.values() if sum(map(len, group)) > 1]
     largest = None
     for group in comparable:
@@ -172,6 +174,12 @@ def variation(arrays: Sequence[np.ndarray], enough: float) -> float | None:
             if largest > enough:
                 return largest
     return largest
+
+
+def _longest_two(group: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the rows that the two longest arrays both have, as one row each."""
+    longest = sorted(group, key=len)[-2:]
+    return [array[: len(longest[0])].reshape(1, -1) for array in longest]
 
 
 def bounded(error: float) -> float:

@@ -134,7 +134,6 @@ def test_every_dtype_keeps_its_name(tmp_path: Path, dtype: str) -> None:
 @pytest.mark.parametrize(
     ("graph", "sentence"),
     [
-        ("m (string[n] x) => (string[n] y) { y = Identity(x) }", r"input x is tensor\(string\), but only tensors"),
         (
             "m (float[4] x) => (seq(float[2]) y) { y = SplitToSequence(x) }",
             r"output y is seq\(tensor\(float\)\), but only tensors of numbers",

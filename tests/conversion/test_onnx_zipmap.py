@@ -4,10 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx  # noqa: TID253 - makes the model
-import pytest
 from onnx import TensorProto, helper  # noqa: TID253
 
-from navigator.errors import StepError
 from navigator.records import Signature, TensorSpec
 from navigator.runners import onnx as runner
 
@@ -96,18 +94,3 @@ def test_text_is_compared_by_bits_of_its_digest_and_noted(tmp_path: Path) -> Non
         True,
         False,
     ]
-
-
-def test_text_as_an_input_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    graph = helper.make_graph(
-        [helper.make_node("LabelEncoder", ["x"], ["y"], domain="ai.onnx.ml", keys_strings=["a"], values_int64s=[1])],
-        "encoder",
-        [helper.make_tensor_value_info("x", TensorProto.STRING, ["rows"])],
-        [helper.make_tensor_value_info("y", TensorProto.INT64, ["rows"])],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
-
-    with pytest.raises(StepError, match=r"input x is tensor\(string\)") as refusal:
-        runner.load(tmp_path / "m.onnx", declared=Signature(inputs=(), outputs=()))
-    assert "extract_model" in refusal.value.hint

@@ -132,6 +132,8 @@ def write_data(folder: Path) -> None:
     np.savez(folder / "nothing.npz", x=rows[:0])
     np.savez(folder / "wide.npz", x=rows.astype(np.float64) / 3)
     np.savez(folder / "objects.npz", x=np.array([None, 1], dtype=object))
+    np.savez(folder / "numbers.npz", x=np.array([1, 2]))
+    np.savez(folder / "texts.npz", x=np.array([1, 2]).astype(str))
     np.savez(folder / "labelled.npz", x=rows, label=rows)
     eights = np.linspace(0.1, 1, 16, dtype=np.float32).reshape(2, 8)
     np.savez(folder / "eights.npz", x=eights)
@@ -181,9 +183,9 @@ ONNX = (
         fix=instead(model_path="drawn.onnx"),
     ),
     Case(
-        name="text",
-        keys={"model_path": "text.onnx"},
-        advice="remove strings, sequences and maps from the model, e.g. with onnx.utils.extract_model",
+        name="sequence_output",
+        keys={"model_path": "sequence.onnx"},
+        advice="remove sequences and maps from the model, e.g. with onnx.utils.extract_model",
         fix=instead(model_path="plain.onnx"),
     ),
     Case(
@@ -251,8 +253,20 @@ ONNX = (
     _samples(
         "sample_objects",
         "objects.npz",
-        "save it with numpy.savez(path, **{input name: array}), without objects or strings",
+        "save it with numpy.savez(path, **{input name: array}), without objects; text as numpy.array(texts, dtype=str)",
         instead(samples=["right.npz"]),
+    ),
+    Case(
+        name="sample_of_text",
+        keys={"model_path": "text.onnx", "samples": ["numbers.npz"]},
+        advice="save it as numpy.asarray(array, dtype=str)",
+        fix=instead(samples=["texts.npz"]),
+    ),
+    Case(
+        name="range_of_text",
+        keys={"model_path": "text.onnx", "value_ranges": {"x": [0, 1]}},
+        advice="remove {} from value_ranges",
+        fix=removed("value_ranges"),
     ),
     _metric("drawn", "seed its random numbers: both models must be judged alike"),
     _metric("spoken", "return a bool or a number for the sample, or an array with one for each of its items"),

@@ -14,7 +14,7 @@ from navigator.records import ModelConfig, TensorSpec
 from navigator.samples.constants import MOST, NAMES, Constant, candidates
 from navigator.samples.generate import drawn_from, generate, look_for_trouble
 from navigator.samples.probes import PROBES
-from navigator.samples.values import Bounds, Origin, Told, nudged
+from navigator.samples.values import UNKNOWN, Bounds, Origin, Told, nudged
 
 GIB = 2**30
 
@@ -27,8 +27,10 @@ def config(**options: Any) -> ModelConfig:
     return ModelConfig(model_name="m", model_path=Path("/m.onnx"), **options)
 
 
-def probed(*inputs: TensorSpec, memory_bytes: int = GIB, **options: Any) -> dict[str, dict[str, np.ndarray]]:
-    return dict(look_for_trouble(inputs, config(**options), memory_bytes=memory_bytes)[0])
+def probed(
+    *inputs: TensorSpec, memory_bytes: int = GIB, told: dict[str, Told] | None = None, **options: Any
+) -> dict[str, dict[str, np.ndarray]]:
+    return dict(look_for_trouble(inputs, config(**options), memory_bytes=memory_bytes, told=told)[0])
 
 
 def every(name: str, *inputs: TensorSpec, told: dict[str, Told] | None = None, **options: Any) -> np.ndarray:
@@ -218,6 +220,24 @@ def test_whole_numbers_that_the_model_reads_as_true_and_false_are_a_mask() -> No
     assert bounds("valid", "int64", told, {"valid": (0, 1)}).mask
     assert not bounds("valid", "int64", told, {"valid": (0, 2)}).mask
     assert not bounds("valid", "float32", told).mask
+
+
+def test_text_that_the_model_may_not_know_is_in_a_sample_of_its_own() -> None:
+    known = Told(low=0, high=2, why="", texts=(("red", "green", "blue"),))
+    found = probed(spec("color", (-1, 2), "string"), spec("x", (-1, 2)), told={"color": known})
+    assert {name for name, arrays in found.items() if not set(arrays["color"].flat) <= set(known.texts[0])} == {
+        "unknown"
+    }
+    assert not set(found["unknown"]["color"][0]) & set(known.texts[0])
+    # The ends and zeros of numbers beside it are there as ever.
+    assert {0.0} == set(found["zeros"]["x"][0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_texts_that_the_model_may_not_know_are_those_in_capitals_and_others(seed: int) -> None:
+    known = Told(low=0, high=2, why="", texts=(("red", "green", "blue"),))
+    sample = probed(spec("color", (-1, 64), "string"), told={"color": known}, random_seed=seed)["unknown"]
+    assert set(sample["color"][0]) == {"RED", "GREEN", "BLUE", *UNKNOWN}
 
 
 @given(st.sampled_from(["float16", "float32", "float64"]), st.sampled_from([(0.0, 1.0), (-3.0, 2.0), (5.0, 6.0)]))

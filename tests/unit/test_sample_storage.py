@@ -90,7 +90,7 @@ def test_whatever_a_file_of_arrays_holds_it_is_numbers_or_refused(content: bytes
         (directory / "0_0.npy").write_bytes(content if isinstance(content, bytes) else _header(content))
         with contextlib.suppress(ValueError):
             ((_, found),) = load(directory, mapped=True, limit_bytes=LIMIT)
-            assert found["x"].dtype.kind in "biufc"
+            assert found["x"].dtype.kind in "biufcU"
 
 
 @pytest.mark.timeout(20)
@@ -102,7 +102,14 @@ def test_what_is_no_array_of_numbers_is_refused(tmp_path: Path, kind: str, mappe
     write, words = ARRAYS[kind]
     write(tmp_path / "sets" / "0_0.npy")
     with pytest.raises((OSError, ValueError), match=words):
-        load(tmp_path / "sets", mapped=mapped, limit_bytes=LIMIT)
+        load(tmp_path / "sets", mapped=mapped, limit_bytes=LIMIT, text=False)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_text_comes_back_where_it_may_be(tmp_path: Path, mapped: bool) -> None:
+    save(tmp_path / "sets", [("a", {"x": np.array([["red", ""], ["Ü", "未知"]])})])
+    ((_, found),) = load(tmp_path / "sets", mapped=mapped)
+    assert found["x"].tolist() == [["red", ""], ["Ü", "未知"]]
 
 
 @pytest.mark.parametrize(

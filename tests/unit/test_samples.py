@@ -20,6 +20,7 @@ from navigator.records import ModelConfig, Precision, SampleInfo, ShapeProfile, 
 from navigator.samples.calibration import calibration
 from navigator.samples.generate import Sample, generate, resolve_shapes
 from navigator.samples.shapes import profile_of
+from navigator.samples.values import ANY_TEXTS, Told
 
 GIB = 2**30
 
@@ -36,8 +37,10 @@ def resolve(*inputs: TensorSpec, **options: Any) -> ShapeProfile:
     return resolve_shapes(inputs, config(**options))
 
 
-def make(*inputs: TensorSpec, memory_bytes: int = GIB, **options: Any) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
-    return generate(inputs, config(**options), memory_bytes=memory_bytes)
+def make(
+    *inputs: TensorSpec, memory_bytes: int = GIB, told: Mapping[str, Told] | None = None, **options: Any
+) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
+    return generate(inputs, config(**options), memory_bytes=memory_bytes, told=told)
 
 
 def values(dtype: str, shape: tuple[int, ...], bounds: tuple[float, float] | None = None, seed: int = 0) -> np.ndarray:
@@ -555,15 +558,53 @@ def test_a_sample_does_not_depend_on_the_other_samples_or_inputs() -> None:
 # Types
 
 
-@pytest.mark.parametrize("dtype", ["string", "object", "str", "bytes", "<U5"])
+@pytest.mark.parametrize("dtype", ["object", "bytes"])
 @pytest.mark.parametrize("own", [False, True])
-def test_strings_are_refused_with_or_without_own_data(dtype: str, own: bool) -> None:
-    with pytest.raises(StepError) as error:
+def test_objects_are_refused_with_or_without_own_data(dtype: str, own: bool) -> None:
+    with pytest.raises(StepError, match=f"input 'text' has dtype {dtype}, which NumPy doesn't support"):
         make(spec("text", (-1,), dtype), samples=(Path("/none.npz"),) if own else ())
-    assert str(error.value) == (
-        f"input 'text' has dtype {dtype}: string inputs can't be generated or verified\n"
-        "  save only the part of the model after its text processing, which has numeric inputs"
-    )
+
+
+KNOWN = Told(low=0, high=3, why="from OneHotEncoder", texts=(("a", "b"), ("S", "M", "L", "XL")))
+
+
+def test_text_is_drawn_from_what_the_model_knows_of_each_column() -> None:
+    samples, infos = make(spec("x", (-1, 2), "string"), spec("n", (-1, 1)), told={"x": KNOWN}, max_batch_size=5)
+    opt = next(arrays["x"] for name, arrays in samples if name == "opt")
+    assert opt.dtype.kind == "U"
+    assert opt.shape == (5, 2)
+    first = np.concatenate([samples[0][1]["x"], opt[:3]])
+    assert [set(column) for column in first.T] == [{"a", "b"}, {"S", "M", "L", "XL"}]
+    assert infos[0].values["x"] == "6 texts (from OneHotEncoder)"
+
+
+def test_all_texts_are_drawn_before_one_comes_again() -> None:
+    known = Told(low=0, high=39, why="", texts=(tuple(map(str, range(40))),))
+    samples, _ = make(spec("x", (-1,), "string"), told={"x": known}, max_batch_size=30)
+    drawn = np.concatenate([arrays["x"] for _, arrays in samples])
+    assert len(set(drawn[:40])) == 40
+
+
+def test_text_of_which_the_model_knows_nothing_is_drawn_too() -> None:
+    samples, _ = make(spec("x", (-1,), "string"), max_batch_size=64)
+    assert {text for _, arrays in samples for text in arrays["x"]} == set(ANY_TEXTS)
+
+
+def test_text_has_no_range() -> None:
+    make(spec("x", (-1,), "string"), value_ranges={"": (0, 5)}, max_batch_size=2)
+    with pytest.raises(StepError, match="value_ranges of input 'x': it's text, which has no range"):
+        make(spec("x", (-1,), "string"), value_ranges={"x": (0, 5)})
+
+
+def test_own_text_is_taken_and_numbers_in_its_place_are_not(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.array(["red", "blue"]))
+    ((_, arrays),), _ = make(spec("x", (-1,), "string"), samples=(tmp_path / "one.npy",))
+    assert arrays["x"].tolist() == ["red", "blue"]
+    np.save(tmp_path / "two.npy", np.array([1, 2]))
+    with pytest.raises(StepError, match=r"expected text for input 'x', got int64\n.*dtype=str"):
+        make(spec("x", (-1,), "string"), samples=(tmp_path / "two.npy",))
+    with pytest.raises(StepError, match="expected float32 for input 'x', got <U4 with values that don't fit"):
+        make(spec("x", (-1,)), samples=(tmp_path / "one.npy",))
 
 
 def test_types_that_numpy_does_not_hold_are_sentences() -> None:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from navigator.errors import StepError
 from navigator.records import ModelConfig, Properties, Signature, TensorSpec
-from navigator.samples.generate import generate, look_for_trouble
+from navigator.samples.generate import drawn_from, generate, look_for_trouble
 from navigator.samples.own_data import Sample
 from navigator.samples.search import STYLES, Drawn, Recombined, scales, spanned
 from navigator.samples.shapes import resolve
 from navigator.samples.storage import load, unstacked
+from navigator.samples.values import Told
 from navigator.verify.search import excess, explained, widened, without_rounding
 from navigator.workers.search import DIRECTORY, Search, prepare, tried
 
@@ -35,6 +36,7 @@ CONFIG = ModelConfig(
     max_shapes={"x": (6, 3, 9), "mask": (6, 9), "ids": (6, 9)},
     value_ranges={"x": (-2, 5), "ids": (-3, 70)},
 )
+CONFIG_OF_TEXT = ModelConfig(model_name="m", model_path=Path("/m.onnx"), max_batch_size=2)
 
 
 def drawn(inputs: tuple[TensorSpec, ...] = INPUTS, config: ModelConfig = CONFIG, **options: Any) -> Drawn:
@@ -50,7 +52,7 @@ def drawn(inputs: tuple[TensorSpec, ...] = INPUTS, config: ModelConfig = CONFIG,
 def test_proposals_stay_in_the_ranges_and_shapes(style: Any) -> None:
     proposals = drawn(styles=(style,))
     sizes = set()
-    for _ in range(300):
+    for _ in range(1000):
         inputs = proposals.propose(1e9)
         proposals.learn(inputs, {"y": inputs["x"].sum(axis=(1, 2))}, 0.0)
         (batch, channels, length) = inputs["x"].shape
@@ -133,6 +135,26 @@ def test_every_whole_number_and_every_end_alone_come_up() -> None:
             alone |= {end for end in (-2, 5) if (row == end).sum() == 1}
     assert seen == set(range(-3, 71))
     assert alone == {-2, 5}
+
+
+def test_texts_come_up_in_their_columns_and_others_only_where_a_sample_has_them() -> None:
+    inputs = (
+        TensorSpec(name="text", shape=(-1, 2), dtype="string"),
+        TensorSpec(name="x", shape=(-1,), dtype="float32"),
+    )
+    columns = (tuple(map(str, range(40))), ("yes", "no"))
+    bounds = drawn_from(inputs, CONFIG_OF_TEXT, {"text": Told(low=0, high=39, why="", texts=columns)})
+    samples = [("own", {"text": np.array([["0", "yes"], ["other", "no"]]), "x": np.zeros(2, np.float32)})]
+    proposals = Drawn(samples=samples, layout=resolve(inputs, CONFIG_OF_TEXT), seed=0, texts={"text": bounds["text"]})
+    proposals.learn(samples[0][1], {"y": np.ones(2, np.float32)}, 0.5)
+    seen: tuple[set[str], set[str]] = (set(), set())
+    for _ in range(1000):
+        inputs_now = proposals.propose(1e9)
+        assert inputs_now["text"].dtype.kind == "U"
+        for column, values in zip(inputs_now["text"].T, seen, strict=True):
+            values |= set(column.tolist())
+        proposals.learn(inputs_now, {"y": inputs_now["x"]}, 0.0)
+    assert seen == ({*columns[0], "other"}, {"yes", "no"})
 
 
 def test_a_seed_repeats_the_proposals() -> None:

@@ -7,6 +7,7 @@ text as a whole, or split it into words or characters first.
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,6 +33,9 @@ _NUMBERS = ("0", "1", "-1", "2.5", "100")
 
 # Words of texts that are split, in turn: long ones show many words at once, and short ones each alone.
 _LENGTHS = (12, 3, 12, 1)
+
+# Between their first two words, in turn: what may be part of a word, a word of its own, or neither.
+_ODD = (" ", ", ", " a ", "2 ")
 
 # Texts that are split, at least: each word is in several of them, beside others.
 _FEWEST = 48
@@ -62,7 +66,7 @@ def without_locales(model: Proto) -> str:
     """
     import onnx
 
-    wanted = {}
+    wanted: dict[str, None] = {}
     for node in (each for graph in graphs(model) for each in graph.node if each.op_type == "StringNormalizer"):
         named = [each for each in node.attribute if each.name == "locale"]
         wanted[named[0].s.decode() if named else _LOCALE] = None
@@ -147,7 +151,9 @@ class Vocabulary:
             while order:
                 length = _LENGTHS[turn % len(_LENGTHS)]
                 chosen, order, turn = [parts[index] for index in order[:length]], order[length:], turn + 1
-                yield between.join(between.join(each) for each in (*chosen, *chosen[: length > 1]))
+                first, *others = (part for each in (*chosen, *chosen[: length > 1]) for part in each)
+                odd = between and _ODD[turn % len(_ODD)]
+                yield f"{first}{odd}{between.join(others)}" if others else first
 
     def _moved(
         self, node: Proto, texts: Sequence[str], constants: Mapping[str, Proto]
@@ -165,7 +171,7 @@ class Vocabulary:
             sizes = _whole_numbers(constants.get(node.input[1])) if len(node.input) > 1 else ()
             sizes = sizes or [-(-len(places) // len(node.output))] * len(node.output)
             ends = np.cumsum([0, *sizes])
-            return [places[start:end] or _any(places) for start, end in zip(ends, ends[1:], strict=False)]
+            return [places[start:end] or _any(places) for start, end in pairwise(ends)]
         if kind == "Concat" and axis in (1, -1):
             return [tuple(place for name in node.input for place in self.places.get(name, (frozenset(),)))]
         if kind in _MOVING or kind in _SPLITTING or kind in ("Concat", "Gather", "Split", "StringConcat"):
@@ -186,7 +192,7 @@ def _sequences(node: Proto, constants: Mapping[str, Proto]) -> Iterator[tuple[st
         yield from ((each,) for each in _NUMBERS)
     pool = _decoded(held.pop("pool_strings", ()))
     counts = [*held.get("ngram_counts", ()), len(pool)]
-    for length, (start, end) in enumerate(zip(counts, counts[1:], strict=False), 1):
+    for length, (start, end) in enumerate(pairwise(counts), 1):
         yield from (tuple(pool[at : at + length]) for at in range(start, end, length))
     given = [*(held[name] for name in _KNOWN if name in held), *(constants.get(name) for name in node.input)]
     for each in given:
