@@ -194,7 +194,12 @@ def at(make: Any, *changes: Mapping[str, Any]) -> list[onnx.ModelProto]:
 
 
 def test_columns_are_verified(states: Any) -> None:
-    changes: Changes = ({}, {"colors": ("blue", "red", "green")}, {"scale": 1.001}, {"colors": ("blue", "green", "redd")})
+    changes: Changes = (
+        {},
+        {"colors": ("blue", "red", "green")},
+        {"scale": 1.001},
+        {"colors": ("blue", "green", "redd")},
+    )
     right, swapped, scaled, misspelt = states(columns(), *at(columns, *changes))
 
     assert state(right) == "passed"
