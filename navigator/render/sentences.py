@@ -1,6 +1,7 @@
 """Sentences about the whole run for all renderers: verdict, counts, machine, reduced samples. Pure."""
 
 import math
+from collections import Counter
 
 from navigator.errors import ExitCode
 from navigator.records import Host, State
@@ -35,24 +36,30 @@ def verdict(summary: Summary) -> str:
 
 def result_of(summary: Summary) -> str:
     """Return the result of what a run covers in one sentence."""
-    undecided = summary.states.get(State.CANCELLED, 0)
-    failed = len(summary.failed) - undecided
-    of_all = f"of {summary.tried:,} conversions"
     match summary.exit_code:
-        case ExitCode.CANCELLED if not undecided:
+        case ExitCode.CANCELLED if State.CANCELLED not in summary.states:
             return "Incomplete: results are missing"
         case ExitCode.CANCELLED:
-            return f"Incomplete: {undecided:,} {of_all} cancelled{f', {failed:,} failed' if failed else ''}"
+            return f"Incomplete: {_failed(summary)}"
         case ExitCode.FAILURE if summary.changes is not None and fails_on_regression(summary.report, summary.changes):
             return f"{regressions(summary.changes)}; {_passed(summary)}{_incomplete(summary)}"
         case ExitCode.FAILURE:
-            return f"{failed:,} {of_all} failed{_incomplete(summary)}"
+            return f"{_failed(summary)}{_incomplete(summary)}"
         case ExitCode.NOTHING_TO_DO:
             lacking = "can run on this machine" if summary.states.get(State.UNAVAILABLE) else "applies to its model"
             return f"Nothing was converted: no conversion {lacking}"
         case ExitCode.OK if summary.failed:  # only a run that is judged by its changes passes like this
             return f"No regression; {_passed(summary)}"
     return _passed(summary)
+
+
+def _failed(summary: Summary) -> str:
+    """Return how many conversions failed, apart from those that were cancelled or blocked."""
+    states = Counter(each.status.state for each in summary.failed)
+    cancelled, blocked = states[State.CANCELLED], states[State.BLOCKED]
+    counts = {"cancelled": cancelled, "failed": states.total() - cancelled - blocked, "blocked": blocked}
+    (what, amount), *others = ((what, amount) for what, amount in counts.items() if amount)
+    return ", ".join([f"{amount:,} of {summary.tried:,} conversions {what}", *(f"{n:,} {each}" for each, n in others)])
 
 
 def _incomplete(summary: Summary) -> str:
@@ -68,9 +75,9 @@ def _passed(summary: Summary) -> str:
 def tally(summary: Summary, verdict: str) -> str:
     """Return the number of conversions by state and from the cache, and the time, after a `verdict`.
 
-    That all have passed isn't said twice.
+    States that the verdict has all counted aren't said twice.
     """
-    is_told = summary.states.keys() == {State.PASSED} and " passed" in verdict
+    is_told = all(f" {word(state)}" in verdict for state in summary.states)
     states = [] if is_told else [", ".join(f"{amount:,} {word(state)}" for state, amount in summary.states.items())]
     return "; ".join([*states, *totals(summary)])
 

@@ -186,7 +186,7 @@ def test_verdicts_are_printed_if_the_disk_is_full(tiny: Path, small_disk: Path) 
     done = subprocess.run(CONVERT, capture_output=True, text=True, timeout=120)
 
     assert done.returncode == 1
-    assert "2 of 2 conversions failed" in done.stdout
+    assert "2 of 2 conversions blocked" in done.stdout
     assert "convert_results.yaml couldn't be written: " in done.stderr
     assert "free up disk space" in done.stderr
     # Nothing that an earlier run left, and no half of a file.

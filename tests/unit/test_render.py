@@ -254,7 +254,19 @@ def test_a_suggestion_can_be_pasted() -> None:
         ),
         ((of_state(State.PASSED), of_state(State.FAILED)), True, "1 of 2 conversions failed"),
         ((of_state(State.FAILED), of_state(State.CRASHED)), True, "2 of 2 conversions failed"),
+        ((of_state(State.BLOCKED),), True, "1 of 1 conversions blocked"),
+        ((of_state(State.FAILED), of_state(State.BLOCKED)), True, "1 of 2 conversions failed, 1 blocked"),
+        (
+            (of_state(State.PASSED), of_state(State.CRASHED), *(of_state(State.BLOCKED),) * 2),
+            True,
+            "1 of 4 conversions failed, 2 blocked",
+        ),
         ((of_state(State.PASSED), of_state(State.CANCELLED)), False, "Incomplete: 1 of 2 conversions cancelled"),
+        (
+            (of_state(State.BLOCKED), of_state(State.CANCELLED)),
+            False,
+            "Incomplete: 1 of 2 conversions cancelled, 1 blocked",
+        ),
         (
             (of_state(State.FAILED), of_state(State.CANCELLED)),
             False,
@@ -277,6 +289,24 @@ def test_verdict(results: tuple[CellResult, ...], complete: bool, said: str) -> 
     assert verdict(summarize(report)) == said
     assert markdown(report).splitlines()[0].partition(" ")[2].partition(" ")[2].startswith(said)
     assert said in summary_text(report).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ((State.BLOCKED,), "1 of 1 conversions blocked: "),
+        ((State.FAILED, State.FAILED), "2 of 2 conversions failed: "),
+        ((State.FAILED, State.BLOCKED), "1 of 2 conversions failed, 1 blocked: "),
+        ((State.CRASHED, State.BLOCKED), "1 of 2 conversions failed, 1 blocked: 1 crashed, 1 blocked; "),
+        ((State.UNVERIFIED, State.FAILED), "1 of 2 conversions failed: 1 failed, 1 unverified; "),
+    ],
+)
+def test_states_are_counted_once(states: tuple[State, ...], said: str) -> None:
+    report = reports.build(GOOD.environment, tuple(map(of_state, states)), complete=True)
+
+    last = summary_text(report).splitlines()[-1]
+    assert last.startswith(said)
+    assert last.removeprefix(said) == seconds(report.seconds)
 
 
 def test_a_run_that_converts_nothing_says_once_what_to_install() -> None:
