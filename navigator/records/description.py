@@ -31,7 +31,7 @@ class Description:
         signature_name: the signature that these are the inputs and outputs of, and all that a SavedModel has.
         signature_names: see `signature_name`.
         producer: the program that wrote the file, "" if it doesn't say.
-        opsets: versions of operator sets by domain.
+        opsets: versions of operator sets by domain; of an ONNX model, those whose operators it has.
         operators: how often each operator is used.
         custom_operators: those that don't belong to the format or its runtime.
         quantized: whether it computes with quantized numbers; None: not known.

@@ -75,8 +75,11 @@ def test_an_onnx_file_tells_all_but_its_weights(tmp_path: Path) -> None:
         helper.make_tensor_value_info("c", TensorProto.BOOL, []),
     ]
     weight = numpy_helper.from_array(np.zeros(3, np.float32), "w")
+    unused = helper.make_opsetid("ai.onnx.ml", 3)
 
-    path = model(tmp_path, nodes, inputs, initializer=[weight], functions=[function], producer_name="me")
+    path = model(
+        tmp_path, nodes, inputs, initializer=[weight], functions=[function], opset_import=[unused], producer_name="me"
+    )
     read = structure.read(path, Format.ONNX)
 
     assert [spec.name for spec in read.inputs or ()] == ["x", "c"], "a weight is no input, also where it's listed"

@@ -88,9 +88,12 @@ def versions(path: Path) -> tuple[int, dict[str, int]]:
 
 def _with_operators(described: Description, found: _Found) -> Description:
     own = {key: count for key, count in found.operators.items() if key not in found.functions}
+    used = {domain or "ai.onnx" for domain, _ in found.operators}
     names = {key: key[1] if key[0] in ("", "ai.onnx") else ".".join(key) for key in own}
     return replace(
         described,
+        # Exporters declare domains that no operator is of.
+        opsets={domain: version for domain, version in found.opsets.items() if domain in used},
         operators={names[key]: count for key, count in sorted(own.items(), key=lambda pair: (-pair[1], pair[0]))},
         custom_operators=tuple(sorted(names[key] for key in own if key[0] and key[0] not in _KNOWN_DOMAINS)),
         quantized=any(name.startswith(_QUANTIZED) for _, name in own),
