@@ -10,6 +10,7 @@ from navigator import config
 from navigator.commands.subject import require_file
 from navigator.errors import ConfigurationError, ExitCode
 from navigator.models.files import problems
+from navigator.models.structure import SignatureError
 from navigator.records import Description, Format
 from navigator.render.streams import write
 
@@ -19,12 +20,15 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     from navigator.render.columns import columns_of
     from navigator.render.description import as_json, as_text
 
-    described = inspected(
-        namespace.model,
-        namespace.signature_name,
-        timeout_seconds=namespace.timeout_seconds,
-        declared=namespace.model_format,
-    )
+    try:
+        described = inspected(
+            namespace.model,
+            namespace.signature_name,
+            timeout_seconds=namespace.timeout_seconds,
+            declared=namespace.model_format,
+        )
+    except SignatureError as error:
+        raise ConfigurationError(error.message, error.advice("--signature-name")) from None
     if namespace.json:
         text = json.dumps(as_json(described, namespace.model), indent=2) + "\n"
     else:

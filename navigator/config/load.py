@@ -203,9 +203,12 @@ def _stored(context: Context, values: Mapping[str, Value], data: Mapping[str, An
         return None
     try:
         return structure.read(Path(data["model_path"]), source, data.get("signature_name"), operators=False)
+    except structure.SignatureError as error:
+        value = values["signature_name" if data.get("signature_name") else "model_path"]
+        hint = error.advice("signature_name" if value.place.path else flag("signature_name"))
+        context.problems.add(value.place, f"{value.subject}: {error.message}", hint)
     except ConfigurationError as error:
-        asked = isinstance(error, structure.SignatureError) and data.get("signature_name")
-        value = values["signature_name" if asked else "model_path"]
+        value = values["model_path"]
         context.problems.add(value.place, f"{value.subject}: {error.message}", error.hint)
     except OSError:  # the run tells which
         pass

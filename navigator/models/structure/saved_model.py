@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
@@ -26,7 +26,22 @@ _QUANTIZED = ("Quantize", "FakeQuant", "UniformQuantize")
 
 
 class SignatureError(ConfigurationError):
-    """A SavedModel doesn't have the signature, or has none or several to choose from."""
+    """A SavedModel doesn't have the signature, or has none or several to choose from.
+
+    Args:
+        message: what happened.
+        names: the signatures that it has.
+    """
+
+    def __init__(self, message: str, names: Sequence[str]) -> None:
+        self.names = names
+        super().__init__(message, self.advice("signature_name"))
+
+    def advice(self, option: str) -> str:
+        """Return what to do for users who write the option like this."""
+        if not self.names:
+            return "save it with signatures=..., or with model.export, which adds serving_default"
+        return f"set {option} to one of: {listed(self.names)}"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -109,19 +124,16 @@ def read(path: Path, signature_name: str | None, operators: bool) -> Description
 
 def _chosen(path: Path, names: tuple[str, ...], wanted: str | None) -> str:
     if not names:
-        raise SignatureError(
-            f"{path} has no signature", "save it with signatures=..., or with model.export, which adds serving_default"
-        )
-    hint = f"set signature_name to one of: {listed(names)}"
+        raise SignatureError(f"{path} has no signature", names)
     if wanted is not None:
         if wanted not in names:
-            raise SignatureError(f"{path} has no signature {wanted!r}", hint)
+            raise SignatureError(f"{path} has no signature {wanted!r}", names)
         return wanted
     if _DEFAULT_SIGNATURE in names:
         return _DEFAULT_SIGNATURE
     if len(names) > 1:
         text = f"{path} has {len(names)} signatures, but none is named {_DEFAULT_SIGNATURE}"
-        raise SignatureError(text, hint)
+        raise SignatureError(text, names)
     return names[0]
 
 
