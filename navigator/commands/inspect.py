@@ -52,7 +52,7 @@ def inspected(
 
     require_file(path)
     model_format = config.detect_format(path, Format(declared) if declared else None)
-    for message, hint in problems(path):
+    for message, hint in problems(path, model_format):
         raise ConfigurationError(message, hint)
     described = describe(
         path.absolute(),

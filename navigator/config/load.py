@@ -189,7 +189,7 @@ def _detect(context: Context, values: Mapping[str, Value], data: Mapping[str, An
         context.problems.add(blamed.place, f"{blamed.subject}: {error.message}", error.hint)
         return None
     value = values["model_path"]
-    for message, hint in model_problems(path):
+    for message, hint in model_problems(path, found):
         context.problems.add(value.place, f"{value.subject}: {message}", hint)
     return found
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from navigator.errors import ConfigurationError, quote
 from navigator.models.checkpoint import missing_files
 from navigator.models.external_data import External, externals
+from navigator.records import Format
 
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: a pointer begins with this key, and is short.
 _POINTER = b"version https://git-lfs"
@@ -45,7 +46,7 @@ def pointer_problem(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path} is a Git LFS pointer, not the file itself", FETCH_LFS
 
 
-def problems(path: Path) -> Iterator[tuple[str, str]]:
+def problems(path: Path, model_format: Format) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the files beside or below a model's own, and what to do about it.
 
     A Git LFS pointer, a link that leads out, variables that aren't there, external data that isn't there, too short or
@@ -53,15 +54,16 @@ def problems(path: Path) -> Iterator[tuple[str, str]]:
 
     Args:
         path: the file of a model, or the directory of a SavedModel.
+        model_format: its format.
     """
     try:
-        if path.is_dir():
+        if model_format is Format.ONNX:
+            yield from _external_problems(path)
+        elif path.is_dir():
             for _, file in files_of(path):
                 yield from pointer_problem(file)
             for name in missing_files(path):
                 yield f"{path} has no {name}, which its variables need", _WHOLE_DIRECTORY
-        elif path.is_file():
-            yield from _external_problems(path)
     except ConfigurationError as error:
         yield error.message, error.hint
     except OSError:

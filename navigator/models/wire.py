@@ -58,6 +58,11 @@ class Cursor:
 
     def varint(self) -> int:
         """Return a number of at most 64 bits, -1 where there's none."""
+        # Most numbers have one byte.
+        if self._used < len(self._block) and (byte := self._block[self._used]) < 0x80:
+            self._used += 1
+            self.at += 1
+            return byte
         value = 0
         for shift in range(0, 70, 7):
             if self._used == len(self._block):

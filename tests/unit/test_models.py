@@ -22,6 +22,7 @@ from navigator.frameworks.onnx import weights
 from navigator.models.external_data import External, externals
 from navigator.models.files import external_data, model_files, problems
 from navigator.models.reading import DeadlineError, StoppedError, Watch, blocks, copy_content
+from navigator.records import Format
 from tests.support.builders import SAVED_MODEL, saved_model
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 64\n"
@@ -135,7 +136,7 @@ def test_a_file_of_endless_fields_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("navigator.models.external_data._MOST_FIELDS", 1000)
     assert list(externals(path)) == []
     path.write_bytes(b"\x08\x01" * 1001 + producer)
-    [(message, _)] = problems(path)
+    [(message, _)] = problems(path, Format.ONNX)
     assert message == f"{path} has more than 1,000 fields"
 
 
@@ -168,7 +169,7 @@ def test_a_whole_model_has_no_problem(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(bytes(128))
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "v.bin").write_bytes(bytes(64))
-    assert list(problems(path)) == []
+    assert list(problems(path, Format.ONNX)) == []
     assert external_data(path) == ["below/v.bin", "w.bin"]
 
 
@@ -188,7 +189,7 @@ def test_what_is_wrong_with_external_data(tmp_path: Path) -> None:
     (there / "circle").symlink_to("circle")
 
     def problem(location: str, *, offset: int = 0, length: int = 0) -> tuple[str, str]:
-        [found] = problems(write(there, tensor(location, offset=offset, length=length)))
+        [found] = problems(write(there, tensor(location, offset=offset, length=length)), Format.ONNX)
         return found
 
     stored, again = f"{there}/model.onnx stores weights in ", "save the model again"
@@ -214,21 +215,23 @@ def test_only_what_is_used_must_be_there(tmp_path: Path) -> None:
     unused = tensor("gone")
     unused.raw_data = bytes(64)
     unused.data_location = TensorProto.DEFAULT
-    assert list(problems(write(tmp_path, unused))) == []
+    assert list(problems(write(tmp_path, unused), Format.ONNX)) == []
 
 
 def test_every_file_of_a_saved_model_is_looked_at(tmp_path: Path) -> None:
     for name in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001", "assets/v"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"\x08\x01")
-    assert list(problems(tmp_path)) == []
+    assert list(problems(tmp_path, Format.TF_SAVEDMODEL)) == []
     for path in sorted(path for path in tmp_path.rglob("*") if path.is_file()):
         content = path.read_bytes()
         path.write_text(POINTER)
-        assert list(problems(tmp_path)) == [(f"{path} is a Git LFS pointer, not the file itself", FETCH)]
+        assert list(problems(tmp_path, Format.TF_SAVEDMODEL)) == [
+            (f"{path} is a Git LFS pointer, not the file itself", FETCH)
+        ]
         path.write_bytes(content)
     (tmp_path / "assets" / "secret").symlink_to("/etc/passwd")
-    [(message, _)] = problems(tmp_path)
+    [(message, _)] = problems(tmp_path, Format.TF_SAVEDMODEL)
     assert message == f"{tmp_path}/assets/secret is a link to a place outside {tmp_path}"
 
 
@@ -240,7 +243,8 @@ def test_variables_that_a_saved_model_restores_must_be_there(tmp_path: Path) -> 
         for name in names:
             (model / "variables" / name).touch()
         (model / "saved_model.pb").write_bytes(graph)
-        return [message.removeprefix(f"{model} has no variables/").partition(",")[0] for message, _ in problems(model)]
+        found = problems(model, Format.TF_SAVEDMODEL)
+        return [message.removeprefix(f"{model} has no variables/").partition(",")[0] for message, _ in found]
 
     index, one, two, three = "variables.index", *(f"variables.data-{n:05}-of-00003" for n in range(3))
     assert missing() == [index]

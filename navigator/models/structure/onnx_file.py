@@ -52,7 +52,7 @@ def read(path: Path, _signature_name: str | None, operators: bool) -> Descriptio
                 case 7:
                     _graph(fields, value, found, operators=operators, depth=0)
                 case 8:
-                    _opset(fields, value, found)
+                    _opset(fields, value, found.opsets)
                 case 20:
                     found.training = True
                 case 25 if operators:
@@ -75,15 +75,15 @@ def versions(path: Path) -> tuple[int, dict[str, int]]:
         DamagedError: the file isn't made of protobuf's fields.
         OSError: it can't be read.
     """
-    ir_version, found = 0, _Found()
+    ir_version, opsets = 0, dict[str, int]()
     with BufferedReader(open_regular(path)) as file:
         fields = Fields(file, os.fstat(file.fileno()).st_size)
         for number, value in fields:
             if number == 1:
                 ir_version = value
             elif number == 8:
-                _opset(fields, value, found)
-    return ir_version, found.opsets
+                _opset(fields, value, opsets)
+    return ir_version, opsets
 
 
 def _with_operators(described: Description, found: _Found) -> Description:
@@ -157,14 +157,14 @@ def _function(fields: Fields, length: int, found: _Found) -> None:
     found.functions.add((domain, name))
 
 
-def _opset(fields: Fields, length: int, found: _Found) -> None:
+def _opset(fields: Fields, length: int, opsets: dict[str, int]) -> None:
     domain, version = "", 0
     for number, value in fields.inside(length):
         if number == 1:
             domain = fields.text(value)
         elif number == 2:
             version = value
-    found.opsets[domain or "ai.onnx"] = version
+    opsets[domain or "ai.onnx"] = version
 
 
 def _value(fields: Fields, length: int, found: _Found) -> TensorSpec:
