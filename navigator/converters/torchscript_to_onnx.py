@@ -292,7 +292,8 @@ def _refusal(error: Exception, opset: int) -> StepError:
             f"{_exporter()} fails at opset {opset}: {torch_values.reason(error)}",
             "export the model with torch.export instead (.pt2), or check the graph in the log",
         )
-    operator, since = found["operator"], int(found["since"] or 0)
+    # Names such as `aten::__and__` lose the last letter, as if they were those of operations in place.
+    operator, since = re.sub(r"(::__\w*[^\W_]_)$", r"\1_", found["operator"]), int(found["since"] or 0)
     if since <= opset:
         return StepError(
             f"{_exporter()} doesn't support operator {operator} at any opset up to {_HIGHEST_OPSET}",

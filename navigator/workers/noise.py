@@ -26,6 +26,10 @@ BATCHES = "batches"
 # Twice, since each element may happen to round alike once.
 _SHAKES = 2
 
+# Numbers that the model compares with may be beyond all that it's made for, and a row of zeros may be silence, of which
+# a normalization makes whatever rounding left.
+_UNUSUAL = frozenset({*NAMES, "zeros"})
+
 # Half of a step of float16, relative to the number.
 _HALF_STEP = 2.0**-11
 
@@ -42,10 +46,9 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
     """Run the source model with other rounding, on the opt sample or one of median size, and on a small one.
 
     Rounding grows with the values that are rounded, so of the samples of at most half its size, it's the one with the
-    largest outputs, but for numbers that the model compares with: those may be beyond all that it's made for. Each
-    is run twice: in two batches instead of one; and with every input and weight one step of its dtype away, on other
-    threads and kernels where the framework has them. What the model refuses to run, or answers
-    with other shapes, is left out.
+    largest outputs, but for unusual values. Each is run twice: in two batches instead of one; and with every input and
+    weight one step of its dtype away, on other threads and kernels where the framework has them. What the model refuses
+    to run, or answers with other shapes, is left out.
 
     Args:
         model: the source model.
@@ -55,7 +58,7 @@ def probes(model: LoadedModel, samples: Sequence[Sample], outputs: Sequence[Samp
     known = dict(outputs)
     ordered = sorted(samples, key=uninformative)
     usual = next((each for each in samples if each[0] == "opt"), ordered[len(ordered) // 2])
-    plain = [each for each in ordered if not uninformative(each)[0] and each[0] not in NAMES]
+    plain = [each for each in ordered if not uninformative(each)[0] and each[0] not in _UNUSUAL]
     varied = [each for each in plain if 2 * _size(each) <= _size(usual)]
     small = _loudest(varied or ordered[:1], known)
     return probes_of(model, [small, *([usual] if usual is not small else [])], outputs)

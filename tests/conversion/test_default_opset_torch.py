@@ -126,7 +126,7 @@ def test_what_only_the_export_shows_raises_the_default_opset(
 
 
 def test_an_opset_that_the_user_names_is_not_raised(tmp_path: Path) -> None:
-    with pytest.raises(StepError, match="aten::__and_ at opset 14: it needs 18 or higher") as refusal:
+    with pytest.raises(StepError, match="aten::__and__ at opset 14: it needs 18 or higher") as refusal:
         exports(tmp_path, lambda x: x & 3, INTEGERS, may_raise=False).convert(DEFAULT)
 
     assert refusal.value.hint == "set onnx_opsets: [18]"

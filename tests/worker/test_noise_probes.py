@@ -133,7 +133,8 @@ def test_of_the_small_samples_the_one_with_the_largest_outputs(tmp_path: Path) -
     loud = ("loud", {"x": 100 * rng.random((2, 64), np.float32)})
     same = ("same", {"x": np.full((2, 64), 1000, np.float32)})
     large = ("large", {"x": 1000 * rng.random((5, 64), np.float32)})
-    drawn = [least, usual, most, loud, same, large]
+    zeros = ("zeros", {"x": 200 * rng.random((2, 64), np.float32)})
+    drawn = [least, usual, most, loud, same, large, zeros]
     for sets, chosen in ((drawn, {"loud", "opt"}), ([usual], {"opt"}), ([same, usual], {"opt"})):
         assert {name for name, _ in run(model, sets).rounded} == chosen
 
