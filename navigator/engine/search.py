@@ -28,7 +28,7 @@ from navigator.samples.found import with_found
 from navigator.verify.compare import verify
 from navigator.verify.differences import bounded
 from navigator.verify.outputs import Outputs, always_empty
-from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, excess, without_rounding
+from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, doubtful, excess, without_rounding
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import rounding_limit, tolerances
 from navigator.workers import ties
@@ -86,7 +86,7 @@ def _tried(verified: Verified, subject: Subject, context: StepContext) -> Verifi
         largest_error=max((each for each in errors.values() if each <= 1), default=0.0),
     )
     verified = replace(verified, verdict=replace(verified.verdict, searched=told))
-    doubts = sorted((name for name, each in errors.items() if each > 1), key=lambda name: -errors[name])
+    doubts = doubtful(errors, expected)
     special = verified.special.beyond(reference.special)
     if not doubts and not special:
         return verified

@@ -17,6 +17,9 @@ Arrays = Mapping[str, np.ndarray]
 INPUTS, SOURCE, CONVERTED, STEP, NUDGE = "inputs", "source", "converted", "step", "nudge"
 """The names of the sets of arrays that describe a disagreement; there are several steps and nudges."""
 
+# An error of so many tolerances is as clear as a larger one.
+_CLEAR = 100.0
+
 
 def excess(reference: Arrays, outputs: Arrays, atol: Mapping[str, float], rtol: Mapping[str, float]) -> float:
     """Return the largest error in tolerances: more than 1 is a disagreement, and infinity one that has no number.
@@ -38,6 +41,18 @@ def excess(reference: Arrays, outputs: Arrays, atol: Mapping[str, float], rtol: 
             return 0.0
         largest = max(largest, found)
     return largest
+
+
+def doubtful(errors: Mapping[str, float], outputs: Mapping[str, Arrays]) -> list[str]:
+    """Return the inputs whose errors are beyond tolerance, the clearest first, and of those the ones soonest run again.
+
+    Args:
+        errors: the largest error of each, in tolerances.
+        outputs: the source model's for each.
+    """
+    sizes = {name: sum(array.size for array in arrays.values()) for name, arrays in outputs.items()}
+    beyond = (name for name, error in errors.items() if error > 1)
+    return sorted(beyond, key=lambda name: (-min(errors[name], _CLEAR), sizes[name]))
 
 
 def _ratio(reference: np.ndarray, value: np.ndarray | None, atol: float, rtol: float) -> float:

@@ -143,7 +143,8 @@ def search(arguments: Mapping[str, Json]) -> Json:
     started = time.monotonic()
     if arguments["special"] is not None:
         suspects = _suspects(Path(arguments["samples"]), arguments["suspects"])
-        run.check(chain(suspects, directed(source, inputs, config, proposals, special)), arguments["seconds"])
+        suspects = chain(suspects, directed(source, inputs, config, proposals, special))
+        run.check(suspects, arguments["seconds"], own_clock())
     else:
         run.check(directed(source, inputs, config, proposals, special), _PART * arguments["seconds"])
         if run.found is None:
@@ -256,12 +257,12 @@ class Search:
             if self.found is not None:
                 return
 
-    def check(self, suspects: Iterable[Arrays], seconds: float) -> None:
+    def check(self, suspects: Iterable[Arrays], seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Try some inputs, at least one, for so many seconds, or until a disagreement is found."""
-        end = time.monotonic() + seconds
+        end = clock() + seconds
         for inputs in suspects:
             self._try(inputs)
-            if self.found is not None or time.monotonic() > end:
+            if self.found is not None or clock() > end:
                 return
 
     def _try(self, inputs: Arrays) -> None:

@@ -1,5 +1,6 @@
 """The search for a disagreement: what is proposed, what counts as one, and what the source's own rounding explains."""
 
+import math
 from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
@@ -18,7 +19,7 @@ from navigator.samples.search import STYLES, Drawn, Recombined, scales, spanned
 from navigator.samples.shapes import resolve
 from navigator.samples.storage import load, unstacked
 from navigator.samples.values import Told
-from navigator.verify.search import excess, explained, widened, without_rounding
+from navigator.verify.search import doubtful, excess, explained, widened, without_rounding
 from navigator.workers.search import DIRECTORY, Search, prepare, tried
 
 Arrays = Mapping[str, np.ndarray]
@@ -423,6 +424,18 @@ def test_of_doubts_the_first_that_rounding_does_not_explain_is_found() -> None:
     assert search.found is not None
     assert search.found.inputs["x"] is wrong
     assert search.inputs == 2
+
+
+def test_doubts_are_tried_while_others_keep_the_processor_busy() -> None:
+    search = begun(weighted, weighted)
+    search.check([{"x": np.zeros((1, 8), np.float32)}] * 3, 1, iter([0.0, 0.1, 1.5, 9.0]).__next__)
+    assert search.inputs == 2
+
+
+def test_of_clear_errors_the_cheapest_are_looked_at_first() -> None:
+    outputs = {name: {"y": np.zeros(size)} for name, size in {"a": 4, "b": 900, "c": 9, "d": 2, "e": 1}.items()}
+    errors = {"a": 3.0, "b": math.inf, "c": 2e5, "d": 3.0, "e": 0.9}
+    assert doubtful(errors, outputs) == ["c", "b", "d", "a"]
 
 
 # What all conversions are tried on
