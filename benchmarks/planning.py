@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--count", type=int, default=8000)
     arguments = parser.parse_args()
+    load = os.getloadavg()[0]
     shutil.rmtree(SCRATCH, ignore_errors=True)
     files = {title: _write(REPOSITORY / "examples/models" / name, arguments.count) for title, name in MODELS.items()}
     taken: dict[tuple[str, str], list[Measured]] = {(title, command): [] for title in files for command in COMMANDS}
@@ -30,7 +31,7 @@ def main() -> None:
         for (title, command), runs in taken.items():
             runs.append(measure([str(NAVIGATOR), command, str(files[title])], SCRATCH / "log"))
             print(f"{title}, {command}: {runs[-1].seconds:.1f} s", flush=True)
-    text = _table(taken, arguments.count)
+    text = _table(taken, arguments.count, load)
     (BENCHMARKS / "planning.md").write_text(text)
     print(f"\n{text}")
 
@@ -54,12 +55,12 @@ def _write(model: Path, count: int) -> Path:
     return file
 
 
-def _table(taken: dict[tuple[str, str], list[Measured]], count: int) -> str:
+def _table(taken: dict[tuple[str, str], list[Measured]], count: int, load: float) -> str:
     lines = [
         f"# Benchmark of {count:,} models",
         "",
         "`python benchmarks/planning.py` writes this file: medians of interleaved runs, from process start to exit.",
-        "Other work on the machine changes processor time less than seconds.",
+        f"Other work on the machine changes processor time less than seconds; its load was {load:.0f} when this began.",
         "The ONNX file has 8 KB. The TorchScript file has 163 entries, and `plan` reads 41 of them for the opset.",
         "",
         machine(("pyyaml", "msgspec")),
