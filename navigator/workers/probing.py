@@ -221,7 +221,8 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
     raise StepError(
         f"{config.model_path.name} doesn't store its inputs, and {tried}",
         f"set inputs in navigator.yaml or {config.model_path.name}.yaml, each as name:shape:dtype with -1 for a "
-        'dynamic axis, e.g. `inputs: ["x:-1,3,224,224:float32"]` with your names and shapes',
+        'dynamic axis, e.g. `inputs: ["x:-1,3,224,224:float32"]` with your names and shapes, or provide your own '
+        "inputs under samples",
     )
 
 

@@ -369,7 +369,7 @@ TORCH = (
         name="odd",
         keys={"model_path": "odd.pt"},
         advice="set inputs in navigator.yaml or {}.yaml, each as name:shape:dtype with -1 for a dynamic axis, e.g. "
-        '`inputs: ["x:-1,3,224,224:float32"]` with your names and shapes',
+        '`inputs: ["x:-1,3,224,224:float32"]` with your names and shapes, or provide your own inputs under samples',
         fix=instead(inputs=["x:-1,3,7,1009:float32"]),
     ),
     Case(
