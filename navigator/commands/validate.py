@@ -4,10 +4,12 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from navigator.commands import subject
 from navigator.errors import ExitCode, listed, one_line
 from navigator.models import structure
+from navigator.models.texts import TEXT_ADVICE, text_in
 from navigator.records import Description, Format, ModelConfig, RunConfig
 from navigator.render.columns import columns_of, wrapped
 from navigator.render.streams import write
@@ -22,11 +24,26 @@ def run(namespace: argparse.Namespace, _arguments: list[str]) -> ExitCode:
     """Report all problems, or that there are none, and what only running the models will show."""
     loaded = subject.load(namespace)
     lines = [f"{subject.named(namespace)}: valid, {count(len(loaded.models), 'model')}"]
+    if unconvertible := list(_texts(loaded)):
+        lines += ["can't be converted:", *(f"  {each}" for each in unconvertible)]
     if unknown := list(_unknown(loaded)):
         lines += ["not known without running:", *(f"  {each}" for each in unknown)]
     fitted = wrapped(map(one_line, lines), columns_of(sys.stdout))
     write("".join(f"{line}\n" for line in fitted), sys.stdout)
     return ExitCode.OK
+
+
+def _texts(loaded: RunConfig) -> Iterator[str]:
+    """Yield which of the first SavedModels have text in their signatures, and what to do."""
+    started = time.monotonic()
+    for model in loaded.models:
+        if time.monotonic() - started > _LOOK_SECONDS:
+            return
+        if model.model_format is Format.TF_SAVEDMODEL:
+            with suppress(OSError):  # the run tells which
+                stored = structure.read(model.model_path, model.model_format, model.signature_name, operators=False)
+                if why := text_in(stored):
+                    yield f"{model.model_name}: {why}; {TEXT_ADVICE}"
 
 
 def _unknown(loaded: RunConfig) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Turns a configuration into a tree of steps and its cells, which can be printed, filtered and tested.
 
 Decides about labels and the steps of a cell; `navigator.plan.placement` decides where they run, or why they can't.
-Of a model it reads the names of its operators, if the user chose no opset. It runs nothing and imports no framework.
+Of a model it reads the names of its operators, if the user chose no opset, and whether it takes or returns text. It
+runs nothing and imports no framework.
 """
 
 import traceback
@@ -14,6 +15,7 @@ from navigator.errors import ConfigurationError, NavigatorError, listed
 from navigator.frameworks import opsets
 from navigator.frameworks.opsets import Raised
 from navigator.models import structure
+from navigator.models.texts import TEXT_ADVICE, text_for_engines, text_in
 from navigator.plan.matrix import configurations, formats_of
 from navigator.plan.placement import place
 from navigator.plan.routes import reachable, steps_to
@@ -96,10 +98,35 @@ def _plan_model(model: ModelConfig, host: Host) -> ModelPlan:
         for step in way or ():
             steps.setdefault(step.label, step)
     tree = ModelPlan(config=model, source_format=source, steps=tuple(steps.values()), conversions=tuple(cells.values()))
-    placed = place(tree, host)
+    placed = _without_text(place(tree, host))
     takes = needed is not None and any(step.opset == needed.opset for step in placed.steps)
     notes = (str(needed), *placed.notes) if takes else placed.notes
     return replace(placed, steps=_with_raises(placed.steps), conversions=_with_intermediates(placed), notes=notes)
+
+
+def _without_text(tree: ModelPlan) -> ModelPlan:
+    """Return a plan without the conversions that a model's text keeps from being made."""
+    model, source = tree.config, tree.source_format
+    todo = {cell.configuration.target_format for cell in tree.conversions if cell.state is None}
+    if source is not Format.TF_SAVEDMODEL and not (source is Format.ONNX and todo - {Format.ONNX}):
+        return tree
+    try:
+        stored = structure.read(model.model_path, source, model.signature_name, operators=False)
+    except (OSError, ConfigurationError):  # the run tells
+        return tree
+    all_, engines = text_in(stored), text_for_engines(stored) if source is Format.ONNX else ""
+    behind = "convert the part behind the operators that read text, e.g. with onnx.utils.extract_model"
+
+    def decided(cell: Cell) -> Cell:
+        if cell.state is None and all_:
+            return replace(cell, state=State.FAILED, reason=all_, remedy=TEXT_ADVICE)
+        if cell.state is None and engines and cell.configuration.target_format is not Format.ONNX:
+            return replace(cell, state=State.NOT_APPLICABLE, reason=engines, remedy=behind)
+        return cell
+
+    cells = tuple(map(decided, tree.conversions))
+    needed = {label for cell in cells if cell.state is None for label in cell.steps}
+    return replace(tree, conversions=cells, steps=tuple(step for step in tree.steps if step.label in needed))
 
 
 def _needed_opset(model: ModelConfig, source: Format) -> Raised | None:

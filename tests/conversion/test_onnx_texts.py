@@ -246,3 +246,20 @@ def test_own_samples_of_text_are_verified(tmp_path: Path, monkeypatch: pytest.Mo
     assert state(result) == "passed"
     assert [each["shapes"]["x"] for each in result["samples"]] == [[2, 2], [1, 2]]
     assert result["output_model"]["signature"]["inputs"] == [{"name": "x", "shape": [-1, 2], "dtype": "string"}]
+
+
+def test_engines_are_made_of_the_part_behind_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(columns(), "model.onnx")
+
+    main(["plan", "model.onnx", "--target-formats", "trt-rtx", "onnx", "--tensorrt-precisions", "fp32"])
+    before = capsys.readouterr().out
+    assert "reason: TensorRT computes with numbers only, and input color is text" in before
+    assert "onnx.utils.extract_model" in before
+    assert "1 conversion planned\n    onnx " in before
+
+    onnx.utils.extract_model("model.onnx", "behind.onnx", ["colors", "sizes", "weight"], ["y"])
+    main(["plan", "behind.onnx", "--target-formats", "trt-rtx", "onnx", "--tensorrt-precisions", "fp32"])
+    assert "2 conversions planned" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from navigator.cli import main
 from navigator.converters import tf_savedmodel_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
@@ -398,6 +399,24 @@ def test_refused(models: Path, tmp_path: Path, model: str, opset: int, message: 
     assert message in str(refused.value)
     assert refused.value.hint
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_text_is_told_before_anything_runs(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, plain = str(models / "text"), str(models / "exported")
+    why = "input 'x' of signature 'serving_default' is text (tf.string)"
+
+    assert main(["validate", text]) == 0
+    assert f"can't be converted:\n  text: {why}" in capsys.readouterr().out
+    assert main(["validate", plain]) == 0
+    assert "can't be converted" not in capsys.readouterr().out
+
+    assert main(["plan", text, "--target-formats", "onnx"]) == 0
+    planned = capsys.readouterr().out
+    assert (
+        f"1 conversion can't be planned\n    onnx_op14  tf-savedmodel → onnx_op14  (requested)\n      reason: {why}"
+        in planned
+    )
+    assert "how to fix: keep text processing out of the model" in planned
 
 
 def test_a_file_that_is_invalid_for_its_bfloat16_says_what_to_do(models: Path, tmp_path: Path) -> None:

@@ -78,6 +78,17 @@ class Remembers(torch.nn.Module):
 MODULES = {each.__name__.lower(): each for each in (Rates, Scaled, Normalized, Reduced, Optional, Remembers)}
 
 
+class Reads(torch.nn.Module):
+    """Turns letters into numbers, and embeds them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(256, 4)
+
+    def forward(self, text: str) -> Tensor:
+        return self.embedding(torch.tensor([ord(letter) for letter in text]))
+
+
 def save(directory: Path, *names: str) -> None:
     torch.manual_seed(0)
     for name in names:
@@ -181,6 +192,18 @@ def test_values_that_do_not_fit_are_refused_with_what_does(
         bind(takes, (), given)
     assert message in refusal.value.message
     assert hint in refusal.value.hint
+
+
+def test_a_module_of_text_alone_is_refused_with_the_part_to_convert(directory: Path) -> None:
+    with torchscript.quiet():
+        torch.jit.script(Reads()).save(str(directory / "reads.pt"))
+        torch.jit.script(Reads().embedding).save(str(directory / "part.pt"))
+
+    found = convert(directory, [{"model_path": f"{name}.pt"} for name in ("reads", "part")])
+
+    assert "forward takes text: str, but no tensor" in found["reads"]["status"]["message"]
+    assert found["reads"]["remedy"] == "script the part of the model behind it, which takes tensors"
+    assert found["part"]["status"]["state"] == "passed"
 
 
 def test_a_state_is_told_with_the_part_to_convert_which_passes(directory: Path) -> None:

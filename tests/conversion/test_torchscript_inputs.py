@@ -71,6 +71,17 @@ class Named(nn.Module):  # type: ignore[misc]
         return self.left(features["left"]) + self.right(features["right"])
 
 
+class Pictures(nn.Module):  # type: ignore[misc]
+    """Takes pictures of different sizes one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+
+    def forward(self, pictures: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([self.convolution(picture[None]).amax(dim=[2, 3]) for picture in pictures])
+
+
 class Several(nn.Module):  # type: ignore[misc]
     def forward(self, values: list[torch.Tensor]) -> torch.Tensor:
         return values[0] + 2 * values[1]
@@ -315,6 +326,7 @@ def test_a_state_has_as_many_rows_as_the_input(
         pytest.param(Wave(), None, ["wave float32 -1,-1"], id="wave"),
         pytest.param(Named(), None, ["left float32 -1,8", "right float32 -1,6"], id="dictionary"),
         pytest.param(Several(), None, ["values__0 float32 -1,-1", "values__1 float32 -1,-1"], id="list"),
+        pytest.param(Pictures(), None, ["pictures__0 float32 3,-1,-1"], id="list_in_loop"),
         pytest.param(Hidden(), None, ["x float32 -1,8", "hide bool -1,8"], id="bool_mask"),
         pytest.param(
             Recurrent(),

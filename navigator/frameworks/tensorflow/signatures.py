@@ -14,6 +14,7 @@ import numpy as np
 from navigator.errors import StepError, listed
 from navigator.frameworks.availability import how_to_get
 from navigator.frameworks.memory import gigabytes, require_memory
+from navigator.models.texts import TEXT_ADVICE, text_in_signature
 from navigator.records import Signature, TensorSpec
 
 # TensorFlow's objects and functions; the package ships no types that hold for every version.
@@ -191,10 +192,7 @@ def _spec(tf: _Tf, kind: str, key: str, spec: _Tf, signature_name: str) -> Tenso
             "save a wrapper around the model that takes and returns dense tensors",
         )
     if spec.dtype == tf.string:
-        raise StepError(
-            f"{where} is text (tf.string), which can't be converted or compared",
-            "keep text processing out of the model: save a signature that takes and returns numbers",
-        )
+        raise StepError(text_in_signature(kind, key, signature_name), TEXT_ADVICE)
     if spec.dtype.is_quantized or np.dtype(spec.dtype.as_numpy_dtype).kind not in "biufc":
         raise StepError(
             f"{where} has dtype {spec.dtype.name}, which NumPy doesn't support",

@@ -143,7 +143,12 @@ def fixed(parameters: Sequence[Parameter], given: Mapping[str, str]) -> dict[str
 
 
 def refuse_unfillable(parameters: Sequence[Parameter], values: Collection[str] = ()) -> None:
-    """Raise `StepError` if one of `parameters` is required, takes no tensor, and isn't among `values`."""
+    """Raise `StepError` if no tensors are taken, or one of `parameters` is required, takes none, and has no value."""
+    if parameters and all(each.kind in ("other", *NUMBERS) for each in parameters):
+        raise StepError(
+            f"forward takes {describe(parameters)}, but no tensor, which all inputs of a converted model are",
+            "script the part of the model behind it, which takes tensors",
+        )
     missing = [each for each in parameters if not (each.default or each.nullable or each.name in values)]
     unfit = [each for each in missing if each.kind == "other"]
     if unfit:

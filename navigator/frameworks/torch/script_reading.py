@@ -23,6 +23,9 @@ from navigator.frameworks.torch.script_wants import CONVOLUTION, RESIZING, Wants
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
+# How many tensors a list may have if the graph doesn't tell.
+_COUNTS = (1, 2, 3)
+
 
 def read(module: _Torch, takes: Sequence[Parameter]) -> "Reading":
     """Return what the graph of a module shows; `takes` are the parameters of its `forward`."""
@@ -59,7 +62,7 @@ class Reading(Wants):
         """Return how many tensors a list may have: as many as the graph reads, or a few."""
         if not any(each.kind == "list" and not (each.default or each.nullable) for each in takes):
             return (1,)
-        return (max(self.items.values()),) if self.items else (1, 2, 3)
+        return (max(self.items.values()),) if self.items else _COUNTS
 
     def walk(self, block: _Torch) -> None:
         """Note the operations of a block, those in branches and loops before what uses their results."""
@@ -187,7 +190,10 @@ class Reading(Wants):
                     self.keys[name].append(key)
             if isinstance(key, int):
                 self.items[name] = max(self.items.get(name, 0), key + 1)
-            self.sources[outputs[0]] = [Source(key if isinstance(key, str) else f"{name}__{key}")]
+            # A loop takes one after the other.
+            indices = range(max(_COUNTS)) if key is None else [key]
+            names = [key] if isinstance(key, str) else [f"{name}__{index}" for index in indices]
+            self.sources[outputs[0]] = [*map(Source, names)]
         else:
             return False
         return True
