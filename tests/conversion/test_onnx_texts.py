@@ -110,6 +110,17 @@ def test_all_words_and_pairs_are_in_texts_that_are_split() -> None:
     assert min(map(len, found)) < 12 < max(map(len, found))
 
 
+def test_texts_of_many_words_are_few_and_long() -> None:
+    words = [f"w{number}" for number in range(20_000)]
+    nodes = [
+        helper.make_node("Tokenizer", ["x"], ["z"], domain="com.microsoft", separators=[" "]),
+        helper.make_node("TfIdfVectorizer", ["z"], ["y"], ngram_counts=[0], pool_strings=words),
+    ]
+    (found,) = read_by(*nodes)
+    assert len({word for each in found for word in each.replace(",", "").split()} & set(words)) > 19_900
+    assert len(found) < 150
+
+
 def test_characters_are_joined_without_blanks() -> None:
     nodes = [
         helper.make_node("Tokenizer", ["x"], ["z"], domain="com.microsoft", tokenexp="."),

@@ -31,8 +31,10 @@ _SAME = frozenset({"Identity", "StringNormalizer"})
 # What can be read as a number.
 _NUMBERS = ("0", "1", "-1", "2.5", "100")
 
-# Words of texts that are split, in turn: long ones show many words at once, and short ones each alone.
+# Words of texts that are split, in turn: long ones show many words at once, and short ones each alone. For each so many
+# words that are known, all are as much longer.
 _LENGTHS = (12, 3, 12, 1)
+_WORDS = 1000
 
 # Between their first two words, in turn: what may be part of a word, a word of its own, or neither.
 _ODD = (" ", ", ", " a ", "2 ")
@@ -149,7 +151,7 @@ class Vocabulary:
         while parts and turn < _FEWEST:
             order = list(rng.permutation(len(parts)))
             while order:
-                length = _LENGTHS[turn % len(_LENGTHS)]
+                length = _LENGTHS[turn % len(_LENGTHS)] * (1 + len(parts) // _WORDS)
                 chosen, order, turn = [parts[index] for index in order[:length]], order[length:], turn + 1
                 first, *others = (part for each in (*chosen, *chosen[: length > 1]) for part in each)
                 odd = between and _ODD[turn % len(_ODD)]
