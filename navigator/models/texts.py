@@ -21,6 +21,8 @@ def text_in(described: Description) -> str:
 
 def text_for_engines(described: Description) -> str:
     """Return why no engine can be made of an ONNX model with text, or ""."""
+    if described.model_format is not Format.ONNX:
+        return ""
     for kind, specs in (("input", described.inputs), ("output", described.outputs)):
         for name in (spec.name for spec in specs or () if spec.dtype == TEXT):
             return f"TensorRT computes with numbers only, and {kind} {name} is text"

@@ -114,7 +114,7 @@ def _without_text(tree: ModelPlan) -> ModelPlan:
         stored = structure.read(model.model_path, source, model.signature_name, operators=False)
     except (OSError, ConfigurationError):  # the run tells
         return tree
-    all_, engines = text_in(stored), text_for_engines(stored) if source is Format.ONNX else ""
+    all_, engines = text_in(stored), text_for_engines(stored)
     behind = "convert the part behind the operators that read text, e.g. with onnx.utils.extract_model"
 
     def decided(cell: Cell) -> Cell:

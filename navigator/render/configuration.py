@@ -7,6 +7,7 @@ from textwrap import wrap
 import yaml
 
 from navigator.converters import CONVERTERS
+from navigator.models.texts import text_for_engines
 from navigator.records import Description, Format, TensorSpec
 from navigator.render.description import limits, shape
 from navigator.render.text import clean
@@ -49,7 +50,8 @@ def _model(model: Starter) -> Iterator[str]:
     yield f"model_path: {_scalar(model.path)}"
     yield from _comment(f"{described.model_format}, {size(described.size_bytes)}", *_facts(described))
     yield ""
-    yield from _comment(f"The formats that must pass. Also possible: {', '.join(_others(described.model_format))}")
+    others = "" if text_for_engines(described) else f" Also possible: {', '.join(_others(described.model_format))}"
+    yield from _comment(f"The formats that must pass.{others}")
     yield from _comment(*described.notes)
     yield f"target_formats: [{Format.ONNX}]"
     yield ""

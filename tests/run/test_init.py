@@ -14,6 +14,7 @@ from navigator.records import Description, Format, TensorSpec
 from navigator.render.configuration import Starter, starter
 from tests.docs.pages import README, blocks
 from tests.run.test_command_line import navigator
+from tests.support.text_models import columns
 
 
 def test_a_first_run_from_nothing_but_a_model(project: Path) -> None:
@@ -44,6 +45,17 @@ def test_a_first_run_from_nothing_but_a_model(project: Path) -> None:
     found = yaml.safe_load(text)
     assert (found["model_name"], found["model_path"], found["target_formats"]) == ("wide", "wide.onnx", ["onnx"])
     assert found["max_shapes"]["x"][1] > found["min_shapes"]["x"][1] > 0
+    assert navigator(project, "convert").returncode == 0
+
+
+def test_a_model_of_text_is_offered_no_engines(project: Path) -> None:
+    import onnx
+
+    onnx.save(columns(), project / "text.onnx")
+    assert navigator(project, "init", "text.onnx").returncode == 0
+    written = (project / "navigator.yaml").read_text()
+    assert "# input color: string [n, 1]" in written
+    assert "# The formats that must pass.\n" in written
     assert navigator(project, "convert").returncode == 0
 
 
