@@ -68,8 +68,8 @@ class OnnxToTrt:
 
 
 _BRANCHES_ADVICE = (
-    "the model has {} inside of branches or loops, where the builder fails (TensorRT for RTX 1.7): export it without "
-    "them, such as traced instead of scripted"
+    "the model has {} inside of branches or loops, where the builder fails (TensorRT 10.6 and for RTX 1.7): export it "
+    "without them, such as traced instead of scripted"
 )
 
 ONNX_TO_TRT = OnnxToTrt(
