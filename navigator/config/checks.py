@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from navigator.config.dtypes import canonical_dtype
 from navigator.config.problems import Place, Problems, about
@@ -23,8 +25,7 @@ _STORES_NAMES = (Format.ONNX, Format.TF_SAVEDMODEL)
 _OF_OUTPUTS = ("atol", "rtol", "fp16_atol", "fp16_rtol", "int8_atol", "int8_rtol", "states", "scores")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Value:
+class Value(msgspec.Struct, frozen=True, kw_only=True):
     """The canonical value of an option, where it is, and where its parts are."""
 
     key: str

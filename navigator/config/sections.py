@@ -5,9 +5,10 @@ line. This module decides about keys: aliases, unknown keys and misplaced ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+
+import msgspec
 
 from navigator.config import acceptances, scores, tensors, values
 from navigator.config.checks import Value
@@ -56,11 +57,10 @@ _READERS: dict[str, Callable[[Reading, Node], Any]] = {
 FORMS = ("models", "defaults")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Section:
+class Section(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one place: valid values by canonical key, and the keys whose values are invalid."""
 
-    values: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[str, Value] = {}
     wrong: frozenset[str] = frozenset()
 
     def over(self, other: "Section") -> "Section":

@@ -6,8 +6,9 @@ notation and the choices; the schema has the limits.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from navigator.config.problems import Place, Problems, about
 from navigator.config.schema import Option, flow, nearest
@@ -26,13 +27,12 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 WrittenPath = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """The value of an option while it is read: where its problems go, and where its parts are."""
 
     option: Option
     problems: Problems
-    places: dict[WrittenPath, Place] = field(default_factory=dict)
+    places: dict[WrittenPath, Place] = {}
 
     def subject(self, place: Place) -> str:
         """Return the name of this option as the user wrote it: its key in a file, its flag on the command line."""
