@@ -16,7 +16,7 @@ from navigator.render.streams import write
 from navigator.render.values import count
 
 # Of a configuration with thousands of models, the first ones are enough to learn from.
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.15
 _MOST_SAID = 10
 
 

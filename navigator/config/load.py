@@ -169,7 +169,7 @@ def _with_paths(context: Context, values: Mapping[str, Value]) -> dict[str, Any]
 def _absolute(context: Context, value: Value, text: str, place: Place) -> str | None:
     start = context.start(place)
     if place.path is not None and context.repository is not None:
-        why = paths.outside(text, start, context.repository, written=value.key in _WRITTEN)
+        why = paths.outside(text, start, context.repository, written=value.key in _WRITTEN, real=context.real)
         if why is not None:
             context.problems.add(place, f"{value.subject}: {why[0]}", why[1])
             return None
@@ -221,12 +221,12 @@ def _annotation(
     """Return the signature in `{model_path}.yaml`, for formats that do not store it."""
     if source not in _WITHOUT_SIGNATURE or all(key in values for key in _SIGNATURE):
         return {}
-    path = Path(data["model_path"] + ".yaml")
-    if not paths.is_file(path) or path == context.config_path:
+    beside = data["model_path"] + ".yaml"
+    if not paths.is_file(beside) or (path := Path(beside)) == context.config_path:
         return {}
     problems, shown = context.problems, paths.shown(path, context.working_directory)
     if values["model_path"].place.path is not None and context.repository is not None:
-        why = paths.outside(str(path), path.parent, context.repository, written=False)
+        why = paths.outside(str(path), path.parent, context.repository, written=False, real=context.real)
         if why is not None:
             problems.add(Place(path=shown), *why)
             return {}

@@ -144,17 +144,21 @@ def _archive(path: Path, file: BinaryIO) -> Format:
         names = Archive(file).names
     except DamagedError:
         raise ConfigurationError(f"{path} is a damaged or truncated archive", _FETCH) from None
-    # PyTorch's writer puts everything under one directory named after the file; torch.export wrote none until 2.7.
-    inner = {name.partition("/")[2] for name in names}
-    if "serialized_exported_program.json" in names | inner:
+    # PyTorch's writer puts everything under one directory named after the file, and its reader takes that of the first
+    # entry; torch.export wrote none until 2.7.
+    root = next(iter(names), "").partition("/")[0]
+    if not names.isdisjoint(("serialized_exported_program.json", f"{root}/serialized_exported_program.json")):
         return Format.TORCH_EXPORT
-    if "archive_format" in inner and any(name.startswith("models/") and name.endswith(".json") for name in inner):
+    models, code, compiled = f"{root}/models/", f"{root}/code/", ("data/aotinductor/", f"{root}/data/aotinductor/")
+    if f"{root}/archive_format" in names and any(each.startswith(models) and each.endswith(".json") for each in names):
         return Format.TORCH_EXPORT
-    if inner & {"constants.pkl", "model.json", "data.pkl"} and any(name.startswith("code/") for name in inner):
+    is_pickled = f"{root}/data.pkl" in names
+    has_module = is_pickled or not names.isdisjoint((f"{root}/constants.pkl", f"{root}/model.json"))
+    if has_module and any(each.startswith(code) for each in reversed(names)):
         return Format.TORCHSCRIPT
-    if any(name.startswith("data/aotinductor/") for name in names | inner):
+    if any(each.startswith(compiled) for each in names):
         raise ConfigurationError(f"{path} is an AOTInductor package, which is compiled for one device", _SAVE_TORCH)
-    if inner & {"data.pkl"}:
+    if is_pickled:
         raise ConfigurationError(
             f"{path} contains pickled weights or a pickled module (torch.save) but no graph", _SAVE_TORCH
         )
@@ -184,7 +188,7 @@ def _refuse_known(path: Path, head: bytes) -> None:
 
 def _onnx(path: Path, file: BinaryIO, size: int, declared: Format | None) -> Format | None:
     """Recognize ONNX by the fields of its outermost message, without parsing the graph."""
-    cursor = Cursor(file)
+    cursor = Cursor(file, size)
     graph = version = False
     for _ in range(_MOST_FIELDS):
         if cursor.at >= size:

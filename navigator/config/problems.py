@@ -17,7 +17,7 @@ _MOST_PROBLEMS = 100
 
 # Like the nodes and values with a place, of which thousands of models have hundreds of thousands, no dataclass: making a
 # frozen one takes five times as long.
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class Place(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a value is: a line and column of a file, both from 1; the command line if `path` is None."""
 
     path: Path | None = None

@@ -196,7 +196,10 @@ def _limits(key: str) -> _Limits:
 
     definitions = schema()["$defs"]
     rules = {**definitions["run_options"]["properties"], **definitions["model_options"]["properties"]}
-    return _Limits(Draft202012Validator(_inlined(rules[key])), set())
+    # Readers make values of the type, and jsonschema looks up descriptions too.
+    checked = Draft202012Validator.VALIDATORS.keys() - {"type"}
+    rule = {name: each for name, each in _inlined(rules[key]).items() if name in checked}
+    return _Limits(Draft202012Validator(rule), set())
 
 
 def _inlined(rule: Any) -> Any:

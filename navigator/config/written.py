@@ -1,8 +1,10 @@
 """Reads what a navigator.yaml holds: one model or several, each with its options and places. Checks no values."""
 
+import os
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from navigator.config import paths
@@ -21,12 +23,14 @@ class Context:
     """Where a configuration is.
 
     `config_path` is None if there is no file; `repository` is None then too, and if the file may name paths outside.
+    `real` returns where the links of a directory lead, which it looks up once.
     """
 
     working_directory: Path
     config_path: Path | None
     repository: Path | None
     problems: Problems
+    real: Callable[[str], str] = field(default_factory=lambda: cache(os.path.realpath))
 
     def start(self, place: Place) -> Path:
         """Return the directory that a relative path written at `place` starts from."""

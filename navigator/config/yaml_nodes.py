@@ -30,7 +30,7 @@ _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Scalar(msgspec.Struct, frozen=True):
+class Scalar(msgspec.Struct, frozen=True, gc=False):
     """A single value: the text as written, and its type in YAML (str, int, float, bool or null)."""
 
     place: Place
@@ -196,7 +196,8 @@ class _Builder:
         self.count(1, event)
         if depth > _MAX_DEPTH:
             raise self.stop(event, f"nested more than {_MAX_DEPTH} levels deep", "no option needs that many")
-        self.check_tag(event)
+        if event.tag is not None:
+            self.check_tag(event)
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         built: tuple[Node, int]
@@ -222,7 +223,7 @@ class _Builder:
 
     def check_tag(self, event: Any) -> None:
         tag = event.tag
-        if tag in (None, "!") or (tag.startswith(_CORE) and tag[len(_CORE) :] in ("seq", "map")):
+        if tag == "!" or (tag.startswith(_CORE) and tag[len(_CORE) :] in ("seq", "map")):
             return
         if isinstance(event, yaml.ScalarEvent) and tag in _CORE_SCALARS:
             return

@@ -67,7 +67,8 @@ def externals(path: Path) -> Iterator[External]:
         if not start or start == _ZIP:
             return
         file.seek(0)
-        cursor, size = Cursor(file), os.fstat(file.fileno()).st_size
+        size = os.fstat(file.fileno()).st_size
+        cursor = Cursor(file, size)
         if not cursor.lacks(_LOCATION, size):
             yield from _walk(cursor, path, size)
 

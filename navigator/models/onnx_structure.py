@@ -32,7 +32,7 @@ def structure(path: Path) -> bytes | None:
         size = file.seek(0, 2)
         file.seek(0)
         try:
-            return b"".join(_without_weights(Cursor(file), size, Message.MODEL, path.name, 0))
+            return b"".join(_without_weights(Cursor(file, size), size, Message.MODEL, path.name, 0))
         except DamagedError:
             return None
 

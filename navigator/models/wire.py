@@ -24,10 +24,16 @@ class UnreadableError(ValueError):
 
 
 class Cursor:
-    """Reads a file forwards, a block at a time, and knows where it is."""
+    """Reads a file forwards, a block at a time, and knows where it is.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Args:
+        file: opened for reading, at its start.
+        size: of the file, in bytes. To get memory for a whole block takes longer than to read a small file.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
+        self._block_bytes = min(_BLOCK_BYTES, size)
         self._block = b""
         self._used = 0
         self.at = 0
@@ -80,7 +86,7 @@ class Cursor:
     def _hold(self, count: int) -> None:
         """Read on unless the next bytes are held already."""
         if len(self._block) - self._used < count:
-            self._block = self._block[self._used :] + self._file.read(_BLOCK_BYTES)
+            self._block = self._block[self._used :] + self._file.read(self._block_bytes)
             self._used = 0
 
 
@@ -93,7 +99,7 @@ class Fields:
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
-        self._cursor = Cursor(file)
+        self._cursor = Cursor(file, size)
         self._size = size
         self._left = _MOST_FIELDS
 
