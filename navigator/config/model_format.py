@@ -154,7 +154,7 @@ def _archive(path: Path, file: BinaryIO) -> Format:
         return Format.TORCH_EXPORT
     is_pickled = f"{root}/data.pkl" in names
     has_module = is_pickled or not names.isdisjoint((f"{root}/constants.pkl", f"{root}/model.json"))
-    if has_module and any(each.startswith(code) for each in reversed(names)):
+    if has_module and any(each.startswith(code) for each in reversed(tuple(names))):  # PyTorch writes weights first
         return Format.TORCHSCRIPT
     if any(each.startswith(compiled) for each in names):
         raise ConfigurationError(f"{path} is an AOTInductor package, which is compiled for one device", _SAVE_TORCH)

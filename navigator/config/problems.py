@@ -15,8 +15,8 @@ from navigator.errors import ConfigurationError, listed, one_line
 _MOST_PROBLEMS = 100
 
 
-# Like the nodes and values with a place, of which thousands of models have hundreds of thousands, no dataclass: making a
-# frozen one takes five times as long.
+# No dataclass, and neither are nodes and values: thousands of models have hundreds of thousands of them, and to make a
+# frozen dataclass takes several times as long.
 class Place(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a value is: a line and column of a file, both from 1; the command line if `path` is None."""
 
