@@ -1,6 +1,7 @@
 """Runs whose output nobody can read, whose disk is full, or whose terminal was closed: no result is lost."""
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -186,7 +187,8 @@ def test_verdicts_are_printed_if_the_disk_is_full(tiny: Path, small_disk: Path) 
     done = subprocess.run(CONVERT, capture_output=True, text=True, timeout=120)
 
     assert done.returncode == 1
-    assert "2 of 2 conversions blocked" in done.stdout
+    # The first one begins while the source model runs, and may notice before it.
+    assert re.search(r"^(2 of 2 conversions blocked|1 of 2 conversions failed, 1 blocked)", done.stdout, re.MULTILINE)
     assert "convert_results.yaml couldn't be written: " in done.stderr
     assert "free up disk space" in done.stderr
     # Nothing that an earlier run left, and no half of a file.
