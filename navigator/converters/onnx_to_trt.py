@@ -3,7 +3,7 @@
 Parses, profiles, configures, builds, writes and reads back. The network is strongly typed: its precision is that of the
 ONNX file, which `onnx_to_typed_onnx` creates. TensorRT builds on the GPU that the engine is for; TensorRT for RTX
 builds anywhere, for the configured compute capabilities. Polygraphy hides the differences, but can use only one of them
-in a process, so each engine is built in its own worker.
+in a process, so no worker builds for both: engines of TensorRT share one, and each of TensorRT for RTX has its own.
 """
 
 import os

@@ -68,14 +68,18 @@ class Environments:
         return self._workers[_name(plan, image)]
 
     @property
+    def has_builders(self) -> bool:
+        """Whether there are workers that build engines, and they haven't been ended."""
+        return _BUILDERS in self._workers
+
+    @property
     def builders(self) -> Workers:
         """The workers that build engines, of models of every framework: none has to be imported for that."""
         return self._workers[_BUILDERS]
 
     def end_builders(self) -> None:
-        """End the workers that build engines and last, if there are any, so that their memory is free."""
-        if _BUILDERS in self._workers:
-            self._workers.pop(_BUILDERS).cancel()
+        """End the workers that build engines, so that their memory is free."""
+        self._workers.pop(_BUILDERS).cancel()
 
     def cancel(self) -> None:
         """Kill running workers."""

@@ -30,6 +30,7 @@ from navigator.engine.workspace import Workspace
 from navigator.errors import NavigatorError, exhausted
 from navigator.models.reading import Watch
 from navigator.records import CellResult, FoundShapes, Given, Host, Plan, RunConfig, State
+from navigator.workers.task import Lasting
 
 # The work of a unit returns a function that records its outcome, for the thread that changes the state.
 Noted = Callable[[], object]
@@ -77,6 +78,7 @@ class Execution:
         self._models = {model.config.model_name: ModelState(plan=model) for model in plan.models}
         self._unfinished = dict(self._models)
         self._sources = Sources(host, run, cache=cache)
+        self._builders: dict[str, Lasting] = {}
         self._stopped = threading.Event()
         self._errors: list[Exception] = []
         self._machine_notes: tuple[str, ...] = ()
@@ -176,7 +178,7 @@ class Execution:
                 self._changed(self._models[unit.model])
                 self._clean_up(self._models[unit.model])
                 self._listener.on_end(unit)
-            if not any(model.builds_more for model in self._unfinished.values()):
+            if environments.has_builders and not any(model.builds_more for model in self._unfinished.values()):
                 environments.end_builders()
 
     def _begin(self, model: ModelState) -> None:
@@ -277,9 +279,10 @@ class Execution:
         context = self._context(model, environments, step.image, unit.gpu)
         if context.gpu is None or not is_built(step) or not has_room(context.gpu, self._memory_bytes):
             return context
-        plans = [each.plan for each in self._models.values()]
-        lasting = builder(context.gpu, plans, self._workspace, self._timing)
-        return replace(context, workers=environments.builders, lasting=lasting)
+        if unit.gpu not in self._builders:
+            plans = [each.plan for each in self._models.values()]
+            self._builders[unit.gpu] = builder(context.gpu, plans, self._workspace, self._timing)
+        return replace(context, workers=environments.builders, lasting=self._builders[unit.gpu])
 
     def _check(self, model: ModelState, unit: Unit, verified: Verified | Failure, artifact: Artifact) -> None:
         """Record a verification; if it was the last one, cache the artifact if it passed, and remove scratch files."""
