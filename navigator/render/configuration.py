@@ -8,7 +8,7 @@ import yaml
 
 from navigator.converters import CONVERTERS
 from navigator.models.texts import text_for_engines
-from navigator.records import Description, Format, TensorSpec
+from navigator.records import TEXT, Description, Format, TensorSpec
 from navigator.render.description import limits, shape
 from navigator.render.text import clean
 from navigator.render.values import size
@@ -65,9 +65,10 @@ def _model(model: Starter) -> Iterator[str]:
     if described.signature_names and len(described.signature_names) > 1:
         yield f"signature_name: {_scalar(described.signature_name)}"
         yield ""
-    yield from _comment(
-        "Generated values are between 0 and 1, or as far as the model tells. Samples of your own show more:"
-    )
+    drawn = "values are between 0 and 1, or as far as the model tells"
+    if {spec.dtype for spec in described.inputs or ()} == {TEXT}:
+        drawn = "texts are those that the model knows"
+    yield from _comment(f"Generated {drawn}. Samples of your own show more:")
     floats = [spec for spec in described.inputs or () if spec.dtype.startswith("float")]
     if floats:
         yield f"# value_ranges: {{{_scalar(floats[0].name)}: [-2, 2]}}"

@@ -14,7 +14,7 @@ from navigator.records import Description, Format, TensorSpec
 from navigator.render.configuration import Starter, starter
 from tests.docs.pages import README, blocks
 from tests.run.test_command_line import navigator
-from tests.support.text_models import columns
+from tests.support.text_models import columns, table
 
 
 def test_a_first_run_from_nothing_but_a_model(project: Path) -> None:
@@ -56,7 +56,16 @@ def test_a_model_of_text_is_offered_no_engines(project: Path) -> None:
     written = (project / "navigator.yaml").read_text()
     assert "# input color: string [n, 1]" in written
     assert "# The formats that must pass.\n" in written
+    assert "# Generated values are " in written
     assert navigator(project, "convert").returncode == 0
+
+
+def test_text_is_not_said_to_be_a_number(project: Path) -> None:
+    import onnx
+
+    onnx.save(table(), project / "text.onnx")
+    assert navigator(project, "init", "text.onnx").returncode == 0
+    assert "# Generated texts are " in (project / "navigator.yaml").read_text()
 
 
 def test_several_models_have_names_of_their_own(project: Path) -> None:
