@@ -40,7 +40,7 @@ class Engines:
         name: str = "model.plan",
         signature: Signature | None = None,
         samples: Sequence[tuple[str, Arrays]] = (),
-        timeout_seconds: float = 200,
+        timeout_seconds: float = 400,
         verbose: bool = False,
         timing: Path | None = None,
         visible: str | None = None,

@@ -65,7 +65,7 @@ class Job:
 
 def tests(name: str, files: Sequence[str], seconds: float, *more: str) -> Job:
     """Return a job that runs tests."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-rA", "--durations=0", "--timeout=240"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-rA", "--durations=0", "--timeout=480"]
     command += ["-p", "no:cacheprovider", "-W", "default", "-o", "console_output_style=classic"]
     command += [f"--junit-xml={WORK}/{name}/junit.xml", f"--basetemp={WORK}/{name}/tmp"]
     command += [*more, *(f"tests/gpu/{each}" for each in files)]
