@@ -4,7 +4,7 @@ Pure: knows no framework and no file. Matches by name if the names agree, and ot
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from navigator.errors import ReturnedError, StepError
@@ -31,6 +31,17 @@ def in_model_order(declared: Sequence[TensorSpec], names: Sequence[str]) -> tupl
     if sorted(indices) == list(range(len(declared))):
         return tuple(spec for _, spec in sorted(zip(indices, declared, strict=True), key=lambda pair: pair[0]))
     return tuple(declared)
+
+
+def named_apart(outputs: Sequence[str], inputs: Collection[str]) -> list[str]:
+    """Return the names of a model's outputs, with `_out` behind those that inputs have: ONNX needs different names."""
+    names: list[str] = []
+    for name in outputs:
+        own = name
+        while name in inputs or (name != own and name in outputs):
+            name += "_out"
+        names.append(name)
+    return names
 
 
 def doubled(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:

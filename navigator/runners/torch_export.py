@@ -7,7 +7,7 @@ The ONNX export uses this module to load files.
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import ConfigurationError, StepError
-from navigator.frameworks.declaration import adopted, shapes
+from navigator.frameworks.declaration import adopted, named_apart, shapes
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.torch import (
     calls,
@@ -204,12 +204,15 @@ def load(
         program = move_to_device_pass(program, str(device))
     slots = tuple(programs.slots(program))
     inputs = adopted("inputs", declared.inputs, [programs.spec_of(program, name, name) for name, _ in slots if name])
+    outputs = programs.outputs(program)
+    names = named_apart([spec.name for spec in outputs], [spec.name for spec in inputs])
+    own = [replace(spec, name=name) for name, spec in zip(names, outputs, strict=True)]
     return TorchExportModel(
         program=program,
         module=program.module(),
         slots=slots,
         device=device,
-        signature=Signature(inputs=inputs, outputs=adopted("outputs", declared.outputs, programs.outputs(program))),
+        signature=Signature(inputs=inputs, outputs=adopted("outputs", declared.outputs, own)),
     )
 
 

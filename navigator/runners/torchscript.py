@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from navigator.errors import ReturnedError, StepError, UndeclaredError
-from navigator.frameworks.declaration import doubled, returned, shapes, widened
+from navigator.frameworks.declaration import doubled, named_apart, returned, shapes, widened
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.torch import (
     calls,
@@ -161,7 +161,9 @@ class TorchScriptModel:
         except Exception as error:
             given = shapes({name: array.shape for name, array in inputs.items()})
             raise torch_values.refusal(f"the TorchScript model fails on {given}", error, self.device) from error
-        arrays = {name: torch_values.to_array(name, leaf) for name, leaf in torch_values.flatten(value)}
+        leaves = torch_values.flatten(value)
+        names = named_apart([name for name, _ in leaves], [spec.name for spec in self.inputs])
+        arrays = {name: torch_values.to_array(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)}
         if not arrays:
             raise ReturnedError("the TorchScript model returns no tensor", "return the tensors that it computes")
         seen = tuple(TensorSpec(name=name, shape=array.shape, dtype=array.dtype.name) for name, array in arrays.items())

@@ -161,6 +161,21 @@ def test_a_size_that_is_computed_from_another_is_told_and_converts(tmp_path: Pat
     assert run.verdict(path).passed
 
 
+class Steps(torch.nn.Module):
+    """Returns its state under the names that it takes it by."""
+
+    def forward(self, q: torch.Tensor, p: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"q": q + p, "p": p - q}
+
+
+def test_outputs_are_called_otherwise_than_inputs(tmp_path: Path) -> None:
+    source = saved(tmp_path / "steps.pt2", Steps(), (torch.ones(2, 6), torch.ones(2, 6)))
+    run = exports(tmp_path, source, [("sample", {"q": np.ones((2, 6), np.float32), "p": np.eye(2, 6, dtype="f")})])
+    path, _ = run.convert(18)
+    assert [value.name for value in onnx.load(path).graph.output] == ["q_out", "p_out"]
+    assert run.verdict(path).passed
+
+
 @pytest.mark.parametrize("opset", [18, 23])
 def test_several_inputs_and_outputs_convert(tagger: Exports, opset: int) -> None:
     require_opset(opset)

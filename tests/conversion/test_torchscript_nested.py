@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from torch import Tensor
@@ -100,3 +101,26 @@ def test_a_list_of_pairs_takes_no_odd_tensor() -> None:
     specs = [TensorSpec(name=each, shape=(1,), dtype="float32") for each in ("x", "p__0", "p__1", "p__2")]
     with pytest.raises(StepError, match=r"4 declared .* past: List\[Tuple\[Tensor, Tensor\]\]"):
         bind(parameters(made("layers", traced=False)), specs)
+
+
+class Steps(torch.nn.Module):
+    """Returns its state under the keys that it takes it by."""
+
+    def forward(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"q": state["q"] + state["p"], "q_out": state["p"] * 2, "p": state["p"] - state["q"]}
+
+
+def test_outputs_are_called_otherwise_than_inputs(tmp_path: Path) -> None:
+    source = tmp_path / "m.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Steps()).save(str(source))
+    declared = Signature(
+        inputs=tuple(TensorSpec(name=each, shape=(-1, 4), dtype="float32") for each in ("q", "p")), outputs=()
+    )
+    samples = [(f"batch {batch}", {"q": floats((batch, 4), 0), "p": floats((batch, 4), 1)}) for batch in (2, 3)]
+    run = of_torchscript(tmp_path, source, declared, samples)
+    path, _ = run.convert(14)
+    verdict = run.verdict(path)
+    assert verdict.passed, verdict
+    assert [value.name for value in onnx.load(path).graph.output] == ["q_out_out", "q_out", "p_out"]
