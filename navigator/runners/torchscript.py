@@ -26,6 +26,7 @@ from navigator.frameworks.torch import (
     randomness,
     rounding,
     script_inputs,
+    script_scalars,
     script_states,
     script_values,
     stored,
@@ -296,11 +297,13 @@ def _loaded(path: Path, device: Device) -> _Torch:
 
     try:
         with quiet():
-            return torch.jit.load(str(path), map_location=str(device))
+            module = torch.jit.load(str(path), map_location=str(device))
     except RuntimeError as error:
         if packages.imported(str(error)):
             return _loaded(path, device)
         raise
+    script_scalars.restore_numbers(module)
+    return module
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What scripted modules do with Python's numbers, lists and dictionaries: what they compute after a conversion."""
+"""What modules do with Python's numbers, lists and dictionaries: what they compute, and after a conversion too."""
 # ruff: noqa: TID253 - the framework is what is tested
 # mypy: allow-subclassing-any, disable-error-code="no-untyped-call"
 
@@ -185,3 +185,46 @@ def test_numbers_and_containers_of_scripts_are_exported(
         (output,) = converted.infer(inputs).values()
         (wanted,) = expected.values()
         np.testing.assert_allclose(output, wanted, rtol=1e-5, atol=1e-5)
+
+
+class Steps(torch.nn.Module):
+    """Numbers with a point beside whole numbers, on the way to weights in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = torch.nn.Linear(8, 4)
+
+    def forward(self, steps: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        angles = steps[:, None] * torch.exp(torch.arange(4) * -0.7)
+        scaled = pixels / 255.0 - 0.5
+        return self.last(torch.cat([angles.sin(), scaled], 1)), scaled + 1.5, steps + 2
+
+
+def test_numbers_of_a_trace_are_no_tensors_of_float64(tmp_path: Path) -> None:
+    source, module = tmp_path / "model.pt", Steps().eval()
+    drawn = np.random.default_rng(0)
+    samples = [
+        (
+            f"sample{rows}",
+            {"steps": drawn.integers(0, 900, rows), "pixels": drawn.integers(0, 256, (rows, 4), np.uint8)},
+        )
+        for rows in ROWS
+    ]
+    with torchscript.quiet():
+        torch.jit.trace(module, tuple(map(torch.from_numpy, samples[0][1].values()))).save(str(source))
+    declared = Signature(
+        inputs=(
+            TensorSpec(name="steps", shape=(-1,), dtype="int64"),
+            TensorSpec(name="pixels", shape=(-1, 4), dtype="uint8"),
+        ),
+        outputs=(),
+    )
+    run = of_torchscript(tmp_path, source, declared, samples)
+    for (_, inputs), (_, outputs) in zip(samples, run.expected, strict=True):
+        with torch.no_grad():
+            wanted = module(*map(torch.from_numpy, inputs.values()))
+        for output, each in zip(outputs.values(), wanted, strict=True):
+            assert output.dtype == each.numpy().dtype
+            np.testing.assert_allclose(output, each.numpy(), rtol=1e-5, atol=1e-5)
+    path, _ = run.convert(14)
+    assert run.verdict(path).passed
