@@ -68,8 +68,9 @@ class Lookups:
 
     Values are known by anything hashable that the caller has for them. `origins` are the values that are an input, as
     it is or in another type or shape, `limited` those that are cut off at a smallest or a largest number, and `lines`
-    those that are computed from an input or a size by a factor and a summand. `sizes` are what sizes are compared with,
-    and `narrowed` the numbers that don't fit the types that an input is cast to.
+    those that are computed from an input or a size by a factor and a summand. `sizes` are what sizes are compared
+    with, `narrowed` the numbers that don't fit the types that an input is cast to, and `thresholds` those of
+    decision trees.
     """
 
     origins: dict[Hashable, str]
@@ -79,6 +80,7 @@ class Lookups:
     lines: dict[Hashable, _Line] = field(default_factory=dict)
     sizes: dict[int, None] = field(default_factory=dict)
     narrowed: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    thresholds: dict[str, dict[float, None]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: Iterable[str]) -> "Lookups":
@@ -115,6 +117,9 @@ class Lookups:
             low, high = float(usual.min()), float(usual.max())
             more = (high - low or abs(high) or 1) / 10
             self._tell(value, Told(low=low - more, high=high + more, why="thresholds of its trees", real=True))
+            if value in self.origins:
+                known = self.thresholds.setdefault(self.origins[value], {})
+                known |= dict.fromkeys(np.unique(usual).tolist())
 
     def size(self, value: Hashable, reader: str) -> None:
         """Note that `value` is a size that `reader` reads."""
@@ -133,8 +138,10 @@ class Lookups:
         self._tell(value, Told(low=0, high=1, why="read as true and false", mask=True))
 
     def sign(self, value: Hashable) -> None:
-        """Note that `value` goes into what depends on its sign: a division that rounds, a remainder, a magnitude."""
-        self._tell(value, Told(low=0, high=1, why="", signed=True))
+        """Note that something depends on the sign of `value`: a division that rounds, a remainder, a magnitude."""
+        line = self._line(value)
+        if line is not None and line.name != _SIZE:
+            self.found.setdefault(line.name, []).append(Told(low=0, high=1, why="", signed=True))
 
     def divisor(self, value: Hashable) -> None:
         """Note that whole numbers are divided by `value`: by 0, that ends the process in some runtimes."""
@@ -205,9 +212,13 @@ class Lookups:
 
     def special(self) -> Special:
         """Return the numbers and sizes at which the graph may compute otherwise than at all others."""
-        names = dict.fromkeys((*self.constants, *self.narrowed))
+        names = dict.fromkeys((*self.constants, *self.narrowed, *self.thresholds))
         numbers = {
-            name: (*(each.number for each in self.constants.get(name, ())), *self.narrowed.get(name, ()))
+            name: (
+                *(each.number for each in self.constants.get(name, ())),
+                *self.narrowed.get(name, ()),
+                *self.thresholds.get(name, ()),
+            )
             for name in names
             if name != _SIZE
         }

@@ -54,16 +54,25 @@ class Special:
         )
 
     def beyond(self, known: "Special") -> "Special":
-        """Return those that aren't among `known` ones, as float32 tells them apart."""
+        """Return those that aren't among `known` ones, as float32 tells them apart.
+
+        Of a threshold that moved, only what is between it and the known one may show that: numbers halfway are added.
+        """
         told = {name: set(map(np.float32, each)) for name, each in known.numbers.items()}
         numbers = {
             name: [number for number in each if np.float32(number) not in told.get(name, ())]
             for name, each in self.numbers.items()
         }
+        for name, each in numbers.items():
+            each += [(number + _nearest(number, known.numbers[name])) / 2 for number in each if name in known.numbers]
         return Special.of(numbers, (size for size in self.sizes if size not in known.sizes))
 
     def __bool__(self) -> bool:
         return bool(self.numbers or self.sizes)
+
+
+def _nearest(number: float, among: Iterable[float]) -> float:
+    return min(among, key=lambda other: abs(other - number))
 
 
 Compared = Mapping[str, Sequence[Constant]]
@@ -86,6 +95,26 @@ def candidates(bounds: Bounds, constants: Iterable[Constant]) -> tuple[float, ..
         itself = [each.number] if each.exact else []
         found |= dict.fromkeys([*itself, *(number for number in beyond if not bounds.holds(number))])
     return tuple(number for number in found if _is_new(bounds, number, whole=whole))
+
+
+def possible(bounds: Mapping[str, Bounds], special: Special, *, beside: bool) -> dict[str, tuple[float, ...]]:
+    """Return the special numbers that each input may be, and numbers on both sides of them if `beside`."""
+    found = {
+        name: candidates(bounds[name], [Constant(number, ordered=beside) for number in each])
+        for name, each in special.numbers.items()
+        if name in bounds
+    }
+    return {name: numbers for name, numbers in found.items() if numbers}
+
+
+def taken(numbers: Iterable[float], arrays: Iterable[np.ndarray]) -> tuple[float, ...]:
+    """Return those of some numbers that are in any of the arrays."""
+    held = [array.ravel() for array in arrays]
+    return tuple(number for number in numbers if any(_holds(array, number) for array in held))
+
+
+def _holds(array: np.ndarray, number: float) -> bool:
+    return bool((np.isnan(array) if math.isnan(number) else array == array.dtype.type(number)).any())
 
 
 def _is_new(bounds: Bounds, number: float, *, whole: bool) -> bool:

@@ -15,7 +15,7 @@ Each is small and looks for one kind of fault, so that one that the source model
 Masks are all true beside ends, and prefixes (the first elements true, as with padding) elsewhere.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,7 +26,7 @@ from navigator.samples import constants
 from navigator.samples.axes import Tie, batch_axes, fitting, following, ties
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
-from navigator.samples.values import Bounds, Origin, ends, generator, spelled, uniform, unknown
+from navigator.samples.values import UNKNOWN, Bounds, Origin, ends, generator, spelled, uniform, unknown
 
 # One row to probe and one beside it: a fault may be that rows get in each other's way.
 _ROWS = 2
@@ -96,11 +96,7 @@ def with_numbers(
 
     Rounding may decide whether one of these is met, so that they tell where to look, and no more.
     """
-    found = {
-        name: tuple(constants.candidates(bounds[name], [constants.Constant(number, ordered=True) for number in each]))
-        for name, each in special.numbers.items()
-        if name in bounds
-    }
+    found = constants.possible(bounds, special, beside=True)
     tied = ties(layout)
     shapes, batch = _shapes(layout, tied), batch_axes(tied)
 
@@ -137,6 +133,18 @@ def _filled(fill: Callable[["_Place"], Values], name: str, place: "_Place") -> V
 def _compared(found: Mapping[str, tuple[float, ...]], turn: int, name: str, place: "_Place") -> Values:
     array, told = place.ordinary()
     return (array, constants.filled(place.rng, array, found[name], turn)) if found.get(name) else (array, told)
+
+
+def reach(bounds: Bounds, samples: Collection[str]) -> tuple[float, float] | None:
+    """Return from where an input may be that nobody gave a range, None if somebody did.
+
+    Its samples may have less: a single number is one of these in each. `samples` are those that the model takes.
+    """
+    if is_free_float(bounds) and "normal" in samples:
+        return -1.0, 1.0
+    if is_free_count(bounds) and "counts" in samples:
+        return -LARGEST_COUNT if bounds.signed and "negatives" in samples else 0, LARGEST_COUNT
+    return None
 
 
 def is_free_count(bounds: Bounds) -> bool:
@@ -229,7 +237,13 @@ def _normal(place: _Place) -> Values:
         return place.prefixes()
     if not is_free_float(place.bounds):
         return place.ordinary()
-    return place.rng.standard_normal(place.shape).astype(place.bounds.dtype), "standard normal"
+    array = place.rng.standard_normal(place.shape).astype(place.bounds.dtype)
+    first, *others = place.rows(array)
+    if others:
+        others[0][...] = -np.copysign(others[0], first)
+    elif array.size > 1 and (np.signbit(array) == np.signbit(array.flat[0])).all():
+        array.flat[int(place.rng.integers(array.size))] *= -1
+    return array, "standard normal"
 
 
 def _counts(place: _Place) -> Values:
@@ -257,7 +271,9 @@ def _unknown(place: _Place) -> Values:
     array, told = place.ordinary()
     if not place.bounds.texts or not array.size:
         return array, told
-    others = place.rng.integers(unknown(place.bounds), 0, array.shape)
+    # Each of them before one comes again, and first what nothing makes one that the model knows.
+    start = int(place.rng.integers(len(UNKNOWN)))
+    others = (-1 - (start + np.arange(array.size)) % -unknown(place.bounds)).reshape(array.shape)
     array = np.where(place.rng.random(array.shape) < _UNKNOWN_PART, others, array)
     next(place.rows(array))[...] = next(place.rows(others))
     return array, f"texts that the model may not know, others {told}"

@@ -7,7 +7,7 @@ recombined. Runs no model. The same seed gives the same proposals to the same an
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from navigator.samples.axes import batch_axes, counted_shapes, random_shapes, special_shapes, ties
 from navigator.samples.own_data import Sample
 from navigator.samples.symbols import Layout, Shape
-from navigator.samples.values import Bounds, Origin, generator, spelled, uniform
+from navigator.samples.values import Bounds, Origin, generator, spelled, uniform, unknown
 from navigator.samples.ways import WAYS, Way, patch, scaled
 
 Arrays = Mapping[str, np.ndarray]
@@ -33,6 +33,24 @@ _CLOSE = 0.2
 
 # Of ten: how much larger floats without a range become, and how much smaller all are.
 _LARGEST_POWER, _SMALLEST_POWER = 3.0, -5.0
+
+# Of a row's places, those that are set to numbers that the model compares with.
+_PLACES = 0.5
+
+# How many combinations of numbers, one for each input, are tried.
+_COMBINED = 64
+
+# How far beside a threshold, as a part of it or of 1.
+_BESIDE = 1 / 8
+
+# How many arrays of texts have some that the model may not know.
+_UNKNOWN = 0.25
+
+# How many rows get none that isn't finite: what it spreads to can't be compared.
+_FINITE = 0.75
+
+# How many inputs are tried with numbers that only a converted model compares with, beside the source's.
+_JOINED = 32
 
 # The best proposals, from which new ones are made.
 _KEPT = 8
@@ -58,6 +76,8 @@ class Drawn:
         seed: the user's.
         styles: how to make them, in turn.
         free: inputs of floats of which nobody says from where they are.
+        wide: ends beyond those of the samples, which small ones may not reach.
+        numbers: what the model compares its inputs with.
         special: sizes to try before others, as far as there are any axes that may have them.
         texts: the bounds of inputs that are text.
     """
@@ -67,6 +87,8 @@ class Drawn:
     seed: int
     styles: Sequence[Style] = ()
     free: Collection[str] = ()
+    wide: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    numbers: Mapping[str, Sequence[float]] = field(default_factory=dict)
     special: Sequence[int] = ()
     texts: Mapping[str, Bounds] = field(default_factory=dict)
     _best: list[tuple[float, Arrays]] = field(default_factory=list)
@@ -75,18 +97,23 @@ class Drawn:
     def __post_init__(self) -> None:
         self._rng = generator(self.seed, "search", "")
         self._bounds = {**spanned(self.samples), **self.texts}
+        for name, (low, high) in self.wide.items():
+            known = self._bounds[name]
+            self._bounds[name] = replace(known, low=min(known.low, low), high=max(known.high, high))
         self._ties = ties(self.layout, apart=True)
         self._batch = batch_axes(self._ties)
         self._known = sorted(_unique(_shapes(arrays) for _, arrays in self.samples), key=_elements)
         self._counters = dict.fromkeys(self._bounds, 0)
         self._tried: deque[Shapes] = deque(maxlen=_REMEMBERED)
+        self._takes_unknown = any(name == "unknown" for name, _ in self.samples)
         self._turn = self._size = self._scale = 0
+        self._levels = self._combined()
         self._special = deque(special_shapes(self.layout, self._ties, self.special))
 
     def propose(self, elements: float) -> Arrays:
         self._turn += 1
         elements = min(elements, _elements(self._known[-1]))
-        styles = self.styles or STYLES
+        styles = self.styles or (*STYLES, *((Drawn.decided,) if self.numbers else ()))
         return styles[self._turn % len(styles)](self, elements)
 
     def learn(self, inputs: Arrays, outputs: Arrays, score: float) -> None:
@@ -122,6 +149,58 @@ class Drawn:
                 powers = [largest + part * (_SMALLEST_POWER - largest) for part in parts]
                 inputs[name] = scaled(array, self._batch.get(name), powers)
         return inputs
+
+    def decided(self, elements: float) -> Arrays:
+        """Set inputs to numbers that the model compares with or to what is beside them, or some places of each row.
+
+        A sample has one of them, and a branch may take several at once: in two inputs, or in two places. It may also
+        take the mean or the largest value of an input, to which all rows add.
+        """
+        inputs = self.plain(elements)
+        if self._levels and (self._turn // 2) % 2:
+            for name, number in self._levels.pop().items():
+                inputs[name] = np.full_like(inputs[name], number)
+            return inputs
+        for name, numbers in self.numbers.items():
+            known = np.array(numbers)
+            finite = known[np.isfinite(known)]
+            for row in self._first_rows(name, inputs[name]):
+                among = finite if finite.size and self._rng.random() < _FINITE else known
+                places = self._rng.random(row.shape) < self._rng.choice([0, _PLACES, 1])
+                np.copyto(row, self._chosen(among, row.shape, self._bounds[name]), "unsafe", where=places)
+        return inputs
+
+    def _combined(self) -> list[dict[str, float]]:
+        """Return one number for each input that the model compares, in combinations; no two are the same."""
+        around = {name: _around(numbers, self._bounds[name]) for name, numbers in self.numbers.items()}
+        found = {
+            tuple(float(self._rng.choice(numbers)) for numbers in around.values())
+            for _ in range(_COMBINED if around else 0)
+        }
+        return [dict(zip(around, numbers, strict=True)) for numbers in found]
+
+    def joined(self, special: Mapping[str, Sequence[float]]) -> Iterator[Arrays]:
+        """Yield inputs with numbers that only a converted model compares with, among those that the source does."""
+        for _ in range(_JOINED):
+            inputs = self.decided(_ROWS * _elements(self._known[0]))
+            for name, numbers in special.items():
+                for row in self._first_rows(name, inputs[name]):
+                    places = self._rng.random(row.shape) < _PLACES
+                    np.copyto(row, self._rng.choice(np.array(numbers), row.shape), "unsafe", where=places)
+            yield inputs
+
+    def _chosen(self, numbers: np.ndarray, shape: Shape, bounds: Bounds) -> np.ndarray:
+        """Return some of these numbers, or what is beside them; the smallest and the largest as often as all others."""
+        ends = np.array([numbers.min(), numbers.max()])
+        outer = self._rng.random(shape) < 0.5
+        chosen = np.where(outer, self._rng.choice(ends, shape), self._rng.choice(numbers, shape))
+        beside = chosen + self._rng.choice([-1, 0, 0, 1], shape) * _beside(chosen, bounds)
+        return np.where((beside >= bounds.low) & (beside <= bounds.high), beside, chosen)
+
+    def _first_rows(self, name: str, array: np.ndarray) -> Sequence[np.ndarray]:
+        """Return views of the first rows, or of all where there are none."""
+        axis = self._batch.get(name)
+        return [array] if axis is None else [row[None] for row in np.moveaxis(array, axis, 0)[:_ROWS]]
 
     def _part(self) -> float:
         """Return 0, 1, and then numbers in between that halve the gaps again and again."""
@@ -187,6 +266,9 @@ class Drawn:
     def _drawn(self, way: Way, name: str, shape: Shape) -> np.ndarray:
         counts = self._bounds[name].dtype.kind in "iu" and self._rng.random() < 0.5
         drawn = self._counted(name, shape) if counts else way(self._rng, shape, self._bounds[name])
+        if name in self.texts and self._takes_unknown and self._rng.random() < _UNKNOWN:
+            others = self._rng.integers(unknown(self._bounds[name]), 0, shape)
+            drawn = np.where(self._rng.random(shape) < _PLACES, others, drawn)
         return spelled(drawn, self._bounds[name])
 
     def _counted(self, name: str, shape: Shape) -> np.ndarray:
@@ -277,6 +359,21 @@ class Recombined:
             return arrays
         rows = self._rng.integers(len(next(iter(arrays.values()))), size=size)
         return {name: array[rows] for name, array in arrays.items()}
+
+
+def _around(numbers: Sequence[float], bounds: Bounds) -> list[float]:
+    """Return finite numbers, and what is beside them within the bounds."""
+    known = np.array(numbers)[np.isfinite(numbers)]
+    step = _beside(known, bounds)
+    found = dict.fromkeys(np.concatenate([known, known - step, known + step]).tolist())
+    return [number for number in found if bounds.holds(number)] or [bounds.low]
+
+
+def _beside(numbers: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Return how far from each number what is beside it is."""
+    if bounds.dtype.kind in "iu":
+        return np.ones(numbers.shape)
+    return np.asarray(_BESIDE * np.where(np.isfinite(numbers), np.maximum(1, np.abs(numbers)), 0))
 
 
 def scales(samples: Sequence[tuple[str, Arrays]]) -> dict[str, float]:

@@ -136,6 +136,8 @@ def without_rounding(
         """Return None where the source model decides otherwise, so that nothing can be said."""
         left, right, *more = (_chosen(each, names, row) for each in (reference, outputs, *steps, *nudges))
         allowed = explained(left, more[: len(steps)], more[len(steps) :], rtol)
+        if allowed is None and _loses_numbers(right, [left, *more]):
+            return False
         return None if allowed is None else excess(left, right, widened(atol, allowed), rtol) <= 1
 
     aligned = outputs.keys() == reference.keys() and all(map(_aligned(reference), (outputs, *steps, *nudges)))
@@ -151,6 +153,16 @@ def without_rounding(
         found[name] = outputs[name].copy()
         found[name][settled] = reference[name][settled]
     return found
+
+
+def _loses_numbers(outputs: Arrays, known: Sequence[Arrays]) -> bool:
+    """Return whether a converted model returns NaN where the source model returns numbers, whatever it decides."""
+    return any(
+        array.dtype.kind in "fc"
+        and all(name in each and each[name].shape == array.shape for each in known)
+        and bool((np.isnan(array) & np.logical_and.reduce([np.isfinite(each[name]) for each in known])).any())
+        for name, array in outputs.items()
+    )
 
 
 def _aligned(reference: Arrays) -> Callable[[Arrays], bool]:

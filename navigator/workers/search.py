@@ -11,19 +11,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from navigator.errors import StepError
 from navigator.records import Json, ModelConfig, Signature, TensorSpec, from_data, to_data
-from navigator.runners.abilities import CastsToHalf, TellsValues
+from navigator.runners.abilities import CastsToHalf, ShowsReads, TellsValues
 from navigator.runners.protocol import LoadedModel
 from navigator.samples import storage
-from navigator.samples.constants import Special
+from navigator.samples.constants import Special, candidates, taken
 from navigator.samples.generate import Sample, drawn_from
-from navigator.samples.probes import is_free_float
+from navigator.samples.probes import is_free_float, reach
 from navigator.samples.search import Drawn, Proposals, Recombined, scales
 from navigator.samples.shapes import resolve
 from navigator.samples.values import Bounds
@@ -35,7 +35,7 @@ from navigator.workers.answers import SearchAnswer
 from navigator.workers.loading import converted_loader, source_loader
 from navigator.workers.noise import batch_size, changed, exact
 from navigator.workers.pace import own_clock, timed
-from navigator.workers.source_runs import known_axes
+from navigator.workers.source_runs import known_axes, known_constants
 from navigator.workers.special import directed, special_of
 
 Arrays = Mapping[str, np.ndarray]
@@ -48,6 +48,9 @@ DIRECTORY = "search"
 # By default: so much of the time that the source model's samples took, and at least a little.
 _PART = 0.2
 _LEAST_SECONDS = 0.05
+
+# Of more, a row meets few.
+_MOST_THRESHOLDS = 64
 
 # Of each size, one up and one down: where a decision changes in between, one of them shows it.
 _NUDGES = 4
@@ -178,14 +181,37 @@ def _proposals(
     sizes = (*special_of(source).sizes, *sizes)
     says = source.told if isinstance(source, TellsValues) else {}
     bounds = drawn_from(inputs, config, says)
+    names = [name for name, _ in samples]
+    wide = {name: reach(each, names) for name, each in bounds.items()}
     return Drawn(
         samples=samples,
         layout=layout,
         seed=config.random_seed,
         free=_free(source, bounds, config),
+        wide={name: each for name, each in wide.items() if each is not None},
+        numbers=_numbers(source, bounds, samples),
         special=sizes,
         texts={name: each for name, each in bounds.items() if each.texts},
     )
+
+
+def _numbers(
+    source: LoadedModel, bounds: Mapping[str, Bounds], samples: Sequence[Sample]
+) -> Mapping[str, Sequence[float]]:
+    """Return the numbers with which the source model compares inputs, as far as samples that it takes have them.
+
+    Those of decision trees are too many for samples.
+    """
+    compared = known_constants(source)
+    trees = source.reads.thresholds if isinstance(source, ShowsReads) else {}
+    found = {
+        name: (
+            *taken(candidates(each, compared.get(name, ())), (arrays[name] for _, arrays in samples)),
+            *islice(trees.get(name, ()), _MOST_THRESHOLDS),
+        )
+        for name, each in bounds.items()
+    }
+    return {name: numbers for name, numbers in found.items() if numbers}
 
 
 def _free(source: LoadedModel, bounds: Mapping[str, Bounds], config: ModelConfig) -> frozenset[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from navigator.records import ModelConfig, TensorSpec
 from navigator.runners.abilities import ShowsReads, TellsValues
 from navigator.runners.protocol import LoadedModel
-from navigator.samples.constants import Special
+from navigator.samples.constants import Special, possible
 from navigator.samples.generate import drawn_from
 from navigator.samples.probes import with_numbers
 from navigator.samples.search import Drawn, Proposals
@@ -30,3 +30,5 @@ def directed(
     says = source.told if isinstance(source, TellsValues) else {}
     bounds = drawn_from(inputs, config, says)
     yield from with_numbers(bounds, proposals.layout, special, seed=config.random_seed)
+    found = possible(bounds, special, beside=False)
+    yield from proposals.joined(found) if found else ()

@@ -73,7 +73,15 @@ def test_what_is_looked_up_is_told(body: str, expected: dict[str, tuple[int, int
     assert found(model(body, words=(100, 8), few=(3, 8))) == expected
 
 
-@pytest.mark.parametrize("body", ["y = Mod(ids, more)", "i = Cast<to = 6>(ids) y = Div(i, more)", "y = Abs(ids)"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y = Mod(ids, more)",
+        "i = Cast<to = 6>(ids) y = Div(i, more)",
+        "y = Abs(ids)",
+        "prime = Constant<value = int64 {31}>() i = Mul(ids, prime) j = Add(i, prime) y = Mod(j, more)",
+    ],
+)
 def test_what_minds_the_sign_is_told_where_nothing_else_is(body: str) -> None:
     signed = {name: each.signed for name, each in told(model(body)).items() if name == "ids"}
     assert signed == {"ids": True}
@@ -181,6 +189,8 @@ def test_floats_are_told_from_the_thresholds_of_trees(kind: str, held: dict[str,
     held = {key: numpy_helper.from_array(each) if isinstance(each, np.ndarray) else each for key, each in held.items()}
     made.graph.node[0].CopyFrom(helper.make_node(kind, ["x"], ["y"], domain="ai.onnx.ml", **held))
     assert found(made) == {"x": (2.0, 14.0, "thresholds of its trees")}
+    assert read(made).special().numbers == {"x": (3.0, 13.0)}
+    assert read(made).compared() == {}
     assert bounds_of("x", np.dtype("float32"), {}, told(made)["x"]).holds(13.9)
     assert bounds_of("x", np.dtype("int64"), {}, told(made)["x"]).high == 14
 
@@ -269,7 +279,9 @@ def test_numbers_that_a_type_does_not_hold_are_special_but_not_compared() -> Non
 def test_what_only_one_graph_compares_with_is_beyond_the_other() -> None:
     one = Special(numbers={"x": (0.1, 3.0), "z": (1.0,)}, sizes=(63, 64))
     other = Special(numbers={"x": (float(np.float32(0.1)),), "y": (3.0,), "z": (1.0,)}, sizes=(64,))
-    assert one.beyond(other) == Special(numbers={"x": (3.0,)}, sizes=(63,))
+    halfway = (3 + float(np.float32(0.1))) / 2
+    assert one.beyond(other) == Special(numbers={"x": (3.0, halfway)}, sizes=(63,))
+    assert one.beyond(Special()) == Special.of(one.numbers, one.sizes)
     assert not one.beyond(one)
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from navigator.errors import StepError
 from navigator.records import ModelConfig, TensorSpec
-from navigator.samples.constants import MOST, NAMES, Constant, candidates
+from navigator.samples.constants import MOST, NAMES, Constant, candidates, taken
 from navigator.samples.generate import drawn_from, generate, look_for_trouble
-from navigator.samples.probes import PROBES
+from navigator.samples.probes import PROBES, reach
 from navigator.samples.values import UNKNOWN, Bounds, Origin, Told, nudged
 
 GIB = 2**30
@@ -114,6 +114,14 @@ def test_what_the_model_tells_gives_way_to_the_user_alone() -> None:
         bounds("ids", "int64", told, {"ids": (6, 5)})
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_every_place_of_a_float_without_a_range_is_once_negative(seed: int) -> None:
+    first, second = probed(spec("x", (-1, 2)), spec("y", (-1, 1)), random_seed=seed)["normal"]["x"]
+    assert (np.signbit(first) != np.signbit(second)).all()
+    alone = probed(spec("x", (2,)), random_seed=seed)["normal"]["x"]
+    assert np.signbit(alone).any()
+
+
 def test_whole_numbers_that_nobody_gave_a_range_see_small_counts_in_one_sample() -> None:
     ids = spec("ids", (-1, 64), "int64")
     found = probed(ids)
@@ -129,6 +137,16 @@ def test_a_single_count_is_once_neither_0_nor_1(seed: int) -> None:
     found = probed(stride, lengths, random_seed=seed)["counts"]
     assert 2 <= found["stride"] <= 7
     assert found["lengths"].shape == (2,)
+
+
+def test_where_what_nobody_gave_a_range_may_be_is_what_its_samples_are_drawn_from() -> None:
+    free, count, table = bounds("x", "float32"), bounds("n", "int64"), bounds("n", "int64", None, {"n": (0, 9)})
+    signed = bounds("n", "int64", Told(low=0, high=1, why="", signed=True))
+    assert reach(free, ["normal"]) == (-1, 1)
+    assert reach(count, ["counts", "negatives"]) == (0, 7)
+    assert reach(signed, ["counts", "negatives"]) == (-7, 7)
+    assert reach(signed, ["counts"]) == (0, 7)
+    assert [reach(free, ["counts"]), reach(count, ["normal"]), reach(table, ["counts"])] == [None] * 3
 
 
 def test_whole_numbers_whose_sign_the_model_minds_are_negative_in_one_sample() -> None:
@@ -231,6 +249,13 @@ def test_text_that_the_model_may_not_know_is_in_a_sample_of_its_own() -> None:
     assert not set(found["unknown"]["color"][0]) & set(known.texts[0])
     # The ends and zeros of numbers beside it are there as ever.
     assert {0.0} == set(found["zeros"]["x"][0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_single_text_is_one_that_no_model_makes_a_known_one(seed: int) -> None:
+    known = Told(low=0, high=2, why="", texts=(("red", "green", "blue"),))
+    sample = probed(spec("color", (-1,), "string"), told={"color": known}, random_seed=seed)["unknown"]
+    assert sample["color"][0] in UNKNOWN
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -383,3 +408,9 @@ def test_which_numbers_are_sampled(
     dtype: str, ranges: dict[str, tuple[float, float]] | None, constants: list[Constant], expected: tuple[float, ...]
 ) -> None:
     assert candidates(bounds("x", dtype, ranges=ranges), constants) == expected
+
+
+def test_numbers_that_no_sample_has_are_not_taken() -> None:
+    arrays = [np.array([0.1, np.nan], np.float32), np.zeros(2, np.float32)]
+    assert [str(each) for each in taken((0.1, 0.2, 0.0, math.nan), arrays)] == ["0.1", "0.0", "nan"]
+    assert taken((math.nan, 3.0), [np.array([3])]) == (3.0,)

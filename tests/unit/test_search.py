@@ -18,7 +18,7 @@ from navigator.samples.own_data import Sample
 from navigator.samples.search import STYLES, Drawn, Recombined, scales, spanned
 from navigator.samples.shapes import resolve
 from navigator.samples.storage import load, unstacked
-from navigator.samples.values import Told
+from navigator.samples.values import UNKNOWN, Told
 from navigator.verify.search import doubtful, excess, explained, widened, without_rounding
 from navigator.workers.search import DIRECTORY, Search, prepare, tried
 
@@ -156,6 +156,56 @@ def test_texts_come_up_in_their_columns_and_others_only_where_a_sample_has_them(
             values |= set(column.tolist())
         proposals.learn(inputs_now, {"y": inputs_now["x"]}, 0.0)
     assert seen == ({*columns[0], "other"}, {"yes", "no"})
+
+
+def test_texts_that_the_model_may_not_know_come_up_if_it_takes_them() -> None:
+    inputs = (TensorSpec(name="text", shape=(-1,), dtype="string"),)
+    bounds = drawn_from(inputs, CONFIG_OF_TEXT, {"text": Told(low=0, high=1, why="", texts=(("yes", "no"),))})
+    samples = [("unknown", {"text": np.array(["", "no"])})]
+    proposals = Drawn(samples=samples, layout=resolve(inputs, CONFIG_OF_TEXT), seed=0, texts=bounds)
+    seen = {text for _ in range(300) for text in proposals.propose(1e9)["text"].tolist()}
+    assert seen == {"yes", "no", "YES", "NO", *UNKNOWN}
+
+
+BRANCHING = (
+    TensorSpec(name="x", shape=(-1, 6), dtype="float32"),
+    TensorSpec(name="mode", shape=(), dtype="int64"),
+)
+FEW_ROWS = ModelConfig(model_name="m", model_path=Path("/m.onnx"), max_batch_size=8)
+NUMBERS = {"x": (0.25, -1.5, math.nan), "mode": (3.0, 7.0)}
+
+
+def test_numbers_that_the_model_compares_with_are_combined() -> None:
+    proposals = drawn(BRANCHING, FEW_ROWS, numbers=NUMBERS, wide={"mode": (0, 7)})
+    found = [proposals.propose(1e9) for _ in range(60)]
+    assert {each["mode"].item() for each in found} >= {2, 3, 4, 6, 7}
+    assert any(each["mode"] == 3 and each["x"].max() <= 0.25 for each in found), "a branch in a branch"
+    rows = np.concatenate([each["x"] for each in found])
+    assert ((rows == 0.25).any(axis=1) & (rows == -1.5).any(axis=1)).any(), "two conditions of a row"
+    assert np.isnan(rows).any()
+    assert not np.isnan(rows).all(axis=1).all()
+    alone = drawn(BRANCHING, FEW_ROWS)
+    assert not any(np.isnan(alone.propose(1e9)["x"]).any() for _ in range(60))
+
+
+def test_numbers_of_the_converted_model_come_among_those_of_the_source() -> None:
+    proposals = drawn(BRANCHING, FEW_ROWS, numbers=NUMBERS)
+    rows = np.concatenate([each["x"] for each in proposals.joined({"x": (2.501,)})])
+    new = (rows == np.float32(2.501)).any(axis=1)
+    assert new.any()
+    assert not new.all()
+    assert (new & (rows == -1.5).any(axis=1)).any()
+
+
+def test_a_single_number_is_searched_where_other_seeds_would_draw_it() -> None:
+    inputs = (TensorSpec(name="x", shape=(1,), dtype="float32"), TensorSpec(name="steps", shape=(), dtype="int64"))
+    samples = [("counts", {"x": np.array([0.5], np.float32), "steps": np.array(2)})]
+    proposals = Drawn(
+        samples=samples, layout=resolve(inputs, FEW_ROWS), seed=0, wide={"x": (-1.0, 1.0), "steps": (-7, 7)}
+    )
+    found = [proposals.propose(1e9) for _ in range(300)]
+    assert {each["steps"].item() for each in found} == set(range(-7, 8))
+    assert min(each["x"].item() for each in found) < -0.5
 
 
 def test_a_seed_repeats_the_proposals() -> None:
@@ -312,6 +362,18 @@ def test_nothing_is_left_where_rounding_decides_for_all_rows(other: np.ndarray) 
     value, step = {"y": ROWS + 1, "boxes": np.array([3])}, {"y": ROWS, "boxes": other}
     found = without_rounding(reference, value, [step], [], atol={}, rtol={}, rows=3)
     assert np.array_equal(found["y"], ROWS) == (len(other) > 1)
+
+
+def test_nan_where_the_source_has_numbers_is_no_rounding_whatever_it_decides() -> None:
+    source = {"y": np.array([0.0, 1.0]), "place": np.array([3, 4])}
+    converted = {"y": np.array([np.nan, 1.5]), "place": np.array([3, 4])}
+    nudged = {"y": np.array([0.9, 1.0]), "place": np.array([2, 5])}
+    left = without_rounding(source, converted, [], [nudged], atol={"": 1e-5}, rtol={}, rows=2)
+    assert np.isnan(left["y"][0])
+    assert left["y"][1] == 1, "nothing can be said of another class"
+    sometimes = {**nudged, "y": np.array([np.nan, 1.0])}
+    left = without_rounding(source, converted, [], [sometimes], atol={"": 1e-5}, rtol={}, rows=2)
+    assert left["y"].tolist() == [0, 1]
 
 
 def test_outputs_that_are_missing_stay_so() -> None:
