@@ -14,6 +14,7 @@ from navigator.samples.values import Told
 
 # A size may be read from an input, or a divisor: small ones show as much as large ones.
 _SIZES = (1, 8)
+_LENGTHS = (1, 4)
 
 # Larger thresholds stand for infinity: they tell missing values from all others.
 _NO_LIMIT = 1e30
@@ -124,6 +125,10 @@ class Lookups:
     def size(self, value: Hashable, reader: str) -> None:
         """Note that `value` is a size that `reader` reads."""
         self._tell(value, Told(low=_SIZES[0], high=_SIZES[1], why=f"a size for {reader}"))
+
+    def lengths(self, value: Hashable) -> None:
+        """Note that `value` is the lengths of sequences, none of which is empty, or longer than their padding."""
+        self._tell(value, Told(low=_LENGTHS[0], high=_LENGTHS[1], why="lengths of sequences"))
 
     def states(self, values: Iterable[Hashable]) -> None:
         """Note that a recurrent layer begins with `values`: the hidden state, and the cell of an LSTM.

@@ -1,6 +1,7 @@
 """The ends of a probe: the smallest and the largest sizes that a model takes, as far as they cost little."""
 
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +20,8 @@ _RAISED = 4
 _WIDER = (8, 4, 2)
 
 _STEPS = (1, 2, 4, 8, 16, 32)
+
+_SIZES = re.compile(r"(?<![\d.])\d{1,4}(?![\d.])")
 
 
 def first(
@@ -164,9 +167,21 @@ class Extents:
             else:
                 refused = refused or rung
                 self.reasons[kind, "high"] = LARGER_REFUSED
+        if refused and best == 1 and (named := self._named(kind, base, refused)):
+            return named
         if refused and kind is not Kind.SIDE:
             best = self._between(kind, base, refused, best)
         return best
+
+    def _named(self, kind: Kind, base: Levels, refused: int) -> int:
+        """Return a size that a refusal names and that the model takes, 0 if there is none.
+
+        One element stands for all, as in a mask of six actions, and a size that isn't tried is refused with the one
+        that it must match.
+        """
+        why = self.questions.known(self.ladder.shapes({**base, kind: refused}))
+        sizes = {int(digits) for digits in _SIZES.findall(why)}
+        return next((each for each in sorted(sizes) if each > 1 and self._takes({**base, kind: each})), 0)
 
     def _between(self, kind: Kind, base: Levels, refused: int, taken: int) -> int:
         """Return the size next to those that are refused, found by halving."""

@@ -191,13 +191,16 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
     declared = Signature(inputs=config.inputs, outputs=config.outputs)
     whole = Deadline(_DEADLINE_SECONDS)
     refusals: list[str] = []
+    # The most that a process has held tells of the first signature only.
+    refused: dict[int, int] = {}
     returned: StepError | None = None
     # No turn takes the time of the others.
     for turn, (thorough, most) in enumerate(_TURNS, 1):
         until = replace(whole, seconds=_DEADLINE_SECONDS * turn / len(_TURNS))
         for model in runner.undeclared(config.model_path, declared, config.arguments):
             inputs = model.signature.inputs
-            questions = Questions(model=model, bounds=next(_values(model, inputs, config)), deadline=until)
+            bounds = next(_values(model, inputs, config))
+            questions = Questions(model=model, bounds=bounds, deadline=until, refused=refused)
             frames = frames_of(inputs, config)
             if first(
                 ladder(frames, named(frames, known_axes(model), {}), config), questions, thorough=thorough, most=most

@@ -19,6 +19,12 @@ _SECONDS = 1.0
 _MEMORY_BYTES = 512 * 2**20
 _ARRAYS_BYTES = 64 * 2**20
 
+# What may be held before shapes are refused: those that don't fit together may be made pairs of, each with each.
+_REFUSED_BYTES = 4 * 2**30
+_REFUSED_GROWTH = 1.5
+# The first run loads libraries.
+_NOTABLE_BYTES = 64 * 2**20
+
 _MOST_QUESTIONS = 1000
 
 # Time grows with the elements of the inputs, and faster where all of them look at each other.
@@ -74,7 +80,8 @@ class Cost:
 class Questions:
     """A model that is asked, with what it answered until a deadline.
 
-    `returned` is the first complaint about what it returned.
+    `returned` is the first complaint about what it returned, and `refused` the bytes by which the process grew when it
+    refused so many elements.
     """
 
     model: LoadedModel
@@ -82,6 +89,7 @@ class Questions:
     deadline: Deadline
     refusals: dict[str, str] = field(default_factory=dict)
     costs: dict[int, Cost] = field(default_factory=dict)
+    refused: dict[int, int] = field(default_factory=dict)
     held: int = field(default_factory=lambda: _peak())
     returned: ReturnedError | None = None
     first: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] | None = None
@@ -182,15 +190,26 @@ class Questions:
                 return f"output {name} has {len(array)} rows"
         return ""
 
+    def _needs_too_much(self, shapes: Mapping[str, Shape]) -> bool:
+        """Return whether what smaller shapes took before the model refused them says that these take too much."""
+        size = _elements(shapes)
+        return any(
+            grown * (size / max(1, each)) ** _REFUSED_GROWTH > _REFUSED_BYTES for each, grown in self.refused.items()
+        )
+
     def _ask(self, shapes: Mapping[str, Shape]) -> str:
         if self._bytes(shapes) > _ARRAYS_BYTES:
             return f"samples of more than {_ARRAYS_BYTES // 2**20} MiB"
+        if self._needs_too_much(shapes):
+            return "too much memory"
         arrays = self._drawn(shapes)
         cost = Cost(inputs=arrays)
         try:
             outputs = cost.again(self.model)
         except StepError as error:
-            # What a refused run held tells nothing of smaller ones.
+            # What a refused run held tells nothing of smaller ones, but of larger ones.
+            if (grown := _peak() - self.held) > _NOTABLE_BYTES:
+                self.refused[_elements(shapes)] = grown
             self.held = max(self.held, _peak())
             if isinstance(error, ReturnedError):
                 self.returned = self.returned or error

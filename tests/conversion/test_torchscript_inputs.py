@@ -259,6 +259,62 @@ def found(path: Path, module: Module, example: tuple[torch.Tensor, ...] | None =
     return answer
 
 
+class Policy(nn.Module):  # type: ignore[misc]
+    """Hides actions: one element of a mask would stand for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(12, 6)
+
+    def forward(self, seen: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+        return self.last(seen).masked_fill(~allowed, -1e9).argmax(-1)
+
+
+class Cropped(nn.Module):  # type: ignore[misc]
+    """Takes the middle of a picture with channels last, whose three channels one would stand for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("mean", torch.ones(1, 3, 1, 1))
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.interpolate(picture.permute(0, 3, 1, 2) / 255, size=[32, 32])
+        return self.conv(x[:, :, 4:-4, 4:-4] - self.mean)
+
+
+class Causal(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(5, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(nn.functional.pad(x, [2, 0]))[:, :, -1]
+
+
+class Hashed(nn.Module):  # type: ignore[misc]
+    """Users and what they saw, of which only a remainder is looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.users, self.items, self.last = nn.Embedding(97, 8), nn.EmbeddingBag(50, 8), nn.Linear(4, 8)
+
+    def forward(self, user: torch.Tensor, seen: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.users(user * 31 % 97), self.items(seen % 50), self.last(numbers)], 1)
+
+
+class Packed(nn.Module):  # type: ignore[misc]
+    """Sequences, none of which is empty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(6, 5, batch_first=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.gru(packed)[1]
+
+
 class Begun(nn.Module):  # type: ignore[misc]
     """A recurrent layer whose state is given: torch doesn't check the state of a traced one, and crashes."""
 
@@ -356,6 +412,11 @@ def test_a_state_has_as_many_rows_as_the_input(
             id="denoiser",
         ),
         pytest.param(Double(), None, ["x float64 -1,5"], id="float64"),
+        pytest.param(Policy(), None, ["seen float32 -1,12", "allowed bool -1,6"], id="actions"),
+        pytest.param(Cropped(), None, ["picture float32 -1,-1,-1,3"], id="cropped"),
+        pytest.param(Causal(), None, ["x float32 -1,5,-1"], id="causal"),
+        pytest.param(Hashed(), None, ["user int64 -1", "seen int64 -1,-1", "numbers float32 -1,4"], id="remainders"),
+        pytest.param(Packed(), None, ["x float32 -1,-1,6", "lengths int64 -1"], id="packed"),
         pytest.param(Resized(), None, ["picture float32 -1,-1,-1,3"], id="resized"),
         pytest.param(Warped(), None, ["picture float32 -1,3,-1,-1", "theta float32 -1,2,3"], id="warped"),
         pytest.param(

@@ -1,11 +1,12 @@
 """What a torch graph tells about the whole numbers that it's given."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from navigator.frameworks.lookups import HALVES, INFINITE, NAN, NOT_FINITE, WHOLES, Lookups, sorting
 from navigator.frameworks.torch.arguments import Argument
+from navigator.frameworks.torch.script_nodes import nodes
 from navigator.samples.constants import MOST
 
 # A torch object; the types of the package differ between supported versions.
@@ -41,6 +42,7 @@ _SAME = frozenset(
             "reshape",
             "select",
             "slice",
+            "sort",
             "squeeze",
             "t",
             "to",
@@ -132,8 +134,12 @@ def of_script(module: _Torch, arguments: Sequence[Argument]) -> Lookups:
             return _weight(held, value.debugName(), path(value, own) or "a constant")
         return held if isinstance(held, int | float | bool) else _Value(value.debugName())
 
-    for node in _nodes(graph):
+    for node in nodes(graph):
         outputs = [each.debugName() for each in node.outputs()]
+        if node.kind() == "prim::If":
+            branches = [[each.debugName() for each in block.outputs()] for block in node.blocks()]
+            for output, *values in zip(outputs, *branches, strict=True):
+                lookups.chosen(values, output)
         _read(node.kind(), [argument(each) for each in node.inputs()], outputs[0] if outputs else "", lookups)
     return lookups
 
@@ -181,7 +187,7 @@ def _weight(tensor: _Torch, key: Hashable, name: str) -> _Value | float:
 
 def sorting_in_script(module: _Torch) -> tuple[str, ...]:
     """Return the operations of a TorchScript module that choose among equal values as they like."""
-    return sorting(node.kind() for node in _nodes(module.inlined_graph))
+    return sorting(node.kind() for node in nodes(module.inlined_graph))
 
 
 def sorting_in_program(program: _Torch) -> tuple[str, ...]:
@@ -194,7 +200,7 @@ def _read(
 ) -> None:
     """Note one operation; `arguments` are values, lists of them, and constants, in the order of its schema."""
     first, second, third = (*arguments, None, None, None)[:3]
-    if kind in _SAME and isinstance(first, _Value):
+    if (kind in _SAME or kind == "prim::unchecked_cast") and isinstance(first, _Value):
         lookups.same(first.key, result, limited=kind == "aten::clamp")
     # A third argument of div is how to round, and of add and sub a factor.
     rounds = kind == "aten::div" and (third is not None or bool(keywords))
@@ -233,6 +239,8 @@ def _read(
         lookups.row(first.key, second, "depth of one_hot")
     elif kind == "aten::arange" and isinstance(first, _Value):
         lookups.size(first.key, "arange")
+    elif kind == "aten::_pack_padded_sequence" and isinstance(second, _Value):
+        lookups.lengths(second.key)
     elif kind in _RECURRENT:
         states = second if isinstance(second, list) else [second]
         lookups.states(each.key for each in states if isinstance(each, _Value))
@@ -272,13 +280,6 @@ def _row(table: Any, axis: int, index: Any, lookups: Lookups) -> None:
     if isinstance(table, _Value) and isinstance(index, _Value) and -len(table.shape) <= axis < len(table.shape):
         count = table.shape[axis]
         lookups.row(index.key, count if isinstance(count, int) else 0, f"rows of {table.name}")
-
-
-def _nodes(block: _Torch) -> Iterator[_Torch]:
-    for node in block.nodes():
-        yield node
-        for inner in node.blocks():
-            yield from _nodes(inner)
 
 
 def path(value: _Torch, own: _Torch) -> str:

@@ -16,7 +16,9 @@ UNARY = CONVERSIONS | {
     *("hardswish", "softmax", "log_softmax", "nan_to_num", "sin", "cos", "pow", "square", "rsqrt", "sign", "round"),
     *("floor", "ceil", "erf", "softplus", "mish", "relu6", "clamp_min", "clamp_max", "cumsum", "cpu", "cuda"),
 }
-BINARY = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "minimum", "maximum"})
+BINARY = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "minimum", "maximum"}) | {
+    *("remainder", "fmod", "floor_divide", "bitwise_and", "bitwise_or", "bitwise_xor"),
+}
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "logical_not"})
 
 ANY = -1

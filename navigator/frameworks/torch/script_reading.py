@@ -18,13 +18,16 @@ from navigator.frameworks.torch.script_clues import (
     rearranged,
 )
 from navigator.frameworks.torch.script_nodes import number, numbers
-from navigator.frameworks.torch.script_wants import CONVOLUTION, RESIZING, Wants
+from navigator.frameworks.torch.script_wants import CONVOLUTION, PADDING, RESIZING, Wants
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
 # How many tensors a list may have if the graph doesn't tell.
 _COUNTS = (1, 2, 3)
+
+# Where `x[:]` ends.
+_TO_THE_END = 2**31
 
 
 def read(module: _Torch, takes: Sequence[Parameter]) -> "Reading":
@@ -219,6 +222,11 @@ class Reading(Wants):
             self.sources[output] = list(first)
         elif kind == "index_select":
             self.sources[output] = [moved(each, "part", (number(inputs[1]),)) for each in first]
+        elif kind == "slice" and len(inputs) > 4 and _is_whole(inputs):
+            self.sources[output] = list(first)
+        elif PADDING.fullmatch(kind) and len(inputs) > 1:
+            padded = tuple(range(-(_length(inputs[1]) // 2), 0))
+            self.sources[output] = [moved(each, "part", padded) for each in first]
         elif kind in ("unsqueeze", "squeeze", "select", "slice") and len(inputs) > 1:
             axis = number(inputs[1], None)
             if axis is not None:
@@ -248,3 +256,17 @@ class Reading(Wants):
 
     def _items(self, value: _Torch) -> list[tuple[int, Source]]:
         return self.tuples.get(value.debugName(), [])
+
+
+def _is_whole(inputs: Sequence[_Torch]) -> bool:
+    """Return whether a slice takes all of an axis, as `x[:, 1:]` does of the first one."""
+    if any(each.node().kind() != "prim::Constant" for each in inputs[2:5]):
+        return False
+    start, end, step = (each.toIValue() for each in inputs[2:5])
+    return not start and (end is None or end >= _TO_THE_END) and step == 1
+
+
+def _length(value: _Torch) -> int:
+    """Return how many numbers a list has."""
+    held = value.toIValue()
+    return len(held) if isinstance(held, list) else len([*value.node().inputs()])

@@ -13,6 +13,7 @@ from navigator.frameworks.torch.script_nodes import number, numbers
 _Torch = Any
 
 CONVOLUTION = re.compile(r"conv\dd|_convolution|conv_transpose\dd")
+PADDING = re.compile(r"(?:constant_|reflection_|replication_)?pad(?:[123]d|_nd)?")
 # What changes only the sizes of so many last axes.
 RESIZING = re.compile(r"(?:\w*pool|upsample_\w*?)([123])d\w*")
 
@@ -100,19 +101,21 @@ class Wants:
             self._tell(first, int(found[1]) + 2, {}, "")
 
     def _recurrent(self, kind: str, inputs: Sequence[_Torch], first: list[Source]) -> None:
-        if "List" in inputs[3].type().annotation_str:  # of packed sequences, whose batches are in its second argument
-            weights = [self._held(each) for each in inputs[3].node().inputs()]
-            if weights and weights[0] is not None:
-                self._tell(first, None, {-1: weights[0].shape[1]}, str(weights[0].dtype).removeprefix("torch."))
-            return
-        listed = inputs[2].node()
-        traced = listed.kind() == "prim::ListConstruct"
+        # Of packed sequences, the batches are in the second argument.
+        packed = "List" in inputs[3].type().annotation_str
+        listed = inputs[3 if packed else 2]
+        traced = listed.node().kind() == "prim::ListConstruct"
         weights = (
-            [self._held(each) for each in listed.inputs()] if traced else attribute(inputs[2], self.own, self.module)
+            [self._held(each) for each in listed.node().inputs()]
+            if traced
+            else attribute(listed, self.own, self.module)
         )
         if not isinstance(weights, list) or len(weights) < 2 or weights[0] is None or weights[1] is None:
             return
         dtype = str(weights[0].dtype).removeprefix("torch.")
+        if packed:
+            self._tell(first, None, {-1: weights[0].shape[1]}, dtype)
+            return
         self._tell(first, 3, {2: weights[0].shape[1]}, dtype)
         states = list(inputs[1].node().inputs()) if kind == "lstm" else [inputs[1]]
         layers = number(inputs[4], 1) * (2 if inputs[7].toIValue() else 1)
