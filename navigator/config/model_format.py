@@ -141,22 +141,25 @@ def _directory(path: Path) -> Format | None:
 
 def _archive(path: Path, file: BinaryIO) -> Format:
     try:
-        names = Archive(file).names
+        return _packed(path, Archive(file))
     except DamagedError:
         raise ConfigurationError(f"{path} is a damaged or truncated archive", _FETCH) from None
-    # PyTorch's writer puts everything under one directory named after the file, and its reader takes that of the first
-    # entry; torch.export wrote none until 2.7.
-    root = next(iter(names), "").partition("/")[0]
-    if not names.isdisjoint(("serialized_exported_program.json", f"{root}/serialized_exported_program.json")):
+
+
+def _packed(path: Path, archive: Archive) -> Format:
+    """Return the format of what is in an archive."""
+    root = archive.root
+    is_pickled = archive.holds(f"{root}/data.pkl")
+    has_module = is_pickled or archive.holds(f"{root}/constants.pkl") or archive.holds(f"{root}/model.json")
+    if has_module and archive.holds(f"{root}/code/"):
+        return Format.TORCHSCRIPT
+    # torch.export wrote no folder until 2.7.
+    if any(archive.holds(f"{folder}serialized_exported_program.json") for folder in ("", f"{root}/")):
         return Format.TORCH_EXPORT
-    models, code, compiled = f"{root}/models/", f"{root}/code/", ("data/aotinductor/", f"{root}/data/aotinductor/")
+    names, models = archive.names, f"{root}/models/"
     if f"{root}/archive_format" in names and any(each.startswith(models) and each.endswith(".json") for each in names):
         return Format.TORCH_EXPORT
-    is_pickled = f"{root}/data.pkl" in names
-    has_module = is_pickled or not names.isdisjoint((f"{root}/constants.pkl", f"{root}/model.json"))
-    if has_module and any(each.startswith(code) for each in reversed(tuple(names))):  # PyTorch writes weights first
-        return Format.TORCHSCRIPT
-    if any(each.startswith(compiled) for each in names):
+    if any(archive.holds(f"{folder}data/aotinductor/") for folder in ("", f"{root}/")):
         raise ConfigurationError(f"{path} is an AOTInductor package, which is compiled for one device", _SAVE_TORCH)
     if is_pickled:
         raise ConfigurationError(

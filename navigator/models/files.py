@@ -59,7 +59,7 @@ def problems(path: Path, model_format: Format) -> Iterator[tuple[str, str]]:
     try:
         if model_format is Format.ONNX:
             yield from _external_problems(path)
-        elif path.is_dir():
+        elif model_format in (Format.TF_SAVEDMODEL, Format.TF_TRT):
             for _, file in files_of(path):
                 yield from pointer_problem(file)
             for name in missing_files(path):

@@ -41,7 +41,15 @@ def contents(data: bytes) -> dict[str, bytes]:
 def test_files_are_those_that_zipfile_wrote(
     files: dict[str, bytes], method: int, comment: bytes, before: bytes
 ) -> None:
-    assert contents(archive(files, method, comment, before)) == files
+    data = archive(files, method, comment, before)
+
+    assert contents(data) == files
+    opened = Archive(io.BytesIO(data))
+    assert opened.root == next(iter(files), "").partition("/")[0]
+    parts = {name[:end] for name in files for end in range(1, len(name) + 1)} | {"a", "a/"}
+    for part in parts:
+        below = part.endswith("/") and any(name.startswith(part) for name in files)
+        assert opened.holds(part) == (below or part in files)
 
 
 @given(files=FILES, where=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255), cut=st.booleans())
