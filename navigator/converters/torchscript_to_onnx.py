@@ -24,6 +24,7 @@ from navigator.frameworks.torch import values as torch_values
 from navigator.frameworks.torch.arguments import Argument, bind, parameters
 from navigator.frameworks.torch.flat import flattened
 from navigator.frameworks.torch.onnx_patches import plain_graphs
+from navigator.frameworks.torch.script_nodes import nodes
 from navigator.frameworks.torch.streamed_weights import streamed_weights
 from navigator.frameworks.torch.symbolics import right_operators
 from navigator.frameworks.torch.symbolics.indexing import lost_sums
@@ -60,7 +61,7 @@ _UNSUPPORTED_KIND = re.compile(
     r"ONNX export of (?P<operator>\S+) in opset \d+\. .*Please try opset version (?P<since>\d+)"
 )
 
-_QUANTIZED = "quantized::"
+_QUANTIZED = re.compile("quantiz|fake_quant")
 _UNQUANTIZED_ADVICE = (
     "convert the model as it was before its quantization, and quantize the ONNX file with ONNX Runtime"
 )
@@ -155,7 +156,7 @@ def _export(conversion: Conversion[Options], destination: Path, opset: int) -> t
     except StepError:
         raise
     except Exception as error:
-        raise _refusal(error, opset) from error
+        raise _refusal(error, opset, module) from error
     try:
         onnx_file.gather(destination)
         onnx_file.require_opset(destination, opset, "it")
@@ -277,8 +278,11 @@ def _rename_output_axes(model: Any, signature: Signature) -> bool:
     return changed
 
 
-def _refusal(error: Exception, opset: int) -> StepError:
+def _refusal(error: Exception, opset: int, module: _Torch) -> StepError:
     """Return the exporter's error in one sentence; its own text may have pages of the graph."""
+    # Torch's other exporter has no quantized operators either.
+    quantized = any("quantized" in node.kind() for node in nodes(module.inlined_graph))
+    other = "export the model with torch.export instead (.pt2), or {}"
     if "LSTMs with projections" in str(error):
         return StepError(
             "an LSTM with projections (proj_size) needs opset 11, and can't be exported with packed sequences",
@@ -290,16 +294,14 @@ def _refusal(error: Exception, opset: int) -> StepError:
     if found is None:
         return StepError(
             f"{_exporter()} fails at opset {opset}: {torch_values.reason(error)}",
-            "export the model with torch.export instead (.pt2), or check the graph in the log",
+            _UNQUANTIZED_ADVICE if quantized else other.format("check the graph in the log"),
         )
     # Names such as `aten::__and__` lose the last letter, as if they were those of operations in place.
     operator, since = re.sub(r"(::__\w*[^\W_]_)$", r"\1_", found["operator"]), int(found["since"] or 0)
     if since <= opset:
         return StepError(
             f"{_exporter()} doesn't support operator {operator} at any opset up to {_HIGHEST_OPSET}",
-            _UNQUANTIZED_ADVICE
-            if operator.startswith(_QUANTIZED)
-            else "export the model with torch.export instead (.pt2), or replace the operator",
+            _UNQUANTIZED_ADVICE if _QUANTIZED.search(operator) else other.format("replace the operator"),
         )
     return _NeedsOpsetError(
         f"{_exporter()} doesn't support operator {operator} at opset {opset}: it needs {since} or higher",

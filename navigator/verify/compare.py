@@ -210,6 +210,8 @@ def _incomparable(
     """Return why the two arrays can't be compared element by element, or ""."""
     if name not in reference:
         return f"unexpected in sample {sample!r}; the source model's outputs are {listed(reference)}"
+    if not outputs:
+        return f"missing in sample {sample!r}, which the converted model can't run; the log says why"
     if name not in outputs:
         return f"missing in sample {sample!r}; the converted model's outputs are {listed(outputs)}"
     left, right = np.asarray(reference[name]), np.asarray(outputs[name])

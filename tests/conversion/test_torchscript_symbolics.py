@@ -180,6 +180,16 @@ def test_images_of_any_size_are_pooled_to_windows(
     converted(tmp_path, function, np.random.default_rng(0).standard_normal(shape), opset=opset)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_quantized_image_is_pooled(tmp_path: Path) -> None:
+    def pooled(x: torch.Tensor) -> torch.Tensor:
+        pooled = F.adaptive_avg_pool2d(torch.quantize_per_tensor(x, 0.05, 128, torch.quint8), 1)
+        return pooled.dequantize()
+
+    image = np.broadcast_to(np.array([[[[-1.0]], [[2.0]]]]), (1, 2, 7, 9))
+    assert converted(tmp_path, pooled, image, opset=14).squeeze() == pytest.approx([-1, 2])
+
+
 def test_heads_are_shared_and_rows_that_are_masked_whole_are_zeros(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     query, key = rng.standard_normal((2, 4, 3, 8)), rng.standard_normal((2, 2, 5, 8))

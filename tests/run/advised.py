@@ -354,6 +354,12 @@ TORCH = (
         fix=instead(model_path="plain.pt"),
     ),
     Case(
+        name="trained_quantized",
+        keys={"model_path": "trained_quantized.pt"},
+        advice="convert the model as it was before its quantization, and quantize the ONNX file with ONNX Runtime",
+        fix=instead(model_path="plain.pt"),
+    ),
+    Case(
         name="lost_sums",
         keys={"model_path": "sums.pt", "onnx_opsets": [14]},
         advice="set onnx_opsets: [{}] or higher",

@@ -141,6 +141,12 @@ def write_torch(folder: Path) -> None:
     traced("trained", dropped)
     layers = torch.nn.Sequential(torch.nn.Linear(8, 8))
     scripted("quantized", torch.ao.quantization.quantize_dynamic(layers, {torch.nn.Linear}, dtype=torch.qint8))
+    trained = torch.ao.quantization.QConfig(
+        activation=torch.ao.quantization.default_fused_act_fake_quant,
+        weight=torch.ao.quantization.default_fused_wt_fake_quant,
+    )
+    layers.qconfig = trained
+    traced("trained_quantized", torch.ao.quantization.prepare_qat(layers.train()))
 
     class Sums(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: torch.Tensor) -> torch.Tensor:

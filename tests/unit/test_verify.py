@@ -216,7 +216,7 @@ def test_a_missing_output() -> None:
 
 def test_all_outputs_missing() -> None:
     verdict = verify([("s", {"y": noise(2)})], [("s", {})], atol=DEFAULT, rtol=DEFAULT)
-    assert only(verdict).problem == "missing in sample 's'; the converted model's outputs are none"
+    assert only(verdict).problem == "missing in sample 's', which the converted model can't run; the log says why"
     assert not verdict.passed
 
 
@@ -230,7 +230,7 @@ def test_an_output_missing_in_one_sample_only() -> None:
     )
     assert not verdict.passed
     assert only(verdict).problem == (
-        "missing in sample 'b'; the converted model's outputs are none (and in 1 more of 3 samples)"
+        "missing in sample 'b', which the converted model can't run; the log says why (and in 1 more of 3 samples)"
     )
 
 

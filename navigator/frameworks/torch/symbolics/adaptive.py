@@ -34,7 +34,8 @@ def adaptive_pool(kind: str, axes: int) -> Symbolic:
         single = [None if each is None else symbolic_helper._squeeze_helper(graph, each, [0]) for each in several]
         return tuple(single) if isinstance(pooled, tuple) else single[0]
 
-    return symbolic
+    quantized: Symbolic = symbolic_helper.quantized_args(True)(symbolic)
+    return quantized
 
 
 def _windows(graph: Graph, rank: int) -> list[int | None]:
