@@ -16,7 +16,7 @@ from navigator.render.streams import write
 from navigator.render.values import count
 
 # Of a configuration with thousands of models, the first ones are enough to learn from.
-_LOOK_SECONDS = 0.15
+_LOOK_SECONDS = 0.1
 _MOST_SAID = 10
 
 

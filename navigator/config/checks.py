@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -76,9 +75,9 @@ def check_run(
 
     Args:
         run: the options of the run.
-        run_data: the same as plain data with absolute paths.
+        run_data: the same as data, with absolute paths.
         models: the options of each model.
-        data: the same as plain data with absolute paths.
+        data: the same as data, with absolute paths.
         problems: collects the problems.
     """
     for key, same in (("model_name", str.casefold), ("output_path", str)):
@@ -110,7 +109,7 @@ def _check_overwriting(
     converted = f"{run_data['workspace_path']}/converted/"
     written = {each["model_name"] for each in data if each.get("model_name")}
     for values, each in zip(models, data, strict=True):
-        path = each.get("model_path", "")
+        path = str(each.get("model_path", ""))
         name = path.removeprefix(converted).partition("/")[0] if path.startswith(converted) else ""
         if name in written:
             value = values["model_path"]
@@ -121,11 +120,11 @@ def _check_overwriting(
 def _check_cleaning(
     run: Values, run_data: Mapping[str, Any], data: Sequence[Mapping[str, Any]], problems: Problems
 ) -> None:
-    workspace = Path(run_data["workspace_path"])
+    workspace = run_data["workspace_path"]
     needed = [each[key] for each in data for key in ("model_path", "config_path") if each.get(key)]
     needed += [sample for each in data for key in SAMPLES for sample in each.get(key, ())]
     for path in sorted(set(needed)):
-        if Path(path).is_relative_to(workspace):
+        if path.is_relative_to(workspace):
             value = run["override_workspace"]
             text = f"{value.subject}: cleaning the workspace {workspace} would delete {path}"
             problems.add(value.place, text, "move it, or choose another workspace_path")

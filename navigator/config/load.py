@@ -60,7 +60,7 @@ def load(
     """
     working_directory = working_directory.absolute()
     problems = Problems()
-    path = None if config_path is None else Path(paths.absolute(str(config_path), working_directory))
+    path = None if config_path is None else paths.absolute(str(config_path), working_directory)
     context = Context(
         working_directory=working_directory,
         config_path=path,
@@ -76,7 +76,7 @@ def load(
                 problems.add(COMMAND_LINE, text, f"set {key} in the file, for the model that it applies to")
     run = typed.over(written.run).only(RUN)
     run_data = _with_paths(context, run.values)
-    run_data.setdefault("workspace_path", str(working_directory / options()["workspace_path"].default))
+    run_data.setdefault("workspace_path", working_directory / options()["workspace_path"].default)
     models = [
         (_named(values.only(MODEL), place), place) for place, values in ((p, typed.over(s)) for p, s in written.models)
     ]
@@ -89,13 +89,13 @@ def load(
     check_run(run.values, run_data, [given.values for given, _ in models], model_data, problems)
     problems.check()
     notes = unused([given.values for given, _ in models])
-    return from_data(RunConfig, {**run_data, "config_path": path and str(path), "models": model_data, "notes": notes})
+    return from_data(RunConfig, {**run_data, "config_path": path, "models": model_data, "notes": notes})
 
 
 def _check_links(given: Section, data: Mapping[str, Any], repository: Path, problems: Problems) -> None:
     """Report what would be written through a link out of the repository, also where nobody named it."""
     for key in _WRITTEN:
-        why = paths.leads_outside(Path(data[key]), repository) if key in data else None
+        why = paths.leads_outside(data[key], repository) if key in data else None
         if why is not None:
             place = given.values[key].place if key in given.values else COMMAND_LINE
             problems.add(place, f"{key}: {why[0]}", why[1])
@@ -120,13 +120,12 @@ def _resolve(context: Context, place: Place, given: Section) -> dict[str, Any]:
     for key in SAMPLES:
         if key in values and len(data[key]) == len(values[key].data):
             inputs, labelled = inputs_of(known, stored), "metric" in data
-            check_samples(values[key], [Path(each) for each in data[key]], inputs, context.problems, labelled=labelled)
+            check_samples(values[key], data[key], inputs, context.problems, labelled=labelled)
     if "tensorrt_plugins" in values:
-        check_plugins(values["tensorrt_plugins"], [Path(each) for each in data["tensorrt_plugins"]], context.problems)
+        check_plugins(values["tensorrt_plugins"], data["tensorrt_plugins"], context.problems)
     check_metric(values, data, context.problems)
     check_versions(values, data, context.problems)
-    config_path = None if place.path is None else str(context.config_path)
-    return {**data, "line": place.line, "config_path": config_path}
+    return {**data, "line": place.line, "config_path": None if place.path is None else context.config_path}
 
 
 def _named(given: Section, place: Place) -> Section:
@@ -149,7 +148,7 @@ def _note_absent(context: Context, place: Place, key: str) -> None:
 
 
 def _with_paths(context: Context, values: Mapping[str, Value]) -> dict[str, Any]:
-    """Return the values as plain data with absolute paths; report and leave out those that a file may not name."""
+    """Return the values as data, with absolute paths; report and leave out those that a file may not name."""
     data = {}
     for key, value in values.items():
         data[key] = value.data
@@ -166,7 +165,7 @@ def _with_paths(context: Context, values: Mapping[str, Value]) -> dict[str, Any]
     return {key: each for key, each in data.items() if each is not None}
 
 
-def _absolute(context: Context, value: Value, text: str, place: Place) -> str | None:
+def _absolute(context: Context, value: Value, text: str, place: Place) -> Path | None:
     start = context.start(place)
     if place.path is not None and context.repository is not None:
         why = paths.outside(text, start, context.repository, written=value.key in _WRITTEN, real=context.real)
@@ -181,7 +180,7 @@ def _detect(context: Context, values: Mapping[str, Value], data: Mapping[str, An
     if "model_path" not in data:
         return None
     declared = Format(data["model_format"]) if "model_format" in data else None
-    path = Path(data["model_path"])
+    path = data["model_path"]
     try:
         found = detect_format(path, declared)
     except ConfigurationError as error:
@@ -202,7 +201,7 @@ def _stored(context: Context, values: Mapping[str, Value], data: Mapping[str, An
     ):
         return None
     try:
-        return structure.read(Path(data["model_path"]), source, data.get("signature_name"), operators=False)
+        return structure.read(data["model_path"], source, data.get("signature_name"), operators=False)
     except structure.SignatureError as error:
         value = values["signature_name" if data.get("signature_name") else "model_path"]
         hint = error.advice("signature_name" if value.place.path else flag("signature_name"))
@@ -221,7 +220,7 @@ def _annotation(
     """Return the signature in `{model_path}.yaml`, for formats that do not store it."""
     if source not in _WITHOUT_SIGNATURE or all(key in values for key in _SIGNATURE):
         return {}
-    beside = data["model_path"] + ".yaml"
+    beside = f"{data['model_path']}.yaml"
     if not paths.is_file(beside) or (path := Path(beside)) == context.config_path:
         return {}
     problems, shown = context.problems, paths.shown(path, context.working_directory)

@@ -32,12 +32,12 @@ def check_metric(values: Values, data: Mapping[str, Any], problems: Problems) ->
 
     Args:
         values: the options of a model.
-        data: the same as plain data with absolute paths.
+        data: the same as data, with absolute paths.
         problems: collects the problems.
     """
     if "metric" in data:
         value, metric = values["metric"], data["metric"]
-        for message, hint in metric_problems(Path(metric["path"]), metric["function"]):
+        for message, hint in metric_problems(metric["path"], metric["function"]):
             problems.add(value.place, f"{value.subject}: {message}", hint)
     elif "metric" not in values:
         for value in (values[key] for key in _ABOUT_IT if key in values):

@@ -22,7 +22,7 @@ def check_versions(values: Mapping[str, Value], data: Mapping[str, Any], problem
 
     Args:
         values: the options of a model, for places.
-        data: the same as plain data with absolute paths and the model's format.
+        data: the same as data, with absolute paths and the model's format.
         problems: collects the problems.
     """
     known = installed()
@@ -37,7 +37,7 @@ def check_versions(values: Mapping[str, Value], data: Mapping[str, Any], problem
                 problems.add(value.at(position), text, f"write {highest} or lower, or {_UPGRADE}")
     if data["model_format"] is Format.ONNX:
         value = values["model_path"]
-        for message, hint in _newer(Path(data["model_path"]), known):
+        for message, hint in _newer(data["model_path"], known):
             problems.add(value.place, f"{value.subject}: {message}", hint)
 
 

@@ -29,9 +29,9 @@ def repository_of(config_path: Path) -> Path:
     return directory
 
 
-def absolute(text: str, start: Path) -> str:
+def absolute(text: str, start: Path) -> Path:
     """Return `text` as an absolute path, relative ones from `start`; symbolic links stay as they are."""
-    return os.path.normpath(os.path.join(start, text))  # noqa: PTH118 - a tenth of the time of Path
+    return Path(os.path.normpath(os.path.join(start, text)))  # noqa: PTH118 - a tenth of the time of Path
 
 
 def outside(
