@@ -122,7 +122,8 @@ def _directory(file: BinaryIO) -> tuple[bytes, int, int]:
     file.seek(start)
     directory = file.read(length)
     # Names and comments may have more.
-    if directory.count(_BEGIN) < count or not directory.startswith(_BEGIN if directory else b""):
+    is_begun = len(directory) >= _ENTRY.size and directory.startswith(_BEGIN)
+    if directory.count(_BEGIN) < count or (directory and not is_begun):
         raise DamagedError("its directory is broken")
     return directory, start - offset, offset
 

@@ -1,6 +1,7 @@
 """Archives of models are read as zipfile reads them; what is damaged or can't be read is named."""
 
 import io
+import struct
 import zipfile
 from pathlib import Path
 
@@ -63,6 +64,14 @@ def test_damage_is_named_or_harmless(files: dict[str, bytes], where: float, bits
         return
     assert not cut
     assert set(found.values()) <= set(files.values())
+
+
+@pytest.mark.parametrize("directory", [b"PK\1\2", b"PK\1\2" + bytes(41), bytes(46)])
+def test_a_directory_without_an_entry_is_broken(directory: bytes) -> None:
+    end = struct.pack("<4s6xHLL2x", b"PK\5\6", 1, len(directory), 0)
+
+    with pytest.raises(DamagedError, match="its directory is broken"):
+        Archive(io.BytesIO(directory + end))
 
 
 def test_what_begins_after_four_gigabytes_is_read(tmp_path: Path) -> None:
