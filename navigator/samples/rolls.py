@@ -129,15 +129,20 @@ def generated(begin: Start, steps: int, bounds: Mapping[str, Bounds], seed: int)
         seed: the same one gives the same arrays.
     """
 
+    last = _affordable(begin, steps)
+    flags = {spec.name for spec in begin.specs if _is_flag(spec)}
+
     def of(step: int) -> dict[str, np.ndarray]:
         return {
-            name: _counted(begin.inputs[name], shape, step, bounds[name])
+            name: np.full(shape, (step - 1).bit_length() % 2 == 1)
+            if name in flags
+            else _counted(begin.inputs[name], shape, step, bounds[name])
             if _is_counter(name, bounds[name])
             else _drawn(seed, step, name, shape, bounds[name])
             for name, shape in begin.shapes(step).items()
         }
 
-    return [dict(begin.inputs), *map(of, range(2, 1 + _affordable(begin, steps)))]
+    return [dict(begin.inputs), *map(of, range(2, 1 + last))]
 
 
 def following(begin: Start, steps: int, samples: Sequence[Sample]) -> list[dict[str, np.ndarray]]:
@@ -175,6 +180,16 @@ def _drawn(seed: int, step: int, name: str, shape: tuple[int, ...], bounds: Boun
     if bounds.mask:
         return np.ones(shape, bounds.dtype)
     return spelled(uniform(generator(seed, f"step {step}", name), shape, bounds), bounds)
+
+
+def _is_flag(spec: TensorSpec) -> bool:
+    """Return whether an input is one bool for each row, as what resets a state is, or what freezes it.
+
+    It's true and false in turn, each time for twice as many steps: one of them lets the state go on.
+    """
+    rows, *others = spec.shape or (0,)
+    per_row = rows == -1 and all(size == 1 for size in others)
+    return spec.dtype == "bool" and per_row and "mask" not in spec.name.lower()
 
 
 def _is_counter(name: str, bounds: Bounds) -> bool:

@@ -1,5 +1,7 @@
 """Which outputs are fed back as inputs: pairs of names that mean one state, and no others."""
 
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -119,6 +121,19 @@ def test_every_step_has_other_inputs_and_counters_count() -> None:
     assert len({each["x"].tobytes() for each in steps}) == 4
     again = generated(begin, 4, bounds, seed=0)
     assert all(np.array_equal(one[name], other[name]) for one, other in zip(steps, again, strict=True) for name in one)
+
+
+def test_what_may_reset_a_state_lets_it_go_on_for_longer_and_longer() -> None:
+    flags = {name: {"dtype": "bool", "shape": (-1, 1)} for name in ("reset", "key_mask")}
+    specs = signature("x state reset key_mask", "", **flags).inputs
+    sample = arrays(x=(1, 8), state=(1, 8)) | {name: np.ones((1, 1), bool) for name in flags}
+    begin = start({"new_state": "state"}, sample, arrays(new_state=(1, 8)), specs, {})
+    mask = replace(MASK, dtype=np.dtype("bool"))
+    steps = generated(begin, 300, {"x": FREE, "state": FREE, "reset": mask, "key_mask": mask}, seed=0)
+    told = [bool(each["reset"]) for each in steps]
+    runs = [(value, len(list(group))) for value, group in groupby(told[1:])]
+    assert runs == [(number % 2 == 0, 2**number) for number in range(8)] + [(True, 44)]
+    assert all(each["key_mask"].all() for each in steps)
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["the file says so", "by size"])
