@@ -4,8 +4,8 @@ Knows no framework: one module of each framework's folder goes through its graph
 """
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,6 +27,9 @@ NOT_FINITE = (*NAN, *INFINITE)
 # What a recurrent layer keeps: no hidden value is larger, and few cells are.
 _HIDDEN, _CELL = 1.0, 8.0
 
+# Of e; beyond that, float64 has no number.
+_LARGEST_EXPONENT = 700.0
+
 # Where numbers are equally far from two whole ones, and whole numbers, to which floats are rounded.
 HALVES, WHOLES = (0.5, 1.5, 2.5, -0.5, -1.5), (1.0, 2.0, -1.0)
 
@@ -44,20 +47,40 @@ def sorting(operations: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({each for each in operations if any(word in each.lower() for word in _SORTING)}))
 
 
+# From a value of a function that grows, the number for which it has it: NaN if there is none.
+_INVERSE: Mapping[str, Callable[[float], float]] = {
+    "abs": lambda value: value if value >= 0 else math.nan,
+    "exp": lambda value: math.log(value) if value > 0 else math.nan,
+    "log": lambda value: math.exp(value) if value < _LARGEST_EXPONENT else math.nan,
+    "sigmoid": lambda value: -math.log(1 / value - 1) if 0 < value < 1 else math.nan,
+    "sqrt": lambda value: value * value if value >= 0 else math.nan,
+    "square": lambda value: math.sqrt(value) if value >= 0 else math.nan,
+    "tanh": lambda value: math.atanh(value) if -1 < value < 1 else math.nan,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What a value is computed from: `scale * number + offset`, of an input's numbers or of sizes."""
+    """What a value is computed from: `scale * number + offset`, of an input's numbers or of sizes.
+
+    Or of what a `function` in `_INVERSE` makes of a value that's computed like this itself, `inner`.
+    """
 
     name: str
     scale: float = 1.0
     offset: float = 0.0
+    function: str = ""
+    inner: "_Line | None" = None
 
     def at(self, value: float) -> float:
-        """Return the number for which it has this value."""
-        return (value - self.offset) / self.scale
+        """Return the number for which it has this value, NaN if there's none."""
+        number = (value - self.offset) / self.scale
+        return number if self.inner is None else self.inner.at(_INVERSE[self.function](number))
 
     def is_exact(self, value: float) -> bool:
         """Return whether it has this value in any arithmetic: what it's multiplied with has few digits."""
+        if self.inner is not None:
+            return False
         number = self.at(value)
         short = float(np.float16(self.scale)) == self.scale and float(np.float32(number)) == number
         return self == _Line(self.name) or (short and self.scale * number + self.offset == value)
@@ -161,7 +184,18 @@ class Lookups:
         """Note that `result` is `factor * value + summand`, or some of these numbers."""
         line = self._line(value)
         if line is not None and factor:
-            self.lines[result] = _Line(line.name, line.scale * factor, line.offset * factor + summand)
+            self.lines[result] = replace(line, scale=line.scale * factor, offset=line.offset * factor + summand)
+
+    def curved(self, value: Hashable, function: str, result: Hashable) -> None:
+        """Note that `result` is what a function in `_INVERSE` makes of `value`."""
+        line = self._line(value)
+        if line is not None and line.name != _SIZE:
+            self.lines[result] = _Line(line.name, function=function, inner=line)
+
+    def multiplied(self, one: Hashable, other: Hashable, result: Hashable) -> None:
+        """Note that `result` is the product of two values: the square of one, if they're the same."""
+        if one == other:
+            self.curved(one, "square", result)
 
     def arithmetic(
         self, operation: str, value: Hashable, number: float, result: Hashable, *, reversed_: bool = False
@@ -182,6 +216,8 @@ class Lookups:
         if line is None or not abs(number) < _NO_LIMIT:
             return
         at = line.at(float(number))
+        if not abs(at) < _NO_LIMIT:
+            return
         if line.name == _SIZE:
             self.sizes |= dict.fromkeys(range(math.floor(at) - 1, math.ceil(at) + 2))
         else:

@@ -108,9 +108,12 @@ def possible(bounds: Mapping[str, Bounds], special: Special, *, beside: bool) ->
 
 
 def taken(numbers: Iterable[float], arrays: Iterable[np.ndarray]) -> tuple[float, ...]:
-    """Return those of some numbers that are in any of the arrays."""
+    """Return those of some numbers that are in any of the arrays, or between what they have."""
     held = [array.ravel() for array in arrays]
-    return tuple(number for number in numbers if any(_holds(array, number) for array in held))
+    finite = [array[np.isfinite(array)] for array in held]
+    low = min((array.min() for array in finite if array.size), default=np.inf)
+    high = max((array.max() for array in finite if array.size), default=-np.inf)
+    return tuple(number for number in numbers if low <= number <= high or any(_holds(array, number) for array in held))
 
 
 def _holds(array: np.ndarray, number: float) -> bool:

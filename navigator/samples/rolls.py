@@ -128,7 +128,6 @@ def generated(begin: Start, steps: int, bounds: Mapping[str, Bounds], seed: int)
         bounds: the values of each input.
         seed: the same one gives the same arrays.
     """
-
     last = _affordable(begin, steps)
     flags = {spec.name for spec in begin.specs if _is_flag(spec)}
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -198,19 +198,17 @@ def _proposals(
 def _numbers(
     source: LoadedModel, bounds: Mapping[str, Bounds], samples: Sequence[Sample]
 ) -> Mapping[str, Sequence[float]]:
-    """Return the numbers with which the source model compares inputs, as far as samples that it takes have them.
+    """Return the numbers with which the source model compares inputs, as far as its samples have them or span them.
 
-    Those of decision trees are too many for samples.
+    For samples, those of decision trees are too many, and rounding may decide at what is computed first.
     """
     compared = known_constants(source)
     trees = source.reads.thresholds if isinstance(source, ShowsReads) else {}
-    found = {
-        name: (
-            *taken(candidates(each, compared.get(name, ())), (arrays[name] for _, arrays in samples)),
-            *islice(trees.get(name, ()), _MOST_THRESHOLDS),
-        )
-        for name, each in bounds.items()
-    }
+    found = {}
+    for name, each in bounds.items():
+        exact = [replace(constant, exact=True) for constant in compared.get(name, ())]
+        known = taken(candidates(each, exact), (arrays[name] for _, arrays in samples))
+        found[name] = (*known, *islice(trees.get(name, ()), _MOST_THRESHOLDS))
     return {name: numbers for name, numbers in found.items() if numbers}
 
 

@@ -16,6 +16,7 @@ from navigator.converters import tf_savedmodel_to_onnx
 from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
+from navigator.frameworks.tensorflow import lookups
 from navigator.records import Json, Properties, Signature, TensorSpec, Verdict, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import tf_savedmodel
@@ -166,6 +167,18 @@ def test_keys_and_the_ends_of_buckets_are_told(models: Path) -> None:
     assert {
         each.number for each in tf_savedmodel.load(models / "tables", declared=NOTHING_DECLARED).reads.compared()["x"]
     } == {1, 2, 3}
+
+
+def test_thresholds_of_magnitudes_squares_and_probabilities_are_those_of_the_inputs() -> None:
+    import tensorflow as tf
+
+    def loud(x: Any) -> Any:
+        mean = tf.reduce_mean(tf.square(x))
+        return (tf.sqrt(mean) > 0.5) & (tf.abs(x) > 0.25) & (x * x > 16.0) & (tf.sigmoid(x - 2.0) > 0.5)
+
+    signature = [tf.TensorSpec([None, 3], name="x")]
+    found = lookups.read(tf.function(loud).get_concrete_function(*signature), ["x"]).compared()
+    assert [each.number for each in found["x"]] == [0.5, 0.25, 4, 2]
 
 
 @pytest.mark.parametrize("opset", [11, 13, 18])

@@ -236,6 +236,26 @@ def test_a_number_that_a_trace_writes_as_a_tensor_is_one(tmp_path: Path) -> None
     assert Constant(0.25) in model.reads.compared()["x"]
 
 
+class Loud(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        loud = (x.abs().mean() > 0.25) & ((y * y).mean().sqrt() > 0.5) & (y.pow(2).amax() > 16.0)
+        return loud & (torch.sigmoid(z - 2) > 0.5)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_thresholds_of_magnitudes_squares_and_probabilities_are_those_of_the_inputs(tmp_path: Path) -> None:
+    tensors = (torch.rand(3), torch.rand(3), torch.rand(3))
+    specs = tuple(TensorSpec(name=name, shape=(3,), dtype="float32") for name in "xyz")
+    with torchscript.quiet():
+        torch.jit.trace(Loud(), tensors).save(str(tmp_path / "m.pt"))
+    torch.export.save(torch.export.export(Loud(), tensors), tmp_path / "m.pt2")
+    script = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=specs, outputs=()))
+    program = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=()))
+    for model in (script, program):
+        found = {name: [each.number for each in constants] for name, constants in model.reads.compared().items()}
+        assert found == {"x": [0.25], "y": [0.5, 4], "z": [2]}
+
+
 class Filling(torch.nn.Module):
     """Replaces what's missing."""
 

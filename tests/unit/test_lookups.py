@@ -217,7 +217,7 @@ def test_a_tree_with_one_threshold_and_one_without() -> None:
         ("e = GreaterOrEqual(five, ids)", [Constant(5, ordered=True)]),
         ("some = Constant<value_ints = [3, 4]>() e = Equal(ids, some)", [Constant(3), Constant(4)]),
         ("i = Add(ids, five) e = Equal(i, five)", [Constant(0)]),
-        ("i = Mul(ids, ids) e = Equal(i, five)", []),
+        ("i = Mul(ids, more) e = Equal(i, five)", []),
         # Neither a choice of the model's, nor infinity, nor what is computed from another input, too.
         ("many = Constant<value = int64[17] {0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,17}>() e = Equal(ids, many)", []),
         ("none = Constant<value_float = 3e38>() f = Cast<to = 1>(ids) e = Less(f, none)", []),
@@ -246,6 +246,17 @@ def constant(name: str, value: float, kind: str = "float") -> str:
         ("m = Mul(x, b) y = Round(m)", {each / 2: True for each in (0.5, 1.5, 2.5, -0.5, -1.5)}),
         ("m = Mul(x, third) y = Round(m)", {}),
         ("y = Floor(x)", {1.0: True, 2.0: True, -1.0: True}),
+        ("s = Abs(x) m = ReduceMean(s) e = Less(m, a)", {4.0: False}),
+        ("s = Mul(x, x) m = ReduceMean(s) r = Sqrt(m) d = Mul(r, b) e = Less(d, a)", {2.0: False}),
+        ("s = Pow(x, b) t = Sub(s, b) e = Less(t, a)", {math.sqrt(6): False}),
+        ("s = Pow(x, a) e = Less(s, b)", {}),
+        ("s = Sigmoid(x) e = Less(s, third)", {math.log(float(np.float32(0.3)) / (1 - float(np.float32(0.3)))): False}),
+        ("s = Sigmoid(x) e = Less(s, a)", {}),
+        ("s = Exp(x) n = Neg(s) e = Less(n, a)", {}),
+        ("s = Tanh(x) y = Round(s)", {}),
+        ("s = Log(x) e = Less(s, a)", {math.exp(4): False}),
+        ("s = Log(x) t = Log(s) e = Less(t, a)", {math.exp(math.exp(4)): False}),
+        ("s = Log(x) t = Log(s) u = Log(t) e = Less(u, a)", {}),
     ],
 )
 def test_numbers_that_decide_on_what_is_computed_from_an_input_are_read(body: str, expected: dict[float, bool]) -> None:

@@ -410,7 +410,8 @@ def test_which_numbers_are_sampled(
     assert candidates(bounds("x", dtype, ranges=ranges), constants) == expected
 
 
-def test_numbers_that_no_sample_has_are_not_taken() -> None:
+def test_numbers_that_samples_neither_have_nor_span_are_not_taken() -> None:
     arrays = [np.array([0.1, np.nan], np.float32), np.zeros(2, np.float32)]
-    assert [str(each) for each in taken((0.1, 0.2, 0.0, math.nan), arrays)] == ["0.1", "0.0", "nan"]
+    assert [str(each) for each in taken((0.1, 0.05, 0.2, -0.1, math.nan, math.inf), arrays)] == ["0.1", "0.05", "nan"]
     assert taken((math.nan, 3.0), [np.array([3])]) == (3.0,)
+    assert taken((math.nan, math.inf), [np.array([math.inf])]) == (math.inf,)

@@ -25,6 +25,8 @@ _SIGNS = frozenset({"Abs", "Div", "Mod", "Relu", "Sign"})
 # The results are among the numbers of the first input, or between them.
 _PICKING = frozenset({"Concat", "Gather", "ReduceMax", "ReduceMean", "ReduceMin"})
 
+_CURVED = {each.capitalize(): each for each in ("abs", "exp", "log", "sigmoid", "sqrt", "tanh")}
+
 _ROUNDING = {"Round": HALVES, "Floor": WHOLES, "Ceil": WHOLES}
 
 _TESTS = {"IsNaN": NAN, "IsInf": INFINITE}
@@ -50,6 +52,8 @@ _BOUNDED = frozenset({b"sigmoid", b"tanh"})
 _PLAIN = frozenset({"value_float", "value_floats", "value_int", "value_ints"})
 
 _ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
+
+_SQUARE = 2
 
 # TensorProto.BOOL, and what is narrower than what models count with.
 _BOOL, _NARROW = 9, {1: "float32", 6: "int32"}
@@ -163,6 +167,12 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
                 lookups.against(inputs[0], number, ordered=True)
     if kind == "Neg":
         lookups.computed(inputs[0], node.output[0], factor=-1)
+    if kind in _CURVED:
+        lookups.curved(inputs[0], _CURVED[kind], node.output[0])
+    if kind == "Mul":
+        lookups.multiplied(inputs[0], inputs[1], node.output[0])
+    if kind == "Pow" and _numbers(constants.get(inputs[1]), 1).tolist() == [_SQUARE]:
+        lookups.curved(inputs[0], "square", node.output[0])
     if kind in _ARITHMETIC:
         for value, other in (inputs, reversed(inputs)):
             for number in map(float, _numbers(constants.get(other), 1)):

@@ -35,6 +35,7 @@ _PICKING = frozenset({"Max", "Mean", "Min"})
 
 _ARITHMETIC = {"Add": "add", "AddV2": "add", "Sub": "sub", "Mul": "mul", "RealDiv": "div"}
 _CUTTING = _LIMITING | {"FloorMod", "Mod"}
+_CURVED = {each.capitalize(): each for each in ("abs", "exp", "log", "sigmoid", "sqrt", "square", "tanh")}
 _ROUNDING = {"Round": HALVES, "Rint": HALVES, "Floor": WHOLES, "Ceil": WHOLES}
 
 _EQUAL = frozenset({"Equal", "NotEqual"})
@@ -164,6 +165,8 @@ def _read_line(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> 
         lookups.extents(name)
     elif node.op in _PICKING:
         lookups.computed(inputs[0], name)
+    elif node.op in _CURVED:
+        lookups.curved(inputs[0], _CURVED[node.op], name)
     elif node.op == "Neg":
         lookups.computed(inputs[0], name, factor=-1)
     elif node.op in _ROUNDING:
@@ -175,6 +178,8 @@ def _read_line(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> 
     elif node.op in _CUTTING or node.op in _ARITHMETIC:
         for value, other in ((inputs[0], each) for each in inputs[1:]):
             _with_number(node.op, value, _constant(tables, other), name, lookups)
+        if node.op == "Mul":
+            lookups.multiplied(inputs[0], inputs[1], name)
         if len(inputs) == 2:
             _with_number(node.op, inputs[1], _constant(tables, inputs[0]), name, lookups, reversed_=True)
 

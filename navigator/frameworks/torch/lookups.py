@@ -68,6 +68,7 @@ _ARITHMETIC = {
     "aten::rsub": "sub",
     "aten::true_divide": "div",
 }
+_CURVED = {f"aten::{each}": each for each in ("abs", "exp", "log", "sigmoid", "sqrt", "square", "tanh")}
 _ROUNDING = {"aten::round": HALVES, **dict.fromkeys(("aten::ceil", "aten::floor", "aten::trunc"), WHOLES)}
 
 # What is cut off at numbers of its own, or at its arguments, or begins again at them.
@@ -83,6 +84,8 @@ _LIMITS: Mapping[str, Sequence[float]] = {
         (),
     ),
 }
+
+_SQUARE = 2
 
 _TESTS = {
     **dict.fromkeys(("aten::isnan", "aten::nanmean", "aten::nanmedian", "aten::nanquantile", "aten::nansum"), NAN),
@@ -258,6 +261,12 @@ def _read_line(
         lookups.extents(result)
     elif kind in _PICKING or kind == "prim::NumToTensor":
         lookups.computed(first.key, result)
+    elif kind in _CURVED:
+        lookups.curved(first.key, _CURVED[kind], result)
+    elif kind == "aten::mul" and isinstance(second, _Value):
+        lookups.multiplied(first.key, second.key, result)
+    elif kind == "aten::pow" and second == _SQUARE:
+        lookups.curved(first.key, "square", result)
     elif kind == "aten::neg":
         lookups.computed(first.key, result, factor=-1)
     elif kind in _ARITHMETIC and isinstance(second, int | float) and not rounds:
