@@ -36,6 +36,8 @@ PREPARED_BY = ()
 
 _NATIVE_OPSET = 18
 
+_REPLACE_ADVICE = "replace that part of the model; the log shows where it is"
+
 # Larger weights are written to a separate file while they are read; smaller ones are copied by protobuf (torch 2.13,
 # measured at 0.5 and 2.1 GB).
 _EXTERNAL_FROM_BYTES = 1_800_000_000
@@ -105,7 +107,9 @@ def _export(conversion: Conversion[Options], opset: int) -> Properties:
     except StepError as error:
         raise StepError(
             f"{exporter} at opset {opset}: {error.message}",
-            f"set onnx_opsets between {_NATIVE_OPSET} and {onnx.defs.onnx_opset_version()}, e.g. [{_NATIVE_OPSET}]",
+            f"set onnx_opsets between {_NATIVE_OPSET} and {onnx.defs.onnx_opset_version()}, e.g. [{_NATIVE_OPSET}]"
+            if opset != _NATIVE_OPSET
+            else _REPLACE_ADVICE,
         ) from error
     return onnx_file.properties(destination, exporter)
 
@@ -125,5 +129,5 @@ def _refusal(error: BaseException, exporter: str, opset: int) -> StepError:
         )
     return StepError(
         f"{exporter} fails at opset {opset}{at}: {torch_values.reason(error)}",
-        "replace that part of the model; the log shows where it is",
+        _REPLACE_ADVICE,
     )

@@ -340,3 +340,16 @@ def test_what_onnx_cannot_compute_is_refused(tmp_path: Path, module: torch.nn.Mo
     run = exported(tmp_path, module, {"image": np.ones((1, 1, 3, 3), np.float32)})
     with pytest.raises(StepError, match=sentence):
         run.convert(18)
+
+
+class Indexed(torch.nn.Module):
+    def forward(self, x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        put = x.index_put((rows, columns), x[rows, 0] + 1, accumulate=True)
+        return x[rows], x[:, columns], x[rows, columns], put, x.index_add(0, rows, x[:3])
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_indices_may_be_in_int32(tmp_path: Path, dtype: type) -> None:
+    x = np.arange(20, dtype=np.float32).reshape(5, 4)
+    places: dict[str, np.ndarray] = {"rows": np.array([0, 2, 2], dtype), "columns": np.array([1, 3, 3], dtype)}
+    outputs_of(exported(tmp_path, Indexed(), {"x": x, **places}), 18)

@@ -321,6 +321,17 @@ def test_values_for_one_place_are_added_up(tmp_path: Path, places: Any, values: 
     assert converted(tmp_path, put, target, values, opset=17, dtype=dtype).tolist() == expected
 
 
+@pytest.mark.parametrize("accumulate", [True, False])
+def test_values_are_put_by_indices_in_int32(tmp_path: Path, accumulate: bool) -> None:
+    places = torch.tensor([0, 2], dtype=torch.int32), torch.tensor([1, 0], dtype=torch.int32)
+
+    def put(x: torch.Tensor) -> torch.Tensor:
+        return x.index_put(places, x[0], accumulate=accumulate)
+
+    expected = [[1, 3], [2, 2], [6, 4]] if accumulate else [[1, 1], [2, 2], [2, 4]]
+    assert converted(tmp_path, put, [[1, 2], [2, 2], [4, 4]], opset=16, dtype="float32").tolist() == expected
+
+
 @pytest.mark.parametrize("opset", [16, pytest.param(18, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(
     ("axis", "source", "alpha", "expected"),

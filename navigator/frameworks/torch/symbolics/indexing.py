@@ -43,12 +43,18 @@ def _adds(node: Any) -> bool:
 
 
 def index_put(graph: Graph, target: Value, indices: Value, values: Value, accumulate: Value = None) -> Value:
-    """Add up the values for one place, with `accumulate`. The exporter adds the last, and none where a mask is true."""
+    """Add up the values for one place, with `accumulate`. The exporter adds the last, and none where a mask is true.
+
+    ONNX takes indices in int64 alone.
+    """
+    import torch
     from torch.onnx import symbolic_helper, symbolic_opset11
 
     dtype = dtype_of(target)
     adds = accumulate is not None and known(accumulate, "b")
     places = symbolic_helper._unpack_list(indices) if symbolic_helper._is_packed_list(indices) else [indices]
+    places = [cast(graph, each, torch.int64) if dtype_of(each) is torch.int32 else each for each in places]
+    indices = graph.op("prim::ListConstruct", *places)
     masked = len(places) == 1 and symbolic_helper._is_bool(places[0])  # no place comes twice
     if not adds or dtype is None or (graph.opset < ADDS and not masked):
         return symbolic_opset11.index_put(graph, target, indices, values, accumulate)

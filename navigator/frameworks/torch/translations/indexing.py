@@ -1,5 +1,6 @@
 """Operators that put elements by their index, or find it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 # A value in the graph, or a number.
@@ -47,3 +48,31 @@ def searchsorted(
     below = op.GreaterOrEqual(wanted, boundaries) if right or side == "right" else op.Greater(wanted, boundaries)
     places = op.ReduceSum(op.Cast(below, to=onnx_ir.DataType.INT64), [-1], keepdims=0)
     return op.Cast(places, to=onnx_ir.DataType.INT32) if out_int32 else places
+
+
+def index(whole: _Value, indices: Sequence[_Value]) -> _Value:
+    """Take elements by indices in int32 too, which ONNX takes in int64 alone."""
+    from onnxscript.function_libs.torch_lib.ops import core
+
+    return core.aten_index(whole, _wide(indices))
+
+
+def index_put(target: _Value, indices: Sequence[_Value], values: _Value, accumulate: bool = False) -> _Value:
+    """Put elements by indices in int32 too, which ONNX takes in int64 alone."""
+    from onnxscript.function_libs.torch_lib.ops import core
+
+    return core.aten_index_put(target, _wide(indices), values, accumulate)
+
+
+def _wide(indices: Sequence[_Value]) -> list[_Value]:
+    import onnx_ir
+    from onnxscript import opset18 as op
+
+    def wide(value: _Value) -> _Value:
+        if value is None or value.dtype != onnx_ir.DataType.INT32:
+            return value
+        made = op.Cast(value, to=onnx_ir.DataType.INT64)
+        made.dtype, made.shape = onnx_ir.DataType.INT64, value.shape
+        return made
+
+    return [*map(wide, indices)]
