@@ -74,7 +74,9 @@ def weak_proof(output: ComparedOutput) -> Iterator[str]:
     constant = _CONSTANT * output.magnitude
     enough = constant if wide else max(constant, tolerance)
     varies = variation([left for _, left, _ in output.pairs], enough)
-    if varies is not None and varies <= enough:
+    if varies == 0:
+        yield f"{output.title} is the same for all inputs, so that a match proves little; {_REMEDY}"
+    elif varies is not None and varies <= enough:
         against = f"with values up to {output.magnitude:.3g}" if varies <= constant else "less than its tolerance"
         yield f"{output.title} hardly depends on the inputs: it varies by {varies:.2g}, {against}; {_REMEDY}"
 

@@ -398,7 +398,7 @@ def test_a_sample_of_infinities_alone_adds_nothing_to_a_suggestion() -> None:
 def test_an_infinity_that_never_moves_does_not_hide_an_output_without_effect() -> None:
     row = np.array([[-np.inf, 1.0, 2.0, 3.0]])
     warnings = check(np.repeat(row, 3, axis=0), np.repeat(row, 3, axis=0)).warnings
-    assert "hardly depends on the inputs" in warnings[1]
+    assert "is the same for all inputs" in warnings[1]
     moving = np.array([[-np.inf, 1.0, 2.0], [1.0, -np.inf, 2.0]])
     assert len(check(moving, moving).warnings) == 1
 
@@ -640,7 +640,15 @@ def test_a_constant_output() -> None:
 def test_equal_rows_of_a_batch() -> None:
     row = noise(1, 100)
     (warning,) = check(np.repeat(row, 8, axis=0), np.repeat(row, 8, axis=0)).warnings
-    assert warning.startswith("'y' hardly depends on the inputs: it varies by 0, with values up to ")
+    assert warning == (
+        "'y' is the same for all inputs, so that a match proves little; set samples or value_ranges that make it vary"
+    )
+
+
+def test_one_text_for_all_inputs_has_no_size() -> None:
+    label = np.tile(noise(1, 64) > 0, (8, 1))
+    (warning,) = check(label, label).warnings
+    assert warning.startswith("'y' is the same for all inputs, so that ")
 
 
 def test_rows_that_differ_less_than_the_tolerance() -> None:
@@ -654,14 +662,14 @@ def test_rows_that_differ_less_than_the_tolerance() -> None:
 def test_equal_outputs_of_samples_of_one_shape_though_rows_differ() -> None:
     table: Sets = [(name, {"y": noise(6, 6)}) for name in ("min", "random_0")]
     (warning,) = verify(table, table, atol=DEFAULT, rtol=DEFAULT).warnings
-    assert warning.startswith("'y' hardly depends on the inputs")
+    assert warning.startswith("'y' is the same for all inputs")
 
 
 def test_equal_rows_of_samples_of_different_batch() -> None:
     row = noise(1, 10)
     sets: Sets = [("min", {"y": row}), ("max", {"y": row.copy()[[0, 0, 0]]})]
     (warning,) = verify(sets, sets, atol=DEFAULT, rtol=DEFAULT).warnings
-    assert warning.startswith("'y' hardly depends on the inputs")
+    assert warning.startswith("'y' is the same for all inputs")
 
 
 def test_outputs_that_depend_on_the_inputs_and_single_ones_give_no_warning() -> None:
