@@ -17,10 +17,11 @@ from navigator.converters.protocol import Conversion
 from navigator.errors import StepError
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.tensorflow import lookups
-from navigator.records import Json, Properties, Signature, TensorSpec, Verdict, to_data
+from navigator.records import Json, ModelConfig, Properties, Signature, TensorSpec, Verdict, to_data
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import tf_savedmodel
-from navigator.samples.constants import Constant
+from navigator.samples.constants import Constant, candidates
+from navigator.samples.generate import drawn_from
 from navigator.verify.compare import verify
 
 Arrays = dict[str, np.ndarray]
@@ -156,6 +157,27 @@ def test_numbers_are_sorted_into_buckets_and_looked_up_in_tables(models: Path, t
     assert {name: array.dtype for name, array in made.items()} == {name: each.dtype for name, each in right.items()}
     for name, array in right.items():
         np.testing.assert_array_equal(made[name], array)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17])
+@pytest.mark.parametrize("single", [-1, 2, 4])
+def test_indices_of_no_class_are_encoded_as_zeros(models: Path, tmp_path: Path, opset: int, single: int) -> None:
+    artifact, _ = convert(models / "encoded", tmp_path, opset)
+    model = tf_savedmodel.load(models / "encoded", declared=NOTHING_DECLARED)
+    numbers = np.array([[0, 3, -1], [-4, 4, 9], [1, 2, -9]])
+    inputs = {"n": numbers, "m": np.array(single, np.int32), "b": np.array([0, 3, 4, 255], np.uint8)}
+    right = model.infer(inputs)
+    assert not right["last"][0, 2].any()
+    made = onnx_runner.load(artifact, declared=model.signature).infer(inputs)
+    for name, array in right.items():
+        np.testing.assert_array_equal(made[name], array)
+
+
+def test_numbers_outside_of_a_depth_are_told(models: Path) -> None:
+    model = tf_savedmodel.load(models / "encoded", declared=NOTHING_DECLARED)
+    told = drawn_from(model.signature.inputs, ModelConfig(model_name="m", model_path=Path("/m")), model.told)
+    numbers = {name: candidates(told[name], each) for name, each in model.reads.compared().items()}
+    assert numbers == {"n": (-1, 4), "m": (-1, 4), "b": (4,)}
 
 
 def test_keys_and_the_ends_of_buckets_are_told(models: Path) -> None:

@@ -125,6 +125,21 @@ def functions(root: Path) -> None:
         },
     )
 
+    save(
+        root / "encoded",
+        {"n": ([None, 3], "int64"), "m": ([], "int32"), "b": ([None], "uint8")},
+        lambda n, m, b: {
+            "last": tf.one_hot(n, 4),
+            "first": tf.one_hot(n, 4, axis=0),
+            "middle": tf.one_hot(n, 4, 7, 3, axis=1, dtype=tf.int32),
+            "wide": tf.one_hot(n, 4, dtype=tf.float64),
+            "whole": tf.one_hot(n, 4, axis=0, dtype=tf.int64),
+            "alone": tf.one_hot(m, 4),
+            "alone_whole": tf.one_hot(m, 4, dtype=tf.int32),
+            "bytes": tf.one_hot(b, 4, 0.5, -1.0),
+        },
+    )
+
     low = tf.Variable(tf.cast(rng.standard_normal((4, 4)), tf.bfloat16))
     save(
         root / "bfloat16_weights",

@@ -1,10 +1,13 @@
-"""Numbers that TensorFlow looks up in a table, or sorts into buckets, in ONNX. For tf2onnx 1.16 and 1.17."""
+"""Numbers that TensorFlow looks up in a table, sorts into buckets or encodes, in ONNX. For tf2onnx 1.16 and 1.17."""
 
 from typing import Any
 
 import numpy as np
 
-_FLOAT, _INT32, _INT64, _STRING, _DOUBLE = 1, 6, 7, 8, 11
+_FLOAT, _UINT8, _INT32, _INT64, _STRING, _DOUBLE = 1, 2, 6, 7, 8, 11
+
+# What ONNX Runtime chooses from with Where, and doesn't encode.
+_CHOSEN = frozenset({_UINT8, _INT32, _INT64, _DOUBLE})
 
 _Graph = Any
 _Node = Any
@@ -59,11 +62,43 @@ def bucketize(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> No
     graph.make_node("Identity", [counted], dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
 
 
-def _column(graph: _Graph, value: str) -> str:
-    """Return a value with an axis of one element at its end."""
+def one_hot(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
+    """Convert OneHot so that an index outside of the depth, such as -1 for no class, gives zeros.
+
+    ONNX counts negative indices from the end: they become the depth, which is outside. tf2onnx makes a lookup of what
+    isn't float32, which refuses others; so they're compared with all indices.
+    """
+    from tf2onnx import utils
+    from tf2onnx.onnx_opset.tensor import OneHot
+
+    del arguments
+    given, depth, on, off = node.input
+    axis, rank, kind = node.get_attr_value("axis"), graph.get_rank(given), graph.get_dtype(node.output[0])
+    shape = graph.get_shape(given)
+    if graph.get_dtype(given) != _INT64:
+        given = _cast(graph, given, _INT64)
+    if kind not in _CHOSEN or not node.inputs[1].is_const() or rank is None:
+        zero = graph.make_const(utils.make_name(name), np.array(0, np.int64)).output[0]
+        below = graph.make_node("Less", [given, zero]).output[0]
+        outside = _cast(graph, depth, _INT64)
+        inside = graph.make_node("Where", [below, outside, given], dtypes=[_INT64], shapes=[shape]).output[0]
+        graph.replace_input(node, node.input[0], inside, 0)
+        OneHot.version_11(graph, node)
+        return
+    after = rank - (axis if axis >= 0 else rank)
+    indices = np.arange(int(node.inputs[1].get_tensor_value())).reshape(-1, *[1] * after)
+    every = graph.make_const(utils.make_name(name), indices).output[0]
+    dtypes, shapes, outputs = node.output_dtypes, node.output_shapes, node.output
+    graph.remove_node(node.name)
+    alike = graph.make_node("Equal", [_column(graph, given, -1 - after), every]).output[0]
+    graph.make_node("Where", [alike, on, off], dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
+
+
+def _column(graph: _Graph, value: str, axis: int = -1) -> str:
+    """Return a value with an axis of one element, at its end unless `axis` says where."""
     from tf2onnx.graph_builder import GraphBuilder
 
-    return str(GraphBuilder(graph).make_unsqueeze({"data": value, "axes": [-1]}))
+    return str(GraphBuilder(graph).make_unsqueeze({"data": value, "axes": [axis]}))
 
 
 def _sum(graph: _Graph, value: str) -> str:

@@ -153,7 +153,11 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
         for number in _keys(node, tables.handles[inputs[0]]):
             lookups.against(inputs[1], number, ordered=False)
     if node.op == "OneHot":
-        lookups.row(inputs[0], _number(tables, inputs[1]) or 0, "depth of OneHot")
+        depth = _number(tables, inputs[1]) or 0
+        lookups.row(inputs[0], depth, "depth of OneHot")
+        # Indices outside of the depth are allowed: they're of no class.
+        for number in (0, depth - 1) if depth > 0 else ():
+            lookups.against(inputs[0], number, ordered=True)
     if node.op == "Range" and len(inputs) > 1:
         lookups.size(inputs[1], "Range")
 

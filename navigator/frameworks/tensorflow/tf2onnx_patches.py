@@ -60,6 +60,8 @@ def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _H
 
     RFFT, Real, Imag: see `spectra`. Remove once tf2onnx converts what `tf.signal.stft` and Keras's layers make of them.
 
+    OneHot: see `discrete`. Remove once tf2onnx makes zeros of negative indices, and of all numbers too large.
+
     Bucketize, LookupTableFindV2: see `discrete`. Remove once tf2onnx converts the first, and tables of numbers.
     `tables` are the keys and values of the model's tables by name.
     """
@@ -70,6 +72,7 @@ def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _H
     rounded = rounding if opset >= _MOD_OPSET else {}
     tabular: dict[str, _Handler] = {
         "Bucketize": (discrete.bucketize, []),
+        "OneHot": (discrete.one_hot, []),
         "LookupTableFindV2": (discrete.find, ["LookupTableFindV2", tables or {}]),  # tf2onnx renames it to the first
     }
     discretizing = tabular if opset >= _DISCRETE_OPSET else {}
