@@ -321,6 +321,11 @@ def test_values_for_one_place_are_added_up(tmp_path: Path, places: Any, values: 
     assert converted(tmp_path, put, target, values, opset=17, dtype=dtype).tolist() == expected
 
 
+@pytest.mark.parametrize("function", [lambda x: x.mT, lambda x: x.mH, lambda x: x.adjoint() @ x])
+def test_matrices_are_transposed(tmp_path: Path, function: Callable[..., torch.Tensor]) -> None:
+    converted(tmp_path, function, np.random.default_rng(0).standard_normal((2, 5, 3, 4)), opset=14)
+
+
 @pytest.mark.parametrize("accumulate", [True, False])
 def test_values_are_put_by_indices_in_int32(tmp_path: Path, accumulate: bool) -> None:
     places = torch.tensor([0, 2], dtype=torch.int32), torch.tensor([1, 0], dtype=torch.int32)

@@ -93,6 +93,8 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::_upsample_nearest_exact3d": (_RANGE, nearest.upsample("", centred=True)),
         "aten::__interpolate": (_RANGE, nearest.interpolate()),
         "aten::unflatten": (_UNFLATTEN, shapes.unflatten()),
+        "aten::mT": (_ANY, shapes.matrix_transpose),
+        "aten::mH": (_ANY, shapes.matrix_transpose),
         "aten::view": (_ANY, shapes.reshape()),
         "aten::reshape": (_ANY, shapes.reshape()),
         "aten::scaled_dot_product_attention": (_TRIANGLE, attention.attention),

@@ -1,4 +1,4 @@
-"""Operators that take shapes: what they return has a known number of axes, which the exporter loses.
+"""Operators that change shapes: what they return has a known number of axes, which the exporter loses.
 
 It does so where a size is computed, and in loops: "transpose for tensor of unknown rank".
 """
@@ -6,7 +6,7 @@ It does so where a size is computed, and in loops: "transpose for tensor of unkn
 from collections.abc import Callable
 from typing import Any
 
-from navigator.frameworks.torch.symbolics.values import Graph, Symbolic, Value
+from navigator.frameworks.torch.symbolics.values import Graph, Symbolic, Value, rank_of
 
 
 def unflatten() -> Symbolic:
@@ -44,3 +44,9 @@ def _with_rank(graph: Graph, tensor: Value, output: Value, rank: Callable[[int],
     if known is not None and symbolic_helper._get_tensor_rank(output) is None:
         output.setType(tensor.type().with_sizes([None] * rank(len(known))))
     return output
+
+
+def matrix_transpose(graph: Graph, tensor: Value) -> Value:
+    """Swap the last two axes, as `x.mT` does. The exporter doesn't know it."""
+    rank = rank_of(tensor)
+    return graph.op("Transpose", tensor, perm_i=[*range(rank - 2), rank - 1, rank - 2])
