@@ -252,6 +252,12 @@ ASYMMETRIC = """(float[2, 3] x) => (uint8[2, 3] y) {
             '(float[2, 3] x) => (float[2, 3] y) { y = ai.onnx.ml.Normalizer<norm = "L2">(x) }',
             "classical machine learning",
         ),
+        (
+            '"" : 17, "ai.onnx.ml" : 1',
+            """(float[2, 3] x) => (float[2, 1] y) {
+                i = Constant<value = int64[1] {1}>() y = ai.onnx.ml.ArrayFeatureExtractor(x, i) }""",
+            "classical machine learning",
+        ),
     ],
 )
 def test_what_can_be_written_otherwise_is_advised(

@@ -63,7 +63,10 @@ _INSTEAD = (
         "compute spectra outside of the model, or in a Conv whose weights are sines and cosines",
     ),
     (
-        re.compile(r"TreeEnsemble\w*|SVM\w+|Linear(Classifier|Regressor)|Scaler|Normalizer|ZipMap|\w+Encoder|Imputer"),
+        re.compile(
+            r"TreeEnsemble\w*|SVM\w+|Linear(Classifier|Regressor)|Scaler|Normalizer|ZipMap|\w+Encoder|Imputer|Binarizer|"
+            r"ArrayFeatureExtractor|(Feature|Dict)Vectorizer|CategoryMapper|CastMap"
+        ),
         "TensorRT has no operators of classical machine learning: run this model with ONNX Runtime (target onnx)",
     ),
 )
