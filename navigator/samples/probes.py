@@ -275,7 +275,11 @@ def _unknown(place: _Place) -> Values:
     start = int(place.rng.integers(len(UNKNOWN)))
     others = (-1 - (start + np.arange(array.size)) % -unknown(place.bounds)).reshape(array.shape)
     array = np.where(place.rng.random(array.shape) < _UNKNOWN_PART, others, array)
-    next(place.rows(array))[...] = next(place.rows(others))
+    first, *more = place.rows(array)
+    first[...] = next(place.rows(others))
+    if more:
+        # What it knows in capitals, for which there may be no place in the first row.
+        more[-1].flat[int(place.rng.integers(more[-1].size))] = unknown(place.bounds)
     return array, f"texts that the model may not know, others {told}"
 
 

@@ -252,10 +252,11 @@ def test_text_that_the_model_may_not_know_is_in_a_sample_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_single_text_is_one_that_no_model_makes_a_known_one(seed: int) -> None:
+def test_of_two_texts_one_is_in_capitals_and_one_that_no_model_makes_a_known_one(seed: int) -> None:
     known = Told(low=0, high=2, why="", texts=(("red", "green", "blue"),))
     sample = probed(spec("color", (-1,), "string"), told={"color": known}, random_seed=seed)["unknown"]
     assert sample["color"][0] in UNKNOWN
+    assert sample["color"][1] == "RED"
 
 
 @pytest.mark.parametrize("seed", range(5))
