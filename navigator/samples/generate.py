@@ -113,13 +113,17 @@ def look_for_trouble(
     told: Mapping[str, Told] | None = None,
     compared: Compared | None = None,
     axes: Mapping[str, Sequence[AxisSpec]] = NOTHING,
+    large: bool = False,
 ) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
-    """Return the samples beside generated ones that look for trouble, none beside the user's own; see `generate`."""
+    """Return the samples beside generated ones that look for trouble, none beside the user's own; see `generate`.
+
+    They're small, or `large`.
+    """
     if config.samples:
         return [], ()
     layout = resolve(inputs, config, axes)
     bounds = drawn_from(inputs, config, told)
-    return probes(bounds, layout, seed=config.random_seed, memory_bytes=memory_bytes, compared=compared)
+    return probes(bounds, layout, seed=config.random_seed, memory_bytes=memory_bytes, compared=compared, large=large)
 
 
 def drawn_from(

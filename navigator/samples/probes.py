@@ -11,6 +11,7 @@ Each is small and looks for one kind of fault, so that one that the source model
 - `unknown`: a row of texts that the model may not know, and some of them elsewhere. The default of a table.
 - `masked`: a row whose mask is all false. A slot of the batch that nobody filled.
 - `compared`, `compared_1`, …: numbers that the model compares inputs with, or NaN. A branch that nothing else takes.
+  It may need more of its inputs than the others, so that these samples are large where the model refuses small ones.
 
 Masks are all true beside ends, and prefixes (the first elements true, as with padding) elsewhere.
 """
@@ -48,6 +49,7 @@ def probes(
     seed: int,
     memory_bytes: int,
     compared: constants.Compared | None = None,
+    large: bool = False,
 ) -> tuple[list[Sample], tuple[SampleInfo, ...]]:
     """Return the probes that apply to the inputs, and their description for the report.
 
@@ -57,9 +59,10 @@ def probes(
         seed: the same one gives the same arrays.
         memory_bytes: as in `navigator.samples.generate.generate`.
         compared: what the model compares each input with.
+        large: with the largest shapes, but for the batch.
     """
     tied = ties(layout)
-    wanted = _shapes(layout, tied)
+    wanted = _shapes(layout, tied, large=large)
     shapes = fitting(wanted, layout, tied, {name: each.dtype for name, each in bounds.items()}, memory_bytes)
     batch = batch_axes(tied)
     samples, infos = [], []
@@ -157,14 +160,19 @@ def is_free_float(bounds: Bounds) -> bool:
     return bounds.dtype.kind == "f" and bounds.origin is Origin.DEFAULT
 
 
-def _shapes(layout: Layout, tied: list[Tie]) -> dict[str, Shape]:
-    """Return small shapes that the user asked for but for the batch: the min shapes, or opt where those are 1."""
+def _shapes(layout: Layout, tied: list[Tie], *, large: bool = False) -> dict[str, Shape]:
+    """Return small shapes that the user asked for but for the batch: the min shapes, or opt where those are 1.
+
+    If they should be `large`, return the max shapes but for the batch.
+    """
     profile = layout.profile
     sizes = {name: list(shape) for name, shape in profile.opt.items()}
     for tie in tied:
         for name, axis in tie.axes:
             if tie.is_batch:
                 sizes[name][axis] = min(max(_ROWS, tie.low), tie.high)
+            elif large:
+                sizes[name][axis] = profile.max[name][axis]
             elif profile.min[name][axis] > 1:
                 sizes[name][axis] = profile.min[name][axis]
     return following(layout, tied, {name: tuple(shape) for name, shape in sizes.items()})

@@ -1,9 +1,10 @@
 """Runs the source model on its samples, and leaves out the generated ones that say nothing about a conversion."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from navigator.ranges import spread
 from navigator.records import AxisSpec, Format, ModelConfig, SampleInfo, TensorSpec
 from navigator.runners.abilities import Branches, NamesAxes, ShowsReads, TellsValues
 from navigator.runners.protocol import LoadedModel
-from navigator.samples.constants import MOST, Compared, candidates
+from navigator.samples.constants import MOST, NAMES, Compared, candidates
 from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look_for_trouble
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
@@ -113,13 +114,20 @@ def _run(
 ) -> SourceRuns:
     axes = known_axes(model)
     samples, infos = generate(inputs, config, memory_bytes=memory_bytes, told=says, axes=axes)
-    compared = known_constants(model)
-    probes, probed = look_for_trouble(
-        inputs, config, memory_bytes=memory_bytes, told=says, compared=compared, axes=axes
+    look = partial(
+        look_for_trouble,
+        inputs,
+        config,
+        memory_bytes=memory_bytes,
+        told=says,
+        compared=known_constants(model),
+        axes=axes,
     )
+    probes, probed = look()
     asked_for = [info.shapes for info in infos if config.samples or info.name not in EXTRA]
     outputs: list[Sample] = []
     told: list[SampleInfo] = []
+    enlarged: dict[str, Sample] = {}
     for (name, arrays), info in zip([*samples, *probes], [*infos, *probed], strict=True):
         try:
             outputs.append((name, model.infer(arrays)))
@@ -127,7 +135,14 @@ def _run(
         except StepError as error:
             if len(told) < len(infos) and info.shapes in asked_for:
                 raise StepError(error.message, error.hint or ("" if config.samples else _DRAWN)) from error
-            told.append(replace(info, refused=error.message))
+            again = _on_large_shapes(model, info, look)
+            if again is None:
+                told.append(replace(info, refused=error.message))
+            else:
+                enlarged[name], given, larger = again
+                outputs.append(given)
+                told.append(larger)
+    probes = [enlarged.get(each[0], each) for each in probes]
     notes: tuple[str, ...] = ()
     bounds: Mapping[str, Bounds] = {}
     missing = Missing()
@@ -148,6 +163,22 @@ def _run(
         notes=notes,
         undefined=missing.undefined,
     )
+
+
+def _on_large_shapes(
+    model: LoadedModel, info: SampleInfo, look: Callable[..., tuple[Sequence[Sample], Sequence[SampleInfo]]]
+) -> tuple[Sample, Sample, SampleInfo] | None:
+    """Return a refused sample with numbers that the model compares with on large shapes, and its outputs.
+
+    The branch that such a number takes may need more than the others, as that of a larger sampling rate does. Returns
+    None for other samples, and if the model refuses large shapes, too.
+    """
+    if info.name in NAMES:
+        for sample, larger in zip(*look(large=True), strict=True):
+            if larger.name == info.name and larger.shapes != info.shapes:
+                with suppress(StepError):
+                    return sample, (info.name, model.infer(sample[1])), larger
+    return None
 
 
 def known_axes(model: LoadedModel) -> dict[str, tuple[AxisSpec, ...]]:

@@ -108,6 +108,23 @@ FAULTS |= {
     "padding": ("(int64[n, 40] ids) => (float[n, 40] y)", "", PADDED % "z", PADDED % "f", "compared"),
 }
 
+# A branch that nothing else takes, and that needs more of its input than the other.
+LONGER = (
+    EQUAL
+    + """
+    three = Constant<value_ints = [1, 1, 3]>() many = Constant<value_ints = [1, 1, 24]>()
+    short = ConstantOfShape<value = float[1] {0.5}>(three) long = ConstantOfShape<value = float[1] {0.5}>(many)
+    y = If(chosen) <then_branch = a () => (float[n, 1, p] t) { c = Conv(x, long) t = %s(c) },
+                    else_branch = b () => (float[n, 1, q] e) { e = Conv(x, short) }>"""
+)
+FAULTS["rate_of_longer"] = (
+    "(float[n, 1, k] x, int64 sr) => (float[n, 1, m] y)",
+    "",
+    LONGER % "Neg",
+    LONGER % "Identity",
+    "compared",
+)
+
 SABOTAGE = """
 import pathlib
 import onnx.version_converter
