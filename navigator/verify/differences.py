@@ -160,7 +160,7 @@ def variation(arrays: Sequence[np.ndarray], enough: float) -> float | None:
         if array.ndim:
             rows.setdefault(array.shape[1:], []).append(array.reshape(array.shape[0], -1))
     comparable = [group for group in whole.values() if len(group) > 1]
-    comparable += [_longest_two(group) for group in rows.values() if len(group) > 1]
+    comparable += [pair for group in rows.values() for pair in _beside_the_longest(group)]
     comparable = comparable or [group for group in rows.values() if sum(map(len, group)) > 1]
     largest = None
     for group in comparable:
@@ -176,10 +176,10 @@ def variation(arrays: Sequence[np.ndarray], enough: float) -> float | None:
     return largest
 
 
-def _longest_two(group: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the rows that the two longest arrays both have, as one row each."""
-    longest = sorted(group, key=len)[-2:]
-    return [array[: len(longest[0])].reshape(1, -1) for array in longest]
+def _beside_the_longest(group: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """Return the rows of each array, and those that the longest one has in their place, as one row each."""
+    longest, *others = sorted(group, key=len, reverse=True)
+    return [[longest[: len(each)].reshape(1, -1), each.reshape(1, -1)] for each in others]
 
 
 def bounded(error: float) -> float:

@@ -672,6 +672,14 @@ def test_equal_rows_of_samples_of_different_batch() -> None:
     assert warning.startswith("'y' is the same for all inputs")
 
 
+def test_one_sample_that_differs_from_longer_ones_is_enough() -> None:
+    row = noise(1, 10)
+    sets: Sets = [(str(count), {"y": np.repeat(row, count, axis=0)}) for count in (1, 64, 32)]
+    assert len(verify(sets, sets, atol=DEFAULT, rtol=DEFAULT).warnings) == 1
+    sets.append(("compared", {"y": noise(2, 10, seed=1)}))
+    assert verify(sets, sets, atol=DEFAULT, rtol=DEFAULT).warnings == ()
+
+
 def test_outputs_that_depend_on_the_inputs_and_single_ones_give_no_warning() -> None:
     for arrays in (
         [noise(1, 10), noise(4, 10, seed=1)],
