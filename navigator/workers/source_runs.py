@@ -1,6 +1,5 @@
 """Runs the source model on its samples, and leaves out the generated ones that say nothing about a conversion."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -82,13 +81,14 @@ def others(
 ) -> Iterator[Mapping[str, Told]]:
     """Yield what inputs may be instead if the source model refuses what was guessed.
 
-    That's 0 and 1, and then, for single numbers of which nothing is known, each of those that it compares them with.
+    That's 0 and 1, and then, for single numbers of which nothing is known, each of those that it compares them with. A
+    column is a single number in each row.
     """
     guessed = narrowed(bounds)
     if guessed:
         yield guessed
     compared = known_constants(model)
-    single = [spec.name for spec in inputs if spec.shape is not None and math.prod(spec.shape) == 1]
+    single = [spec.name for spec in inputs if spec.shape is not None and {*spec.shape} <= {-1, 1}]
     choices = {name: candidates(bounds[name], compared[name]) for name in single if name in compared}
     choices = {name: numbers for name, numbers in choices.items() if numbers and is_free_count(bounds[name])}
     why = f"with which it compares this input; {_REFUSED} others"

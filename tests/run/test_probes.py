@@ -303,6 +303,24 @@ def test_a_single_number_is_one_that_the_model_compares_it_with_if_it_refuses_ot
     assert "sr: sampled from 16000" in capsys.readouterr().out
 
 
+def test_a_column_is_a_category_that_its_encoder_knows_if_it_refuses_others(convert: Any, project: Path) -> None:
+    """scikit-learn's OneHotEncoder knows no others by default."""
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]> m (int64[n, 1] store) => (float[n, 1, 3] y)'
+        " { y = ai.onnx.ml.OneHotEncoder<cats_int64s = [10, 20, 45], zeros = 0>(store) }"
+    )
+    save(model, project / "stores.onnx")
+
+    code, results = convert("{model_name: stores, model_path: stores.onnx, target_formats: onnx}")
+
+    assert code == 0
+    (result,) = results["results"]
+    samples = {each["name"]: each["values"]["store"] for each in result["samples"] if not each["refused"]}
+    assert samples["opt"].startswith("10 (with which it compares this input")
+    assert samples["compared"].startswith("20, 45, with which ")
+    assert result["warnings"] == []
+
+
 @pytest.mark.parametrize(("rate", "warned"), [(8000, ["then_branch"]), (16000, ["else_branch"])])
 def test_a_branch_that_the_user_s_samples_do_not_take_is_named(
     convert: Any, project: Path, rate: int, warned: list[str]

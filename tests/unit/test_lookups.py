@@ -12,6 +12,8 @@ from navigator.samples.constants import Constant, Special
 from navigator.samples.values import bounds_of
 
 ZERO = "zero = Constant<value = int64 {0}>()"
+PICKED = "i = ai.onnx.ml.ArrayFeatureExtractor(ids, five)"
+KEYS = "ai.onnx.ml.LabelEncoder<keys_floats = [0.5], values_floats = [1.0]>"
 COUNT = "count = Constant<value = int64[3] {0, 1, 2}>()"
 
 
@@ -217,6 +219,12 @@ def test_a_tree_with_one_threshold_and_one_without() -> None:
         ("e = GreaterOrEqual(five, ids)", [Constant(5, ordered=True)]),
         ("some = Constant<value_ints = [3, 4]>() e = Equal(ids, some)", [Constant(3), Constant(4)]),
         ("i = Add(ids, five) e = Equal(i, five)", [Constant(0)]),
+        ("e = ai.onnx.ml.OneHotEncoder<cats_int64s = [10, 20]>(ids)", [Constant(10), Constant(20)]),
+        (
+            f"{PICKED} f = Cast<to = 1>(i) e = {KEYS}(f)",
+            [Constant(0.5)],
+        ),
+        ('e = ai.onnx.ml.LabelEncoder<keys_strings = ["a"], values_int64s = [1]>(ids)', []),
         ("i = Mul(ids, more) e = Equal(i, five)", []),
         # Neither a choice of the model's, nor infinity, nor what is computed from another input, too.
         ("many = Constant<value = int64[17] {0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,17}>() e = Equal(ids, many)", []),

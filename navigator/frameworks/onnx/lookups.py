@@ -23,7 +23,7 @@ _SAME_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 _SIGNS = frozenset({"Abs", "Div", "Mod", "Relu", "Sign"})
 
 # The results are among the numbers of the first input, or between them.
-_PICKING = frozenset({"Concat", "Gather", "ReduceMax", "ReduceMean", "ReduceMin"})
+_PICKING = frozenset({"ArrayFeatureExtractor", "Concat", "Gather", "ReduceMax", "ReduceMean", "ReduceMin"})
 
 _CURVED = {each.capitalize(): each for each in ("abs", "exp", "log", "sigmoid", "sqrt", "tanh")}
 
@@ -41,6 +41,9 @@ _TREES = frozenset({"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegre
 
 # Where the features that are missing go.
 _MISSING = "nodes_missing_value_tracks_true"
+
+# What ai.onnx.ml's encoders look numbers up among.
+_CATEGORIES = ("cats_int64s", "keys_floats", "keys_int64s", "keys_tensor")
 
 # Of longer constants, none is read.
 _MOST_NUMBERS = 2**22
@@ -139,6 +142,9 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
         for value, compared in (inputs, reversed(inputs)):
             for number in _numbers(constants.get(compared), _MOST_COMPARED):
                 lookups.against(value, number, ordered=kind != "Equal")
+    if kind in ("LabelEncoder", "OneHotEncoder"):
+        for number in _categories(node)[:_MOST_COMPARED].tolist():
+            lookups.against(inputs[0], number, ordered=False)
     if kind in ("LSTM", "GRU", "RNN") and _BOUNDED.issuperset(
         each.lower() for attribute in node.attribute if attribute.name == "activations" for each in attribute.strings
     ):
@@ -180,6 +186,16 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
     for position in _SIZES.get(kind, ()):
         if position < len(inputs):
             lookups.size(inputs[position], kind)
+
+
+def _categories(node: Proto) -> np.ndarray:
+    """Return the numbers that an encoder knows, none if it knows texts."""
+    import onnx
+
+    held = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute if each.name in _CATEGORIES}
+    for each in held.values():
+        return _numbers(each, _MOST_NUMBERS) if isinstance(each, onnx.TensorProto) else np.array(each)
+    return np.empty(0)
 
 
 def _thresholds(node: Proto) -> np.ndarray:
