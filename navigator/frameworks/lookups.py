@@ -94,7 +94,8 @@ class Lookups:
     it is or in another type or shape, `limited` those that are cut off at a smallest or a largest number, and `lines`
     those that are computed from an input or a size by a factor and a summand. `sizes` are what sizes are compared
     with, `narrowed` the numbers that don't fit the types that an input is cast to, and `thresholds` those of
-    decision trees.
+    decision trees. `picked` are the values that are one place of an input's last axis, and `columns` the categories
+    that are known of such places.
     """
 
     origins: dict[Hashable, str]
@@ -105,6 +106,8 @@ class Lookups:
     sizes: dict[int, None] = field(default_factory=dict)
     narrowed: dict[str, tuple[float, ...]] = field(default_factory=dict)
     thresholds: dict[str, dict[float, None]] = field(default_factory=dict)
+    picked: dict[Hashable, tuple[str, int]] = field(default_factory=dict)
+    columns: dict[str, dict[int, tuple[float, ...]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: Iterable[str]) -> "Lookups":
@@ -115,6 +118,8 @@ class Lookups:
         """Note that `result` has the numbers of `value`, or some of them, and whether others are cut off at a limit."""
         if value in self.origins:
             self.origins[result] = self.origins[value]
+        if value in self.picked:
+            self.picked[result] = self.picked[value]
         self.computed(value, result)
         if limited or value in self.limited:
             self.limited.add(result)
@@ -128,6 +133,17 @@ class Lookups:
         """Note that `value` is the index of one of `count` rows; `why` is for the report."""
         if count > 0:
             self._tell(value, Told(low=0, high=count - 1, why=why))
+
+    def column(self, value: Hashable, place: int, result: Hashable) -> None:
+        """Note that `result` is what `value` has in one place of its last axis."""
+        if value in self.origins and place >= 0:
+            self.picked[result] = self.origins[value], place
+
+    def categories(self, value: Hashable, numbers: Iterable[float]) -> None:
+        """Note that `value` is looked up among `numbers`."""
+        if value in self.picked:
+            name, place = self.picked[value]
+            self.columns.setdefault(name, {})[place] = tuple(numbers)
 
     def encoded(self, value: Hashable, count: int, why: str) -> None:
         """Note that `value` is compared with each number below `count` at once, as a one-hot encoding does."""

@@ -85,7 +85,7 @@ def candidates(bounds: Bounds, constants: Iterable[Constant]) -> tuple[float, ..
     A threshold is one, and so are numbers on both sides of it, as far as they're out of the range. Nothing goes beyond
     a range that the user gives.
     """
-    if bounds.mask:
+    if bounds.mask or bounds.columns:
         return ()
     whole = bounds.dtype.kind in "iu"
     found: dict[float, None] = {}

@@ -310,7 +310,7 @@ def _has_one_end(bounds: Bounds, shape: Shape) -> bool:
 
 def _has_zero(bounds: Bounds, shape: Shape) -> bool:
     del shape
-    return not bounds.mask and not bounds.texts and bounds.holds(0)
+    return not (bounds.mask or bounds.texts or bounds.columns) and bounds.holds(0)
 
 
 def _is_signed_count(bounds: Bounds, shape: Shape) -> bool:

@@ -7,6 +7,7 @@ array, and no samples. The same generator gives the same values.
 import hashlib
 import math
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,6 +44,10 @@ _IN_CAPITALS = 3
 ANY_TEXTS = ("a", "b", "ab", "A b", "a-b", "b a b", "10", "ä")
 
 
+Columns = Sequence[tuple[int, Sequence[float]]]
+"""Places of an input's last axis, and the numbers that these may be: an encoder knows no others."""
+
+
 class Origin(StrEnum):
     """Who says which values an input takes."""
 
@@ -58,7 +63,8 @@ class Told:
 
     `mask` is whether it reads them as true and false. `compared` is whether it compares them with each number of the
     range. `signed` is whether it says nothing of their range, but does with them what depends on their sign. `real` is
-    whether it says so of floats too. `texts` are what an input that is text may be, in place of bounds.
+    whether it says so of floats too. `texts` are what an input that is text may be, in place of bounds, and
+    `columns` what whole numbers are in some places.
     """
 
     low: float
@@ -69,6 +75,7 @@ class Told:
     signed: bool = False
     real: bool = False
     texts: Texts = ()
+    columns: Columns = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +84,7 @@ class Bounds:
 
     `mask` is whether the input selects elements: a bool, or 0 and 1 that the model reads as one or that are called a
     mask. `signed` is whether nobody says from where its numbers are, but the model minds their sign. Values of an input
-    that is text are the numbers of its `texts`, see `spelled`.
+    that is text are the numbers of its `texts`, and in some places `columns` say what an input is, see `spelled`.
     """
 
     dtype: np.dtype[Any]
@@ -88,6 +95,7 @@ class Bounds:
     mask: bool = False
     signed: bool = False
     texts: Texts = ()
+    columns: Columns = ()
 
     def __str__(self) -> str:
         ends = dict.fromkeys(f"{end:g}" if self.dtype.kind == "f" else f"{end}" for end in (self.low, self.high))
@@ -121,13 +129,14 @@ def bounds_of(
         return _bounds_of_text(name, value_ranges, told)
     key = name if name in value_ranges else ""
     low, high = value_ranges.get(key, (0, 1))
+    columns: Columns = ()
     origin, why = (Origin.GIVEN if key in value_ranges else Origin.DEFAULT), ""
     named = _named_mask(name)
     kinds = "iuf" if told is not None and told.real else "iu"
     if origin is Origin.DEFAULT and told is not None and not told.signed and dtype.kind in kinds:
         low, high, origin, why = told.low, told.high, Origin.MODEL, told.why
         if dtype.kind != "f":
-            low, high = math.floor(low), math.ceil(high)
+            low, high, columns = math.floor(low), math.ceil(high), told.columns
     elif origin is Origin.DEFAULT and dtype.kind in "iu" and dtype.itemsize == 1 and not named:
         low, high, origin = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max), Origin.DTYPE
     where = f"value_ranges [{low}, {high}] of input {name!r}"
@@ -139,7 +148,9 @@ def bounds_of(
     read = told is not None and told.mask and dtype.kind in "iu"
     mask = (named or read or dtype.kind == "b") and (lowest, highest) == (0, 1)
     signed = origin is Origin.DEFAULT and told is not None and told.signed and dtype.kind == "i" and not mask
-    return Bounds(dtype=dtype, low=lowest, high=highest, origin=origin, why=why, mask=mask, signed=signed)
+    return Bounds(
+        dtype=dtype, low=lowest, high=highest, origin=origin, why=why, mask=mask, signed=signed, columns=columns
+    )
 
 
 def _bounds_of_text(name: str, value_ranges: Mapping[str, tuple[float, float]], told: Told | None) -> Bounds:
@@ -158,8 +169,12 @@ def _bounds_of_text(name: str, value_ranges: Mapping[str, tuple[float, float]], 
 def spelled(numbers: np.ndarray, bounds: Bounds) -> np.ndarray:
     """Return the texts that numbers stand for, in a fixed width; the numbers if the input isn't text.
 
+    In columns of which the model knows the numbers, return these instead.
+
     A place with fewer texts than others begins with its first one again. Below 0 are texts that the model may not know.
     """
+    if bounds.columns:
+        return _in_columns(numbers, bounds.columns)
     if not bounds.texts:
         return numbers
     found = np.empty(numbers.shape, object)
@@ -168,6 +183,18 @@ def spelled(numbers: np.ndarray, bounds: Bounds) -> np.ndarray:
         chosen = numbers[part]
         found[part] = _table(tuple(texts))[np.where(chosen < 0, chosen, chosen % len(texts))]
     return found.astype(str)
+
+
+def _in_columns(numbers: np.ndarray, columns: Columns) -> np.ndarray:
+    """Return an array with numbers that a model knows in some columns: all of them, if there's room."""
+    found = numbers.copy()
+    for place, known in columns:
+        if place < found.shape[-1]:
+            part = found[..., place]
+            rng = np.random.default_rng([place, zlib.crc32(part.tobytes())])
+            chosen = np.resize(rng.permutation(np.array(known)), part.size)
+            part[...] = rng.permutation(chosen).reshape(part.shape)
+    return found
 
 
 @lru_cache(maxsize=256)

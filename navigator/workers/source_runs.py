@@ -82,7 +82,7 @@ def others(
     """Yield what inputs may be instead if the source model refuses what was guessed.
 
     That's 0 and 1, and then, for single numbers of which nothing is known, each of those that it compares them with. A
-    column is a single number in each row.
+    column is a single number in each row, and of the columns of a table, each is what its encoder knows.
     """
     guessed = narrowed(bounds)
     if guessed:
@@ -91,10 +91,24 @@ def others(
     single = [spec.name for spec in inputs if spec.shape is not None and {*spec.shape} <= {-1, 1}]
     choices = {name: candidates(bounds[name], compared[name]) for name in single if name in compared}
     choices = {name: numbers for name, numbers in choices.items() if numbers and is_free_count(bounds[name])}
+    columns = dict(_known_columns(model, inputs, bounds))
     why = f"with which it compares this input; {_REFUSED} others"
-    for turn in range(min(MOST, max(map(len, choices.values()), default=0))):
+    for turn in range(min(MOST, max(map(len, choices.values()), default=len(columns)))):
         chosen = {name: numbers[turn % len(numbers)] for name, numbers in choices.items()}
-        yield {**guessed, **{name: Told(low=number, high=number, why=why) for name, number in chosen.items()}}
+        single_numbers = {name: Told(low=number, high=number, why=why) for name, number in chosen.items()}
+        yield {**guessed, **single_numbers, **columns}
+
+
+def _known_columns(
+    model: LoadedModel, inputs: Sequence[TensorSpec], bounds: Mapping[str, Bounds]
+) -> Iterator[tuple[str, Told]]:
+    """Yield the tables of whole numbers, some of whose columns are categories that an encoder knows."""
+    found = model.reads.columns if isinstance(model, ShowsReads) else {}
+    for spec in inputs:
+        if spec.name in found and spec.shape is not None and len(spec.shape) == 2 and is_free_count(bounds[spec.name]):
+            places = ", ".join(map(str, sorted(found[spec.name])))
+            why = f"but in columns {places} numbers that the model looks up; {_REFUSED} others"
+            yield spec.name, Told(low=0, high=1, why=why, columns=tuple(found[spec.name].items()))
 
 
 def known_constants(model: LoadedModel) -> Compared:
@@ -222,7 +236,7 @@ def _notes(bounds: Mapping[str, Bounds]) -> Iterator[str]:
         yield f"{', '.join(names)}: {drawn}; if they are IDs or counts, set value_ranges"
     for name, each in bounds.items():
         if _REFUSED in each.why:
-            yield f"{name}: sampled from {each}; set value_ranges"
+            yield f"{name}: sampled from {each}; set {'samples' if each.columns else 'value_ranges'}"
 
 
 def _ambiguous(

@@ -321,6 +321,31 @@ def test_a_column_is_a_category_that_its_encoder_knows_if_it_refuses_others(conv
     assert result["warnings"] == []
 
 
+def test_columns_of_a_table_are_categories_that_their_encoders_know_if_it_refuses_others(
+    convert: Any, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]>
+        m (int64[n, 3] codes) => (float[n, 6] y) <int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}> {
+            a = Gather<axis = 1>(codes, zero) b = Gather<axis = 1>(codes, two) c = Gather<axis = 1>(codes, one)
+            d = ai.onnx.ml.OneHotEncoder<cats_int64s = [10, 20, 45], zeros = 0>(a)
+            e = ai.onnx.ml.OneHotEncoder<cats_int64s = [7, 1000], zeros = 0>(b)
+            f = Cast<to = 1>(c) g = Squeeze(d, one) h = Squeeze(e, one) y = Concat<axis = 1>(f, g, h)
+        }"""
+    )
+    save(model, project / "codes.onnx")
+
+    code, results = convert("{model_name: codes, model_path: codes.onnx, target_formats: onnx}")
+
+    assert code == 0
+    (result,) = results["results"]
+    assert result["status"]["state"] == "passed"
+    assert [each["name"] for each in result["samples"] if each["refused"]] == []
+    assert result["warnings"] == []
+    told = "but in columns 0, 2 numbers that the model looks up; the source model can't run others"
+    assert told in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("rate", "warned"), [(8000, ["then_branch"]), (16000, ["else_branch"])])
 def test_a_branch_that_the_user_s_samples_do_not_take_is_named(
     convert: Any, project: Path, rate: int, warned: list[str]

@@ -813,3 +813,16 @@ def test_random_samples_are_held_out_only_if_files_calibrate(tmp_path: Path) -> 
     assert divided(tmp_path, [])[1] == ()
     assert divided(tmp_path, [], [7]) == ([7], ("min", "opt"))
     assert divided(tmp_path, [1, 2], tensorrt_precisions=(Precision.FP16,)) == ([], ())
+
+
+def test_columns_have_all_numbers_that_the_model_knows_and_others_stay() -> None:
+    told = Told(low=0, high=1, why="", columns=((0, (10, 20, 45)), (2, (7, 1000))))
+    model = ModelConfig(model_name="m", model_path=Path("m.onnx"))
+    codes = TensorSpec(name="codes", shape=(-1, 3), dtype="int64")
+    samples, _ = generate([codes], model, memory_bytes=2**30, told={"codes": told})
+    for _, arrays in samples:
+        assert {*arrays["codes"][:, 0].tolist()} <= {10, 20, 45}
+        assert {*arrays["codes"][:, 1].tolist()} <= {0, 1}
+        assert {*arrays["codes"][:, 2].tolist()} <= {7, 1000}
+    large = dict(samples)["opt"]["codes"]
+    assert len({*map(tuple, large[:, [0, 2]].tolist())}) == 6

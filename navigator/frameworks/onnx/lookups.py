@@ -131,8 +131,10 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
     if kind == "Where":
         lookups.chosen(inputs[1:], node.output[0])
     if kind in ("Gather", "GatherElements") and inputs[0] in shapes:
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-        lookups.row(inputs[1], shapes[inputs[0]][axis], f"rows of {inputs[0]}")
+        lookups.row(inputs[1], shapes[inputs[0]][_axis(node)], f"rows of {inputs[0]}")
+    if kind == "ArrayFeatureExtractor" or (kind == "Gather" and _axis(node) in (1, -1)):
+        for number in _numbers(constants.get(inputs[1]), 1).tolist():
+            lookups.column(inputs[0], number, node.output[0])
     if kind == "OneHot":
         lookups.row(inputs[0], _number(constants.get(inputs[1])), "depth of OneHot")
     if kind == "Equal":
@@ -143,8 +145,11 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
             for number in _numbers(constants.get(compared), _MOST_COMPARED):
                 lookups.against(value, number, ordered=kind != "Equal")
     if kind in ("LabelEncoder", "OneHotEncoder"):
-        for number in _categories(node)[:_MOST_COMPARED].tolist():
+        known = _categories(node).tolist()
+        for number in known[:_MOST_COMPARED]:
             lookups.against(inputs[0], number, ordered=False)
+        if known:
+            lookups.categories(inputs[0], known)
     if kind in ("LSTM", "GRU", "RNN") and _BOUNDED.issuperset(
         each.lower() for attribute in node.attribute if attribute.name == "activations" for each in attribute.strings
     ):
@@ -186,6 +191,10 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
     for position in _SIZES.get(kind, ()):
         if position < len(inputs):
             lookups.size(inputs[position], kind)
+
+
+def _axis(node: Proto) -> int:
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == "axis"), 0)
 
 
 def _categories(node: Proto) -> np.ndarray:
