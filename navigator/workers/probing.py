@@ -20,7 +20,7 @@ from navigator.samples.generate import drawn_from
 from navigator.samples.ladder import Kind, Ladder, ladder
 from navigator.samples.own_data import inputs_of, read_samples
 from navigator.samples.shapes import frames_of, given_shapes, resolve_shapes
-from navigator.samples.symbols import named
+from navigator.samples.symbols import Shape, named
 from navigator.samples.values import Bounds
 from navigator.workers.extents import Extents, first
 from navigator.workers.loading import arguments_of
@@ -192,7 +192,7 @@ def signed(runner: Undeclared, config: ModelConfig) -> LoadedModel:
     whole = Deadline(_DEADLINE_SECONDS)
     refusals: list[str] = []
     # The most that a process has held tells of the first signature only.
-    refused: dict[int, int] = {}
+    refused: dict[tuple[Shape, ...], int] = {}
     returned: StepError | None = None
     # No turn takes the time of the others.
     for turn, (thorough, most) in enumerate(_TURNS, 1):

@@ -3,7 +3,7 @@
 import math
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,7 +81,7 @@ class Questions:
     """A model that is asked, with what it answered until a deadline.
 
     `returned` is the first complaint about what it returned, and `refused` the bytes by which the process grew when it
-    refused so many elements.
+    refused such shapes, in the order of its inputs.
     """
 
     model: LoadedModel
@@ -89,7 +89,7 @@ class Questions:
     deadline: Deadline
     refusals: dict[str, str] = field(default_factory=dict)
     costs: dict[int, Cost] = field(default_factory=dict)
-    refused: dict[int, int] = field(default_factory=dict)
+    refused: dict[tuple[Shape, ...], int] = field(default_factory=dict)
     held: int = field(default_factory=lambda: _peak())
     returned: ReturnedError | None = None
     first: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] | None = None
@@ -120,7 +120,7 @@ class Questions:
             shapes: of all inputs.
             share: the part of the budget that it may take.
         """
-        size = _elements(shapes)
+        size = _elements(shapes.values())
         smaller = max((each for each in self.costs if each <= size), default=None)
         if self._bytes(shapes) > _ARRAYS_BYTES:
             return f"samples of more than {_ARRAYS_BYTES // 2**20} MiB"
@@ -192,9 +192,11 @@ class Questions:
 
     def _needs_too_much(self, shapes: Mapping[str, Shape]) -> bool:
         """Return whether what smaller shapes took before the model refused them says that these take too much."""
-        size = _elements(shapes)
+        size, asked = _elements(shapes.values()), tuple(shapes.values())
         return any(
-            grown * (size / max(1, each)) ** _REFUSED_GROWTH > _REFUSED_BYTES for each, grown in self.refused.items()
+            grown * (size / max(1, _elements(smaller))) ** _REFUSED_GROWTH > _REFUSED_BYTES
+            for smaller, grown in self.refused.items()
+            if _reaches(asked, smaller)
         )
 
     def _ask(self, shapes: Mapping[str, Shape]) -> str:
@@ -209,7 +211,7 @@ class Questions:
         except StepError as error:
             # What a refused run held tells nothing of smaller ones, but of larger ones.
             if (grown := _peak() - self.held) > _NOTABLE_BYTES:
-                self.refused[_elements(shapes)] = grown
+                self.refused[tuple(shapes.values())] = grown
             self.held = max(self.held, _peak())
             if isinstance(error, ReturnedError):
                 self.returned = self.returned or error
@@ -219,7 +221,7 @@ class Questions:
         if found := self._nothing(arrays, outputs):
             return found
         self.first = self.first or (arrays, outputs)
-        size = _elements(shapes)
+        size = _elements(shapes.values())
         made = sum(array.nbytes for array in (*arrays.values(), *outputs.values()))
         cost.grown = max(made, _peak() - self.held if size >= max(self.costs, default=0) else 0)
         self.costs[size] = cost
@@ -232,8 +234,18 @@ def _differ(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> b
     )
 
 
-def _elements(shapes: Mapping[str, Shape]) -> int:
-    return sum(math.prod(shape) for shape in shapes.values())
+def _elements(shapes: Iterable[Shape]) -> int:
+    return sum(map(math.prod, shapes))
+
+
+def _reaches(shapes: tuple[Shape, ...], smaller: tuple[Shape, ...]) -> bool:
+    """Return whether shapes are nowhere smaller than others, as far as they have the same axes.
+
+    Other axes are those of another signature of the model.
+    """
+    return [*map(len, shapes)] != [*map(len, smaller)] or all(
+        size >= other for pair in zip(shapes, smaller, strict=True) for size, other in zip(*pair, strict=True)
+    )
 
 
 def _peak() -> int:

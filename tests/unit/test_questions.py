@@ -10,6 +10,7 @@ import pytest
 
 from navigator.errors import StepError
 from navigator.records import Signature, TensorSpec
+from navigator.samples.symbols import Shape
 from navigator.samples.values import Bounds, Origin
 from navigator.workers import questions
 from navigator.workers.questions import Deadline, Questions
@@ -39,7 +40,7 @@ def test_shapes_that_would_take_too_much_memory_to_refuse_are_not_tried(
 ) -> None:
     model: Any = Refusing(bytes_each)
     monkeypatch.setattr(questions, "_peak", lambda: model.held)
-    refused: dict[int, int] = {}
+    refused: dict[tuple[Shape, ...], int] = {}
     for _ in range(2):  # the process has held as much already when the next signature is tried
         several = Questions(model=model, bounds=BOUNDS, deadline=Deadline(math.inf), refused=refused)
         assert not any(several.takes({"x": (64, side)}) for side in (64, 224, 640))
