@@ -282,7 +282,6 @@ def _refusal(error: Exception, opset: int, module: _Torch) -> StepError:
     """Return the exporter's error in one sentence; its own text may have pages of the graph."""
     # Torch's other exporter has no quantized operators either.
     quantized = any("quantized" in node.kind() for node in nodes(module.inlined_graph))
-    other = "export the model with torch.export instead (.pt2), or {}"
     if "LSTMs with projections" in str(error):
         return StepError(
             "an LSTM with projections (proj_size) needs opset 11, and can't be exported with packed sequences",
@@ -294,14 +293,18 @@ def _refusal(error: Exception, opset: int, module: _Torch) -> StepError:
     if found is None:
         return StepError(
             f"{_exporter()} fails at opset {opset}: {torch_values.reason(error)}",
-            _UNQUANTIZED_ADVICE if quantized else other.format("check the graph in the log"),
+            _UNQUANTIZED_ADVICE
+            if quantized
+            else "export the model with torch.export instead (.pt2), or check the graph in the log",
         )
     # Names such as `aten::__and__` lose the last letter, as if they were those of operations in place.
     operator, since = re.sub(r"(::__\w*[^\W_]_)$", r"\1_", found["operator"]), int(found["since"] or 0)
     if since <= opset:
         return StepError(
             f"{_exporter()} doesn't support operator {operator} at any opset up to {_HIGHEST_OPSET}",
-            _UNQUANTIZED_ADVICE if _QUANTIZED.search(operator) else other.format("replace the operator"),
+            _UNQUANTIZED_ADVICE
+            if _QUANTIZED.search(operator)
+            else "export the model with torch.export instead (.pt2), or replace the operator",
         )
     return _NeedsOpsetError(
         f"{_exporter()} doesn't support operator {operator} at opset {opset}: it needs {since} or higher",
