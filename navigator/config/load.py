@@ -20,7 +20,7 @@ from navigator.config.checks import (
 )
 from navigator.config.given_files import check_plugins, check_samples
 from navigator.config.metric import check_metric, split
-from navigator.config.model_format import DeclaredFormatError, detect_format
+from navigator.config.model_format import DeclaredFormatError, Found, look
 from navigator.config.onnx_versions import check_versions
 from navigator.config.problems import COMMAND_LINE, Place, Problems
 from navigator.config.schema import MODEL, RUN, flag, flow, options
@@ -110,7 +110,8 @@ def _resolve(context: Context, place: Place, given: Section) -> dict[str, Any]:
         if key not in values and key not in given.wrong:
             _note_absent(context, place, key)
     data = _with_paths(context, values)
-    data["model_format"] = source = _detect(context, values, data)
+    found = _detect(context, values, data)
+    data["model_format"] = source = None if found is None else found.model_format
     known = {**_annotation(context, values, data, source), **values}
     data.update({key: known[key].data for key in _SIGNATURE if key in known})
     stored = _stored(context, values, data)
@@ -124,7 +125,7 @@ def _resolve(context: Context, place: Place, given: Section) -> dict[str, Any]:
     if "tensorrt_plugins" in values:
         check_plugins(values["tensorrt_plugins"], data["tensorrt_plugins"], context.problems)
     check_metric(values, data, context.problems)
-    check_versions(values, data, context.problems)
+    check_versions(values, data, found, context.problems)
     return {**data, "line": place.line, "config_path": None if place.path is None else context.config_path}
 
 
@@ -175,20 +176,20 @@ def _absolute(context: Context, value: Value, text: str, place: Place) -> Path |
     return paths.absolute(text, start)
 
 
-def _detect(context: Context, values: Mapping[str, Value], data: Mapping[str, Any]) -> Format | None:
-    """Return the source format, or report why it can't be inferred."""
+def _detect(context: Context, values: Mapping[str, Value], data: Mapping[str, Any]) -> Found | None:
+    """Return what the model's file tells, its format above all, or report why that can't be inferred."""
     if "model_path" not in data:
         return None
     declared = Format(data["model_format"]) if "model_format" in data else None
     path = data["model_path"]
     try:
-        found = detect_format(path, declared)
+        found = look(path, declared)
     except ConfigurationError as error:
         blamed = values["model_format" if isinstance(error, DeclaredFormatError) else "model_path"]
         context.problems.add(blamed.place, f"{blamed.subject}: {error.message}", error.hint)
         return None
     value = values["model_path"]
-    for message, hint in model_problems(path, found):
+    for message, hint in model_problems(path, found.model_format):
         context.problems.add(value.place, f"{value.subject}: {message}", hint)
     return found
 

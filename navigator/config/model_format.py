@@ -7,14 +7,19 @@ import errno
 import os
 import shlex
 import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from types import MappingProxyType
+from typing import BinaryIO, NamedTuple
 
 from navigator.config.paths import MOST_LOOKED_AT, instead
 from navigator.errors import ConfigurationError, quote
 from navigator.models.archive import Archive
 from navigator.models.files import FETCH_LFS, begins_pointer, is_pointer
-from navigator.models.wire import Cursor, DamagedError
+from navigator.models.structure import onnx_file
+from navigator.models.wire import Cursor, DamagedError, Fields
 from navigator.records import Format
 
 SUFFIXES = {
@@ -42,6 +47,7 @@ _ENGINES = (Format.TRT, Format.TRT_RTX)
 # Fields of onnx.ModelProto. More than any version has, since later ones add fields; functions repeat one.
 _IR_VERSION = 1
 _GRAPH = 7
+_OPSET = 8
 _LAST_FIELD = 63
 _MOST_FIELDS = 100_000
 # What isn't recognised by its content can only be one of these.
@@ -56,8 +62,21 @@ class DeclaredFormatError(ConfigurationError):
     """The content is clearly in another format than the user declared."""
 
 
+class Found(NamedTuple):
+    """What a look at a model tells: its format, and of an ONNX file the IR version and the opsets by domain."""
+
+    model_format: Format
+    ir_version: int = 0
+    opsets: Mapping[str, int] = MappingProxyType({})
+
+
 def detect_format(path: Path, declared: Format | None) -> Format:
-    """Return the format of the model at `path`.
+    """Return the format of the model at `path`; see `look`."""
+    return look(path, declared).model_format
+
+
+def look(path: Path, declared: Format | None) -> Found:
+    """Return the format of the model at `path`, and the versions that it declares.
 
     Args:
         path: a file, or the directory of a SavedModel.
@@ -71,18 +90,19 @@ def detect_format(path: Path, declared: Format | None) -> Format:
         found = _look_inside(path, declared)
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror or error}", "check the path") from None
-    if declared is None:
-        return found if found is not None else _by_suffix(path)
-    if found is not None and declared != found and declared not in _LOOK_ALIKES.get(found, ()):
+    if found is None:
+        return Found(declared or _by_suffix(path))
+    content = found.model_format
+    if declared not in (None, content, *_LOOK_ALIKES.get(content, ())):
         raise DeclaredFormatError(
-            f"{path} is declared as {declared}, but its content is {found}",
-            f"set model_format to {found}, or remove it",
+            f"{path} is declared as {declared}, but its content is {content}",
+            f"set model_format to {content}, or remove it",
         )
-    return declared
+    return found._replace(model_format=declared or content)
 
 
-def _look_inside(path: Path, declared: Format | None) -> Format | None:
-    """Return the format of the content, or None if it is not recognized."""
+def _look_inside(path: Path, declared: Format | None) -> Found | None:
+    """Return what the content tells, or None if it is not recognized."""
     found = _status(path)
     if found is None:
         if path.is_symlink():
@@ -91,7 +111,7 @@ def _look_inside(path: Path, declared: Format | None) -> Format | None:
             )
         raise ConfigurationError(f"{path} does not exist", instead(path))
     if stat.S_ISDIR(found.st_mode):
-        return _directory(path)
+        return Found(_directory(path))
     if not stat.S_ISREG(found.st_mode):
         raise ConfigurationError(f"{path} is neither a file nor a directory", "check the path")
     with path.open("rb") as file:
@@ -101,9 +121,9 @@ def _look_inside(path: Path, declared: Format | None) -> Format | None:
         if begins_pointer(head) and is_pointer(path):
             raise ConfigurationError(f"{path} is a Git LFS pointer, not the model", FETCH_LFS)
         if head.startswith(b"PK\x03\x04"):
-            return _archive(path, file)
+            return Found(_archive(path, file))
         if head.startswith(b"ftrt"):
-            return Format.TRT
+            return Found(Format.TRT)
         if declared not in _ENGINES:
             _refuse_known(path, head)
         file.seek(0)
@@ -127,7 +147,7 @@ def is_saved_model(path: Path) -> bool:
     return any((path / name).is_file() for name in _SAVED_MODEL_FILES)
 
 
-def _directory(path: Path) -> Format | None:
+def _directory(path: Path) -> Format:
     if is_saved_model(path):
         return Format.TF_SAVEDMODEL
     children = sorted(path.iterdir())[:MOST_LOOKED_AT]
@@ -189,10 +209,12 @@ def _refuse_known(path: Path, head: bytes) -> None:
         raise ConfigurationError(f"{path} is a TensorFlow Lite model", "use the SavedModel that it was created from")
 
 
-def _onnx(path: Path, file: BinaryIO, size: int, declared: Format | None) -> Format | None:
+def _onnx(path: Path, file: BinaryIO, size: int, declared: Format | None) -> Found | None:
     """Recognize ONNX by the fields of its outermost message, without parsing the graph."""
     cursor = Cursor(file, size)
-    graph = version = False
+    graph = False
+    version: int | None = None
+    opsets: dict[str, int] = {}
     for _ in range(_MOST_FIELDS):
         if cursor.at >= size:
             break
@@ -202,15 +224,21 @@ def _onnx(path: Path, file: BinaryIO, size: int, declared: Format | None) -> For
         is_message = tag & 7 == 2
         if is_message and cursor.at + value > size:
             named = Format.ONNX in (declared, SUFFIXES.get(path.suffix.lower()))
-            if version and (named or tag >> 3 == _GRAPH):
+            if version is not None and (named or tag >> 3 == _GRAPH):
                 text = f"{path} is truncated: expected at least {cursor.at + value} bytes, got {size}"
                 raise ConfigurationError(text, _FETCH)
             return None
+        if is_message and tag >> 3 == _OPSET:
+            content = cursor.read(value)
+            with suppress(DamagedError):  # the run tells
+                onnx_file.read_opset(Fields(BytesIO(content), len(content)), len(content), opsets)
+            value -= len(content)
         if is_message:
             cursor.skip(value)
-        version |= tag >> 3 == _IR_VERSION and not is_message
+        if not is_message and tag >> 3 == _IR_VERSION:
+            version = value
         graph |= tag >> 3 == _GRAPH and is_message
-    return Format.ONNX if graph and version else None
+    return Found(Format.ONNX, version, opsets) if graph and version is not None else None
 
 
 def _by_suffix(path: Path) -> Format:

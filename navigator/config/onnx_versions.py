@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from navigator.config.checks import Value
+from navigator.config.model_format import Found
 from navigator.config.problems import Problems
 from navigator.config.schema import AUTO
 from navigator.host.onnx_versions import OnnxVersions, installed
-from navigator.models.structure import onnx_file
-from navigator.models.wire import DamagedError, UnreadableError
-from navigator.records import Format, LaunchMode
+from navigator.records import LaunchMode
 
 _UPGRADE = "upgrade onnx and onnxruntime"
 
 
-def check_versions(values: Mapping[str, Value], data: Mapping[str, Any], problems: Problems) -> None:
+def check_versions(
+    values: Mapping[str, Value], data: Mapping[str, Any], found: Found | None, problems: Problems
+) -> None:
     """Report opsets that nothing here can write, and an ONNX file that nothing here can run.
 
     A container has an onnx of its own, so what is converted in one isn't checked.
@@ -23,6 +24,7 @@ def check_versions(values: Mapping[str, Value], data: Mapping[str, Any], problem
     Args:
         values: the options of a model, for places.
         data: the same as data, with absolute paths and the model's format.
+        found: what a look at the model's file told.
         problems: collects the problems.
     """
     known = installed()
@@ -35,18 +37,15 @@ def check_versions(values: Mapping[str, Value], data: Mapping[str, Any], problem
             if opset > highest:
                 text = f"{value.subject}: onnx {known.release} doesn't know opset {opset}"
                 problems.add(value.at(position), text, f"write {highest} or lower, or {_UPGRADE}")
-    if data["model_format"] is Format.ONNX:
+    if found is not None:
         value = values["model_path"]
-        for message, hint in _newer(data["model_path"], known):
+        for message, hint in _newer(data["model_path"], found, known):
             problems.add(value.place, f"{value.subject}: {message}", hint)
 
 
-def _newer(path: Path, known: OnnxVersions) -> Iterator[tuple[str, str]]:
+def _newer(path: Path, found: Found, known: OnnxVersions) -> Iterator[tuple[str, str]]:
     """Yield what an ONNX file declares that is newer than what is known, and what to do."""
-    try:
-        ir_version, opsets = onnx_file.versions(path)
-    except (OSError, DamagedError, UnreadableError):  # the run tells
-        return
+    _, ir_version, opsets = found
     if ir_version > known.ir_version:
         text = f"{path} has IR version {ir_version}, and onnx {known.release} knows those up to {known.ir_version}"
         yield text, f"{_UPGRADE}, or set its ir_version to {known.ir_version} or lower"

@@ -52,7 +52,7 @@ def read(path: Path, _signature_name: str | None, operators: bool) -> Descriptio
                 case 7:
                     _graph(fields, value, found, operators=operators, depth=0)
                 case 8:
-                    _opset(fields, value, found.opsets)
+                    read_opset(fields, value, found.opsets)
                 case 20:
                     found.training = True
                 case 25 if operators:
@@ -66,24 +66,6 @@ def read(path: Path, _signature_name: str | None, operators: bool) -> Descriptio
         opsets=found.opsets,
     )
     return _with_operators(described, found) if operators else described
-
-
-def versions(path: Path) -> tuple[int, dict[str, int]]:
-    """Return the IR version of an ONNX file, and the opsets that it declares by domain.
-
-    Raises:
-        DamagedError: the file isn't made of protobuf's fields.
-        OSError: it can't be read.
-    """
-    ir_version, opsets = 0, dict[str, int]()
-    with BufferedReader(open_regular(path)) as file:
-        fields = Fields(file, os.fstat(file.fileno()).st_size)
-        for number, value in fields:
-            if number == 1:
-                ir_version = value
-            elif number == 8:
-                _opset(fields, value, opsets)
-    return ir_version, opsets
 
 
 def _with_operators(described: Description, found: _Found) -> Description:
@@ -157,7 +139,12 @@ def _function(fields: Fields, length: int, found: _Found) -> None:
     found.functions.add((domain, name))
 
 
-def _opset(fields: Fields, length: int, opsets: dict[str, int]) -> None:
+def read_opset(fields: Fields, length: int, opsets: dict[str, int]) -> None:
+    """Note the opset that the next `length` bytes declare.
+
+    Raises:
+        DamagedError: these aren't fields.
+    """
     domain, version = "", 0
     for number, value in fields.inside(length):
         if number == 1:
