@@ -16,7 +16,7 @@ from navigator.errors import ExitCode, NavigatorError, exhausted, remedy
 from navigator.render.streams import lost, open_missing, write
 
 # Thousands of models are hundreds of thousands of objects, and hardly any garbage: to look for it after every 700 new
-# ones, as Python does, takes a quarter of the time of `validate`, and after every 100,000 a twentieth.
+# ones, as Python does, takes a quarter of the time of `validate`.
 _OBJECTS = 1_000_000
 
 

@@ -128,7 +128,6 @@ def generated(begin: Start, steps: int, bounds: Mapping[str, Bounds], seed: int)
         bounds: the values of each input.
         seed: the same one gives the same arrays.
     """
-    last = _affordable(begin, steps)
     flags = {spec.name for spec in begin.specs if _is_flag(spec)}
 
     def of(step: int) -> dict[str, np.ndarray]:
@@ -141,7 +140,7 @@ def generated(begin: Start, steps: int, bounds: Mapping[str, Bounds], seed: int)
             for name, shape in begin.shapes(step).items()
         }
 
-    return [dict(begin.inputs), *map(of, range(2, 1 + last))]
+    return [dict(begin.inputs), *map(of, range(2, 1 + _affordable(begin, steps)))]
 
 
 def following(begin: Start, steps: int, samples: Sequence[Sample]) -> list[dict[str, np.ndarray]]:

@@ -2,7 +2,7 @@
 # ruff: noqa: TID253 - the framework is what is tested
 # mypy: allow-subclassing-any
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +196,20 @@ def test_numbers_that_inputs_are_compared_with_are_read(tmp_path: Path) -> None:
     }
 
 
+def compared_by(module: torch.nn.Module, directory: Path) -> Iterator[dict[str, list[float]]]:
+    """Yield what a module compares its inputs x, y and z with, read from TorchScript and from a program."""
+    tensors = (torch.rand(3), torch.rand(3), torch.rand(3))
+    specs = tuple(TensorSpec(name=name, shape=(3,), dtype="float32") for name in "xyz")
+    with torchscript.quiet():
+        torch.jit.trace(module, tensors).save(str(directory / "m.pt"))
+    torch.export.save(torch.export.export(module, tensors), directory / "m.pt2")
+    for model in (
+        torchscript.load(directory / "m.pt", declared=Signature(inputs=specs, outputs=())),
+        torch_export.load(directory / "m.pt2", declared=Signature(inputs=(), outputs=())),
+    ):
+        yield {name: [each.number for each in constants] for name, constants in model.reads.compared().items()}
+
+
 class Buckets(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -210,15 +224,7 @@ class Buckets(torch.nn.Module):
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_weights_of_few_numbers_are_thresholds_and_factors(tmp_path: Path) -> None:
-    tensors = (torch.rand(3), torch.rand(3), torch.rand(3))
-    specs = tuple(TensorSpec(name=name, shape=(3,), dtype="float32") for name in "xyz")
-    with torchscript.quiet():
-        torch.jit.trace(Buckets(), tensors).save(str(tmp_path / "m.pt"))
-    torch.export.save(torch.export.export(Buckets(), tensors), tmp_path / "m.pt2")
-    script = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=specs, outputs=()))
-    program = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=()))
-    for model in (script, program):
-        found = {name: [each.number for each in constants] for name, constants in model.reads.compared().items()}
+    for found in compared_by(Buckets(), tmp_path):
         assert found == {"x": [-1, 4], "y": [-1, 4], "z": [0.25, 0.75, 1.25, -0.25, -0.75]}
 
 
@@ -244,15 +250,7 @@ class Loud(torch.nn.Module):
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_thresholds_of_magnitudes_squares_and_probabilities_are_those_of_the_inputs(tmp_path: Path) -> None:
-    tensors = (torch.rand(3), torch.rand(3), torch.rand(3))
-    specs = tuple(TensorSpec(name=name, shape=(3,), dtype="float32") for name in "xyz")
-    with torchscript.quiet():
-        torch.jit.trace(Loud(), tensors).save(str(tmp_path / "m.pt"))
-    torch.export.save(torch.export.export(Loud(), tensors), tmp_path / "m.pt2")
-    script = torchscript.load(tmp_path / "m.pt", declared=Signature(inputs=specs, outputs=()))
-    program = torch_export.load(tmp_path / "m.pt2", declared=Signature(inputs=(), outputs=()))
-    for model in (script, program):
-        found = {name: [each.number for each in constants] for name, constants in model.reads.compared().items()}
+    for found in compared_by(Loud(), tmp_path):
         assert found == {"x": [0.25], "y": [0.5, 4], "z": [2]}
 
 
