@@ -57,5 +57,5 @@ def _encode(value: object) -> Json:
 
 def _decode(cls: type, value: Json) -> Json:
     if cls is Path:
-        return Path(value)
+        return value if isinstance(value, Path) else Path(value)
     raise NotImplementedError(f"no record form for {cls.__name__}")
