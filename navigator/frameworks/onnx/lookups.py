@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,10 +49,10 @@ _CATEGORIES = ("cats_int64s", "keys_floats", "keys_int64s", "keys_tensor")
 # Of longer constants, none is read.
 _MOST_NUMBERS = 2**22
 
-# Of a Constant, instead of a tensor.
-# Activations of recurrent layers whose results are from -1 to 1; the usual ones.
+# The usual activations of recurrent layers, whose results are from -1 to 1.
 _BOUNDED = frozenset({b"sigmoid", b"tanh"})
 
+# What a Constant may have instead of a tensor.
 _PLAIN = frozenset({"value_float", "value_floats", "value_int", "value_ints"})
 
 _ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
@@ -68,6 +69,23 @@ _SIZES = {"Range": (1,), "ConstantOfShape": (0,), "Tile": (1,), "OneHot": (1,)}
 _EMBEDDINGS = ((0, 2), (1, 4), (8, 3))
 
 
+@dataclass(slots=True)
+class _Graph:
+    """What is known of the values of a graph, by name: what is read from them, shapes, and constants."""
+
+    lookups: Lookups
+    shapes: dict[str, Sequence[int]] = field(default_factory=dict)
+    constants: dict[str, Proto] = field(default_factory=dict)
+
+    def keep(self, name: str, tensor: Proto) -> None:
+        """Note a constant."""
+        self.shapes[name], self.constants[name] = tuple(tensor.dims), tensor
+
+    def numbers(self, name: str, most: int = 1) -> np.ndarray:
+        """Return the numbers of a constant that is in the file, none of other values or of more than `most`."""
+        return _numbers(self.constants.get(name), most)
+
+
 def told(model: Proto) -> Mapping[str, Told]:
     """Return what the graph of `model` tells about its inputs, by name. Its weights need not be loaded."""
     return read(model).told()
@@ -80,15 +98,18 @@ def read(model: Proto) -> Lookups:
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     lookups = Lookups.of(value.name for value in model.graph.input)
+    known = _Graph(lookups)
     vocabulary = Vocabulary.of(model.graph.input)
-    shapes: dict[str, Sequence[int]] = {}
-    constants: dict[str, Proto] = {}
     for graph in _graphs(model.graph):
         for tensor in graph.initializer:
-            shapes[tensor.name], constants[tensor.name] = tuple(tensor.dims), tensor
+            known.keep(tensor.name, tensor)
         for node in graph.node:
-            _read(node, lookups, shapes, constants)
-            vocabulary.read(node, constants)
+            _read_constant(node, known)
+            _read_indices(node, known)
+            _read_signs(node, lookups)
+            _read_comparisons(node, known)
+            _read_line(node, known)
+            vocabulary.read(node, known.constants)
     for name, told in vocabulary.told().items():
         lookups.found[name] = [told]
     return lookups
@@ -108,62 +129,89 @@ def _graphs(graph: Proto) -> Iterator[Proto]:
                 yield from _graphs(inner)
 
 
-def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], constants: dict[str, Proto]) -> None:
-    kind, inputs = node.op_type, list(node.input)
-    if kind == "Constant":
+def _read_constant(node: Proto, graph: _Graph) -> None:
+    """Note a constant, and what keeps the shape of one."""
+    if node.op_type == "Constant":
         for attribute in node.attribute:
             if attribute.HasField("t"):
-                shapes[node.output[0]], constants[node.output[0]] = tuple(attribute.t.dims), attribute.t
+                graph.keep(node.output[0], attribute.t)
             elif attribute.name in _PLAIN:
-                tensor = _plain(attribute)
-                shapes[node.output[0]], constants[node.output[0]] = tuple(tensor.dims), tensor
-    if kind in _SAME_SHAPE and inputs and inputs[0] in shapes:
-        shapes[node.output[0]] = shapes[inputs[0]]
-    if kind in _SAME and inputs:
-        for output in node.output:
-            lookups.same(inputs[0], output, limited=kind in _LIMITING)
+                graph.keep(node.output[0], _plain(attribute))
+    elif node.op_type in _SAME_SHAPE and node.input and node.input[0] in graph.shapes:
+        graph.shapes[node.output[0]] = graph.shapes[node.input[0]]
+
+
+def _read_indices(node: Proto, graph: _Graph) -> None:
+    """Note which values are indices, and of what; which are sizes, and which are states."""
+    kind, inputs, lookups, shapes = node.op_type, node.input, graph.lookups, graph.shapes
+    if kind in ("Gather", "GatherElements") and inputs[0] in shapes:
+        lookups.row(inputs[1], shapes[inputs[0]][_axis(node)], f"rows of {inputs[0]}")
+    if kind == "ArrayFeatureExtractor" or (kind == "Gather" and _axis(node) in (1, -1)):
+        for number in graph.numbers(inputs[1]).tolist():
+            lookups.column(inputs[0], number, node.output[0])
+    if kind == "OneHot":
+        for depth in graph.numbers(inputs[1]):
+            lookups.row(inputs[0], int(depth), "depth of OneHot")
+    if kind == "Equal":
+        for value, compared in (inputs, reversed(inputs)):
+            lookups.encoded(value, _counted(graph.numbers(compared, _MOST_NUMBERS)), "numbers in Equal")
+    if kind == "EmbedLayerNormalization":
+        for index, table in _EMBEDDINGS:
+            if index < len(inputs) and inputs[table] in shapes:
+                lookups.row(inputs[index], shapes[inputs[table]][0], f"rows of {inputs[table]}")
+    for position in _SIZES.get(kind, ()):
+        if position < len(inputs):
+            lookups.size(inputs[position], kind)
+    if kind in ("LSTM", "GRU", "RNN") and _BOUNDED.issuperset(
+        each.lower() for attribute in node.attribute if attribute.name == "activations" for each in attribute.strings
+    ):
+        lookups.states(inputs[5:7])
+
+
+def _read_signs(node: Proto, lookups: Lookups) -> None:
+    """Note of which values the sign matters, which divide, and which are true or false."""
+    kind, inputs = node.op_type, node.input
     if kind in _SIGNS:
         lookups.sign(inputs[0])
     if kind in ("Div", "Mod"):
         lookups.divisor(inputs[1])
-    if kind == "Cast" and any(attribute.i == _BOOL for attribute in node.attribute if attribute.name == "to"):
+    if kind == "Cast" and _to(node) == _BOOL:
         lookups.truth(inputs[0])
-    if kind == "Where":
-        lookups.chosen(inputs[1:], node.output[0])
-    if kind in ("Gather", "GatherElements") and inputs[0] in shapes:
-        lookups.row(inputs[1], shapes[inputs[0]][_axis(node)], f"rows of {inputs[0]}")
-    if kind == "ArrayFeatureExtractor" or (kind == "Gather" and _axis(node) in (1, -1)):
-        for number in _numbers(constants.get(inputs[1]), 1).tolist():
-            lookups.column(inputs[0], number, node.output[0])
-    if kind == "OneHot":
-        lookups.row(inputs[0], _number(constants.get(inputs[1])), "depth of OneHot")
-    if kind == "Equal":
+
+
+def _read_comparisons(node: Proto, graph: _Graph) -> None:
+    """Note the numbers that values are compared with, cut off at, looked up among or tested for."""
+    kind, inputs, lookups = node.op_type, node.input, graph.lookups
+    if kind in _COMPARING:
         for value, compared in (inputs, reversed(inputs)):
-            lookups.encoded(value, _counted(constants.get(compared)), "numbers in Equal")
-    if kind in _COMPARING and len(inputs) > 1:
-        for value, compared in (inputs, reversed(inputs)):
-            for number in _numbers(constants.get(compared), _MOST_COMPARED):
+            for number in graph.numbers(compared, _MOST_COMPARED):
                 lookups.against(value, number, ordered=kind != "Equal")
-    if kind in ("LabelEncoder", "OneHotEncoder"):
+    elif kind in _LIMITING or kind == "Mod":
+        for limit in inputs[1:]:
+            for number in graph.numbers(limit):
+                lookups.against(inputs[0], number, ordered=True)
+    elif kind in ("LabelEncoder", "OneHotEncoder"):
         known = _categories(node).tolist()
         for number in known[:_MOST_COMPARED]:
             lookups.against(inputs[0], number, ordered=False)
         if known:
             lookups.categories(inputs[0], known)
-    if kind in ("LSTM", "GRU", "RNN") and _BOUNDED.issuperset(
-        each.lower() for attribute in node.attribute if attribute.name == "activations" for each in attribute.strings
-    ):
-        lookups.states(inputs[5:7])
-    if kind in _TESTS:
-        lookups.tested(inputs[0], _TESTS[kind])
-    if kind == "EmbedLayerNormalization":
-        for index, table in _EMBEDDINGS:
-            if index < len(inputs) and inputs[table] in shapes:
-                lookups.row(inputs[index], shapes[inputs[table]][0], f"rows of {inputs[table]}")
-    if kind in _TREES:
+    elif kind in _TREES:
         lookups.split(inputs[0], _thresholds(node))
         if any(any(each.ints) for each in node.attribute if each.name == _MISSING):
             lookups.tested(inputs[0], NAN)
+    elif kind in _TESTS:
+        lookups.tested(inputs[0], _TESTS[kind])
+
+
+def _read_line(node: Proto, graph: _Graph) -> None:
+    """Note what has the numbers of other values, or is computed from them and one number, and where it's rounded."""
+    kind, inputs, lookups = node.op_type, node.input, graph.lookups
+    if kind in _SAME and inputs:
+        for output in node.output:
+            lookups.same(inputs[0], output, limited=kind in _LIMITING)
+    if kind == "Where":
+        lookups.chosen(inputs[1:], node.output[0])
     if kind in ("Shape", "Size"):
         lookups.extents(node.output[0])
     if kind in _PICKING:
@@ -171,26 +219,24 @@ def _read(node: Proto, lookups: Lookups, shapes: dict[str, Sequence[int]], const
     if kind in _ROUNDING:
         lookups.rounded(inputs[0], _ROUNDING[kind])
     if kind == "Cast":
-        lookups.narrow(inputs[0], next((_NARROW.get(each.i, "") for each in node.attribute if each.name == "to"), ""))
-    if kind in (*_LIMITING, "Mod"):
-        for limit in inputs[1:]:
-            for number in _numbers(constants.get(limit), 1):
-                lookups.against(inputs[0], number, ordered=True)
+        lookups.narrow(inputs[0], _NARROW.get(_to(node), ""))
     if kind == "Neg":
         lookups.computed(inputs[0], node.output[0], factor=-1)
     if kind in _CURVED:
         lookups.curved(inputs[0], _CURVED[kind], node.output[0])
     if kind == "Mul":
         lookups.multiplied(inputs[0], inputs[1], node.output[0])
-    if kind == "Pow" and _numbers(constants.get(inputs[1]), 1).tolist() == [_SQUARE]:
+    if kind == "Pow" and graph.numbers(inputs[1]).tolist() == [_SQUARE]:
         lookups.curved(inputs[0], "square", node.output[0])
     if kind in _ARITHMETIC:
         for value, other in (inputs, reversed(inputs)):
-            for number in map(float, _numbers(constants.get(other), 1)):
+            for number in map(float, graph.numbers(other)):
                 lookups.arithmetic(_ARITHMETIC[kind], value, number, node.output[0], reversed_=other == inputs[0])
-    for position in _SIZES.get(kind, ()):
-        if position < len(inputs):
-            lookups.size(inputs[position], kind)
+
+
+def _to(node: Proto) -> int:
+    """Return the type, of TensorProto, that a Cast casts to."""
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == "to"), 0)
 
 
 def _axis(node: Proto) -> int:
@@ -228,15 +274,8 @@ def _plain(attribute: Proto) -> Proto:
     return onnx.numpy_helper.from_array(values.astype(np.int64 if values.dtype.kind == "i" else np.float32))
 
 
-def _number(tensor: Proto) -> int:
-    """Return a constant of one element that is in the file, 0 for any other."""
-    numbers = _numbers(tensor, 1)
-    return int(numbers[0]) if len(numbers) == 1 else 0
-
-
-def _counted(tensor: Proto) -> int:
+def _counted(numbers: np.ndarray) -> int:
     """Return how many numbers a constant counts from 0 on, as JAX encodes them; 0 if it's any other, or one number."""
-    numbers = _numbers(tensor, _MOST_NUMBERS)
     return len(numbers) if len(numbers) > 1 and np.array_equal(numbers, np.arange(len(numbers))) else 0
 
 
