@@ -1,4 +1,7 @@
-"""Reads the structure of an ONNX file: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (1.23)."""
+"""Reads the structure of an ONNX file: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (1.23).
+
+Fields have only a number in the file; comments beside the numbers give their names.
+"""
 
 import os
 from collections import Counter
@@ -47,15 +50,15 @@ def read(path: Path, _signature_name: str | None, operators: bool) -> Descriptio
         fields = Fields(file, os.fstat(file.fileno()).st_size)
         for number, value in fields:
             match number:
-                case 2 | 3:
+                case 2 | 3:  # producer_name, producer_version
                     found.producer.append(fields.text(value))
-                case 7:
+                case 7:  # graph
                     _graph(fields, value, found, operators=operators, depth=0)
-                case 8:
+                case 8:  # opset_import
                     read_opset(fields, value, found.opsets)
-                case 20:
+                case 20:  # training_info
                     found.training = True
-                case 25 if operators:
+                case 25 if operators:  # functions
                     _function(fields, value, found)
     described = Description(
         model_format=Format.ONNX,
@@ -84,118 +87,129 @@ def _with_operators(described: Description, found: _Found) -> Description:
 
 
 def _graph(fields: Fields, length: int, found: _Found, *, operators: bool, depth: int) -> None:
-    """Read a graph; of the branches and loop bodies below the outermost one, only the operators."""
+    """Read a GraphProto; of the branches and loop bodies below the outermost one, only the operators."""
     if depth > _DEEPEST:
         raise UnreadableError(f"branches and loops are nested more than {_DEEPEST} levels deep")
     for number, value in fields.inside(length):
-        if number == 1 and operators:
-            _node(fields, value, found, depth)
-        elif depth == 0:
-            match number:
-                case 5:
-                    found.initializers.add(_text_in(fields, value, 8))
-                case 15:
-                    for inner, size in fields.inside(value):
-                        if inner == 1:
-                            found.initializers.add(_text_in(fields, size, 8))
-                case 11:
-                    found.inputs.append(_value(fields, value, found))
-                case 12:
-                    found.outputs.append(_value(fields, value, found))
+        match number:
+            case 1 if operators:  # node
+                _node(fields, value, found, depth)
+            case 5 if depth == 0:  # initializer
+                found.initializers.add(_name(fields, value))
+            case 15 if depth == 0:  # sparse_initializer
+                names = [_name(fields, size) for inner, size in fields.inside(value) if inner == 1]  # values
+                found.initializers.update(names)
+            case 11 if depth == 0:  # input
+                found.inputs.append(_value(fields, value, found))
+            case 12 if depth == 0:  # output
+                found.outputs.append(_value(fields, value, found))
 
 
 def _node(fields: Fields, length: int, found: _Found, depth: int) -> None:
+    """Count the operator of a NodeProto, and those of its branches and loop bodies."""
     kind = domain = ""
     for number, value in fields.inside(length):
-        if number == 4:
+        if number == 4:  # op_type
             kind = fields.text(value)
-        elif number == 7:
+        elif number == 7:  # domain
             domain = fields.text(value)
-        elif number == 5:
+        elif number == 5:  # attribute
             _attribute(fields, value, found, depth)
     found.operators[domain, kind] += 1
 
 
 def _attribute(fields: Fields, length: int, found: _Found, depth: int) -> None:
+    """Read the graphs of an AttributeProto, and whether it sets training mode."""
     name = ""
     for number, value in fields.inside(length):
-        if number == 1:
+        if number == 1:  # name
             name = fields.text(value)
-        elif number == 3 and name == "training_mode" and value:
+        elif number == 3 and name == "training_mode" and value:  # i
             found.training = True
-        elif number in (6, 11):
+        elif number in (6, 11):  # g, graphs
             _graph(fields, value, found, operators=True, depth=depth + 1)
 
 
 def _function(fields: Fields, length: int, found: _Found) -> None:
+    """Count the operators of a FunctionProto, and note that it isn't an operator itself."""
     name = domain = ""
     for number, value in fields.inside(length):
-        if number == 1:
+        if number == 1:  # name
             name = fields.text(value)
-        elif number == 10:
+        elif number == 10:  # domain
             domain = fields.text(value)
-        elif number == 7:
+        elif number == 7:  # node
             _node(fields, value, found, 1)
     found.functions.add((domain, name))
 
 
 def read_opset(fields: Fields, length: int, opsets: dict[str, int]) -> None:
-    """Note the opset that the next `length` bytes declare.
+    """Note the opset that the next `length` bytes, an OperatorSetIdProto, declare.
 
     Raises:
         DamagedError: these aren't fields.
     """
     domain, version = "", 0
     for number, value in fields.inside(length):
-        if number == 1:
+        if number == 1:  # domain
             domain = fields.text(value)
-        elif number == 2:
+        elif number == 2:  # version
             version = value
     opsets[domain or "ai.onnx"] = version
 
 
 def _value(fields: Fields, length: int, found: _Found) -> TensorSpec:
-    """Read an input or output."""
+    """Read an input or output, a ValueInfoProto, and note the names of its axes' sizes."""
     name, dtype = "", ""
-    shape: list[int] | None = None
+    shape: tuple[int, ...] | None = None
     names: list[str] = []
     for number, value in fields.inside(length):
-        if number == 1:
+        if number == 1:  # name
             name = fields.text(value)
-        elif number == 2:
-            for kind, size in fields.inside(value):
-                if kind != 1:
-                    dtype = _OTHER_TYPES.get(kind, dtype)
-                    continue
-                for inner, inner_value in fields.inside(size):
-                    if inner == 1:
-                        dtype = _DTYPES[inner_value] if inner_value < len(_DTYPES) else f"type {inner_value}"
-                    elif inner == 2:
-                        shape, names = _shape(fields, inner_value)
+        elif number == 2:  # type
+            dtype, shape, names = _type(fields, value)
     if any(names):
         found.axes[name] = tuple(AxisSpec(size=each) for each in names)
-    return TensorSpec(name=name, shape=None if shape is None else tuple(shape), dtype=dtype)
+    return TensorSpec(name=name, shape=shape, dtype=dtype)
 
 
-def _shape(fields: Fields, length: int) -> tuple[list[int], list[str]]:
+def _type(fields: Fields, length: int) -> tuple[str, tuple[int, ...] | None, list[str]]:
+    """Read a TypeProto: the dtype, the shape, None if that's unknown, and the names of the axes' sizes."""
+    dtype = ""
+    shape: tuple[int, ...] | None = None
+    names: list[str] = []
+    for kind, size in fields.inside(length):
+        if kind != 1:  # tensor_type
+            dtype = _OTHER_TYPES.get(kind, dtype)
+            continue
+        for number, value in fields.inside(size):
+            if number == 1:  # elem_type
+                dtype = _DTYPES[value] if value < len(_DTYPES) else f"type {value}"
+            elif number == 2:  # shape
+                shape, names = _shape(fields, value)
+    return dtype, shape, names
+
+
+def _shape(fields: Fields, length: int) -> tuple[tuple[int, ...], list[str]]:
+    """Read a TensorShapeProto: the sizes, -1 where they're unknown, and their names, "" where they have none."""
     sizes, names = [], []
     for number, value in fields.inside(length):
-        if number == 1:
+        if number == 1:  # dim
             size, name = -1, ""
             for kind, inner in fields.inside(value):
-                if kind == 1:
+                if kind == 1:  # dim_value
                     size = inner if inner < 2**63 else -1
-                elif kind == 2:
+                elif kind == 2:  # dim_param
                     name = fields.text(inner)
             sizes.append(size)
             names.append(name)
-    return sizes, names
+    return tuple(sizes), names
 
 
-def _text_in(fields: Fields, length: int, wanted: int) -> str:
-    """Return the text of one field of a message."""
-    text = ""
+def _name(fields: Fields, length: int) -> str:
+    """Return the name of a TensorProto."""
+    name = ""
     for number, value in fields.inside(length):
-        if number == wanted:
-            text = fields.text(value)
-    return text
+        if number == 8:  # name
+            name = fields.text(value)
+    return name

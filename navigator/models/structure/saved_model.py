@@ -1,4 +1,7 @@
-"""Reads the structure of a SavedModel: saved_model.proto, meta_graph.proto and graph.proto of TensorFlow (2.21)."""
+"""Reads the structure of a SavedModel: saved_model.proto, meta_graph.proto and graph.proto of TensorFlow (2.21).
+
+Fields have only a number in the file; comments beside the numbers give their names.
+"""
 
 import os
 from collections import Counter
@@ -94,7 +97,7 @@ def read(path: Path, signature_name: str | None, operators: bool) -> Description
     graphs = []
     with BufferedReader(open_regular(file_path)) as file:
         fields = Fields(file, os.fstat(file.fileno()).st_size)
-        graphs = [_meta_graph(fields, value, operators) for number, value in fields if number == 2]
+        graphs = [_meta_graph(fields, value, operators) for number, value in fields if number == 2]  # meta_graphs
     if not graphs:
         raise DamagedError("it holds no graph")
     serving = next((each for each in graphs if each.tags == {_TAG}), None)
@@ -141,50 +144,52 @@ def _meta_graph(fields: Fields, length: int, operators: bool) -> _Graph:
     graph = _Graph()
     for number, value in fields.inside(length):
         match number:
-            case 1:
+            case 1:  # meta_info_def
                 for inner, size in fields.inside(value):
-                    if inner == 4:
+                    if inner == 4:  # tags
                         graph.tags.add(fields.text(size))
-                    elif inner == 5:
+                    elif inner == 5:  # tensorflow_version
                         graph.version = fields.text(size)
-            case 2 if operators:
+            case 2 if operators:  # graph_def
                 _graph_def(fields, value, graph)
-            case 5:
+            case 5:  # signature_def
                 _signature(fields, value, graph)
     return graph
 
 
 def _graph_def(fields: Fields, length: int, graph: _Graph) -> None:
     for number, value in fields.inside(length):
-        if number == 1:
+        if number == 1:  # node
             _node(fields, value, graph.main)
-        elif number == 2:
+        elif number == 2:  # library
             for kind, size in fields.inside(value):
-                if kind == 1:
+                if kind == 1:  # function
                     _function(fields, size, graph)
 
 
 def _function(fields: Fields, length: int, graph: _Graph) -> None:
+    """Read a FunctionDef."""
     name, nodes = "", _Nodes()
     for number, value in fields.inside(length):
-        if number == 1:
-            name = _first_text(fields, value)
-        elif number == 3:
+        if number == 1:  # signature
+            name = _name(fields, value)
+        elif number == 3:  # node_def
             _node(fields, value, nodes)
     graph.functions[name] = nodes
 
 
 def _node(fields: Fields, length: int, nodes: _Nodes) -> None:
+    """Read a NodeDef."""
     name = kind = ""
     calls: set[str] = set()
     # Attributes with their default aren't saved, and this is the default.
     is_training = True
     for number, value in fields.inside(length):
-        if number == 1:
+        if number == 1:  # name
             name = fields.text(value)
-        elif number == 2:
+        elif number == 2:  # op
             kind = fields.text(value)
-        elif number == 5:
+        elif number == 5:  # attr
             key = ""
             for text, size in _entry(fields, value):
                 if text is not None:
@@ -203,24 +208,26 @@ def _attribute(fields: Fields, length: int) -> tuple[bool, set[str]]:
     """Return an AttrValue as far as it matters here: whether it's true, and the functions that it names."""
     is_set, called = False, set()
     for number, value in fields.inside(length):
-        if number == 5:
+        if number == 5:  # b
             is_set = bool(value)
-        elif number == 10:
-            called.add(_first_text(fields, value))
-        elif number == 1:  # a list
+        elif number == 10:  # func
+            called.add(_name(fields, value))
+        elif number == 1:  # list
             for kind, size in fields.inside(value):
-                if kind == 9:
-                    called.add(_first_text(fields, size))
+                if kind == 9:  # func
+                    called.add(_name(fields, size))
     return is_set, called
 
 
-def _first_text(fields: Fields, length: int) -> str:
+def _name(fields: Fields, length: int) -> str:
+    """Return the name of an OpDef or a NameAttrList, which is their first field."""
     return next((fields.text(size) for number, size in fields.inside(length) if number == 1), "")
 
 
 def _signature(fields: Fields, length: int, graph: _Graph) -> None:
+    """Read an entry of signature_def."""
     name = ""
-    found: dict[int, list[tuple[TensorSpec, str]]] = {1: [], 2: []}
+    found: dict[int, list[tuple[TensorSpec, str]]] = {1: [], 2: []}  # inputs, outputs
     for key, value in _entry(fields, length):
         if key is not None:
             name = key
@@ -242,25 +249,26 @@ def _tensor(fields: Fields, length: int) -> tuple[TensorSpec, str]:
             continue
         for number, inner in fields.inside(value):
             match number:
-                case 1:
+                case 1:  # name
                     node = fields.text(inner).partition(":")[0]
-                case 2:
+                case 2:  # dtype
                     dtype = _DTYPES[inner] if inner < len(_DTYPES) else f"type {inner}"
-                case 3:
+                case 3:  # tensor_shape
                     shape = _shape(fields, inner)
-                case 4 | 5:
+                case 4 | 5:  # coo_sparse, composite_tensor
                     dtype = "sparse" if number == 4 else "composite"
     return TensorSpec(name=name, shape=shape, dtype=dtype), node
 
 
 def _shape(fields: Fields, length: int) -> tuple[int, ...] | None:
+    """Read a TensorShapeProto: the sizes, -1 where they're unknown; None if even their number is."""
     sizes: list[int] = []
     is_known = True
     for number, value in fields.inside(length):
-        if number == 2:
-            size = next((each for kind, each in fields.inside(value) if kind == 1), 0)
+        if number == 2:  # dim
+            size = next((each for kind, each in fields.inside(value) if kind == 1), 0)  # size
             sizes.append(size if size < 2**63 else -1)
-        elif number == 3 and value:
+        elif number == 3 and value:  # unknown_rank
             is_known = False
     return tuple(sizes) if is_known else None
 
@@ -268,7 +276,7 @@ def _shape(fields: Fields, length: int) -> tuple[int, ...] | None:
 def _entry(fields: Fields, length: int) -> Iterator[tuple[str | None, int]]:
     """Yield the key of an entry of a map, and then (None, the length of its value)."""
     for number, value in fields.inside(length):
-        if number == 1:
+        if number == 1:  # key
             yield fields.text(value), 0
-        elif number == 2:
+        elif number == 2:  # value
             yield None, value
