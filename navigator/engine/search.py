@@ -20,7 +20,7 @@ from navigator.engine.subject import Subject, loading
 from navigator.engine.verification import disturbed
 from navigator.errors import NavigatorError
 from navigator.models.files import model_files
-from navigator.records import Device, SampleInfo, Searched, Tolerances, to_data
+from navigator.records import Device, SampleInfo, Searched, Tolerances, Verdict, to_data
 from navigator.render.values import count
 from navigator.samples import storage
 from navigator.samples.constants import Special
@@ -172,26 +172,20 @@ def _judged(verified: Verified, told: Searched, subject: Subject, context: StepC
     """Compare what a search found, and keep it if it's a disagreement."""
     model, step, reference = subject.model, subject.step, subject.reference
     scratch = context.workspace.scratch
-    directory = scratch(model.model_name, step.label, "found")
-    found = outputs_in(directory, context.memory_bytes, text=True)
+    found = _left(scratch(model.model_name, step.label, "found"), context)
     expected, actual = (
         outputs_in(each, context.memory_bytes)
         for each in (reference.outputs, scratch(model.model_name, step.label, f"outputs-{Device.CPU}"))
     )
-    if isinstance(found, str) or isinstance(expected, str) or isinstance(actual, str):
+    if found is None or isinstance(expected, str) or isinstance(actual, str):
         return _warned(verified, "what the search for a disagreement found can't be read")
-    sets: dict[str, list[Arrays]] = {}
-    for name, arrays in found:
-        if name != INPUTS and any(array.dtype.kind == "U" for array in arrays.values()):
-            return _warned(verified, "what the search for a disagreement found can't be read")
-        sets.setdefault(name, []).append(arrays)
-    inputs, source, converted = (sets.get(each, [{}])[0] for each in (INPUTS, SOURCE, CONVERTED))
+    inputs, source, converted = (found.get(each, [{}])[0] for each in (INPUTS, SOURCE, CONVERTED))
     allowed = _allowed(verified, subject, expected)
     converted = without_rounding(
         source,
         converted,
-        sets.get(STEP, []),
-        sets.get(NUDGE, []),
+        found.get(STEP, []),
+        found.get(NUDGE, []),
         atol=allowed.atol,
         rtol=allowed.rtol,
         rows=batch_size(reference.signature.inputs, inputs),
@@ -206,30 +200,46 @@ def _judged(verified: Verified, told: Searched, subject: Subject, context: StepC
         f"{model.model_format}-runner": [(name, source), *expected],
         f"{step.target_format}-converted-{Device.CPU}-runner": [(name, converted), *settled],
     }
-    verdict = verify(
+    again = verify(
         *runs.values(),
         atol=allowed.atol,
         rtol=allowed.rtol,
         rounding_limit=rounding_limit(step.precision),
         empty=always_empty(model, reference.signature.outputs),
     )
-    known = verified.verdict
-    noise = {each.output: each.noise for each in known.comparisons if not each.steps}
-    comparisons = [replace(each, noise=noise.get(each.output)) for each in verdict.comparisons]
-    told = replace(told, largest_error=bounded(error), sample=name)
-    verdict = replace(
-        known,
-        comparisons=(*comparisons, *(each for each in known.comparisons if each.steps)),
-        suggested=verdict.suggested,
-        warnings=tuple(dict.fromkeys((*known.warnings, *verdict.warnings, _found(told)))),
-        searched=told,
-    )
+    verdict = _replaced(verified.verdict, again, replace(told, largest_error=bounded(error), sample=name))
     samples = [(name, inputs), *storage.load(reference.samples, mapped=True)]
     shapes = {key: array.shape for key, array in inputs.items()}
     return replace(
         verified,
         infos=(*verified.infos, SampleInfo(name=name, shapes=shapes)),
         verdict=kept(verdict, samples, runs, model, step, context),
+    )
+
+
+def _left(directory: Path, context: StepContext) -> Mapping[str, Sequence[Arrays]] | None:
+    """Return what a search left: sets of arrays by what they are; None if it can't be read, or has text for outputs."""
+    found = outputs_in(directory, context.memory_bytes, text=True)
+    if isinstance(found, str):
+        return None
+    sets: dict[str, list[Arrays]] = {}
+    for name, arrays in found:
+        if name != INPUTS and any(array.dtype.kind == "U" for array in arrays.values()):
+            return None
+        sets.setdefault(name, []).append(arrays)
+    return sets
+
+
+def _replaced(known: Verdict, verdict: Verdict, told: Searched) -> Verdict:
+    """Return the known verdict with the comparisons of another, which has one sample more and no rolled steps."""
+    noise = {each.output: each.noise for each in known.comparisons if not each.steps}
+    comparisons = [replace(each, noise=noise.get(each.output)) for each in verdict.comparisons]
+    return replace(
+        known,
+        comparisons=(*comparisons, *(each for each in known.comparisons if each.steps)),
+        suggested=verdict.suggested,
+        warnings=tuple(dict.fromkeys((*known.warnings, *verdict.warnings, _found(told)))),
+        searched=told,
     )
 
 

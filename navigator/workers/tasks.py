@@ -88,12 +88,9 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     # A state of its own would be taken for noise.
     whole = runs.whole
     noise = probes(model, whole.samples, whole.outputs) if config.atol == "auto" and not unstable else Probes([], [])
-    arrays.save(Path(arguments["noise"]), noise.rounded)
-    arrays.save(Path(arguments["noise"]) / BATCHES, noise.batches)
+    _save_noise(noise, arguments)
     rolled = RolledSource() if unstable else roll_source(model, signature, config, whole)
-    for name, sets in (("samples", rolled.steps), ("outputs", rolled.outputs), ("noise", rolled.noise)):
-        arrays.save(Path(arguments[name]) / ROLLED, sets)
-    arrays.save(Path(arguments["samples"]) / ROLLED / GIVEN, rolled.given)
+    _save_rolled(rolled, arguments)
     into = Path(arguments["samples"]), Path(arguments["outputs"])
     searches = config.search_seconds == "auto" and not unstable
     search_seconds = prepare(model, inputs, config, runs.samples, took=took, into=into) if searches else 0.0
@@ -126,6 +123,17 @@ def reference(arguments: Mapping[str, Json]) -> Json:
     return to_data(answer)
 
 
+def _save_noise(noise: Probes, arguments: Mapping[str, Json]) -> None:
+    arrays.save(Path(arguments["noise"]), noise.rounded)
+    arrays.save(Path(arguments["noise"]) / BATCHES, noise.batches)
+
+
+def _save_rolled(rolled: RolledSource, arguments: Mapping[str, Json]) -> None:
+    for name, sets in (("samples", rolled.steps), ("outputs", rolled.outputs), ("noise", rolled.noise)):
+        arrays.save(Path(arguments[name]) / ROLLED, sets)
+    arrays.save(Path(arguments["samples"]) / ROLLED / GIVEN, rolled.given)
+
+
 def rounding(arguments: Mapping[str, Json]) -> Json:
     """Run the source model with other rounding.
 
@@ -137,12 +145,11 @@ def rounding(arguments: Mapping[str, Json]) -> Json:
         a `RoundingAnswer`.
     """
     model = source_loader(from_data(ModelConfig, arguments["config"]))()
-    samples = [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
+    samples = _named(arguments)
     found = probes_of(model, samples, arrays.load(Path(arguments["outputs"]), mapped=True))
-    rounded = [*found.rounded, *exact(model, samples)]
-    arrays.save(Path(arguments["noise"]), rounded)
-    arrays.save(Path(arguments["noise"]) / BATCHES, found.batches)
-    return to_data(RoundingAnswer(runs=len(rounded) + len(found.batches)))
+    found = replace(found, rounded=[*found.rounded, *exact(model, samples)])
+    _save_noise(found, arguments)
+    return to_data(RoundingAnswer(runs=len(found.rounded) + len(found.batches)))
 
 
 def undecided(arguments: Mapping[str, Json]) -> Json:
@@ -156,7 +163,7 @@ def undecided(arguments: Mapping[str, Json]) -> Json:
         a `RoundingAnswer`.
     """
     model = source_loader(from_data(ModelConfig, arguments["config"]))()
-    samples = [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
+    samples = _named(arguments)
     found = list(runs_undecided(model, samples))
     arrays.save(Path(arguments["runs"]), found)
     return to_data(RoundingAnswer(runs=len(found)))
@@ -172,7 +179,7 @@ def fp16_rounding(arguments: Mapping[str, Json]) -> Json:
     Returns:
         a `RoundingAnswer`.
     """
-    samples = [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
+    samples = _named(arguments)
     found = list(shaken(converted_loader(arguments)(), samples))
     arrays.save(Path(arguments["noise"]), found)
     return to_data(RoundingAnswer(runs=len(found)))
@@ -238,6 +245,11 @@ def probe(arguments: Mapping[str, Json]) -> Json:
 def describe(arguments: Mapping[str, Json]) -> Json:
     """Complete a `Description` with what the model at `path` says once it's loaded. Runs nothing."""
     return to_data(completed(from_data(Description, arguments["description"]), Path(arguments["path"])))
+
+
+def _named(arguments: Mapping[str, Json]) -> list[Sample]:
+    """Return the samples of the directory `samples` that are among `names`."""
+    return [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
 
 
 def _latency(model: LoadedModel, sample: Sample, device: Device) -> Latency:
