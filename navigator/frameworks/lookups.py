@@ -19,35 +19,31 @@ _LENGTHS = (1, 4)
 # Larger thresholds stand for infinity: they tell missing values from all others.
 _NO_LIMIT = 1e30
 
+# The numbers that a test for NaN tells from all others, one for infinities, and one for finite numbers.
 NAN = (math.nan,)
-"""What `Lookups.tested` is told of a test for NaN, for infinities, and for numbers that are neither."""
 INFINITE = (math.inf, -math.inf)
 NOT_FINITE = (*NAN, *INFINITE)
 
 # What a recurrent layer keeps: no hidden value is larger, and few cells are.
 _HIDDEN, _CELL = 1.0, 8.0
 
-# Of e; beyond that, float64 has no number.
+# e to a higher power is no float64.
 _LARGEST_EXPONENT = 700.0
 
-# Where numbers are equally far from two whole ones, and whole numbers, to which floats are rounded.
+# Where functions that round to the nearest whole number jump, and where those that round up or down do.
 HALVES, WHOLES = (0.5, 1.5, 2.5, -0.5, -1.5), (1.0, 2.0, -1.0)
 
 # The smallest whole numbers that these types don't hold.
 _TOO_WIDE = {"int32": (2.0**31, -(2.0**31) - 1), "float32": (2.0**24 + 1,)}
 
+# Stands for the size of any axis where a `_Line` names an input.
 _SIZE = ""
-"""What a value is computed from that's a size of some axis, in place of an input's name."""
 
+# Parts of the names of operations that sort.
 _SORTING = ("topk", "sort", "nms", "nonmaxsuppression", "kthvalue", "median", "aten::mode")
 
 
-def sorting(operations: Iterable[str]) -> tuple[str, ...]:
-    """Return the operations, by name, that choose among equal values as they like."""
-    return tuple(sorted({each for each in operations if any(word in each.lower() for word in _SORTING)}))
-
-
-# From a value of a function that grows, the number for which it has it: NaN if there is none.
+# The inverse of each function, NaN where it has none; of abs and square, for numbers from 0.
 _INVERSE: Mapping[str, Callable[[float], float]] = {
     "abs": lambda value: value if value >= 0 else math.nan,
     "exp": lambda value: math.log(value) if value > 0 else math.nan,
@@ -57,6 +53,11 @@ _INVERSE: Mapping[str, Callable[[float], float]] = {
     "square": lambda value: math.sqrt(value) if value >= 0 else math.nan,
     "tanh": lambda value: math.atanh(value) if -1 < value < 1 else math.nan,
 }
+
+
+def sorting(operations: Iterable[str]) -> tuple[str, ...]:
+    """Return the operations, by name, that choose among equal values as they like."""
+    return tuple(sorted({each for each in operations if any(word in each.lower() for word in _SORTING)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +255,6 @@ class Lookups:
             numbers = self.narrowed.get(line.name, ())
             self.narrowed[line.name] = (*numbers, *(line.at(number) for number in _TOO_WIDE[dtype]))
 
-    def _line(self, value: Hashable) -> _Line | None:
-        return self.lines.get(value) or (_Line(self.origins[value]) if value in self.origins else None)
-
     def tested(self, value: Hashable, numbers: Iterable[float]) -> None:
         """Note that `value` is tested for NaN or infinities: what stands for missing numbers, for instance."""
         if value in self.origins:
@@ -291,6 +289,9 @@ class Lookups:
             name: min(each, key=lambda told: (told.signed, told.mask, told.compared, told.low > 0, told.high))
             for name, each in self.found.items()
         }
+
+    def _line(self, value: Hashable) -> _Line | None:
+        return self.lines.get(value) or (_Line(self.origins[value]) if value in self.origins else None)
 
     def _tell(self, value: Hashable, told: Told) -> None:
         if value in self.origins:

@@ -72,13 +72,7 @@ def inputs_of(paths: Sequence[Path], names: Sequence[str], *, labelled: bool) ->
     shown: dict[str, TensorSpec] = {}
     for path in paths:
         try:
-            with path.open("rb") as file:
-                loaded = np.load(file, allow_pickle=False)
-                if isinstance(loaded, np.ndarray):
-                    arrays = {names[0]: loaded} if len(names) == 1 else {}
-                else:
-                    with loaded as archive:
-                        arrays = {name: np.asarray(archive[name]) for name in archive.files}
+            arrays = _all_arrays(path, names)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise _unreadable(path, error) from error
         if labelled:
@@ -93,6 +87,16 @@ def inputs_of(paths: Sequence[Path], names: Sequence[str], *, labelled: bool) ->
             )
         shown = {name: _both(shown.get(name, spec), spec, path) for name, spec in specs.items()}
     return tuple(shown.values())
+
+
+def _all_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return all arrays of a file; one without a name is the only one of `names`, or is left out."""
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {names[0]: loaded} if len(names) == 1 else {}
+        with loaded as archive:
+            return {name: np.asarray(archive[name]) for name in archive.files}
 
 
 def _both(one: TensorSpec, other: TensorSpec, path: Path) -> TensorSpec:

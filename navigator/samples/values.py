@@ -19,13 +19,12 @@ import numpy as np
 from navigator.errors import StepError
 
 # Words of a name that make a mask's neighbour of it: the positions of masked tokens, the id of the mask token.
-_NOT_MASKS = frozenset({"count", "counts", "id", "ids", "idx", "index", "indices", "len", "length", "lengths"}) | {
-    "pos",
-    "position",
-    "positions",
-    "token",
-    "tokens",
-}
+_NOT_MASKS = frozenset(
+    (
+        *("count", "counts", "id", "ids", "idx", "index", "indices", "len", "length", "lengths"),
+        *("pos", "position", "positions", "token", "tokens"),
+    )
+)
 
 # In a shorter row, two ends leave too few ordinary values beside them.
 _ORDINARY = 4

@@ -16,41 +16,12 @@ _Torch = Any
 _SAME = frozenset(
     f"aten::{name}"
     for name in (
-        *(
-            "_to_copy",
-            "alias",
-            "clamp",
-            "clone",
-            "contiguous",
-            "detach",
-            "expand",
-            "expand_as",
-            "flatten",
-            "index_select",
-        ),
-        *(
-            "Float",
-            "Int",
-            "item",
-            "int",
-            "long",
-            "masked_fill",
-            "nan_to_num",
-            "narrow",
-            "permute",
-            "repeat",
-            "reshape",
-            "select",
-            "slice",
-            "sort",
-            "squeeze",
-            "t",
-            "to",
-        ),
-        *("transpose", "type_as", "unflatten", "unsqueeze", "view"),
+        *("Float", "Int", "_to_copy", "alias", "clamp", "clone", "contiguous", "detach", "expand", "expand_as"),
+        *("flatten", "index_select", "int", "item", "long", "masked_fill", "nan_to_num", "narrow", "permute", "repeat"),
+        *("reshape", "select", "slice", "sort", "squeeze", "t", "to", "transpose", "type_as", "unflatten", "unsqueeze"),
+        "view",
     )
 )
-
 
 # What depends on the sign of the first argument.
 _SIGNS = frozenset(f"aten::{name}" for name in ("abs", "floor_divide", "fmod", "relu", "remainder", "sign"))
