@@ -71,17 +71,16 @@ def changes(wanted: Sequence[str]) -> tuple[Replacement, ...]:
     )
 
 
-def overlay(wanted: Sequence[Replacement], directory: Path | None = None) -> Path:
-    """Return a directory with exactly these packages, which is made if it isn't there yet.
+def overlay(wanted: Sequence[Replacement]) -> Path:
+    """Return a directory in the user's cache with exactly these packages; it's made if it isn't there yet.
 
     Args:
         wanted: the packages, of which `after` is the version.
-        directory: where to make it; defaults to the user's cache.
 
     Raises:
         NotInstallableError: they can't be had.
     """
-    root = directory or _cache()
+    root = _cache()
     pins = [f"{each.name}=={each.after}" for each in wanted]
     kind = [sys.implementation.cache_tag, sysconfig.get_platform()]
     place = root / hashlib.sha256("\0".join([*pins, *kind]).encode()).hexdigest()[:32]

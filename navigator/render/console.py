@@ -23,7 +23,6 @@ from navigator.report.summary import Summary
 from navigator.safe_files import open_file
 
 if TYPE_CHECKING:
-    import rich.console
     import rich.progress
 
 # How many lines of a log `--verbose` shows; the complete log is in the workspace.
@@ -47,17 +46,15 @@ def changes_text(summary: Summary) -> str:
     return "".join(f"{line.text}\n" for line in change_lines(summary))
 
 
-def show_summary(summary: Summary, console: "rich.console.Console | None" = None) -> None:
-    """Write the report to standard output or `console`, with colors if it is a terminal that supports them."""
-    if console is None:
-        if not _is_terminal(sys.stdout):
-            write(summary_text(summary, columns_of(sys.stdout)), sys.stdout)
-            return
-        from rich.console import Console
-
-        console = Console(file=cast("TextIO", Steady(sys.stdout)), highlight=False)
+def show_summary(summary: Summary) -> None:
+    """Write the report to standard output, with colors if it is a terminal that supports them."""
+    if not _is_terminal(sys.stdout):
+        write(summary_text(summary, columns_of(sys.stdout)), sys.stdout)
+        return
+    from rich.console import Console
     from rich.text import Text
 
+    console = Console(file=cast("TextIO", Steady(sys.stdout)), highlight=False)
     for line in summary_lines(summary, console.width):
         console.print(Text(line.text, style=line.style), soft_wrap=True)
 

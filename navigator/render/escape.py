@@ -40,9 +40,9 @@ def html_text(value: str, limit: int = 500) -> str:
     return html.escape(plain).replace("##[", "##&#91;")
 
 
-def html_code(value: str, limit: int = 100) -> str:
+def html_code(value: str) -> str:
     """Return `value` as code inside an HTML element."""
-    return f"<code>{html_text(value, limit) or '&quot;&quot;'}</code>"
+    return f"<code>{html_text(value, 100) or '&quot;&quot;'}</code>"
 
 
 def fence(content: str, language: str) -> str:
