@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from navigator import __version__, config
 from navigator.commands.inspect import inspected
 from navigator.commands.parsers import DEFAULT_CONFIG, PROGRAM
-from navigator.config.paths import repository_of
+from navigator.commands.subject import require_file
+from navigator.config.paths import outside, repository_of
 from navigator.errors import ConfigurationError, ExitCode, FileError, StepError
 from navigator.frameworks.availability import REPOSITORY
 from navigator.records import Description
@@ -80,6 +81,9 @@ def _workflow(output: Path) -> str:
 def _configuration(models: list[Path], output: Path) -> str:
     from navigator.render.configuration import starter
 
+    for path in models:
+        require_file(path)
+        _require_inside(path, output)
     names: set[str] = set()
     found = []
     for path in models:
@@ -94,6 +98,16 @@ def _configuration(models: list[Path], output: Path) -> str:
             raise ConfigurationError(f"{path} has a name that isn't UTF-8, as YAML is", "rename it")
         found.append(_starter(name, relative, described, path))
     return starter(found, schema=_SCHEMA)
+
+
+def _require_inside(model: Path, output: Path) -> None:
+    """Raise `ConfigurationError` if `output` may not name a model, before the model is run for a minute."""
+    directory, repository = Path(os.path.realpath(output.parent)), repository_of(output.absolute())
+    if outside(os.path.relpath(model, output.parent), directory, repository, written=False):
+        raise ConfigurationError(
+            f"{model} is outside {repository}, and {output} may only name files inside",
+            "move it there, or write the configuration next to it, with --output",
+        )
 
 
 def _starter(name: str, relative: str, described: Description, path: Path) -> "Starter":

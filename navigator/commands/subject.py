@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def load(namespace: argparse.Namespace) -> RunConfig:
         path = file
     elif path is None and "model_path" not in overrides:
         if not Path(DEFAULT_CONFIG).is_file():
-            raise _nothing_given()
+            raise _nothing_given(namespace.command)
         path = DEFAULT_CONFIG
     return config.load(
         Path(path) if path is not None else None,
@@ -87,15 +88,18 @@ def chosen(plan: Plan, namespace: argparse.Namespace) -> Plan:
     return chosen(plan, models=namespace.models, conversions=namespace.conversions)
 
 
-def _nothing_given() -> ConfigurationError:
+def _nothing_given(command: str) -> ConfigurationError:
     """Return that nobody said which model, with what is probably meant: the models of this directory."""
-    found = list(_models_here())
+    found = list(map(shlex.quote, _models_here()))
     if len(found) == 1:
-        hint = f"did you mean `model-navigator convert {found[0]}`?"
+        hint = f"did you mean `model-navigator {command} {found[0]}`?"
     elif found:
-        hint = f"name one of the models here, or several with `model-navigator init {' '.join(found)}`"
+        hint = (
+            f"name one, such as `model-navigator {command} {found[0]}`, or write a configuration for several: "
+            f"`model-navigator init {' '.join(found)}`"
+        )
     else:
-        hint = "name a model: `model-navigator convert FILE`, or write a configuration: `model-navigator init FILE`"
+        hint = f"name a model: `model-navigator {command} FILE`, or write a configuration: `model-navigator init FILE`"
     return ConfigurationError(f"no model is given, and there's no {DEFAULT_CONFIG} in this directory", hint)
 
 

@@ -114,6 +114,9 @@ model-navigator rehearse: error: the following arguments are required: --with
 $ model-navigator convert
 no model is given, and there's no navigator.yaml in this directory
   did you mean `model-navigator convert tiny.onnx`?
+$ model-navigator plan
+no model is given, and there's no navigator.yaml in this directory
+  did you mean `model-navigator plan tiny.onnx`?
 $ model-navigator validate tinny.onnx
 tinny.onnx does not exist
   did you mean tiny.onnx?
