@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     OK = 0
     """Every requested conversion passed, or with `fail_on: regression` and a baseline, there is no regression."""
     FAILURE = 1
-    """At least one requested conversion failed, or with `fail_on: regression`, there is a regression."""
+    """A requested conversion failed, `output_path` isn't written, or `fail_on: regression` finds a regression."""
     CONFIGURATION = 2
     """The configuration or the command line is invalid."""
     NOTHING_TO_DO = 3

@@ -61,6 +61,6 @@ def _matrix(given: str) -> Json:
                 given = file.read(_MATRIX_BYTES).decode()
         return parse_json(given)
     except (OSError, ValueError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        wrong = f"can't be read: {error.strerror or error}" if isinstance(error, OSError) else f"isn't JSON: {error}"
         hint = "pass the output of `model-navigator plan --matrix`, or a file that contains it"
-        raise ConfigurationError(f"{what}: not a job matrix: {why}", hint) from error
+        raise ConfigurationError(f"{what} {wrong}", hint) from error

@@ -27,16 +27,27 @@ def deliver(model: ModelPlan, results: tuple[CellResult, ...]) -> tuple[str, boo
     assert target is not None
     found = first_converted(model, results)
     if found is None or found.output_model is None:
-        copies = {step.label for step in model.steps if step.is_copy}
-        passed = {each.conversion for each in results if each.status.state is State.PASSED}
-        why = ", and copies of the source model don't count" if copies & passed else ""
-        return f"{name}: nothing was copied to output_path: no converted model fits {target}{why}", False
+        return f"{name}: nothing was copied to output_path {target}: {_why_nothing(model, results)}", False
     try:
         _copy(found.output_model.path, target)
     except (NavigatorError, OSError) as error:
         path, why = found.output_model.path, disks.full_disk(target) if disks.is_about_full_disk(error) else str(error)
         return f"{name}: can't write output_path {target} ({why}); the converted model is {path}", False
     return f"{name}: {found.conversion} copied to {target}", True
+
+
+def _why_nothing(model: ModelPlan, results: tuple[CellResult, ...]) -> str:
+    """Return why no converted model belongs at `output_path`, and what to do about it."""
+    own = (each for each in results if each.model_name == model.config.model_name and not each.intermediate)
+    passed = {each.conversion for each in own if each.status.state is State.PASSED}
+    if not passed:
+        return "no conversion passed"
+    if passed <= {step.label for step in model.steps if step.is_copy}:
+        return (
+            "only copies of the source model passed; add another format to target_formats, or another opset to "
+            "onnx_opsets"
+        )
+    return "no conversion that passed makes a file with this suffix; name another, or add its format to target_formats"
 
 
 def _copy(source: Path, target: Path) -> None:

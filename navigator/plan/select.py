@@ -32,13 +32,18 @@ def chosen(plan: Plan, *, models: Sequence[str], conversions: Sequence[str]) -> 
         NothingToDoError: nothing is left, or a glob matches nothing: otherwise, a misspelled name next to a correct
             one would go unnoticed.
     """
+    strange = [glob for glob in models if not select(plan, models=[glob]).models]
+    if strange:
+        known = listed(model.config.model_name for model in plan.models)
+        raise NothingToDoError(f"no model matches {listed(strange)}", f"the models are {known}")
+    strange = [glob for glob in conversions if not select(plan, conversions=[glob]).models]
     found = select(plan, models=models, conversions=conversions)
-    idle = [f"models {glob}" for glob in models if not select(plan, models=[glob]).models]
-    idle += [f"conversions {glob}" for glob in conversions if not select(plan, conversions=[glob]).models]
-    if idle or not found.models:
-        wanted = idle or [f"models {' '.join(models) or '*'}", f"conversions {' '.join(conversions) or '*'}"]
+    if strange or not found.models:
+        of = f" of models {' '.join(models)}" if models and not strange else ""
         known = listed(f"{model.config.model_name}/{cell.label}" for model in plan.models for cell in model.conversions)
-        raise NothingToDoError(f"nothing matches {', '.join(wanted)}", f"the conversions are {known}")
+        raise NothingToDoError(
+            f"no conversion{of} matches {listed(strange or conversions or '*')}", f"the conversions are {known}"
+        )
     return found
 
 

@@ -131,9 +131,11 @@ def read_matrix(matrix: Json) -> tuple[Shard, ...]:
         ConfigurationError: it is not such a matrix.
     """
     hint = "pass the output of `model-navigator plan --matrix`"
+    if not isinstance(matrix, dict) or "include" not in matrix:
+        raise ConfigurationError("not a job matrix: it has no `include`", hint)
     try:
         found = from_data(dict[str, tuple[Shard, ...]], {"include": matrix["include"]})["include"]
-    except (InvalidRecordError, TypeError, KeyError) as error:
+    except InvalidRecordError as error:
         raise ConfigurationError(f"not a job matrix: {error}", hint) from error
     if not found:
         raise ConfigurationError("not a job matrix: `include` is empty", hint)

@@ -203,7 +203,10 @@ def test_output_path_never_gets_the_source(convert: Any, project: Path) -> None:
 
     assert code == 1
     assert not (project / "best.onnx").exists()
-    assert any("copies of the source model don't count" in note for note in results["notes"])
+    assert any(
+        f"output_path {project}/best.onnx: only copies of the source model passed; add another format" in note
+        for note in results["notes"]
+    )
 
 
 def test_output_path_gets_no_model_of_another_format_than_its_name_says(convert: Any, project: Path) -> None:
@@ -211,7 +214,11 @@ def test_output_path_gets_no_model_of_another_format_than_its_name_says(convert:
 
     assert code == 1
     assert not (project / "best.plan").exists()
-    assert any("nothing was copied to output_path: no converted model fits" in note for note in results["notes"])
+    assert any(
+        f"output_path {project}/best.plan: no conversion that passed makes a file with this suffix; name another"
+        in note
+        for note in results["notes"]
+    )
 
 
 def test_output_path_never_replaces_a_directory_of_the_users(convert: Any, project: Path) -> None:

@@ -269,9 +269,9 @@ def test_a_matrix_comes_back_in_order_with_what_a_user_added() -> None:
 @pytest.mark.parametrize(
     ("jobs", "said"),
     [
-        (None, "not a job matrix: "),
-        ([], "not a job matrix: "),
-        ({}, "not a job matrix: 'include'"),
+        (None, "not a job matrix: it has no `include`"),
+        ([], "not a job matrix: it has no `include`"),
+        ({}, "not a job matrix: it has no `include`"),
         ({"include": []}, "not a job matrix: `include` is empty"),
         ({"include": [{"count": 1}]}, "missing required field `shard`"),
         ({"include": [{"shard": "1/1", "count": 1, "conversions": "all"}]}, "Expected `array | null`, got `str`"),
