@@ -22,6 +22,7 @@ _SHELLS = ("bash", "zsh", "tcsh")
 _COMMAND = "COMMAND"
 _BASELINE = f"compare with these results of an earlier commit: a {RESULTS}, or a directory to search for it"
 _MAIN = "convert"
+_BOOLEANS = frozenset({"true", "false", "yes", "no", "on", "off"})
 
 
 class Parser(argparse.ArgumentParser):
@@ -199,6 +200,8 @@ def _explained(parser: Parser, message: str) -> tuple[str, str]:
         return message, f"for example: {parser.prog} {example}"
     if found := re.match(r"argument (.*?): not allowed with argument (.*)", message):
         return message, f"leave out {found[1]} or {found[2]}"
+    if found := re.match(r"argument (--[\w-]+)/(--no-[\w-]+): ignored explicit argument", message):
+        return message, f"write {found[1]} for true, or {found[2]} for false"
     if found := re.match(r"argument (.*?): ", message):
         return message, _example(parser, found[1])
     return message, ""
@@ -209,6 +212,8 @@ def _about_unknown(parser: Parser, words: Sequence[str]) -> str:
     if wrong:
         near = difflib.get_close_matches(wrong, _flags(parser), n=1)
         return f"did you mean {near[0]}?" if near else ""
+    if _BOOLEANS.intersection(map(str.lower, words)):
+        return "options take no true or false: write, for example, --verbose for true, or --no-verbose for false"
     if any(action.dest == "file" for action in parser._actions):
         return f"several models need a configuration: `{PROGRAM} init FILE...` writes one"
     return ""
@@ -232,8 +237,8 @@ def _example(parser: Parser, name: str) -> str:
     if action is None:
         return ""
     option = options().get(action.dest)
-    value = option.argument if option else action.default or next(iter(action.choices or ()), action.metavar)
-    return f"for example: {flags[-1] if action.option_strings else parser.prog} {value}"
+    value = option.argument if option else action.default or next(iter(action.choices or ()), action.metavar) or ""
+    return f"for example: {flags[-1] if action.option_strings else parser.prog} {value}".rstrip()
 
 
 def _flags(parser: Parser) -> list[str]:

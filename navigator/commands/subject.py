@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,10 +59,14 @@ def named(namespace: argparse.Namespace) -> str:
 
 
 def require_file(file: Path) -> None:
-    """Raise `ConfigurationError` if nothing has this name, with what has nearly the same."""
-    if os.path.lexists(file):
-        return
-    raise ConfigurationError(f"{file} does not exist", instead(file))
+    """Raise `ConfigurationError` if nothing has this name, with what has nearly the same, or if nobody may know."""
+    try:
+        file.lstat()
+    except PermissionError as error:
+        hint = "give this user access to the directories on its path"
+        raise ConfigurationError(f"{file} can't be read: {error.strerror}", hint) from None
+    except (OSError, ValueError):
+        raise ConfigurationError(f"{file} does not exist", instead(file)) from None
 
 
 def host_of(run: RunConfig) -> "Host":

@@ -63,7 +63,10 @@ def frames_of(inputs: Sequence[TensorSpec], config: ModelConfig) -> dict[str, Sh
     for key, shapes in given.items():
         refuse_unknown(key, shapes, inputs)
     frames = {spec.name: _frame(spec, given) for spec in inputs}
-    refuse([problem for name, frame in frames.items() for problem in _contradictions(name, frame, given)])
+    refuse(
+        [problem for name, frame in frames.items() for problem in _contradictions(name, frame, given)],
+        "write the model's own sizes, and a size of 1 or more where it has -1",
+    )
     return frames
 
 
@@ -82,7 +85,11 @@ def _resolved(frames: Mapping[str, Shape], config: ModelConfig, names: Names) ->
     ]
     if shrinking:  # `total - past`: the ends of what it's computed from aren't its own
         return _resolved(frames, config, names.without(shrinking))
-    refuse(list(_disorders(minima, optima, maxima, config)))
+    refuse(
+        list(_disorders(minima, optima, maxima, config)),
+        "sizes must not decrease from min_shapes to opt_shapes to max_shapes; a batch without max_shapes ends at "
+        "max_batch_size",
+    )
     symbols = {name: (smallest[name], size) for name, size in largest.items() if name in smallest}
     return Layout(profile=ShapeProfile(min=minima, opt=optima, max=maxima), names=names, symbols=symbols)
 

@@ -279,6 +279,9 @@ ONNX = (
     _metric("below", "return numbers of at least 0, or positive errors with metric_lower_is_better: true"),
 )
 
+# No probe finds a better shape.
+_BOUNDED: Keys = {"model_path": "plain.pt", "inputs": ["x:-1,8:float32"], "probe": False, "max_batch_size": 64}
+
 TORCH = (
     Case(
         name="on_gpu",
@@ -370,6 +373,19 @@ TORCH = (
         keys={"model_path": "plain.pt", "inputs": ["x:-1,8:float32", "y:-1,8:float32"]},
         advice="declare one input for each tensor, with these names or in this order",
         fix=instead(inputs=["x:-1,8:float32"]),
+    ),
+    Case(
+        name="other_sizes",
+        keys={"model_path": "plain.pt", "max_shapes": {"x": [8, 9]}},
+        advice="write the model's own sizes, and a size of 1 or more where it has -1",
+        fix=instead(max_shapes={"x": [8, 8]}),
+    ),
+    Case(
+        name="falling_sizes",
+        keys={**_BOUNDED, "min_shapes": {"x": [200, 8]}},
+        advice="sizes must not decrease from min_shapes to opt_shapes to max_shapes; a batch without max_shapes "
+        "ends at max_batch_size",
+        fix=instead(min_shapes={"x": [200, 8]}, max_batch_size=256),
     ),
     Case(
         name="odd",

@@ -1,5 +1,6 @@
 """The command line as a new user types it, in processes of its own: one command until a model is converted."""
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from navigator.commands.parsers import parsers
+from navigator.commands.subject import require_file
+from navigator.errors import ConfigurationError
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "80"}
 """A narrow terminal, on which long usage would be worst."""
@@ -95,6 +98,14 @@ $ model-navigator plan tiny.onnx --json --matrix
 model-navigator plan: error: argument --matrix: not allowed with argument --json
   leave out --matrix or --json
   see `model-navigator plan --help`
+$ model-navigator validate tiny.onnx --probe false
+model-navigator validate: error: unrecognized arguments: false
+  options take no true or false: write, for example, --verbose for true, or --no-verbose for false
+  see `model-navigator validate --help`
+$ model-navigator plan tiny.onnx --json=1
+model-navigator plan: error: argument --json: ignored explicit argument '1'
+  for example: --json
+  see `model-navigator plan --help`
 $ model-navigator plan tiny.onnx --max-shards x
 model-navigator plan: error: argument --max-shards: invalid int value: 'x'
   for example: --max-shards 16
@@ -152,6 +163,19 @@ def test_a_configuration_given_as_the_model_is_told(project: Path) -> None:
     assert done.returncode == 2
     assert "is a configuration or an annotation, not a model" in done.stderr
     assert "run `model-navigator convert some.yaml`" in done.stderr
+
+
+def test_a_file_behind_a_locked_directory_is_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "lstat", refused)
+    with pytest.raises(ConfigurationError) as caught:
+        require_file(Path("locked/tiny.onnx"))
+
+    assert str(caught.value) == (
+        "locked/tiny.onnx can't be read: Permission denied\n  give this user access to the directories on its path"
+    )
 
 
 def test_results_as_json_have_standard_output_to_themselves(project: Path) -> None:

@@ -49,6 +49,11 @@ def values(dtype: str, shape: tuple[int, ...], bounds: tuple[float, float] | Non
     return samples[0][1]["x"]
 
 
+SIZES = "  write the model's own sizes, and a size of 1 or more where it has -1"
+ORDER = (
+    "  sizes must not decrease from min_shapes to opt_shapes to max_shapes; a batch without max_shapes ends at "
+    "max_batch_size"
+)
 IDS, MASK = spec("ids", (-1, -1), "int64"), spec("mask", (-1, -1), "int64")
 
 
@@ -152,30 +157,30 @@ def test_unknown_rank_takes_what_is_given() -> None:
         (
             (IDS,),
             {"max_shapes": {"ids": (8, 128, 1)}},
-            "max_shapes: expected shape [-1, -1] for input 'ids', got [8, 128, 1]",
+            "max_shapes: expected shape [-1, -1] for input 'ids', got [8, 128, 1]\n" + SIZES,
         ),
         (
             (spec("x", (1, 4)),),
             {"max_shapes": {"x": (32, 4)}},
-            "max_shapes: expected size 1 on axis 0 of input 'x', got 32",
+            "max_shapes: expected size 1 on axis 0 of input 'x', got 32\n" + SIZES,
         ),
         (
             (IDS,),
             {"min_shapes": {"ids": (0, 1)}, "max_shapes": {"ids": (-1, 128)}},
             (
                 "min_shapes: expected a size of at least 1 on axis 0 of input 'ids', got 0; "
-                "max_shapes: expected a size of at least 1 on axis 0 of input 'ids', got -1"
+                "max_shapes: expected a size of at least 1 on axis 0 of input 'ids', got -1\n" + SIZES
             ),
         ),
         (
             (IDS,),
             {"min_shapes": {"ids": (1, 64)}, "opt_shapes": {"ids": (1, 32)}, "max_shapes": {"ids": (8, 128)}},
-            "expected min <= opt <= max on axis 1 of input 'ids', got 64, 32, 128",
+            "expected min <= opt <= max on axis 1 of input 'ids', got 64, 32, 128\n" + ORDER,
         ),
         (
             (spec("x", (-1, 4)),),
             {"min_shapes": {"x": (200, 4)}},
-            "expected min <= opt <= max on axis 0 of input 'x', got 200, 200, 128 (max_batch_size)",
+            "expected min <= opt <= max on axis 0 of input 'x', got 200, 200, 128 (max_batch_size)\n" + ORDER,
         ),
         (
             (spec("a", (-1, 4)), spec("b", (-1, 4)), spec("c", (-1, 4))),
