@@ -25,8 +25,8 @@ from navigator.frameworks.memory import gigabytes, require_memory
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import opsets as onnx_opsets
 from navigator.frameworks.onnx import paddings
-from navigator.frameworks.tensorflow.freeze import FrozenGraph, freeze, weight_bytes
-from navigator.frameworks.tensorflow.signatures import choose_signature, open_signature, reason
+from navigator.frameworks.tensorflow.freeze import FrozenGraph, freeze
+from navigator.frameworks.tensorflow.signatures import choose_signature, open_signature, reason, weight_bytes
 from navigator.frameworks.tensorflow.tf2onnx_patches import (
     custom_op_handlers,
     unsupported_operations,
@@ -122,7 +122,7 @@ def _export(conversion: Conversion[Options], name: str, opset: int) -> Propertie
 def _export_directly(source: Path, name: str, destination: Path, opset: int) -> Properties:
     import tf2onnx
 
-    frozen = _frozen(source, name)
+    frozen = _frozen(source, name, opset)
     gc.collect()  # frees the loaded model, and below tf2onnx's graph: their objects refer to each other
     model = _converted(frozen, opset, source.name)
     gc.collect()
@@ -140,7 +140,7 @@ def _export_directly(source: Path, name: str, destination: Path, opset: int) -> 
     return properties.updated(Properties(dropped_updates=tuple(frozen.dropped_updates)))
 
 
-def _frozen(source: Path, name: str) -> FrozenGraph:
+def _frozen(source: Path, name: str, opset: int) -> FrozenGraph:
     """Return the signature as a graph of constants, and free the loaded model."""
     opened = open_signature(source, name)
     unknown = [spec.name for spec in opened.signature.inputs if spec.shape is None]
@@ -161,7 +161,7 @@ def _frozen(source: Path, name: str) -> FrozenGraph:
         f"converting {source.name} to ONNX ({gigabytes(weights)} of weights)",
     )
     try:
-        return freeze(opened)
+        return freeze(opened, opset)
     except Exception as error:
         raise StepError(
             f"TensorFlow can't freeze signature {name!r} of {source}: {type(error).__name__}: {reason(error)}",

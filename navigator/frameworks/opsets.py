@@ -25,6 +25,7 @@ NEEDED: Mapping[Format, Mapping[str, int]] = {
         "aten::affine_grid_generator": 20,
     },
     Format.TF_SAVEDMODEL: {
+        "ScatterNd": ADDS,
         "TensorScatterAdd": 16,
         "TensorScatterMax": 16,
         "TensorScatterMin": 16,

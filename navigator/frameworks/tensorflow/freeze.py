@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from navigator.frameworks.tensorflow.decomposed import decompose
 from navigator.frameworks.tensorflow.signatures import OpenedSignature
 from navigator.records import Signature
 
@@ -51,22 +52,10 @@ class _HeldWeights:
     dtype: dict[str, int] = field(default_factory=dict)
 
 
-def weight_bytes(opened: OpenedSignature) -> int:
-    """Return the size of the variables and constants that the signature uses."""
-    function = opened.function
-    variables = sum(
-        int(variable.shape.num_elements() or 0) * variable.dtype.size for variable in function.graph.variables
-    )
-    constants = sum(
-        int(captured.shape.num_elements() or 0) * captured.dtype.size
-        for captured in function.captured_inputs
-        if captured.dtype.is_numpy_compatible and captured.dtype.size
-    )
-    return int(variables + constants)
+def freeze(opened: OpenedSignature, opset: int) -> FrozenGraph:
+    """Freeze the signature for an opset.
 
-
-def freeze(opened: OpenedSignature) -> FrozenGraph:
-    """Freeze the signature. Its function can't run afterwards, since TensorFlow's tables are removed from it.
+    Its function can't run afterwards, since TensorFlow's tables are removed from it.
 
     Raises:
         Exception: any exception of TensorFlow.
@@ -88,6 +77,7 @@ def freeze(opened: OpenedSignature) -> FrozenGraph:
         tf_loader.fix_freezing_errors_part2(graph_def)
         outputs = _own_outputs(graph_def, function.outputs, [spec.name for spec in opened.signature.outputs])
         held = _hold_weights(tf, graph_def)
+        decompose(tf, graph_def, opset)
         with tf.Graph().as_default():
             graph_def = tf_loader.tf_optimize(list(inputs), list(outputs), graph_def)
     weights = _return_weights(graph_def, held)

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from navigator.frameworks.memory import gigabytes, require_memory
-from navigator.frameworks.tensorflow.freeze import weight_bytes
-from navigator.frameworks.tensorflow.signatures import OpenedSignature
+from navigator.frameworks.tensorflow.signatures import OpenedSignature, weight_bytes
 
 # TensorFlow's objects; the package ships no types that hold for every version.
 _Tf = Any

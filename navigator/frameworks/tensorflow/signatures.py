@@ -60,6 +60,20 @@ def open_signature(path: Path, signature_name: str | None) -> OpenedSignature:
     return OpenedSignature(owner=owner, function=function, name=name, signature=_described(function, name))
 
 
+def weight_bytes(opened: OpenedSignature) -> int:
+    """Return the size of the variables and constants that the signature uses."""
+    function = opened.function
+    variables = sum(
+        int(variable.shape.num_elements() or 0) * variable.dtype.size for variable in function.graph.variables
+    )
+    constants = sum(
+        int(captured.shape.num_elements() or 0) * captured.dtype.size
+        for captured in function.captured_inputs
+        if captured.dtype.is_numpy_compatible and captured.dtype.size
+    )
+    return int(variables + constants)
+
+
 def choose_signature(path: Path, wanted: str | None) -> str:
     """Return the name of the signature to use: `wanted`, or `serving_default`, or the only one.
 

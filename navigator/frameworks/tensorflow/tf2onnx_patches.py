@@ -13,6 +13,7 @@ import numpy as np
 from navigator.frameworks.tensorflow import bicubic, discrete, fake_quantization, spectra
 
 _ERF_OPSET = 9
+_WHERE_OPSET = 9
 _MOD_OPSET = 10
 _QUANTIZE_OPSET = 10
 _RESIZE_OPSET = 11
@@ -32,6 +33,9 @@ _OF_SIZES = frozenset({"Add", "AddV2", "Cast", "ConcatV2", "Gather", "GatherV2",
 _SIZES = frozenset({"Shape", "Size"})
 # Of these, all inputs count.
 _COMBINING = frozenset({"Add", "AddV2", "Concat", "ConcatV2", "Mul", "Pack"})
+
+# ONNX's float32, float16 and float64.
+_FLOATS = frozenset({1, 10, 11})
 
 _Graph = Any
 _Node = Any
@@ -60,6 +64,9 @@ def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _H
 
     RFFT, Real, Imag: see `spectra`. Remove once tf2onnx converts what `tf.signal.stft` and Keras's layers make of them.
 
+    Select, SelectV2: `tf.where(x > 0, tf.math.log(x), 0)`. tf2onnx multiplies both sides by 1 or 0, so that what isn't
+    finite on the other side makes NaN. Remove once it always writes Where.
+
     OneHot: see `discrete`. Remove once tf2onnx makes zeros of negative indices, and of all numbers too large.
 
     Bucketize, LookupTableFindV2: see `discrete`. Remove once tf2onnx converts the first, and tables of numbers.
@@ -83,7 +90,19 @@ def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _H
     }
     kinds = ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars") if opset >= _QUANTIZE_OPSET else ()
     quantizing: dict[str, _Handler] = dict.fromkeys(kinds, (fake_quantization.quantize, []))
-    return {**quantizing, **erfc, **discretizing, **rounded, **resizing, **ranking, **spectral, "AddN": (_add_n, [])}
+    kinds = ("Select", "SelectV2") if opset >= _WHERE_OPSET else ()
+    selecting: dict[str, _Handler] = dict.fromkeys(kinds, (_select, []))
+    return {
+        **quantizing,
+        **erfc,
+        **selecting,
+        **discretizing,
+        **rounded,
+        **resizing,
+        **ranking,
+        **spectral,
+        "AddN": (_add_n, []),
+    }
 
 
 @contextlib.contextmanager
@@ -167,6 +186,14 @@ def _floor_mod(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> N
     inputs, dtypes, shapes, outputs = list(node.input), node.output_dtypes, node.output_shapes, node.output
     graph.remove_node(node.name)
     graph.make_node("Mod", inputs, dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
+
+
+def _select(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
+    """Convert a choice of floats to Where, whatever tf2onnx knows of them."""
+    from tf2onnx.onnx_opset.controlflow import Select
+
+    node.set_attr("handles_nan", int(graph.get_dtype(node.output[0]) in _FLOATS))
+    Select.version_9(graph, node, name=name, args=arguments)
 
 
 def _top_k(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
