@@ -91,6 +91,8 @@ def options_reference() -> str:
 
 def _facts(option: Option) -> Iterator[str]:
     spellings = (option.flag, *(flag(alias) for alias in option.aliases), *option.flags)
+    if option.notation == "flag":
+        spellings = (*spellings, f"--no-{option.flag.removeprefix('--')}")
     yield f"- Command line: {codes(spellings)}" + (" (only there)" if option.scope == COMMAND_LINE_ONLY else "")
     yield f"- Type: {_type(option)}"
     if option.choice_aliases:

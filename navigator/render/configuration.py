@@ -16,7 +16,7 @@ from navigator.render.values import size
 _WIDTH = 100
 _HEAD = """\
 # yaml-language-server: $schema={schema}
-# What to convert, and how exactly. Paths are relative to this file.
+# What to convert, and how to verify it. Paths are relative to this file.
 # `model-navigator convert --help` lists all options.
 """
 
@@ -65,10 +65,10 @@ def _model(model: Starter) -> Iterator[str]:
     if described.signature_names and len(described.signature_names) > 1:
         yield f"signature_name: {_scalar(described.signature_name)}"
         yield ""
-    drawn = "values are between 0 and 1, or as far as the model tells"
+    drawn = "random: floats from 0 to 1, integers as the model's graph suggests"
     if {spec.dtype for spec in described.inputs or ()} == {TEXT}:
-        drawn = "texts are those that the model knows"
-    yield from _comment(f"Generated {drawn}. Samples of your own show more:")
+        drawn = "texts that the model knows"
+    yield from _comment(f"By default, inputs are {drawn}. Your own prove more:")
     floats = [spec for spec in described.inputs or () if spec.dtype.startswith("float")]
     if floats:
         yield f"# value_ranges: {{{_scalar(floats[0].name)}: [-2, 2]}}"

@@ -56,7 +56,7 @@ def test_a_model_of_text_is_offered_no_engines(project: Path) -> None:
     written = (project / "navigator.yaml").read_text()
     assert "# input color: string [n, 1]" in written
     assert "# The formats that must pass.\n" in written
-    assert "# Generated values are " in written
+    assert "# By default, inputs are random: " in written
     assert navigator(project, "convert").returncode == 0
 
 
@@ -65,7 +65,7 @@ def test_text_is_not_said_to_be_a_number(project: Path) -> None:
 
     onnx.save(table(), project / "text.onnx")
     assert navigator(project, "init", "text.onnx").returncode == 0
-    assert "# Generated texts are " in (project / "navigator.yaml").read_text()
+    assert "# By default, inputs are texts that the model knows. " in (project / "navigator.yaml").read_text()
 
 
 def test_several_models_have_names_of_their_own(project: Path) -> None:
