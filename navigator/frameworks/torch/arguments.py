@@ -46,7 +46,7 @@ class Parameter:
     @property
     def count(self) -> int:
         """How many tensors a tuple has, or an item of a list."""
-        return _count(self.layout)
+        return count(self.layout)
 
     @property
     def nested(self) -> bool:
@@ -243,8 +243,9 @@ def _layout(node: ast.expr) -> Layout | None:
             return None
 
 
-def _count(layout: Layout) -> int:
-    return sum(map(_count, layout)) if layout else 1
+def count(layout: Layout) -> int:
+    """Return how many tensors a tuple has, or one."""
+    return sum(map(count, layout)) if layout else 1
 
 
 def _nested(layout: Layout, values: Iterator[_Torch]) -> _Torch:
@@ -274,11 +275,11 @@ def _by_position(parameters: Sequence[Parameter], declared: Sequence[TensorSpec]
     queue = [spec.name for spec in in_model_order(declared, ())]
     taken: dict[str, tuple[str, ...]] = {}
     for index, each in enumerate(parameters):
-        count = 0 if each.kind in ("other", *NUMBERS) else 1 if each.kind == "tensor" else each.count
+        own = 0 if each.kind in ("other", *NUMBERS) else 1 if each.kind == "tensor" else each.count
         if each.kind in _CONTAINERS:
             later = (other for other in parameters[index + 1 :] if not (other.default or other.nullable))
-            count = max(0, len(queue) - sum(other.count for other in later))
-        taken[each.name], queue = tuple(queue[:count]), queue[count:]
+            own = max(0, len(queue) - sum(other.count for other in later))
+        taken[each.name], queue = tuple(queue[:own]), queue[own:]
     return taken
 
 

@@ -15,10 +15,19 @@ UNARY = CONVERSIONS | {
     *("relu", "relu_", "sigmoid", "tanh", "leaky_relu", "leaky_relu_", "elu", "gelu", "silu", "silu_", "hardtanh"),
     *("hardswish", "softmax", "log_softmax", "nan_to_num", "sin", "cos", "pow", "square", "rsqrt", "sign", "round"),
     *("floor", "ceil", "erf", "softplus", "mish", "relu6", "clamp_min", "clamp_max", "cumsum", "cpu", "cuda"),
+    *("layer_norm", "batch_norm", "instance_norm", "group_norm", "rms_norm", "masked_fill", "masked_fill_"),
 }
 BINARY = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "minimum", "maximum"}) | {
     *("remainder", "fmod", "floor_divide", "bitwise_and", "bitwise_or", "bitwise_xor"),
 }
+# Which arguments of operators are axes of the first one.
+AXES = {
+    **dict.fromkeys(("size", "select", "slice", "narrow", "softmax", "log_softmax", "cumsum", "glu", "gather"), (1,)),
+    **dict.fromkeys(("unbind", "index_select"), (1,)),
+    **dict.fromkeys(("split", "split_with_sizes", "chunk", "topk"), (2,)),
+    "transpose": (1, 2),
+}
+REDUCTIONS = frozenset({"sum", "mean", "amax", "amin", "logsumexp"})
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "logical_not"})
 
 ANY = -1
@@ -26,6 +35,12 @@ ANY = -1
 
 # More are not worth their time: the likeliest come first.
 _MOST_GUESSES = 96
+
+# Of each of several inputs that are combined with each other.
+_MOST_PAIRED = 4
+
+# How many steps from the likeliest guess values of different ranks are worth that are added up or joined.
+_ODD_COST = 2
 
 _RANKS_FLOAT = (2, 4, 3, 1, 5, 0)
 _RANKS_ROWS = (2, 3, 1, 4, 5)
@@ -37,7 +52,7 @@ _CHANNELS = (3, 1)
 _IDS = re.compile(r"(^|_)(ids?|tokens?|idx|index|indices|positions?|labels?|lengths?|lens?)(_|$)", re.IGNORECASE)
 # Inputs of diffusion models, recurrent layers and transformers, of which the graph may show little else.
 _NAMED_RANKS = (
-    (re.compile(r"(^|_)(time_?steps?|sigmas?|lengths?|lens?|offsets?)(_|$)", re.IGNORECASE), 1),
+    (re.compile(r"(^|_)(time_?steps?|sigmas?|lengths?|lens?|offsets?)(_|$)|(^|_)id$", re.IGNORECASE), 1),
     (re.compile(r"(^|_)(hidden_states?|embeds|features)(_|$)", re.IGNORECASE), 3),
 )
 _MASK = re.compile(r"mask", re.IGNORECASE)
@@ -86,6 +101,12 @@ class Source:
     converted: bool = False
     compared: bool = False
 
+    def rank_of(self, rank: int) -> int:
+        """Return its number of axes if the input has `rank`, negative if that has too few."""
+        for move in self.moves:
+            rank = move.rank_after(rank) if rank >= 0 else rank
+        return rank
+
 
 @dataclass(frozen=True, slots=True)
 class Clue:
@@ -94,6 +115,19 @@ class Clue:
     moves: tuple[Move, ...]
     rank: int | None
     sizes: Mapping[int, int]
+
+    def tells(self) -> bool:
+        """Return whether it tells a number of axes or a size, not only that there's an axis."""
+        return self.rank is not None or any(size != ANY for size in self.sizes.values())
+
+    def tells_rank(self) -> bool:
+        """Return whether it tells a number of axes."""
+        return self.rank is not None
+
+    @property
+    def turns(self) -> tuple[Move, ...]:
+        """The moves after which there are other axes, or the same ones in another order."""
+        return tuple(move for move in self.moves if move.kind != "part")
 
     def sizes_at(self, rank: int) -> dict[int, int] | None:
         """Return the known sizes of an input with `rank` axes, None if it can't have so many."""
@@ -124,16 +158,12 @@ class Known:
         dtypes = [*dict.fromkeys(self.dtypes or _named_dtypes(name))]
         whole = dtypes[0].startswith("int")
         found = []
-        ranks = (
-            _RANKS_WHOLE
-            if whole
-            else _RANKS_ROWS
-            if any(clue.rank or max(clue.sizes.values(), default=ANY) > ANY for clue in self.clues)
-            else _RANKS_FLOAT
-        )
-        # Where branches differ, an axis that isn't added is the rule, such as the batch.
-        plain = min((clue.moves for clue in self.clues), key=len, default=None)
-        unfit = {rank: sum(clue.sizes_at(rank) is None for clue in self.clues if clue.moves == plain) for rank in ranks}
+        ranks = _RANKS_WHOLE if whole else _RANKS_ROWS if any(clue.tells() for clue in self.clues) else _RANKS_FLOAT
+        # All have the axes that are named. Where branches differ, one that isn't added is the rule, such as the batch.
+        told = [[clue.turns for clue in self.clues if which(clue)] for which in (Clue.tells, Clue.tells_rank)]
+        plain = {min(turns, key=len) for turns in told if turns}
+        ruling = [clue for clue in self.clues if clue.turns in plain or not (clue.turns or clue.tells())]
+        unfit = {rank: sum(clue.sizes_at(rank) is None for clue in ruling) for rank in ranks}
         usual = next((rank for pattern, rank in _NAMED_RANKS if pattern.search(name)), None)
         known = {rank: self._sizes(rank) for rank in ranks}
         # Where one number of axes gives the first one a size, and another doesn't, that's the batch.
@@ -155,6 +185,9 @@ class Known:
 
 def moved(source: Source, kind: str, axes: tuple[int, ...]) -> Source:
     """Return a value after one more change of its axes."""
+    *before, last = source.moves or (None,)
+    if kind == "part" and last is not None and last.kind == kind:
+        return replace(source, moves=(*before, Move(kind, tuple(sorted({*last.axes, *axes})))))
     return replace(source, moves=(*source.moves, Move(kind, axes)))
 
 
@@ -166,18 +199,36 @@ def rearranged(sizes: list[int], kind: str, axes: tuple[int, ...]) -> list[int]:
         return [sizes[swap.get(axis, axis)] for axis in range(len(sizes))]
     if kind == "permute" and len(axes) == len(sizes):
         return [sizes[axis] for axis in axes]
+    if kind == "unsqueeze":
+        axis = axes[0] % (len(sizes) + 1)
+        return [*sizes[:axis], 1, *sizes[axis:]]
     return sizes if kind in ("contiguous", "clone", "to") else []
 
 
-def combined(options: Sequence[Sequence[TensorSpec]]) -> Iterator[tuple[TensorSpec, ...]]:
-    """Yield signatures of the inputs, each of which may be one of several, the likeliest first."""
+def combined(
+    options: Sequence[Sequence[TensorSpec]], alike: Sequence[Sequence[Source]] = ()
+) -> Iterator[tuple[TensorSpec, ...]]:
+    """Yield signatures of the inputs, each of which may be one of several, the likeliest first.
+
+    Args:
+        options: the specs of each input, the likeliest first.
+        alike: values that are combined with each other, most of which have as many axes.
+    """
     counts = [len(each) for each in options]
-    most = 8 if len(counts) < 4 else 2
-    alike = [tuple(min(place, count - 1) for count in counts) for place in range(max(counts))]
+    most = 8 if len(counts) < 4 else _MOST_PAIRED if alike else 2
+    alone = [tuple(min(place, count - 1) for count in counts) for place in range(max(counts))]
     few = [range(min(count, most)) for count in counts[:6]]
-    found = {*alike, *itertools.product(*few, *((0,),) * len(counts[6:]))}
-    for places in sorted(found, key=lambda places: (sum(places), places))[:_MOST_GUESSES]:
-        yield tuple(each[place] for each, place in zip(options, places, strict=True))
+    found = {*alone, *itertools.product(*few, *((0,),) * len(counts[6:]))}
+
+    def chosen(places: tuple[int, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(each[place] for each, place in zip(options, places, strict=True))
+
+    def cost(places: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        ranks = {spec.name: len(spec.shape or ()) for spec in chosen(places)}
+        odd = sum(len({each.rank_of(ranks[each.name]) for each in group if each.name in ranks}) > 1 for group in alike)
+        return sum(places) + _ODD_COST * odd, places
+
+    yield from map(chosen, sorted(found, key=cost)[:_MOST_GUESSES])
 
 
 def _with_channels(sizes: dict[int, int], rank: int) -> Iterator[dict[int, int]]:

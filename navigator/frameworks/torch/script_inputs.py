@@ -27,7 +27,8 @@ def guesses(module: _Torch, takes: Sequence[Parameter]) -> Iterator[tuple[Tensor
         names = [name for each in takes for name in reading.names(each, count)]
         if not names:
             continue
-        yield from combined([reading.known.get(name, Known()).guesses(name) for name in names])
+        options = [reading.known.get(name, Known()).guesses(name) for name in names]
+        yield from combined(options, [*reading.alike.values()])
 
 
 def axes(

@@ -40,7 +40,12 @@ def number(value: Value, default: Any = 0) -> Any:
 
 def numbers(value: Value) -> tuple[int, ...]:
     """Return the whole numbers of a list that are constants."""
+    return tuple(each for each in items(value) if isinstance(each, int))
+
+
+def items(value: Value) -> list[Any]:
+    """Return what a list has, None for what is computed."""
     held = value.toIValue()
-    if held is None and value.node().kind() == "prim::ListConstruct":
-        held = [each.toIValue() for each in value.node().inputs()]
-    return tuple(each for each in held or () if isinstance(each, int))
+    if isinstance(held, list):
+        return held
+    return [each.toIValue() for each in value.node().inputs()] if value.node().kind() == "prim::ListConstruct" else []

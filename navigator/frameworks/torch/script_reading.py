@@ -4,27 +4,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from navigator.frameworks.torch.arguments import NUMBERS, Parameter
+from navigator.frameworks.torch.arguments import NUMBERS, Layout, Parameter, count
 from navigator.frameworks.torch.lookups import attribute
 from navigator.frameworks.torch.script_clues import (
     ANY,
+    AXES,
     BINARY,
     COMPARISONS,
     CONVERSIONS,
+    REDUCTIONS,
     UNARY,
+    Clue,
+    Known,
     Move,
     Source,
     moved,
     rearranged,
 )
-from navigator.frameworks.torch.script_nodes import number, numbers
-from navigator.frameworks.torch.script_wants import CONVOLUTION, PADDING, RESIZING, Wants
+from navigator.frameworks.torch.script_nodes import items, number, numbers
+from navigator.frameworks.torch.script_wants import CONVOLUTION, PADDING, RESIZING, Wants, keeps_first
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
 # How many tensors a list may have if the graph doesn't tell.
 _COUNTS = (1, 2, 3)
+
+# Of one value.
+_MOST_SOURCES = 8
 
 # Where `x[:]` ends.
 _TO_THE_END = 2**31
@@ -42,6 +49,24 @@ def read(module: _Torch, takes: Sequence[Parameter]) -> "Reading":
     return reading
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An argument that holds tensors, or a tuple in it: its layout or that of each item, and its first tensor."""
+
+    name: str
+    layout: Layout
+    listed: bool
+    first: int = 0
+
+    def item(self, place: int) -> "Held | Source":
+        """Return one of what it holds."""
+        layout = self.layout if self.listed else self.layout[place]
+        before = place * count(layout) if self.listed else sum(map(count, self.layout[:place]))
+        if not layout:
+            return Source(f"{self.name}__{self.first + before}")
+        return Held(self.name, layout, listed=False, first=self.first + before)
+
+
 @dataclass(slots=True)
 class Reading(Wants):
     """Goes through a graph, and notes what reads the inputs."""
@@ -49,7 +74,8 @@ class Reading(Wants):
     keys: dict[str, list[str]] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)
     tuples: dict[str, list[tuple[int, Source]]] = field(default_factory=dict)
-    containers: dict[str, str] = field(default_factory=dict)
+    containers: dict[str, list[Held]] = field(default_factory=dict)
+    alike: dict[tuple[tuple[str, tuple[Move, ...]], ...], list[Source]] = field(default_factory=dict)
     reshaped: dict[str, list[int]] = field(default_factory=dict)
     taken: dict[tuple[str, tuple[Move, ...], int], int] = field(default_factory=dict)
 
@@ -57,9 +83,11 @@ class Reading(Wants):
         """Note an argument."""
         if parameter.kind == "tensor":
             self.sources[value.debugName()] = [Source(parameter.name)]
-        elif parameter.kind in ("list", "dict") or (parameter.kind == "tuple" and not parameter.nested):
-            self.containers[value.debugName()] = parameter.name
-            self.tuples[value.debugName()] = [*enumerate(map(Source, parameter.inputs))]
+        elif parameter.kind in ("list", "dict", "tuple"):
+            held = Held(parameter.name, parameter.layout, listed=parameter.kind != "tuple")
+            self.containers[value.debugName()] = [held]
+            if not parameter.nested:
+                self.tuples[value.debugName()] = [*enumerate(map(Source, parameter.inputs))]
 
     def counts(self, takes: Sequence[Parameter]) -> Sequence[int]:
         """Return how many tensors a list may have: as many as the graph reads, or a few."""
@@ -74,14 +102,14 @@ class Reading(Wants):
                 self.walk(inner)
             self.read(node)
 
-    def names(self, parameter: Parameter, count: int) -> list[str]:
-        """Return the names of the inputs of a parameter, none if it's left out; a list has `count`."""
+    def names(self, parameter: Parameter, items: int) -> list[str]:
+        """Return the names of the inputs of a parameter, none if it's left out; a list has so many `items`."""
         if parameter.kind in ("other", *NUMBERS) or parameter.default or parameter.nullable:
             return []
         if parameter.kind == "dict":
             return self.keys.get(parameter.name, [])
         if parameter.kind == "list":
-            return [f"{parameter.name}__{index}" for index in range(count * parameter.count)]
+            return [f"{parameter.name}__{index}" for index in range(items * parameter.count)]
         return parameter.inputs
 
     def read(self, node: _Torch) -> None:
@@ -103,16 +131,28 @@ class Reading(Wants):
             self.sources[outputs[0]] = [replace(each, converted=each.converted or changed) for each in first]
         elif kind in BINARY:
             self._broadcast(inputs, first, second)
+            self._fit(inputs, first, second)
+            self._pair([*first, *second])
             self.sources[outputs[0]] = [*first, *second]
+        elif kind in REDUCTIONS and len(inputs) > 2:
+            self._reduce(inputs, outputs[0], first)
         elif kind in COMPARISONS:
             self.sources[outputs[0]] = [replace(each, converted=True, compared=True) for each in first]
         elif kind == "cat" and listed:
             axis = number(inputs[1])
             self._beside(listed, axis)
             tracked = [each for value in listed for each in self._sources(value)]
+            self._pair(tracked)
             self.sources[outputs[0]] = [moved(each, "part", (axis,)) for each in tracked]
         else:
             self._move(kind, inputs, outputs, first)
+        for output in outputs:
+            self.sources[output] = _shortest(self.sources.get(output, []))
+
+    def _pair(self, sources: Sequence[Source]) -> None:
+        """Note values of several inputs that are combined with each other."""
+        if len({each.name for each in sources}) > 1:
+            self.alike[tuple((each.name, each.moves) for each in sources)] = [*sources]
 
     def _beside(self, listed: Sequence[_Torch], axis: int) -> None:
         """Note the sizes of values that are joined: those of one that was reshaped, but for the axis."""
@@ -126,6 +166,10 @@ class Reading(Wants):
         known = self.reshaped.get(inputs[0].debugName()) if inputs else None
         if kind in ("view", "reshape") and len(inputs) > 1 and inputs[1].node().kind() == "prim::ListConstruct":
             self.reshaped[output] = [self._number(each) for each in inputs[1].node().inputs()]
+        elif kind == "expand" and len(inputs) > 1:
+            self.reshaped[output] = [ANY if size is None else size for size in items(inputs[1])]
+        elif kind == "gather":
+            self.reshaped[output] = self.reshaped.get(inputs[2].debugName(), [])
         elif known and kind == "slice":
             axis, bounds = number(inputs[1]) % len(known), inputs[2:5]
             left = ANY
@@ -143,6 +187,13 @@ class Reading(Wants):
         elif known:
             axes = numbers(inputs[1]) if kind == "permute" else tuple(number(each) for each in inputs[1:3])
             self.reshaped[output] = rearranged(known, kind, axes)
+
+    def _fit(self, inputs: Sequence[_Torch], first: list[Source], second: list[Source]) -> None:
+        """Note the sizes of a value that was reshaped, and that another is combined with."""
+        for tracked, other in ((first, inputs[1]), (second, inputs[0])):
+            sizes = self.reshaped.get(other.debugName(), [])
+            known = {axis - len(sizes): size for axis, size in enumerate(sizes) if size > 1}
+            self._tell(tracked, None, known, "")
 
     def _builds(self, node: _Torch, inputs: Sequence[_Torch], outputs: Sequence[str]) -> bool:
         """Note tuples that the graph makes and takes apart, and values that are one branch's or the other's."""
@@ -177,44 +228,85 @@ class Reading(Wants):
         return True
 
     def _opens(self, node: _Torch, inputs: Sequence[_Torch], outputs: Sequence[str]) -> bool:
-        """Note the items of an argument that is a list, a tuple or a dictionary."""
-        name = self.containers.get(inputs[0].debugName()) if inputs else None
-        if name is None:
+        """Note the items of an argument that is a list, a tuple or a dictionary, or of a tuple in one."""
+        found = self.containers.get(inputs[0].debugName(), []) if inputs else []
+        if not found:
             return False
         if node.kind() in ("prim::TupleUnpack", "prim::ListUnpack"):
             for index, output in enumerate(outputs):
-                self.sources[output] = [Source(f"{name}__{index}")]
-            self.items[name] = len(outputs)
+                self._hold(output, [held.item(index) for held in found])
+            self.items |= {held.name: len(outputs) for held in found if held.listed}
         elif node.kind() in ("aten::__getitem__", "prim::TupleIndex"):
             key = inputs[1].toIValue()
-            if isinstance(key, str):
-                self.keys.setdefault(name, [])
-                if key not in self.keys[name]:
-                    self.keys[name].append(key)
-            if isinstance(key, int):
-                self.items[name] = max(self.items.get(name, 0), key + 1)
+            for held in found:
+                if isinstance(key, str):
+                    self.keys.setdefault(held.name, [])
+                    if key not in self.keys[held.name]:
+                        self.keys[held.name].append(key)
+                if isinstance(key, int) and held.listed:
+                    self.items[held.name] = max(self.items.get(held.name, 0), key + 1)
             # A loop takes one after the other.
             indices = range(max(_COUNTS)) if key is None else [key]
-            names = [key] if isinstance(key, str) else [f"{name}__{index}" for index in indices]
-            self.sources[outputs[0]] = [*map(Source, names)]
+            held_by = [held.item(index) for held in found for index in indices if not isinstance(key, str)]
+            self._hold(outputs[0], [Source(key)] if isinstance(key, str) else held_by)
         else:
             return False
         return True
 
+    def _hold(self, output: str, items: Sequence[Held | Source]) -> None:
+        self.sources[output] = [each for each in items if isinstance(each, Source)]
+        self.containers[output] = [each for each in items if isinstance(each, Held)]
+
     def _ask(self, kind: str, inputs: Sequence[_Torch], first: list[Source]) -> None:
-        """Note that a value has an axis whose size is asked for, and how many of its elements are taken one by one."""
+        """Note that a value has an axis that is named, and how many of its elements are taken one by one."""
+        for position in AXES.get(kind, ()):
+            axis = number(inputs[position], None) if len(inputs) > position else None
+            if axis is not None:
+                self._tell(first, None, {axis: ANY}, "")
         if kind in ("size", "select") and len(inputs) > 1 and (axis := number(inputs[1], None)) is not None:
             taken = number(inputs[2], 0) if kind == "select" else 0
             for each in first:
-                self._tell([each], None, {axis: ANY}, "")
                 place = (each.name, each.moves, axis)
                 self.taken[place] = max(self.taken.get(place, 0), taken + 1)
 
+    def _reduce(self, inputs: Sequence[_Torch], output: str, first: list[Source]) -> None:
+        """Note that a value has the axes over which it's reduced, and which are left."""
+        one = number(inputs[1], None)
+        axes = numbers(inputs[1]) if one is None else (one,)
+        self._tell(first, None, dict.fromkeys(axes, ANY), "")
+        if not axes or len({axis < 0 for axis in axes}) > 1:
+            return
+        if inputs[2].toIValue():
+            self.sources[output] = [moved(each, "part", axes) for each in first]
+            return
+        # Those that are left keep their numbers.
+        for axis in sorted(axes, reverse=axes[0] >= 0):
+            first = [moved(each, "select", (axis,)) for each in first]
+        self.sources[output] = first
+
     def finish(self) -> None:
-        """Note the sizes of axes of which several elements are taken one by one."""
-        for (name, moves, axis), count in self.taken.items():
-            if count > 1:
-                self._tell([Source(name, moves)], None, {axis: count}, "")
+        """Note the sizes of what is taken element by element, and those of values that are combined with others."""
+        for (name, moves, axis), taken in self.taken.items():
+            if taken > 1:
+                self._tell([Source(name, moves)], None, {axis: taken}, "")
+        told = [(name, clue) for name, known in self.known.items() for clue in known.clues]
+        for name, clue in told:
+            sizes = {axis: size for axis, size in clue.sizes.items() if axis < 0 < size}
+            if sizes:
+                self._share(name, replace(clue, rank=None, sizes=sizes))
+
+    def _share(self, name: str, clue: Clue) -> None:
+        """Note the last sizes of an input for those that it's combined with, and for those that they are."""
+        reached, left = {name}, [(name, clue)]
+        for name, clue in left:
+            for group in self.alike.values():
+                lengths = [len(each.moves) for each in group if each.name == name and _begins(clue, each)]
+                others = [each for each in group if each.name not in reached] if lengths else []
+                for other in others:
+                    new = replace(clue, moves=(*other.moves, *clue.moves[lengths[0] :]))
+                    self.known.setdefault(other.name, Known()).clues.append(new)
+                    left.append((other.name, new))
+                    reached.add(other.name)
 
     def _move(self, kind: str, inputs: Sequence[_Torch], outputs: Sequence[str], first: list[Source]) -> None:
         output = outputs[0]
@@ -225,12 +317,15 @@ class Reading(Wants):
         elif kind == "slice" and len(inputs) > 4 and _is_whole(inputs):
             self.sources[output] = list(first)
         elif PADDING.fullmatch(kind) and len(inputs) > 1:
-            padded = tuple(range(-(_length(inputs[1]) // 2), 0))
+            padded = tuple(range(-(len(items(inputs[1])) // 2), 0))
             self.sources[output] = [moved(each, "part", padded) for each in first]
         elif kind in ("unsqueeze", "squeeze", "select", "slice") and len(inputs) > 1:
             axis = number(inputs[1], None)
             if axis is not None:
                 self.sources[output] = [moved(each, "part" if kind == "slice" else kind, (axis,)) for each in first]
+        elif kind == "expand" and len(inputs) > 1 and keeps_first(inputs[1]):
+            new = tuple(axis for axis, size in enumerate(items(inputs[1])) if size != -1)
+            self.sources[output] = [moved(each, "part", new) for each in first]
         elif kind == "permute":
             self.sources[output] = [moved(each, kind, numbers(inputs[1])) for each in first]
         elif kind == "transpose":
@@ -239,6 +334,10 @@ class Reading(Wants):
         elif kind == "embedding":
             rows = self._sources(inputs[1])
             self.sources[output] = [replace(moved(each, "unsqueeze", (-1,)), converted=True) for each in rows]
+        elif kind == "glu":
+            self.sources[output] = [moved(each, "part", (number(inputs[1], -1),)) for each in first]
+        elif kind in ("linear", "matmul") and getattr(self._held(inputs[1]), "shape", ())[1:]:
+            self.sources[output] = [moved(each, "part", (-1,)) for each in first]
         elif CONVOLUTION.fullmatch(kind) and (weight := self._held(inputs[1])) is not None:
             self.sources[output] = [moved(each, "part", tuple(range(1, weight.dim()))) for each in first]
         elif found := RESIZING.fullmatch(kind):
@@ -258,15 +357,19 @@ class Reading(Wants):
         return self.tuples.get(value.debugName(), [])
 
 
+def _begins(clue: Clue, source: Source) -> bool:
+    """Return whether a clue is about a value, or about one that was made of it; not if sizes changed before."""
+    return clue.moves[: len(source.moves)] == source.moves and all(move.kind != "part" for move in source.moves)
+
+
+def _shortest(sources: Sequence[Source]) -> list[Source]:
+    """Return each source once, and those with the fewest changes of axes: sums of sums have more and more of them."""
+    return sorted(dict.fromkeys(sources), key=lambda each: len(each.moves))[:_MOST_SOURCES]
+
+
 def _is_whole(inputs: Sequence[_Torch]) -> bool:
     """Return whether a slice takes all of an axis, as `x[:, 1:]` does of the first one."""
     if any(each.node().kind() != "prim::Constant" for each in inputs[2:5]):
         return False
     start, end, step = (each.toIValue() for each in inputs[2:5])
     return not start and (end is None or end >= _TO_THE_END) and step == 1
-
-
-def _length(value: _Torch) -> int:
-    """Return how many numbers a list has."""
-    held = value.toIValue()
-    return len(held) if isinstance(held, list) else len([*value.node().inputs()])

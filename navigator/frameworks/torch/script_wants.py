@@ -7,7 +7,7 @@ from typing import Any
 
 from navigator.frameworks.torch.lookups import attribute
 from navigator.frameworks.torch.script_clues import Clue, Known, Source
-from navigator.frameworks.torch.script_nodes import number, numbers
+from navigator.frameworks.torch.script_nodes import items, number, numbers
 
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
@@ -95,6 +95,8 @@ class Wants:
         elif kind == "affine_grid_generator":
             axes = inputs[1].node().inputsSize() if inputs[1].node().kind() == "prim::ListConstruct" else 4
             self._tell(first, 3, {1: axes - 2, 2: axes - 1}, "")
+        elif kind == "expand" and len(inputs) > 1 and keeps_first(inputs[1]):
+            self._tell(first, len(items(inputs[1])), {}, "")
         elif kind == "pixel_shuffle":
             self._tell(first, 4, {}, "")
         elif found := re.search(r"(?:pool|upsample_\w*|pad)([123])d", kind):
@@ -167,3 +169,8 @@ def _whole(value: _Torch) -> _Torch:
         return value
     whole, _, axis = node.inputsAt(0).node().inputs()
     return whole if number(axis) == 0 else value
+
+
+def keeps_first(sizes: _Torch) -> bool:
+    """Return whether the first size that something is expanded to is its own: no axis is new."""
+    return items(sizes)[:1] == [-1]
