@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import re
 import shlex
 import sys
@@ -120,7 +121,18 @@ def _add_inspect(verbs: "argparse._SubParsersAction[Parser]") -> None:
     what = "the signature of a SavedModel (default: serving_default, or the only one)"
     inspect.add_argument("--signature-name", metavar="NAME", help=what)
     what = "how long loading the model may take (default: 60)"
-    inspect.add_argument("--timeout-seconds", type=float, default=60.0, metavar="SECONDS", help=what)
+    inspect.add_argument("--timeout-seconds", type=_seconds, default=60.0, metavar="SECONDS", help=what)
+
+
+def _seconds(text: str) -> float:
+    """Return a time in seconds; argparse shows the error."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number greater than 0, got {text!r}")
+    return seconds
 
 
 def _add_validate(verbs: "argparse._SubParsersAction[Parser]") -> None:
@@ -216,6 +228,8 @@ def _about_unknown(parser: Parser, words: Sequence[str]) -> str:
         return "options take no true or false: write, for example, --verbose for true, or --no-verbose for false"
     if any(action.dest == "file" for action in parser._actions):
         return f"several models need a configuration: `{PROGRAM} init FILE...` writes one"
+    if any(action.dest == "model" for action in parser._actions):
+        return "name one model at a time"
     return ""
 
 

@@ -46,12 +46,14 @@ def requirements(written: Sequence[str]) -> tuple[str, ...]:
     """Return requirements of packages, each of which is written as such or in a file that has one a line.
 
     Raises:
-        ConfigurationError: one is something else, such as an address or an option of pip.
+        ConfigurationError: one is something else, such as an address or an option of pip, or no file has its name.
     """
     found: list[str] = []
     for each in written:
         if Path(each).is_file():
             found += _of_file(Path(each))
+        elif each.endswith(".txt"):
+            raise ConfigurationError(f"--with: there is no file {quote(each)}", "check the path")
         else:
             found.append(_checked(each.strip(), "--with"))
     return tuple(dict.fromkeys(found))

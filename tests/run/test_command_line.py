@@ -102,6 +102,18 @@ $ model-navigator validate tiny.onnx --probe false
 model-navigator validate: error: unrecognized arguments: false
   options take no true or false: write, for example, --verbose for true, or --no-verbose for false
   see `model-navigator validate --help`
+$ model-navigator inspect tiny.onnx other.onnx
+model-navigator inspect: error: unrecognized arguments: other.onnx
+  name one model at a time
+  see `model-navigator inspect --help`
+$ model-navigator inspect tiny.onnx --timeout-seconds -1
+model-navigator inspect: error: argument --timeout-seconds: expected a number greater than 0, got '-1'
+  for example: --timeout-seconds 1800
+  see `model-navigator inspect --help`
+$ model-navigator inspect tiny.onnx --timeout-seconds soon
+model-navigator inspect: error: argument --timeout-seconds: expected a number greater than 0, got 'soon'
+  for example: --timeout-seconds 1800
+  see `model-navigator inspect --help`
 $ model-navigator plan tiny.onnx --json=1
 model-navigator plan: error: argument --json: ignored explicit argument '1'
   for example: --json

@@ -62,6 +62,12 @@ def test_nothing_else_is_a_requirement(tmp_path: Path, line: str) -> None:
         overlay.requirements([str(file)])
 
 
+def test_a_file_of_requirements_that_is_missing_is_not_taken_for_a_package() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        overlay.requirements(["missing.txt"])
+    assert str(caught.value) == "--with: there is no file 'missing.txt'\n  check the path"
+
+
 def test_what_changes_has_what_it_needs_and_only_that(wheels: Path) -> None:
     numpy = metadata.version("numpy")
     found = overlay.changes([f"numpy=={numpy}", "first", "second<3"])
