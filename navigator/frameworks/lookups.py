@@ -96,7 +96,7 @@ class Lookups:
     those that are computed from an input or a size by a factor and a summand. `sizes` are what sizes are compared
     with, `narrowed` the numbers that don't fit the types that an input is cast to, and `thresholds` those of
     decision trees. `picked` are the values that are one place of an input's last axis, and `columns` the categories
-    that are known of such places.
+    that are known of such places. `joined` are the values that several values make together.
     """
 
     origins: dict[Hashable, str]
@@ -109,6 +109,7 @@ class Lookups:
     thresholds: dict[str, dict[float, None]] = field(default_factory=dict)
     picked: dict[Hashable, tuple[str, int]] = field(default_factory=dict)
     columns: dict[str, dict[int, tuple[float, ...]]] = field(default_factory=dict)
+    joined: dict[Hashable, tuple[Hashable, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: Iterable[str]) -> "Lookups":
@@ -121,6 +122,8 @@ class Lookups:
             self.origins[result] = self.origins[value]
         if value in self.picked:
             self.picked[result] = self.picked[value]
+        if value in self.joined:
+            self.joined[result] = self.joined[value]
         self.computed(value, result)
         if limited or value in self.limited:
             self.limited.add(result)
@@ -163,8 +166,13 @@ class Lookups:
                 known |= dict.fromkeys(np.unique(usual).tolist())
 
     def size(self, value: Hashable, reader: str) -> None:
-        """Note that `value` is a size that `reader` reads."""
-        self._tell(value, Told(low=_SIZES[0], high=_SIZES[1], why=f"a size for {reader}"))
+        """Note that `value` is a size that `reader` reads, or several of them."""
+        for each in self.joined.get(value, (value,)):
+            self._tell(each, Told(low=_SIZES[0], high=_SIZES[1], why=f"a size for {reader}", real=True))
+
+    def join(self, values: Iterable[Hashable], result: Hashable) -> None:
+        """Note that `result` has the numbers of all `values`."""
+        self.joined[result] = tuple(part for value in values for part in self.joined.get(value, (value,)))
 
     def lengths(self, value: Hashable) -> None:
         """Note that `value` is the lengths of sequences, none of which is empty, or longer than their padding."""

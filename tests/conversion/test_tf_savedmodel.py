@@ -375,6 +375,12 @@ def test_tables_that_inputs_are_looked_up_in_are_told(models: Path) -> None:
         "n": (1, 8, "a size for Range"),
         "valid": (0, 1, "read as true and false"),
     }
+    told = tf_savedmodel.load(models / "resized_to", declared=NOTHING_DECLARED).told
+    assert {name: (each.low, each.high, each.why) for name, each in told.items()} == {
+        "size": (1, 8, "a size for ResizeBilinear"),
+        "rows": (1, 8, "a size for Fill"),
+        "columns": (1, 8, "a size for Fill"),
+    }
     # Keras adds the rows to negative indices before it looks them up.
     told = tf_savedmodel.load(models / "several", declared=NOTHING_DECLARED).told
     assert {name: (each.low, each.high) for name, each in told.items()} == {"ids": (0, 49)}

@@ -163,6 +163,15 @@ def functions(root: Path) -> None:
             "all": tf.range(n),
         },
     )
+    save(
+        root / "resized_to",
+        {
+            "image": ([None, 4, 4, 1], "float32"),
+            "size": ([2], "int32"),
+            **dict.fromkeys(("rows", "columns"), ([], "int32")),
+        },
+        lambda image, size, rows, columns: {"y": tf.image.resize(image, size), "z": tf.fill([rows, columns], 1.0)},
+    )
     save(root / "missing", x, lambda x: {"y": tf.where(tf.math.is_nan(x), 0.5, x)})
     save(root / "lgamma", x, lambda x: {"y": tf.math.lgamma(x)})
     save(root / "erfc", x, lambda x: {"y": tf.math.erfc(x)})

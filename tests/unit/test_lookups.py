@@ -62,6 +62,13 @@ def found(made: ModelProto) -> dict[str, tuple[float, float, str]]:
             f"{ZERO} one = Constant<value = int64 {{1}}>() y = Range(zero, ids, one)",
             {"ids": (1, 8, "a size for Range")},
         ),
+        ('y = Resize(words, "", "", ids)', {"ids": (1, 8, "a size for Resize")}),
+        ("y = Expand(words, ids)", {"ids": (1, 8, "a size for Expand")}),
+        # Sizes of the image itself come before those that are wanted.
+        (
+            'kept = Shape(words) a = Squeeze(ids) s = Concat<axis = 0>(kept, a, more) y = Resize(words, "", "", s)',
+            {"ids": (1, 8, "a size for Resize"), "more": (1, 8, "a size for Resize")},
+        ),
         # An offset is not followed: RoBERTa's positions begin at 2.
         ("two = Constant<value = int64 {2}>() i = Add(ids, two) y = Gather(words, i)", {}),
         ("b = Cast<to = 9>(ids) n = Not(b) y = Cast<to = 1>(n)", {"ids": (0, 1, "read as true and false")}),
@@ -105,6 +112,12 @@ def test_tables_beside_the_file_constants_and_branches_are_read_by_their_shapes(
     for name in ("then_branch", "else_branch"):
         chosen.graph.node[0].attribute.append(helper.make_attribute(name, branch))
     assert found(chosen) == {"ids": (0, 2, "rows of c")}
+
+
+def test_floats_may_be_sizes() -> None:
+    made = model("i = Cast<to = 7>(size) y = Expand(words, i)", inputs="float[2] size", words=(1, 1))
+    bounds = bounds_of("size", np.dtype("float32"), {}, told=told(made)["size"])
+    assert (bounds.low, bounds.high) == (1, 8)
 
 
 def test_functions_are_followed() -> None:

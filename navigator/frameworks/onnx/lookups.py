@@ -63,7 +63,7 @@ _SQUARE = 2
 _BOOL, _NARROW = 9, {1: "float32", 6: "int32"}
 
 # Inputs that are sizes, by position.
-_SIZES = {"Range": (1,), "ConstantOfShape": (0,), "Tile": (1,), "OneHot": (1,)}
+_SIZES = {"Range": (1,), "ConstantOfShape": (0,), "Expand": (1,), "Resize": (3,), "Tile": (1,), "OneHot": (1,)}
 
 # com.microsoft's EmbedLayerNormalization: positions of indices, and of their tables.
 _EMBEDDINGS = ((0, 2), (1, 4), (8, 3))
@@ -216,6 +216,8 @@ def _read_line(node: Proto, graph: _Graph) -> None:
         lookups.extents(node.output[0])
     if kind in _PICKING:
         lookups.computed(inputs[0], node.output[0])
+    if kind == "Concat":
+        lookups.join(inputs, node.output[0])
     if kind in _ROUNDING:
         lookups.rounded(inputs[0], _ROUNDING[kind])
     if kind == "Cast":

@@ -41,6 +41,19 @@ _ROUNDING = {"Round": HALVES, "Rint": HALVES, "Floor": WHOLES, "Ceil": WHOLES}
 _EQUAL = frozenset({"Equal", "NotEqual"})
 _TESTS = {"IsNan": NAN, "IsInf": INFINITE, "IsFinite": NOT_FINITE}
 
+# Inputs that are sizes, by position.
+_SIZES = {
+    "BroadcastTo": 1,
+    "Fill": 0,
+    "Range": 1,
+    "ResizeArea": 1,
+    "ResizeBicubic": 1,
+    "ResizeBilinear": 1,
+    "ResizeNearestNeighbor": 1,
+    "ScaleAndTranslate": 1,
+    "Tile": 1,
+}
+
 _COMPARING = _EQUAL | {"Greater", "GreaterEqual", "Less", "LessEqual"}
 
 # DT_BOOL, and what is narrower than what models count with.
@@ -158,8 +171,10 @@ def _read(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
         # Indices outside of the depth are allowed: they're of no class.
         for number in (0, depth - 1) if depth > 0 else ():
             lookups.against(inputs[0], number, ordered=True)
-    if node.op == "Range" and len(inputs) > 1:
-        lookups.size(inputs[1], "Range")
+    if node.op in _SIZES and len(inputs) > _SIZES[node.op]:
+        lookups.size(inputs[_SIZES[node.op]], node.op)
+    if node.op in ("ConcatV2", "Pack"):
+        lookups.join(inputs, name)
 
 
 def _read_line(node: _Tf, inputs: Sequence[str], name: str, tables: _Tables) -> None:
