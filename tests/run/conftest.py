@@ -1,4 +1,4 @@
-"""A way to run the command line on a tiny ONNX model: whole runs with real workers."""
+"""Ways to run the command line on a tiny ONNX model: whole runs with real workers, also with faults."""
 
 import textwrap
 from collections.abc import Callable
@@ -17,6 +17,27 @@ def project(tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+Sabotage = Callable[[str], Path]
+
+
+@pytest.fixture
+def sabotage(project: Path, monkeypatch: pytest.MonkeyPatch) -> Sabotage:
+    """Return a function that makes all workers run some code first, and returns the directory of this code.
+
+    Python imports `sitecustomize` whenever it starts. The environment stays the same, with and without code.
+    """
+    directory = project / "sabotage"
+    directory.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+
+    def write(code: str) -> Path:
+        (directory / "sitecustomize.py").write_text(textwrap.dedent(code))
+        return directory
+
+    write("")
+    return write
 
 
 Convert = Callable[..., tuple[int, dict[str, Any]]]

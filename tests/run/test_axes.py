@@ -1,10 +1,11 @@
 """Conversions that are right for some shapes only: whole runs, in which nothing but the right one may pass."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.run.conftest import Sabotage
 
 # x [batch, 1, height, width] -> y of the same shape: x / width + 1.
 SOURCE = """
@@ -65,16 +66,13 @@ WRONG = """
 
 @pytest.mark.fault("A conversion is right for square images, or for some batches only", "The conversion is a mismatch.")
 def test_an_export_that_is_right_for_some_shapes_only_does_not_pass(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+    convert: Any, project: Path, sabotage: Sabotage
 ) -> None:
     import onnx
 
     model = onnx.parser.parse_model(SOURCE)
     onnx.save(model, project / "model.onnx")
-    directory = project / "sabotage"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(textwrap.dedent(WRONG))
-    monkeypatch.setenv("PYTHONPATH", str(directory))
+    sabotage(WRONG)
 
     code, results = convert(
         """

@@ -15,6 +15,7 @@ from navigator.changes.compare import compare
 from navigator.cli import main
 from navigator.records import Source
 from navigator.report.storage import RESULTS
+from tests.run.conftest import Sabotage
 
 TINY = """\
 model_name: tiny
@@ -157,13 +158,11 @@ def test_a_removed_opset_and_a_looser_tolerance_fail_unless_they_are_accepted(
 
 
 def test_what_breaks_fails_once(
-    project: Path, convert: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, convert: Any, sabotage: Sabotage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert convert(TINY)[0] == 0
     good = kept(project, "good.yaml")
-    (project / "sabotage").mkdir()
-    (project / "sabotage" / "sitecustomize.py").write_text(SABOTAGE)
-    monkeypatch.setenv("PYTHONPATH", str(project / "sabotage"))
+    sabotage(SABOTAGE)
     capsys.readouterr()
 
     code, results = convert(TINY, "--baseline", good)
@@ -182,7 +181,7 @@ def test_what_breaks_fails_once(
     assert said[0] == "Compared with broken.yaml: nothing changed, 1 conversion still fails"
     assert said[-1].startswith("No regression; 1 of 2 conversions passed: ")
 
-    monkeypatch.delenv("PYTHONPATH")
+    sabotage("")
     assert convert(TINY, "--baseline", broken)[0] == 0
     said = sections(capsys.readouterr().out)
     assert said[:2] == [
@@ -192,15 +191,13 @@ def test_what_breaks_fails_once(
 
 
 def test_an_error_that_grows_within_a_wide_tolerance_is_a_regression(
-    project: Path, convert: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, convert: Any, sabotage: Sabotage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong operator that no comparison with the source model can tell from what the user allows."""
     wide = f"{TINY}atol: 0.5\n"
     assert convert(wide)[0] == 0
     base = kept(project, "base.yaml")
-    (project / "sabotage").mkdir()
-    (project / "sabotage" / "sitecustomize.py").write_text(WRONG_OPERATOR)
-    monkeypatch.setenv("PYTHONPATH", str(project / "sabotage"))
+    sabotage(WRONG_OPERATOR)
     capsys.readouterr()
 
     code, _ = convert(wide, "--baseline", base)

@@ -15,6 +15,7 @@ import yaml
 from navigator.cache import digests, earlier, remembered
 from navigator.cli import main
 from navigator.records import State
+from tests.run.conftest import Sabotage
 
 TINY = """\
 model_name: tiny
@@ -60,11 +61,10 @@ def test_results_follow_their_schema(convert: Any) -> None:
 
 
 def test_a_wrong_weight_after_conversion_is_a_mismatch(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    convert: Any, project: Path, sabotage: Sabotage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The library that raises opsets changes one weight: only the verification can notice."""
-    (project / "sabotage").mkdir()
-    (project / "sabotage" / "sitecustomize.py").write_text(
+    sabotage(
         "import onnx.version_converter, onnx.numpy_helper\n"
         "convert_version = onnx.version_converter.convert_version\n"
         "def sabotaged(model, opset):\n"
@@ -75,7 +75,6 @@ def test_a_wrong_weight_after_conversion_is_a_mismatch(
         "    return model\n"
         "onnx.version_converter.convert_version = sabotaged\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(project / "sabotage"))
 
     code, results = convert(TINY)
 
@@ -315,11 +314,8 @@ def test_a_conversion_that_fails_before_the_source_model_has_run_takes_nothing_f
     "A converter crashes, hangs or is killed",
     "That conversion fails with the reason. The others go on.",
 )
-def test_workers_that_crash_hang_or_die_cost_their_own_cells_only(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (project / "sabotage").mkdir()
-    (project / "sabotage" / "sitecustomize.py").write_text(
+def test_workers_that_crash_hang_or_die_cost_their_own_cells_only(convert: Any, sabotage: Sabotage) -> None:
+    sabotage(
         "import os, signal, time, onnx.version_converter\n"
         "convert_version = onnx.version_converter.convert_version\n"
         "def sabotaged(model, opset):\n"
@@ -330,7 +326,6 @@ def test_workers_that_crash_hang_or_die_cost_their_own_cells_only(
         "    return convert_version(model, opset)\n"
         "onnx.version_converter.convert_version = sabotaged\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(project / "sabotage"))
 
     limits = "timeout_seconds: 15\nmemory_limit_bytes: 1000000000\n"
     code, results = convert(TINY.replace("[13, 17]", "[13, 14, 15, 16, 17, 18]") + limits)

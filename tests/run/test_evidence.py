@@ -5,9 +5,7 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import yaml
 
 from navigator.cache.digests import canonical
 from navigator.workers import landlock
+from tests.run.conftest import Sabotage
 
 TINY = """\
 model_name: tiny
@@ -25,8 +24,6 @@ target_formats: [onnx]
 onnx_opsets: [17]
 max_batch_size: 4
 """
-
-Sabotage = Callable[[str], None]
 
 
 def states(results: dict[str, Any]) -> dict[str, str]:
@@ -55,20 +52,6 @@ def weight_of(path: Path) -> np.ndarray:
     import onnx
 
     return np.asarray(onnx.numpy_helper.to_array(onnx.load(path).graph.initializer[0]))
-
-
-@pytest.fixture
-def sabotage(project: Path, monkeypatch: pytest.MonkeyPatch) -> Sabotage:
-    """Return a function that makes every worker run some code first; the environment stays the same."""
-    directory = project / "sabotage"
-    directory.mkdir()
-    monkeypatch.setenv("PYTHONPATH", str(directory))
-
-    def write(code: str) -> None:
-        (directory / "sitecustomize.py").write_text(textwrap.dedent(code))
-
-    write("")
-    return write
 
 
 # What a worker does on a kernel that has no Landlock.

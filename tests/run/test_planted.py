@@ -5,13 +5,14 @@ from the source model's own rounding.
 """
 
 import re
-import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from onnx import numpy_helper, parser, save  # noqa: TID253 - makes the models
+
+from tests.run.conftest import Sabotage
 
 SABOTAGE = """
 import pathlib
@@ -609,13 +610,10 @@ def write(path: Path, opset: int, name: str, model: Model, body: str) -> None:
 
 
 def states(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, list[str]]
+    convert: Any, project: Path, sabotage: Sabotage, wanted: dict[str, list[str]]
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """Convert models whose conversions are the wanted variants, one at each opset; return the results by variant."""
-    directory = project / "sabotage"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(textwrap.dedent(SABOTAGE))
-    monkeypatch.setenv("PYTHONPATH", str(directory))
+    directory = sabotage(SABOTAGE)
     lines, cells = [], {}
     for name, names in wanted.items():
         model = MODELS[name]
@@ -692,15 +690,13 @@ QUICK = {
 @pytest.mark.fault(
     "A conversion is wrong for some values, rows, batches, sizes or channels only", "The conversion is a mismatch."
 )
-def test_errors_of_every_model_are_found(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(states(convert, project, monkeypatch, QUICK))
+def test_errors_of_every_model_are_found(convert: Any, project: Path, sabotage: Sabotage) -> None:
+    check(states(convert, project, sabotage, QUICK))
 
 
 @pytest.mark.nightly
-def test_planted_errors_are_found_and_honest_rewrites_pass(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_planted_errors_are_found_and_honest_rewrites_pass(convert: Any, project: Path, sabotage: Sabotage) -> None:
     wanted = {name: list(variants(model)) for name, model in MODELS.items()}
     planted = [each for name, names in wanted.items() for each in names if each not in MODELS[name].honest]
     assert len(planted) >= 200
-    check(states(convert, project, monkeypatch, wanted))
+    check(states(convert, project, sabotage, wanted))

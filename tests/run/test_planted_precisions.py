@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser, save  # noqa: TID253 - makes the model
 
+from tests.run.conftest import Sabotage
+
 SABOTAGE = '''
 import json, pathlib
 import numpy, onnx
@@ -75,7 +77,7 @@ QUICK = {"fp16": ["one channel doubled", "one weight by 1 %"], "int8": ["one sca
 
 
 def check(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, list[str]], text: str = MODEL
+    convert: Any, project: Path, sabotage: Sabotage, wanted: dict[str, list[str]], text: str = MODEL
 ) -> dict[str, Any]:
     """Convert to the steps on the way to engines, one for each error and one right one; compare their states.
 
@@ -89,10 +91,7 @@ def check(
     save(model, project / "m.onnx")
     for number in range(4):
         np.save(project / f"{number}.npy", rng.standard_normal((4 if text == MODEL else 64, 16)).astype("float32"))
-    directory = project / "sabotage"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(SABOTAGE)
-    monkeypatch.setenv("PYTHONPATH", str(directory))
+    directory = sabotage(SABOTAGE)
     errors, expected, lines = {}, {}, []
     for precision, names in wanted.items():
         for number, name in enumerate([*names, "right"]):
@@ -127,31 +126,25 @@ def check(
     "A weight in an fp16 or int8 file is wrong, and all outputs are within tolerance",
     "The conversion is a mismatch that names the weight.",
 )
-def test_errors_of_reduced_precisions_are_found(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = check(convert, project, monkeypatch, QUICK)
+def test_errors_of_reduced_precisions_are_found(convert: Any, project: Path, sabotage: Sabotage) -> None:
+    found = check(convert, project, sabotage, QUICK)
     for name in ("one weight by 1 %", "one weight by a step"):
         assert all(each["passed"] for each in found[name]["comparisons"])
         message = found[name]["status"]["message"]
         assert re.match(r"weight w\[3, 4\] is \S+ instead of \S+ \(in w_\S+, 1 of 384 elements differ\); all", message)
 
 
-def test_fp16_passes_where_nothing_but_its_rounding_shows(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = check(convert, project, monkeypatch, {"fp16": ["one row lost"]}, STEEP)
+def test_fp16_passes_where_nothing_but_its_rounding_shows(convert: Any, project: Path, sabotage: Sabotage) -> None:
+    found = check(convert, project, sabotage, {"fp16": ["one row lost"]}, STEEP)
     (warning,) = [each for each in found["right"]["warnings"] if "the rounding of fp16 alone" in each]
     assert "values exceed their tolerance, with errors of up to 0.0" in warning
 
 
 @pytest.mark.nightly
-def test_every_error_of_fp16_is_found_where_its_rounding_shows(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    check(convert, project, monkeypatch, {"fp16": list(ERRORS["fp16"])}, STEEP)
+def test_every_error_of_fp16_is_found_where_its_rounding_shows(convert: Any, project: Path, sabotage: Sabotage) -> None:
+    check(convert, project, sabotage, {"fp16": list(ERRORS["fp16"])}, STEEP)
 
 
 @pytest.mark.nightly
-def test_every_error_of_reduced_precisions_is_found(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    check(convert, project, monkeypatch, {precision: list(names) for precision, names in ERRORS.items()})
+def test_every_error_of_reduced_precisions_is_found(convert: Any, project: Path, sabotage: Sabotage) -> None:
+    check(convert, project, sabotage, {precision: list(names) for precision, names in ERRORS.items()})

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from onnx import load, numpy_helper, parser, save  # noqa: TID253 - makes the models
 
+from tests.run.conftest import Sabotage
+
 # The mean of what a mask selects; of nothing it's 0, and in the second one the mean of all.
 NOBODY = """
     one = Constant<value_float = 1.0>() m = Cast<to = 1>(mask) k = Mul(x, m) s = ReduceSum(k, axis)
@@ -151,12 +153,9 @@ def write(path: Path, opset: int, signature: str, body: str) -> None:
 
 
 def test_faults_of_some_values_are_found_without_ranges_or_samples(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+    convert: Any, project: Path, sabotage: Sabotage
 ) -> None:
-    directory = project / "sabotage"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(SABOTAGE)
-    monkeypatch.setenv("PYTHONPATH", str(directory))
+    directory = sabotage(SABOTAGE)
     models = []
     for name, (signature, options, right, wrong, _) in FAULTS.items():
         write(project / f"{name}.onnx", 15, signature, right)

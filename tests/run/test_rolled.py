@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.run.conftest import Sabotage
 from tests.run.test_sabotage import SOURCES
 
 MODELS = Path(__file__).with_name("rolling_models.py")
@@ -37,17 +38,12 @@ shutil.copyfile, shutil.copytree = sabotaged(shutil.copyfile), sabotaged(shutil.
 @pytest.mark.parametrize(
     "source", [each if each == "onnx" else pytest.param(each, marks=pytest.mark.nightly) for each in SOURCES]
 )
-def test_a_drift_is_found_after_many_steps(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch, source: str
-) -> None:
+def test_a_drift_is_found_after_many_steps(convert: Any, project: Path, sabotage: Sabotage, source: str) -> None:
     name = SOURCES[source]
-    directory = project / "sabotage"
-    directory.mkdir()
+    directory = sabotage(SABOTAGE)
     wrong = directory / f"wrong{Path(name).suffix}"
     made = subprocess.run([sys.executable, str(MODELS), source, name, str(wrong)], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
-    (directory / "sitecustomize.py").write_text(SABOTAGE)
-    monkeypatch.setenv("PYTHONPATH", str(directory))
     targets = "onnx" if source == "onnx" else f"[{source}, onnx]"
     defaults = f"model_path: {name}\ntarget_formats: {targets}\nmax_batch_size: 8\n"
     if source.startswith("torch"):

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.run.conftest import Sabotage
 from tests.run.rare_errors import rare
 from tests.run.test_planted import MODELS, SABOTAGE, SOURCE_OPSET, variants, write
 
@@ -21,15 +21,12 @@ Results = dict[str, dict[str, Any]]
 
 
 @pytest.fixture
-def states(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def states(convert: Any, project: Path, sabotage: Sabotage) -> Any:
     """Return a function that converts a model whose conversions are some bodies, and returns the results by name."""
 
     def run(name: str, bodies: dict[str, str], search_seconds: float | str) -> Results:
         model = rare()[name, next(iter(bodies))][0] if (name, next(iter(bodies))) in rare() else MODELS[name]
-        directory = project / "sabotage"
-        directory.mkdir()
-        (directory / "sitecustomize.py").write_text(textwrap.dedent(SABOTAGE))
-        monkeypatch.setenv("PYTHONPATH", str(directory))
+        directory = sabotage(SABOTAGE)
         write(project / "model.onnx", SOURCE_OPSET, "model", model, f"{model.body} y = Identity(y0)")
         opsets = dict(zip(OPSETS, bodies, strict=False))
         for opset, body in zip(OPSETS, bodies.values(), strict=False):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser, save  # noqa: TID253 - makes the models
 
+from tests.run.conftest import Sabotage
+
 SABOTAGE = """
 import pathlib
 import onnx.version_converter
@@ -52,17 +54,13 @@ def write(path: Path, opset: int, body: str, weights: dict[str, np.ndarray]) -> 
 
 
 @pytest.fixture
-def sabotage(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def instead(sabotage: Sabotage) -> Path:
     """A directory whose models the converter takes for its own, by the names of their graphs."""
-    directory = project / "sabotage"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(SABOTAGE)
-    monkeypatch.setenv("PYTHONPATH", str(directory))
-    return directory
+    return sabotage(SABOTAGE)
 
 
 def test_places_that_rounding_decides_are_not_compared_and_all_others_are(
-    convert: Any, project: Path, sabotage: Path
+    convert: Any, project: Path, instead: Path
 ) -> None:
     weight = np.random.default_rng(0).normal(size=(8, WIDE)).astype(np.float32)
     # Pairs of values that are all but equal.
@@ -75,7 +73,7 @@ def test_places_that_rounding_decides_are_not_compared_and_all_others_are(
         if changed:
             wrong[changed] += 0.5
         write(project / f"{name}.onnx", 18, f"{SUM} {SORT}", {"w": weight})
-        write(sabotage / f"{name}.onnx", 19, f"{values} {order}", {"w": wrong, "places": places})
+        write(instead / f"{name}.onnx", 19, f"{values} {order}", {"w": wrong, "places": places})
         models.append(f"  - {{model_name: {name}, model_path: {name}.onnx}}\n")
 
     _, report = convert(f"defaults:\n{textwrap.indent(DEFAULTS, '  ')}models:\n{''.join(models)}")
@@ -103,7 +101,7 @@ QUOTIENTS = {
 }
 
 
-def test_a_sample_of_which_rounding_decides_all_is_left_out(convert: Any, project: Path, sabotage: Path) -> None:
+def test_a_sample_of_which_rounding_decides_all_is_left_out(convert: Any, project: Path, instead: Path) -> None:
     """Only if the source model is as unstable there, and nothing else differs."""
     numbers = {"three": 0.3, "two": 0.2, "folded": 0.1, "tiny": 1e-9, "large": 1.0, "nine": 9.0, "zero": 0.0}
     # As long as a weight whose last bits are changed.
@@ -114,7 +112,7 @@ def test_a_sample_of_which_rounding_decides_all_is_left_out(convert: Any, projec
     for name, (epsilon, difference, last, _) in QUOTIENTS.items():
         write(project / f"{name}.onnx", 18, QUOTIENT.format(difference=SUBTRACTED, epsilon=epsilon, last=LAST), weights)
         body = QUOTIENT.format(difference=difference, epsilon=epsilon, last=last)
-        write(sabotage / f"{name}.onnx", 19, body, weights)
+        write(instead / f"{name}.onnx", 19, body, weights)
         models.append(f"  - {{model_name: {name}, model_path: {name}.onnx}}\n")
 
     _, report = convert(f"defaults:\n{textwrap.indent(DEFAULTS, '  ')}models:\n{''.join(models)}")

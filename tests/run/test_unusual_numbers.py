@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser, save  # noqa: TID253 - makes the models
 
+from tests.run.conftest import Sabotage
 from tests.run.test_undecided import SABOTAGE
 
 CONSTANTS = {
@@ -39,11 +40,8 @@ def write(path: Path, opset: int, body: str) -> None:
     "A conversion loses what the model does with missing numbers (NaN)",
     "The conversion is a mismatch, if the model tests its inputs for them and you give no range.",
 )
-def test_missing_numbers_and_large_ones_are_tried(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = project / "sabotage"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(SABOTAGE)
-    monkeypatch.setenv("PYTHONPATH", str(directory))
+def test_missing_numbers_and_large_ones_are_tried(convert: Any, project: Path, sabotage: Sabotage) -> None:
+    directory = sabotage(SABOTAGE)
     models = ""
     for name, (old, new) in VARIANTS.items():
         assert old in BODY

@@ -8,6 +8,7 @@ import pytest
 from navigator.cache import remembered
 from navigator.cache.digests import artifact_digest
 from navigator.models.reading import Watch
+from tests.run.conftest import Sabotage
 
 SABOTAGE = """
 import numpy as np
@@ -35,7 +36,7 @@ models:
 
 
 @pytest.fixture
-def results(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def results(convert: Any, project: Path, sabotage: Sabotage) -> Any:
     import onnx
 
     model = onnx.parser.parse_model(
@@ -43,9 +44,7 @@ def results(convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> Any
         " <float[4, 3] table = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2}> { y = MatMul(x, table) }"
     )
     onnx.save(model, project / "tiny.onnx")
-    (project / "sabotage").mkdir()
-    (project / "sabotage" / "sitecustomize.py").write_text(SABOTAGE)
-    monkeypatch.setenv("PYTHONPATH", str(project / "sabotage"))
+    sabotage(SABOTAGE)
     code, found = convert(CONFIGURATION)
     assert code == 1
     return {each["model_name"]: each for each in found["results"]}
@@ -103,7 +102,7 @@ models:
 
 
 def test_external_data_is_compared_once_and_a_damaged_copy_is_found(
-    convert: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+    convert: Any, project: Path, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights in a copy of the source model's file aren't looked at one by one."""
     import onnx
@@ -116,8 +115,7 @@ def test_external_data_is_compared_once_and_a_damaged_copy_is_found(
             location=f"{name}.data",
             size_threshold=0,
         )
-    (project / "sitecustomize.py").write_text(DAMAGE)
-    monkeypatch.setenv("PYTHONPATH", str(project))
+    sabotage(DAMAGE)
     # Small files do, on whatever file system the tests run.
     monkeypatch.setattr(remembered, "_LARGE_BYTES", 1)
     with (project / "right.data").open("rb") as file:
