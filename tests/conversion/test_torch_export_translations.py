@@ -302,6 +302,63 @@ def test_an_antialiased_resize_takes_the_factors_that_torch_is_given(tmp_path: P
     np.testing.assert_allclose(resized, Factors()(torch.from_numpy(image)).numpy(), rtol=1e-5)
 
 
+class Products(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.cumprod(x, 1), torch.cumprod(x, 0), torch.cumprod(y, 0), x[0, 0].cumprod(0)
+
+
+def test_products_of_all_before_are_computed(tmp_path: Path) -> None:
+    inputs = {
+        "x": np.array([[0.5, -2, 0, 3, 4], [1.5, 2, 2.5, 3, 3.5]], np.float32),
+        "y": np.array([2, 3, 4], np.int32),
+    }
+    dynamic = {"x": {0: torch.export.Dim.DYNAMIC}, "y": {0: torch.export.Dim.DYNAMIC}}
+    *_, whole, _ = outputs_of(exported(tmp_path, Products(), inputs, dynamic_shapes=dynamic), 18)
+    assert whole == [2, 6, 24]
+
+
+class Spectrum(torch.nn.Module):
+    def __init__(self, size: int, *, window: int, normalized: bool = False) -> None:
+        super().__init__()
+        self.size, self.normalized = size, normalized
+        self.register_buffer("window", torch.hann_window(window))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.stft(
+            x, self.size, 160, len(self.window), self.window, normalized=self.normalized, return_complex=True
+        )
+        return spectrum.abs()
+
+
+@pytest.mark.parametrize(
+    ("module", "rank"),
+    [
+        (Spectrum(400, window=400), 2),
+        (Spectrum(512, window=400), 2),
+        (Spectrum(600, window=401, normalized=True), 1),
+    ],
+)
+def test_spectra_keep_their_digits(tmp_path: Path, module: torch.nn.Module, rank: int) -> None:
+    # Quiet frequencies beside a loud one.
+    wave = np.random.default_rng(0).normal(-4, 1e-2, (2, 3200)[2 - rank :]).astype(np.float32)
+    run = exported(tmp_path, module, {"x": wave})
+    path, _ = run.convert(18)
+    (spectrum,) = onnx_runner.load(path, declared=run.signature).infer({"x": wave}).values()
+    (expected,) = run.expected[0][1].values()
+    assert np.abs(spectrum - expected).max() < 1e-6 * np.abs(expected).max()
+
+
+class Masked(torch.nn.Module):
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=mask)
+
+
+def test_a_mask_of_float16_hides_whole_rows(tmp_path: Path) -> None:
+    mask = np.array([[0, -np.inf], [-np.inf, -np.inf]], np.float16)
+    inputs = {"x": np.ones((1, 1, 2, 4), np.float16), "mask": mask}
+    assert outputs_of(exported(tmp_path, Masked(), inputs), 18) == [[[[[1] * 4, [0] * 4]]]]
+
+
 class Phases(torch.nn.Module):
     def forward(self, real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:
         return torch.angle(torch.complex(real, imaginary))

@@ -495,3 +495,73 @@ def test_complex_numbers_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StepError, match="doesn't support operator aten::stft at any opset"):
         converted(tmp_path, power, np.ones((2, 40)), opset=17)
+
+
+@pytest.mark.parametrize(
+    ("function", "dtype"),
+    [
+        (lambda x: F.interpolate(x, size=(4, 5), mode="bilinear", antialias=True), ""),
+        (lambda x: F.interpolate(x, size=(4, 5), mode="bicubic", antialias=True), ""),
+        (lambda x: F.interpolate(x, scale_factor=(0.6, 1.7), mode="bilinear", antialias=True), ""),
+        (lambda x: F.interpolate(x, size=(4, 5), mode="bilinear", antialias=True), "uint8"),
+        (lambda x: F.interpolate(x, size=(x.shape[3], x.shape[2] // 2), mode="bilinear", antialias=True), ""),
+    ],
+)
+def test_resizes_are_antialiased(tmp_path: Path, function: Any, dtype: str) -> None:
+    image = np.random.default_rng(0).uniform(0, 255, (2, 3, 9, 11)).astype(dtype or np.float32)
+    converted(tmp_path, function, image, opset=18, dtype=dtype, off=0.03 if dtype else 0)
+
+
+class Antialiased(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        return [
+            F.interpolate(image, size=[4, 5], mode="bilinear", antialias=True),
+            F.interpolate(image, scale_factor=0.6, mode="bicubic", antialias=True),
+            F.interpolate(image, scale_factor=0.6, mode="bilinear", antialias=True, recompute_scale_factor=True),
+            F.interpolate(image, size=image.shape[3], mode="bilinear", antialias=True),
+        ]
+
+
+def test_resizes_of_scripted_modules_are_antialiased(tmp_path: Path) -> None:
+    source, image = tmp_path / "m.pt", np.random.default_rng(0).uniform(-1, 1, (2, 3, 9, 11)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Antialiased()).save(str(source))
+    declared = Signature(inputs=(TensorSpec(name="image", shape=(-1, 3, -1, -1), dtype="float32"),), outputs=())
+    run = of_torchscript(tmp_path, source, declared, [("own", {"image": image})], may_raise=True)
+    path, properties = run.convert(14)
+    assert run.verdict(path).passed
+    assert properties.onnx_opset == 18
+
+
+def test_an_antialiased_resize_with_aligned_corners_is_refused(tmp_path: Path) -> None:
+    def resized(image: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(image, size=(2, 2), mode="bilinear", align_corners=True, antialias=True)
+
+    with pytest.raises(StepError, match="interpolate with antialias and align_corners has no right operator"):
+        converted(tmp_path, resized, np.ones((1, 1, 3, 3), np.float32), opset=18)
+
+
+@pytest.mark.parametrize("opset", [*OPSETS, 14])
+@pytest.mark.parametrize(
+    ("function", "values", "dtype"),
+    [
+        (lambda x: torch.cumprod(x, 1), [[0.5, -2.0, 0.0, 3.0, 4.0], [1.5, 2.0, 2.5, 3.0, 3.5]], ""),
+        (lambda x: torch.cumprod(x, 0), [[2, 3], [4, 5], [6, 7]], "int32"),
+        (lambda x: torch.cumprod(x, -1, dtype=torch.float32), [[2, 3, 4]], "int64"),
+        (lambda x: torch.cumprod(x, 0), [[2.0, 3.0]], ""),
+    ],
+)
+def test_products_of_all_before_are_computed(
+    tmp_path: Path, opset: int, function: Any, values: list[Any], dtype: str
+) -> None:
+    converted(tmp_path, function, values, opset=opset, dtype=dtype)
+
+
+def test_a_mask_of_float16_hides_whole_rows(tmp_path: Path) -> None:
+    def attended(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=mask)
+
+    mask = np.array([[0, -np.inf], [-np.inf, -np.inf]], np.float16)
+    (output,) = converted(tmp_path, attended, np.ones((1, 2, 4)), mask, opset=14, dtype="float16")
+    assert output.tolist() == [[1] * 4, [0] * 4]

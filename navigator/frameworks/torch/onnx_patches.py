@@ -22,7 +22,7 @@ _Torch = Any
 
 @contextlib.contextmanager
 def plain_graphs() -> Iterator[None]:
-    """Let the TorchScript exporter see graphs whose numbers and containers are as it needs them.
+    """Let the TorchScript exporter see graphs whose numbers and containers are as it needs them, of modules that ran.
 
     See `navigator.frameworks.torch.script_numbers`, `script_containers`, `script_lists`, `script_sequences` and
     `script_spectra`, which say when to remove them.
@@ -48,11 +48,20 @@ def plain_graphs() -> Iterator[None]:
         convert_numbers(graph)
         return optimize(graph, *arguments, **options)
 
-    utils._optimize_graph = optimized
+    create, run = utils._create_jit_graph, utils._get_example_outputs
+    ran: list[_Torch] = []
+
+    def created(model: _Torch, arguments: Any) -> _Torch:
+        # Before the exporter puts its own operators into the module, not all of which torch runs: __interpolate.
+        ran[:] = [run(model, arguments)]
+        return create(model, arguments)
+
+    utils._optimize_graph, utils._create_jit_graph = optimized, created
+    utils._get_example_outputs = lambda *_: ran[0]
     try:
         yield
     finally:
-        utils._optimize_graph = optimize
+        utils._optimize_graph, utils._create_jit_graph, utils._get_example_outputs = optimize, create, run
 
 
 @contextlib.contextmanager

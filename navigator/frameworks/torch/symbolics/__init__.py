@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from navigator.frameworks.torch.symbolics import (
     adaptive,
+    antialiased,
     arithmetic,
     attention,
     bits,
@@ -56,6 +57,7 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::logit": (_ANY, arithmetic.logit),
         "aten::log10": (_ANY, arithmetic.log10),
         "aten::any": (_ANY, arithmetic.any_true),
+        "aten::cumprod": (_RANGE, arithmetic.cumprod),
         "aten::pairwise_distance": (_ANY, arithmetic.pairwise_distance),
         "aten::cosine_similarity": (_ANY, arithmetic.cosine_similarity),
         "aten::cdist": (_ANY, arithmetic.cdist),
@@ -91,6 +93,8 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::_upsample_nearest_exact1d": (_RANGE, nearest.upsample("", centred=True)),
         "aten::_upsample_nearest_exact2d": (_RANGE, nearest.upsample("", centred=True)),
         "aten::_upsample_nearest_exact3d": (_RANGE, nearest.upsample("", centred=True)),
+        "aten::_upsample_bilinear2d_aa": (_ANY, antialiased.upsample("linear")),
+        "aten::_upsample_bicubic2d_aa": (_ANY, antialiased.upsample("cubic")),
         "aten::__interpolate": (_RANGE, nearest.interpolate()),
         "aten::unflatten": (_UNFLATTEN, shapes.unflatten()),
         "aten::mT": (_ANY, shapes.matrix_transpose),

@@ -2,6 +2,7 @@
 
 import math
 
+from navigator.frameworks.torch.products import TO_THE_END, steps_back
 from navigator.frameworks.torch.symbolics.values import (
     Dtype,
     Graph,
@@ -219,3 +220,28 @@ def _floored(graph: Graph, dividend: Value, divisor: Value, dtype: Dtype) -> Val
     signs = graph.op("Xor", graph.op("Less", rest, zero), graph.op("Less", divisor, zero))
     below = graph.op("And", signs, graph.op("Not", graph.op("Equal", rest, zero)))
     return graph.op("Sub", quotient, cast(graph, below, dtype))
+
+
+def cumprod(graph: Graph, value: Value, axis: Value, dtype: Value = None) -> Value:
+    """Multiply by what lies 1, 2, 4 ... places before: ONNX has no such operator.
+
+    Torch multiplies one after the other; the difference is rounding.
+    """
+    import torch
+    from torch.onnx import symbolic_helper
+
+    own = dtype_of(value)
+    if not is_none(dtype):
+        value = graph.op("Cast", value, to_i=symbolic_helper._type_utils.JitScalarType(known(dtype, "i")).onnx_type())
+    elif own is not None and not own.is_floating_point:
+        value = cast(graph, value, torch.int64)
+    place = known(axis, "i")
+    size = symbolic_helper._get_tensor_dim_size(value, place)
+
+    def slices(start: int, end: int) -> Value:
+        return symbolic_helper._slice_helper(graph, value, axes=[place], starts=[start], ends=[end])
+
+    for places in steps_back(size):
+        product = graph.op("Mul", slices(places, TO_THE_END), slices(0, -places))
+        value = graph.op("Concat", slices(0, places), product, axis_i=place)
+    return value

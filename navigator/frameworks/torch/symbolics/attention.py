@@ -39,7 +39,9 @@ def attention(
     )
     if is_none(mask) or dtype_of(mask) is torch.bool:
         return attended
-    shown = cast(graph, graph.op("Not", graph.op("IsInf", mask, detect_positive_i=0)), torch.float32)
+    # Below opset 20, IsInf takes no float16.
+    hidden = graph.op("IsInf", cast(graph, mask, torch.float32), detect_positive_i=0)
+    shown = cast(graph, graph.op("Not", hidden), torch.float32)
     visible = cast(graph, reduced(graph, "ReduceMax", shown, [-1], keep=True), torch.bool)
     return graph.op("Where", visible, attended, constant(graph, 0.0, dtype_of(mask)))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from navigator.frameworks.torch.nearest import is_same
+from navigator.frameworks.torch.symbolics.antialiased import antialias
 from navigator.frameworks.torch.symbolics.images import resize
 from navigator.frameworks.torch.symbolics.values import (
     Graph,
@@ -14,8 +15,10 @@ from navigator.frameworks.torch.symbolics.values import (
     Value,
     cast,
     constant,
+    element,
     is_none,
     known,
+    originals,
     part,
     rank_of,
 )
@@ -28,7 +31,7 @@ def upsample(name: str, *, centred: bool = False) -> Symbolic:
     from torch.onnx import errors, symbolic_helper
 
     def symbolic(graph: Graph, image: Value, size: Value, *factors: Value) -> Value:
-        given = _originals(graph)[2:]
+        given = originals(graph)[2:]
         several = (given[0] if len(given) == 1 else given) or _COMPUTED
         taken = _taken(graph, image, size, None if all(map(is_none, factors)) else several, centred=centred)
         if taken is not None:
@@ -43,18 +46,22 @@ def upsample(name: str, *, centred: bool = False) -> Symbolic:
 
 def interpolate() -> Symbolic:
     """Return what writes calls of `torch.nn.functional.interpolate` in scripted modules."""
-    from torch.onnx import errors, symbolic_helper
+    from torch.onnx import symbolic_helper
 
     def symbolic(
         graph: Graph, image: Value, size: Value, factor: Value, mode: Value, align: Value, recompute: Value, _: Value
     ) -> Value:
-        _, _, given, _, corners, _, antialiased = _originals(graph)
-        if antialiased:
-            raise errors.SymbolicValueError("interpolate with antialias", image)
+        _, _, given, _, corners, _, antialiased = originals(graph)
         taken = None
         name = symbolic_helper._maybe_get_const(mode, "s")
         recomputed = not is_none(recompute) and known(recompute, "b")
         several = ([given] * (rank_of(image) - 2) if isinstance(given, float) else given) or _COMPUTED
+        if antialiased:
+            factors = None if is_none(factor) or recomputed else several
+            if recomputed:
+                shape = graph.op("Shape", image)
+                size = [_longer(graph, shape, axis, each) for axis, each in enumerate(several, 2)]
+            return antialias(graph, image, name, size, factors, corners=bool(corners))
         if name == "nearest":
             taken = _taken(graph, image, size, None if is_none(factor) else several, recomputed=recomputed)
         elif "linear" in name or "cubic" in name:
@@ -74,14 +81,6 @@ def interpolate() -> Symbolic:
 
     quantized: Symbolic = symbolic_helper.quantized_args(True)(symbolic)
     return quantized
-
-
-def _originals(graph: Graph) -> list[Any]:
-    """Return the arguments of torch's node, None where they're computed: the exporter makes float32 of factors."""
-    import torch
-
-    found = [each.toIValue() for each in graph.original_node.inputs()]
-    return [each.tolist() if isinstance(each, torch.Tensor) else each for each in found]
 
 
 def _taken(
@@ -113,7 +112,7 @@ def _taken(
         index = axis - 2
         own = graph.op("Gather", shape, constant(graph, axis, torch.int64), axis_i=0)
         if factors is None:
-            count = _element(graph, size, index)
+            count = element(graph, size, index)
         else:
             count = symbolic_helper._squeeze_helper(graph, _longer(graph, shape, axis, factors[index]), [0])
         length = cast(graph, own, torch.float32)
@@ -156,16 +155,3 @@ def _known_sizes(size: Value, owns: Sequence[int | None], factors: Sequence[floa
     value = None if symbolic_helper._is_packed_list(size) else symbolic_helper._maybe_get_const(size, "t")
     found = value.view(-1).tolist() if value is not None and not symbolic_helper._is_value(value) else [None]
     return found * len(owns) if len(found) == 1 else found
-
-
-def _element(graph: Graph, size: Value, index: int) -> Value:
-    """Return one of several sizes, which are a list or a vector, or the one for all."""
-    import torch
-    from torch.onnx import symbolic_helper
-
-    if symbolic_helper._is_packed_list(size):
-        return cast(graph, symbolic_helper._unpack_list(size)[index], torch.int64)
-    whole = cast(graph, size, torch.int64)
-    if symbolic_helper._get_tensor_rank(size) == 0:
-        return whole
-    return graph.op("Gather", whole, constant(graph, index, torch.int64), axis_i=0)

@@ -3,6 +3,7 @@
 import math
 
 from navigator.frameworks.torch.symbolics.values import Graph, Value, constant, dtype_of, is_none, known, rank_of
+from navigator.frameworks.torch.waves import waves
 
 
 def stft(
@@ -31,15 +32,12 @@ def stft(
     length = size if is_none(win_length) else known(win_length, "i")
     bins = size // 2 + 1 if is_none(onesided) or known(onesided, "b") else size
     dtype = dtype_of(signal) or torch.float32
-    # Whole turns add nothing, and large angles lose digits.
-    turns = torch.outer(torch.arange(bins), torch.arange(size)) % size
-    angles = turns.double() * (2 * math.pi / size)
-    waves = torch.stack([angles.cos(), -angles.sin()]) / (math.sqrt(size) if known(normalized, "b") else 1)
+    kernels = waves(size, bins) / (math.sqrt(size) if known(normalized, "b") else 1)
     left = (size - length) // 2
     sides = left, size - length - left
     if is_none(window):
-        waves[..., :left] = waves[..., size - sides[1] :] = 0
-    kernel = graph.op("Constant", value_t=waves.reshape(2 * bins, 1, size).to(dtype))
+        kernels[..., :left] = kernels[..., size - sides[1] :] = 0
+    kernel = graph.op("Constant", value_t=kernels.reshape(2 * bins, 1, size).to(dtype))
     if not is_none(window):
         if length < size:
             zeros = [graph.op("Constant", value_t=torch.zeros(side, dtype=dtype)) for side in sides]

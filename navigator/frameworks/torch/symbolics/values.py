@@ -125,3 +125,24 @@ def promoted(graph: Graph, *operands: Value) -> Dtype:
             rank = symbolic_helper._get_tensor_rank(operand)
             given.append(torch.empty([1] * (1 if rank is None else rank), dtype=dtype, device="meta"))
     return torch.result_type(*given)
+
+
+def originals(graph: Graph) -> list[Any]:
+    """Return the arguments of torch's node, None where they're computed: the exporter makes float32 of factors."""
+    import torch
+
+    found = [each.toIValue() for each in graph.original_node.inputs()]
+    return [each.tolist() if isinstance(each, torch.Tensor) else each for each in found]
+
+
+def element(graph: Graph, size: Value, index: int) -> Value:
+    """Return one of several sizes, which are a list or a vector, or the one for all."""
+    import torch
+    from torch.onnx import symbolic_helper
+
+    if symbolic_helper._is_packed_list(size):
+        return cast(graph, symbolic_helper._unpack_list(size)[index], torch.int64)
+    whole = cast(graph, size, torch.int64)
+    if symbolic_helper._get_tensor_rank(size) == 0:
+        return whole
+    return graph.op("Gather", whole, constant(graph, index, torch.int64), axis_i=0)

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from navigator.frameworks.torch.translations import adaptive, arithmetic, images, indexing, nearest, sequences
+from navigator.frameworks.torch.translations import adaptive, arithmetic, images, indexing, nearest, sequences, spectra
 
 
 def right_translations() -> dict[Any, Callable[..., Any]]:
@@ -20,6 +20,8 @@ def right_translations() -> dict[Any, Callable[..., Any]]:
         aten.logaddexp.default: arithmetic.logaddexp,
         aten.logaddexp2.default: arithmetic.logaddexp2,
         aten.logcumsumexp.default: arithmetic.logcumsumexp,
+        aten.cumprod.default: arithmetic.cumprod,
+        aten.stft.default: spectra.stft,
         aten.special_erfcx.default: arithmetic.erfcx,
         aten.log_sigmoid.default: arithmetic.log_sigmoid,
         aten.sign.default: arithmetic.sign,

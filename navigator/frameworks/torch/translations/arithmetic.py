@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from navigator.frameworks.torch.products import TO_THE_END, steps_back
+
 # A value in the graph, or a number.
 _Value = Any
 
@@ -49,6 +51,23 @@ def logcumsumexp(value: _Value, dim: int) -> _Value:
     for places in (2**power for power in range((size - 1).bit_length())):
         before = op.Pad(value, [places, -places], op.CastLike(-math.inf, value), [dim])
         value = logaddexp(value, before)
+    return op.Identity(value)
+
+
+def cumprod(value: _Value, dim: int, dtype: int = -1) -> _Value:
+    """Multiply by what lies 1, 2, 4 ... places before: ONNX has no such operator, and torch's other has none either.
+
+    Torch multiplies one after the other; the difference is rounding.
+    """
+    import onnx_ir
+    from onnxscript import opset18 as op
+
+    size, axes = value.shape[dim] if len(value.shape) else 1, [dim]
+    if dtype >= 0 or not value.dtype.is_floating_point():
+        value = op.Cast(value, to=dtype if dtype >= 0 else onnx_ir.DataType.INT64)
+    for places in steps_back(size if isinstance(size, int) else None):
+        product = op.Mul(op.Slice(value, [places], [TO_THE_END], axes), op.Slice(value, [0], [-places], axes))
+        value = op.Concat(op.Slice(value, [0], [places], axes), product, axis=dim)
     return op.Identity(value)
 
 

@@ -224,7 +224,8 @@ def attention(
         return attended
     shown = attn_mask
     if attn_mask.dtype is not onnx_ir.DataType.BOOL:
-        shown = op.Not(op.IsInf(attn_mask, detect_positive=0))
+        # Below opset 20, IsInf takes no float16.
+        shown = op.Not(op.IsInf(op.Cast(attn_mask, to=onnx_ir.DataType.FLOAT), detect_positive=0))
     visible = op.ReduceMax(op.Cast(shown, to=onnx_ir.DataType.INT32), [-1], keepdims=1)
     return op.Where(op.Cast(visible, to=onnx_ir.DataType.BOOL), attended, op.CastLike(0.0, attended))
 
