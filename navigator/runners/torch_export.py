@@ -67,6 +67,11 @@ class TorchExportModel:
     properties: Properties = field(default_factory=Properties)
     device: Device = Device.CPU
 
+    @property
+    def placeholders(self) -> list[str]:
+        """The names of the tensors among the slots, in the order of the inputs."""
+        return [placeholder for placeholder, _ in self.slots if placeholder]
+
     @cached_property
     def random_operations(self) -> tuple[str, ...]:
         return randomness.of_program(self.program)
@@ -75,10 +80,9 @@ class TorchExportModel:
     def axes(self) -> dict[str, tuple[AxisSpec, ...]]:
         """What the program says of its inputs' axes (see `navigator.runners.abilities.NamesAxes`)."""
         values = programs.values(self.program)
-        placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         return {
             spec.name: tuple(programs.axis(self.program, size) for size in values[placeholder].shape)
-            for spec, placeholder in zip(self.signature.inputs, placeholders, strict=True)
+            for spec, placeholder in zip(self.signature.inputs, self.placeholders, strict=True)
         }
 
     @cached_property
@@ -100,9 +104,8 @@ class TorchExportModel:
 
     @cached_property
     def reads(self) -> Lookups:
-        placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         names = [spec.name for spec in self.signature.inputs]
-        return lookups.of_program(self.program, dict(zip(placeholders, names, strict=True)))
+        return lookups.of_program(self.program, dict(zip(self.placeholders, names, strict=True)))
 
     @property
     def told(self) -> Mapping[str, Told]:
@@ -164,9 +167,8 @@ class TorchExportModel:
 
     def _outside(self, inputs: Mapping[str, np.ndarray]) -> str:
         """Return which axis of which input is outside the range of the export, or ""."""
-        placeholders = [placeholder for placeholder, _ in self.slots if placeholder]
         values = programs.values(self.program)
-        for spec, placeholder in zip(self.signature.inputs, placeholders, strict=True):
+        for spec, placeholder in zip(self.signature.inputs, self.placeholders, strict=True):
             given = inputs[spec.name].shape
             for axis, (size, own) in enumerate(zip(given, values[placeholder].shape, strict=False)):
                 low, high = programs.limits(self.program, own)

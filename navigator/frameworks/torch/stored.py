@@ -61,9 +61,7 @@ def of_script(path: Path) -> list[Stored]:
             for name, prefix in (("data", ""), ("constants", "constants")):
                 pickled = next((each for each in archive.namelist() if each.endswith(f"/{name}.pkl")), None)
                 if pickled is not None:
-                    with archive.open(pickled) as file:
-                        value = _Reader(file, pickled.removesuffix(".pkl")).load()
-                    found.update(dict(_walk(value, prefix, set())))
+                    found.update(_walk(_unpickled(archive, pickled), prefix, set()))
             return _stored(path, archive, found)
     except _DAMAGED:
         return []
@@ -84,6 +82,12 @@ def of_program(path: Path) -> list[Stored]:
             return _stored(path, archive, found)
     except _DAMAGED:
         return []
+
+
+def _unpickled(archive: zipfile.ZipFile, name: str) -> Any:
+    """Return what a pickle of the archive holds, with a `_Place` for each tensor."""
+    with archive.open(name) as file:
+        return _Reader(file, name.removesuffix(".pkl")).load()
 
 
 def _configured(document: Json, directory: str) -> Iterator[tuple[str, _Place]]:
