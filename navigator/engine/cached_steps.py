@@ -38,7 +38,7 @@ from navigator.records import (
 )
 from navigator.runners import RUNNERS
 from navigator.workers.environment import result_affecting
-from navigator.workers.source import COMPUTING, source_files
+from navigator.workers.own_code import COMPUTING, code_files
 
 # What converters and runners compute with beside what they name themselves.
 _SHARED = ("numpy", "ml-dtypes", "protobuf", "onnx", "onnx-ir", "onnxruntime", "keras", "tf-keras")
@@ -286,7 +286,7 @@ def _samples(model: ModelConfig, host: Host, memory_limit_bytes: int | None, tak
 @once
 def _code(parts: tuple[str, ...]) -> str:
     """Return what identifies the source code, since the version number doesn't change with every fix."""
-    return identity([[name, digest(path)] for name, path in source_files(parts).items()])
+    return identity([[name, digest(path)] for name, path in code_files(parts).items()])
 
 
 def _versions(distributions: tuple[str, ...], host: Host) -> dict[str, str]:

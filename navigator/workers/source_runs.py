@@ -17,7 +17,7 @@ from navigator.samples.generate import EXTRA, Sample, drawn_from, generate, look
 from navigator.samples.probes import LARGEST_COUNT, PROBES, is_free_count
 from navigator.samples.shapes import axis_notes
 from navigator.samples.values import Bounds, Origin, Told, nudged
-from navigator.workers.missing import Missing, non_finite
+from navigator.workers.non_finite import NotComparable, non_finite
 
 _DRAWN = (
     "check that the model accepts the value_ranges (default: 0 to 1), min_shapes (default: 1), max_shapes and "
@@ -159,13 +159,13 @@ def _run(
     probes = [enlarged.get(each[0], each) for each in probes]
     notes: tuple[str, ...] = ()
     bounds: Mapping[str, Bounds] = {}
-    missing = Missing()
+    excluded = NotComparable()
     if not config.samples:
         bounds = drawn_from(inputs, config, says)
         sorts = isinstance(model, TellsValues) and bool(model.sorting_operations)
-        missing = non_finite(outputs, spreads=config.model_format in _SPREADING and not sorts)
-        notes = (*axis_notes(inputs, config, axes), *_notes(bounds), *missing.notes)
-        found = _ambiguous(model, probes, outputs, bounds) | missing.unusable
+        excluded = non_finite(outputs, spreads=config.model_format in _SPREADING and not sorts)
+        notes = (*axis_notes(inputs, config, axes), *_notes(bounds), *excluded.notes)
+        found = _ambiguous(model, probes, outputs, bounds) | excluded.unusable
         told = [replace(info, unusable=found.get(info.name, "")) for info in told]
     notes = (*notes, *_misdeclared(model.signature.outputs, outputs))
     skipped = {info.name for info in told if info.refused or info.unusable}
@@ -175,7 +175,7 @@ def _run(
         infos=tuple(told),
         bounds=bounds,
         notes=notes,
-        undefined=missing.undefined,
+        undefined=excluded.undefined,
     )
 
 

@@ -39,8 +39,8 @@ from navigator.workers import ties
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll, RoundingAnswer
 from navigator.workers.loading import arguments_of, converted_loader, source_loader
 from navigator.workers.metric import metric
-from navigator.workers.missing import numbers
 from navigator.workers.noise import BATCHES, Probes, exact, probes, probes_of, shaken
+from navigator.workers.non_finite import numbers
 from navigator.workers.probing import advised, probed
 from navigator.workers.repeatability import require_repeatable, saved_in_training_mode
 from navigator.workers.rolled import DIRECTORY as ROLLED

@@ -19,7 +19,7 @@ from navigator.records import Format
 from navigator.workers.docker import provision
 from navigator.workers.docker.connection import ContainerError, explained, refused
 from navigator.workers.docker.pull import Progress
-from navigator.workers.source import IMPORTED, source_files
+from navigator.workers.own_code import IMPORTED, code_files
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -218,7 +218,7 @@ def _context(framework: Framework, framework_id: str) -> dict[str, bytes]:
         "requirements.txt": requirements.encode(),
     }
     return files | {
-        f"source/{name}": path.read_bytes() for name, path in source_files(("__init__.py", *IMPORTED)).items()
+        f"source/{name}": path.read_bytes() for name, path in code_files(("__init__.py", *IMPORTED)).items()
     }
 
 

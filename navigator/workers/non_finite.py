@@ -17,7 +17,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Missing:
+class NotComparable:
     """What can't be compared: whole samples, and why; elements of the outputs of others, as booleans; what to note."""
 
     unusable: dict[str, str] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Missing:
     notes: tuple[str, ...] = ()
 
 
-def non_finite(outputs: Sequence[Sample], *, spreads: bool) -> Missing:
+def non_finite(outputs: Sequence[Sample], *, spreads: bool) -> NotComparable:
     """Return where generated samples give NaN or infinity that their model doesn't mean.
 
     NaN can't be compared, nor can whole numbers beside it, which may be decided by it. Infinity can: where an ordinary
@@ -56,7 +56,7 @@ def non_finite(outputs: Sequence[Sample], *, spreads: bool) -> Missing:
     # Of the ordinary samples, at least one stays.
     if all(name in unusable for name, _ in outputs if name not in PROBES):
         unusable = {name: text for name, text in unusable.items() if name in PROBES}
-    return Missing(unusable=unusable, undefined=undefined, notes=tuple(_notes(outputs, undefined)))
+    return NotComparable(unusable=unusable, undefined=undefined, notes=tuple(_notes(outputs, undefined)))
 
 
 def numbers(outputs: Sequence[Sample], undefined: Sequence[Sample]) -> list[Sample]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from navigator.workers.missing import non_finite, numbers
+from navigator.workers.non_finite import non_finite, numbers
 
 ORDINARY = {"y": np.array([1.0, 2.0]), "k": np.array([1, 0]), "z": np.array([3.0])}
 PARTLY = {"y": np.array([np.nan, 2.0]), "k": np.array([1, 0]), "z": np.array([3.0])}

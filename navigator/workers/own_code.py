@@ -34,7 +34,7 @@ _SUFFIXES = (".py", ".yaml")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def source_files(parts: Iterable[str] = COMPUTING) -> dict[str, Path]:
+def code_files(parts: Iterable[str] = COMPUTING) -> dict[str, Path]:
     """Return the files of modules and packages, with the data they read, by names such as `navigator/errors.py`."""
     found = [
         file

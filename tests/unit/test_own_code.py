@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import navigator
-from navigator.workers.source import IMPORTED, source_files
+from navigator.workers.own_code import IMPORTED, code_files
 
 PACKAGE = Path(navigator.__file__).parent
 
@@ -72,7 +72,7 @@ def test_a_comment_costs_a_conversion_only_where_something_is_computed(copy: Pat
 
 
 def test_what_workers_import_stands_alone(tmp_path: Path) -> None:
-    files = source_files(("__init__.py", *IMPORTED))
+    files = code_files(("__init__.py", *IMPORTED))
     for name, path in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / name)
@@ -94,4 +94,4 @@ def test_what_workers_read_is_with_them() -> None:
         for path in (PACKAGE / part).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert everything <= source_files(IMPORTED).keys()
+    assert everything <= code_files(IMPORTED).keys()
