@@ -95,11 +95,13 @@ def program(module: torch.nn.Module, path: Path) -> torch_export.TorchExportMode
     ],
     ids=lambda each: type(each).__name__ if isinstance(each, torch.nn.Module) else None,
 )
-def test_torchscript(module: torch.nn.Module, names: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_module_names_the_operators_that_draw(
+    module: torch.nn.Module, names: tuple[str, ...], tmp_path: Path
+) -> None:
     assert script(module, tmp_path / "m.pt").random_operations == names
 
 
-def test_a_module_traced_in_training_mode(tmp_path: Path) -> None:
+def test_a_module_traced_in_training_mode_names_its_layers_that_draw(tmp_path: Path) -> None:
     found = script(Quiet(), tmp_path / "m.pt", trace=True).random_operations
     assert set(found) >= {"aten::dropout", "aten::rrelu", "aten::lstm"}
 
@@ -114,7 +116,9 @@ def test_a_module_traced_in_training_mode(tmp_path: Path) -> None:
     ],
     ids=lambda each: type(each).__name__ if isinstance(each, torch.nn.Module) else None,
 )
-def test_torch_export(module: torch.nn.Module, names: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_program_names_the_operators_that_draw(
+    module: torch.nn.Module, names: tuple[str, ...], tmp_path: Path
+) -> None:
     assert program(module, tmp_path / "m.pt2").random_operations == names
 
 

@@ -434,7 +434,9 @@ def test_a_perturbed_model_rounds_otherwise_and_is_then_as_before(models: Path, 
         ("", 17, "is not a SavedModel: it doesn't contain saved_model.pb"),
     ],
 )
-def test_refused(models: Path, tmp_path: Path, model: str, opset: int, message: str) -> None:
+def test_what_cannot_be_exported_is_refused_with_advice_and_leaves_no_file(
+    models: Path, tmp_path: Path, model: str, opset: int, message: str
+) -> None:
     with pytest.raises(StepError) as refused:
         convert(models / model, tmp_path, opset)
     assert message in str(refused.value)
@@ -472,14 +474,14 @@ def test_random_numbers_that_onnx_does_not_have_are_for_training(models: Path, t
     assert refused.value.hint.startswith("random numbers are for training: save the model with training=False")
 
 
-def test_unknown_signature(models: Path, tmp_path: Path) -> None:
+def test_an_unknown_signature_is_refused_with_those_that_there_are(models: Path, tmp_path: Path) -> None:
     with pytest.raises(
         StepError, match="has no signature 'other'\n  set signature_name to one of: logits, probability"
     ):
         convert(models / "two_signatures", tmp_path, 17, "other")
 
 
-def test_damaged_savedmodels(models: Path, tmp_path: Path) -> None:
+def test_a_damaged_savedmodel_is_refused_with_the_reason(models: Path, tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"nonsense")
     with pytest.raises(StepError, match="is not a SavedModel: Cannot parse file"):
         tf_savedmodel.load(tmp_path, declared=NOTHING_DECLARED)

@@ -77,7 +77,7 @@ def script(model: torch.nn.Module, path: Path, names: tuple[str, ...]) -> Mappin
     ids=["traced", "scripted", "frozen"],
 )
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_torchscript(tmp_path: Path, make: Callable[[Any], Any]) -> None:
+def test_a_module_tells_what_it_looks_up(tmp_path: Path, make: Callable[[Any], Any]) -> None:
     with torchscript.quiet():
         found = script(make(Looking().eval()), tmp_path / "m.pt", NAMES)
     assert told(found) == EXPECTED
@@ -147,7 +147,7 @@ def test_operations_that_choose_among_equal_values_are_named(tmp_path: Path) -> 
     assert [each.split(".")[1] for each in found] == ["argsort", "topk"]
 
 
-def test_torch_export(tmp_path: Path) -> None:
+def test_a_program_tells_what_it_looks_up(tmp_path: Path) -> None:
     batch = torch.export.Dim("batch")
     shapes = (*[{0: batch}] * 5, None)
     program = torch.export.export(Looking().eval(), TENSORS, dynamic_shapes=shapes)

@@ -252,7 +252,7 @@ def test_a_view_of_what_lies_otherwise_for_the_exporter_is_a_reshape() -> None:
     assert torch.equal(module(values)[0], values.transpose(1, 2).reshape(2, 12))
 
 
-def test_half_precision(tmp_path: Path) -> None:
+def test_a_float16_program_is_exported_in_float16(tmp_path: Path) -> None:
     example = torch.ones(2, 4, dtype=torch.float16)
     source = saved(
         tmp_path / "half.pt2",

@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_raised_is_exported(
     assert "exporting instead" in caplog.text
 
 
-def test_half_precision(tmp_path: Path) -> None:
+def test_a_float16_module_is_exported_in_float16(tmp_path: Path) -> None:
     source = saved(tmp_path / "half.pt", Mlp().half(), torch.ones(2, 4, dtype=torch.float16))
     samples = [(f"{size}", {"x": floats((size, 4), size, "float16")}) for size in (1, 3)]
     run = of_torchscript(tmp_path, source, declared(spec("x", (-1, 4), "float16")), samples)

@@ -60,7 +60,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("case", POSITIVE, ids=lambda case: case.stem)
-def test_positive(case: Path, repository: Path) -> None:
+def test_a_valid_configuration_is_read_as_its_comments_say(case: Path, repository: Path) -> None:
     text = case.read_text()
     run = config.load(_put(case, repository), _command_line(text), working_directory=repository)
 
@@ -80,7 +80,7 @@ def test_an_editor_with_the_schema_accepts_it_too(case: Path) -> None:
 
 
 @pytest.mark.parametrize("case", NEGATIVE, ids=lambda case: case.stem)
-def test_negative(case: Path, repository: Path) -> None:
+def test_an_invalid_configuration_has_the_problems_that_its_comments_say(case: Path, repository: Path) -> None:
     text = case.read_text()
     with pytest.raises(config.InvalidConfigurationError) as raised:
         config.load(_put(case, repository), _command_line(text), working_directory=repository)

@@ -85,7 +85,7 @@ def test_older_layouts_of_torch_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["saved_model.pb", "saved_model.pbtxt"])
-def test_saved_model(tmp_path: Path, name: str) -> None:
+def test_a_directory_with_a_saved_model_is_a_savedmodel_unless_declared_as_tf_trt(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x08\x01")
     assert detect_format(tmp_path, None) is Format.TF_SAVEDMODEL
     assert detect_format(tmp_path, Format.TF_TRT) is Format.TF_TRT

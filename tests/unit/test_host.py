@@ -44,7 +44,7 @@ def machine(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
     return write
 
 
-def test_this_machine() -> None:
+def test_this_machine_is_described_as_the_system_tells_it() -> None:
     found = describe.describe()
     assert found.cpu_count == len(os.sched_getaffinity(0)) or found.cpu_count < os.cpu_count()  # type: ignore[operator]
     assert GIBIBYTE // 4 < found.memory_bytes <= psutil.virtual_memory().total
@@ -86,7 +86,7 @@ def test_available_memory_is_less_than_all() -> None:
         (["requests"], {}),
     ],
 )
-def test_versions(
+def test_versions_of_alternative_distributions_count_for_the_main_name_too(
     installed: list[str], expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in installed:
@@ -106,7 +106,7 @@ def test_version_of_the_main_name_wins(tmp_path: Path, monkeypatch: pytest.Monke
     assert describe.versions() == {"onnxruntime": "1.32", "onnxruntime-gpu": "1.24"}
 
 
-def test_gpus(nvidia_smi: NvidiaSmi) -> None:
+def test_gpus_are_those_of_nvidia_smi(nvidia_smi: NvidiaSmi) -> None:
     nvidia_smi("""
         test "$1" = --query-gpu=index,uuid,name,compute_cap,memory.total,driver_version || exit 9
         test "$2" = --format=csv,noheader,nounits || exit 9
@@ -132,7 +132,7 @@ def test_fields_that_a_gpu_does_not_tell(nvidia_smi: NvidiaSmi) -> None:
     assert (gpu.memory_bytes, gpu.compute_capability, notes) == (0, "12.1", ())
 
 
-def test_old_driver(nvidia_smi: NvidiaSmi) -> None:
+def test_an_old_driver_costs_the_compute_capability_only(nvidia_smi: NvidiaSmi) -> None:
     nvidia_smi("""
         case "$1" in *compute_cap*) echo 'Field "compute_cap" is not a valid field to query.'; exit 2;; esac
         echo '0, GPU-1a, Tesla T4, 15109, 450.51'
@@ -238,7 +238,9 @@ def test_memory_without_limit(machine: Callable[[dict[str, str]], Path]) -> None
         ({}, None),
     ],
 )
-def test_cpu_count(machine: Callable[[dict[str, str]], Path], files: dict[str, str], expected: int | None) -> None:
+def test_the_cpu_count_is_that_of_the_control_group(
+    machine: Callable[[dict[str, str]], Path], files: dict[str, str], expected: int | None
+) -> None:
     root = machine({"proc/self/cgroup": "2:cpu,cpuacct:/job\n0::/job\n", **files})
     assert limits.cpu_count(root) == (expected or len(os.sched_getaffinity(0)))
 
@@ -252,7 +254,7 @@ def test_cpu_count_follows_affinity() -> None:
         os.sched_setaffinity(0, before)
 
 
-def test_cpu_name(machine: Callable[[dict[str, str]], Path]) -> None:
+def test_the_name_of_the_cpu_is_the_models(machine: Callable[[dict[str, str]], Path]) -> None:
     root = machine({"proc/cpuinfo": "processor\t: 0\nmodel\t\t: 2\nmodel name\t: AMD EPYC 9B14\n"})
     assert describe.cpu_name(root) == "AMD EPYC 9B14"
     assert describe.cpu_name(root / "empty")

@@ -63,7 +63,9 @@ def test_without_a_loss_it_takes_as_many_items_as_could_miss_the_rest(target: fl
         pytest.param(1_000, 0, 40, MetricOutcome.KEPT, id="better"),
     ],
 )
-def test_hits(items: int, lost: int, won: int, outcome: MetricOutcome) -> None:
+def test_hits_are_lost_only_if_chance_does_not_explain_it(
+    items: int, lost: int, won: int, outcome: MetricOutcome
+) -> None:
     found = hits(items, lost=lost, won=won, wrong=items // 20)
 
     assert (found.outcome, found.lost, found.won, found.items) == (outcome, lost, won, items)
@@ -216,7 +218,7 @@ def test_a_lost_metric_is_no_pass() -> None:
 # Words
 
 
-def test_sentences() -> None:
+def test_the_sentence_on_a_metric_has_its_evidence() -> None:
     kept, lost, few = hits(1000, lost=2, won=1, wrong=49), hits(1000, lost=300, wrong=50), hits(100, wrong=5)
 
     assert metric_sentence(kept) == (
@@ -250,7 +252,7 @@ def test_both_comparisons_and_metric_are_told() -> None:
 
 
 @pytest.mark.parametrize(("text", "part"), [("99%", 0.99), ("99.9%", 0.999), ("99.95 %", 0.9995), ("1%", 0.01)])
-def test_percentages(text: str, part: float) -> None:
+def test_a_percentage_is_read_and_written_alike(text: str, part: float) -> None:
     assert fraction_of(text) == part
     assert percentage(part) == text.replace(" ", "").replace("%", " %")
 

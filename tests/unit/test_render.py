@@ -83,12 +83,12 @@ def golden(name: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD), ("gpu", ON_A_GPU)])
-def test_markdown(name: str, report: Report) -> None:
+def test_the_summary_is_as_it_was(name: str, report: Report) -> None:
     golden(f"{name}.md", markdown(report))
 
 
 @pytest.mark.parametrize(("name", "report"), [("every_state", EVERY_STATE), ("good", GOOD), ("gpu", ON_A_GPU)])
-def test_plain_text(name: str, report: Report) -> None:
+def test_the_summary_as_plain_text_is_as_it_was(name: str, report: Report) -> None:
     golden(f"{name}.txt", summary_text(report))
 
 
@@ -119,7 +119,7 @@ def two_models() -> Plan:
     return Plan(models=(resnet, replace(bert, source_format=Format.TRT)))
 
 
-def test_plan() -> None:
+def test_the_plan_is_as_it_was() -> None:
     golden("plan.txt", plan_text(two_models()))
     golden("plan_verbose.txt", plan_text(two_models(), verbose=True))
 
@@ -284,7 +284,7 @@ def test_a_suggestion_can_be_pasted() -> None:
         ),
     ],
 )
-def test_verdict(results: tuple[CellResult, ...], complete: bool, said: str) -> None:
+def test_the_verdict_names_what_matters_first(results: tuple[CellResult, ...], complete: bool, said: str) -> None:
     report = reports.build(GOOD.environment, results, complete=complete)
     assert verdict(summarize(report)) == said
     assert markdown(report).splitlines()[0].partition(" ")[2].partition(" ")[2].startswith(said)
@@ -377,7 +377,7 @@ def test_percent_never_rounds_across_a_border(part: float, said: str) -> None:
     ("amount", "said"),
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (102_000_000, "97.3 MiB"), (5 * 2**40, "5.0 TiB")],
 )
-def test_sizes(amount: int, said: str) -> None:
+def test_sizes_have_binary_units(amount: int, said: str) -> None:
     assert size(amount) == said
 
 
@@ -385,7 +385,7 @@ def test_sizes(amount: int, said: str) -> None:
     ("amount", "said"),
     [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (3599.9, "60 min 0 s"), (7260, "2 h 1 min")],
 )
-def test_durations(amount: float, said: str) -> None:
+def test_durations_have_two_units_at_most(amount: float, said: str) -> None:
     assert seconds(amount) == said.replace("60 min 0 s", "1 h 0 min")
 
 

@@ -76,7 +76,9 @@ JUDGED = [
 
 
 @pytest.mark.parametrize(("results", "expected"), JUDGED)
-def test_exit_code(results: tuple[CellResult, ...], expected: ExitCode) -> None:
+def test_the_exit_code_follows_from_the_requested_conversions(
+    results: tuple[CellResult, ...], expected: ExitCode
+) -> None:
     assert summarize(a_report(*results)).exit_code is expected
 
 
@@ -92,7 +94,7 @@ def test_a_run_that_did_not_end_is_no_success() -> None:
     assert summarize(a_report(PASSED, a_result(State.FAILED), complete=False)).exit_code is ExitCode.FAILURE
 
 
-def test_summary_counts() -> None:
+def test_the_summary_counts_each_state_requests_and_warnings() -> None:
     built = a_report(
         replace(PASSED, cached=True),
         replace(PASSED, warnings=("weak",)),

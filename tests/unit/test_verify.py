@@ -463,7 +463,7 @@ def test_other_samples_than_the_reference(order: list[str]) -> None:
     assert only(verdict).problem == (f"expected outputs for the samples a, b, got {', '.join(order) or 'none'}")
 
 
-def test_swapped_outputs() -> None:
+def test_swapped_outputs_are_a_mismatch_without_suggested_tolerances() -> None:
     a, b = noise(4, 10, seed=1), noise(4, 10, seed=2)
     verdict = verify([("s", {"a": a, "b": b})], [("s", {"a": b, "b": a})], atol=DEFAULT, rtol=DEFAULT)
     assert [c.passed for c in verdict.comparisons] == [False, False]

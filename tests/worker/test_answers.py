@@ -136,7 +136,9 @@ def test_the_right_answer_is_one(units: dict[str, Callable[[], Any]], tmp_path: 
 
 @pytest.mark.parametrize("task", ANSWERS)
 @pytest.mark.parametrize("content", NOT_RESULTS.values(), ids=NOT_RESULTS)
-def test_no_result(units: dict[str, Callable[[], Any]], tmp_path: Path, task: str, content: bytes) -> None:
+def test_an_answer_that_is_none_is_a_damaged_result(
+    units: dict[str, Callable[[], Any]], tmp_path: Path, task: str, content: bytes
+) -> None:
     says(tmp_path, content)
     failure = units[task]()
     assert isinstance(failure, Failure), failure
@@ -191,7 +193,9 @@ FILES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", FILES.values(), ids=FILES)
-def test_no_array(units: dict[str, Callable[[], Any]], tmp_path: Path, content: bytes) -> None:
+def test_outputs_that_are_no_arrays_fail_the_conversion(
+    units: dict[str, Callable[[], Any]], tmp_path: Path, content: bytes
+) -> None:
     says(tmp_path, result("infer"), array=content)
     failure = units["infer"]()
     # An array of another type was compared, and did not pass.
@@ -201,7 +205,9 @@ def test_no_array(units: dict[str, Callable[[], Any]], tmp_path: Path, content: 
 @pytest.mark.parametrize(
     "index", [b"", b"{}", b"[1]", b'[{"name": "min"}]', b'[{"name": "min", "files": {"y": 1}}]', b"[" * DEEP, b"\xff"]
 )
-def test_no_index(units: dict[str, Callable[[], Any]], tmp_path: Path, index: bytes) -> None:
+def test_an_index_that_is_none_fails_the_conversion(
+    units: dict[str, Callable[[], Any]], tmp_path: Path, index: bytes
+) -> None:
     says(tmp_path, result("infer"), index=index)
     failure = units["infer"]()
     assert isinstance(failure, Failure), failure

@@ -292,7 +292,7 @@ def test_what_surrounds_a_task(run: Run, containers: Containers, client: Client)
     assert sorted(of_disks) == ["/data", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"]
 
 
-def test_no_network(run: Run, client: Client) -> None:
+def test_a_container_has_no_network(run: Run, client: Client) -> None:
     bridge = client.networks.get("bridge").attrs["IPAM"]["Config"][0].get("Gateway", "172.17.0.1")
     for host in (bridge, "1.1.1.1"):
         result = run("connect", host=host, port=53)
@@ -312,7 +312,9 @@ def test_no_network(run: Run, client: Client) -> None:
         ("kill_self", {}, "killed by signal 9, most likely out of memory (peak 0.0"),
     ],
 )
-def test_crashes(run: Run, name: str, arguments: Mapping[str, Any], words: str) -> None:
+def test_crashes_in_a_container_are_named_as_elsewhere(
+    run: Run, name: str, arguments: Mapping[str, Any], words: str
+) -> None:
     if name == "half_result":
         words = "left a damaged result (ended with exit code 0)"
     result = run(name, **arguments)
@@ -344,7 +346,7 @@ def test_error_of_a_step(run: Run) -> None:
     assert result.remedy == "convert the part after the lookup table"
 
 
-def test_memory_limit(run: Run) -> None:
+def test_a_container_that_needs_more_than_its_limit_is_killed(run: Run) -> None:
     result = run("allocate", bytes=GIBIBYTE, memory=GIBIBYTE // 4)
     assert result.status is TaskStatus.CRASHED
     assert result.message == "out of memory: used 0.25 GiB of 0.25 GiB allowed"
@@ -378,7 +380,7 @@ def test_sending_files_has_a_deadline(run: Run, tmp_path: Path, monkeypatch: pyt
     assert result.message == "sending the files to the container took longer than 0.5 s"
 
 
-def test_deadline(run: Run, task: MakeTask, containers: Containers) -> None:
+def test_a_container_is_stopped_at_the_deadline_with_its_log(run: Run, task: MakeTask, containers: Containers) -> None:
     made = task("write_while_sleeping", text="so far", timeout=1)
     result = containers.run(made)
     assert (result.status, result.message) == (TaskStatus.TIMED_OUT, "stopped after 1 s")
@@ -401,7 +403,7 @@ def test_the_first_process_cannot_be_killed_from_inside(run: Run) -> None:
     assert run("attack_first_process").value == "sent"
 
 
-def test_log(containers: Containers, task: MakeTask) -> None:
+def test_the_log_of_a_container_is_appended_and_its_end_is_shown(containers: Containers, task: MakeTask) -> None:
     made = task("shout", bytes=20_000_000, crash=True)
     made.log_path.write_text("of an earlier task\n")
     result = containers.run(made)
@@ -451,7 +453,7 @@ def test_what_is_read_cannot_be_changed(run: Run, tmp_path: Path) -> None:
         ("forge_result", {}, "the worker left 'result.json', which is a symbolic link"),
     ],
 )
-def test_hostile_files(
+def test_nothing_but_files_of_allowed_size_comes_out_of_a_container(
     containers: Containers, task: MakeTask, tmp_path: Path, name: str, arguments: Mapping[str, Any], words: str
 ) -> None:
     made = task(name, path=str(tmp_path / "out"), writes=(tmp_path / "out",), **arguments)
@@ -516,7 +518,7 @@ def test_container_killed_from_outside(
 
 
 @pytest.mark.parametrize("moment", ["running", "sending", "starting"])
-def test_cancel(
+def test_a_cancelled_container_leaves_nothing(
     framework: str,
     task: MakeTask,
     tmp_path: Path,

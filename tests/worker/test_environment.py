@@ -41,7 +41,7 @@ def test_no_secret_reaches_a_worker(start: Start, task: MakeTask, monkeypatch: p
     assert found["environment"]["PYTHONHASHSEED"] == "0"
 
 
-def test_allowed_variables() -> None:
+def test_workers_get_the_variables_that_the_hardware_needs_and_none_that_change_results() -> None:
     source = {
         "PATH": "/bin",
         "LC_ALL": "C.UTF-8",

@@ -19,7 +19,7 @@ PidsIn = Callable[[Path], list[int]]
 MEBIBYTE = 2**20
 
 
-def test_segfault(run: Run) -> None:
+def test_a_crash_is_named_with_the_last_output_and_its_stack_is_in_the_log(run: Run) -> None:
     result = run("segfault")
     assert result.status is TaskStatus.CRASHED
     assert result.message == "crashed with SIGSEGV (segmentation fault); last output: loading weights"
@@ -34,13 +34,13 @@ def test_what_c_code_printed_before_a_crash_is_kept(run: Run) -> None:
     assert result.message.endswith("last output: from C without a flush")
 
 
-def test_abort(run: Run) -> None:
+def test_an_abort_is_a_crash_with_its_signal(run: Run) -> None:
     result = run("abort")
     assert result.status is TaskStatus.CRASHED
     assert result.message == "crashed with SIGABRT (aborted)"
 
 
-def test_memory_limit(run: Run) -> None:
+def test_a_worker_that_allocates_more_than_its_limit_is_killed(run: Run) -> None:
     result = run("allocate", bytes=400 * MEBIBYTE, memory=200 * MEBIBYTE)
     assert result.status is TaskStatus.CRASHED
     assert result.message.startswith("out of memory: used 0.")
@@ -70,13 +70,13 @@ def test_memory_shared_by_fork_counts_once(run: Run) -> None:
     assert result.peak_memory_bytes > 4 * 150 * MEBIBYTE, "so the cheap bound was over the limit"
 
 
-def test_memory_below_the_limit(run: Run) -> None:
+def test_a_worker_may_use_the_memory_below_its_limit(run: Run) -> None:
     result = run("allocate", bytes=100 * MEBIBYTE, memory=200 * MEBIBYTE, seconds=0.3)
     assert result.status is TaskStatus.FINISHED
     assert 100 * MEBIBYTE < result.peak_memory_bytes < 200 * MEBIBYTE
 
 
-def test_killed_from_outside(run: Run) -> None:
+def test_a_kill_from_outside_is_most_likely_the_kernels_for_memory(run: Run) -> None:
     result = run("kill_self")
     assert result.status is TaskStatus.CRASHED
     assert result.message.startswith("killed by signal 9, most likely out of memory (peak 0.0")
@@ -84,14 +84,14 @@ def test_killed_from_outside(run: Run) -> None:
 
 @pytest.mark.parametrize("code", [0, 3])
 @pytest.mark.parametrize("way", ["exit_without_result", "sys_exit"])
-def test_exit_without_result(run: Run, way: str, code: int) -> None:
+def test_an_exit_without_a_result_is_a_crash_with_any_code(run: Run, way: str, code: int) -> None:
     result = run(way, code=code)
     assert result.status is TaskStatus.CRASHED
     assert result.message == f"ended with exit code {code} without a result"
 
 
 @pytest.mark.parametrize("what", ["half_result", "foreign_result"])
-def test_damaged_result(run: Run, what: str) -> None:
+def test_half_a_result_or_a_foreign_one_is_a_crash(run: Run, what: str) -> None:
     result = run(what)
     assert result.status is TaskStatus.CRASHED
     assert result.value is None
@@ -104,7 +104,9 @@ def test_a_written_result_counts_whatever_comes_after(run: Run) -> None:
     assert result.value == "written before"
 
 
-def test_hang(run: Run, tmp_path: Path, gone: Gone, pids_in: PidsIn) -> None:
+def test_a_worker_that_hangs_is_stopped_with_its_descendants_at_the_deadline(
+    run: Run, tmp_path: Path, gone: Gone, pids_in: PidsIn
+) -> None:
     result = run("hang", timeout=0.5, pids=str(tmp_path / "pids"), daemon=True)
     assert result.status is TaskStatus.TIMED_OUT
     assert result.message == "stopped after 0.5 s"
@@ -123,21 +125,23 @@ def test_descendants_end_with_the_task(run: Run, gone: Gone, what: str) -> None:
     assert gone([pid])
 
 
-def test_descendants_of_a_crashed_task(run: Run, tmp_path: Path, gone: Gone, pids_in: PidsIn) -> None:
+def test_descendants_of_a_crashed_task_are_ended(run: Run, tmp_path: Path, gone: Gone, pids_in: PidsIn) -> None:
     result = run("crash_leaving_daemon", pids=str(tmp_path / "pids"))
     assert result.status is TaskStatus.CRASHED
     assert result.message.startswith("crashed with SIGABRT (aborted)")
     assert gone(pids_in(tmp_path / "pids"))
 
 
-def test_step_error(run: Run) -> None:
+def test_a_step_error_is_a_failure_with_its_remedy(run: Run) -> None:
     result = run("step_error")
     assert result.status is TaskStatus.FAILED
     assert result.message == "the model has a string input 'text'"
     assert result.remedy == "convert the part after the lookup table"
 
 
-def test_exception(run: Run, task: Callable[..., Task], server: ForkServer) -> None:
+def test_any_other_exception_is_a_failure_with_its_first_line(
+    run: Run, task: Callable[..., Task], server: ForkServer
+) -> None:
     made = task("failing", text="\nno kernel for node 7\nsecond line")
     result = server.run(made)
     assert result.status is TaskStatus.FAILED
@@ -146,26 +150,26 @@ def test_exception(run: Run, task: Callable[..., Task], server: ForkServer) -> N
     assert len(run("failing", text="x" * 10000).message) < 600
 
 
-def test_memory_error(run: Run) -> None:
+def test_a_memory_error_is_a_failure_for_memory(run: Run) -> None:
     result = run("out_of_memory_error")
     assert result.status is TaskStatus.FAILED
     assert result.message.startswith("not enough memory")
 
 
-def test_exception_without_text(run: Run) -> None:
+def test_an_exception_without_text_has_the_name_of_its_class(run: Run) -> None:
     result = run("unprintable")
     assert result.status is TaskStatus.FAILED
     assert result.message == "UnprintableError"
 
 
-def test_unknown_task(run: Run) -> None:
+def test_an_unknown_task_fails_with_those_that_there_are(run: Run) -> None:
     result = run("ehco")
     assert result.status is TaskStatus.FAILED
     assert result.message == "no task is called 'ehco'"
     assert "echo" in result.remedy
 
 
-def test_value_that_is_not_json(run: Run) -> None:
+def test_a_value_that_is_not_json_is_a_failure(run: Run) -> None:
     result = run("unserialisable")
     assert result.status is TaskStatus.FAILED
     assert result.message == (
@@ -173,13 +177,13 @@ def test_value_that_is_not_json(run: Run) -> None:
     )
 
 
-def test_arguments_that_are_not_json(run: Run) -> None:
+def test_arguments_that_are_not_json_are_a_failure(run: Run) -> None:
     result = run("echo", path=Path("a"))
     assert result.status is TaskStatus.FAILED
     assert "aren't JSON" in result.message
 
 
-def test_huge_log(run: Run) -> None:
+def test_of_a_huge_log_only_the_end_is_shown(run: Run) -> None:
     result = run("shout", bytes=50 * 10**6, crash=True)
     assert result.status is TaskStatus.CRASHED
     assert "last output: node 17 is not supported ..." in result.message
@@ -187,7 +191,7 @@ def test_huge_log(run: Run) -> None:
     assert run("shout", bytes=50 * 10**6, crash=False).value == "said"
 
 
-def test_full_disk(server: ForkServer, task: Callable[..., Task]) -> None:
+def test_a_full_disk_is_named(server: ForkServer, task: Callable[..., Task]) -> None:
     made = task("echo")
     made.directory.mkdir()
     (made.directory / "result.json.tmp").symlink_to("/dev/full")

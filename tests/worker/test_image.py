@@ -141,7 +141,7 @@ def prepared(
 
 
 @pytest.mark.parametrize("source", Format)
-def test_whose_image(source: Format) -> None:
+def test_savedmodels_are_converted_in_tensorflows_image_and_all_others_in_pytorchs(source: Format) -> None:
     assert (framework_of(source) is Framework.TENSORFLOW) == (source is Format.TF_SAVEDMODEL)
 
 
@@ -151,7 +151,7 @@ def test_requirements_are_those_of_the_project() -> None:
     assert {each for wanted in REQUIREMENTS.values() for each in wanted.values()} <= known
 
 
-def test_built_once(framework: str, client: Client, vary: Vary) -> None:
+def test_an_image_is_built_once_unless_a_rebuild_is_asked_for(framework: str, client: Client, vary: Vary) -> None:
     framework = vary(framework, "LABEL a=built-once")  # other processes run containers of what is built of `framework`
     one = prepared(framework)
     said, anew = list[str](), list[str]()
@@ -445,7 +445,7 @@ def test_image_that_cannot_be_asked_for(framework: str, name: str, words: str, r
         ("something new", "make sure 'docker info' works"),
     ],
 )
-def test_remedies(reason: str, remedy: str) -> None:
+def test_each_refusal_of_docker_has_its_remedy(reason: str, remedy: str) -> None:
     error = refused("do it", f"{reason}\nand a second line")
     assert error.message == f"can't do it: {reason}"
     assert error.hint.startswith(remedy)
@@ -484,7 +484,9 @@ def some_task(tmp_path: Path, name: str = "task") -> Task:
 
 @pytest.mark.parametrize(("listening", "words"), [(False, "no such file or directory"), (True, "connection refused")])
 @pytest.mark.usefixtures("collected")
-def test_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: bool, words: str) -> None:
+def test_without_a_daemon_the_task_fails_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: bool, words: str
+) -> None:
     path = tmp_path / "docker.sock"
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
     with socket.socket(socket.AF_UNIX) as dead:

@@ -131,7 +131,9 @@ def test_server_log_that_cannot_be_written(start: Start, task: MakeTask, tmp_pat
     assert str(tmp_path / "file") in result.message
 
 
-def test_relative_paths(run: Run, server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_of_a_task_are_those_of_the_parent(
+    run: Run, server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     made = Task(
         name="surroundings",
@@ -203,7 +205,7 @@ def test_a_daemon_belongs_to_the_task_that_started_it(
     assert results[0].value is True, "another task's end has not killed it"
 
 
-def test_cancel(
+def test_cancelled_workers_end_with_their_descendants(
     start: Start,
     task: MakeTask,
     tmp_path: Path,

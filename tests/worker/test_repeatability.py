@@ -141,7 +141,7 @@ def test_with_an_operation_that_draws_small_noise_is_randomness_too() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int64", "bool", "complex64", "float16"])
-def test_other_dtypes(dtype: str) -> None:
+def test_randomness_shows_in_any_dtype(dtype: str) -> None:
     first = np.array([0, 1, 1, 0], dtype)
     assert run(first, first.copy(), first) == ()
     with pytest.raises(StepError, match="random"):

@@ -96,7 +96,9 @@ def test_status_in_words(status: int, words: str) -> None:
         (b"\xff\xfe broken", "\ufffd\ufffd broken"),
     ],
 )
-def test_last_words(tmp_path: Path, log: str | bytes, words: str) -> None:
+def test_the_last_words_of_a_log_are_its_last_line_that_says_something(
+    tmp_path: Path, log: str | bytes, words: str
+) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"of an earlier task\n" + (log if isinstance(log, bytes) else log.encode()))
     assert last_line(path, 19) == words
