@@ -23,6 +23,10 @@ _STEPS = 64
 # Directions in which a sample is moved, each forth and back: one of both brings two values closer to each other.
 _DIRECTIONS = 4
 
+# A hundred times what values may differ by: floats that go so far are on another side of a threshold, or of another
+# class. Others show only how much a model makes of the last digits.
+_JUMP = 1e-3
+
 # In seconds. What isn't run until then says nothing.
 _LONGEST = 30.0
 
@@ -30,27 +34,50 @@ _LONGEST = 30.0
 def runs(model: LoadedModel, samples: Sequence[Sample]) -> Iterator[tuple[str, Arrays]]:
     """Yield what the model returns for inputs and weights that are all but the same, each sample several times.
 
-    Floats are left out unless the model sorts or quantizes: nothing else puts them at other places or levels.
+    Floats stay as they were unless they jump, or the model sorts or quantizes: either moves them elsewhere.
     """
     end = time.monotonic() + _LONGEST
-    floats = isinstance(model, TellsValues) and bool(model.sorting_operations)
-    floats |= isinstance(model, Quantizes) and model.quantizes
+    moves = isinstance(model, TellsValues) and bool(model.sorting_operations)
+    moves |= isinstance(model, Quantizes) and model.quantizes
+    before: dict[str, Arrays] = {}
+    if not moves:
+        with suppress(Exception):
+            before = {name: model.infer(inputs) for name, inputs in samples}
     ways = list(itertools.product(range(_DIRECTIONS), (1, -1)))
+    for name, outputs in _all_runs(model, samples, ways, end):
+        yield name, outputs if moves else _jumped(before.get(name, {}), outputs)
+
+
+def _jumped(before: Arrays, after: Arrays) -> Arrays:
+    """Return all but the floats, and those that went far; the other floats as they were."""
+    found = {key: array for key, array in after.items() if array.dtype.kind not in "fc"}
+    for key, array in after.items():
+        own = before.get(key)
+        if key not in found and own is not None and own.shape == array.shape:
+            with np.errstate(all="ignore"):
+                far = np.abs(array - own) > _JUMP * (1 + np.abs(own))
+            found[key] = np.where(far, array, own)
+    return found
+
+
+def _all_runs(
+    model: LoadedModel, samples: Sequence[Sample], ways: Sequence[tuple[int, int]], end: float
+) -> Iterator[tuple[str, Arrays]]:
     # Inputs of whole numbers stay, so that only other weights show anything.
     if any(array.dtype.kind == "f" for _, inputs in samples for array in inputs.values()):
-        yield from _runs(model, samples, ways, floats, end)
+        yield from _runs(model, samples, ways, end)
     # A framework may refuse to write to weights, with errors of its own.
     if isinstance(model, Nudged):
         for seed, sign in ways:
             with suppress(Exception), model.nudged(seed, sign) as other:
-                yield from _runs(other, samples, [(seed, sign)], floats, end)
+                yield from _runs(other, samples, [(seed, sign)], end)
     elif isinstance(model, SourceModel):
         with suppress(Exception), model.perturbed() as other:
-            yield from _runs(other, samples, ways, floats, end)
+            yield from _runs(other, samples, ways, end)
 
 
 def _runs(
-    model: LoadedModel, samples: Sequence[Sample], ways: Sequence[tuple[int, int]], floats: bool, end: float
+    model: LoadedModel, samples: Sequence[Sample], ways: Sequence[tuple[int, int]], end: float
 ) -> Iterator[tuple[str, Arrays]]:
     for seed, sign in ways:
         for name, inputs in samples:
@@ -58,8 +85,7 @@ def _runs(
                 return
             away = {key: nudged(array, sign, (seed, number)) for number, (key, array) in enumerate(inputs.items())}
             with suppress(Exception):
-                outputs = model.infer(away)
-                yield name, {key: array for key, array in outputs.items() if floats or array.dtype.kind not in "fc"}
+                yield name, model.infer(away)
 
 
 def nudged(array: np.ndarray, sign: int, seed: tuple[int, int]) -> np.ndarray:

@@ -1,13 +1,17 @@
 """Which elements rounding decides, and where it's no matter of ties."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
+from navigator.records import Properties, Signature
 from navigator.verify.ties import all_settled
 from navigator.verify.undecided import differing, undecided, warnings
-from navigator.workers.undecided import nudged
+from navigator.workers.undecided import nudged, runs
 
 ATOL, RTOL = {"": 1e-5}, {"": 1e-5}
+THRESHOLD = np.float32(0.3)
 PLACES = np.arange(200).reshape(2, 100)
 
 
@@ -66,3 +70,23 @@ def test_floats_move_forth_and_back_by_less_than_the_tolerance_and_whole_numbers
     assert np.allclose(forth, -back, atol=2e-7)
     assert np.count_nonzero(forth) == 3
     assert nudged(np.array([1, 2]), 1, (0, 0)).tolist() == [1, 2]
+
+
+class Gated:
+    """Lets through what is above a threshold, and makes much of the last digits of what is below."""
+
+    signature, properties = Signature(inputs=(), outputs=()), Properties()
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        x = inputs["x"]
+        above = x > THRESHOLD
+        return {"y": np.where(above, x, np.float32(50) * (x - THRESHOLD)), "above": above}
+
+
+def test_floats_are_undecided_where_they_jump() -> None:
+    x = np.array([0.1, 0.2, np.nextafter(THRESHOLD, np.float32(1)), 0.29999, 0.4], np.float32)
+    reference = Gated().infer({"x": x})
+    found = [arrays for _, arrays in runs(Gated(), [("s", {"x": x})])]
+    changed = np.any([arrays["y"] != reference["y"] for arrays in found], axis=0)
+    assert changed.tolist() == [False, False, True, False, False]
+    assert np.any([arrays["above"] != reference["above"] for arrays in found], axis=0).tolist() == changed.tolist()
