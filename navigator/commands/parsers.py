@@ -55,7 +55,8 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog=PROGRAM,
         allow_abbrev=False,
-        description="Convert models, verify each converted model against its source, and report the results.",
+        description="Convert models, verify each converted model against its source, and report the results. To begin: "
+        f"`{PROGRAM} {_MAIN} model.onnx`.",
         epilog="Exit codes: 0 success, 1 a requested conversion failed, 2 invalid configuration or command line, "
         "3 nothing to convert, 70 internal error (please report it), 71 not enough memory, threads or open files, "
         "74 a file can't be read or written, "

@@ -1,4 +1,4 @@
-"""Where a conversion differs in few elements only: whether rounding alone decides those in the source model too."""
+"""Where a conversion differs in only a few elements: whether rounding alone decides those in the source model too."""
 
 from dataclasses import replace
 

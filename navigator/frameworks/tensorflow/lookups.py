@@ -1,4 +1,4 @@
-"""What the graph of a SavedModel's signature tells about the whole numbers that it's given."""
+"""What the graph of a SavedModel's signature tells about the numbers that it's given."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

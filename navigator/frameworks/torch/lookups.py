@@ -1,4 +1,4 @@
-"""What a torch graph tells about the whole numbers that it's given."""
+"""What a torch graph, of TorchScript or torch.export, tells about the numbers that it's given."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
