@@ -59,6 +59,9 @@ AS_SOURCE = TORCH
 CONTAINER_LIMITS: Mapping[Device, str] = {}
 Options = StepOptions
 
+# What torch (2.13) says of a weight that isn't in the file.
+_LEFT_OUT = "required keyword attribute 'value' is undefined"
+
 # A torch object; the types of the package differ between supported versions.
 _Torch = Any
 
@@ -282,6 +285,12 @@ def open_module(path: Path, device: Device = Device.CPU) -> _Torch:
     try:
         module = _loaded(path, device)
     except Exception as error:
+        if str(error) == _LEFT_OUT:
+            raise StepError(
+                f"{path} can't be loaded: torch.jit.optimize_for_inference gave its weights a layout that "
+                "torch.jit.save leaves out",
+                "save the module as it was before torch.jit.optimize_for_inference",
+            ) from error
         known = packages.advice(str(error))
         raise StepError(
             f"{path} can't be loaded as TorchScript: {known[0] if known else torch_values.reason(error)}",

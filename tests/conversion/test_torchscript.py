@@ -548,6 +548,16 @@ def test_files_that_are_no_torchscript_are_refused(tmp_path: Path) -> None:
         assert refusal.value.hint == "save it with torch.jit.save"
 
 
+def test_weights_that_torch_left_out_of_the_file_are_told(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(torch.nn.Conv2d(3, 4, 3).eval(), torch.ones(1, 3, 8, 8))
+        torch.jit.optimize_for_inference(traced).save(str(tmp_path / "m.pt"))
+    with pytest.raises(StepError, match="optimize_for_inference gave its weights a layout that") as refusal:
+        torchscript.load(tmp_path / "m.pt", declared=declared(spec("x", (1, 3, 8, 8))))
+    assert refusal.value.hint == "save the module as it was before torch.jit.optimize_for_inference"
+
+
 def test_a_gru_runs_at_another_batch_size(tmp_path: Path) -> None:
     class Recurrent(torch.nn.Module):
         def __init__(self) -> None:
