@@ -54,10 +54,11 @@ _MEMORY_FACTOR = 5
 _MEMORY_FLOOR_BYTES = 300_000_000
 
 # Operations with a more specific remedy.
-_ARGMAX = "keras.ops.argmax and argmin of Keras 3 use Bitcast and BitwiseAnd: use tf.argmax and tf.argmin instead"
 _NO_BFLOAT16 = "tf2onnx doesn't support bfloat16: save the model in float32 or float16 instead"
 
-_ADVICE = {"Bitcast": _ARGMAX, "BitwiseAnd": _ARGMAX}
+_HASHES = "Keras's Hashing and HashedCrossing hash text, which ONNX doesn't have: look numbers up or take them modulo"
+
+_ADVICE = dict.fromkeys(("SparseCross", "StringToHashBucketFast", "StringToHashBucketStrong"), _HASHES)
 _TEXT = ("String", "Regex", "AsString", "DecodeRaw", "Substr", "Unicode", "StaticRegex")
 
 log = logging.getLogger(__name__)
@@ -192,6 +193,7 @@ def _converted(frozen: FrozenGraph, opset: int, name: str) -> _Proto:
         model = optimized.make_model(f"converted from {name}")
     _unlist_initializers(model)
     paddings.made_explicit(model)
+    paddings.made_positive(model)
     _state_shapes(model, frozen.signature)
     return model
 
@@ -245,7 +247,7 @@ def _advice(found: Mapping[str, list[str]], opset: int) -> str:
         if found.keys() <= {*tf_op.create_mapping(higher, None), *custom_op_handlers(higher)}:
             return f"they need opset {higher} or higher: set onnx_opsets: [{higher}]"
     advice = sorted({_ADVICE[operation] for operation in found if operation in _ADVICE})
-    if any(operation.startswith(_TEXT) for operation in found):
+    if any(operation.startswith(_TEXT) for operation in found.keys() - _ADVICE.keys()):
         advice.append("ONNX has no text operations: save a signature that starts after the text processing")
     if any("Random" in operation for operation in found):
         advice.append("random numbers are for training: save the model with training=False, or without that part")

@@ -44,6 +44,17 @@ def same(model: Any, made: Any, given: Mapping[str, Any], rtol: float = 1e-5, at
         np.testing.assert_allclose(found[name], array, rtol=rtol, atol=atol, err_msg=name)
 
 
+def exported(directory: Path, model: Any) -> tuple[Any, Any]:
+    """Return what runs a model of Keras and what it's converted to."""
+    model.export(str(directory / "m"), verbose=False)
+    source = tf_savedmodel.load(directory / "m", declared=Signature(inputs=(), outputs=()))
+    destination = directory / "m.onnx"
+    options = tf_savedmodel_to_onnx.Options(opset=DEFAULT)
+    conversion = Conversion(source=directory / "m", destination=destination, options=options, raise_from=None)
+    tf_savedmodel_to_onnx.convert(conversion)
+    return source, onnx_runner.load(destination, declared=source.signature)
+
+
 UNUSUAL = np.array(
     [-np.inf, -1e30, -7.5, -1, -1e-8, -0.0, 0, 1e-30, 1e-8, 0.3, 1, 7.5, 1e30, np.inf, np.nan], "float32"
 )
@@ -129,6 +140,17 @@ def patches(image: Any) -> Outputs:
     return {"tiles": taken(2, 2, 1, "VALID"), "valid": taken(3, 1, 2, "VALID"), "same": taken(3, 2, 2, "SAME")}
 
 
+def diagonals(x: Any, square: Any) -> Outputs:
+    import tensorflow as tf
+
+    return {
+        **{f"of_{k}": tf.linalg.diag(x, k=k, padding_value=0.5) for k in (-2, 0, 1)},
+        "wide": tf.linalg.diag(x, num_rows=4, num_cols=6),
+        "replaced": tf.linalg.set_diag(square, x),
+        "above": tf.linalg.set_diag(square, x[:, 1:], k=1),
+    }
+
+
 def segments(x: Any, ids: Any, places: Any) -> Outputs:
     import tensorflow as tf
 
@@ -169,6 +191,13 @@ def segments(x: Any, ids: Any, places: Any) -> Outputs:
             {
                 "image": RNG.uniform(0, 1, (2, 9, 8, 3)).astype("float32"),
                 "whole": RNG.integers(0, 256, (2, 9, 8, 3)).astype("uint8"),
+            },
+        ),
+        (
+            diagonals,
+            {
+                "x": np.array([[1, 2, np.inf, 4]], "float32"),
+                "square": RNG.standard_normal((1, 4, 4)).astype("float32"),
             },
         ),
         (patches, {"image": RNG.uniform(0, 1, (2, 8, 7, 3)).astype("float32")}),
@@ -236,11 +265,36 @@ def test_grouped_convolutions_of_keras_are_inlined(tmp_path: Path) -> None:
 
     keras.utils.set_random_seed(0)
     image = keras.Input((7, 7, 4), name="image")
-    keras.Model(image, keras.layers.Conv2D(8, 3, groups=2)(image)).export(str(tmp_path / "m"), verbose=False)
-    model = tf_savedmodel.load(tmp_path / "m", declared=Signature(inputs=(), outputs=()))
-    options = tf_savedmodel_to_onnx.Options(opset=DEFAULT)
-    destination = tmp_path / "m.onnx"
-    conversion = Conversion(source=tmp_path / "m", destination=destination, options=options, raise_from=None)
-    tf_savedmodel_to_onnx.convert(conversion)
-    made = onnx_runner.load(destination, declared=model.signature)
+    model, made = exported(tmp_path, keras.Model(image, keras.layers.Conv2D(8, 3, groups=2)(image)))
     same(model, made, {"image": RNG.standard_normal((2, 7, 7, 4)).astype("float32")})
+
+
+def test_strides_beyond_the_kernel_leave_zeros(tmp_path: Path) -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((4, 5, 3), name="image")
+    layers = [keras.layers.Conv2DTranspose(2, side, 3, padding) for side in (1, 2) for padding in ("same", "valid")]
+    model, made = exported(tmp_path, keras.Model(image, [layer(image) for layer in layers]))
+    same(model, made, {"image": RNG.standard_normal((2, 4, 5, 3)).astype("float32")})
+
+
+def test_keras_argmax_tells_zeros_apart(tmp_path: Path) -> None:
+    import keras
+
+    scores = keras.Input((3,), name="scores")
+    places = [keras.ops.argmax(scores, -1), keras.ops.argmin(scores, 1)]
+    model, made = exported(tmp_path, keras.Model(scores, places))
+    given = np.array([[-0.0, 0, -1], [0, -0.0, 1], [2, 3, 3], [-0.0, -0.0, 0]], "float32")
+    same(model, made, {"scores": given})
+    assert model.infer({"scores": given})["output_0"].tolist() == [1, 2, 1, 2]
+
+
+def test_categories_are_counted_for_each_row_of_any_batch(tmp_path: Path) -> None:
+    import keras
+
+    ids = keras.Input((3,), dtype="int64", name="ids")
+    encoded = keras.layers.IntegerLookup(vocabulary=[3, 7, 9], output_mode="multi_hot")(ids)
+    model, made = exported(tmp_path, keras.Model(ids, encoded))
+    for rows in ([[3, 9, 3]], [[7, 7, 1], [2, 9, 3]]):
+        same(model, made, {"ids": np.array(rows)})

@@ -8,7 +8,6 @@ import pytest
 
 from navigator.converters import tf_savedmodel_to_onnx
 from navigator.converters.protocol import Conversion
-from navigator.errors import StepError
 from navigator.records import Signature
 from navigator.runners import onnx as onnx_runner
 from navigator.runners import tf_savedmodel
@@ -54,12 +53,30 @@ def test_levels_are_tensorflows(tmp_path: Path) -> None:
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds <= {"QuantizeLinear", "DequantizeLinear", "Identity"}
 
 
-def test_fewer_levels_are_refused(tmp_path: Path) -> None:
+def test_other_levels_are_tensorflows_too(tmp_path: Path) -> None:
+    """Weights have a level less and ends for each channel, after quantization-aware training."""
     import tensorflow as tf
 
-    saved(tmp_path / "m", lambda x: {"y": tf.quantization.fake_quant_with_min_max_args(x, num_bits=4)})
-    with pytest.raises(StepError, match="num_bits"):
-        convert(tmp_path / "m", tmp_path / "m.onnx")
+    of_args, of_vars = tf.quantization.fake_quant_with_min_max_args, tf.quantization.fake_quant_with_min_max_vars
+    of_channels = tf.quantization.fake_quant_with_min_max_vars_per_channel
+    low, high = (list(each) for each in zip(*ENDS, strict=True))
+
+    def levels(x: Any) -> dict[str, Any]:
+        channels = x[:, None] + tf.zeros([len(ENDS)])
+        return {
+            "fewer": of_args(x, -2.0, 3.0, num_bits=4),
+            "narrow": of_vars(x, -2.0, 2.0, narrow_range=True),
+            "channels": of_channels(channels, low, high),
+            "weights": of_channels(channels, low, high, narrow_range=True),
+        }
+
+    model = saved(tmp_path / "m", levels)
+    convert(tmp_path / "m", tmp_path / "m.onnx")
+    loaded = onnx_runner.load(tmp_path / "m.onnx", declared=model.signature)
+    x = {"x": np.linspace(-7, 7, 10_007, dtype=np.float32)}
+    made = loaded.infer(x)
+    for name, right in model.infer(x).items():
+        assert (np.abs(made[name] - right) > 1e-5).mean() < 1e-3, name
 
 
 @pytest.mark.parametrize("quantizes", [True, False])

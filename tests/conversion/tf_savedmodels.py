@@ -54,7 +54,8 @@ def keras_3(root: Path) -> None:
     keras.Model(wide, layers.Dense(4, dtype="float32")(layers.Dense(160)(wide))).export(str(root / "bfloat16"))
     keras.mixed_precision.set_global_policy("float32")
 
-    keras.Model(image, keras.ops.argmax(image, axis=-1)).export(str(root / "keras_argmax"))
+    number = keras.Input((1,), dtype="int64", name="number")
+    keras.Model(number, layers.Hashing(7)(number)).export(str(root / "keras_hashing"))
 
 
 def functions(root: Path) -> None:
@@ -137,6 +138,8 @@ def functions(root: Path) -> None:
             "alone": tf.one_hot(m, 4),
             "alone_whole": tf.one_hot(m, 4, dtype=tf.int32),
             "bytes": tf.one_hot(b, 4, 0.5, -1.0),
+            "half": tf.one_hot(n, 4, dtype=tf.float16),
+            "truth": tf.one_hot(n, 4, True, False, axis=1, dtype=tf.bool),
         },
     )
 

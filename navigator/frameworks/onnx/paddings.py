@@ -33,3 +33,26 @@ def made_explicit(model: Proto) -> bool:
             node.attribute.append(onnx.helper.make_attribute("pads", [*less, *rest] if upper else [*rest, *less]))
             changed = True
     return changed
+
+
+def made_positive(model: Proto) -> None:
+    """Let transposed convolutions whose stride is beyond their kernel add to their output instead of padding it.
+
+    tf2onnx writes negative padding, which ONNX doesn't have. Remove once it doesn't.
+    """
+    import onnx
+
+    for graph in graphs(model):
+        for node in graph.node:
+            pads = next((each for each in node.attribute if each.name == "pads"), None)
+            if node.op_type != "ConvTranspose" or pads is None:
+                continue
+            half = len(pads.ints) // 2
+            totals = [before + after for before, after in zip(pads.ints[:half], pads.ints[half:], strict=True)]
+            if min(totals) < 0:
+                kept = [size if totals[index % half] >= 0 else 0 for index, size in enumerate(pads.ints)]
+                node.attribute.remove(pads)
+                added = [max(-total, 0) for total in totals]
+                node.attribute.extend(
+                    [onnx.helper.make_attribute("pads", kept), onnx.helper.make_attribute("output_padding", added)]
+                )

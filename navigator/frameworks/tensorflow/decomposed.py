@@ -4,18 +4,23 @@ They're replaced in TensorFlow's graph, where a call of a function is inlined li
 TensorFlow, the node's attributes and its inputs, and computes what the operation does.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from navigator.frameworks.opsets import ADDS
 from navigator.frameworks.tensorflow import resampled
+from navigator.frameworks.tensorflow.fake_quantization import QUANTIZED
 from navigator.frameworks.tensorflow.rewritten import let_call
 
 _Tf = Any
 _Tensor = Any
-_Table = Mapping[str, Callable[..., Any]]
+_Computed = Callable[..., Any]
+_Table = Mapping[str, _Computed]
+
+# DT_FLOAT.
+_FLOAT = 1
 
 # What keeps a function from being inlined: Keras compiles grouped convolutions by themselves.
 _APART = ("_XlaMustCompile", "_noinline")
@@ -28,24 +33,45 @@ def decompose(tf: _Tf, graph_def: _Tf, opset: int) -> None:
     for each in (*functions, *graph_def.node, *(node for function in functions for node in function.node_def)):
         for name in _APART:
             each.attr.pop(name, None)
-    if any(node.op in table for node in graph_def.node):
+    signs = _sign_bits(graph_def.node)
+    if any(node.op in table or node.name in signs for node in graph_def.node):
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(graph_def, name="")
         for node in list(graph_def.node):
-            if node.op in table:
-                operation = graph.get_operation_by_name(node.name)
-                _replace(
-                    tf, graph_def, table, node, [tf.TensorSpec(each.shape, each.dtype) for each in operation.inputs]
-                )
+            computed, read = table.get(node.op), node.name
+            if node.name in signs:
+                computed, read = _sign_bit, signs[node.name].name
+                node.input[:] = signs[node.name].input
+            if computed is not None:
+                inputs = graph.get_operation_by_name(read).inputs
+                _replace(tf, graph_def, computed, node, [tf.TensorSpec(each.shape, each.dtype) for each in inputs])
     for function in functions:
+        signs = _sign_bits(function.node_def)
         for node in list(function.node_def):
-            if node.op in table:
-                _replace_within(tf, graph_def, table, function, node)
+            if node.name in signs:
+                node.input[:] = signs[node.name].input
+                _replace_within(tf, graph_def, _sign_bit, function, node, [tf.float32])
+            elif node.op in table:
+                _replace_within(tf, graph_def, table[node.op], function, node, _dtypes(tf, node))
 
 
-def _replace(tf: _Tf, graph_def: _Tf, table: _Table, node: _Tf, specs: Sequence[_Tf]) -> None:
+def _sign_bits(nodes: Iterable[_Tf]) -> dict[str, _Tf]:
+    """Return what takes the sign bit of a float, as Keras's argmax does, and whence: ONNX knows no bits of floats."""
+    known = {node.name: node for node in nodes}
+    found = {}
+    for node in known.values():
+        if node.op != "BitwiseAnd":
+            continue
+        bits, mask = (known.get(each.partition(":")[0]) for each in node.input[:2])
+        if bits is None or mask is None or (bits.op, mask.op) != ("Bitcast", "Const") or bits.attr["T"].type != _FLOAT:
+            continue
+        if list(mask.attr["value"].tensor.int_val) == [np.iinfo(np.int32).min]:
+            found[node.name] = bits
+    return found
+
+
+def _replace(tf: _Tf, graph_def: _Tf, computed: _Computed, node: _Tf, specs: Sequence[_Tf]) -> None:
     attributes = {name: _plain(tf, value) for name, value in node.attr.items()}
-    computed = table[node.op]
     traced = tf.function(lambda *inputs: computed(tf, attributes, *inputs), autograph=False)
     function = traced.get_concrete_function(*specs)
     library = function.graph.as_graph_def().library
@@ -54,17 +80,14 @@ def _replace(tf: _Tf, graph_def: _Tf, table: _Table, node: _Tf, specs: Sequence[
     graph_def.library.function.extend(each for each in library.function if each.signature.name not in known)
 
 
-def _replace_within(tf: _Tf, graph_def: _Tf, table: _Table, function: _Tf, node: _Tf) -> None:
+def _replace_within(
+    tf: _Tf, graph_def: _Tf, computed: _Computed, function: _Tf, node: _Tf, dtypes: Sequence[_Tf]
+) -> None:
     """Replace a node of a function, where shapes are unknown and outputs are read by the names of arguments."""
     from tensorflow.python.framework import op_def_registry
 
-    described = op_def_registry.get(node.op)
-    dtypes = []
-    for argument in described.input_arg:
-        kind = argument.type or node.attr[argument.type_attr].type
-        dtypes += [tf.dtypes.as_dtype(kind)] * (node.attr[argument.number_attr].i if argument.number_attr else 1)
-    outputs = [argument.name for argument in described.output_arg]
-    _replace(tf, graph_def, table, node, [tf.TensorSpec(None, dtype) for dtype in dtypes])
+    outputs = [argument.name for argument in op_def_registry.get(node.op).output_arg]
+    _replace(tf, graph_def, computed, node, [tf.TensorSpec(None, dtype) for dtype in dtypes])
     if len(outputs) == 1:
         before, after = f"{node.name}:{outputs[0]}:", f"{node.name}:output:"
         for reader in function.node_def:
@@ -74,6 +97,17 @@ def _replace_within(tf: _Tf, graph_def: _Tf, table: _Table, function: _Tf, node:
         for name, value in function.ret.items():
             if value.startswith(before):
                 function.ret[name] = after + value.removeprefix(before)
+
+
+def _dtypes(tf: _Tf, node: _Tf) -> list[_Tf]:
+    """Return the types of a node's inputs."""
+    from tensorflow.python.framework import op_def_registry
+
+    dtypes = []
+    for argument in op_def_registry.get(node.op).input_arg:
+        kind = argument.type or node.attr[argument.type_attr].type
+        dtypes += [tf.dtypes.as_dtype(kind)] * (node.attr[argument.number_attr].i if argument.number_attr else 1)
+    return dtypes
 
 
 def _plain(tf: _Tf, value: _Tf) -> Any:
@@ -222,6 +256,63 @@ def _scatter_nd(tf: _Tf, attributes: Mapping[str, Any], indices: _Tensor, update
     return tf.tensor_scatter_nd_add(tf.zeros(shape, updates.dtype), indices, updates)
 
 
+def _sign_bit(tf: _Tf, attributes: Mapping[str, Any], x: _Tensor) -> _Tensor:
+    del attributes
+    negative = (x < 0) | ((tf.abs(x) <= 0) & (1 / x < 0))
+    return tf.where(negative, np.iinfo(np.int32).min, 0)
+
+
+def _diagonal(tf: _Tf, attributes: Mapping[str, Any], diagonal: _Tensor, k: _Tensor, *more: _Tensor) -> _Tensor:
+    """Return matrices with one diagonal; tf2onnx loses a batch of 1 axis."""
+    if k.shape.rank != 0:
+        return tf.raw_ops.MatrixDiagV3(
+            diagonal=diagonal, k=k, num_rows=more[0], num_cols=more[1], padding_value=more[2], align=attributes["align"]
+        )
+    rows, columns, padding = more
+    length = tf.shape(diagonal)[-1]
+    least = length - tf.minimum(k, 0), length + tf.maximum(k, 0)
+    square = tf.maximum(*least)
+    sizes = [
+        tf.where(wanted < 0, tf.where(other < 0, square, needed), wanted)
+        for wanted, other, needed in zip((rows, columns), (columns, rows), least, strict=True)
+    ]
+    return _with_diagonal(tf, sizes, diagonal, k, padding)
+
+
+def _set_diagonal(tf: _Tf, attributes: Mapping[str, Any], matrix: _Tensor, diagonal: _Tensor, k: _Tensor) -> _Tensor:
+    if k.shape.rank != 0:
+        return tf.raw_ops.MatrixSetDiagV3(input=matrix, diagonal=diagonal, k=k, align=attributes["align"])
+    shape = tf.shape(matrix)
+    return _with_diagonal(tf, [shape[-2], shape[-1]], diagonal, k, matrix)
+
+
+def _with_diagonal(tf: _Tf, sizes: Sequence[_Tensor], diagonal: _Tensor, k: _Tensor, others: _Tensor) -> _Tensor:
+    row, column = tf.range(sizes[0])[:, None], tf.range(sizes[1])[None]
+    place = tf.clip_by_value(tf.minimum(row, column), 0, tf.shape(diagonal)[-1] - 1)
+    values = tf.gather(diagonal, tf.reshape(place, [-1]), axis=-1)
+    values = tf.reshape(values, tf.concat([tf.shape(diagonal)[:-1], sizes], 0))
+    return tf.where(tf.equal(column - row, k), values, others)
+
+
+def _fake_quantized(name: str) -> _Computed:
+    def quantize(tf: _Tf, attributes: Mapping[str, Any], x: _Tensor, *ends: _Tensor) -> _Tensor:
+        """Round to one of the levels between both ends, of which 0 is one, as `fake_quant_ops_functor.h` does."""
+        bits, narrow = attributes.get("num_bits", 8), attributes.get("narrow_range", False)
+        if name in QUANTIZED and bits == 8 and not narrow:
+            settings = {} if ends else {"min": attributes["min"], "max": attributes["max"]}
+            return getattr(tf.raw_ops, name)(inputs=x, **settings, **dict(zip(("min", "max"), ends, strict=False)))
+        low, high = ends or (tf.constant(attributes["min"]), tf.constant(attributes["max"]))
+        first, last = int(narrow), 2**bits - 1
+        scale = (high - low) / (last - first)
+        zero = tf.clip_by_value(tf.floor(first - low / scale + 0.5), first, last)
+        low, high = (first - zero) * scale, (last - zero) * scale
+        inverse = 1 / scale
+        shifted = (tf.maximum(tf.minimum(x, high), low) - low) * inverse
+        return tf.floor(shifted - tf.floor(-low * inverse + 0.5) + 0.5) * scale
+
+    return quantize
+
+
 def _rgb_to_hsv(tf: _Tf, attributes: Mapping[str, Any], images: _Tensor) -> _Tensor:
     """Return hue, saturation and value, as of `colorspace_op.h`."""
     del attributes
@@ -290,6 +381,8 @@ _DECOMPOSED: _Table = {
     "InvertPermutation": _invert_permutation,
     "Log1p": _log1p,
     "LowerBound": _bound(upper=False),
+    "MatrixDiagV3": _diagonal,
+    "MatrixSetDiagV3": _set_diagonal,
     "MulNoNan": _mul_no_nan,
     "RGBToHSV": _rgb_to_hsv,
     "ResizeArea": resampled.area,
@@ -302,6 +395,7 @@ _DECOMPOSED: _Table = {
     "Xdivy": _xdivy,
     "Xlog1py": _xlog1py,
     "Xlogy": _xlogy,
+    **{name: _fake_quantized(name) for name in (*QUANTIZED, "FakeQuantWithMinMaxVarsPerChannel")},
     **{name: _segments(name) for name in ("SegmentMax", "SegmentMean", "SegmentMin")},
     **{
         f"UnsortedSegment{kind}": _unsorted_segments(f"UnsortedSegment{kind}") for kind in ("Max", "Min", "Prod", "Sum")

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-_FLOAT, _UINT8, _INT32, _INT64, _STRING, _DOUBLE = 1, 2, 6, 7, 8, 11
+_FLOAT, _UINT8, _INT32, _INT64, _STRING, _BOOL, _HALF, _DOUBLE = 1, 2, 6, 7, 8, 9, 10, 11
 
 # What ONNX Runtime chooses from with Where, and doesn't encode.
-_CHOSEN = frozenset({_UINT8, _INT32, _INT64, _DOUBLE})
+_CHOSEN = frozenset({_UINT8, _INT32, _INT64, _BOOL, _HALF, _DOUBLE})
 
 _Graph = Any
 _Node = Any
@@ -30,7 +30,7 @@ def find(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None:
     if _STRING in kinds or not keys.size or not default.is_const():
         LookupTableFind.version_8(graph, node, initialized_tables=tables)
         return
-    dtypes, shapes, outputs, given = node.output_dtypes, node.output_shapes, node.output, node.input[1]
+    dtypes, shapes, outputs, given = node.output_dtypes, [graph.get_shape(node.input[1])], node.output, node.input[1]
     kept = np.concatenate([default.get_tensor_value(as_list=False).reshape(1), values])
     known = graph.make_const(utils.make_name(name), keys.astype(utils.map_onnx_to_numpy_type(graph.get_dtype(given))))
     graph.remove_node(node.name)
@@ -91,6 +91,10 @@ def one_hot(graph: _Graph, node: _Node, name: str, arguments: list[Any]) -> None
     dtypes, shapes, outputs = node.output_dtypes, node.output_shapes, node.output
     graph.remove_node(node.name)
     alike = graph.make_node("Equal", [_column(graph, given, -1 - after), every]).output[0]
+    if kind == _BOOL:  # ONNX Runtime (1.32) doesn't choose bools
+        chosen = graph.make_node("Where", [alike, *(_cast(graph, each, _UINT8) for each in (on, off))]).output[0]
+        graph.make_node("Cast", [chosen], attr={"to": kind}, dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
+        return
     graph.make_node("Where", [alike, on, off], dtypes=dtypes, shapes=shapes, name=name, outputs=outputs)
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+QUANTIZED = ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars")
+"""What becomes Q/DQ nodes with all 256 levels; `decomposed` makes arithmetic of others."""
+
 _Graph = Any
 _Node = Any
 

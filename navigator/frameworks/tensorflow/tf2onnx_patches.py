@@ -88,7 +88,7 @@ def custom_op_handlers(opset: int, tables: Tables | None = None) -> dict[str, _H
         "Real": (spectra.part, ["Real", 0]),
         "Imag": (spectra.part, ["Imag", 1]),
     }
-    kinds = ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars") if opset >= _QUANTIZE_OPSET else ()
+    kinds = fake_quantization.QUANTIZED if opset >= _QUANTIZE_OPSET else ()
     quantizing: dict[str, _Handler] = dict.fromkeys(kinds, (fake_quantization.quantize, []))
     kinds = ("Select", "SelectV2") if opset >= _WHERE_OPSET else ()
     selecting: dict[str, _Handler] = dict.fromkeys(kinds, (_select, []))
