@@ -175,3 +175,12 @@ def test_a_model_that_sorts_nothing_is_not_run_again() -> None:
 
     model: Any = Counting()
     assert ties.undefined(model, SAMPLES, [(name, {}) for name, _ in SAMPLES]) == []
+
+
+def test_what_is_kept_of_sorted_values_can_be_viewed() -> None:
+    values = torch.zeros(2, 3, 8)
+    for rotated in (True, False):
+        with ordered(rotated=rotated) as met:
+            best = torch.topk(values, 4)
+            assert best.values.view(2, -1).shape == best.indices.view(2, -1).shape == (2, 12)
+        assert met.equal

@@ -48,7 +48,10 @@ def ordered(*, rotated: bool) -> Iterator[Met]:
             if rotated:
                 indices = indices.gather(axis, following.movedim(-1, axis))
         kept = found.shape[axis] if values.ndim and count is None else count
-        return (found, indices) if not values.ndim else (found.narrow(axis, 0, kept), indices.narrow(axis, 0, kept))
+        if not values.ndim:
+            return found, indices
+        # As torch returns them: a view of a part of a tensor may be refused.
+        return found.narrow(axis, 0, kept).contiguous(), indices.narrow(axis, 0, kept).contiguous()
 
     with Ordering():
         yield met
