@@ -340,3 +340,12 @@ def test_trees_that_send_missing_features_somewhere_test_for_them(tracks: list[i
         )
     )
     assert (Constant(math.nan) in read(made).compared().get("x", ())) is expected
+
+
+@pytest.mark.parametrize("held", [{"replaced_value_float": math.nan}, {"replaced_value_int64": -9}, {}])
+def test_what_an_imputer_replaces_is_tried(held: dict[str, float]) -> None:
+    node = helper.make_node("Imputer", ["x"], ["y"], domain="ai.onnx.ml", **held)
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
+    tried = read(helper.make_model(helper.make_graph([node], "g", [value], [result]))).compared().get("x", ())
+    assert np.array_equal([each.number for each in tried], list(held.values()), equal_nan=True)

@@ -202,6 +202,20 @@ def _read_comparisons(node: Proto, graph: _Graph) -> None:
             lookups.tested(inputs[0], NAN)
     elif kind in _TESTS:
         lookups.tested(inputs[0], _TESTS[kind])
+    elif kind == "Imputer":
+        for number in _replaced(node):
+            if math.isfinite(number):
+                lookups.against(inputs[0], number, ordered=False)
+            else:
+                lookups.tested(inputs[0], (number,))
+
+
+def _replaced(node: Proto) -> list[float]:
+    """Return what stands for missing numbers in ai.onnx.ml's Imputer."""
+    held = {each.name: each for each in node.attribute}
+    if "replaced_value_float" in held:
+        return [held["replaced_value_float"].f]
+    return [held["replaced_value_int64"].i] if "replaced_value_int64" in held else []
 
 
 def _read_line(node: Proto, graph: _Graph) -> None:
