@@ -8,9 +8,10 @@ from navigator.engine.outcomes import Reference
 from navigator.engine.own_device import of_source
 from navigator.engine.step_context import StepContext, outputs_in
 from navigator.engine.subject import Subject
+from navigator.engine.sums import summed
 from navigator.engine.undecided import decided_alike
 from navigator.records import Device, Format, Precision, Verdict
-from navigator.verify import devices, unstable
+from navigator.verify import devices, sums, unstable
 from navigator.verify.compare import verify
 from navigator.verify.decisions import Scores
 from navigator.verify.exceptions import Rounded
@@ -66,6 +67,8 @@ class Judgement:
         step = self._subject.step
         if not self.verdict.passed and self._subject.together and self._device is Device.CPU:
             self._measure_where_it_fails()
+        if not self.verdict.passed and self._device is Device.CPU:
+            self._add_exactly()
         if not self.verdict.passed:
             self._settle_what_rounding_decides()
         if not self.verdict.passed and self._device is Device.CUDA:
@@ -92,6 +95,23 @@ class Judgement:
             self._left_out = tuple(unstable.warnings(more.unstable))
         else:
             self.wanted, self._settled = before
+
+    def _add_exactly(self) -> None:
+        """Compare the samples that fail with exact sums, if what a runtime rounds there is all that is in between."""
+        exactly = summed(self._subject, self.reference, self.wanted, self._settled, context=self._context)
+        if exactly is None:
+            return
+        if not [*sums.warnings(self._settled, exactly)]:
+            return
+        before = self._settled, self.verdict
+        self._settled = exactly
+        self.verdict = self._compared(self.reference)
+        if not self.verdict.passed and self._subject.together:
+            self._measure_where_it_fails()
+        if self.verdict.passed:
+            self._left_out = (*self._left_out, *sums.warnings(before[0], self._settled))
+        else:
+            self._settled, self.verdict = before
 
     def _settle_what_rounding_decides(self) -> None:
         """Leave out elements that only rounding decides, if all others match."""

@@ -159,6 +159,7 @@ def _noise_of(
 ) -> Mapping[str, Mapping[str, Noise]]:
     """Run the source model with other rounding; return its noise by sample and output, nothing if it can't be run."""
     directory = context.workspace.scratch(model.model_name, step.label, "rounded")
+    shutil.rmtree(directory, ignore_errors=True)  # what was measured for other samples
     directory.mkdir()  # so that the worker may write nothing beside it
     arguments = {
         "config": to_data(replace(with_found(model, reference.found), inputs=reference.signature.inputs)),

@@ -28,7 +28,19 @@ from navigator.samples.found import with_found
 from navigator.verify.compare import verify
 from navigator.verify.differences import bounded
 from navigator.verify.outputs import Outputs, always_empty
-from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, doubtful, excess, without_rounding
+from navigator.verify.search import (
+    CONVERTED,
+    EXACT,
+    INPUTS,
+    NUDGE,
+    OFF,
+    SOURCE,
+    STEP,
+    doubtful,
+    excess,
+    with_exact_sums,
+    without_rounding,
+)
 from navigator.verify.ties import all_settled
 from navigator.verify.tolerances import rounding_limit, tolerances
 from navigator.workers import ties
@@ -181,17 +193,27 @@ def _judged(verified: Verified, told: Searched, subject: Subject, context: StepC
         return _warned(verified, "what the search for a disagreement found can't be read")
     inputs, source, converted = (found.get(each, [{}])[0] for each in (INPUTS, SOURCE, CONVERTED))
     allowed = _allowed(verified, subject, expected)
-    converted = without_rounding(
-        source,
-        converted,
-        found.get(STEP, []),
-        found.get(NUDGE, []),
-        atol=allowed.atol,
-        rtol=allowed.rtol,
-        rows=batch_size(reference.signature.inputs, inputs),
-    )
-    error = excess(source, converted, allowed.atol, allowed.rtol)
-    if error <= 1:
+    rows = batch_size(reference.signature.inputs, inputs)
+    steps, nudges = found.get(STEP, []), found.get(NUDGE, [])
+
+    def unexplained(outputs: Arrays) -> tuple[Arrays, float]:
+        left = without_rounding(
+            source,
+            outputs,
+            steps,
+            nudges,
+            atol=allowed.atol,
+            rtol=allowed.rtol,
+            rows=rows,
+        )
+        return left, excess(source, left, allowed.atol, allowed.rtol)
+
+    exactly = [
+        with_exact_sums(converted, each, found.get(OFF, []), atol=allowed.atol, rtol=allowed.rtol, rows=rows)
+        for each in found.get(EXACT, [])
+    ]
+    converted, error = unexplained(converted)
+    if min([error, *(unexplained(each)[1] for each in exactly)]) <= 1:
         return verified
     equal = outputs_in(reference.outputs / ties.DIRECTORY, context.memory_bytes)
     settled = actual if isinstance(equal, str) else all_settled(expected, actual, equal)

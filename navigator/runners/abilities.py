@@ -62,6 +62,18 @@ class Shaken(Protocol):
 
 
 @runtime_checkable
+class AddsExactly(Protocol):
+    """A model in memory whose runtime's sums can be told from what its file says."""
+
+    def summed(self) -> tuple[LoadedModel, LoadedModel]:
+        """Return the model with exact sums, and with sums that are off by what a runtime rounds, otherwise each time.
+
+        Raises:
+            StepError: it adds nothing in float32, or there's no memory for it.
+        """
+
+
+@runtime_checkable
 class TellsValues(Protocol):
     """A source model in memory whose graph shows what it does with the values of its inputs."""
 

@@ -19,7 +19,7 @@ from navigator.frameworks.declaration import shapes
 from navigator.frameworks.gpu import out_of_gpu_memory
 from navigator.frameworks.lookups import Lookups
 from navigator.frameworks.memory import require_memory
-from navigator.frameworks.onnx import branches, lookups, reduced, stored, texts
+from navigator.frameworks.onnx import branches, lookups, reduced, stored, sums, texts
 from navigator.frameworks.onnx import file as onnx_file
 from navigator.frameworks.onnx import sessions as onnx_sessions
 from navigator.frameworks.onnx import weights as onnx_weights
@@ -130,6 +130,13 @@ class OnnxModel:
         session, weights = onnx_sessions.open_shaken(self.path, seed)
         yield replace(self, session=session)
         del weights
+
+    def summed(self) -> tuple["OnnxModel", "OnnxModel"]:
+        """Open a session of the file with other sums; see `navigator.runners.abilities.AddsExactly`."""
+        size = sum(file.stat().st_size for file in model_files(self.path))
+        require_memory(int(size * _SESSION_FACTOR), "a second session with exact sums")
+        exact, off = sums.open_sessions(self.path)
+        return replace(self, session=exact), replace(self, session=off)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session once; ignores inputs that the file doesn't have (an exporter removed them as unused).

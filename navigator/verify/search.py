@@ -15,7 +15,8 @@ from navigator.verify.outputs import tolerance_of
 Arrays = Mapping[str, np.ndarray]
 
 INPUTS, SOURCE, CONVERTED, STEP, NUDGE = "inputs", "source", "converted", "step", "nudge"
-"""The names of the sets of arrays that describe a disagreement; there are several steps and nudges."""
+EXACT, OFF = "exact", "off"
+"""The names of the sets of arrays that describe a disagreement; there are several steps and nudges, and sums off."""
 
 # An error of so many tolerances is as clear as a larger one.
 _CLEAR = 100.0
@@ -116,6 +117,7 @@ def without_rounding(
     atol: Mapping[str, float],
     rtol: Mapping[str, float],
     rows: int | None,
+    strict: bool = False,
 ) -> Arrays:
     """Return a converted model's outputs with the source model's where rounding explains an error, or decides.
 
@@ -130,13 +132,14 @@ def without_rounding(
         atol: absolute tolerance by output name, "" for all others.
         rtol: relative tolerance, likewise.
         rows: how many rows the batch has, None without one.
+        strict: whether an error counts where rounding decides, too.
     """
 
     def is_rounding(names: Sequence[str], row: int | None = None) -> bool | None:
         """Return None where the source model decides otherwise, so that nothing can be said."""
         left, right, *more = (_chosen(each, names, row) for each in (reference, outputs, *steps, *nudges))
         allowed = explained(left, more[: len(steps)], more[len(steps) :], rtol)
-        if allowed is None and _loses_numbers(right, [left, *more]):
+        if allowed is None and (strict or loses_numbers(right, [left, *more])):
             return False
         return None if allowed is None else excess(left, right, widened(atol, allowed), rtol) <= 1
 
@@ -155,7 +158,34 @@ def without_rounding(
     return found
 
 
-def _loses_numbers(outputs: Arrays, known: Sequence[Arrays]) -> bool:
+def with_exact_sums(
+    outputs: Arrays,
+    exact: Arrays,
+    off: Sequence[Arrays],
+    *,
+    atol: Mapping[str, float],
+    rtol: Mapping[str, float],
+    rows: int | None,
+) -> Arrays:
+    """Return a converted model's outputs as they are with exact sums, where only what a runtime rounds is in between.
+
+    A sum of many equal numbers may be off by far more digits in one runtime than in another, and both are right. What
+    the file says shows with exact sums, and a kernel that's wrong is off by more.
+
+    Args:
+        outputs: the converted model's; none if it refused the inputs.
+        exact: its outputs with exact sums.
+        off: its outputs with sums that are off, of which `FACTOR` times as much is allowed.
+        atol: absolute tolerance by output name, "" for all others.
+        rtol: relative tolerance, likewise.
+        rows: how many rows the batch has, None without one.
+    """
+    if not all(map(_aligned(exact), (outputs, *off))):
+        return outputs
+    return without_rounding(exact, outputs, off, (), atol=atol, rtol=rtol, rows=rows, strict=True)
+
+
+def loses_numbers(outputs: Arrays, known: Sequence[Arrays]) -> bool:
     """Return whether a converted model returns NaN where the source model returns numbers, whatever it decides."""
     return any(
         array.dtype.kind in "fc"

@@ -3,7 +3,7 @@
 Only runs the model; `navigator.verify.noise` judges what comes out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import numpy as np
 from navigator.errors import StepError
 from navigator.ranges import bounds
 from navigator.records import TensorSpec
-from navigator.runners.abilities import CastsToHalf, Exact, Shaken
+from navigator.runners.abilities import AddsExactly, CastsToHalf, Exact, Shaken
 from navigator.runners.protocol import LoadedModel, SourceModel
 from navigator.samples.constants import NAMES
 from navigator.samples.generate import Sample
@@ -23,8 +23,14 @@ Arrays = Mapping[str, np.ndarray]
 BATCHES = "batches"
 """The folder of the outputs in two batches, beside those with other rounding."""
 
+OFF = "off"
+"""The folder of the outputs with sums that are off, beside those with exact ones."""
+
 # Twice, since each element may happen to round alike once.
 _SHAKES = 2
+
+# How often sums are off, each time to other sides.
+_SUMS = 4
 
 # Numbers that the model compares with may be beyond all that it's made for, and a row of zeros may be silence, of which
 # a normalization makes whatever rounding left.
@@ -143,6 +149,24 @@ def exact(model: LoadedModel, samples: Iterable[tuple[str, Arrays]]) -> Iterator
 
 def _cast(array: np.ndarray, one: type, other: type) -> np.ndarray:
     return array.astype(other) if array.dtype == one else array
+
+
+def summed(model: LoadedModel) -> Callable[[Arrays], tuple[Arrays, list[Arrays]] | None]:
+    """Return what runs a converted model with exact sums, and some times with sums that are off; None if it can't.
+
+    That tells what its runtime rounds from what its file says.
+    """
+    # The operators of a file may be unknown to what rewrites it: then nothing is known.
+    models: tuple[LoadedModel, LoadedModel] | None = None
+    with suppress(Exception):
+        models = model.summed() if isinstance(model, AddsExactly) else None
+
+    def run(inputs: Arrays) -> tuple[Arrays, list[Arrays]] | None:
+        with suppress(StepError):
+            return (models[0].infer(inputs), [models[1].infer(inputs) for _ in range(_SUMS)]) if models else None
+        return None
+
+    return run
 
 
 def shaken(model: LoadedModel, samples: Sequence[Sample]) -> Iterator[Sample]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 
@@ -28,12 +29,23 @@ from navigator.samples.search import Drawn, Proposals, Recombined, scales
 from navigator.samples.shapes import resolve
 from navigator.samples.values import Bounds
 from navigator.verify.differences import bounded
-from navigator.verify.search import CONVERTED, INPUTS, NUDGE, SOURCE, STEP, excess, without_rounding
+from navigator.verify.search import (
+    CONVERTED,
+    EXACT,
+    INPUTS,
+    NUDGE,
+    OFF,
+    SOURCE,
+    STEP,
+    excess,
+    with_exact_sums,
+    without_rounding,
+)
 from navigator.verify.ties import settled
 from navigator.workers import ties, undecided
 from navigator.workers.answers import SearchAnswer
 from navigator.workers.loading import converted_loader, source_loader
-from navigator.workers.noise import batch_size, changed, exact
+from navigator.workers.noise import batch_size, changed, exact, summed
 from navigator.workers.pace import own_clock, timed
 from navigator.workers.source_runs import known_axes, known_constants
 from navigator.workers.special import directed, special_of
@@ -228,7 +240,8 @@ class Disagreement:
     """Inputs for which both models disagree: what they return, and what the source returns after changes.
 
     `steps` are changes that mean nothing mathematically, `nudges` inputs that are some steps of their dtype away, or
-    weights where only whole numbers, or what is sorted, are left to explain.
+    weights where only whole numbers, or what is sorted, are left to explain. `sums` are what the converted model
+    returns with exact sums and with sums that are off, None if that isn't known.
     """
 
     inputs: Arrays
@@ -236,6 +249,7 @@ class Disagreement:
     converted: Arrays
     steps: Sequence[Arrays]
     nudges: Sequence[Arrays]
+    sums: tuple[Arrays, Sequence[Arrays]] | None = None
 
     def sets(self) -> list[tuple[str, Arrays]]:
         """Return all arrays, as they're written."""
@@ -245,6 +259,7 @@ class Disagreement:
             (CONVERTED, self.converted),
             *((STEP, each) for each in self.steps),
             *((NUDGE, each) for each in self.nudges),
+            *([(EXACT, self.sums[0]), *((OFF, each) for each in self.sums[1])] if self.sums else []),
         ]
 
 
@@ -312,10 +327,20 @@ class Search:
             if error > 1:
                 nudges += [outputs for _, outputs in undecided.runs(self.source, [("", dict(inputs))])]
                 error = self._unexplained(expected, actual, steps, nudges, rows)
+            sums = self._summed(inputs) if error > 1 else None
+            if sums is not None:
+                exactly = with_exact_sums(actual, *sums, atol=self.atol, rtol=self.rtol, rows=rows)
+                error = min(error, self._unexplained(expected, exactly, steps, nudges, rows))
             if error > 1:
-                self.found = Disagreement(inputs=inputs, source=expected, converted=actual, steps=steps, nudges=nudges)
+                self.found = Disagreement(
+                    inputs=inputs, source=expected, converted=actual, steps=steps, nudges=nudges, sums=sums
+                )
         self.largest = max(self.largest, error)
         self.proposals.learn(inputs, expected, error)
+
+    @cached_property
+    def _summed(self) -> Callable[[Arrays], tuple[Arrays, list[Arrays]] | None]:
+        return summed(self.converted)
 
     def _unexplained(
         self, expected: Arrays, actual: Arrays, steps: Sequence[Arrays], nudges: Sequence[Arrays], rows: int | None

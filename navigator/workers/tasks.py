@@ -39,7 +39,7 @@ from navigator.workers import ties
 from navigator.workers.answers import InferAnswer, ReferenceAnswer, Roll, RoundingAnswer
 from navigator.workers.loading import arguments_of, converted_loader, source_loader
 from navigator.workers.metric import metric
-from navigator.workers.noise import BATCHES, Probes, exact, probes, probes_of, shaken
+from navigator.workers.noise import BATCHES, OFF, Probes, exact, probes, probes_of, shaken, summed
 from navigator.workers.non_finite import numbers
 from navigator.workers.probing import advised, probed
 from navigator.workers.repeatability import require_repeatable, saved_in_training_mode
@@ -185,6 +185,24 @@ def fp16_rounding(arguments: Mapping[str, Json]) -> Json:
     return to_data(RoundingAnswer(runs=len(found)))
 
 
+def sums(arguments: Mapping[str, Json]) -> Json:
+    """Run an artifact with exact sums, and with sums that are off.
+
+    Args:
+        arguments: those of `navigator.workers.loading.converted_loader`; `samples`: the directory to read, `names` of
+            those to run, and `sums`: the directory to write.
+
+    Returns:
+        a `RoundingAnswer`.
+    """
+    samples = [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
+    run = summed(converted_loader(arguments)())
+    found = [(name, sets) for name, inputs in samples if (sets := run(inputs)) is not None]
+    arrays.save(Path(arguments["sums"]), [(name, exactly) for name, (exactly, _) in found])
+    arrays.save(Path(arguments["sums"]) / OFF, [(name, each) for name, (_, off) in found for each in off])
+    return to_data(RoundingAnswer(runs=len(found)))
+
+
 def convert(arguments: Mapping[str, Json]) -> Json:
     """Run one converter: `converter` is its key, `conversion` its `Conversion`. Returns the artifact's properties."""
     converter = CONVERTERS[arguments["converter"]]
@@ -269,6 +287,7 @@ TASKS: dict[str, Callable[[Mapping[str, Json]], Json]] = {
     "rounding": rounding,
     "undecided": undecided,
     "fp16_rounding": fp16_rounding,
+    "sums": sums,
     "convert": convert,
     "infer": infer,
     "metric": metric,

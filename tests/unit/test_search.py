@@ -19,7 +19,7 @@ from navigator.samples.search import STYLES, Drawn, Recombined, scales, spanned
 from navigator.samples.shapes import resolve
 from navigator.samples.storage import load, unstacked
 from navigator.samples.values import UNKNOWN, Told
-from navigator.verify.search import doubtful, excess, explained, widened, without_rounding
+from navigator.verify.search import EXACT, OFF, doubtful, excess, explained, widened, with_exact_sums, without_rounding
 from navigator.workers.search import DIRECTORY, Search, prepare, tried
 
 Arrays = Mapping[str, np.ndarray]
@@ -380,6 +380,30 @@ def test_outputs_that_are_missing_stay_so() -> None:
     assert without_rounding({"y": ROWS}, {}, [{"y": ROWS}], [], atol={}, rtol={}, rows=3) == {}
 
 
+def summed(value: np.ndarray, exact: np.ndarray, off: np.ndarray, **others: np.ndarray) -> np.ndarray:
+    outputs, exactly, changed = ({"y": each, **others} for each in (value, exact, off))
+    return with_exact_sums(outputs, exactly, [changed], atol={"": 0.1}, rtol={"": 0}, rows=3)["y"]
+
+
+def test_a_converted_model_is_as_with_exact_sums_where_its_runtime_may_be_off_as_much() -> None:
+    exact, off = ROWS + 1, ROWS + 1 + np.array([[0], [1], [0]], np.float32)
+    value = exact + np.array([[0], [4], [4]], np.float32)
+    assert summed(value, exact, off).tolist() == [exact[0].tolist(), exact[1].tolist(), value[2].tolist()]
+    assert np.array_equal(summed(exact + 6, exact, off), exact + 6), "a kernel that's wrong"
+
+
+def test_a_choice_that_sums_decide_excuses_nothing() -> None:
+    exact, value = {"y": ROWS, "best": np.array([1, 2, 3])}, {"y": ROWS + 9, "best": np.array([1, 2, 3])}
+    off = {**exact, "best": np.array([4, 5, 6])}
+    found = with_exact_sums(value, exact, [off], atol={}, rtol={}, rows=3)
+    assert np.array_equal(found["y"], value["y"])
+
+
+def test_outputs_of_other_shapes_than_with_exact_sums_stay() -> None:
+    value = {"y": ROWS[:2]}
+    assert with_exact_sums(value, {"y": ROWS}, [{"y": ROWS + 1}], atol={}, rtol={}, rows=3) is value
+
+
 # A whole search, without a framework
 
 
@@ -429,6 +453,29 @@ def weighted(x: np.ndarray) -> np.ndarray:
 
 def argmax(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.argmax(x * np.linspace(0.5, 2, 8, dtype=np.float32), axis=1))
+
+
+class Adding(Model):
+    """Returns sums that its runtime rounds far off."""
+
+    def __init__(self, exact: Callable[[np.ndarray], np.ndarray], by: float) -> None:
+        super().__init__(lambda x: exact(x) + np.float32(by))
+        self._exact = exact
+
+    def summed(self) -> tuple[Model, Model]:
+        return Model(self._exact), Model(lambda x: self._exact(x) + np.float32(0.01))
+
+
+@pytest.mark.parametrize(("factor", "by", "found"), [(1, 0.04, False), (1.01, 0.04, True), (1, 0.06, True)])
+def test_a_search_excuses_what_a_runtime_rounds_in_sums_and_nothing_else(factor: float, by: float, found: bool) -> None:
+    search = begun(weighted, weighted)
+    search.converted = Adding(lambda x: weighted(x) * np.float32(factor), by)
+    inputs = {"x": np.ones((2, 8), np.float32)}
+    search.check([inputs], 60)
+    assert (search.found is not None) == found
+    if search.found is not None:
+        assert [name for name, _ in search.found.sets() if name in (EXACT, OFF)] == [EXACT, *[OFF] * 4]
+        assert np.array_equal(search.found.converted["y"], search.converted.infer(inputs)["y"])
 
 
 def test_an_error_at_an_end_is_found() -> None:
