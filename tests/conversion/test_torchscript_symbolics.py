@@ -565,3 +565,23 @@ def test_a_mask_of_float16_hides_whole_rows(tmp_path: Path) -> None:
     mask = np.array([[0, -np.inf], [-np.inf, -np.inf]], np.float16)
     (output,) = converted(tmp_path, attended, np.ones((1, 2, 4)), mask, opset=14, dtype="float16")
     assert output.tolist() == [[1] * 4, [0] * 4]
+
+
+def written_and_scaled(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    x[:, 0] = 7.0
+    x.mul_(y)
+    return x + 1
+
+
+def joined_and_raised(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    x[1:, 1:] = y[1:, 1:]
+    x += y
+    x.clamp_(max=2.0)
+    return x * 1
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("function", [written_and_scaled, joined_and_raised])
+def test_inputs_are_changed_in_place_one_change_after_the_other(tmp_path: Path, opset: int, function: Any) -> None:
+    x, y = np.arange(6).reshape(2, 3) / 4, np.arange(6).reshape(2, 3) / 2 - 1
+    converted(tmp_path, function, x, y, opset=opset)

@@ -9,6 +9,7 @@ from typing import Any
 
 from navigator.frameworks.torch.script_containers import resolve_containers
 from navigator.frameworks.torch.script_facts import decide
+from navigator.frameworks.torch.script_in_place import copy_inputs
 from navigator.frameworks.torch.script_layers import take_apart
 from navigator.frameworks.torch.script_lists import split_tuples, turn_lists
 from navigator.frameworks.torch.script_numbers import convert_numbers
@@ -24,8 +25,8 @@ _Torch = Any
 def plain_graphs() -> Iterator[None]:
     """Let the TorchScript exporter see graphs whose numbers and containers are as it needs them, of modules that ran.
 
-    See `navigator.frameworks.torch.script_numbers`, `script_containers`, `script_lists`, `script_sequences` and
-    `script_spectra`, which say when to remove them.
+    See `navigator.frameworks.torch.script_numbers`, `script_in_place`, `script_containers`, `script_lists`,
+    `script_sequences` and `script_spectra`, which say when to remove them.
     """
     try:
         from torch.onnx._internal.torchscript_exporter import utils
@@ -38,6 +39,7 @@ def plain_graphs() -> Iterator[None]:
         import torch
 
         torch._C._jit_pass_inline(graph)
+        copy_inputs(graph)
         split_tuples(graph)
         decide(graph, options.get("params_dict") or {})
         take_apart(graph)
