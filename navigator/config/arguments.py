@@ -91,7 +91,8 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             name, nargs="+", action="extend", default=[], metavar="GLOB", help=f"only {what} matches a pattern"
         )
-    parser.add_argument("--allow-outside", action="store_true", help="let the file name paths outside its repository")
+    what = "let the configuration name files and directories outside its repository"
+    parser.add_argument("--allow-outside", action="store_true", help=what)
 
 
 def overrides(namespace: argparse.Namespace) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from navigator.config.checks import Value
 from navigator.config.paths import instead, is_file
 from navigator.config.problems import Problems
-from navigator.errors import listed, quote
+from navigator.errors import listed, quote, remedy
 from navigator.models.files import FETCH_LFS, is_pointer, pointer_problem
 
 _NPY = b"\x93NUMPY"
@@ -81,7 +81,7 @@ def _sample_problems(path: Path, inputs: Mapping[str, Any] | None, *, labelled: 
         yield "is not a NumPy archive", _SAVE
         return
     except OSError as error:
-        yield f"can't be read: {error.strerror or error}", "check the path"
+        yield f"can't be read: {error.strerror or error}", remedy(error) or "check the path"
         return
     if inputs is None:
         return

@@ -53,7 +53,7 @@ def load(
         config_path: a navigator.yaml, or None if the command line has all options.
         overrides: options of the command line, see `navigator.config.overrides`; they take precedence over the file.
         working_directory: what relative paths of the command line are relative to.
-        allow_outside: let the file name paths outside its repository.
+        allow_outside: let the file name files and directories outside its repository.
 
     Raises:
         InvalidConfigurationError: with every problem of the file and the command line.

@@ -9,7 +9,7 @@ from navigator.config.checks import Values
 from navigator.config.paths import instead, is_file
 from navigator.config.problems import Problems
 from navigator.config.schema import nearest
-from navigator.errors import listed, quote
+from navigator.errors import listed, quote, remedy
 from navigator.models.files import pointer_problem
 
 _ABOUT_IT = ("metric_lower_is_better", "quality")
@@ -60,7 +60,7 @@ def metric_problems(path: Path, function: str) -> Iterator[tuple[str, str]]:
             return
         tree = ast.parse(path.read_bytes(), str(path))
     except OSError as error:
-        yield f"{path} can't be read: {error.strerror or error}", "check its permissions"
+        yield f"{path} can't be read: {error.strerror or error}", remedy(error) or "check the path"
     except SyntaxError as error:
         yield f"{path}, line {error.lineno}: {error.msg}", _CORRECT
     except (ValueError, RecursionError, MemoryError):
@@ -81,7 +81,9 @@ def _function_problems(file: str, function: str, body: Sequence[ast.stmt]) -> It
         if not everything:  # what `import *` brings is only known when it's run
             functions = [name for name, each in names.items() if isinstance(each, _Function)]
             meant = nearest(function, functions)
-            hint = f"did you mean {quote(meant)}?" if meant else f"its functions are {listed(functions)}"
+            hint = f"its functions are {listed(functions)}" if functions else "define it, or correct metric"
+            if meant:
+                hint = f"did you mean {quote(meant)}?"
             yield f"{file} has no function {quote(function)}", hint
     elif isinstance(defined, ast.ClassDef | ast.AsyncFunctionDef):
         what = "a class" if isinstance(defined, ast.ClassDef) else "a coroutine"

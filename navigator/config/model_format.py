@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 from navigator.config.paths import MOST_LOOKED_AT, instead
-from navigator.errors import ConfigurationError, quote
+from navigator.errors import ConfigurationError, quote, remedy
 from navigator.models.archive import Archive
 from navigator.models.files import FETCH_LFS, begins_pointer, is_pointer
 from navigator.models.structure import onnx_file
@@ -55,6 +55,7 @@ _IF_ENGINE = "if it's an engine, set model_format to trt or trt-rtx"
 _FETCH = "export or download the model again"
 _SAVE_TORCH = "save the model with torch.jit.save (.pt) or torch.export.save (.pt2)"
 _LOAD_WEIGHTS = f"load them into their model, and {_SAVE_TORCH}"
+_SAVED_MODEL_DIRECTORY = "set model_path to the directory that contains saved_model.pb"
 _SAVE_KERAS = "export a SavedModel with model.export(directory)"
 
 
@@ -89,7 +90,8 @@ def look(path: Path, declared: Format | None) -> Found:
     try:
         found = _look_inside(path, declared)
     except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror or error}", "check the path") from None
+        hint = remedy(error) or "check the path"
+        raise ConfigurationError(f"{path} can't be read: {error.strerror or error}", hint) from None
     if found is None:
         return Found(declared or _by_suffix(path))
     content = found.model_format
@@ -155,7 +157,7 @@ def _directory(path: Path) -> Format:
     models = nested or [each for each in children if each.suffix in SUFFIXES]
     if not models and any(each.suffix == ".safetensors" or each.name == "pytorch_model.bin" for each in children):
         raise ConfigurationError(f"{path} holds weights without a graph", _LOAD_WEIGHTS)
-    hint = f"did you mean {models[0]}?" if models else "set model_path to the directory that contains saved_model.pb"
+    hint = f"did you mean {models[0]}?" if models else _SAVED_MODEL_DIRECTORY
     raise ConfigurationError(f"{path} is a directory without saved_model.pb", hint)
 
 
@@ -247,6 +249,8 @@ def _by_suffix(path: Path) -> Format:
     found = SUFFIXES.get(suffix)
     if found is Format.TRT:
         return found
+    if found is Format.TF_SAVEDMODEL:
+        raise ConfigurationError(f"{path} is a file, and a SavedModel is a directory", _SAVED_MODEL_DIRECTORY)
     if found is not None:
         text = f"{path} has the suffix {suffix}, but its content is not {found}"
         raise ConfigurationError(text, f"{_FETCH}, or {_IF_ENGINE}")

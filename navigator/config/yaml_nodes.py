@@ -15,7 +15,7 @@ import yaml
 from navigator.config.paths import instead
 from navigator.config.problems import Place, Problems
 from navigator.config.yaml_syntax import note_syntax
-from navigator.errors import quote
+from navigator.errors import quote, remedy
 from navigator.models.files import FETCH_LFS, begins_pointer
 
 # Enough for 8,000 models and more.
@@ -83,7 +83,7 @@ def read_yaml(path: Path, shown: Path, problems: Problems) -> Node | None:
         problems.add(whole, "the file does not exist", instead(path))
         return None
     except OSError as error:
-        problems.add(whole, f"can't read the file: {error.strerror or error}", "check the path")
+        problems.add(whole, f"can't read the file: {error.strerror or error}", remedy(error) or "check the path")
         return None
     if len(data) > MAX_BYTES:
         problems.add(whole, "the file is larger than 4 MiB", "check the path: configuration files are small")

@@ -90,6 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
         "data.npy": b"1,2\n",
         "metric.py": METRIC.encode(),
         "broken.py": b"def accuracy(",
+        "constants.py": b"LIMIT = 1\n",
         "long.py": METRIC.encode() + b"#" * 2**20,
         "some.yaml": VALID.encode(),
         "large.yaml": VALID.encode() + b"#" * 2**22,

@@ -135,7 +135,7 @@ def test_a_declaration_decides_where_the_content_is_silent(tmp_path: Path) -> No
         ("model.gguf", b"GGUF", "is in a format that can't be converted"),
         ("page.onnx", b"<!DOCTYPE html>", "has the suffix .onnx, but its content is not onnx"),
         ("text.onnx", b"because protobuf may begin like this", "has the suffix .onnx, but its content is not onnx"),
-        ("text.savedmodel", b"text", "has the suffix .savedmodel, but its content is not tf-savedmodel"),
+        ("text.savedmodel", b"text", "is a file, and a SavedModel is a directory"),
         ("cut.pt", b"PK\x03\x04cut", "is a damaged or truncated archive"),
         ("saved_model.pb", b"\x08\x01", "is one file of a SavedModel"),
     ],
