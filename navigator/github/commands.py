@@ -91,7 +91,7 @@ def commands_disabled(stream: TextIO) -> Iterator[Callable[[str], None]]:
     """Stop workflow commands while foreign output is written; give what writes that output, in whole lines.
 
     What ends the stop must begin a line, so an unfinished last line is ended here. The runner's older `##[name]`
-    commands are stopped too, but the log's viewer folds and colours lines by them: these are escaped.
+    commands are stopped too, but the log's viewer folds and colors lines by them: these are escaped.
     """
     token = secrets.token_hex(20)
     ended = True

@@ -93,7 +93,7 @@ def last_line(path: Path, start: int) -> str:
 
 
 def log_tail(path: Path, start: int) -> list[str]:
-    """Return the last lines of a log, from byte `start` on, without colours; [] if it cannot be read."""
+    """Return the last lines of a log, from byte `start` on, without colors; [] if it cannot be read."""
     try:
         with open_file(path, path.parent) as file:
             end = file.seek(0, os.SEEK_END)
