@@ -179,7 +179,8 @@ def test_filters_choose_cells(job: "Job") -> None:
     assert (ended.code, ended.outputs["total"]) == (0, "1")
     ended = job.run(models="none, other")
     assert (ended.code, ended.outputs["status"], ended.outputs["exit_code"]) == (3, "error", "3")
-    assert "tiny/onnx_op13, tiny/onnx_op14" in ended.annotations[0]
+    assert "no model matches none, other" in ended.annotations[0]
+    assert "the models are tiny" in ended.annotations[0]
     # Other filters, another comment and another status.
     assert "1 of 1 conversions passed" in job.comments[0]
     assert "nothing was converted" in job.comments[1]
