@@ -59,7 +59,7 @@ def named(namespace: argparse.Namespace) -> str:
 
 
 def require_file(file: Path) -> None:
-    """Raise `ConfigurationError` if nothing has this name, with what has nearly the same, or if nobody may know."""
+    """Raise `ConfigurationError` if a path can't be read, or leads nowhere, with what has nearly the same name."""
     try:
         file.lstat()
     except PermissionError as error:
