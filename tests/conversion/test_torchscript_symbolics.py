@@ -15,7 +15,7 @@ import torch
 from navigator.errors import StepError
 from navigator.records import Signature, TensorSpec
 from navigator.runners import onnx as onnx_runner
-from tests.support.exports import of_torchscript
+from tests.support.exports import floats, of_torchscript
 
 F = torch.nn.functional
 OPSETS = (17, pytest.param(9, marks=pytest.mark.nightly))
@@ -219,6 +219,74 @@ def test_rows_are_divided_by_the_root_of_their_mean_square(tmp_path: Path, dtype
     rows = np.array([[1e-3, 1e-3], [300.0, -400.0], [0.0, 0.0]], dtype)
     scaled = converted(tmp_path, lambda x: F.rms_norm(x, (2,), weight), rows, opset=14, dtype=dtype)
     assert scaled[1].tolist() == pytest.approx([0.6 / math.sqrt(2), -3.2 / math.sqrt(2)], rel=1e-3)
+
+
+def computed(
+    tmp_path: Path, function: Callable[..., torch.Tensor], *sizes: tuple[int, ...], dtype: str = "float32"
+) -> None:
+    """Compare a function, traced with the first size, or scripted if it has a name, for inputs of all sizes."""
+    example = torch.zeros(sizes[0], dtype=getattr(torch, dtype))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        called = function if function.__name__ == "<lambda>" else torch.jit.script(function)
+        traced = torch.jit.trace(Function(called), example, check_trace=False)
+        torch.jit.save(traced, str(tmp_path / "function.pt"))
+    declared = Signature(inputs=(TensorSpec(name="x", shape=(-1,) * len(sizes[0]), dtype=dtype),), outputs=())
+    samples = [(str(size), {"x": floats(size, dtype=dtype)}) for size in sizes]
+    run = of_torchscript(tmp_path, tmp_path / "function.pt", declared, samples)
+    path, _ = run.convert(14)
+    model = onnx_runner.load(path, declared=run.signature)
+    for (_, inputs), (_, expected) in zip(run.samples, run.expected, strict=True):
+        (output,), (wanted,) = model.infer(inputs).values(), expected.values()
+        assert (output.dtype, output.shape) == (wanted.dtype, wanted.shape)
+        np.testing.assert_allclose(output, wanted, rtol=1e-5 if dtype == "float32" else 2e-3, atol=1e-6)
+
+
+def scripted_norm(x: torch.Tensor) -> torch.Tensor:
+    return F.layer_norm(x, x.shape[1:])
+
+
+def scripted_mean(x: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool2d(x, x.size(2))
+
+
+def scripted_maximum(x: torch.Tensor) -> torch.Tensor:
+    return F.max_pool1d(x.flatten(2), x.size(2) * 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.layer_norm(x, x.shape[-1:]),
+        lambda x: F.layer_norm(x, (x.shape[2],), torch.arange(4.0).to(x), torch.ones(4).to(x), 1e-3),
+        lambda x: F.rms_norm(x, x.shape[1:]),
+        scripted_norm,
+    ],
+)
+def test_axes_of_computed_sizes_are_normalized(
+    tmp_path: Path, function: Callable[..., torch.Tensor], dtype: str
+) -> None:
+    computed(tmp_path, function, (2, 3, 4), (3, 5, 4), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.avg_pool2d(x, x.size()[2:]),
+        lambda x: F.max_pool2d(x, (x.size(2), 2)),
+        lambda x: F.avg_pool2d(x[0], (x.size(2) // 2, x.size(3) // 3)),
+        scripted_mean,
+        scripted_maximum,
+    ],
+)
+def test_windows_of_computed_sizes_are_pooled(tmp_path: Path, function: Callable[..., torch.Tensor]) -> None:
+    computed(tmp_path, function, (1, 2, 4, 6), (2, 3, 5, 7))
+
+
+def test_windows_of_computed_sizes_that_overlap_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="pooling by windows of a computed size with stride"):
+        computed(tmp_path, lambda x: F.max_pool2d(x, (x.size(2), 2), 1), (1, 2, 4, 6))
 
 
 @pytest.mark.parametrize("opset", OPSETS)

@@ -16,6 +16,8 @@ from navigator.frameworks.torch.symbolics import (
     images,
     indexing,
     nearest,
+    norms,
+    pooling,
     sequences,
     shapes,
     spectra,
@@ -73,11 +75,11 @@ def _symbolics() -> dict[str, tuple[int, Symbolic]]:
         "aten::searchsorted": (_ANY, indexing.searchsorted),
         "aten::unfold": (_RANGE, indexing.unfold),
         "aten::vdot": (_ANY, lambda graph, one, other: graph.op("MatMul", one, other)),
-        "aten::rms_norm": (_RANGE, images.rms_norm),
-        "aten::batch_norm": (_ANY, images.batch_norm),
-        "aten::avg_pool1d": (_POOL, images.average_pool(1)),
-        "aten::avg_pool2d": (_POOL, images.average_pool(2)),
-        "aten::avg_pool3d": (_POOL, images.average_pool(3)),
+        "aten::rms_norm": (_RANGE, norms.rms_norm),
+        "aten::layer_norm": (_ANY, norms.layer_norm),
+        "aten::batch_norm": (_ANY, norms.batch_norm),
+        **{f"aten::avg_pool{axes}d": (_POOL, pooling.average_pool(axes)) for axes in (1, 2, 3)},
+        **{f"aten::max_pool{axes}d": (_POOL, pooling.max_pool(axes)) for axes in (1, 2, 3)},
         **{
             f"aten::adaptive_{kind}_pool{axes}d": (_POOL, adaptive.adaptive_pool(kind, axes))
             for kind in ("avg", "max")

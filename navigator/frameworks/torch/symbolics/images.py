@@ -1,8 +1,6 @@
-"""Operators of images and of matrices: resizes, pooling, normalization, diagonals."""
+"""Operators of images and of matrices: resizes, samples, diagonals."""
 
 import importlib
-import math
-from collections.abc import Sequence
 
 from navigator.frameworks.torch.symbolics.values import (
     Graph,
@@ -11,11 +9,9 @@ from navigator.frameworks.torch.symbolics.values import (
     cast,
     constant,
     dtype_of,
-    is_none,
     known,
     part,
     rank_of,
-    reduced,
     require_opset,
 )
 
@@ -64,94 +60,6 @@ def resize(name: str, mode: str) -> Symbolic:
     return symbolic
 
 
-def average_pool(axes: int) -> Symbolic:
-    """Divide by `divisor_override`, which the exporter ignores."""
-    from torch.onnx import symbolic_helper
-
-    def symbolic(
-        graph: Graph,
-        image: Value,
-        kernel: Value,
-        stride: Value,
-        padding: Value,
-        ceil: Value,
-        padded: Value,
-        divisor: Value = None,
-    ) -> Value:
-        from torch.onnx import errors
-
-        sizes = _each(known(kernel, "is"), axes)
-        divided = not is_none(divisor)
-        if divided and known(ceil, "i"):
-            raise errors.SymbolicValueError(
-                "avg_pool with divisor_override and ceil_mode has no operator in ONNX", image
-            )
-        pooled = graph.op(
-            "AveragePool",
-            image,
-            ceil_mode_i=known(ceil, "i"),
-            count_include_pad_i=1 if divided else known(padded, "i"),
-            kernel_shape_i=sizes,
-            pads_i=_each(known(padding, "is"), axes) * 2,
-            strides_i=_each(known(stride, "is") or sizes, axes),
-        )
-        if not divided:
-            return pooled
-        return graph.op("Mul", pooled, constant(graph, math.prod(sizes) / known(divisor, "i")))
-
-    quantized: Symbolic = symbolic_helper.quantized_args(True)(symbolic)
-    return quantized
-
-
-def batch_norm(
-    graph: Graph,
-    image: Value,
-    weight: Value,
-    bias: Value,
-    mean: Value,
-    variance: Value,
-    training: Value,
-    momentum: Value,
-    epsilon: Value,
-    cudnn: Value,
-) -> Value:
-    """Normalize by the batch's own mean and variance in training mode, which ONNX Runtime has from opset 14 on only."""
-    import torch
-    from torch.onnx import symbolic_opset9, symbolic_opset14
-
-    if not known(training, "i"):
-        own = symbolic_opset14.batch_norm if graph.opset >= 14 else symbolic_opset9.batch_norm
-        return own(graph, image, weight, bias, mean, variance, training, momentum, epsilon, cudnn)
-    rank = rank_of(image)
-    others = [axis for axis in range(rank) if axis != 1]
-    centred = graph.op("Sub", image, reduced(graph, "ReduceMean", image, others, keep=True))
-    spread = reduced(graph, "ReduceMean", graph.op("Mul", centred, centred), others, keep=True)
-    dtype = dtype_of(image) or torch.float32
-    deviation = graph.op("Sqrt", graph.op("Add", spread, constant(graph, known(epsilon, "f"), dtype)))
-    result = graph.op("Div", centred, deviation)
-    shape = constant(graph, [-1, *[1] * (rank - 2)], torch.int64)
-    for operator, factor in (("Mul", weight), ("Add", bias)):
-        if not is_none(factor):
-            result = graph.op(operator, result, graph.op("Reshape", factor, shape))
-    return result
-
-
-def rms_norm(graph: Graph, value: Value, shape: Value, weight: Value, epsilon: Value) -> Value:
-    """Divide by the root of the mean square, in float32 where that has more digits. The exporter has nothing for it."""
-    import torch
-
-    own = dtype_of(value) or torch.float32
-    dtype = torch.promote_types(own, torch.float32)
-    least = torch.finfo(dtype).eps if is_none(epsilon) else known(epsilon, "f")
-    wide = cast(graph, value, dtype)
-    axes = [-1 - axis for axis in range(len(known(shape, "is")))]
-    square = reduced(graph, "ReduceMean", graph.op("Mul", wide, wide), axes, keep=True)
-    result = graph.op("Div", wide, graph.op("Sqrt", graph.op("Add", square, constant(graph, least, dtype))))
-    if not is_none(weight):
-        result = graph.op("Mul", result, cast(graph, weight, dtype))
-    return cast(graph, result, own)
-
-
 def diagonal(graph: Graph, matrix: Value, offset: Value, row_axis: Value, column_axis: Value) -> Value:
     """Take the elements. The exporter multiplies by a float mask: no whole numbers, and NaN beside an infinity."""
     import torch
@@ -172,11 +80,6 @@ def diagonal(graph: Graph, matrix: Value, offset: Value, row_axis: Value, column
     flat = graph.op("Concat", part(graph, shape, 0, rank - 2), constant(graph, [-1], torch.int64), axis_i=0)
     elements = graph.op("Reshape", graph.op("Transpose", matrix, perm_i=order), flat)
     return graph.op("Gather", elements, places, axis_i=rank - 2)
-
-
-def _each(sizes: Sequence[int], axes: int) -> list[int]:
-    """Return a size for each axis; torch takes one for all."""
-    return list(sizes) * axes if len(sizes) == 1 else list(sizes)
 
 
 def in_batches(name: str, opset: int, rank: int) -> Symbolic:

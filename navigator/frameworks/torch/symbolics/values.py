@@ -64,6 +64,13 @@ def known(value: Value, kind: str) -> Any:
     return found
 
 
+def is_computed(value: Value) -> bool:
+    """Return whether the model computes one or several whole numbers."""
+    from torch.onnx import symbolic_helper
+
+    return bool(symbolic_helper._is_value(symbolic_helper._maybe_get_const(value, "is")))
+
+
 def known_axes(value: Value) -> list[int]:
     """Return the axes that a constant, a number or several, stands for; see `known`."""
     return [int(axis) for axis in known(value, "t").view(-1)]
