@@ -10,6 +10,7 @@ from navigator.frameworks.torch.symbolics.values import (
     constant,
     dtype_of,
     known,
+    own_symbolics,
     part,
     rank_of,
     require_opset,
@@ -98,9 +99,7 @@ def in_batches(name: str, opset: int, rank: int) -> Symbolic:
 
 def grid_sampler(graph: Graph, image: Value, *arguments: Value) -> Value:
     """Say from which opset on volumes can be sampled, which the exporter doesn't."""
-    from torch.onnx import symbolic_opset16, symbolic_opset20
-
     if rank_of(image) > 4:
         require_opset(graph, _VOLUMES, "aten::grid_sampler", "ONNX samples no volumes")
-    own = symbolic_opset16.grid_sampler if graph.opset < _VOLUMES else symbolic_opset20._grid_sampler
+    own = own_symbolics(16).grid_sampler if graph.opset < _VOLUMES else own_symbolics(20)._grid_sampler
     return own(graph, image, *arguments)

@@ -12,6 +12,7 @@ from navigator.frameworks.torch.symbolics.values import (
     is_computed,
     is_none,
     known,
+    own_symbolics,
     part,
     rank_of,
     reduced,
@@ -62,9 +63,7 @@ def average_pool(axes: int) -> Symbolic:
 
 def max_pool(axes: int) -> Symbolic:
     """Pool by windows of a computed size, which the exporter refuses."""
-    from torch.onnx import symbolic_opset10
-
-    own: Symbolic = symbolic_opset10._max_pool(f"max_pool{axes}d", axes, return_indices=False)
+    own: Symbolic = own_symbolics(10)._max_pool(f"max_pool{axes}d", axes, return_indices=False)
 
     def symbolic(
         graph: Graph, image: Value, kernel: Value, stride: Value, padding: Value, dilation: Value, ceil: Value

@@ -1,5 +1,6 @@
 """What the symbolic functions share: constants, casts, and what the exporter knows of a value."""
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,17 @@ Dtype = Any
 Symbolic = Callable[..., Value]
 
 _AXES_ARE_INPUTS = {"ReduceSum": 13, "ReduceMax": 18, "ReduceMean": 18}
+
+
+def own_symbolics(opset: int) -> Any:
+    """Return the exporter's module for what an opset brought, with its private functions.
+
+    `torch.onnx.symbolic_opset10` has the public ones only, once something imports it by that name.
+    """
+    try:
+        return importlib.import_module(f"torch.onnx._internal.torchscript_exporter.symbolic_opset{opset}")
+    except ImportError:  # torch before 2.9
+        return importlib.import_module(f"torch.onnx.symbolic_opset{opset}")
 
 
 def constant(graph: Graph, value: float | Sequence[float], dtype: Dtype = None) -> Value:
