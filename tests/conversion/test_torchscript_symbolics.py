@@ -2,6 +2,7 @@
 # ruff: noqa: TID253 - the framework is what is tested
 # mypy: allow-subclassing-any
 
+import importlib
 import math
 import warnings
 from collections.abc import Callable
@@ -281,6 +282,7 @@ def test_axes_of_computed_sizes_are_normalized(
     ],
 )
 def test_windows_of_computed_sizes_are_pooled(tmp_path: Path, function: Callable[..., torch.Tensor]) -> None:
+    importlib.import_module("torch.onnx.symbolic_opset10")  # as torch does at times: it hides what is private
     computed(tmp_path, function, (1, 2, 4, 6), (2, 3, 5, 7))
 
 
