@@ -99,9 +99,7 @@ class Judgement:
     def _add_exactly(self) -> None:
         """Compare the samples that fail with exact sums, if what a runtime rounds there is all that is in between."""
         exactly = summed(self._subject, self.reference, self.wanted, self._settled, context=self._context)
-        if exactly is None:
-            return
-        if not [*sums.warnings(self._settled, exactly)]:
+        if exactly is None or not any(sums.warnings(self._settled, exactly)):
             return
         before = self._settled, self.verdict
         self._settled = exactly

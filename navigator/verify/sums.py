@@ -28,7 +28,7 @@ def warnings(outputs: Outputs, exact: Outputs) -> Iterator[str]:
     if largest:
         changes = listed(f"{name} by up to {off:.2g}" for name, off in largest.items())
         yield (
-            f"compared with exact sums in {listed(samples)}: ONNX Runtime rounds sums of many numbers otherwise than "
+            f"compared with exact sums in {listed(samples)}: ONNX Runtime rounds sums of many numbers differently from "
             f"the source model, which changes {changes} there; with exact sums, the converted model matches"
         )
 

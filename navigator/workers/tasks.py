@@ -195,7 +195,7 @@ def sums(arguments: Mapping[str, Json]) -> Json:
     Returns:
         a `RoundingAnswer`.
     """
-    samples = [each for each in arrays.load(Path(arguments["samples"])) if each[0] in arguments["names"]]
+    samples = _named(arguments)
     run = summed(converted_loader(arguments)())
     found = [(name, sets) for name, inputs in samples if (sets := run(inputs)) is not None]
     arrays.save(Path(arguments["sums"]), [(name, exactly) for name, (exactly, _) in found])

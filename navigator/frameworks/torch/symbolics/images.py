@@ -1,7 +1,5 @@
 """Operators of images and of matrices: resizes, samples, diagonals."""
 
-import importlib
-
 from navigator.frameworks.torch.symbolics.values import (
     Graph,
     Symbolic,
@@ -88,7 +86,7 @@ def in_batches(name: str, opset: int, rank: int) -> Symbolic:
     from torch.onnx import symbolic_helper
 
     def symbolic(graph: Graph, image: Value, *arguments: Value) -> Value:
-        own = getattr(importlib.import_module(f"torch.onnx.symbolic_opset{opset}"), name)
+        own = getattr(own_symbolics(opset), name)
         if rank_of(image) == rank:
             return own(graph, image, *arguments)
         batch = own(graph, symbolic_helper._unsqueeze_helper(graph, image, [0]), *arguments)
