@@ -197,15 +197,7 @@ def _judged(verified: Verified, told: Searched, subject: Subject, context: StepC
     steps, nudges = found.get(STEP, []), found.get(NUDGE, [])
 
     def unexplained(outputs: Arrays) -> tuple[Arrays, float]:
-        left = without_rounding(
-            source,
-            outputs,
-            steps,
-            nudges,
-            atol=allowed.atol,
-            rtol=allowed.rtol,
-            rows=rows,
-        )
+        left = without_rounding(source, outputs, steps, nudges, atol=allowed.atol, rtol=allowed.rtol, rows=rows)
         return left, excess(source, left, allowed.atol, allowed.rtol)
 
     exactly = [
